@@ -1,0 +1,159 @@
+package wire
+
+import "strings"
+
+// finish fills h with what was read.
+func (r *reader) finish(h *Head) error {
+	text := string(r.raw) // everything else is a substring of it
+	h.Raw = r.raw
+	h.Line = text[r.start:r.line.end]
+	h.AllLF = r.lf && !r.crlf
+	first := r.line.end + strings.IndexByte(text[r.line.end:], '\n') + 1
+	count := strings.Count(text[first:], "\n") - 1
+	if r.request && count > maxFields {
+		return r.fail(TooLarge, Flaw{}, "the head has too many field lines")
+	}
+	if count > 0 {
+		list := fieldList{fields: make([]Field, 0, count)}
+		if err := r.parseFields(&list, text, first); err != nil {
+			return err
+		}
+		h.Fields = list.fields
+	}
+	h.Flaws = r.flaws
+	return nil
+}
+
+// parseFields reads the field lines from offset at on, through the blank line.
+func (r *reader) parseFields(list *fieldList, text string, at int) error {
+	for {
+		end := at + strings.IndexByte(text[at:], '\n')
+		line := strings.TrimSuffix(text[at:end], "\r")
+		if line == "" {
+			list.close()
+			return nil
+		}
+		if err := r.parseLine(list, line, at); err != nil {
+			return err
+		}
+		at = end + 1
+	}
+}
+
+// parseLine reads the field line that starts at offset at (RFC 9112, section 5).
+func (r *reader) parseLine(list *fieldList, line string, at int) error {
+	if isBlank(line[0]) {
+		// RFC 9112, section 5.2: a fold is refused in a request and read as
+		// spaces in a reply; section 2.2: before the first field it is dropped.
+		if err := r.judge(ObsFold, at); err != nil {
+			return err
+		}
+		value, err := r.parseValue(line, at)
+		list.fold(value)
+		return err
+	}
+	list.close()
+	colon := strings.IndexByte(line, ':')
+	if colon < 0 {
+		if err := r.judge(NoColon, at); err != nil {
+			return err
+		}
+		_, err := r.parseValue(line, at)
+		return err
+	}
+	name, err := r.parseName(line[:colon], at)
+	if err != nil {
+		return err
+	}
+	value, err := r.parseValue(line[colon+1:], at+colon+1)
+	if name != "" {
+		list.add(name, value)
+	}
+	return err
+}
+
+// parseName judges a field name and cuts whitespace off its end.
+func (r *reader) parseName(name string, at int) (string, error) {
+	end := len(name)
+	for end > 0 && isBlank(name[end-1]) {
+		end--
+	}
+	for i := range end {
+		kind := BadName
+		switch {
+		case isToken(name[i]):
+			continue
+		case name[i] == '\r':
+			kind = BareCR
+		}
+		if err := r.judge(kind, at+i); err != nil {
+			return "", err
+		}
+	}
+	if end < len(name) {
+		// RFC 9112, section 5.1: refused in a request, removed from a reply.
+		if err := r.judge(SpaceBeforeColon, at+end); err != nil {
+			return "", err
+		}
+	}
+	if name == "" {
+		return "", r.judge(EmptyName, at)
+	}
+	return strings.ReplaceAll(name[:end], "\r", " "), nil
+}
+
+// parseValue judges a field value and trims it.
+func (r *reader) parseValue(value string, at int) (string, error) {
+	bareCR := false
+	for i := range len(value) {
+		if c := value[i]; !isControl(c) {
+			continue
+		} else if c == '\r' {
+			bareCR = true
+			if err := r.judge(BareCR, at+i); err != nil {
+				return "", err
+			}
+		} else if err := r.judge(ControlChar, at+i); err != nil {
+			return "", err
+		}
+	}
+	if bareCR {
+		value = strings.ReplaceAll(value, "\r", " ") // RFC 9112, section 2.2
+	}
+	return trimOWS(value), nil
+}
+
+// fieldList is the fields read so far; the last one may still go on in folds.
+type fieldList struct {
+	fields []Field
+	open   bool
+	folded []byte // the open field's value once it was folded
+}
+
+func (l *fieldList) add(name, value string) {
+	l.fields = append(l.fields, Field{name, value})
+	l.open = true
+}
+
+// fold appends to the open field, in a buffer of its own so that a field of
+// thousands of folds is not copied thousands of times. Without an open field,
+// the line it continues had no name, and is dropped with it.
+func (l *fieldList) fold(value string) {
+	if !l.open || value == "" {
+		return
+	}
+	if l.folded == nil {
+		l.folded = append(l.folded, l.fields[len(l.fields)-1].Value...)
+	}
+	if len(l.folded) > 0 {
+		l.folded = append(l.folded, ' ')
+	}
+	l.folded = append(l.folded, value...)
+}
+
+func (l *fieldList) close() {
+	if l.folded != nil {
+		l.fields[len(l.fields)-1].Value = string(l.folded)
+	}
+	l.open, l.folded = false, nil
+}

@@ -1,0 +1,111 @@
+package wire
+
+// FlawKind is a departure from the grammar of RFC 9112 that a head can show.
+type FlawKind uint8
+
+// The kinds of flaws. A reply may have all but NUL, BadStartLine and BadStatus;
+// a request only BareLF in a head made of lone LFs, EmptyLineFirst and HTTP10.
+const (
+	NoFlaw           FlawKind = iota
+	BareLF                    // a line ended by a lone LF
+	BareCR                    // a CR without LF behind it
+	NUL                       // a NUL anywhere
+	ObsFold                   // a line that starts with whitespace
+	SpaceBeforeColon          // whitespace between field name and colon
+	NoColon                   // a field line without colon
+	EmptyName                 // a field line that starts with its colon
+	BadName                   // a field name that is no token
+	ControlChar               // another control character in a value or the start line
+	EmptyLineFirst            // an empty line before the start line
+	NoReason                  // a status line that ends with its code
+	HTTP10                    // version 1.0
+	HighBytes                 // a byte from 0x80 on in the request line
+	ExtraSpace                // whitespace other than one SP before the status code
+	BadMethod                 // a method that is no token, or longer than 32 bytes
+	BadStartLine              // a start line that has not the parts it should have
+	BadStatus                 // a status code that is not three digits from 100
+)
+
+// flawText is one kind of flaw in words. A detail goes to a client's error
+// page: it never quotes the input.
+type flawText struct{ id, words, detail string }
+
+var flawTexts = [...]flawText{
+	NoFlaw:           {"", "", ""},
+	BareLF:           {"bare-lf", "bare LF", "some lines end in CR LF and some in a lone LF"},
+	BareCR:           {"bare-cr", "bare CR", "a CR is not followed by a LF"},
+	NUL:              {"nul", "NUL", "the head holds a NUL"},
+	ObsFold:          {"obs-fold", "folded line", "a field line starts with whitespace"},
+	SpaceBeforeColon: {"space-before-colon", "space before colon", "there is whitespace before a field line's colon"},
+	NoColon:          {"no-colon", "no colon", "a field line has no colon"},
+	EmptyName:        {"empty-name", "empty field name", "a field name is empty"},
+	BadName:          {"bad-name", "bad field name", "a field name has a character that is not allowed in it"},
+	ControlChar:      {"control-char", "control character", "the head holds a control character"},
+	EmptyLineFirst:   {"empty-line-first", "empty line first", "more than one empty line stands before the request line"},
+	NoReason:         {"no-reason", "no reason phrase", "the status line ends with its code"},
+	HTTP10:           {"http10", "HTTP/1.0", "the version is HTTP/1.0"},
+	HighBytes:        {"high-bytes", "non-ASCII byte", "the request line holds a byte that is not ASCII"},
+	ExtraSpace:       {"extra-space", "extra space", "there is not exactly one space before the status code"},
+	BadMethod:        {"bad-method", "bad method", "the method is not a token of at most 32 bytes"},
+	BadStartLine:     {"bad-start-line", "bad start line", "the start line has not the parts it should have"},
+	BadStatus:        {"bad-status", "bad status", "the status code is not three digits from 100 to 999"},
+}
+
+// String returns the kind in a few words, as a person reads it.
+func (k FlawKind) String() string { return flawTexts[k].words }
+
+// ID returns the kind's stable name, in lower case with hyphens.
+func (k FlawKind) ID() string { return flawTexts[k].id }
+
+// tolerable reports whether a strict head may have the flaw.
+func (k FlawKind) tolerable() bool {
+	return k == BareLF || k == EmptyLineFirst || k == HTTP10
+}
+
+// Flaw is one flaw and where it is.
+type Flaw struct {
+	Kind   FlawKind
+	Offset int // of its byte in Raw
+}
+
+// Problem is the verdict on a head that could not be read.
+type Problem uint8
+
+// The problems, with the status that serve has for them.
+const (
+	NotHTTP     Problem = iota + 1 // the first bytes start no HTTP/1 message; 400
+	Truncated                      // the bytes ended before the blank line; 408 if Err is a timeout
+	TooLarge                       // more bytes than allowed, or too many field lines; 431
+	Malformed                      // not the grammar, or a framing that cannot be trusted; 400
+	BadVersion                     // HTTP, but not version 1; 505
+	Unsupported                    // a transfer coding other than chunked; 501
+)
+
+var problemWords = [...]string{"", "not HTTP", "truncated", "too large", "malformed", "bad version", "unsupported"}
+
+// String returns the problem in a few words.
+func (p Problem) String() string { return problemWords[p] }
+
+// HeadError says why a head was refused. After one from ReadRequest or
+// ReadReply it is not defined how much was consumed: the connection is good
+// for an answer at most. CheckHost and Framing judge a complete head and set
+// neither Raw nor Err.
+type HeadError struct {
+	Problem Problem
+	Flaw    Flaw   // what decided; its Kind is NoFlaw if that was no single byte
+	Detail  string // the cause in a few words, fit for a client: no bytes of the input
+	Raw     []byte // what had arrived; its first KiB for NotHTTP and TooLarge
+	Err     error  // the read error beneath Truncated, io.ErrUnexpectedEOF for an end of file
+}
+
+// Error returns problem, detail and what lies beneath, without input.
+func (e *HeadError) Error() string {
+	s := e.Problem.String() + ": " + e.Detail
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns the read error, if there was one.
+func (e *HeadError) Unwrap() error { return e.Err }

@@ -1,0 +1,80 @@
+package wire
+
+import (
+	"math"
+	"strings"
+)
+
+// Framing is what a head says about the length of the content behind it.
+type Framing struct {
+	Length  int64 // from Content-Length, in bytes; -1 = none given
+	Chunked bool  // Transfer-Encoding: chunked
+}
+
+// Framing judges Content-Length and Transfer-Encoding. The error is a
+// *HeadError: Unsupported for a transfer coding other than chunked, Malformed
+// for everything that two readers could take for two lengths.
+func (q *Request) Framing() (Framing, error) { return q.framing(q.Minor) }
+
+// Framing judges Content-Length and Transfer-Encoding as for a request. Which
+// replies have no content whatever these say (a 2xx to CONNECT, 1xx, 204,
+// 304), and that one without either ends with the connection, is the caller's
+// to know (RFC 9112, section 6.3).
+func (p *Reply) Framing() (Framing, error) { return p.framing(p.Minor) }
+
+func (h *Head) framing(minor int) (Framing, error) {
+	f := Framing{Length: -1}
+	lengths, codings := h.Values("Content-Length"), h.Values("Transfer-Encoding")
+	if codings != nil {
+		switch {
+		case lengths != nil: // RFC 9112, section 6.3, item 3: an attempt at smuggling
+			return f, malformed("there are both Content-Length and Transfer-Encoding")
+		case minor == 0: // RFC 9112, section 6.1: the framing is faulty
+			return f, malformed("there is Transfer-Encoding in HTTP/1.0")
+		}
+		f.Chunked = true
+		return f, checkCodings(codings)
+	}
+	for _, list := range lengths {
+		for s := range strings.SplitSeq(list, ",") {
+			n, ok := parseLength(trimOWS(s))
+			if !ok {
+				return f, malformed("Content-Length is not a number of bytes")
+			}
+			// RFC 9110, section 8.6: repetitions of the same value are one.
+			if f.Length >= 0 && f.Length != n {
+				return f, malformed("there are differing values of Content-Length")
+			}
+			f.Length = n
+		}
+	}
+	return f, nil
+}
+
+// checkCodings accepts "chunked" alone: written any other way, an empty list
+// element included, some reader would not see it.
+func checkCodings(values []string) error {
+	if len(values) == 1 && equalFold(values[0], "chunked") {
+		return nil
+	}
+	for element := range elements(values) {
+		name, _, _ := strings.Cut(element, ";")
+		if !equalFold(trimOWS(name), "chunked") {
+			return &HeadError{Problem: Unsupported, Detail: "the transfer coding is not supported"}
+		}
+	}
+	return malformed("Transfer-Encoding is not chunked, once and by itself")
+}
+
+// parseLength takes digits only, and nothing that int64 cannot hold.
+func parseLength(s string) (int64, bool) {
+	var n int64
+	for i := range len(s) {
+		d := int64(s[i]) - '0'
+		if d < 0 || d > 9 || n > (math.MaxInt64-d)/10 {
+			return 0, false
+		}
+		n = n*10 + d
+	}
+	return n, s != ""
+}

@@ -1,0 +1,88 @@
+package wire
+
+import "testing"
+
+func TestFraming(t *testing.T) {
+	none, chunked := Framing{Length: -1}, Framing{Length: -1, Chunked: true}
+	const noProblem = Problem(0)
+	for _, tt := range []struct {
+		name, version, fields string
+		want                  Framing
+		problem               Problem
+	}{
+		{"none", "1.1", "", none, noProblem},
+		{"length", "1.1", "Content-Length: 5\r\n", Framing{Length: 5}, noProblem},
+		{"length 0", "1.1", "Content-Length: 0\r\n", Framing{}, noProblem},
+		{"largest length", "1.1", "Content-Length: 9223372036854775807\r\n", Framing{Length: 1<<63 - 1}, noProblem},
+		{"identical lengths", "1.1", "Content-Length: 5\r\ncontent-length: 5\r\n", Framing{Length: 5}, noProblem},
+		{"identical lengths in a list", "1.1", "Content-Length: 5, 5\r\n", Framing{Length: 5}, noProblem},
+		{"chunked", "1.1", "Transfer-Encoding: chunked\r\n", chunked, noProblem},
+		{"chunked in capitals", "1.1", "Transfer-Encoding: Chunked\r\n", chunked, noProblem},
+		{"differing lengths", "1.1", "Content-Length: 5\r\nContent-Length: 6\r\n", none, Malformed},
+		{"differing lengths in a list", "1.1", "Content-Length: 5, 6\r\n", none, Malformed},
+		{"a good length and a bad one", "1.1", "Content-Length: 5\r\nContent-Length: x\r\n", none, Malformed},
+		{"empty length", "1.1", "Content-Length:\r\n", none, Malformed},
+		{"empty list element", "1.1", "Content-Length: 5,\r\n", none, Malformed},
+		{"signed length", "1.1", "Content-Length: +5\r\n", none, Malformed},
+		{"negative length", "1.1", "Content-Length: -5\r\n", none, Malformed},
+		{"hexadecimal length", "1.1", "Content-Length: 0x5\r\n", none, Malformed},
+		{"length with underscore", "1.1", "Content-Length: 1_0\r\n", none, Malformed},
+		{"length in two parts", "1.1", "Content-Length: 5 5\r\n", none, Malformed},
+		{"length of 2^63", "1.1", "Content-Length: 9223372036854775808\r\n", none, Malformed},
+		{"length of 2^64 + 5", "1.1", "Content-Length: 18446744073709551621\r\n", none, Malformed},
+		{"length and chunked", "1.1", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", none, Malformed},
+		{"length and identity", "1.1", "Content-Length: 5\r\nTransfer-Encoding: identity\r\n", none, Malformed},
+		{"length and empty coding", "1.1", "Content-Length: 5\r\nTransfer-Encoding:\r\n", none, Malformed},
+		{"chunked in 1.0", "1.0", "Transfer-Encoding: chunked\r\n", none, Malformed},
+		{"empty coding", "1.1", "Transfer-Encoding:\r\n", none, Malformed},
+		{"chunked twice", "1.1", "Transfer-Encoding: chunked, chunked\r\n", none, Malformed},
+		{"chunked in two fields", "1.1", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", none, Malformed},
+		{"chunked with an empty element", "1.1", "Transfer-Encoding: ,chunked\r\n", none, Malformed},
+		{"chunked with a parameter", "1.1", "Transfer-Encoding: chunked;a=b\r\n", none, Malformed},
+		{"gzip", "1.1", "Transfer-Encoding: gzip\r\n", none, Unsupported},
+		{"gzip then chunked", "1.1", "Transfer-Encoding: gzip, chunked\r\n", none, Unsupported},
+		{"chunked then gzip", "1.1", "Transfer-Encoding: chunked, gzip\r\n", none, Unsupported},
+		{"identity", "1.1", "Transfer-Encoding: identity\r\n", none, Unsupported},
+		{"nearly chunked", "1.1", "Transfer-Encoding: xchunked\r\n", none, Unsupported},
+		{"quoted chunked", "1.1", "Transfer-Encoding: \"chunked\"\r\n", none, Unsupported},
+		{"chunked with a Kelvin sign", "1.1", "Transfer-Encoding: chun\u212aed\r\n", none, Unsupported},
+	} {
+		check := func(t *testing.T, got Framing, err error) {
+			if tt.problem == noProblem {
+				if err != nil || got != tt.want {
+					t.Errorf("got %+v, %v; want %+v", got, err, tt.want)
+				}
+			} else if e := headError(t, err); e.Problem != tt.problem || e.Detail == "" {
+				t.Errorf("got %v, want problem %v", e, tt.problem)
+			}
+		}
+		t.Run("request/"+tt.name, func(t *testing.T) {
+			q, _, err := readRequest("POST http://a/ HTTP/" + tt.version + "\r\n" + tt.fields + "\r\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := q.Framing()
+			check(t, got, err)
+		})
+		t.Run("reply/"+tt.name, func(t *testing.T) {
+			p, _, err := readReply("HTTP/" + tt.version + " 407 No\r\n" + tt.fields + "\r\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := p.Framing()
+			check(t, got, err)
+		})
+	}
+}
+
+// A name that the tolerant reader repaired frames like any other.
+func TestReplyFramingOfRepairedField(t *testing.T) {
+	p, _, err := readReply("HTTP/1.1 407 No\r\nContent-Length : 5\r\nTransfer-Encoding:\r\n chunked\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.Framing()
+	if e := headError(t, err); e.Problem != Malformed {
+		t.Errorf("got %v, want both fields seen", e)
+	}
+}

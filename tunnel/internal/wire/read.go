@@ -1,0 +1,256 @@
+package wire
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+)
+
+const (
+	maxExcerpt = 1 << 10 // bytes of a refused message kept to show
+	maxMethod  = 32      // the longest registered one has 17
+	// A request head may consist of three-byte lines, each of which would
+	// cost ten times its size in memory before anybody is verified.
+	maxFields = 1024
+)
+
+// reader collects one head. It looks at the start line byte by byte, so that
+// hopeless input is refused without waiting for a line end that may never
+// come; the fields are judged once the head is complete.
+type reader struct {
+	br      *bufio.Reader
+	max     int
+	request bool // and therefore strict
+
+	raw      []byte
+	flaws    []Flaw
+	lf, crlf bool // the line ends seen
+
+	start    int  // where the start line starts
+	inTarget bool // the request line's method is complete
+	line     startLine
+}
+
+// startLine holds what a start line says, as offsets in raw.
+type startLine struct {
+	end               int // 0 until the line is complete
+	target, targetEnd int // of a request
+	code, reason      int // of a reply
+	minor             int
+}
+
+func newReader(br *bufio.Reader, limit int, request bool) reader {
+	if limit <= 0 {
+		limit = DefaultMaxHead
+	}
+	return reader{br: br, max: limit, request: request}
+}
+
+// read collects raw through the blank line.
+func (r *reader) read() error {
+	line := 0 // where the current line starts
+	for {
+		from := len(r.raw)
+		ended, err := r.more()
+		if err != nil {
+			return err
+		}
+		if err := r.inspect(from); err != nil {
+			return err
+		}
+		if !ended {
+			continue
+		}
+		empty, err := r.endLine(line)
+		switch {
+		case err != nil:
+			return err
+		case empty && r.line.end > 0:
+			return nil
+		case empty:
+			if err := r.skipEmptyLine(); err != nil {
+				return err
+			}
+		case r.line.end == 0:
+			if err := r.parseStartLine(); err != nil {
+				return err
+			}
+		}
+		line = len(r.raw)
+	}
+}
+
+// more moves what is there into raw, at most through a LF, and waits only if
+// nothing is there. It reports whether a LF was reached.
+func (r *reader) more() (ended bool, err error) {
+	if len(r.raw) >= r.max {
+		return false, r.fail(TooLarge, Flaw{}, "the head is larger than allowed")
+	}
+	if r.br.Buffered() == 0 {
+		if _, err := r.br.Peek(1); err != nil {
+			return false, r.truncated(err)
+		}
+	}
+	chunk, err := r.br.Peek(min(r.br.Buffered(), r.max-len(r.raw)))
+	if err != nil {
+		return false, r.truncated(err)
+	}
+	if r.raw == nil {
+		r.raw = make([]byte, 0, max(256, min(len(chunk), 1024)))
+	}
+	if i := bytes.IndexByte(chunk, '\n'); i >= 0 {
+		chunk, ended = chunk[:i+1], true
+	}
+	r.raw = append(r.raw, chunk...)
+	_, err = r.br.Discard(len(chunk))
+	return ended, err
+}
+
+// inspect looks at the bytes from offset from on, which just arrived.
+func (r *reader) inspect(from int) error {
+	if r.line.end == 0 {
+		if r.request {
+			return r.inspectRequestLine(from)
+		}
+		return r.inspectStatusLine(from)
+	}
+	return r.inspectNUL(from)
+}
+
+// inspectNUL refuses a NUL, in replies too (RFC 9110, section 5.5).
+func (r *reader) inspectNUL(from int) error {
+	if i := bytes.IndexByte(r.raw[from:], 0); i >= 0 {
+		return r.malformed(NUL, from+i)
+	}
+	return nil
+}
+
+// endLine judges the end of the line that starts at offset line and is
+// complete now, and reports whether it is empty.
+func (r *reader) endLine(line int) (empty bool, err error) {
+	end := len(r.raw) - 1
+	if end > line && r.raw[end-1] == '\r' {
+		r.crlf = true
+		end--
+	} else {
+		r.lf = true
+		r.note(BareLF, end)
+	}
+	if r.request && r.lf && r.crlf {
+		// RFC 9112, section 2.2 lets a recipient take a lone LF for a line
+		// end. Where both occur, the next hop may see other lines than we do.
+		return false, r.malformed(BareLF, r.offset(BareLF))
+	}
+	return end == line, nil
+}
+
+// skipEmptyLine passes one empty line before the request line, as RFC 9112,
+// section 2.2 recommends: old clients send it behind a body.
+func (r *reader) skipEmptyLine() error {
+	if r.start > 0 {
+		return r.malformed(EmptyLineFirst, r.start)
+	}
+	r.note(EmptyLineFirst, 0)
+	r.start = len(r.raw)
+	return nil
+}
+
+func (r *reader) parseStartLine() error {
+	end := len(r.raw) - 1
+	if r.raw[end-1] == '\r' {
+		end--
+	}
+	r.line.end = end
+	if r.request {
+		return r.parseRequestLine()
+	}
+	return r.parseStatusLine()
+}
+
+// parseVersion reads HTTP-version (RFC 9112, section 2.3) in raw[from:to].
+func (r *reader) parseVersion(from, to int) error {
+	version, ok := bytes.CutPrefix(r.raw[from:to], []byte("HTTP/"))
+	if !ok || len(version) == 0 || !isDigit(version[0]) {
+		return r.malformed(BadStartLine, from)
+	}
+	if version[0] != '1' {
+		return r.fail(BadVersion, Flaw{}, "the version is not HTTP/1.1 or HTTP/1.0")
+	}
+	if len(version) != 3 || version[1] != '.' || !isDigit(version[2]) {
+		return r.malformed(BadStartLine, from)
+	}
+	if version[2] == '0' {
+		r.note(HTTP10, to-1)
+		return nil
+	}
+	r.line.minor = 1 // RFC 9110, section 2.5: a higher minor version is read as the highest known
+	return nil
+}
+
+// note records a flaw unless one of its kind is recorded already.
+func (r *reader) note(kind FlawKind, offset int) {
+	if r.offset(kind) < 0 {
+		r.flaws = append(r.flaws, Flaw{kind, offset})
+	}
+}
+
+// offset returns where the recorded flaw of that kind is, or -1.
+func (r *reader) offset(kind FlawKind) int {
+	for _, flaw := range r.flaws {
+		if flaw.Kind == kind {
+			return flaw.Offset
+		}
+	}
+	return -1
+}
+
+// judge records a flaw, or returns the error that it is in a request.
+func (r *reader) judge(kind FlawKind, offset int) error {
+	if r.request && !kind.tolerable() {
+		return r.malformed(kind, offset)
+	}
+	r.note(kind, offset)
+	return nil
+}
+
+func (r *reader) malformed(kind FlawKind, offset int) error {
+	return r.fail(Malformed, Flaw{kind, offset}, flawTexts[kind].detail)
+}
+
+// fail makes the error for what was read.
+func (r *reader) fail(problem Problem, flaw Flaw, detail string) error {
+	e := &HeadError{Problem: problem, Flaw: flaw, Detail: detail, Raw: r.raw}
+	switch problem {
+	case NotHTTP: // what stands behind the first bytes tells what it is
+		rest, _ := r.br.Peek(r.br.Buffered())
+		e.Raw = excerpt(r.raw, rest)
+	case TooLarge:
+		e.Raw = excerpt(r.raw, nil)
+	}
+	return e
+}
+
+// truncated makes the error for a head that a read error ended; if nothing had
+// arrived, that is the read error itself.
+func (r *reader) truncated(err error) error {
+	if len(r.raw) == 0 {
+		return err
+	}
+	detail := "the connection ended before the head did"
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		detail = "the head did not arrive in time"
+	case err == io.EOF:
+		err = io.ErrUnexpectedEOF
+	}
+	return &HeadError{Problem: Truncated, Detail: detail, Raw: r.raw, Err: err}
+}
+
+// excerpt copies the first bytes of a and b together.
+func excerpt(a, b []byte) []byte {
+	a = a[:min(len(a), maxExcerpt)]
+	b = b[:min(len(b), maxExcerpt-len(a))]
+	return append(bytes.Clone(a), b...)
+}

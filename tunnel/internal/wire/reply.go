@@ -1,0 +1,96 @@
+package wire
+
+import (
+	"bufio"
+	"strings"
+)
+
+// Reply is a reply head.
+type Reply struct {
+	Head
+	Code   int    // 100 to 999
+	Minor  int    // 1 for HTTP/1.1 and what claims to be later, 0 for HTTP/1.0
+	Reason string // may be empty, may hold control characters: see Escape
+}
+
+// ReadReply reads one reply head, an interim one too, from br and nothing
+// behind its blank line. It is tolerant: what can be understood is accepted
+// and recorded in Flaws. Refused are a start that is not "HTTP/", as soon as
+// it differs, a version other than 1, a status code that is not three digits
+// from 100, a NUL, and a head without end or of more than limit bytes
+// (DefaultMaxHead if limit is not positive). br's buffer may be smaller.
+//
+// If not one byte came, the error is the read error as it was: io.EOF for a
+// clean close. Every other error is a *HeadError.
+func ReadReply(br *bufio.Reader, limit int) (*Reply, error) {
+	r := newReader(br, limit, false)
+	if err := r.read(); err != nil {
+		return nil, err
+	}
+	p := &Reply{Code: r.line.code, Minor: r.line.minor}
+	if err := r.finish(&p.Head); err != nil {
+		return nil, err
+	}
+	p.Reason = strings.ReplaceAll(p.Line[r.line.reason:], "\r", " ")
+	return p, nil
+}
+
+// inspectStatusLine judges the bytes of a status line that just arrived.
+func (r *reader) inspectStatusLine(from int) error {
+	const prefix = "HTTP/"
+	for i := from; i < min(len(r.raw), len(prefix)); i++ {
+		switch c := r.raw[i]; {
+		case i == 0 && c == tlsAlert: // the next byte tells
+		case i == 1 && r.raw[0] == tlsAlert && c == tlsMajor:
+			return r.fail(NotHTTP, Flaw{}, "a TLS alert was answered to plain HTTP")
+		case c != prefix[i] || r.raw[0] == tlsAlert:
+			return r.fail(NotHTTP, Flaw{}, "the first bytes start no HTTP reply")
+		}
+	}
+	return r.inspectNUL(from)
+}
+
+// parseStatusLine reads version SP code SP reason (RFC 9112, section 4).
+func (r *reader) parseStatusLine() error {
+	line := r.raw[:r.line.end]
+	i := 0
+	for i < len(line) && !isBlank(line[i]) {
+		i++
+	}
+	if err := r.parseVersion(0, i); err != nil {
+		return err
+	}
+	// RFC 9112, section 4: any whitespace may be taken for the one SP.
+	for j := i; j < len(line) && isBlank(line[j]); j++ {
+		if j > i || line[j] != ' ' {
+			r.note(ExtraSpace, j)
+		}
+	}
+	for i < len(line) && isBlank(line[i]) {
+		i++
+	}
+	digits := i
+	for i < len(line) && isDigit(line[i]) && i < digits+3 {
+		r.line.code = r.line.code*10 + int(line[i]-'0')
+		i++
+	}
+	ended := i == len(line)
+	if i != digits+3 || r.line.code < 100 || !ended && !isBlank(line[i]) {
+		return r.malformed(BadStatus, digits)
+	}
+	if ended {
+		// The SP must be sent even if no reason follows it.
+		r.note(NoReason, i)
+		r.line.reason = i
+		return nil
+	}
+	r.line.reason = i + 1
+	for ; i < len(line); i++ {
+		if line[i] == '\r' {
+			r.note(BareCR, i)
+		} else if isControl(line[i]) {
+			r.note(ControlChar, i)
+		}
+	}
+	return nil
+}
