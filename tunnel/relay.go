@@ -1,0 +1,322 @@
+package tunnel
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// ClosedBy says who ended a tunnel: the side whose end of file or reset came
+// first, or one of our own limits.
+type ClosedBy string
+
+// Who ended a tunnel: the access log's closed_by.
+const (
+	ClosedByClient  ClosedBy = "client"
+	ClosedByTarget  ClosedBy = "target"
+	ClosedByIdle    ClosedBy = "idle"    // both ways were silent for the idle timeout
+	ClosedByLinger  ClosedBy = "linger"  // one half outlived the other without progress
+	ClosedByDrain   ClosedBy = "drain"   // the server was told to stop
+	ClosedByRevoked ClosedBy = "revoked" // a new policy forbids the tunnel
+	ClosedByLimit   ClosedBy = "limit"   // a limit on tunnels
+	ClosedByError   ClosedBy = "error"   // this machine's failure, neither side's
+)
+
+// relayGrace is how long the bytes received before a reset get to reach the
+// other side, before the reset is passed on and destroys what is still queued.
+const relayGrace = time.Second
+
+// relayCheck is how often a side that nobody reads from, because its bytes are
+// stuck on their way or it sent its last, is looked at for a reset.
+const relayCheck = 2 * time.Second
+
+// relaySide is one side of a tunnel as the spine hands it over.
+type relaySide struct {
+	conn  net.Conn // the relay's from the start on: it closes it
+	early []byte   // read from conn before the relay began; first to the other side
+}
+
+// relayLimits are the relay's own reasons to end a tunnel; 0 = no limit.
+type relayLimits struct {
+	idle   time.Duration // both ways silent
+	linger time.Duration // one way ended, the other without progress
+}
+
+// relayResult is what a relay has to tell once it is over.
+type relayResult struct {
+	up, down int64 // payload bytes written, client→target and target→client
+	closedBy ClosedBy
+	err      error // nil for an orderly end and for our own close, else *Error
+}
+
+// relay copies both ways between two conns, under the contract of eleven rules
+// that relay_test.go names one by one.
+type relay struct {
+	client, target relayEnd
+	up, down       relayDirection
+	limits         relayLimits
+	done           func(relayResult)
+	patience       time.Duration // relayGrace
+	checkEvery     time.Duration // relayCheck
+	started        time.Time
+	progress       atomic.Int64 // nanoseconds after started; kept only if limits are
+	checking       atomic.Bool  // the timer is set for a check
+
+	mu       sync.Mutex
+	running  int  // directions
+	halves   int  // directions that came to end of file
+	armed    bool // the timer, which is a party that must have left before done
+	ended    bool // end was called
+	timer    *time.Timer
+	closedBy ClosedBy
+	cause    error     // what broke the tunnel
+	grace    time.Time // set with cause: when the rest is given up
+}
+
+// startRelay copies both ways between client and target until both have ended,
+// and returns at once. Both conns are the relay's from here on. done is called
+// exactly once, as the last thing, after both are closed.
+func startRelay(client, target relaySide, limits relayLimits, done func(relayResult)) *relay {
+	r := newRelay(client, target, limits, done)
+	r.begin()
+	return r
+}
+
+func newRelay(client, target relaySide, limits relayLimits, done func(relayResult)) *relay {
+	r := &relay{limits: limits, done: done, patience: relayGrace, checkEvery: relayCheck, started: time.Now(), running: 2}
+	r.client.init(client.conn, ClosedByClient)
+	r.target.init(target.conn, ClosedByTarget)
+	r.up.init(r, &r.client, &r.target, client.early)
+	r.down.init(r, &r.target, &r.client, target.early)
+	return r
+}
+
+func (r *relay) begin() {
+	// A deadline of the handshake outlives it.
+	_ = r.client.conn.SetDeadline(time.Time{})
+	_ = r.target.conn.SetDeadline(time.Time{})
+	r.mu.Lock()
+	r.arm()
+	r.mu.Unlock()
+	go r.up.run()
+	go r.down.run()
+}
+
+// counts returns the payload bytes written so far, client→target and
+// target→client. It may be called at any time.
+func (r *relay) counts() (up, down int64) {
+	return r.up.moved.Load(), r.down.moved.Load()
+}
+
+// end closes the tunnel from outside. It does not wait: done tells when that is
+// over. Calling it again, or after done, does nothing.
+func (r *relay) end(by ClosedBy) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.endLocked(by)
+}
+
+func (r *relay) endLocked(by ClosedBy) {
+	if r.ended {
+		return
+	}
+	r.ended = true
+	if r.running == 0 {
+		return
+	}
+	if r.cause == nil && r.halves < 2 {
+		r.closedBy = by
+	}
+	r.client.wake()
+	r.target.wake()
+}
+
+// fail notes that e broke. Bytes that were received from e before that still
+// have a while to reach the other end; everything else stops now. An error
+// that is our own doing is none.
+func (r *relay) fail(e *relayEnd, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended || r.halves == 2 || e.closed || r.cause != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	e.broken = true
+	if r.cause != nil {
+		return
+	}
+	r.cause = &Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated, Detail: "the " + string(e.by) + "'s connection broke", Err: err}
+	by := e.by
+	if isLocalFailure(err) {
+		by = ClosedByError
+	}
+	r.closedFirst(by)
+	r.grace = time.Now().Add(r.patience)
+	survivor := r.other(e)
+	_ = survivor.conn.SetWriteDeadline(r.grace)
+	if survivor.conn.SetReadDeadline(past) != nil {
+		survivor.close()
+	}
+	_ = e.conn.SetWriteDeadline(past)
+	_ = e.conn.SetReadDeadline(r.grace)
+}
+
+// isLocalFailure tells want of memory on this machine from what a peer did.
+func isLocalFailure(err error) bool {
+	return errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
+}
+
+// failedRead reports whether err, of reading from e, is end of file after all,
+// because we closed e ourselves for want of a half-close.
+func (r *relay) failedRead(e *relayEnd, err error) (eof bool) {
+	r.mu.Lock()
+	closed := e.closed
+	r.mu.Unlock()
+	if !closed {
+		r.fail(e, err)
+	}
+	return closed
+}
+
+func (r *relay) closedFirst(by ClosedBy) {
+	if r.closedBy == "" {
+		r.closedBy = by
+	}
+}
+
+func (r *relay) other(e *relayEnd) *relayEnd {
+	if e == &r.client {
+		return &r.target
+	}
+	return &r.client
+}
+
+// halfClose passes the end of file of from on.
+func (r *relay) halfClose(from, to *relayEnd) {
+	r.mu.Lock()
+	if r.ended || r.cause != nil {
+		r.mu.Unlock()
+		return
+	}
+	r.closedFirst(from.by)
+	r.halves++
+	if r.halves < 2 {
+		r.progress.Store(int64(time.Since(r.started)))
+		r.arm()
+	}
+	skip := to.closed
+	half, ok := to.halfCloser()
+	to.closed = to.closed || !ok
+	r.mu.Unlock()
+	switch {
+	case skip:
+	case !ok:
+		to.close()
+	default:
+		// Not connected means that a reset came: who reads from it will tell.
+		if err := half.CloseWrite(); err != nil && !errors.Is(err, syscall.ENOTCONN) {
+			r.fail(to, err)
+		}
+	}
+}
+
+// limit returns the limit now in force, 0 for none.
+func (r *relay) limit() (time.Duration, ClosedBy) {
+	if r.halves > 0 && r.limits.linger > 0 && (r.limits.idle <= 0 || r.limits.linger < r.limits.idle) {
+		return r.limits.linger, ClosedByLinger
+	}
+	return max(r.limits.idle, 0), ClosedByIdle
+}
+
+// arm sets the timer for the limit in force and for the next check, or ends
+// the relay if the limit has passed without progress.
+func (r *relay) arm() {
+	if r.ended || r.cause != nil {
+		return
+	}
+	limit, by := r.limit()
+	wait := limit - time.Since(r.started) + time.Duration(r.progress.Load())
+	if limit > 0 && wait <= 0 {
+		r.endLocked(by)
+		return
+	}
+	check := r.up.unread.Load() || r.down.unread.Load()
+	if check && (limit == 0 || wait > r.checkEvery) {
+		wait = r.checkEvery
+	}
+	r.checking.Store(check)
+	switch {
+	case limit == 0 && !check:
+	case r.timer == nil:
+		r.armed = true
+		r.timer = time.AfterFunc(wait, r.tick)
+	case !r.armed || r.timer.Stop(): // else tick is waiting for us, and will arm anew
+		r.armed = true
+		r.timer.Reset(wait)
+	}
+}
+
+func (r *relay) tick() {
+	r.up.check()
+	r.down.check()
+	r.mu.Lock()
+	r.armed = false
+	r.checking.Store(false)
+	last := r.running == 0
+	if !last {
+		r.arm()
+	}
+	r.mu.Unlock()
+	if last {
+		r.finish()
+	}
+}
+
+// leave is a direction's last call. Whoever is the last to leave, the timer
+// included, closes both ends.
+func (r *relay) leave() {
+	r.mu.Lock()
+	r.running--
+	last := r.running == 0
+	if last && r.armed {
+		last = r.timer.Stop()
+		r.armed = !last
+	}
+	r.mu.Unlock()
+	if last {
+		r.finish()
+	}
+}
+
+func (r *relay) finish() {
+	r.shut(&r.client)
+	r.shut(&r.target)
+	r.mu.Lock()
+	result := relayResult{closedBy: r.closedBy, err: r.cause}
+	r.mu.Unlock()
+	result.up, result.down = r.counts()
+	r.done(result)
+}
+
+// shut closes e, with a reset if the tunnel broke elsewhere.
+func (r *relay) shut(e *relayEnd) {
+	r.mu.Lock()
+	reset := r.cause != nil && !e.broken
+	r.mu.Unlock()
+	if tcp := tcpOf(e.given); reset && tcp != nil {
+		awaitSent(tcp, r.grace, r.isEnded)
+		_ = tcp.SetLinger(0)
+		// Before what is around it: TLS would say goodbye, as if all were well.
+		_ = tcp.Close()
+	}
+	e.close()
+}
+
+func (r *relay) isEnded() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ended
+}

@@ -1,0 +1,286 @@
+package tunnel
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// testPatience bounds every wait of the relay's tests; none is that long
+// unless the test fails.
+const testPatience = 20 * time.Second
+
+// runningRelay is what the contract's tests know of a relay.
+type runningRelay interface {
+	end(by ClosedBy)
+	counts() (up, down int64)
+}
+
+// relayStarters are the relays that are held to the contract.
+var relayStarters = []struct {
+	name  string
+	start func(client, target relaySide, limits relayLimits, done func(relayResult)) runningRelay
+}{
+	{"goroutines", func(client, target relaySide, limits relayLimits, done func(relayResult)) runningRelay {
+		r := newRelay(client, target, limits, done)
+		r.checkEvery = 20 * time.Millisecond // not to wait for long
+		r.begin()
+		return r
+	}},
+}
+
+// connKind makes pairs of conns: near is the relay's, far the test's.
+type connKind struct {
+	name       string
+	halfCloses bool
+	resets     bool // a TCP conn is at its heart
+	pair       func(testing.TB) (near, far net.Conn)
+}
+
+var (
+	kindTCP    = connKind{"tcp", true, true, tcpPair}
+	kindHidden = connKind{"hidden tcp", true, true, hiddenPair}
+	kindUnix   = connKind{"unix", true, false, unixPair}
+	kindTLS    = connKind{"tls", true, true, tlsPair}
+	kindMemory = connKind{"memory", true, false, memoryPair}
+	kindPipe   = connKind{"net.Pipe", false, false, func(testing.TB) (near, far net.Conn) { return net.Pipe() }}
+)
+
+// relayMatrix is client and target: the same kind, or two that take different
+// paths through the relay.
+var relayMatrix = [][2]connKind{
+	{kindTCP, kindTCP}, {kindHidden, kindHidden}, {kindUnix, kindUnix}, {kindTLS, kindTLS}, {kindMemory, kindMemory},
+	{kindTLS, kindTCP}, {kindUnix, kindTCP}, {kindTCP, kindHidden},
+}
+
+// eachRelay runs test with every relay and every pair of kinds that fits.
+func eachRelay(t *testing.T, fits func(client, target connKind) bool, test func(t *testing.T, tt *testTunnel)) {
+	t.Helper()
+	for _, starter := range relayStarters {
+		for _, kinds := range relayMatrix {
+			if fits != nil && !fits(kinds[0], kinds[1]) {
+				continue
+			}
+			t.Run(starter.name+"/"+kinds[0].name+" to "+kinds[1].name, func(t *testing.T) {
+				tt := &testTunnel{TB: t, launch: starter.start}
+				tt.connect(kinds[0], kinds[1])
+				test(t, tt)
+			})
+		}
+	}
+}
+
+func bothReset(client, target connKind) bool { return client.resets && target.resets }
+
+// testTunnel is a relay with the two peers it stands between.
+type testTunnel struct {
+	testing.TB
+	launch                 func(client, target relaySide, limits relayLimits, done func(relayResult)) runningRelay
+	client, target         net.Conn // the peers' ends
+	nearClient, nearTarget net.Conn // the relay's
+	relay                  runningRelay
+	results                chan relayResult
+}
+
+func (tt *testTunnel) connect(client, target connKind) {
+	tt.nearClient, tt.client = client.pair(tt)
+	tt.nearTarget, tt.target = target.pair(tt)
+	for _, conn := range []net.Conn{tt.client, tt.target} {
+		_ = conn.SetDeadline(time.Now().Add(testPatience))
+		tt.Cleanup(func() { _ = conn.Close() })
+	}
+}
+
+func (tt *testTunnel) start(limits relayLimits) { tt.startEarly(limits, nil, nil) }
+
+func (tt *testTunnel) startEarly(limits relayLimits, fromClient, fromTarget []byte) {
+	tt.results = make(chan relayResult, 2)
+	tt.relay = tt.launch(relaySide{tt.nearClient, fromClient}, relaySide{tt.nearTarget, fromTarget}, limits, func(result relayResult) { tt.results <- result })
+	tt.Cleanup(func() { tt.relay.end(ClosedByRevoked) })
+}
+
+// wait returns the result, once done was called.
+func (tt *testTunnel) wait() relayResult {
+	tt.Helper()
+	select {
+	case result := <-tt.results:
+		return result
+	case <-time.After(testPatience):
+		tt.Fatal("the relay is not over")
+	}
+	return relayResult{}
+}
+
+// waitFor waits for who ended the tunnel, and that it was orderly.
+func (tt *testTunnel) waitFor(by ClosedBy) relayResult {
+	tt.Helper()
+	result := tt.wait()
+	if result.closedBy != by || result.err != nil {
+		tt.Errorf("closed by %q with error %v, want %q and none", result.closedBy, result.err, by)
+	}
+	return result
+}
+
+// waitBroken waits for who broke the tunnel.
+func (tt *testTunnel) waitBroken(by ClosedBy) {
+	tt.Helper()
+	result := tt.wait()
+	var e *Error
+	if result.closedBy != by || !errors.As(result.err, &e) || e.Phase != PhaseRelay || e.Type != ErrorConnectionTerminated {
+		tt.Errorf("closed by %q with error %v, want %q and a relay's connection_terminated", result.closedBy, result.err, by)
+	}
+}
+
+// eventually waits for something that no event tells of.
+func eventually(tb testing.TB, what string, holds func() bool) {
+	tb.Helper()
+	for until := time.Now().Add(testPatience); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			tb.Fatal("still not so: " + what)
+		}
+	}
+}
+
+func send(tb testing.TB, conn net.Conn, text string) {
+	tb.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func expect(tb testing.TB, conn net.Conn, text string) {
+	tb.Helper()
+	got := make([]byte, len(text))
+	if n, err := io.ReadFull(conn, got); err != nil || string(got) != text {
+		tb.Fatalf("read %.60q, %v; want %.60q", got[:n], err, text)
+	}
+}
+
+// expectLast reads to the end, which must be an orderly one.
+func expectLast(tb testing.TB, conn net.Conn, text string) {
+	tb.Helper()
+	if got, err := io.ReadAll(conn); err != nil || string(got) != text {
+		tb.Fatalf("read %d bytes %.60q, %v; want %d bytes %.60q", len(got), got, err, len(text), text)
+	}
+}
+
+// expectReset reads to the end, which must be a reset.
+func expectReset(tb testing.TB, conn net.Conn, text string) {
+	tb.Helper()
+	if got, err := io.ReadAll(conn); !errors.Is(err, syscall.ECONNRESET) || string(got) != text {
+		tb.Fatalf("read %d bytes %.60q, %v; want %d bytes %.60q and a reset", len(got), got, err, len(text), text)
+	}
+}
+
+func halfClose(tb testing.TB, conn net.Conn) {
+	tb.Helper()
+	if err := conn.(halfCloser).CloseWrite(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func reset(conn net.Conn) {
+	tcp := tcpOf(conn)
+	_ = tcp.SetLinger(0)
+	_ = tcp.Close()
+}
+
+// socketPair connects over a listener.
+func socketPair(tb testing.TB, network, address string) (near, far net.Conn) {
+	tb.Helper()
+	listener, err := net.Listen(network, address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer listener.Close()
+	if far, err = net.Dial(network, listener.Addr().String()); err != nil {
+		tb.Fatal(err)
+	}
+	if near, err = listener.Accept(); err != nil {
+		tb.Fatal(err)
+	}
+	return near, far
+}
+
+func tcpPair(tb testing.TB) (near, far net.Conn) { return socketPair(tb, "tcp", "127.0.0.1:0") }
+
+func unixPair(tb testing.TB) (near, far net.Conn) {
+	return socketPair(tb, "unix", filepath.Join(tb.TempDir(), "s"))
+}
+
+// hiddenConn is a TCP conn to be taken for more than a socket.
+type hiddenConn struct{ net.Conn }
+
+func (c hiddenConn) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
+func (c hiddenConn) NetConn() net.Conn { return c.Conn }
+
+func hiddenPair(tb testing.TB) (near, far net.Conn) {
+	near, far = tcpPair(tb)
+	return hiddenConn{near}, far
+}
+
+func tlsPair(tb testing.TB) (near, far net.Conn) {
+	near, far = tcpPair(tb)
+	server := tls.Server(near, &tls.Config{Certificates: []tls.Certificate{testCertificate()}})
+	client := tls.Client(far, &tls.Config{InsecureSkipVerify: true})
+	shaken := make(chan error, 1)
+	go func() { shaken <- server.Handshake() }()
+	if err := errors.Join(client.Handshake(), <-shaken); err != nil {
+		tb.Fatal(err)
+	}
+	return server, client
+}
+
+var testCertificate = sync.OnceValue(func() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+})
+
+// memoryConn is an in-memory conn that can half-close: a net.Pipe for each way.
+type memoryConn struct {
+	net.Conn // the way in
+	out      net.Conn
+}
+
+func (c memoryConn) Write(b []byte) (int, error) { return c.out.Write(b) }
+func (c memoryConn) CloseWrite() error           { return c.out.Close() }
+func (c memoryConn) Close() error                { return errors.Join(c.Conn.Close(), c.out.Close()) }
+
+func (c memoryConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.Conn.SetDeadline(t), c.out.SetDeadline(t))
+}
+func (c memoryConn) SetWriteDeadline(t time.Time) error { return c.out.SetWriteDeadline(t) }
+
+func memoryPair(testing.TB) (near, far net.Conn) {
+	in, farOut := net.Pipe()
+	out, farIn := net.Pipe()
+	return memoryConn{in, out}, memoryConn{farIn, farOut}
+}
+
+// relayGoroutines counts the goroutines that are inside a relay.
+func relayGoroutines() int {
+	buf := make([]byte, 1<<20)
+	stacks := string(buf[:runtime.Stack(buf, true)])
+	return strings.Count(stacks, "tunnel.(*relayDirection).run(") + strings.Count(stacks, "tunnel.(*relay).tick(")
+}

@@ -1,0 +1,234 @@
+package tunnel
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// relayBulk is the size from which a piece is cheaper to splice than to
+	// copy. The last piece's size stands for the next one's.
+	relayBulk = 16 << 10
+	// relayStretch is how many bytes go by buffer after there was no pipe.
+	relayStretch = 1 << 20
+)
+
+// socketDirection is what a direction needs to work on descriptors. Bytes are
+// read into a buffer while they come in small pieces, and spliced through a
+// pipe when they come in large ones; either is borrowed only while it holds
+// bytes.
+type socketDirection struct {
+	pipes    *pipePool
+	noSplice bool
+	bulk     bool // the last piece was a large one
+	stretch  int  // bytes to go by buffer, for want of a pipe
+
+	pipe *relayPipe   // holds n bytes, or nil
+	buf  *relayBuffer // holds n bytes, or nil
+	n    int
+	err  error // of the last system call
+}
+
+func (s *socketDirection) init(d *relayDirection) {
+	s.pipes = relayPipes
+	s.noSplice = d.to.raw == nil
+}
+
+// socketOf returns the descriptor of a plain stream socket, else nil.
+func socketOf(conn net.Conn) syscall.RawConn {
+	switch c := conn.(type) {
+	case *net.TCPConn:
+		if raw, err := c.SyscallConn(); err == nil {
+			return raw
+		}
+	case *net.UnixConn:
+		if raw, err := c.SyscallConn(); err == nil && c.LocalAddr().Network() == "unix" {
+			return raw
+		}
+	}
+	return nil
+}
+
+// copy copies until end of file, and reports whether it came to that.
+func (d *relayDirection) copy() (eof bool) {
+	if d.from.raw == nil {
+		return d.copyConn()
+	}
+	s := &d.socket
+	receive, drain := d.receive, d.drain // as values once, not anew for each call
+	for {
+		if err := d.from.raw.Read(receive); err != nil {
+			return d.relay.failedRead(d.from, err)
+		}
+		var ok bool
+		switch {
+		case s.err != nil:
+			return d.relay.failedRead(d.from, socketError("read", d.from.conn, s.err))
+		case s.n == 0: // end of file
+			return true
+		case s.pipe != nil:
+			ok = d.sendPipe(drain)
+		default:
+			ok = d.write(s.buf[:s.n])
+			relayBuffers.Put(s.buf)
+			s.buf = nil
+		}
+		if !ok {
+			return false
+		}
+	}
+}
+
+// receive takes what the socket has, and reports false if it has nothing yet.
+// At end of file there is neither a byte nor an error.
+func (d *relayDirection) receive(fd uintptr) bool {
+	s := &d.socket
+	if !s.bulk || s.stretch > 0 || s.noSplice || !s.receivePipe(int(fd)) {
+		s.receiveBuffer(int(fd))
+	}
+	s.bulk = s.n >= relayBulk || s.err == unix.EAGAIN && s.bulk
+	return s.err != unix.EAGAIN
+}
+
+// receivePipe reports false if the bytes cannot go through a pipe.
+func (s *socketDirection) receivePipe(fd int) bool {
+	pipe := s.pipes.get()
+	if pipe == nil {
+		s.stretch = relayStretch
+		return false
+	}
+	s.n, s.err = splice(fd, pipe.w, relayPipeSize)
+	if s.n > 0 {
+		s.pipe = pipe
+		return true
+	}
+	s.pipes.put(pipe, 0)
+	s.noSplice = s.err == unix.EINVAL // this kernel does not, for this socket
+	return !s.noSplice
+}
+
+func (s *socketDirection) receiveBuffer(fd int) {
+	buf := relayBuffers.Get().(*relayBuffer)
+	s.n, s.err = retry(func() (int, error) { return unix.Read(fd, buf[:]) })
+	if s.n > 0 {
+		s.buf = buf
+		s.stretch -= min(s.n, s.stretch)
+		return
+	}
+	relayBuffers.Put(buf)
+}
+
+// sendPipe empties the pipe into to.
+func (d *relayDirection) sendPipe(drain func(uintptr) bool) bool {
+	s := &d.socket
+	d.lookAway()
+	err := d.to.raw.Write(drain)
+	if err == nil && s.err == unix.EINVAL {
+		s.noSplice, s.err = true, nil
+		err = d.sendPipeByHand()
+	}
+	if err == nil && s.err != nil {
+		err = socketError("write", d.to.conn, s.err)
+	}
+	d.unread.Store(false)
+	s.pipes.put(s.pipe, s.n)
+	s.pipe = nil
+	if err != nil {
+		d.relay.fail(d.to, err)
+	}
+	return err == nil
+}
+
+// drain splices from the pipe, and reports false if the socket takes no more.
+func (d *relayDirection) drain(fd uintptr) bool {
+	s := &d.socket
+	for s.n > 0 {
+		n, err := splice(s.pipe.r, int(fd), s.n)
+		switch {
+		case err == unix.EAGAIN:
+			return false
+		case err == nil && n == 0:
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			s.err = err
+			return true
+		}
+		s.n -= n
+		d.count(n)
+	}
+	return true
+}
+
+// sendPipeByHand is for a socket that takes no splice: the bytes are in the
+// pipe by then, and not lost.
+func (d *relayDirection) sendPipeByHand() error {
+	s := &d.socket
+	buf := relayBuffers.Get().(*relayBuffer)
+	defer relayBuffers.Put(buf)
+	for s.n > 0 {
+		n, err := retry(func() (int, error) { return unix.Read(s.pipe.r, buf[:]) })
+		if err != nil {
+			return os.NewSyscallError("read", err)
+		}
+		s.n -= n
+		n, err = d.to.conn.Write(buf[:n])
+		d.count(n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pendingError takes the error that waits at the socket for whoever touches it
+// next.
+func (e *relayEnd) pendingError() error {
+	pending := 0
+	err := e.heart.Control(func(fd uintptr) {
+		pending, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+	})
+	if err != nil || pending == 0 {
+		return nil
+	}
+	return socketError("read", e.conn, syscall.Errno(pending))
+}
+
+// awaitSent waits until the peer has acknowledged every byte written to tcp,
+// until the time given, or until stop says so.
+func awaitSent(tcp *net.TCPConn, until time.Time, stop func() bool) {
+	pause := time.Millisecond
+	for queued(tcp) && time.Now().Before(until) && !stop() {
+		time.Sleep(pause) // the kernel tells nobody when a send queue runs empty
+		pause = min(2*pause, 20*time.Millisecond)
+	}
+}
+
+// queued reports whether tcp has bytes on the way, and still a peer to go to.
+func queued(tcp *net.TCPConn) bool {
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	n := 0
+	err = raw.Control(func(fd uintptr) {
+		n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+		if n == 0 {
+			return
+		}
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO); err == nil && info.State == unix.BPF_TCP_CLOSE {
+			n = 0
+		}
+	})
+	return err == nil && n > 0
+}
+
+// socketError makes a system call's error one like package net's.
+func socketError(op string, conn net.Conn, err error) error {
+	return &net.OpError{Op: op, Net: conn.LocalAddr().Network(), Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: os.NewSyscallError(op, err)}
+}

@@ -1,0 +1,355 @@
+package tunnel
+
+import (
+	"errors"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// launchWith starts a relay that borrows its pipes from pool.
+func launchWith(pool *pipePool) func(client, target relaySide, limits relayLimits, done func(relayResult)) runningRelay {
+	return func(client, target relaySide, limits relayLimits, done func(relayResult)) runningRelay {
+		r := newRelay(client, target, limits, done)
+		r.up.socket.pipes, r.down.socket.pipes = pool, pool
+		r.begin()
+		return r
+	}
+}
+
+// counts returns how many pipes are open, and how many of them are free.
+func (p *pipePool) counts() (all, free int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all, len(p.free)
+}
+
+func openDescriptors(tb testing.TB) int {
+	tb.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return len(entries) - 1 // the directory's own
+}
+
+func TestRelaySplicesBetweenSockets(t *testing.T) {
+	wrapped := func(kind connKind) connKind {
+		pair := kind.pair
+		kind.name = "wrapped " + kind.name
+		kind.pair = func(tb testing.TB) (near, far net.Conn) {
+			near, far = pair(tb)
+			return &closeCounter{Conn: near}, far
+		}
+		return kind
+	}
+	tests := []struct {
+		client, target connKind
+		splices        bool
+	}{
+		{kindTCP, kindTCP, true},
+		{kindUnix, kindTCP, true},
+		{kindUnix, kindUnix, true},
+		{wrapped(kindTCP), wrapped(kindUnix), true},
+		{kindTLS, kindTCP, false},
+		{kindTCP, kindHidden, false},
+	}
+	for _, test := range tests {
+		t.Run(test.client.name+" to "+test.target.name, func(t *testing.T) {
+			pool := &pipePool{open: openPipe}
+			tt := &testTunnel{TB: t, launch: launchWith(pool)}
+			tt.connect(test.client, test.target)
+			tt.start(relayLimits{idle: time.Hour, linger: time.Hour})
+			exchange(t, tt, 64<<20)
+			if result := tt.wait(); result.up != 64<<20 || result.down != 64<<20 || result.err != nil {
+				t.Errorf("%+v", result)
+			}
+			all, free := pool.counts()
+			if all != free || (all > 0) != test.splices {
+				t.Errorf("%d pipes were used and %d given back; splices: %v", all, free, test.splices)
+			}
+		})
+	}
+}
+
+// What a person types is not worth two pipes.
+func TestRelaySmallPiecesNeedNoPipe(t *testing.T) {
+	pool := &pipePool{open: openPipe}
+	tt := &testTunnel{TB: t, launch: launchWith(pool)}
+	tt.connect(kindTCP, kindTCP)
+	tt.start(relayLimits{})
+	for range 100 {
+		send(t, tt.client, "x")
+		expect(t, tt.target, "x")
+	}
+	if all, _ := pool.counts(); all != 0 {
+		t.Errorf("%d pipes were opened", all)
+	}
+}
+
+func TestRelayIdleTunnelHoldsTwoDescriptors(t *testing.T) {
+	pool := &pipePool{open: openPipe}
+	tt := &testTunnel{TB: t, launch: launchWith(pool)}
+	tt.connect(kindTCP, kindTCP)
+	before := openDescriptors(t) // the relay's two among them
+	tt.start(relayLimits{idle: time.Hour})
+	text := string(make([]byte, 4<<20))
+	go func() { _, _ = io.WriteString(tt.client, text) }()
+	expect(t, tt.target, text)
+	go func() { _, _ = io.WriteString(tt.target, text) }()
+	expect(t, tt.client, text)
+	eventually(t, "every pipe is given back", func() bool { all, free := pool.counts(); return all > 0 && all == free })
+	all, _ := pool.counts()
+	if after := openDescriptors(t) - 2*all; after > before {
+		t.Errorf("the idle tunnel holds %d descriptors", 2+after-before)
+	}
+}
+
+// A pipe with bytes left in it would give them to the next tunnel.
+func TestRelayPipeWithBytesIsNeverReused(t *testing.T) {
+	pool := &pipePool{open: openPipe}
+	tt := &testTunnel{TB: t, launch: launchWith(pool)}
+	tt.connect(kindTCP, kindTCP)
+	tt.start(relayLimits{})
+	go func() { _, _ = io.Copy(tt.client, endless{}) }()
+	stalled(tt)
+	if all, free := pool.counts(); all != 1 || free != 0 {
+		t.Fatalf("of %d pipes %d are free: the test tests nothing", all, free)
+	}
+	tt.relay.end(ClosedByDrain)
+	tt.waitFor(ClosedByDrain)
+	if all, free := pool.counts(); all != 0 || free != 0 {
+		t.Errorf("%d pipes are left, %d of them to be used again", all, free)
+	}
+}
+
+func TestRelayPipePoolIsBounded(t *testing.T) {
+	pool := &pipePool{open: openPipe}
+	before := openDescriptors(t)
+	var pipes []*relayPipe
+	for range relayPipeMost {
+		pipe := pool.get()
+		if pipe == nil {
+			break // the user's share of pipe memory
+		}
+		pipes = append(pipes, pipe)
+	}
+	if len(pipes) <= relayPipeKeep {
+		t.Skip("this machine allows too few pipes")
+	}
+	if len(pipes) == relayPipeMost && pool.get() != nil {
+		t.Error("there is no bound")
+	}
+	for _, pipe := range pipes {
+		pool.put(pipe, 0)
+	}
+	if all, free := pool.counts(); all != relayPipeKeep || free != relayPipeKeep {
+		t.Errorf("%d pipes are open, %d free; want %d", all, free, relayPipeKeep)
+	}
+	for range relayPipeKeep {
+		pool.put(pool.get(), 1)
+	}
+	if after := openDescriptors(t); after > before {
+		t.Errorf("%d descriptors are left open", after-before)
+	}
+}
+
+func TestRelayWithoutPipesFallsBackToBuffers(t *testing.T) {
+	tries := 0
+	var mu sync.Mutex
+	pool := &pipePool{open: func() (*relayPipe, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if tries++; tries%3 != 0 {
+			return nil, syscall.EMFILE
+		}
+		return openPipe()
+	}}
+	tt := &testTunnel{TB: t, launch: launchWith(pool)}
+	tt.connect(kindTCP, kindUnix)
+	tt.start(relayLimits{})
+	exchange(t, tt, 64<<20)
+	if result := tt.wait(); result.up != 64<<20 || result.down != 64<<20 || result.err != nil {
+		t.Errorf("%+v", result)
+	}
+	if tries < 3 {
+		t.Errorf("a pipe was tried for %d times", tries)
+	}
+}
+
+// A file opened for appending takes no splice, as a socket of some other
+// kernel might not: the bytes are in the pipe by then.
+func TestRelayBytesInAPipeSurviveARefusedSplice(t *testing.T) {
+	file, err := os.OpenFile(filepath.Join(t.TempDir(), "f"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	tt := &testTunnel{TB: t}
+	tt.connect(kindTCP, kindTCP)
+	defer tt.nearClient.Close()
+	pool := &pipePool{open: openPipe}
+	pipe := pool.get()
+	text := string(make([]byte, 100_000))
+	if n, err := unix.Write(pipe.w, []byte(text)); n != len(text) {
+		t.Fatal(n, err)
+	}
+	raw, err := file.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRelay(relaySide{conn: tt.nearClient}, relaySide{conn: tt.nearTarget}, relayLimits{}, nil)
+	r.target.raw = raw
+	d := &r.up
+	d.socket = socketDirection{pipes: pool, pipe: pipe, n: len(text)}
+	go func() {
+		if !d.sendPipe(d.drain) || !d.socket.noSplice {
+			t.Error("the bytes were not sent by hand")
+		}
+		_ = tt.nearTarget.Close()
+	}()
+	expectLast(t, tt.target, text)
+	eventually(t, "the pipe is given back", func() bool { _, free := pool.counts(); return free == 1 })
+	if got := d.moved.Load(); got != int64(len(text)) {
+		t.Errorf("counted %d bytes", got)
+	}
+	pool.put(pool.get(), math.MaxInt)
+}
+
+// What was received before a reset is still in our send queue when the reset
+// comes: it must leave before that is passed on.
+func TestRelayRule3QueuedBytesLeaveBeforeTheReset(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	slow := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4096) })
+	}}
+	tt := &testTunnel{TB: t, launch: func(client, target relaySide, limits relayLimits, done func(relayResult)) runningRelay {
+		r := newRelay(client, target, limits, done)
+		r.patience = testPatience
+		r.begin()
+		return r
+	}}
+	tt.connect(kindTCP, kindTCP)
+	if tt.client, err = slow.DialContext(t.Context(), "tcp", listener.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	defer tt.client.Close()
+	_ = tt.nearClient.Close()
+	if tt.nearClient, err = listener.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	near := tcpOf(tt.nearClient)
+	_ = near.SetWriteBuffer(1 << 20)
+	tt.start(relayLimits{})
+	text := string(make([]byte, 100_000))
+	send(t, tt.target, text)
+	eventually(t, "all is written", func() bool { _, down := tt.relay.counts(); return down == int64(len(text)) })
+	if !queued(near) {
+		t.Fatal("nothing is queued: the test tests nothing")
+	}
+	reset(tt.target)
+	expectReset(t, tt.client, text)
+	tt.waitBroken(ClosedByTarget)
+}
+
+// Nobody reads from a side that has sent its end of file, and nobody writes to
+// it while the other side is silent: its reset must be seen all the same.
+func TestRelayRule3ResetAfterAHalfCloseIsSeen(t *testing.T) {
+	eachRelay(t, bothReset, func(t *testing.T, tt *testTunnel) {
+		tt.start(relayLimits{})
+		halfClose(t, tt.target)
+		expectLast(t, tt.client, "")
+		reset(tt.target)
+		tt.waitBroken(ClosedByTarget)
+	})
+}
+
+// Nor is a side read while its bytes are stuck before a peer that does not
+// read. The bytes get their chance, but not for ever.
+func TestRelayRule3ResetBehindAStalledPeerIsSeen(t *testing.T) {
+	eachRelay(t, bothReset, func(t *testing.T, tt *testTunnel) {
+		tt.start(relayLimits{})
+		go func() { _, _ = io.Copy(tt.target, endless{}) }()
+		stalled(tt)
+		reset(tt.target)
+		tt.waitBroken(ClosedByTarget)
+		if _, err := io.Copy(io.Discard, tt.client); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("no reset, but %v", err)
+		}
+	})
+}
+
+// stalled waits until the relay, being stuffed, moves no more.
+func stalled(tt *testTunnel) {
+	tt.Helper()
+	last, still := int64(0), 0
+	eventually(tt, "the relay is stalled", func() bool {
+		up, down := tt.relay.counts()
+		if up+down == 0 || up+down != last {
+			last, still = up+down, 0
+		}
+		still++
+		return still > 50
+	})
+}
+
+func TestRelayManyEndedAtRandomLeaveNothing(t *testing.T) {
+	pool := &pipePool{open: openPipe}
+	before := openDescriptors(t)
+	var all sync.WaitGroup
+	var tunnels []*testTunnel
+	for i := range 200 {
+		tt := &testTunnel{TB: t, launch: launchWith(pool)}
+		tt.connect(kindTCP, kindTCP)
+		tt.start(relayLimits{idle: time.Hour, linger: time.Hour})
+		for _, pair := range [][2]net.Conn{{tt.client, tt.target}, {tt.target, tt.client}} {
+			all.Go(func() { _, _ = io.Copy(pair[0], io.LimitReader(endless{}, rand.Int64N(1<<22))); endSomehow(tt, i) })
+			all.Go(func() { _, _ = io.Copy(io.Discard, io.LimitReader(pair[1], rand.Int64N(1<<22))); endSomehow(tt, i) })
+		}
+		tunnels = append(tunnels, tt)
+	}
+	for _, tt := range tunnels {
+		tt.wait()
+		_ = tt.client.Close()
+		_ = tt.target.Close()
+	}
+	all.Wait()
+	eventually(t, "no goroutine is in a relay", func() bool { return relayGoroutines() == 0 })
+	open, free := pool.counts()
+	if open != free {
+		t.Errorf("%d of %d pipes were not given back", open-free, open)
+	}
+	for range free {
+		pool.put(pool.get(), 1)
+	}
+	if after := openDescriptors(t); after > before {
+		t.Errorf("%d descriptors are left open", after-before)
+	}
+}
+
+func endSomehow(tt *testTunnel, i int) {
+	switch i % 4 {
+	case 0:
+		tt.relay.end(ClosedByDrain)
+	case 1:
+		_ = tt.client.Close()
+		_ = tt.target.Close()
+	case 2:
+		reset(tt.target)
+	case 3:
+		reset(tt.client)
+	}
+}
