@@ -1,0 +1,263 @@
+package tunnel
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// Defaults of Client's durations.
+const (
+	DefaultConnectTimeout = 10 * time.Second
+	DefaultOpenTimeout    = 30 * time.Second
+)
+
+// Field is one field line of a request head.
+type Field = wire.Field
+
+// Client opens tunnels along a Route. The zero Client connects directly. A
+// Client may be used by several goroutines at once if its fields are not
+// changed meanwhile.
+type Client struct {
+	// Route is the way to every target; the zero Route is direct.
+	Route Route
+
+	// Header holds further field lines for every proxy's CONNECT; one with an
+	// empty value removes a field that is sent by default. Proxy-Authorization
+	// among them goes to the first proxy only. What CheckHeader refuses makes
+	// Open fail before anything is sent.
+	Header []Field
+
+	// UserAgent is the User-Agent field's value; "" = none.
+	UserAgent string
+
+	// Network is "tcp4" or "tcp6" to use one IP version only; "" = both.
+	Network string
+
+	// ConnectTimeout bounds resolving and connecting to the first hop; 0 =
+	// DefaultConnectTimeout, negative = none.
+	ConnectTimeout time.Duration
+
+	// Timeout bounds everything until the tunnel is open; 0 =
+	// DefaultOpenTimeout, negative = none. None applies to the open tunnel.
+	Timeout time.Duration
+
+	// Resolver resolves the first hop's name, or the target's if the route is
+	// direct; nil = the system's.
+	Resolver Resolver
+
+	// Trace watches the way; nil = nobody does.
+	Trace *Trace
+
+	// refusalWait is how long to watch whether a proxy closes after a refusal;
+	// 0 = not at all. For the Prober.
+	refusalWait time.Duration
+}
+
+// Trace watches a Client open a tunnel. Unset hooks are skipped. Connecting
+// and Connected may be called from several goroutines at once.
+type Trace struct {
+	Resolved   func(host string, addrs []netip.Addr, err error)
+	Connecting func(addr string)
+	Connected  func(addr string, err error)
+	Exchanged  func(*Exchange) // after each CONNECT exchange, whatever its outcome
+}
+
+// DialContext opens a tunnel to address, HOST:PORT. It fits http.Transport and
+// golang.org/x/net/proxy. The context covers the opening only. The caller
+// closes the conn. Errors are *Error, save for a bad network or address.
+func (c *Client) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	narrowed := *c
+	switch network {
+	case "tcp":
+	case "tcp4", "tcp6":
+		narrowed.Network = network
+	default:
+		return nil, net.UnknownNetworkError(network)
+	}
+	target, err := ParseTarget(address)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := narrowed.Open(ctx, target)
+	if err != nil {
+		return nil, err // and not a nil *Conn in an interface
+	}
+	return conn, nil
+}
+
+// Open opens a tunnel to the target. The context covers the opening only. The
+// caller closes the Conn. Errors are *Error.
+func (c *Client) Open(ctx context.Context, target Authority) (*Conn, error) {
+	conn, e := c.open(ctx, target, nil)
+	if e != nil {
+		return nil, e
+	}
+	return conn, nil
+}
+
+// open is Open with further fields for this one tunnel.
+func (c *Client) open(ctx context.Context, target Authority, extra []Field) (*Conn, *Error) {
+	if timeout := orDefault(c.Timeout, DefaultOpenTimeout); timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	if err := c.check(target, extra); err != nil {
+		return nil, &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: target, Detail: err.Error()}
+	}
+	conn, addr, e := c.connectFirst(ctx, target)
+	if e != nil {
+		e.Source = c.Route.Source
+		return nil, e
+	}
+	opened := &Conn{Conn: conn, addr: addr, target: target}
+	if c.Route.Direct() {
+		return opened, nil
+	}
+	br := bufio.NewReader(conn)
+	for i, hop := range c.Route.Hops {
+		next := target
+		if i+1 < len(c.Route.Hops) {
+			next = c.Route.Hops[i+1].Proxy
+		}
+		h := handshake{client: c, hop: hop, next: next, first: i == 0, extra: extra, conn: conn, br: br}
+		if e := h.run(ctx); e != nil {
+			conn.Close()
+			e.Source = c.Route.Source
+			return nil, e
+		}
+		opened.hop = hop.Name()
+	}
+	if n := br.Buffered(); n > 0 {
+		opened.early, _ = br.Peek(n)
+	}
+	return opened, nil
+}
+
+// check refuses what must not reach the wire, before anything is sent (RULES
+// 10). Extra fields are culvert's own, so they may be any; their values may
+// come from elsewhere.
+func (c *Client) check(target Authority, extra []Field) error {
+	if target.IsZero() {
+		return errors.New("there is no target")
+	}
+	if err := c.Route.check(); err != nil {
+		return err
+	}
+	if hasControl(c.UserAgent) {
+		return errors.New("the User-Agent holds a control character")
+	}
+	for _, f := range c.Header {
+		if err := CheckHeader(f); err != nil {
+			return err
+		}
+	}
+	for _, f := range extra {
+		if !wire.IsToken(f.Name) || strings.ContainsAny(f.Value, "\r\n\x00") {
+			return fmt.Errorf("field %q cannot be sent", f.Name)
+		}
+	}
+	return nil
+}
+
+// connectFirst connects to the first hop, or to the target if there is none.
+func (c *Client) connectFirst(ctx context.Context, target Authority) (net.Conn, netip.AddrPort, *Error) {
+	d := dialer{resolver: c.Resolver, network: c.Network, timeout: max(0, orDefault(c.ConnectTimeout, DefaultConnectTimeout))}
+	first := target
+	hop := ""
+	if !c.Route.Direct() {
+		if c.Route.Hops[0].Scheme == SchemeUnix {
+			conn, e := c.connectUnix(ctx, c.Route.Hops[0], target)
+			return conn, netip.AddrPort{}, e
+		}
+		first, hop = c.Route.Hops[0].Proxy, c.Route.Hops[0].Name()
+	}
+	if t := c.Trace; t != nil {
+		d.trace = t.dialTrace(first.Host())
+	}
+	conn, addr, e := d.dial(ctx, first)
+	if e != nil {
+		e.Hop, e.Target = hop, target
+		return nil, addr, e
+	}
+	return conn, addr, nil
+}
+
+func (c *Client) connectUnix(ctx context.Context, hop Hop, target Authority) (net.Conn, *Error) {
+	if timeout := orDefault(c.ConnectTimeout, DefaultConnectTimeout); timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	if t := c.Trace; t != nil && t.Connecting != nil {
+		t.Connecting(hop.Name())
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", hop.Path)
+	if t := c.Trace; t != nil && t.Connected != nil {
+		t.Connected(hop.Name(), err)
+	}
+	if err != nil {
+		return nil, &Error{Phase: PhaseConnect, Type: dialErrorType(err), Target: target, Hop: hop.Name(), Err: plainError(err)}
+	}
+	return conn, nil
+}
+
+// dialTrace adapts the hooks to the dialer's.
+func (t *Trace) dialTrace(host string) *dialTrace {
+	d := &dialTrace{}
+	if t.Resolved != nil {
+		d.resolved = func(addrs []netip.Addr, err error) { t.Resolved(host, addrs, err) }
+	}
+	if t.Connecting != nil {
+		d.attempt = func(ap netip.AddrPort) { t.Connecting(ap.String()) }
+	}
+	if t.Connected != nil {
+		d.attempted = func(ap netip.AddrPort, err error) { t.Connected(ap.String(), err) }
+	}
+	return d
+}
+
+// orDefault is the accessor of durations for which 0 means a default.
+func orDefault(d, def time.Duration) time.Duration {
+	if d == 0 {
+		return def
+	}
+	return d
+}
+
+// CheckHeader says why a field cannot be among Client.Header: its name is no
+// token, its value holds a control character (RULES 10), or it is one of those
+// that make the request what it is: Host and the framing fields.
+func CheckHeader(f Field) error {
+	if !wire.IsToken(f.Name) {
+		return fmt.Errorf("header name %q is not a token (RFC 9110, section 5.6.2)", f.Name)
+	}
+	if hasControl(f.Value) {
+		return fmt.Errorf("header %s: the value holds a control character", f.Name)
+	}
+	for _, name := range []string{"Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection"} {
+		if strings.EqualFold(f.Name, name) {
+			return fmt.Errorf("header %s cannot be set: it is part of the CONNECT request itself", name)
+		}
+	}
+	return nil
+}
+
+// ParseHeader parses "Name: value" for Client.Header, and checks it.
+func ParseHeader(s string) (Field, error) {
+	name, value, ok := strings.Cut(s, ":")
+	if !ok {
+		return Field{}, errors.New("a header needs a colon: 'Name: value', or 'Name:' to remove one")
+	}
+	f := Field{Name: name, Value: strings.Trim(value, " \t")}
+	return f, CheckHeader(f)
+}

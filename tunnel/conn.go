@@ -1,0 +1,48 @@
+package tunnel
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+)
+
+// Conn is an open tunnel. Bytes that the target sent on the heels of the last
+// proxy's reply are read first: nothing is lost to a buffer (RULES 7).
+type Conn struct {
+	net.Conn                // to the first hop, or to the target
+	early    []byte         // read before the tunnel was handed out; nil = none
+	addr     netip.AddrPort // of the first hop or the target; invalid for a unix socket
+	target   Authority      // for words in errors
+	hop      string         // the last proxy, for words in errors; "" = direct
+}
+
+// Read reads the early bytes first, then from the network.
+func (c *Conn) Read(b []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(b, c.early)
+		if c.early = c.early[n:]; len(c.early) == 0 {
+			c.early = nil // an idle tunnel keeps no buffer
+		}
+		return n, nil
+	}
+	return c.Conn.Read(b)
+}
+
+// CloseWrite passes end of file on to the target and keeps reading. It is
+// errors.ErrUnsupported for a conn that can only be closed whole.
+func (c *Conn) CloseWrite() error {
+	if half, ok := c.Conn.(halfCloser); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// NetConn returns the conn beneath; reading from it passes over early bytes.
+func (c *Conn) NetConn() net.Conn { return c.Conn }
+
+// takeEarly hands the early bytes to the caller, who gives them on first.
+func (c *Conn) takeEarly() []byte {
+	early := c.early
+	c.early = nil
+	return early
+}

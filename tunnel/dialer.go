@@ -1,0 +1,279 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Resolver turns names into addresses; *net.Resolver is one.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// attemptDelay is how long one address is tried alone before the next joins
+// (RFC 8305, section 5: "Connection Attempt Delay").
+const attemptDelay = 250 * time.Millisecond
+
+// keepAlive finds dead peers of silent tunnels within about two minutes.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4}
+
+// dialer resolves a name once, judges every address, and connects to one that
+// passed: the address judged is the address dialled (RULES 20).
+type dialer struct {
+	resolver Resolver                                                // nil: the system's
+	network  string                                                  // "tcp4", "tcp6"; "" = both
+	timeout  time.Duration                                           // for resolving and connecting together; 0 = the context's
+	judge    func(netip.AddrPort) *Error                             // nil: every address passes
+	connect  func(context.Context, netip.AddrPort) (net.Conn, error) // nil: TCP
+	trace    *dialTrace                                              // nil: nobody watches
+}
+
+// dialTrace watches a dialer; unset hooks are skipped. Hooks for attempts may
+// be called from several goroutines at once.
+type dialTrace struct {
+	resolved  func(addrs []netip.Addr, err error)
+	attempt   func(netip.AddrPort)
+	attempted func(netip.AddrPort, error)
+}
+
+// dial connects to the target; the caller owns and closes the conn. The
+// context covers resolving and connecting only.
+func (d *dialer) dial(ctx context.Context, target Authority) (net.Conn, netip.AddrPort, *Error) {
+	if d.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.timeout)
+		defer cancel()
+	}
+	addrs, e := d.resolve(ctx, target)
+	if e != nil {
+		return nil, netip.AddrPort{}, e
+	}
+	addrs, e = d.judged(addrs, target)
+	if e != nil {
+		return nil, netip.AddrPort{}, e
+	}
+	conn, ap, err := d.race(ctx, interleave(addrs), target.Port())
+	if err != nil {
+		return nil, ap, &Error{Phase: PhaseConnect, Type: dialErrorType(err), Target: target, Err: plainError(err)}
+	}
+	return conn, ap, nil
+}
+
+// resolve returns the target's addresses of the wanted family.
+func (d *dialer) resolve(ctx context.Context, target Authority) ([]netip.Addr, *Error) {
+	if addr := target.Addr(); addr.IsValid() {
+		if !d.wants(addr) {
+			return nil, &Error{Phase: PhaseResolve, Type: ErrorDNS, Target: target, Detail: "the address is of the other IP version"}
+		}
+		return []netip.Addr{addr}, nil
+	}
+	var r Resolver = net.DefaultResolver
+	if d.resolver != nil {
+		r = d.resolver
+	}
+	network := map[string]string{"": "ip", "tcp": "ip", "tcp4": "ip4", "tcp6": "ip6"}[d.network]
+	addrs, err := r.LookupNetIP(ctx, network, searchless(target.Host()))
+	if d.trace != nil && d.trace.resolved != nil {
+		d.trace.resolved(addrs, err)
+	}
+	if err == nil && len(addrs) == 0 {
+		err = &net.DNSError{Err: "no address", Name: target.Host(), IsNotFound: true}
+	}
+	if err != nil {
+		return nil, resolveError(err, target)
+	}
+	for i, a := range addrs {
+		addrs[i] = a.Unmap()
+	}
+	return addrs, nil
+}
+
+// searchless adds the root dot, so that the name that was judged is the name
+// that is asked for and not one that the resolver's search list makes of it.
+// A name without any dot, from /etc/hosts or the search list, has no other way
+// to resolve.
+func searchless(name string) string {
+	if strings.Contains(name, ".") {
+		return name + "."
+	}
+	return name
+}
+
+func (d *dialer) wants(addr netip.Addr) bool {
+	switch d.network {
+	case "tcp4":
+		return addr.Unmap().Is4()
+	case "tcp6":
+		return addr.Is6() && !addr.Is4In6()
+	}
+	return true
+}
+
+// resolveError carries the DNS response code where the resolver tells it.
+func resolveError(err error, target Authority) *Error {
+	e := &Error{Phase: PhaseResolve, Type: ErrorDNS, Target: target, Err: plainError(err)}
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		e.Err = errors.New(dns.Err) // the name stands in Target, without the root dot
+	}
+	switch {
+	case isTimeout(err), errors.As(err, &dns) && dns.IsTimeout:
+		e.Type = ErrorDNSTimeout
+	case errors.As(err, &dns) && dns.IsNotFound:
+		e.RCode, e.Detail = "NXDOMAIN", "the name does not exist"
+	case errors.As(err, &dns) && dns.IsTemporary:
+		e.RCode, e.Detail = "SERVFAIL", "the name server could not answer"
+	}
+	return e
+}
+
+// plainError takes the wrapping off that repeats addresses and operations.
+func plainError(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		return op.Err
+	}
+	return err
+}
+
+// judged keeps the addresses that pass; if none does, the first refusal is the
+// error.
+func (d *dialer) judged(addrs []netip.Addr, target Authority) ([]netip.Addr, *Error) {
+	if d.judge == nil {
+		return addrs, nil
+	}
+	var refused *Error
+	passed := addrs[:0]
+	for _, a := range addrs {
+		e := d.judge(netip.AddrPortFrom(a, target.Port()))
+		if e == nil {
+			passed = append(passed, a)
+		} else if refused == nil {
+			refused = e
+		}
+	}
+	if len(passed) == 0 {
+		refused.Target = target
+		return nil, refused
+	}
+	return passed, nil
+}
+
+// interleave alternates the families, the first address's family first (RFC
+// 8305, section 4).
+func interleave(addrs []netip.Addr) []netip.Addr {
+	if len(addrs) < 2 {
+		return addrs
+	}
+	var same, other []netip.Addr
+	for _, a := range addrs {
+		if a.Is4() == addrs[0].Is4() {
+			same = append(same, a)
+		} else {
+			other = append(other, a)
+		}
+	}
+	mixed := make([]netip.Addr, 0, len(addrs))
+	for i := range max(len(same), len(other)) {
+		if i < len(same) {
+			mixed = append(mixed, same[i])
+		}
+		if i < len(other) {
+			mixed = append(mixed, other[i])
+		}
+	}
+	return mixed
+}
+
+// attempt is one address's outcome.
+type attempt struct {
+	conn net.Conn
+	ap   netip.AddrPort
+	err  error
+}
+
+// race is Happy Eyeballs (RFC 8305, section 5): the addresses are tried in
+// order, each attemptDelay after the one before or as soon as that failed, and
+// the first conn wins. Every attempt has ended when race returns, save those
+// that were cancelled, whose conns are closed as they come in.
+func (d *dialer) race(ctx context.Context, addrs []netip.Addr, port uint16) (net.Conn, netip.AddrPort, error) {
+	if len(addrs) == 1 {
+		ap := netip.AddrPortFrom(addrs[0], port)
+		conn, err := d.connectTo(ctx, ap)
+		return conn, ap, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan attempt, len(addrs))
+	next, pending := 0, 0
+	start := func() {
+		ap := netip.AddrPortFrom(addrs[next], port)
+		next, pending = next+1, pending+1
+		go func() {
+			conn, err := d.connectTo(ctx, ap)
+			results <- attempt{conn, ap, err}
+		}()
+	}
+	timer := time.NewTimer(attemptDelay)
+	defer timer.Stop()
+	var first attempt
+	for start(); pending > 0; {
+		select {
+		case <-timer.C:
+			if next < len(addrs) {
+				start()
+				timer.Reset(attemptDelay)
+			}
+		case r := <-results:
+			pending--
+			if r.err == nil {
+				cancel()
+				go closeLate(results, pending)
+				return r.conn, r.ap, nil
+			}
+			if first.err == nil {
+				first = r
+			}
+			if next < len(addrs) && ctx.Err() == nil {
+				start()
+				timer.Reset(attemptDelay)
+			}
+		}
+	}
+	return nil, first.ap, first.err
+}
+
+// closeLate closes what still connected after the race was won.
+func closeLate(results <-chan attempt, pending int) {
+	for range pending {
+		if r := <-results; r.conn != nil {
+			r.conn.Close()
+		}
+	}
+}
+
+func (d *dialer) connectTo(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
+	if d.trace != nil && d.trace.attempt != nil {
+		d.trace.attempt(ap)
+	}
+	connect := d.connect
+	if connect == nil {
+		connect = connectTCP
+	}
+	conn, err := connect(ctx, ap)
+	if d.trace != nil && d.trace.attempted != nil {
+		d.trace.attempted(ap, err)
+	}
+	return conn, err
+}
+
+// connectTCP opens one TCP connection with TCP_NODELAY (Go's default) and
+// keepalive.
+func connectTCP(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
+	d := net.Dialer{KeepAliveConfig: keepAlive}
+	return d.DialContext(ctx, "tcp", ap.String())
+}

@@ -1,0 +1,305 @@
+package tunnel
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"slices"
+	"strings"
+	"time"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// Limits on what a proxy may send before the tunnel is open.
+const (
+	maxInterim = 16          // 1xx replies read past
+	maxExcerpt = 16 << 10    // bytes of a refusal's body that are read
+	maxDetail  = 200         // characters of the proxy's own words
+	bodyWait   = time.Second // for a refusal's body
+)
+
+// Exchange is one CONNECT request and its reply, as they went over the wire.
+// Parts that never came are empty or zero.
+type Exchange struct {
+	Hop      Hop       // the proxy spoken to
+	Next     Authority // what it was asked for
+	Request  []byte    // the head as sent; holds credentials
+	Interim  [][]byte  // heads of 1xx replies
+	Reply    []byte    // the final reply's head, exact
+	Body     []byte    // the start of a refusal's content, transfer coding removed
+	Started  time.Time // before the request was written
+	Sent     time.Time // the request was written
+	FirstIn  time.Time // the reply's first byte was there
+	Complete time.Time // the final head's blank line was there
+	Glued    int       // bytes that arrived together with the reply, behind its head
+	Err      error     // why there is no open tunnel, an *Error; nil if there is
+
+	// What became of the connection after a refusal, if that was watched.
+	Watched  bool
+	KeptOpen bool
+
+	reply     *wire.Reply     // nil unless Reply is whole
+	replyErr  *wire.HeadError // why Reply is not
+	bodyError error           // why Body broke off; nil if it is whole or long enough
+}
+
+// handshake is one hop's CONNECT exchange.
+type handshake struct {
+	client *Client
+	hop    Hop
+	next   Authority // what this hop is asked for
+	first  bool      // the first hop
+	extra  []Field
+	conn   net.Conn
+	br     *bufio.Reader // over conn; keeps what lies behind the reply's head
+}
+
+// run sends CONNECT and reads the reply (RFC 9110, section 9.3.6). On success
+// the tunnel begins at the reader's next byte. The conn stays the caller's.
+func (h *handshake) run(ctx context.Context) *Error {
+	fields := h.fields()
+	x := &Exchange{Hop: h.hop, Next: h.next, Request: requestHead(h.next, fields), Started: time.Now()}
+	e := h.converse(ctx, x)
+	// RFC 9110, section 9.3.6: any 2xx opens the tunnel, at the blank line;
+	// Content-Length and Transfer-Encoding in it are ignored.
+	switch {
+	case e != nil:
+	case x.reply.Code/100 == 2:
+		x.Glued = h.br.Buffered()
+	default:
+		h.readRefusal(ctx, x)
+		if h.client.refusalWait > 0 {
+			h.watchClose(ctx, x)
+		}
+		e = refusal(x)
+		e.CredentialsSent = hasField(fields, "Proxy-Authorization")
+	}
+	if e != nil {
+		e.Hop, e.Target = h.hop.Name(), h.next
+		x.Err = e
+	}
+	if t := h.client.Trace; t != nil && t.Exchanged != nil {
+		t.Exchanged(x)
+	}
+	return e
+}
+
+// interruptible lets the context's end interrupt reads and writes on conn, and
+// returns what lifts that again. A deadline left behind would cut the tunnel.
+func interruptible(ctx context.Context, conn net.Conn) (release func()) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		conn.SetDeadline(past)
+		close(done)
+	})
+	return func() {
+		if !stop() {
+			<-done
+			conn.SetDeadline(time.Time{})
+		}
+	}
+}
+
+// converse writes the request and reads replies up to the final one's head.
+func (h *handshake) converse(ctx context.Context, x *Exchange) *Error {
+	release := interruptible(ctx, h.conn)
+	defer release()
+	if _, err := h.conn.Write(x.Request); err != nil && !isReset(err) {
+		return cutError(ctx, PhaseRequest, err)
+	} // A proxy that refuses unread may still have answered.
+	x.Sent = time.Now()
+	for {
+		if x.FirstIn.IsZero() {
+			if _, err := h.br.Peek(1); err != nil {
+				return h.headError(ctx, x, err)
+			}
+			x.FirstIn = time.Now()
+		}
+		reply, err := wire.ReadReply(h.br, wire.DefaultMaxHead)
+		if err != nil {
+			return h.headError(ctx, x, err)
+		}
+		// RFC 9110, section 15.2: interim replies are read past. 101 is final
+		// in effect and no answer to CONNECT.
+		if reply.Code >= 200 || reply.Code == http.StatusSwitchingProtocols {
+			x.Complete, x.Reply, x.reply = time.Now(), reply.Raw, reply
+			return nil
+		}
+		if x.Interim = append(x.Interim, reply.Raw); len(x.Interim) > maxInterim {
+			return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: "interim replies without end"}
+		}
+	}
+}
+
+// fields are the request's field lines behind Host.
+func (h *handshake) fields() []Field {
+	var fields []Field
+	if h.client.UserAgent != "" {
+		fields = append(fields, Field{Name: "User-Agent", Value: h.client.UserAgent})
+	}
+	if c := h.hop.Credentials; c != nil {
+		fields = append(fields, Field{Name: "Proxy-Authorization", Value: c.basic()})
+	}
+	for _, f := range h.client.Header {
+		if h.first || !strings.EqualFold(f.Name, "Proxy-Authorization") {
+			fields = setField(fields, f)
+		}
+	}
+	return append(fields, h.extra...)
+}
+
+// requestHead is the CONNECT request: authority-form, Host the same, no framing
+// fields and no Proxy-Connection (RFC 9110, section 9.3.6; RFC 9112, section
+// 3.2.3).
+func requestHead(next Authority, fields []Field) []byte {
+	var b bytes.Buffer
+	b.WriteString("CONNECT " + next.String() + " HTTP/1.1\r\nHost: " + next.String() + "\r\n")
+	for _, f := range fields {
+		b.WriteString(f.Name + ": " + f.Value + "\r\n")
+	}
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+// setField adds a field. An empty value removes all of that name instead, and
+// those that occur once are replaced.
+func setField(fields []Field, f Field) []Field {
+	once := strings.EqualFold(f.Name, "User-Agent") || strings.EqualFold(f.Name, "Proxy-Authorization")
+	if f.Value == "" || once {
+		fields = slices.DeleteFunc(fields, func(have Field) bool { return strings.EqualFold(have.Name, f.Name) })
+	}
+	if f.Value == "" {
+		return fields
+	}
+	return append(fields, f)
+}
+
+func hasField(fields []Field, name string) bool {
+	return slices.ContainsFunc(fields, func(f Field) bool { return strings.EqualFold(f.Name, name) })
+}
+
+// basic is the Proxy-Authorization value of RFC 7617.
+func (c Credentials) basic() string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.User+":"+c.Password))
+}
+
+// cutError tells a deadline and a cancellation of ours from a connection that
+// was cut.
+func cutError(ctx context.Context, phase Phase, err error) *Error {
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return &Error{Phase: phase, Type: ErrorConnectionTerminated, Detail: "cancelled", Err: context.Cause(ctx)}
+	case isTimeout(err):
+		return &Error{Phase: phase, Type: ErrorConnectionReadTimeout, Err: plainError(err)}
+	}
+	return &Error{Phase: phase, Type: ErrorConnectionTerminated, Err: plainError(err)}
+}
+
+// headError classifies a reply whose head did not come whole.
+func (h *handshake) headError(ctx context.Context, x *Exchange, err error) *Error {
+	var head *wire.HeadError
+	if !errors.As(err, &head) {
+		e := cutError(ctx, PhaseReply, err)
+		if e.Type == ErrorConnectionTerminated && errors.Is(err, io.EOF) {
+			e.Err = nil // the type's words say it
+		}
+		return e
+	}
+	x.Reply, x.replyErr = head.Raw, head
+	if head.Err != nil && ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return cutError(ctx, PhaseReply, head.Err)
+	}
+	e := &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: head.Detail, head: head}
+	switch head.Problem {
+	case wire.TooLarge:
+		e.Type = ErrorResponseHeadSize
+	case wire.NotHTTP:
+		e.Detail = "the answer is not HTTP: it begins with \"" + wire.Escape(head.Raw, 40) + "\""
+	case wire.Truncated:
+		e.Type, e.Detail, e.Err = ErrorResponseIncomplete, "", plainError(head.Err)
+		if isTimeout(head.Err) {
+			e.Type = ErrorConnectionReadTimeout
+		}
+	}
+	return e
+}
+
+// readRefusal reads what the proxy says for itself, for a second at most. The
+// connection is never used again (RFC 9931: expect the proxy to close).
+func (h *handshake) readRefusal(ctx context.Context, x *Exchange) {
+	ctx, cancel := context.WithTimeout(ctx, bodyWait)
+	defer cancel()
+	release := interruptible(ctx, h.conn)
+	defer release()
+	x.Body, x.bodyError = readExcerpt(h.br, x.reply)
+}
+
+// watchClose notes whether the proxy closes after its refusal, as RFC 9931
+// demands it of a refused CONNECT over HTTP/1.1.
+func (h *handshake) watchClose(ctx context.Context, x *Exchange) {
+	ctx, cancel := context.WithTimeout(ctx, h.client.refusalWait)
+	defer cancel()
+	release := interruptible(ctx, h.conn)
+	defer release()
+	_, err := io.CopyN(io.Discard, h.br, maxExcerpt)
+	x.Watched, x.KeptOpen = true, isTimeout(err)
+}
+
+// readExcerpt reads the start of a reply's content by its framing (RFC 9112,
+// section 6.3), for as long as the conn's deadline lets it. A framing that is
+// malformed is not read by.
+func readExcerpt(br *bufio.Reader, reply *wire.Reply) ([]byte, error) {
+	if reply.Code == http.StatusNotModified || reply.Code == http.StatusSwitchingProtocols {
+		return nil, nil
+	}
+	framing, err := reply.Framing()
+	if err != nil {
+		return nil, err
+	}
+	var body io.Reader = br
+	switch {
+	case framing.Chunked:
+		body = httputil.NewChunkedReader(br)
+	case framing.Length >= 0:
+		body = io.LimitReader(br, framing.Length)
+	}
+	excerpt, err := io.ReadAll(io.LimitReader(body, maxExcerpt))
+	if err == nil && int64(len(excerpt)) < framing.Length && len(excerpt) < maxExcerpt {
+		err = io.ErrUnexpectedEOF
+	}
+	return excerpt, err
+}
+
+// refusal makes the Error of a final reply that is not 2xx.
+func refusal(x *Exchange) *Error {
+	code := x.reply.Code
+	e := &Error{Phase: PhaseReply, Status: code, Type: statusType(code), Reason: x.reply.Reason}
+	if e.Type == ErrorCredentials {
+		e.Schemes = challengeSchemes(append(x.reply.Values("Proxy-Authenticate"), x.reply.Values("WWW-Authenticate")...))
+	}
+	if p, ok := firstError(parseProxyStatus(x.reply.Values("Proxy-Status"))); ok {
+		if t, known := ErrorTypeFromToken(p.Error); known && e.Type != ErrorCredentials {
+			e.Type = t
+		}
+		e.RCode = wire.Escape([]byte(p.RCode), 20)
+		if e.Detail = p.Details; e.Detail == "" {
+			e.Detail = strings.ReplaceAll(p.Error, "_", " ")
+		}
+	}
+	// RFC 9110, section 9.3.6 knows no redirected CONNECT: never followed.
+	if location := x.reply.Get("Location"); e.Detail == "" && code/100 == 3 && location != "" {
+		e.Detail = "to " + location
+	}
+	if e.Detail == "" {
+		e.Detail = excerptText(x.Body, x.reply.Get("Content-Type"))
+	}
+	e.Detail = wire.Escape([]byte(e.Detail), maxDetail)
+	return e
+}

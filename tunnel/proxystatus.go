@@ -1,0 +1,153 @@
+package tunnel
+
+import (
+	"strings"
+)
+
+// ProxyStatus is one member of a Proxy-Status field (RFC 9209): what one
+// intermediary tells of the answer.
+type ProxyStatus struct {
+	Name    string `json:"name"`               // the intermediary
+	Error   string `json:"error,omitempty"`    // error token, section 2.3
+	Details string `json:"details,omitempty"`  // section 2.1.5
+	RCode   string `json:"rcode,omitempty"`    // section 2.3.2
+	NextHop string `json:"next_hop,omitempty"` // section 2.1.2
+}
+
+// String writes the member as a structured-field item with its parameters (RFC
+// 8941, section 3.3). Characters that a string cannot hold become '?'.
+func (p ProxyStatus) String() string {
+	var b strings.Builder
+	if isSFToken(p.Name) {
+		b.WriteString(p.Name)
+	} else {
+		writeSFString(&b, p.Name)
+	}
+	if p.Error != "" {
+		b.WriteString("; error=" + p.Error)
+	}
+	for _, param := range [...]struct{ key, value string }{{"rcode", p.RCode}, {"details", p.Details}} {
+		if param.value != "" {
+			b.WriteString("; " + param.key + "=")
+			writeSFString(&b, param.value)
+		}
+	}
+	return b.String()
+}
+
+// isSFToken reports whether s can stand as a structured-field token (RFC 8941,
+// section 3.3.4).
+func isSFToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '*'
+		if i == 0 && !letter || !letter && !(c >= '0' && c <= '9') && !strings.ContainsRune("!#$%&'+-.^_`|~:/", rune(c)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func writeSFString(b *strings.Builder, s string) {
+	b.WriteByte('"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"', c == '\\':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		case c < 0x20, c >= 0x7f:
+			b.WriteByte('?')
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('"')
+}
+
+// maxProxyStatus bounds the members taken from one answer.
+const maxProxyStatus = 32
+
+// parseProxyStatus reads the members of all Proxy-Status field values, the one
+// nearest the origin first (RFC 9209, section 2). It takes what it can
+// understand and passes over the rest, as a diagnosis should.
+func parseProxyStatus(values []string) []ProxyStatus {
+	var members []ProxyStatus
+	for _, value := range values {
+		for value != "" && len(members) < maxProxyStatus {
+			var p ProxyStatus
+			p.Name, value = cutSFItem(value)
+			for strings.HasPrefix(value, ";") {
+				var key, param string
+				key, value = cutSFKey(value[1:])
+				if strings.HasPrefix(value, "=") {
+					param, value = cutSFItem(value[1:])
+				}
+				p.set(key, param)
+			}
+			if p.Name != "" {
+				members = append(members, p)
+			}
+			_, value, _ = strings.Cut(value, ",")
+		}
+	}
+	return members
+}
+
+func (p *ProxyStatus) set(key, value string) {
+	switch key {
+	case "error":
+		p.Error = strings.ToLower(value)
+	case "details":
+		p.Details = value
+	case "rcode":
+		p.RCode = value
+	case "next-hop":
+		p.NextHop = value
+	}
+}
+
+// cutSFKey cuts a parameter's key off, up to "=", ";" or ",".
+func cutSFKey(s string) (key, rest string) {
+	s = strings.TrimLeft(s, " \t")
+	end := strings.IndexAny(s, "=;,")
+	if end < 0 {
+		end = len(s)
+	}
+	return strings.ToLower(strings.TrimSpace(s[:end])), s[end:]
+}
+
+// cutSFItem cuts a bare item off: a quoted string without its quotes, or
+// anything up to ";" or ",".
+func cutSFItem(s string) (item, rest string) {
+	s = strings.TrimLeft(s, " \t")
+	if !strings.HasPrefix(s, `"`) {
+		end := strings.IndexAny(s, ";,")
+		if end < 0 {
+			end = len(s)
+		}
+		return strings.TrimSpace(s[:end]), s[end:]
+	}
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && i+1 < len(s):
+			i++
+			b.WriteByte(s[i])
+		case s[i] == '"':
+			return b.String(), strings.TrimLeft(s[i+1:], " \t")
+		default:
+			b.WriteByte(s[i])
+		}
+	}
+	return b.String(), ""
+}
+
+// firstError returns the member with an error that is nearest the origin.
+func firstError(members []ProxyStatus) (ProxyStatus, bool) {
+	for _, p := range members {
+		if p.Error != "" {
+			return p, true
+		}
+	}
+	return ProxyStatus{}, false
+}

@@ -1,0 +1,207 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// The schemes of a Hop.
+const (
+	SchemeHTTP = "http" // CONNECT over TCP
+	SchemeUnix = "unix" // CONNECT over a unix socket
+)
+
+// Credentials are a user name and a password for one proxy.
+type Credentials struct {
+	User, Password string
+}
+
+// Hop is one proxy on a Route.
+type Hop struct {
+	Scheme      string       // SchemeHTTP or SchemeUnix
+	Proxy       Authority    // where it listens; zero for SchemeUnix
+	Path        string       // the socket's path, SchemeUnix only
+	Credentials *Credentials // sent to this proxy and to no other; nil = none
+}
+
+// String returns the hop's URL without its credentials.
+func (h Hop) String() string {
+	if h.Scheme == SchemeUnix {
+		return "unix:" + h.Path
+	}
+	return h.Scheme + "://" + h.Proxy.String()
+}
+
+// Name returns the hop as a sentence names it: host:port, or the socket.
+func (h Hop) Name() string {
+	if h.Scheme == SchemeUnix {
+		return "unix:" + h.Path
+	}
+	return h.Proxy.String()
+}
+
+// Route is the way to a target: through the hops in order, or direct where
+// there are none.
+type Route struct {
+	Hops []Hop
+
+	// Source is what named the proxy, as "HTTPS_PROXY", so that a hint can say
+	// where to correct it; "" = nothing that a person could look at.
+	Source string
+}
+
+// Direct reports whether the route leads straight to the target.
+func (r Route) Direct() bool { return len(r.Hops) == 0 }
+
+// String returns the hops' URLs joined by commas, or "direct".
+func (r Route) String() string {
+	if r.Direct() {
+		return "direct"
+	}
+	names := make([]string, len(r.Hops))
+	for i, h := range r.Hops {
+		names[i] = h.String()
+	}
+	return strings.Join(names, ",")
+}
+
+// check says why the hops cannot be used: ParseRoute makes none such, a caller
+// that fills in the struct may.
+func (r Route) check() error {
+	for i, h := range r.Hops {
+		switch {
+		case h.Scheme == SchemeHTTP && !h.Proxy.IsZero():
+		case h.Scheme == SchemeUnix && i == 0 && h.Path != "":
+		default:
+			return fmt.Errorf("hop %d of the route is not usable", i+1)
+		}
+		if h.Credentials == nil {
+			continue
+		}
+		if err := h.Credentials.Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ParseRoute parses hops joined by commas, or the word "direct". Errors never
+// hold a password.
+func ParseRoute(s string) (Route, error) {
+	if s == "direct" {
+		return Route{}, nil
+	}
+	if strings.Contains(s, "|") {
+		return Route{}, errors.New("alternatives joined by | are not supported: give one route")
+	}
+	var r Route
+	for i, part := range strings.Split(s, ",") {
+		h, err := ParseHop(part)
+		if err != nil {
+			return Route{}, err
+		}
+		if i > 0 && h.Scheme == SchemeUnix {
+			return Route{}, fmt.Errorf("%s: a unix socket can only be the first hop", h)
+		}
+		r.Hops = append(r.Hops, h)
+	}
+	return r, nil
+}
+
+// ParseHop parses a proxy URL: http://[USER:PASSWORD@]HOST[:PORT], the same
+// without a scheme, or unix:PATH. The port defaults to 80.
+func ParseHop(s string) (Hop, error) {
+	if path, ok := strings.CutPrefix(s, "unix:"); ok {
+		return parseUnixHop(path)
+	}
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		scheme, rest = SchemeHTTP, s
+	}
+	scheme = strings.ToLower(scheme)
+	userinfo, hostport := "", rest
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		userinfo, hostport = rest[:i+1], rest[i+1:]
+	}
+	masked := hostport
+	if ok {
+		masked = scheme + "://" + hostport
+	}
+	switch {
+	case s == "":
+		return Hop{}, errors.New("the proxy is empty: give http://HOST:PORT")
+	case s == "direct":
+		return Hop{}, errors.New("direct stands alone, not among hops")
+	case scheme != SchemeHTTP:
+		return Hop{}, fmt.Errorf("proxy %q: the scheme %q is not supported: use http://HOST:PORT or unix:PATH", masked, scheme)
+	}
+	hostport = strings.TrimSuffix(hostport, "/")
+	proxy, err := parseHostDefaultPort(hostport, 80)
+	if err != nil {
+		return Hop{}, fmt.Errorf("proxy %q: %w", masked, err)
+	}
+	hop := Hop{Scheme: SchemeHTTP, Proxy: proxy}
+	if hop.Credentials, err = parseUserinfo(userinfo); err != nil {
+		return Hop{}, fmt.Errorf("proxy %q: %w", masked, err)
+	}
+	return hop, nil
+}
+
+func parseUnixHop(path string) (Hop, error) {
+	path = strings.TrimPrefix(path, "//")
+	switch {
+	case path == "":
+		return Hop{}, errors.New("unix: needs the path of a socket")
+	case strings.IndexByte(path, 0) >= 0:
+		return Hop{}, errors.New("unix: the path holds a NUL")
+	case len(path) > maxSocketPath:
+		return Hop{}, fmt.Errorf("unix: the path is longer than the %d bytes a socket may have", maxSocketPath)
+	}
+	return Hop{Scheme: SchemeUnix, Path: path}, nil
+}
+
+// maxSocketPath is what the smallest sockaddr_un of our systems carries.
+const maxSocketPath = 103
+
+// parseHostDefaultPort is ParseAuthority with a port to fall back on.
+func parseHostDefaultPort(s string, port uint16) (Authority, error) {
+	a, err := ParseAuthority(s)
+	if !errors.Is(err, errNoPort) || strings.HasSuffix(s, ":") {
+		return a, err
+	}
+	return ParseAuthority(fmt.Sprintf("%s:%d", s, port))
+}
+
+// parseUserinfo takes USER:PASSWORD@ apart, percent-decoded (RFC 3986, section
+// 3.2.1). Control characters are refused before anything is sent (RULES 10).
+func parseUserinfo(s string) (*Credentials, error) {
+	if s == "" {
+		return nil, nil
+	}
+	user, password, _ := strings.Cut(strings.TrimSuffix(s, "@"), ":")
+	var c Credentials
+	var err1, err2 error
+	c.User, err1 = url.PathUnescape(user)
+	c.Password, err2 = url.PathUnescape(password)
+	if err1 != nil || err2 != nil {
+		return nil, errors.New("the user name or password before the @ has a bad %-escape: a % itself is written %25")
+	}
+	return &c, c.Check()
+}
+
+// Check says why the credentials cannot be sent by Basic (RFC 7617, section 2).
+func (c Credentials) Check() error {
+	switch {
+	case strings.Contains(c.User, ":"):
+		return errors.New("a user name cannot hold a colon")
+	case hasControl(c.User) || hasControl(c.Password):
+		return errors.New("the credentials hold a control character")
+	}
+	return nil
+}
+
+func hasControl(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
+}

@@ -1,0 +1,60 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+// ParseTarget parses HOST:PORT as a person types it: as ParseAuthority, and
+// names beyond ASCII are mapped to their xn-- form (RFC 5891).
+func ParseTarget(hostport string) (Authority, error) {
+	i := strings.LastIndexByte(hostport, ':')
+	if i < 0 {
+		return ParseAuthority(hostport)
+	}
+	host, err := toASCII(hostport[:i])
+	if err != nil {
+		return Authority{}, fmt.Errorf("%q: %w", hostport, err)
+	}
+	a, err := ParseAuthority(host + hostport[i:])
+	if err != nil {
+		return Authority{}, fmt.Errorf("%q: %w", hostport, err)
+	}
+	return a, nil
+}
+
+// ParseHostPort makes a target of a host and a port in two strings, as ssh's
+// %h and %p give them; an IPv6 address may stand with or without brackets.
+func ParseHostPort(host, port string) (Authority, error) {
+	p, err := parsePort(port)
+	if err != nil {
+		return Authority{}, fmt.Errorf("port %q: %w", port, err)
+	}
+	name := host
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") && strings.Contains(host, ":") {
+		name = host[1 : len(host)-1]
+	}
+	if name, err = toASCII(name); err != nil {
+		return Authority{}, fmt.Errorf("host %q: %w", host, err)
+	}
+	a, err := NewAuthority(name, p)
+	if err != nil {
+		return Authority{}, fmt.Errorf("host %q: %w", host, err)
+	}
+	return a, nil
+}
+
+// toASCII maps a name beyond ASCII; ASCII passes untouched.
+func toASCII(host string) (string, error) {
+	if !strings.ContainsFunc(host, func(r rune) bool { return r >= 0x80 }) {
+		return host, nil
+	}
+	ascii, err := idna.Lookup.ToASCII(host)
+	if err != nil {
+		return "", errors.New("the name is not a valid internationalised host name")
+	}
+	return ascii, nil
+}
