@@ -1,0 +1,263 @@
+package tunnel
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// clientConn is one client connection while it speaks HTTP/1: heads are read
+// from it one by one, until a CONNECT or an upgrade gives it to the relay.
+type clientConn struct {
+	server *Server
+	at     *listening
+	conn   net.Conn
+	name   string     // for the log
+	addr   netip.Addr // the client's; invalid on a unix socket
+	source rewinder
+	br     *bufio.Reader // over source, pooled
+	given  bool          // to the relay, which closes it
+
+	mu      sync.Mutex
+	waiting bool // for a head of which no byte has come
+}
+
+// rewinder reads what was put back first, then from the conn.
+type rewinder struct {
+	io.Reader
+	back []byte
+}
+
+func (r *rewinder) Read(b []byte) (int, error) {
+	if len(r.back) > 0 {
+		n := copy(b, r.back)
+		r.back = r.back[n:]
+		return n, nil
+	}
+	return r.Reader.Read(b)
+}
+
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
+
+func newClientConn(at *listening, conn net.Conn) *clientConn {
+	c := &clientConn{server: at.server, at: at, conn: conn, name: "unix", waiting: true}
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		ap := tcp.AddrPort()
+		c.addr = ap.Addr().Unmap().WithZone("")
+		c.name = netip.AddrPortFrom(c.addr, ap.Port()).String()
+	}
+	c.source.Reader = conn
+	return c
+}
+
+// serve is the life of a client connection.
+func (c *clientConn) serve() {
+	defer c.finish()
+	if !c.server.allowsClient(c.addr) {
+		c.turnAway()
+		return
+	}
+	c.br = readers.Get().(*bufio.Reader)
+	c.br.Reset(&c.source)
+	timeout := orDefault(c.server.HeaderTimeout, DefaultHeaderTimeout)
+	for wait := timeout; ; wait = orDefault(c.server.KeepAliveTimeout, DefaultKeepAliveTimeout) {
+		head, err := c.readHead(wait, timeout)
+		if err != nil {
+			c.badHead(err)
+			return
+		}
+		if head.Method == http.MethodConnect {
+			c.server.serveConnect(newConnectRequest(c, head))
+			return
+		}
+		if !c.servePlain(head) {
+			return
+		}
+	}
+}
+
+// readHead waits for a head's first byte, and then for the rest of it.
+func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
+	if !c.await(wait) {
+		return nil, io.EOF
+	}
+	_, err := c.br.Peek(1)
+	c.mu.Lock()
+	c.waiting = false
+	c.mu.Unlock()
+	if err != nil {
+		return nil, io.EOF // no byte came: closed without an answer
+	}
+	if rest > 0 && rest != wait {
+		c.conn.SetReadDeadline(time.Now().Add(rest))
+	}
+	head, err := wire.ReadRequest(c.br, c.server.MaxHead)
+	if err == nil {
+		c.conn.SetReadDeadline(time.Time{})
+	}
+	return head, err
+}
+
+// await marks the connection as one that drain may close; false if it was.
+func (c *clientConn) await(wait time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.server.run.draining.Load() && c.br.Buffered() == 0 {
+		return false
+	}
+	c.waiting = true
+	if wait > 0 {
+		c.conn.SetReadDeadline(time.Now().Add(wait))
+	}
+	return true
+}
+
+// closeIfWaiting ends a connection on which no request is under way.
+func (c *clientConn) closeIfWaiting() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting {
+		c.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// finish closes the connection unless the relay has it.
+func (c *clientConn) finish() {
+	if c.br != nil {
+		c.br.Reset(nil)
+		readers.Put(c.br)
+		c.br = nil
+	}
+	if !c.given {
+		c.conn.Close()
+	}
+	c.server.ended(c)
+}
+
+// give hands the conn to the relay, with the bytes that came behind the head.
+func (c *clientConn) give() relaySide {
+	c.given = true
+	side := relaySide{conn: c.conn}
+	if n := c.br.Buffered() + len(c.source.back); n > 0 {
+		side.early = make([]byte, n)
+		io.ReadFull(c.br, side.early) // cannot fail: all of it is in memory
+	}
+	return side
+}
+
+// allowsClient judges the client's address; a unix socket's mode has judged
+// its clients already.
+func (s *Server) allowsClient(addr netip.Addr) bool {
+	if s.AllowClient == nil || !addr.IsValid() {
+		return true
+	}
+	for _, p := range s.AllowClient {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// turnAway answers a client whose address is not served, before any head.
+func (c *clientConn) turnAway() {
+	c.refuse(c.newRecord(nil), &Error{Phase: PhaseVerify, Type: ErrorDenied, Rule: "allow-client",
+		Detail: "clients from this address are not served"}, false)
+}
+
+// badHead answers a head that is none, and logs it.
+func (c *clientConn) badHead(err error) {
+	var head *wire.HeadError
+	if !errors.As(err, &head) {
+		return // nothing came
+	}
+	e := headRefusal(head)
+	rec := c.newRecord(nil)
+	if e.Status == 0 {
+		rec.refusedBy(e)
+		rec.Status = 0
+		c.logRequest(rec)
+		return // the client left in the middle: nobody is there to read
+	}
+	c.refuse(rec, e, false)
+}
+
+// headRefusal gives a bad head its status (RULES 16).
+func headRefusal(head *wire.HeadError) *Error {
+	e := &Error{Phase: PhaseRequest, Type: ErrorRequest, Status: http.StatusBadRequest, Detail: head.Detail, Err: head.Err}
+	switch head.Problem {
+	case wire.TooLarge:
+		e.Status = http.StatusRequestHeaderFieldsTooLarge
+	case wire.Unsupported:
+		e.Status = http.StatusNotImplemented
+	case wire.BadVersion:
+		e.Status = http.StatusHTTPVersionNotSupported
+	case wire.Truncated:
+		e.Status, e.Detail = 0, "the client left within its request"
+		if isTimeout(head.Err) {
+			e.Status, e.Detail = http.StatusRequestTimeout, "the request head did not arrive in time"
+		}
+	}
+	return e
+}
+
+// requestError gives wire's verdict on a complete head its status.
+func requestError(err error) *Error {
+	var head *wire.HeadError
+	if errors.As(err, &head) {
+		return headRefusal(head)
+	}
+	return asError(err, PhaseRequest)
+}
+
+// newRecord begins a record; head is nil if there is none.
+func (c *clientConn) newRecord(head *wire.Request) *Record {
+	rec := &Record{Start: time.Now(), ID: c.server.newID(), Client: c.name, Listener: c.at.url}
+	if head != nil {
+		rec.Method, rec.Protocol = head.Method, protocolName(head.Minor)
+	}
+	return rec
+}
+
+// refuse answers with an error, logs it, and closes the connection so that the
+// answer can be read. headOnly leaves the body out, as an answer to HEAD must.
+func (c *clientConn) refuse(rec *Record, e *Error, headOnly bool) {
+	rec.refusedBy(e)
+	timeout := orDefault(c.server.HeaderTimeout, DefaultHeaderTimeout)
+	if timeout > 0 {
+		c.conn.SetWriteDeadline(time.Now().Add(timeout))
+	}
+	if err := c.server.writeRefusal(c.conn, e, headOnly); err != nil {
+		rec.Status = 0
+	}
+	c.logRequest(rec)
+	closeAfterReply(c.conn)
+}
+
+func (c *clientConn) logRequest(rec *Record) {
+	rec.Duration = time.Since(rec.Start)
+	rec.log(c.server.AccessLog, eventRequest)
+}
+
+// credentials are the Proxy-Authorization values of a head.
+func credentials(head *wire.Request) []string { return head.Values("Proxy-Authorization") }
+
+// isLoop reports whether the request has been here before (RFC 9110, section
+// 7.6.3): our own pseudonym is in its Via.
+func (s *Server) isLoop(head *wire.Request) bool {
+	for _, member := range wire.Tokens(head.Values("Via")) {
+		// received-protocol RWS received-by [ RWS comment ]
+		if parts := strings.Fields(member); len(parts) > 1 && strings.EqualFold(parts[1], s.pseudonym()) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,176 @@
+package tunnel
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// connectRequest is a CONNECT request as the spine sees it. Each protocol version has
+// an adapter that makes one; newConnectRequest is HTTP/1's.
+type connectRequest struct {
+	at          *listening
+	rec         *Record
+	client      netip.Addr
+	authority   string                    // the request's target, not yet parsed
+	malformed   *Error                    // what the adapter found wrong with the request
+	credentials []string                  // Proxy-Authorization values
+	via         []string                  // Via values, for a parent
+	looped      bool                      // our own pseudonym is in Via
+	refuse      func(e *Error)            // answers, logs and ends the request
+	accept      func() (relaySide, error) // sends the 2xx and gives the client's side away
+}
+
+// newConnectRequest adapts a CONNECT over HTTP/1. Bytes behind the head stay in the
+// connection's reader until accept: they are the tunnel's if the answer is 2xx
+// and nobody's if it is not (RFC 9931).
+func newConnectRequest(c *clientConn, head *wire.Request) *connectRequest {
+	rec := c.newRecord(head)
+	q := &connectRequest{
+		at: c.at, rec: rec, client: c.addr, authority: head.Target,
+		credentials: credentials(head), via: head.Values("Via"), looped: c.server.isLoop(head),
+		refuse: func(e *Error) { c.refuse(rec, e, false) },
+	}
+	q.accept = func() (relaySide, error) {
+		if _, err := c.conn.Write([]byte(established)); err != nil {
+			return relaySide{}, err
+		}
+		return c.give(), nil
+	}
+	q.malformed = checkConnect(head)
+	return q
+}
+
+// checkConnect applies what RFC 9110, section 9.3.6 and RFC 9112, section 3.2
+// ask of a CONNECT head beyond its target. That Host differs from the target
+// is no error: the target counts.
+func checkConnect(head *wire.Request) *Error {
+	if err := head.CheckHost(); err != nil {
+		return requestError(err)
+	}
+	framing, err := head.Framing()
+	if err != nil {
+		return requestError(err)
+	}
+	if framing.Chunked || framing.Length > 0 {
+		return &Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: "a CONNECT request has no content"}
+	}
+	return nil
+}
+
+// serveConnect is the spine: every CONNECT, of whatever protocol version, goes
+// through these stages in this order. It ends by giving both conns to the
+// relay, or with an answer that says why not.
+func (s *Server) serveConnect(q *connectRequest) {
+	target, e := q.target()
+	if e != nil {
+		q.refuse(e)
+		return
+	}
+	q.rec.Target = target
+	user, e := s.verify(q.credentials, q.client)
+	if e != nil {
+		q.refuse(e)
+		return
+	}
+	q.rec.User = user
+	decision := q.at.policy.JudgeTarget(target)
+	q.rec.Rule = decision.Rule
+	if e := decision.err(target); e != nil {
+		q.refuse(e)
+		return
+	}
+	if e := s.admit(q.client, target); e != nil {
+		q.refuse(e)
+		return
+	}
+	next, e := s.reach(s.run.ctx, q, target)
+	if e != nil {
+		s.run.slots.release(q.client)
+		q.refuse(e)
+		return
+	}
+	client, err := q.accept()
+	if err != nil {
+		next.conn.Close()
+		s.run.slots.release(q.client)
+		s.clientLeft(q.rec, err)
+		return
+	}
+	q.rec.Status = http.StatusOK
+	s.tunnel(q, client, next)
+}
+
+// target parses what is asked for, and refuses what is malformed.
+func (q *connectRequest) target() (Authority, *Error) {
+	if q.malformed != nil {
+		return Authority{}, q.malformed
+	}
+	target, err := ParseAuthority(q.authority)
+	if err != nil {
+		return Authority{}, &Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: err.Error()}
+	}
+	if q.looped {
+		q.rec.Target = target
+		return Authority{}, &Error{Phase: PhaseRequest, Type: ErrorLoop, Target: target}
+	}
+	return target, nil
+}
+
+// reach opens the way to the target, by the first Via rule that matches or
+// directly, within ConnectTimeout.
+func (s *Server) reach(ctx context.Context, q *connectRequest, target Authority) (relaySide, *Error) {
+	start := time.Now()
+	route := s.route(target)
+	var side relaySide
+	var e *Error
+	if route.Direct() {
+		side, e = q.at.dialDirect(ctx, target, q.rec)
+	} else {
+		side, e = q.at.dialVia(ctx, route, target, q.via, q.rec)
+	}
+	q.rec.Connect = time.Since(start)
+	return side, e
+}
+
+// dialDirect connects to one of the target's addresses that pass the policy.
+func (at *listening) dialDirect(ctx context.Context, target Authority, rec *Record) (relaySide, *Error) {
+	d := dialer{resolver: at.server.Resolver, timeout: at.server.connectTimeout(), judge: at.judgeAddr}
+	conn, addr, e := d.dial(ctx, target)
+	if addr.IsValid() {
+		rec.Addr = addr.String()
+	}
+	return relaySide{conn: conn}, e
+}
+
+func (s *Server) connectTimeout() time.Duration {
+	return max(0, orDefault(s.ConnectTimeout, DefaultConnectTimeout))
+}
+
+// tunnel logs the opening, starts the relay, and logs the close.
+func (s *Server) tunnel(q *connectRequest, client, next relaySide) {
+	rec := q.rec
+	rec.log(s.AccessLog, eventOpen)
+	s.relay(client, next, func(result relayResult) {
+		rec.Up, rec.Down, rec.ClosedBy = result.up, result.down, result.closedBy
+		if result.err != nil {
+			rec.Error = asError(result.err, PhaseRelay).Type
+		}
+		rec.Duration = time.Since(rec.Start)
+		s.run.slots.release(q.client)
+		rec.log(s.AccessLog, eventClose)
+	})
+}
+
+// clientLeft logs a client that was gone before its answer.
+func (s *Server) clientLeft(rec *Record, err error) {
+	rec.Error, rec.ClosedBy = ErrorConnectionTerminated, ClosedByClient
+	if isTimeout(err) {
+		rec.Error = ErrorConnectionReadTimeout
+	}
+	rec.Duration = time.Since(rec.Start)
+	rec.log(s.AccessLog, eventRequest)
+}

@@ -1,0 +1,48 @@
+package tunnel
+
+import (
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// hopByHop are the fields that concern one connection only and are never
+// forwarded, whether Connection names them or not (RFC 9110, section 7.6.1).
+// Framing is written anew for each connection.
+var hopByHop = []string{
+	"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authorization", "Proxy-Authenticate",
+	"Te", "Transfer-Encoding", "Upgrade", "Http2-Settings", "Content-Length",
+}
+
+// removeHopByHop removes those fields and all that Connection names.
+func removeHopByHop(h http.Header) {
+	for _, name := range wire.Tokens(h["Connection"]) {
+		delete(h, textproto.CanonicalMIMEHeaderKey(name))
+	}
+	for _, name := range hopByHop {
+		delete(h, name)
+	}
+}
+
+// appendVia adds this proxy to Via (RFC 9110, section 7.6.3).
+func appendVia(h http.Header, protoMinor int, pseudonym string) {
+	version := "1.1 "
+	if protoMinor == 0 {
+		version = "1.0 "
+	}
+	have := h["Via"]
+	h["Via"] = []string{strings.Join(append(have[:len(have):len(have)], version+pseudonym), ", ")}
+}
+
+// wantsUpgrade returns the protocol that a request asks to change to, or "".
+// An upgrade to HTTP/2 is not one: its frames would carry requests that no
+// policy has seen.
+func wantsUpgrade(h http.Header) string {
+	upgrade := strings.Join(h["Upgrade"], ", ")
+	if upgrade == "" || !wire.HasToken(h["Connection"], "upgrade") || wire.HasToken(h["Upgrade"], "h2c") {
+		return ""
+	}
+	return upgrade
+}

@@ -1,0 +1,54 @@
+package tunnel
+
+import (
+	"net/netip"
+	"sync"
+)
+
+// slots counts the tunnels that are open or being opened, in all and by client
+// address, against their limits.
+type slots struct {
+	mu       sync.Mutex
+	open     int
+	byClient map[netip.Addr]int
+}
+
+// take takes a slot, or says with false that a limit is reached; 0 = no limit.
+func (s *slots) take(client netip.Addr, limit, perClient int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if limit > 0 && s.open >= limit || perClient > 0 && s.byClient[client] >= perClient {
+		return false
+	}
+	s.open++
+	if perClient > 0 {
+		if s.byClient == nil {
+			s.byClient = make(map[netip.Addr]int)
+		}
+		s.byClient[client]++
+	}
+	return true
+}
+
+// release gives a slot back.
+func (s *slots) release(client netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+	if n := s.byClient[client]; n > 1 {
+		s.byClient[client] = n - 1
+	} else if n == 1 {
+		delete(s.byClient, client)
+	}
+}
+
+// admit takes a tunnel's slot; the caller releases it with s.run.slots.
+func (s *Server) admit(client netip.Addr, target Authority) *Error {
+	if s.run.draining.Load() {
+		return &Error{Phase: PhasePolicy, Type: ErrorInternalResponse, Target: target, Rule: "draining"}
+	}
+	if !s.run.slots.take(client, s.run.maxTunnels, max(0, s.MaxTunnelsPerClient)) {
+		return &Error{Phase: PhasePolicy, Type: ErrorConnectionLimit, Target: target, Rule: "max-tunnels"}
+	}
+	return nil
+}

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package tunnel
+
+// defaultMaxTunnels is a bound of memory here: there is no descriptor limit.
+func defaultMaxTunnels() int { return 1 << 16 }

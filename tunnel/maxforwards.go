@@ -1,0 +1,53 @@
+package tunnel
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// answerHere answers a TRACE or OPTIONS request that may go no further, and
+// counts down one that may (RFC 9110, section 7.6.2).
+func (x *plainExchange) answerHere() (done, keep bool) {
+	value := x.in.Header.Get("Max-Forwards")
+	if value == "" || x.in.Method != http.MethodTrace && x.in.Method != http.MethodOptions {
+		return false, false
+	}
+	n, err := strconv.ParseUint(value, 10, 31)
+	if err != nil {
+		return false, false // not a number: no one can count it down
+	}
+	if n > 0 {
+		x.in.Header.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
+		return false, false
+	}
+	reply := &http.Response{StatusCode: http.StatusOK, ProtoMinor: 1, Header: http.Header{}, Body: http.NoBody}
+	if x.in.Method == http.MethodTrace {
+		text := x.traced()
+		reply.Header.Set("Content-Type", "message/http")
+		reply.ContentLength, reply.Body = int64(len(text)), io.NopCloser(bytes.NewReader(text))
+	} else {
+		reply.Header.Set("Allow", "CONNECT, GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE")
+	}
+	x.rec.Rule = "max-forwards"
+	x.interim.end()
+	keep, err = x.respond(reply)
+	x.finish(http.StatusOK, err)
+	return true, keep && err == nil
+}
+
+// traced is the request as it came, without what TRACE must not reveal (RFC
+// 9110, section 9.3.8).
+func (x *plainExchange) traced() []byte {
+	var b bytes.Buffer
+	b.WriteString(x.head.Line + "\r\n")
+	for _, f := range x.head.Fields {
+		if !strings.EqualFold(f.Name, "Proxy-Authorization") && !strings.EqualFold(f.Name, "Authorization") && !strings.EqualFold(f.Name, "Cookie") {
+			b.WriteString(f.Name + ": " + f.Value + "\r\n")
+		}
+	}
+	b.WriteString("\r\n")
+	return b.Bytes()
+}

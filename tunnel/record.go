@@ -1,0 +1,118 @@
+package tunnel
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"time"
+)
+
+// Record is everything that is told of one tunnel or request: the access log's
+// lines derive from it, and later metrics and the live table.
+type Record struct {
+	Start    time.Time // when the head was read
+	ID       string    // unique among all processes, for joining lines
+	Client   string    // the client's address and port, or "unix"
+	User     string    // verified, "" = none
+	Listener string    // as the listening line names it
+	Protocol string    // "http/1.1", "http/1.0"
+	Method   string
+	Target   Authority     // zero if the request had none that could be read
+	Addr     string        // the next hop's address really dialled
+	Via      string        // the route, "" = direct
+	Status   int           // what the client was answered; 0 = nothing
+	Rule     string        // the rule that decided
+	Error    ErrorType     // ErrorNone = all went well
+	Up, Down int64         // payload bytes client→target, target→client
+	Connect  time.Duration // from the judged request to the open next hop
+	Duration time.Duration // from the head to the end
+	ClosedBy ClosedBy      // tunnels only
+}
+
+// Events of the access log.
+const (
+	eventOpen    = "tunnel open"
+	eventClose   = "tunnel close"
+	eventRequest = "request" // whatever never became a tunnel
+)
+
+// level lifts refusals and failures above what went well, never below the
+// default level: a denial nobody sees costs an afternoon.
+func (r *Record) level() slog.Level {
+	if r.Error != ErrorNone {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+// log writes the record as one line; which keys it has depends on the event.
+func (r *Record) log(l *slog.Logger, event string) {
+	if l == nil {
+		return
+	}
+	level := r.level()
+	ctx := context.Background() // handlers take no part in cancellation
+	if !l.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 20)
+	text := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(key, value))
+		}
+	}
+	text("id", r.ID)
+	text("client", r.Client)
+	text("user", r.User)
+	text("listener", r.Listener)
+	text("protocol", r.Protocol)
+	text("method", r.Method)
+	text("target", r.Target.String())
+	text("addr", r.Addr)
+	text("via", r.Via)
+	if r.Status != 0 {
+		attrs = append(attrs, slog.Int("status", r.Status))
+	}
+	text("rule", r.Rule)
+	text("error", r.Error.String())
+	if event != eventOpen {
+		attrs = append(attrs, slog.Int64("up", r.Up), slog.Int64("down", r.Down))
+	}
+	if r.Connect > 0 {
+		attrs = append(attrs, slog.Float64("connect_ms", milliseconds(r.Connect)))
+	}
+	if event != eventOpen {
+		attrs = append(attrs, slog.Float64("duration_ms", milliseconds(r.Duration)))
+	}
+	text("closed_by", string(r.ClosedBy))
+	l.LogAttrs(ctx, level, event, attrs...)
+}
+
+// milliseconds keeps three decimals.
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Microseconds()) / 1000
+}
+
+// protocolName is a record's protocol for an HTTP/1 minor version.
+func protocolName(minor int) string {
+	if minor == 0 {
+		return "http/1.0"
+	}
+	return "http/1.1"
+}
+
+// newID makes a record's id: the process's own random prefix and a count.
+func (s *Server) newID() string {
+	b := make([]byte, 0, 24)
+	b = append(b, s.run.prefix...)
+	b = append(b, '-')
+	return string(strconv.AppendUint(b, s.run.ids.Add(1), 36))
+}
+
+// refusedBy fills in what an Error tells.
+func (r *Record) refusedBy(e *Error) {
+	r.Error, r.Status = e.Type, e.HTTPStatus()
+	if e.Rule != "" {
+		r.Rule = e.Rule
+	}
+}

@@ -1,0 +1,284 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Defaults of Server's durations.
+const (
+	DefaultHeaderTimeout    = 10 * time.Second
+	DefaultKeepAliveTimeout = time.Minute
+	DefaultLinger           = time.Minute
+)
+
+// ErrServerClosed is what Serve returns after Shutdown or Close.
+var ErrServerClosed = errors.New("tunnel: server closed")
+
+// Server is a forward proxy: CONNECT tunnels (RFC 9110, section 9.3.6) and
+// plain absolute-form HTTP. The zero Server serves everyone who reaches its
+// listener, to any public address on ports 22, 80 and 443. Its fields must not
+// change once Serve was called.
+type Server struct {
+	// Name is the pseudonym in Via and Proxy-Status; "" = culvert- and eight
+	// random hex digits, so that a chain of culverts is no loop.
+	Name string
+
+	// Policy judges what is asked for and where it leads. A nil AllowAddr is
+	// public, and on a loopback TCP listener private and loopback as well.
+	Policy Policy
+
+	// AllowClient are the networks whose clients are served; nil = all. It is
+	// judged before a byte is read, and does not apply to unix sockets.
+	AllowClient []netip.Prefix
+
+	// Verifier checks credentials; nil = none are wanted.
+	Verifier Verifier
+
+	// Realm stands in the challenge; "" = "culvert".
+	Realm string
+
+	// Via says which targets are reached through which route, first match
+	// wins; what matches none is reached directly.
+	Via []ViaRule
+
+	// HeaderTimeout bounds the reading of a request head; KeepAliveTimeout the
+	// wait for a further one; ConnectTimeout resolving and connecting;
+	// IdleTimeout ends tunnels on which both ways are silent, 0 = never;
+	// Linger bounds one half's life after the other without progress. 0 = the
+	// default, negative = off.
+	HeaderTimeout, KeepAliveTimeout, ConnectTimeout, IdleTimeout, Linger time.Duration
+
+	// MaxTunnels bounds the tunnels open at once; 0 = what the descriptor
+	// limit carries, negative = no bound. MaxTunnelsPerClient bounds those of
+	// one client address; 0 = no bound.
+	MaxTunnels, MaxTunnelsPerClient int
+
+	// MaxHead bounds a request head in bytes; 0 = 64 KiB.
+	MaxHead int
+
+	// Resolver resolves targets; nil = the system's.
+	Resolver Resolver
+
+	// AccessLog gets one line when a tunnel opens and one when it closes, and
+	// one for each request that never became a tunnel; nil = none. ErrorLog
+	// gets listener trouble; nil = none.
+	AccessLog, ErrorLog *slog.Logger
+
+	run serverState
+}
+
+// serverState is what a Server knows while it runs.
+type serverState struct {
+	once       sync.Once
+	name       string
+	prefix     string // of the records' ids
+	maxTunnels int
+	ctx        context.Context // ends when everything must
+	cancel     context.CancelFunc
+	ids        atomic.Uint64
+	draining   atomic.Bool
+	slots      slots
+	throttle   throttle
+	own        interfaceAddrs
+
+	mu        sync.Mutex
+	listeners map[*listening]struct{}
+	conns     map[*clientConn]struct{}
+	relays    map[*relay]struct{}
+	active    sync.WaitGroup // client connections and relays
+}
+
+// init fills in what is decided once, at the first use.
+func (s *Server) init() {
+	s.run.once.Do(func() {
+		var random [8]byte
+		rand.Read(random[:])
+		s.run.prefix = hex.EncodeToString(random[:4])
+		if s.run.name = s.Name; s.run.name == "" {
+			s.run.name = "culvert-" + hex.EncodeToString(random[4:])
+		}
+		if s.run.maxTunnels = max(0, s.MaxTunnels); s.MaxTunnels == 0 {
+			s.run.maxTunnels = defaultMaxTunnels()
+		}
+		// The server's life is its own: it ends with Shutdown or Close.
+		s.run.ctx, s.run.cancel = context.WithCancel(context.Background())
+		s.run.listeners = make(map[*listening]struct{})
+		s.run.conns = make(map[*clientConn]struct{})
+		s.run.relays = make(map[*relay]struct{})
+	})
+}
+
+// pseudonym is the name in Via and Proxy-Status.
+func (s *Server) pseudonym() string { return s.run.name }
+
+// listening is one listener and what depends on where it listens.
+type listening struct {
+	net.Listener
+	server  *Server
+	url     string // as the listening line names it
+	policy  *Policy
+	forward *forwarder
+}
+
+// Serve accepts clients on l until Shutdown or Close, and then returns
+// ErrServerClosed. It owns and closes l. It may be called for several
+// listeners, each from a goroutine of its own.
+func (s *Server) Serve(l net.Listener) error {
+	s.init()
+	at := &listening{Listener: l, server: s, url: ListenerURL(l), policy: s.policyFor(l)}
+	at.forward = newForwarder(at)
+	defer at.forward.closeIdle()
+	s.run.mu.Lock()
+	if s.run.draining.Load() {
+		s.run.mu.Unlock()
+		l.Close()
+		return ErrServerClosed
+	}
+	s.run.listeners[at] = struct{}{}
+	s.run.mu.Unlock()
+	defer s.forget(at)
+	return at.acceptLoop()
+}
+
+func (s *Server) forget(at *listening) {
+	at.Close()
+	s.run.mu.Lock()
+	delete(s.run.listeners, at)
+	s.run.mu.Unlock()
+}
+
+// acceptLoop rides out a lack of descriptors: clients wait in the listener's
+// queue until there is one again.
+func (at *listening) acceptLoop() error {
+	const longest = time.Second
+	pause := time.Duration(0)
+	for {
+		conn, err := at.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			at.server.start(at, conn)
+		case at.server.run.draining.Load():
+			return ErrServerClosed
+		case !isTemporary(err):
+			return err
+		default:
+			if pause = min(max(2*pause, 5*time.Millisecond), longest); pause == 5*time.Millisecond {
+				at.server.complain("accept failed, trying again", "listener", at.url, "error", err)
+			}
+			select {
+			case <-time.After(pause):
+			case <-at.server.run.ctx.Done():
+			}
+		}
+	}
+}
+
+// isTemporary says whether accept may work again later: descriptors or memory
+// ran out, or the client was gone before it was accepted.
+func isTemporary(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Temporary()
+}
+
+func (s *Server) complain(msg string, args ...any) {
+	if s.ErrorLog != nil {
+		s.ErrorLog.Warn(msg, args...)
+	}
+}
+
+// policyFor is the policy with the defaults of a listener filled in: a personal
+// proxy, on a loopback TCP listener, takes its user where the user could go
+// without it.
+func (s *Server) policyFor(l net.Listener) *Policy {
+	rules := []AddrRule{{class: ClassPublic}}
+	if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
+		rules = append(rules, AddrRule{class: ClassPrivate}, AddrRule{class: ClassLoopback})
+	}
+	return s.Policy.withAddrDefault(rules...)
+}
+
+// judgeAddr is the address layer for one listener: the policy, and that our own
+// listeners are never a target.
+func (at *listening) judgeAddr(ap netip.AddrPort) *Error {
+	if at.server.isOwnListener(ap) {
+		return &Error{Phase: PhasePolicy, Type: ErrorDestinationProhibited, Rule: "own listener",
+			Detail: "this proxy's own address is not a target"}
+	}
+	return at.policy.JudgeAddr(ap).err(Authority{})
+}
+
+// isOwnListener reports whether a connection to ap would arrive here.
+func (s *Server) isOwnListener(ap netip.AddrPort) bool {
+	addr := ap.Addr().Unmap()
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock()
+	for at := range s.run.listeners {
+		tcp, ok := at.Addr().(*net.TCPAddr)
+		if !ok || tcp.Port != int(ap.Port()) {
+			continue
+		}
+		bound := tcp.AddrPort().Addr().Unmap()
+		if bound == addr || bound.IsUnspecified() && classify(addr, s.run.own.contains) == ClassLoopback {
+			return true
+		}
+		// 0.0.0.0 and :: as a target are this host's loopback.
+		if addr.IsUnspecified() && bound.IsLoopback() {
+			return true
+		}
+	}
+	return false
+}
+
+// start serves one client connection on a goroutine of its own.
+func (s *Server) start(at *listening, conn net.Conn) {
+	c := newClientConn(at, conn)
+	s.run.mu.Lock()
+	if s.run.draining.Load() {
+		s.run.mu.Unlock()
+		conn.Close()
+		return
+	}
+	s.run.conns[c] = struct{}{}
+	s.run.active.Add(1)
+	s.run.mu.Unlock()
+	go c.serve()
+}
+
+// ended takes a client connection off the books; a relay begun on it is on them
+// already.
+func (s *Server) ended(c *clientConn) {
+	s.run.mu.Lock()
+	delete(s.run.conns, c)
+	s.run.mu.Unlock()
+	s.run.active.Done()
+}
+
+// relay starts a relay that drain knows of; done runs once, as its last act.
+func (s *Server) relay(client, target relaySide, done func(relayResult)) {
+	limits := relayLimits{idle: max(0, s.IdleTimeout), linger: max(0, orDefault(s.Linger, DefaultLinger))}
+	s.run.active.Add(1)
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock() // done waits for the entry that it removes
+	var r *relay
+	r = startRelay(client, target, limits, func(result relayResult) {
+		s.run.mu.Lock()
+		delete(s.run.relays, r)
+		s.run.mu.Unlock()
+		done(result)
+		s.run.active.Done()
+	})
+	s.run.relays[r] = struct{}{}
+	if s.run.ctx.Err() != nil {
+		r.end(ClosedByDrain)
+	}
+}

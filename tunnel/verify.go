@@ -1,0 +1,142 @@
+package tunnel
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Verifier checks a user name and a password. It is called from many
+// goroutines at once.
+type Verifier interface {
+	Verify(user, password string) bool
+}
+
+// verify says who a client is by its Proxy-Authorization values (RFC 9110,
+// section 11.7; RFC 7617). Where no credentials are wanted those that come are
+// not looked at. Wrong ones are answered late if there were many; right ones
+// never are.
+func (s *Server) verify(values []string, client netip.Addr) (string, *Error) {
+	if s.Verifier == nil {
+		return "", nil
+	}
+	if len(values) == 0 {
+		return "", credentialsError("credentials missing", "this proxy wants a user name and a password")
+	}
+	user, password, ok := parseBasic(values)
+	if ok && s.Verifier.Verify(user, password) {
+		return user, nil
+	}
+	s.run.throttle.failed(s.run.ctx.Done(), client)
+	return "", credentialsError("credentials refused", "the user name or the password is wrong")
+}
+
+func credentialsError(rule, detail string) *Error {
+	return &Error{Phase: PhaseVerify, Type: ErrorCredentials, Status: http.StatusProxyAuthRequired, Rule: rule, Detail: detail}
+}
+
+// challenge is the Proxy-Authenticate value; its encoding parameter is that of
+// RFC 7617, section 2.1.
+func (s *Server) challenge() string {
+	realm := s.Realm
+	if realm == "" {
+		realm = "culvert"
+	}
+	var b strings.Builder
+	b.WriteString("Basic realm=")
+	writeSFString(&b, realm) // a quoted-string with the same escapes
+	b.WriteString(`, charset="UTF-8"`)
+	return b.String()
+}
+
+// parseBasic takes the one credentials field apart; two are as good as none.
+func parseBasic(values []string) (user, password string, ok bool) {
+	if len(values) != 1 {
+		return "", "", false
+	}
+	scheme, encoded, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Basic") {
+		return "", "", false
+	}
+	decoded, err := base64.StdEncoding.DecodeString(strings.Trim(encoded, " "))
+	if err != nil {
+		return "", "", false
+	}
+	return strings.Cut(string(decoded), ":")
+}
+
+// throttle delays the answers to wrong credentials, by client address, so that
+// passwords cannot be tried at speed. It knows no right credentials: those are
+// never delayed.
+type throttle struct {
+	mu       sync.Mutex
+	failures map[netip.Addr]failures
+}
+
+type failures struct {
+	count int
+	last  time.Time
+}
+
+// Bounds of the throttle.
+const (
+	freeFailures    = 3
+	firstDelay      = 250 * time.Millisecond
+	longestDelay    = 4 * time.Second
+	failuresFor     = 5 * time.Minute // without a further one, they are forgotten
+	throttleClients = 10_000
+)
+
+// failed notes a failure and waits as long as the client has earned, or until
+// done is closed.
+func (t *throttle) failed(done <-chan struct{}, client netip.Addr) {
+	delay := t.delay(client, time.Now())
+	if delay == 0 {
+		return
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-done:
+	}
+}
+
+func (t *throttle) delay(client netip.Addr, now time.Time) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failures == nil {
+		t.failures = make(map[netip.Addr]failures)
+	}
+	f := t.failures[client]
+	if now.Sub(f.last) > failuresFor {
+		f.count = 0
+	}
+	f.count, f.last = f.count+1, now
+	if _, known := t.failures[client]; !known && len(t.failures) >= throttleClients {
+		t.forget(now)
+	}
+	t.failures[client] = f
+	if f.count <= freeFailures {
+		return 0
+	}
+	return min(firstDelay<<min(f.count-freeFailures-1, 10), longestDelay)
+}
+
+// forget makes room: what is old, and if that is nothing, anything.
+func (t *throttle) forget(now time.Time) {
+	for addr, f := range t.failures {
+		if now.Sub(f.last) > failuresFor {
+			delete(t.failures, addr)
+		}
+	}
+	for addr := range t.failures {
+		if len(t.failures) < throttleClients {
+			return
+		}
+		delete(t.failures, addr)
+	}
+}
