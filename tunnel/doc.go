@@ -1,0 +1,58 @@
+// Package tunnel carries TCP streams under HTTP proxies. It has three nouns:
+// a Server is a forward proxy, a Client opens tunnels through proxies, a Prober
+// shows the CONNECT exchange with any proxy and judges it.
+//
+// # The flow, and the file of each stage
+//
+// A Server's request passes these stages; the spine, serveConnect in
+// connect.go, names them one per line:
+//
+//	listener        listen.go      where it listens, and who may reach it
+//	   │            server.go      accept, books, life; shutdown.go: drain
+//	   ▼
+//	client allowed? clientconn.go  one client connection, head by head
+//	   ▼
+//	head            internal/wire  bounded, strict, exact bytes
+//	   ▼            authority.go   the target, parsed once
+//	verify user     verify.go      credentials → user; users.go: htpasswd
+//	   ▼
+//	policy (name)   policy.go      pattern.go: HOST[:PORTS]
+//	   ▼            limits.go      a slot among the open tunnels
+//	resolve         dialer.go      once; then Happy Eyeballs over
+//	policy (each)   addrclass.go   the addresses that passed
+//	connect         dialer.go      or via.go, through the Client
+//	   ▼
+//	reply 2xx       connect.go     accept; refusals: reply.go, errors.go
+//	   ▼
+//	relay           relay.go       both conns are given away
+//	   ▼
+//	record          record.go      the access log's lines
+//
+// A request that is no CONNECT leaves the flow after the head:
+//
+//	plain.go        absolute-form in, judged as above, origin-form out
+//	transport.go    connections to origins and parents
+//	respond.go      the reply, framed anew; hopbyhop.go: what stays behind
+//	clientwatch.go  a client that leaves while it waits
+//	upgrade.go      a change of protocol becomes a tunnel
+//	maxforwards.go  TRACE and OPTIONS that end here
+//
+// A Client's tunnel:
+//
+//	proxyenv.go     which proxy, and why        credentials.go
+//	route.go        the hops                    target.go: what a person types
+//	dialer.go       resolve and connect
+//	handshake.go    CONNECT and its reply       proxystatus.go, excerpt.go
+//	conn.go         the open tunnel
+//	stdio.go        relayed to standard input and output
+//	explain.go      a failure in one sentence and a hint
+//
+// A Prober is a Client that is watched:
+//
+//	prober.go → Exchange → checks.go → verdict.go → report.go, reporttext.go
+//
+// # Failures
+//
+// Every failure is an *Error. One table, in errors.go, gives its HTTP status,
+// Proxy-Status token (RFC 9209), log word and exit code.
+package tunnel
