@@ -141,7 +141,7 @@ func (r *relay) endLocked(by ClosedBy) {
 func (r *relay) fail(e *relayEnd, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ended || r.halves == 2 || e.closed || r.cause != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+	if r.ended || r.halves == 2 || r.cause != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		return
 	}
 	e.broken = true

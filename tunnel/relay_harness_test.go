@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -108,8 +109,19 @@ func (tt *testTunnel) start(limits relayLimits) { tt.startEarly(limits, nil, nil
 
 func (tt *testTunnel) startEarly(limits relayLimits, fromClient, fromTarget []byte) {
 	tt.results = make(chan relayResult, 2)
-	tt.relay = tt.launch(relaySide{tt.nearClient, fromClient}, relaySide{tt.nearTarget, fromTarget}, limits, func(result relayResult) { tt.results <- result })
-	tt.Cleanup(func() { tt.relay.end(ClosedByRevoked) })
+	over := make(chan struct{}, 2)
+	tt.relay = tt.launch(relaySide{tt.nearClient, fromClient}, relaySide{tt.nearTarget, fromTarget}, limits, func(result relayResult) {
+		tt.results <- result
+		over <- struct{}{}
+	})
+	tt.Cleanup(func() {
+		tt.relay.end(ClosedByRevoked)
+		select {
+		case <-over:
+		case <-time.After(testPatience):
+			tt.Error("the relay does not end")
+		}
+	})
 }
 
 // wait returns the result, once done was called.
@@ -152,6 +164,20 @@ func eventually(tb testing.TB, what string, holds func() bool) {
 			tb.Fatal("still not so: " + what)
 		}
 	}
+}
+
+// stalled waits until the relay, being stuffed, moves no more.
+func stalled(tt *testTunnel) {
+	tt.Helper()
+	last, still := int64(0), 0
+	eventually(tt, "the relay is stalled", func() bool {
+		up, down := tt.relay.counts()
+		if up+down == 0 || up+down != last {
+			last, still = up+down, 0
+		}
+		still++
+		return still > 50
+	})
 }
 
 func send(tb testing.TB, conn net.Conn, text string) {
@@ -283,4 +309,14 @@ func relayGoroutines() int {
 	buf := make([]byte, 1<<20)
 	stacks := string(buf[:runtime.Stack(buf, true)])
 	return strings.Count(stacks, "tunnel.(*relayDirection).run(") + strings.Count(stacks, "tunnel.(*relay).tick(")
+}
+
+// openDescriptors counts what this process has open.
+func openDescriptors(tb testing.TB) int {
+	tb.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		tb.Skip("open descriptors cannot be counted here: ", err)
+	}
+	return len(entries) - 1 // the directory's own
 }

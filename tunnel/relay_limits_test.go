@@ -1,12 +1,12 @@
 package tunnel
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"io"
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -229,6 +229,24 @@ func TestRelayRule10OurOwnCloseIsNoError(t *testing.T) {
 	})
 }
 
+// Both have said all they had; that one is gone before our end of file gets
+// there takes nothing from anybody.
+func TestRelayRule10PeerGoneBeforeOurGoodbyeIsNoError(t *testing.T) {
+	inBubble(t, func(t *testing.T, tt *testTunnel) {
+		tt.nearClient = deafConn{tt.nearClient.(memoryConn)}
+		tt.start(relayLimits{})
+		halfClose(t, tt.client)
+		expectLast(t, tt.target, "")
+		halfClose(t, tt.target)
+		tt.waitFor(ClosedByClient)
+	})
+}
+
+// deafConn cannot be told of an end of file.
+type deafConn struct{ memoryConn }
+
+func (deafConn) CloseWrite() error { return io.ErrClosedPipe }
+
 // A client that stuffs a tunnel whose target does not read is held up, and
 // what it sent arrives when the target reads after all.
 func TestRelayRule11MemoryIsBoundedWhenOneSideDoesNotRead(t *testing.T) {
@@ -237,24 +255,54 @@ func TestRelayRule11MemoryIsBoundedWhenOneSideDoesNotRead(t *testing.T) {
 		tt.start(relayLimits{})
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_ = tt.client.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
-		sent, err := io.Copy(tt.client, io.LimitReader(endless{}, size))
+		var taken atomic.Int64
+		go func() {
+			piece := make([]byte, 64<<10)
+			for taken.Load() < size {
+				n, err := tt.client.Write(piece)
+				if taken.Add(int64(n)); err != nil {
+					return
+				}
+			}
+			_ = tt.client.(halfCloser).CloseWrite()
+		}()
+		// In memory nothing is queued, so that not a byte gets through.
+		if _, ok := tt.target.(memoryConn); !ok {
+			stalled(tt)
+		}
 		runtime.ReadMemStats(&after)
-		if err == nil || sent > size/2 {
+		if sent := taken.Load(); sent > size/2 {
 			t.Errorf("%d bytes were taken from the client while the target read none", sent)
 		}
 		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 4<<20 {
 			t.Errorf("the heap grew by %d bytes", grown)
 		}
-		_ = tt.client.SetWriteDeadline(time.Now().Add(testPatience))
-		if tcp := tcpOf(tt.client); tcp != nil {
-			_ = tcp.CloseWrite() // a TLS conn is of no more use after the deadline
-		} else {
-			halfClose(t, tt.client)
+		if got, err := io.Copy(io.Discard, tt.target); got != size || err != nil {
+			t.Errorf("read %d bytes, %v", got, err)
 		}
-		got, _ := io.ReadAll(tt.target)
-		if up, _ := tt.relay.counts(); int64(len(got)) != up || bytes.Count(got, []byte{0}) != len(got) {
-			t.Errorf("read %d bytes of %d", len(got), up)
+		_ = tt.target.Close()
+		if result := tt.waitFor(ClosedByClient); result.up != size {
+			t.Errorf("counted %d bytes", result.up)
 		}
 	})
+}
+
+// A timer that fires while the directions leave is a party like them: it must
+// neither be left running nor finish a second time.
+func TestRelayRule8TimerOnItsWayIsWaitedFor(t *testing.T) {
+	results := make(chan relayResult, 2)
+	near, _ := net.Pipe()
+	r := newRelay(relaySide{conn: near}, relaySide{conn: near}, relayLimits{}, func(result relayResult) { results <- result })
+	fired := make(chan struct{})
+	r.timer, r.armed = time.AfterFunc(0, func() { close(fired) }), true
+	<-fired
+	r.leave()
+	r.leave()
+	if len(results) != 0 {
+		t.Fatal("done was called before the timer had left")
+	}
+	r.tick()
+	if len(results) != 1 {
+		t.Fatalf("done was called %d times", len(results))
+	}
 }

@@ -3,11 +3,8 @@ package tunnel
 import (
 	"errors"
 	"io"
-	"math"
 	"math/rand/v2"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -26,20 +23,22 @@ func launchWith(pool *pipePool) func(client, target relaySide, limits relayLimit
 	}
 }
 
+// testPool returns a pool that keeps nothing open after the test.
+func testPool(t *testing.T, open func() (*relayPipe, error)) *pipePool {
+	pool := &pipePool{open: open}
+	t.Cleanup(func() {
+		for _, free := pool.counts(); free > 0; free-- {
+			pool.put(pool.get(), 1)
+		}
+	})
+	return pool
+}
+
 // counts returns how many pipes are open, and how many of them are free.
 func (p *pipePool) counts() (all, free int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.all, len(p.free)
-}
-
-func openDescriptors(tb testing.TB) int {
-	tb.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return len(entries) - 1 // the directory's own
 }
 
 func TestRelaySplicesBetweenSockets(t *testing.T) {
@@ -65,7 +64,7 @@ func TestRelaySplicesBetweenSockets(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.client.name+" to "+test.target.name, func(t *testing.T) {
-			pool := &pipePool{open: openPipe}
+			pool := testPool(t, openPipe)
 			tt := &testTunnel{TB: t, launch: launchWith(pool)}
 			tt.connect(test.client, test.target)
 			tt.start(relayLimits{idle: time.Hour, linger: time.Hour})
@@ -83,7 +82,7 @@ func TestRelaySplicesBetweenSockets(t *testing.T) {
 
 // What a person types is not worth two pipes.
 func TestRelaySmallPiecesNeedNoPipe(t *testing.T) {
-	pool := &pipePool{open: openPipe}
+	pool := testPool(t, openPipe)
 	tt := &testTunnel{TB: t, launch: launchWith(pool)}
 	tt.connect(kindTCP, kindTCP)
 	tt.start(relayLimits{})
@@ -97,7 +96,7 @@ func TestRelaySmallPiecesNeedNoPipe(t *testing.T) {
 }
 
 func TestRelayIdleTunnelHoldsTwoDescriptors(t *testing.T) {
-	pool := &pipePool{open: openPipe}
+	pool := testPool(t, openPipe)
 	tt := &testTunnel{TB: t, launch: launchWith(pool)}
 	tt.connect(kindTCP, kindTCP)
 	before := openDescriptors(t) // the relay's two among them
@@ -112,117 +111,6 @@ func TestRelayIdleTunnelHoldsTwoDescriptors(t *testing.T) {
 	if after := openDescriptors(t) - 2*all; after > before {
 		t.Errorf("the idle tunnel holds %d descriptors", 2+after-before)
 	}
-}
-
-// A pipe with bytes left in it would give them to the next tunnel.
-func TestRelayPipeWithBytesIsNeverReused(t *testing.T) {
-	pool := &pipePool{open: openPipe}
-	tt := &testTunnel{TB: t, launch: launchWith(pool)}
-	tt.connect(kindTCP, kindTCP)
-	tt.start(relayLimits{})
-	go func() { _, _ = io.Copy(tt.client, endless{}) }()
-	stalled(tt)
-	if all, free := pool.counts(); all != 1 || free != 0 {
-		t.Fatalf("of %d pipes %d are free: the test tests nothing", all, free)
-	}
-	tt.relay.end(ClosedByDrain)
-	tt.waitFor(ClosedByDrain)
-	if all, free := pool.counts(); all != 0 || free != 0 {
-		t.Errorf("%d pipes are left, %d of them to be used again", all, free)
-	}
-}
-
-func TestRelayPipePoolIsBounded(t *testing.T) {
-	pool := &pipePool{open: openPipe}
-	before := openDescriptors(t)
-	var pipes []*relayPipe
-	for range relayPipeMost {
-		pipe := pool.get()
-		if pipe == nil {
-			break // the user's share of pipe memory
-		}
-		pipes = append(pipes, pipe)
-	}
-	if len(pipes) <= relayPipeKeep {
-		t.Skip("this machine allows too few pipes")
-	}
-	if len(pipes) == relayPipeMost && pool.get() != nil {
-		t.Error("there is no bound")
-	}
-	for _, pipe := range pipes {
-		pool.put(pipe, 0)
-	}
-	if all, free := pool.counts(); all != relayPipeKeep || free != relayPipeKeep {
-		t.Errorf("%d pipes are open, %d free; want %d", all, free, relayPipeKeep)
-	}
-	for range relayPipeKeep {
-		pool.put(pool.get(), 1)
-	}
-	if after := openDescriptors(t); after > before {
-		t.Errorf("%d descriptors are left open", after-before)
-	}
-}
-
-func TestRelayWithoutPipesFallsBackToBuffers(t *testing.T) {
-	tries := 0
-	var mu sync.Mutex
-	pool := &pipePool{open: func() (*relayPipe, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if tries++; tries%3 != 0 {
-			return nil, syscall.EMFILE
-		}
-		return openPipe()
-	}}
-	tt := &testTunnel{TB: t, launch: launchWith(pool)}
-	tt.connect(kindTCP, kindUnix)
-	tt.start(relayLimits{})
-	exchange(t, tt, 64<<20)
-	if result := tt.wait(); result.up != 64<<20 || result.down != 64<<20 || result.err != nil {
-		t.Errorf("%+v", result)
-	}
-	if tries < 3 {
-		t.Errorf("a pipe was tried for %d times", tries)
-	}
-}
-
-// A file opened for appending takes no splice, as a socket of some other
-// kernel might not: the bytes are in the pipe by then.
-func TestRelayBytesInAPipeSurviveARefusedSplice(t *testing.T) {
-	file, err := os.OpenFile(filepath.Join(t.TempDir(), "f"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	tt := &testTunnel{TB: t}
-	tt.connect(kindTCP, kindTCP)
-	defer tt.nearClient.Close()
-	pool := &pipePool{open: openPipe}
-	pipe := pool.get()
-	text := string(make([]byte, 100_000))
-	if n, err := unix.Write(pipe.w, []byte(text)); n != len(text) {
-		t.Fatal(n, err)
-	}
-	raw, err := file.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := newRelay(relaySide{conn: tt.nearClient}, relaySide{conn: tt.nearTarget}, relayLimits{}, nil)
-	r.target.raw = raw
-	d := &r.up
-	d.socket = socketDirection{pipes: pool, pipe: pipe, n: len(text)}
-	go func() {
-		if !d.sendPipe(d.drain) || !d.socket.noSplice {
-			t.Error("the bytes were not sent by hand")
-		}
-		_ = tt.nearTarget.Close()
-	}()
-	expectLast(t, tt.target, text)
-	eventually(t, "the pipe is given back", func() bool { _, free := pool.counts(); return free == 1 })
-	if got := d.moved.Load(); got != int64(len(text)) {
-		t.Errorf("counted %d bytes", got)
-	}
-	pool.put(pool.get(), math.MaxInt)
 }
 
 // What was received before a reset is still in our send queue when the reset
@@ -292,22 +180,10 @@ func TestRelayRule3ResetBehindAStalledPeerIsSeen(t *testing.T) {
 	})
 }
 
-// stalled waits until the relay, being stuffed, moves no more.
-func stalled(tt *testTunnel) {
-	tt.Helper()
-	last, still := int64(0), 0
-	eventually(tt, "the relay is stalled", func() bool {
-		up, down := tt.relay.counts()
-		if up+down == 0 || up+down != last {
-			last, still = up+down, 0
-		}
-		still++
-		return still > 50
-	})
-}
-
 func TestRelayManyEndedAtRandomLeaveNothing(t *testing.T) {
-	pool := &pipePool{open: openPipe}
+	pool := testPool(t, openPipe)
+	near, far := tcpPair(t) // the runtime's own descriptors are open with the first
+	_, _ = near.Close(), far.Close()
 	before := openDescriptors(t)
 	var all sync.WaitGroup
 	var tunnels []*testTunnel
