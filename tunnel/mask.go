@@ -1,0 +1,88 @@
+package tunnel
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// masked stands where a secret stood.
+const masked = "***"
+
+// Bounds on what masker looks for outside the fields that hold credentials: a
+// short password is found in words that are none.
+const (
+	minSecret       = 6 // bytes of a secret
+	minSecretPrefix = 6 // bytes of one that an excerpt cut off
+)
+
+// masker takes credentials out of everything that a Report shows: out of our
+// own fields by their names, and, should a proxy send them back in an error
+// page, wherever they turn up.
+type masker struct {
+	off     bool
+	secrets []string
+}
+
+// newMasker collects the secrets that the Client sends.
+func newMasker(c *Client, show bool) masker {
+	m := masker{off: show}
+	for _, h := range c.Route.Hops {
+		if h.Credentials != nil {
+			m.add(strings.TrimPrefix(h.Credentials.basic(), "Basic "))
+			m.add(h.Credentials.Password)
+		}
+	}
+	for _, f := range c.Header {
+		if strings.EqualFold(f.Name, "Proxy-Authorization") || strings.EqualFold(f.Name, "Authorization") {
+			_, secret, _ := strings.Cut(f.Value, " ") // behind the scheme
+			m.add(strings.TrimSpace(secret))
+		}
+	}
+	return m
+}
+
+// add takes a secret in the forms in which it may come back: as it is, escaped
+// by us, and without the padding of base64.
+func (m *masker) add(secret string) {
+	for _, form := range []string{secret, wire.Escape([]byte(secret), 0), strings.TrimRight(secret, "=")} {
+		if len(form) >= minSecret && !slices.Contains(m.secrets, form) {
+			m.secrets = append(m.secrets, form)
+		}
+	}
+}
+
+// sent masks what we sent: the values of credential fields.
+func (m masker) sent(b []byte) WireBytes {
+	if m.off || len(b) == 0 {
+		return b
+	}
+	return m.received(HideCredentials(b))
+}
+
+// received masks what came back.
+func (m masker) received(b []byte) WireBytes {
+	if m.off {
+		return b
+	}
+	for _, secret := range m.secrets {
+		b = bytes.ReplaceAll(b, []byte(secret), []byte(masked))
+	}
+	return b
+}
+
+// text masks words that may quote what came back, cut off with "...".
+func (m masker) text(s string) string {
+	if m.off {
+		return s
+	}
+	for _, secret := range m.secrets {
+		s = strings.ReplaceAll(s, secret, masked)
+		for n := len(secret) - 1; n >= minSecretPrefix; n-- {
+			s = strings.ReplaceAll(s, secret[:n]+"...", masked+"...")
+		}
+	}
+	return s
+}

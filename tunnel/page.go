@@ -1,0 +1,83 @@
+package tunnel
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// htmlOpenings are the tags with which pages begin, in lower case.
+var htmlOpenings = [...]string{"<!doctype", "<html", "<head", "<body", "<title", "<meta", "<script", "<style", "<h1", "<center"}
+
+// bannerOpenings are those of servers that speak first: ssh, smtp and ftp,
+// pop3, imap, vnc. Such bytes are a tunnel's, whatever the reply announced.
+var bannerOpenings = [...]string{"SSH-", "220", "+OK", "* OK", "RFB "}
+
+// page says what makes the tunnel's first bytes a page that a web server sent
+// instead of a tunnel, or "". Only bytes that nobody asked for can be one, so
+// that a tunnel to a web server is not mistaken for it.
+func (l *heardTunnel) page(reply *wire.Reply) string {
+	unasked := l.data
+	if len(l.sent) > 0 {
+		unasked = l.data[:l.glued]
+	}
+	text := bytes.TrimLeft(unasked, " \t\r\n")
+	if len(text) == 0 {
+		return ""
+	}
+	for _, banner := range bannerOpenings {
+		if bytes.HasPrefix(text, []byte(banner)) {
+			return ""
+		}
+	}
+	chunked := wire.HasToken(reply.Values("Transfer-Encoding"), "chunked")
+	if size, rest, ok := bytes.Cut(text, []byte("\n")); ok && chunked && isChunkSize(size) {
+		if isHTML(rest) {
+			return "an HTML page in chunks"
+		}
+		return "content in chunks"
+	}
+	switch {
+	case isHTML(text):
+		return "an HTML page"
+	case isFurtherReply(text):
+		return "a further HTTP reply"
+	}
+	if n, ok := announced(reply); ok {
+		return fmt.Sprintf("the content of %d bytes that Content-Length announced", n)
+	}
+	return ""
+}
+
+// announced returns the length of content that a reply announces, if any.
+func announced(reply *wire.Reply) (int64, bool) {
+	framing, err := reply.Framing()
+	return framing.Length, err == nil && framing.Length > 0
+}
+
+func isHTML(text []byte) bool {
+	start := strings.ToLower(string(bytes.TrimLeft(text, " \t\r\n")[:min(16, len(bytes.TrimLeft(text, " \t\r\n")))]))
+	for _, tag := range htmlOpenings {
+		if strings.HasPrefix(start, tag) {
+			return true
+		}
+	}
+	return false
+}
+
+// isFurtherReply leaves 408 out: an origin server at the end of the tunnel
+// sends that by itself to a client that is silent (RFC 9110, section 15.5.9).
+func isFurtherReply(text []byte) bool {
+	rest, ok := bytes.CutPrefix(text, []byte("HTTP/1."))
+	return ok && !(len(rest) >= 5 && string(rest[1:5]) == " 408")
+}
+
+// isChunkSize reports whether the line is that of a chunk (RFC 9112, section
+// 7.1).
+func isChunkSize(line []byte) bool {
+	size, _, _ := strings.Cut(strings.TrimRight(string(line), "\r"), ";")
+	size = strings.TrimRight(size, " \t")
+	return size != "" && len(size) <= 16 && strings.Trim(size, "0123456789abcdefABCDEF") == ""
+}

@@ -1,0 +1,144 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// DefaultProbeWait is how long a Prober listens to an open tunnel, and how
+// long a proxy may take to close after a refusal.
+const DefaultProbeWait = 500 * time.Millisecond
+
+// maxTunnelBytes bounds what a Prober reads from an open tunnel.
+const maxTunnelBytes = 4 << 10
+
+// ErrNoProxy is Probe's error for a Client whose route is direct.
+var ErrNoProxy = errors.New("there is no proxy to probe")
+
+// Prober opens one tunnel, keeps every byte and every time of the way, and
+// judges what it saw. The zero Prober has no proxy: see Client.Route.
+type Prober struct {
+	// Client opens the tunnel. Its Trace, if any, is called as well.
+	Client Client
+
+	// Why says in a clause where the route comes from, as RouteFromEnvironment
+	// does; for the Report only.
+	Why string
+
+	// Wait is how long to listen to the open tunnel, and how long a proxy may
+	// take to close after a refusal; 0 = DefaultProbeWait, negative = neither.
+	Wait time.Duration
+
+	// Send is sent through the open tunnel before listening, and is not sent if
+	// Wait is negative; nil = nothing is sent.
+	Send []byte
+
+	// ShowSecrets leaves credentials in the Report; else they are masked.
+	ShowSecrets bool
+}
+
+// heardTunnel is what came of an open tunnel.
+type heardTunnel struct {
+	sent    []byte
+	data    []byte // what was read, the glued bytes first
+	glued   int    // bytes of data that came with the reply
+	firstIn time.Time
+	ended   time.Time
+	wait    time.Duration // 0 = not listened
+	end     tunnelEnd
+	err     error // beneath a reset
+}
+
+// tunnelEnd is how listening to a tunnel ended.
+type tunnelEnd string
+
+const (
+	endUnwatched tunnelEnd = "not watched"
+	endOpen      tunnelEnd = "still open"
+	endFull      tunnelEnd = "more than probe reads"
+	endClosed    tunnelEnd = "closed"
+	endReset     tunnelEnd = "reset"
+)
+
+// Probe opens a tunnel to the target, listens, closes it, and reports. It
+// takes no longer than the Client's Timeout, Wait, and about a second for a
+// refusal's content. What a proxy does wrong is in the Report, never the
+// error: that is ErrNoProxy, an *Error for a request that cannot be sent, or
+// the context's own if it was cancelled.
+func (p *Prober) Probe(ctx context.Context, target Authority) (*Report, error) {
+	if p.Client.Route.Direct() {
+		return nil, ErrNoProxy
+	}
+	client := p.Client
+	wait := max(0, orDefault(p.Wait, DefaultProbeWait))
+	client.refusalWait = wait
+	rec := &recording{started: time.Now()}
+	client.Trace = rec.trace(p.Client.Trace)
+	conn, err := client.Open(ctx, target)
+	var heard *heardTunnel
+	if err == nil {
+		heard = hear(ctx, conn, p.Send, wait)
+		conn.Close()
+	}
+	rec.finish()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	s := &session{recording: rec, prober: p, target: target, heard: heard, mask: newMasker(&client, p.ShowSecrets)}
+	if err != nil {
+		s.err = asError(err, PhaseConnect)
+	}
+	if s.err != nil && s.err.Phase == PhaseRequest && s.err.Type == ErrorRequest {
+		return nil, s.err
+	}
+	return s.report(), nil
+}
+
+// hear sends what is to be sent and reads until wait is over, the tunnel
+// ends, or enough came. The conn stays the caller's to close.
+func hear(ctx context.Context, conn *Conn, send []byte, wait time.Duration) *heardTunnel {
+	l := &heardTunnel{wait: wait, end: endUnwatched}
+	l.data = conn.takeEarly()
+	l.data = append([]byte(nil), l.data[:min(len(l.data), maxTunnelBytes)]...)
+	l.glued = len(l.data)
+	if wait > 0 {
+		// The wait is a context, so that its end and a cancellation go the
+		// same way and neither deadline undoes the other.
+		ctx, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		release := interruptible(ctx, conn)
+		defer release()
+		if len(send) > 0 {
+			l.sent = send
+			_, l.err = conn.Write(send)
+		}
+		l.read(conn)
+	}
+	l.ended = time.Now()
+	return l
+}
+
+func (l *heardTunnel) read(conn *Conn) {
+	buf := make([]byte, maxTunnelBytes)
+	for len(l.data) < maxTunnelBytes {
+		n, err := conn.Read(buf[:maxTunnelBytes-len(l.data)])
+		if n > 0 && l.firstIn.IsZero() {
+			l.firstIn = time.Now()
+		}
+		l.data = append(l.data, buf[:n]...)
+		switch {
+		case err == nil:
+			continue
+		case isTimeout(err):
+			l.end = endOpen
+		case errors.Is(err, io.EOF):
+			l.end = endClosed
+		default:
+			l.end, l.err = endReset, err
+		}
+		return
+	}
+	l.end = endFull
+}

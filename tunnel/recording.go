@@ -1,0 +1,112 @@
+package tunnel
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// recording is what a Prober saw of one tunnel's opening. The hooks of a Trace
+// fill it, from several goroutines.
+type recording struct {
+	mu        sync.Mutex
+	started   time.Time
+	lookup    *lookup
+	attempts  []connectAttempt
+	exchanges []recordedExchange
+	closed    bool // what comes in later belongs to attempts that lost the race
+}
+
+// lookup is the resolution of the first hop's name.
+type lookup struct {
+	host  string
+	addrs []netip.Addr
+	ended time.Time
+	err   error
+}
+
+// connectAttempt is one address tried; ended is zero while it runs.
+type connectAttempt struct {
+	addr           string
+	started, ended time.Time
+	err            error
+}
+
+// recordedExchange is an exchange and when it was over.
+type recordedExchange struct {
+	*Exchange
+	ended time.Time
+}
+
+// trace returns the hooks that fill the recording, and call next's.
+func (r *recording) trace(next *Trace) *Trace {
+	if next == nil {
+		next = &Trace{}
+	}
+	return &Trace{
+		Resolved: func(host string, addrs []netip.Addr, err error) {
+			r.resolved(host, addrs, err)
+			if next.Resolved != nil {
+				next.Resolved(host, addrs, err)
+			}
+		},
+		Connecting: func(addr string) {
+			r.connecting(addr)
+			if next.Connecting != nil {
+				next.Connecting(addr)
+			}
+		},
+		Connected: func(addr string, err error) {
+			r.connected(addr, err)
+			if next.Connected != nil {
+				next.Connected(addr, err)
+			}
+		},
+		Exchanged: func(x *Exchange) {
+			r.exchanged(x)
+			if next.Exchanged != nil {
+				next.Exchanged(x)
+			}
+		},
+	}
+}
+
+func (r *recording) resolved(host string, addrs []netip.Addr, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lookup = &lookup{host: host, addrs: slices.Clone(addrs), ended: time.Now(), err: err}
+}
+
+func (r *recording) connecting(addr string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.attempts = append(r.attempts, connectAttempt{addr: addr, started: time.Now()})
+	}
+}
+
+func (r *recording) connected(addr string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, a := range r.attempts {
+		if !r.closed && a.addr == addr && a.ended.IsZero() {
+			r.attempts[i].ended, r.attempts[i].err = time.Now(), err
+			return
+		}
+	}
+}
+
+func (r *recording) exchanged(x *Exchange) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.exchanges = append(r.exchanges, recordedExchange{x, time.Now()})
+	r.closed = true // the race was over before the first exchange
+}
+
+// finish lets nothing more in; after it the recording may be read freely.
+func (r *recording) finish() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+}

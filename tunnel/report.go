@@ -1,0 +1,154 @@
+package tunnel
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+)
+
+// ReportSchema is the number of the JSON form that Report has. It changes when
+// a key goes or changes its meaning, not when one is added.
+const ReportSchema = 1
+
+// Report is all that a Prober found out. Text in it is printable ASCII, and
+// credentials are masked unless Prober.ShowSecrets said otherwise.
+type Report struct {
+	Schema    int              `json:"schema"`
+	Started   time.Time        `json:"started"`
+	Target    Authority        `json:"target"`
+	Plan      Plan             `json:"plan"`
+	Lookup    *Lookup          `json:"lookup,omitempty"` // nil if no name had to be resolved
+	Attempts  []Attempt        `json:"attempts"`         // in the order in which they began
+	Exchanges []ExchangeReport `json:"exchanges"`        // in the order of the hops
+	Tunnel    *TunnelReport    `json:"tunnel,omitempty"` // nil if there was none
+	Timeline  []Span           `json:"timeline"`
+	Findings  []Finding        `json:"findings"`
+	Verdict   Verdict          `json:"verdict"`
+}
+
+// Plan is the way that was to be taken, and why.
+type Plan struct {
+	Hops []string `json:"hops"` // URLs without credentials
+	Why  string   `json:"why,omitempty"`
+}
+
+// Micros is a duration in whole microseconds.
+type Micros int64
+
+func micros(d time.Duration) Micros { return Micros(d.Microseconds()) }
+
+// Duration returns the same as the standard library has it.
+func (m Micros) Duration() time.Duration { return time.Duration(m) * time.Microsecond }
+
+// Lookup is the resolution of the first hop's name.
+type Lookup struct {
+	Host      string   `json:"host"`
+	Addresses []string `json:"addresses"`
+	Error     string   `json:"error,omitempty"`
+}
+
+// Attempt is one address of the first hop that was tried.
+type Attempt struct {
+	Address   string `json:"address"`
+	At        Micros `json:"at_us"` // since Report.Started
+	Duration  Micros `json:"duration_us"`
+	Connected bool   `json:"connected"`
+	Error     string `json:"error,omitempty"` // also if it was given up for another
+}
+
+// ExchangeReport is one hop's CONNECT exchange. Parts that never came are
+// empty.
+type ExchangeReport struct {
+	Hop          string          `json:"hop"`
+	AskedFor     Authority       `json:"asked_for"`
+	Request      WireBytes       `json:"request"`
+	Interim      []WireBytes     `json:"interim,omitempty"` // heads of 1xx replies
+	Reply        WireBytes       `json:"reply"`             // the final reply's head, or what came of it
+	Status       int             `json:"status,omitempty"`  // 0 if the head was not whole
+	Reason       string          `json:"reason,omitempty"`
+	Content      WireBytes       `json:"content,omitempty"`       // the start of a refusal's content
+	ContentError string          `json:"content_error,omitempty"` // why the content is not whole
+	Glued        int             `json:"glued_bytes"`             // that arrived together with a 2xx
+	AfterRefusal string          `json:"after_refusal,omitempty"` // "closed" or "kept open"; "" = not judged
+	Schemes      []string        `json:"schemes,omitempty"`       // of authentication that are offered
+	Identity     []IdentityField `json:"identity,omitempty"`
+	ProxyStatus  []ProxyStatus   `json:"proxy_status,omitempty"` // the one nearest the origin first
+	Error        string          `json:"error,omitempty"`        // why there is no tunnel
+}
+
+// IdentityField is a field in which proxies tell what they are.
+type IdentityField struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// TunnelReport is what came of the open tunnel.
+type TunnelReport struct {
+	Sent  WireBytes `json:"sent,omitempty"`
+	Data  WireBytes `json:"data"` // the first bytes, the glued ones included
+	Glued int       `json:"glued_bytes"`
+	Wait  Micros    `json:"wait_us"`        // how long was listened at most; 0 = not at all
+	End   string    `json:"end"`            // how it stood then
+	Page  string    `json:"page,omitempty"` // what makes the bytes a page instead of a tunnel
+}
+
+// Span is one phase of the timeline.
+type Span struct {
+	Phase    string `json:"phase"`
+	Hop      string `json:"hop,omitempty"`
+	At       Micros `json:"at_us"` // since Report.Started
+	Duration Micros `json:"duration_us"`
+	Finished bool   `json:"finished"` // false: what was waited for never came
+}
+
+// The phases of a timeline.
+const (
+	SpanResolve         = "resolve"           // the first hop's name
+	SpanConnect         = "connect"           // the address that was connected to, or all if none was
+	SpanRequest         = "request"           // writing the request
+	SpanFirstReplyByte  = "first-reply-byte"  // from the written request on
+	SpanReplyComplete   = "reply-complete"    // from the first byte to the blank line
+	SpanClose           = "close"             // from a refusal's blank line to the proxy's close
+	SpanFirstTunnelByte = "first-tunnel-byte" // from the blank line on
+)
+
+// Grade is what came of a check.
+type Grade string
+
+// The grades. A check that could not be judged is skipped, never passed.
+const (
+	Pass Grade = "pass"
+	Warn Grade = "warn"
+	Fail Grade = "fail"
+	Skip Grade = "skip"
+)
+
+// Level is how binding the rule is that a check is about.
+type Level string
+
+// The levels; LevelPolicy is for what no standard demands.
+const (
+	LevelMust   Level = "MUST"
+	LevelShould Level = "SHOULD"
+	LevelPolicy Level = "policy"
+)
+
+// Finding is one check's result for one hop.
+type Finding struct {
+	ID       string `json:"id"`
+	Title    string `json:"title"`
+	RFC      string `json:"rfc"` // "RFC 9110, section 9.3.6"
+	Level    Level  `json:"level"`
+	Exchange int    `json:"exchange"` // the index in Report.Exchanges of what was judged
+	Hop      string `json:"hop"`
+	Grade    Grade  `json:"grade"`
+	Evidence string `json:"evidence,omitempty"` // for Skip, the reason
+}
+
+// WriteJSON writes the Report as one JSON document.
+func (r *Report) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}

@@ -1,0 +1,177 @@
+package tunnel
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"culvert/tunnel/tunneltest"
+
+	"github.com/rogpeppe/go-internal/txtar"
+)
+
+// TestReportGoldens plays the file "reply" of each archive, escaped and its
+// line ends dropped, to a probe, and wants the report in text, and in JSON where
+// the archive has that. UPDATE_GOLDEN=1 writes them anew.
+func TestReportGoldens(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "probe", "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatal("no archives", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, doc := goldenReport(t, string(archiveFile(archive, "reply")))
+			if os.Getenv("UPDATE_GOLDEN") == "1" {
+				setArchiveFile(archive, "text", text)
+				setArchiveFile(archive, "json", doc)
+				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if want := string(archiveFile(archive, "text")); text != want {
+				t.Errorf("text:\n%s\nwant:\n%s", text, want)
+			}
+			if want := string(archiveFile(archive, "json")); want != "" && doc != want {
+				t.Errorf("json:\n%s\nwant:\n%s", doc, want)
+			}
+		})
+	}
+}
+
+// goldenReport is a probe's report with times and ports that are always the
+// same.
+func goldenReport(t *testing.T, escaped string) (text, doc string) {
+	t.Helper()
+	var reply WireBytes
+	if err := reply.UnmarshalText([]byte(strings.ReplaceAll(escaped, "\n", ""))); err != nil {
+		t.Fatal(err)
+	}
+	proxy := tunneltest.StartProxy(t, hangUp(string(reply))...)
+	p := &Prober{Client: *proxied(t, "http://user:secret password@"+proxy.Addr()), Wait: longWait, Why: "from --proxy"}
+	p.Client.UserAgent = "culvert/0"
+	r := probeAt(t, p)
+	r.Started = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for i := range r.Attempts {
+		r.Attempts[i].At, r.Attempts[i].Duration = 100, 400
+	}
+	for i := range r.Timeline {
+		r.Timeline[i].At, r.Timeline[i].Duration = Micros(i*500), 500
+	}
+	var b strings.Builder
+	if err := r.WriteText(&b, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	text = steady(b.String(), proxy.Addr())
+	b.Reset()
+	if err := r.WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	return text, steady(b.String(), proxy.Addr())
+}
+
+// glued depends on how the kernel cut the reply into segments.
+var gluedCount = regexp.MustCompile(`\(\d+ together with the reply\)|"glued_bytes": \d+|\d+ came together with the reply|none came together with the reply`)
+
+func steady(s, addr string) string {
+	return gluedCount.ReplaceAllString(strings.ReplaceAll(s, addr, "127.0.0.1:3128"), "GLUED")
+}
+
+func archiveFile(a *txtar.Archive, name string) []byte {
+	for _, f := range a.Files {
+		if f.Name == name {
+			return f.Data
+		}
+	}
+	return nil
+}
+
+func setArchiveFile(a *txtar.Archive, name, text string) {
+	for i, f := range a.Files {
+		if f.Name == name {
+			a.Files[i].Data = []byte(text)
+		}
+	}
+}
+
+// TestReportWithStyle: colours stand around words, and taking them away gives
+// the plain text.
+func TestReportWithStyle(t *testing.T) {
+	r := probeScript(t, longWait, hangUp(reply403+"A: b\n\r\n")...)
+	mark := func(name string) func(string) string {
+		return func(s string) string { return "<" + name + ">" + s + "</" + name + ">" }
+	}
+	style := Style{Talk: mark("t"), Sent: mark("s"), Received: mark("r"), Good: mark("g"), Warn: mark("w"), Bad: mark("b"), Faint: mark("f"), Bold: mark("B")}
+	var plain, dressed strings.Builder
+	if r.WriteText(&plain, Style{}) != nil || r.WriteText(&dressed, style) != nil {
+		t.Fatal("write to memory failed")
+	}
+	for _, want := range []string{"<s>> CONNECT", "<r>< HTTP/1.1 403", "<b>fail</b>", "<w>warn</w>", "<g>pass</g>", "<B>verdict:</B> <b>denied by policy"} {
+		if !strings.Contains(dressed.String(), want) {
+			t.Errorf("no %q in\n%s", want, dressed.String())
+		}
+	}
+	if got := regexp.MustCompile(`</?[tsrgwbfB]>`).ReplaceAllString(dressed.String(), ""); trimLines(got) != plain.String() {
+		t.Errorf("undressed:\n%s\nplain:\n%s", got, plain.String())
+	}
+}
+
+func trimLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestReportShowsBoundedLines(t *testing.T) {
+	r := probeScript(t, longWait, hangUp(reply200+strings.Repeat("A: b\r\n", 500)+"C: "+strings.Repeat("d", 5000)+"\r\n\r\n")...)
+	var text strings.Builder
+	if err := r.WriteText(&text, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(text.String(), "\n< "); n != maxLinesShown || !strings.Contains(text.String(), "further bytes are not shown here") {
+		t.Errorf("%d lines of the reply are shown, and\n%s", n, text.String()[max(0, text.Len()-3000):])
+	}
+	if len(r.Exchanges[0].Reply) < 8000 {
+		t.Errorf("JSON has only %d bytes", len(r.Exchanges[0].Reply))
+	}
+}
+
+func TestTimelineIsNotScaledByItsOwnWait(t *testing.T) {
+	r := &Report{Timeline: []Span{
+		{Phase: SpanReplyComplete, Duration: 100, Finished: true},
+		{Phase: SpanClose, At: 100, Duration: 500_000},
+	}}
+	var text strings.Builder
+	if err := r.WriteText(&text, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "|"+strings.Repeat("=", barWidth)+"|\n") || !strings.Contains(text.String(), "waited in vain") {
+		t.Error(text.String())
+	}
+}
+
+func TestTimelineBars(t *testing.T) {
+	for _, tt := range []struct {
+		at, duration Micros
+		want         string
+	}{
+		{0, 100, strings.Repeat("=", 32)},
+		{50, 50, strings.Repeat(" ", 16) + strings.Repeat("=", 16)},
+		{0, 0, "=" + strings.Repeat(" ", 31)},
+		{100, 0, strings.Repeat(" ", 31) + "="},
+		{50, 5000, strings.Repeat(" ", 16) + strings.Repeat("=", 16)},
+	} {
+		if got := bar(Span{At: tt.at, Duration: tt.duration}, 100); got != tt.want {
+			t.Errorf("bar(%d, %d) = %q, want %q", tt.at, tt.duration, got, tt.want)
+		}
+	}
+}

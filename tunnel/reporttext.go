@@ -1,0 +1,255 @@
+package tunnel
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// Bounds on what one message takes of a terminal; JSON has it whole.
+const (
+	maxLineShown    = 1000 // bytes of text of one line
+	maxLinesShown   = 100  // of a head, or of a tunnel
+	maxContentShown = 20   // lines; error pages are mostly style
+	barWidth        = 32
+)
+
+// WriteText writes the Report for a person, as curl -v would: "* " before what
+// culvert says, "> " before what was sent, "< " before what came, one line of
+// the wire on each line, escaped. The verdict is the last line. The error is
+// the writer's.
+func (r *Report) WriteText(w io.Writer, style Style) error {
+	t := &reportText{Style: style}
+	t.plan(r)
+	for i := range r.Exchanges {
+		t.exchange(&r.Exchanges[i])
+	}
+	if r.Tunnel != nil {
+		t.tunnel(r.Tunnel)
+	}
+	t.timeline(r)
+	for i := range r.Exchanges {
+		t.identity(&r.Exchanges[i])
+	}
+	t.findings(r)
+	t.verdict(&r.Verdict)
+	_, err := w.Write(t.out.Bytes())
+	return err
+}
+
+// reportText collects the text, so that it is written in one piece.
+type reportText struct {
+	Style
+	out bytes.Buffer
+}
+
+// say adds a line of culvert's own.
+func (t *reportText) say(format string, args ...any) {
+	t.out.WriteString(strings.TrimRight(t.talk("*")+" "+fmt.Sprintf(format, args...), " ") + "\n")
+}
+
+// heading adds a line that opens a part.
+func (t *reportText) heading(words string) {
+	t.say("")
+	t.say("%s", t.bold(words))
+}
+
+// wire adds bytes, one line of theirs per line, and no more lines than most.
+func (t *reportText) wire(mark string, dress func(string) string, b []byte, most int) {
+	lines, left := 0, len(b)
+	for line := range bytes.Lines(b) {
+		if lines == most {
+			t.say("%d further bytes are not shown here: --json has them", left)
+			return
+		}
+		t.out.WriteString(dress(mark+" "+wire.Escape(line, maxLineShown)) + "\n")
+		lines, left = lines+1, left-len(line)
+	}
+}
+
+func (t *reportText) plan(r *Report) {
+	way := strings.Join(r.Plan.Hops, ", then ")
+	if r.Plan.Why != "" {
+		way += " (" + r.Plan.Why + ")"
+	}
+	t.say("CONNECT %s through %s", t.bold(r.Target.String()), way)
+	if l := r.Lookup; l != nil && l.Error != "" {
+		t.say("resolve %s: %s", l.Host, t.bad(l.Error))
+	} else if l != nil {
+		t.say("resolve %s: %s", l.Host, strings.Join(l.Addresses, ", "))
+	}
+	for _, a := range r.Attempts {
+		if a.Connected {
+			t.say("connect %s: connected", a.Address)
+		} else {
+			t.say("connect %s: %s", a.Address, t.bad(a.Error))
+		}
+	}
+}
+
+func (t *reportText) exchange(x *ExchangeReport) {
+	t.say("ask %s for %s", x.Hop, x.AskedFor)
+	t.wire(">", t.sent, x.Request, maxLinesShown)
+	for _, head := range x.Interim {
+		t.wire("<", t.received, head, maxLinesShown)
+	}
+	t.wire("<", t.received, x.Reply, maxLinesShown)
+	if x.Status == 0 {
+		t.say("%s", t.bad(x.Error))
+		return
+	}
+	if len(x.Content) > 0 {
+		t.say("content, the first %s:", bytesOf(len(x.Content)))
+		t.wire("<", t.received, x.Content, maxContentShown)
+	}
+	switch x.AfterRefusal {
+	case "closed":
+		t.say("the proxy closed the connection after its refusal")
+	case "kept open":
+		t.say("the proxy kept the connection open after its refusal")
+	}
+}
+
+func (t *reportText) tunnel(n *TunnelReport) {
+	if n.Wait == 0 && len(n.Data) == 0 {
+		t.say("the reply opens the tunnel, which was not listened to")
+		return
+	}
+	t.say("the reply opens the tunnel")
+	t.wire(">", t.sent, n.Sent, maxLinesShown)
+	t.wire("<", t.received, n.Data, maxLinesShown)
+	heard := bytesOf(len(n.Data)) + " came out of the tunnel"
+	if n.Wait > 0 {
+		heard += fmt.Sprintf(" within %v", n.Wait.Duration())
+	}
+	if n.Glued > 0 {
+		heard += fmt.Sprintf(" (%d together with the reply)", n.Glued)
+	}
+	if n.Wait > 0 {
+		heard += "; then it was " + n.End
+	}
+	t.say("%s", heard)
+}
+
+// timeline draws a bar for each phase, where it was and as long as it took.
+func (t *reportText) timeline(r *Report) {
+	if len(r.Timeline) == 0 {
+		return
+	}
+	t.heading("timeline")
+	end := Micros(1)
+	for _, s := range r.Timeline {
+		if !s.ownWait() {
+			end = max(end, s.At+s.Duration)
+		}
+	}
+	hop := ""
+	for _, s := range r.Timeline {
+		if s.Hop != hop && len(r.Exchanges) > 1 && s.Hop != "" {
+			t.say("  %s", t.faint("at "+s.Hop))
+		}
+		hop = s.Hop
+		words, note := strings.ReplaceAll(s.Phase, "-", " "), ""
+		switch {
+		case s.Finished:
+		case s.ownWait():
+			note = t.faint("  waited in vain")
+		case s.Phase == SpanConnect || s.Phase == SpanResolve:
+			note = t.bad("  failed")
+		default:
+			note = t.bad("  never came")
+		}
+		t.say("  %-18s %11s  |%s|%s", words, milliseconds3(s.Duration), t.faint(bar(s, end)), note)
+	}
+}
+
+// ownWait is for a span as long as the Prober chose to wait, which would
+// shrink all others if it set the scale.
+func (s Span) ownWait() bool {
+	return !s.Finished && (s.Phase == SpanClose || s.Phase == SpanFirstTunnelByte)
+}
+
+// bar is the span's place among all that took until end.
+func bar(s Span, end Micros) string {
+	from := min(int(s.At*barWidth/end), barWidth-1)
+	to := max(from+1, min(int((s.At+s.Duration)*barWidth/end), barWidth))
+	return strings.Repeat(" ", from) + strings.Repeat("=", to-from) + strings.Repeat(" ", barWidth-to)
+}
+
+func milliseconds3(m Micros) string {
+	return fmt.Sprintf("%.3f ms", float64(m)/float64(time.Millisecond/time.Microsecond))
+}
+
+func (t *reportText) identity(x *ExchangeReport) {
+	if len(x.Identity) == 0 {
+		return
+	}
+	t.heading(x.Hop + " says of itself")
+	for _, f := range x.Identity {
+		t.say("  %-14s %s", f.Name, f.Value)
+	}
+	for _, p := range x.ProxyStatus {
+		if p.Error != "" {
+			t.say("  %s", strings.TrimSuffix(p.Name+" gives as cause: "+strings.ReplaceAll(p.Error, "_", " ")+", "+p.Details, ", "))
+		}
+	}
+}
+
+// findings lists what was judged, and in one line for each reason what was not.
+func (t *reportText) findings(r *Report) {
+	for i, x := range r.Exchanges {
+		t.heading("findings at " + x.Hop)
+		var reasons []string
+		skipped := map[string][]string{}
+		for _, f := range r.Findings {
+			switch {
+			case f.Exchange != i:
+			case f.Grade != Skip:
+				t.finding(f)
+			default:
+				if skipped[f.Evidence] == nil {
+					reasons = append(reasons, f.Evidence)
+				}
+				skipped[f.Evidence] = append(skipped[f.Evidence], f.ID)
+			}
+		}
+		for _, reason := range reasons {
+			t.say("  %s  %s: %s", t.faint("skip"), reason, t.faint(strings.Join(skipped[reason], ", ")))
+		}
+	}
+}
+
+func (t *reportText) finding(f Finding) {
+	grade := map[Grade]func(string) string{Pass: t.good, Warn: t.warn, Fail: t.bad}[f.Grade]
+	t.say("  %s  %-22s  %-6s  %-14s  %s", grade(string(f.Grade)), f.ID, f.Level, shortRFC(f.RFC), f.Title)
+	if f.Evidence != "" && f.Grade != Pass {
+		t.say("        %s", f.Evidence)
+	}
+}
+
+func (t *reportText) verdict(v *Verdict) {
+	t.say("")
+	if v.Hint != "" {
+		t.say("hint: %s", v.Hint)
+	}
+	grade := t.bad
+	switch {
+	case v.ExitCode == ExitOK:
+		grade = t.good
+	case v.Kind == VerdictCredentials:
+		grade = t.warn
+	}
+	t.out.WriteString(t.bold("verdict:") + " " + grade(v.Words) + "\n")
+}
+
+// bytesOf is a number of bytes in words.
+func bytesOf(n int) string {
+	if n == 1 {
+		return "1 byte"
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

@@ -1,0 +1,235 @@
+package tunnel
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// VerdictKind is the class of a verdict, the same word in every version.
+type VerdictKind string
+
+// The verdicts.
+const (
+	VerdictOpen              VerdictKind = "open"
+	VerdictBroken            VerdictKind = "broken" // it was open, and was reset
+	VerdictDenied            VerdictKind = "denied"
+	VerdictCredentials       VerdictKind = "credentials"
+	VerdictTargetUnreachable VerdictKind = "target-unreachable"
+	VerdictNotAProxy         VerdictKind = "not-a-proxy"
+	VerdictProxyUnreachable  VerdictKind = "proxy-unreachable"
+	VerdictSilent            VerdictKind = "silent"
+	VerdictHungUp            VerdictKind = "hung-up" // closed without an answer
+	VerdictWrongPort         VerdictKind = "wrong-port"
+	VerdictMalformed         VerdictKind = "malformed"
+	VerdictCaptivePortal     VerdictKind = "captive-portal"
+	VerdictRejected          VerdictKind = "rejected" // a proxy's refusal of another kind
+)
+
+// Verdict is what it comes to.
+type Verdict struct {
+	Kind     VerdictKind `json:"kind"`
+	Words    string      `json:"words"` // the kind and its cause, on one line
+	Hint     string      `json:"hint,omitempty"`
+	Sentence string      `json:"sentence,omitempty"` // the failure as dial would tell it
+	Phase    Phase       `json:"phase,omitempty"`    // where it failed
+	Error    string      `json:"error,omitempty"`    // RFC 9209 token
+	ExitCode int         `json:"exit_code"`
+}
+
+const (
+	hintWebServer = "a web server listens there, not a proxy: check the proxy's host and port"
+	hintMalformed = "it is not a proxy, or a broken one: its bytes stand above"
+	hintReset     = "the target, or a firewall before it, cut the connection: try another target"
+	hintPortal    = "a login page may stand in the way: open any web page in a browser first"
+	hintWantsTLS  = "an https proxy, or a web server, listens there: give the proxy's port for plain http"
+)
+
+// verdict judges the whole.
+func (s *session) verdict() Verdict {
+	v := s.openVerdict()
+	if s.err != nil {
+		v = s.failure()
+		sentence, hint := Explain(s.err)
+		v.Sentence, v.Phase, v.Error, v.ExitCode = s.mask.text(sentence), s.err.Phase, s.err.Type.String(), s.err.ExitCode()
+		if v.Hint == "" {
+			v.Hint = hint
+		}
+	}
+	v.Words, v.Hint = s.mask.text(v.Words), s.mask.text(v.Hint)
+	return v
+}
+
+// openVerdict is for a 2xx.
+func (s *session) openVerdict() Verdict {
+	page := s.page()
+	switch {
+	case s.heard == nil:
+		return Verdict{}
+	case page != "":
+		return Verdict{Kind: VerdictNotAProxy, ExitCode: ExitNotAProxy, Hint: hintWebServer,
+			Words: "not a proxy (2xx, but " + page + " instead of a tunnel)"}
+	case s.heard.end == endReset:
+		e := &Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated, Err: s.heard.err}
+		return Verdict{Kind: VerdictBroken, ExitCode: e.ExitCode(), Phase: e.Phase, Error: e.Type.String(), Hint: hintReset,
+			Words: "broken (the tunnel was opened, then reset)"}
+	case s.heard.end == endClosed && len(s.heard.data) == 0:
+		return Verdict{Kind: VerdictOpen, Words: "open (and closed by the other side without a byte)"}
+	}
+	return Verdict{Kind: VerdictOpen, Words: "open"}
+}
+
+// failure is for everything that is no tunnel.
+func (s *session) failure() Verdict {
+	switch e := s.err; {
+	case e.Phase == PhaseReply && e.Status != 0:
+		return s.answered()
+	case e.Phase == PhaseReply || e.Phase == PhaseRequest:
+		return s.unanswered()
+	}
+	e := s.err
+	cause := e.cause()
+	if e.Detail == "" && e.Err != nil && e.Type == ErrorDestinationUnavailable {
+		cause = wire.Escape([]byte(e.Err.Error()), maxShown) // the type's words are about targets
+	}
+	return verdictOf(VerdictProxyUnreachable, "proxy unreachable", string(e.Phase)+": "+cause)
+}
+
+// verdictOf makes a verdict of its words and the cause in brackets.
+func verdictOf(kind VerdictKind, words, cause string) Verdict {
+	return Verdict{Kind: kind, Words: words + " (" + cause + ")"}
+}
+
+// answered is for a final reply that is no 2xx. The class is the error's, which
+// a Proxy-Status field may have set, not the code's alone.
+func (s *session) answered() Verdict {
+	e, answer := s.err, s.err.answerInVerdict()
+	switch e.ExitCode() {
+	case ExitCredentials:
+		offers := strings.Join(e.Schemes, ", ")
+		if offers == "" {
+			offers = "no scheme offered"
+		}
+		if e.CredentialsSent {
+			return verdictOf(VerdictCredentials, "credentials refused", offers)
+		}
+		return verdictOf(VerdictCredentials, "credentials wanted", offers)
+	case ExitRefused:
+		if e.Status/100 == 3 {
+			return s.portal()
+		}
+		return verdictOf(VerdictDenied, "denied by policy", answer)
+	case ExitTarget:
+		if e.Target != s.target {
+			return verdictOf(VerdictTargetUnreachable, "next proxy unreachable", e.Target.String()+": "+answer)
+		}
+		return verdictOf(VerdictTargetUnreachable, "target unreachable", answer)
+	}
+	switch {
+	case e.Status == http.StatusNetworkAuthenticationRequired:
+		return s.portal()
+	case e.Status == http.StatusBadRequest && s.wantsTLS():
+		v := verdictOf(VerdictWrongPort, "wrong port", "TLS wanted: "+answer)
+		v.Hint = hintWantsTLS
+		return v
+	case e.Status == http.StatusNotFound, e.Status == http.StatusMethodNotAllowed, e.Status == http.StatusNotImplemented,
+		e.Status == http.StatusBadRequest && !s.looksLikeProxy():
+		return verdictOf(VerdictNotAProxy, "not a proxy", answer)
+	}
+	return verdictOf(VerdictRejected, "request rejected", answer)
+}
+
+// answerInVerdict is the proxy's status line with its own words behind it, for
+// the brackets of a verdict.
+func (e *Error) answerInVerdict() string {
+	plain := *e
+	plain.Detail, plain.RCode = "", ""
+	answer, words := plain.answer(), strings.TrimRight(e.Detail, ". ")
+	if words == "" || strings.EqualFold(words, e.Reason) {
+		return answer
+	}
+	return answer + ": " + words
+}
+
+// lastReply is the reply that decided, or nil.
+func (s *session) lastReply() *Exchange {
+	if len(s.exchanges) == 0 || s.exchanges[len(s.exchanges)-1].reply == nil {
+		return nil
+	}
+	return s.exchanges[len(s.exchanges)-1].Exchange
+}
+
+func (s *session) portal() Verdict {
+	cause := s.err.answerInVerdict()
+	if x := s.lastReply(); x != nil && x.reply.Has("Location") {
+		cause = fmt.Sprintf("%d to %s", x.reply.Code, wire.Escape([]byte(x.reply.Get("Location")), 120))
+	}
+	v := verdictOf(VerdictCaptivePortal, "captive portal?", cause)
+	v.Hint = hintPortal
+	return v
+}
+
+// looksLikeProxy reports whether the reply has what only proxies send.
+func (s *session) looksLikeProxy() bool {
+	x := s.lastReply()
+	for _, name := range []string{"Via", "Proxy-Status", "Proxy-Agent", "Proxy-Connection", "X-Squid-Error"} {
+		if x != nil && x.reply.Has(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// tlsComplaints are how nginx, Apache and Go tell a client that speaks plain
+// HTTP to a TLS port, in lower case.
+var tlsComplaints = [...]string{"plain http request was sent to https port", "speaking plain http to an ssl-enabled", "http request to an https server"}
+
+func (s *session) wantsTLS() bool {
+	if x := s.lastReply(); x != nil {
+		body := strings.ToLower(string(x.Body))
+		for _, complaint := range tlsComplaints {
+			if strings.Contains(body, complaint) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// unanswered is for no reply, or none that could be read.
+func (s *session) unanswered() Verdict {
+	e := s.err
+	if e.head == nil {
+		switch e.Type {
+		case ErrorConnectionReadTimeout:
+			return verdictOf(VerdictSilent, "silent", "connected, but no answer in time")
+		case ErrorConnectionTerminated:
+			return verdictOf(VerdictHungUp, "hung up", "the connection was closed without an answer")
+		}
+	} else if e.head.Problem == wire.NotHTTP {
+		return notHTTP(e.head.Raw)
+	}
+	cause := e.cause()
+	switch e.Type {
+	case ErrorConnectionReadTimeout:
+		cause = "the answer's head did not end in time"
+	case ErrorResponseHeadSize:
+		cause = "the answer's head is larger than 64 KiB"
+	}
+	v := verdictOf(VerdictMalformed, "malformed", cause)
+	v.Hint = hintMalformed
+	return v
+}
+
+// notHTTP tells TLS, which some other port or scheme would have been right
+// for, from other protocols.
+func notHTTP(raw []byte) Verdict {
+	// RFC 8446, section 5.1: a record of an alert or a handshake.
+	if bytes.HasPrefix(raw, []byte{21, 3}) || bytes.HasPrefix(raw, []byte{22, 3}) {
+		return verdictOf(VerdictWrongPort, "wrong port", "TLS spoken there")
+	}
+	return verdictOf(VerdictNotAProxy, "not a proxy", `it answered "`+wire.Escape(raw, 60)+`"`)
+}
