@@ -203,7 +203,7 @@ func (c *Client) connectUnix(ctx context.Context, hop Hop, target Authority) (ne
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", hop.Path)
 	if t := c.Trace; t != nil && t.Connected != nil {
-		t.Connected(hop.Name(), err)
+		t.Connected(hop.Name(), plainError(err))
 	}
 	if err != nil {
 		return nil, &Error{Phase: PhaseConnect, Type: dialErrorType(err), Target: target, Hop: hop.Name(), Err: plainError(err)}
@@ -221,10 +221,13 @@ func (t *Trace) dialTrace(host string) *dialTrace {
 		d.attempt = func(ap netip.AddrPort) { t.Connecting(ap.String()) }
 	}
 	if t.Connected != nil {
-		d.attempted = func(ap netip.AddrPort, err error) { t.Connected(ap.String(), err) }
+		d.attempted = func(ap netip.AddrPort, err error) { t.Connected(ap.String(), plainError(err)) }
 	}
 	return d
 }
+
+// Mask returns a head of an Exchange with the Client's credentials masked.
+func (c *Client) Mask(head []byte) []byte { return newMasker(c, false).sent(head) }
 
 // orDefault is the accessor of durations for which 0 means a default.
 func orDefault(d, def time.Duration) time.Duration {

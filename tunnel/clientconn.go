@@ -22,9 +22,11 @@ type clientConn struct {
 	conn   net.Conn
 	name   string     // for the log
 	addr   netip.Addr // the client's; invalid on a unix socket
+	local  bool       // it came over a unix socket
 	source rewinder
 	br     *bufio.Reader // over source, pooled
 	given  bool          // to the relay, which closes it
+	unread bool          // a request was answered before all its content came
 
 	mu      sync.Mutex
 	waiting bool // for a head of which no byte has come
@@ -49,19 +51,25 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) 
 
 func newClientConn(at *listening, conn net.Conn) *clientConn {
 	c := &clientConn{server: at.server, at: at, conn: conn, name: "unix", waiting: true}
-	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		ap := tcp.AddrPort()
-		c.addr = ap.Addr().Unmap().WithZone("")
-		c.name = netip.AddrPortFrom(c.addr, ap.Port()).String()
-	}
 	c.source.Reader = conn
+	if c.local = at.Addr().Network() == "unix"; c.local {
+		return c
+	}
+	var ap netip.AddrPort
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		ap = tcp.AddrPort()
+	} else { // a conn of the caller's own making
+		ap, _ = netip.ParseAddrPort(conn.RemoteAddr().String())
+	}
+	c.addr = ap.Addr().Unmap().WithZone("")
+	c.name = netip.AddrPortFrom(c.addr, ap.Port()).String()
 	return c
 }
 
 // serve is the life of a client connection.
 func (c *clientConn) serve() {
 	defer c.finish()
-	if !c.server.allowsClient(c.addr) {
+	if !c.local && !c.server.allowsClient(c.addr) {
 		c.turnAway()
 		return
 	}
@@ -96,9 +104,12 @@ func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
 	if err != nil {
 		return nil, io.EOF // no byte came: closed without an answer
 	}
-	if rest > 0 && rest != wait {
-		c.conn.SetReadDeadline(time.Now().Add(rest))
+	// Anew in any case: drain may have set a deadline that has passed.
+	var until time.Time
+	if rest > 0 {
+		until = time.Now().Add(rest)
 	}
+	c.conn.SetReadDeadline(until)
 	head, err := wire.ReadRequest(c.br, c.server.MaxHead)
 	if err == nil {
 		c.conn.SetReadDeadline(time.Time{})
@@ -131,12 +142,16 @@ func (c *clientConn) closeIfWaiting() {
 
 // finish closes the connection unless the relay has it.
 func (c *clientConn) finish() {
-	if c.br != nil {
+	if c.br != nil && !c.unread { // else the transport may still be reading from it
 		c.br.Reset(nil)
 		readers.Put(c.br)
-		c.br = nil
 	}
-	if !c.given {
+	c.br = nil
+	switch {
+	case c.given:
+	case c.unread:
+		closeAfterReply(c.conn)
+	default:
 		c.conn.Close()
 	}
 	c.server.ended(c)
@@ -154,9 +169,9 @@ func (c *clientConn) give() relaySide {
 }
 
 // allowsClient judges the client's address; a unix socket's mode has judged
-// its clients already.
+// its clients already. An address that cannot be told is in no network.
 func (s *Server) allowsClient(addr netip.Addr) bool {
-	if s.AllowClient == nil || !addr.IsValid() {
+	if s.AllowClient == nil {
 		return true
 	}
 	for _, p := range s.AllowClient {
@@ -222,7 +237,7 @@ func requestError(err error) *Error {
 func (c *clientConn) newRecord(head *wire.Request) *Record {
 	rec := &Record{Start: time.Now(), ID: c.server.newID(), Client: c.name, Listener: c.at.url}
 	if head != nil {
-		rec.Method, rec.Protocol = head.Method, protocolName(head.Minor)
+		rec.Method, rec.Protocol = strings.Clone(head.Method), protocolName(head.Minor)
 	}
 	return rec
 }

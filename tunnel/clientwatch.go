@@ -8,11 +8,15 @@ import (
 	"time"
 )
 
-// clientWatch notices a client that leaves while its answer is awaited.
+// clientWatch notices a client that leaves while its answer is awaited or on
+// its way.
 type clientWatch struct {
-	conn  net.Conn
-	timer *time.Timer
+	x      *plainExchange
+	conn   net.Conn
+	cancel func()
+
 	mu    sync.Mutex
+	timer *time.Timer
 	ended bool          // stop was called
 	quiet chan struct{} // closed when the watching read has returned; nil = none began
 	gone  bool
@@ -21,47 +25,68 @@ type clientWatch struct {
 // watchAfter spares quick requests the price of being watched.
 const watchAfter = 500 * time.Millisecond
 
-// watch cancels the request if the client's connection breaks, or ended and
-// stays so for the linger time.
+// watch cancels the request if the client's connection breaks, or ends and
+// then takes nothing more for the linger time.
 func (x *plainExchange) watch(cancel func()) *clientWatch {
-	w := &clientWatch{conn: x.c.conn}
+	w := &clientWatch{x: x, conn: x.c.conn, cancel: cancel}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(watchAfter, func() { w.look(x, cancel) })
+	w.timer = time.AfterFunc(watchAfter, w.look)
 	return w
 }
 
 // look begins the watching read, once the request's content is read: until
 // then the content's reader notices.
-func (w *clientWatch) look(x *plainExchange, cancel func()) {
+func (w *clientWatch) look() {
 	w.mu.Lock()
 	if w.ended {
 		w.mu.Unlock()
 		return
 	}
-	if !x.body.done.Load() {
+	if !w.x.body.done.Load() {
 		w.timer.Reset(watchAfter)
 		w.mu.Unlock()
 		return
 	}
 	w.quiet = make(chan struct{})
 	w.mu.Unlock()
-	_, err := x.c.br.Peek(1)
+	_, err := w.x.c.br.Peek(1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	defer close(w.quiet)
-	if err == nil || w.ended {
-		return // a further request, or stop's deadline
+	switch {
+	case err == nil || w.ended: // a further request, or stop's deadline
+	case errors.Is(err, io.EOF): // perhaps a half-close: the answer is still wanted
+		w.linger()
+	default:
+		w.leave()
 	}
-	if errors.Is(err, io.EOF) { // perhaps a half-close: the answer is still wanted
-		linger := orDefault(x.c.server.Linger, DefaultLinger)
-		if linger > 0 {
-			w.timer = time.AfterFunc(linger, cancel)
-		}
+}
+
+// linger gives a client that has ended its side a while to take some of the
+// answer, again and again. w.mu is held.
+func (w *clientWatch) linger() {
+	limit, before := orDefault(w.x.c.server.Linger, DefaultLinger), w.x.down.Load()
+	if limit <= 0 {
 		return
 	}
+	w.timer = time.AfterFunc(limit, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		switch {
+		case w.ended:
+		case w.x.down.Load() > before:
+			w.linger()
+		default:
+			w.leave()
+		}
+	})
+}
+
+// leave gives the request up. w.mu is held.
+func (w *clientWatch) leave() {
 	w.gone = true
-	cancel()
+	w.cancel()
 }
 
 // stop ends the watching and reports whether the client is still there. The
@@ -73,9 +98,9 @@ func (w *clientWatch) stop() bool {
 	quiet := w.quiet
 	w.mu.Unlock()
 	if quiet == nil {
-		return true
+		return !w.gone
 	}
-	w.conn.SetReadDeadline(time.Unix(1, 0))
+	w.conn.SetReadDeadline(past)
 	<-quiet
 	w.conn.SetReadDeadline(time.Time{})
 	return !w.gone

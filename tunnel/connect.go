@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"culvert/tunnel/internal/wire"
@@ -30,7 +31,7 @@ type connectRequest struct {
 func newConnectRequest(c *clientConn, head *wire.Request) *connectRequest {
 	rec := c.newRecord(head)
 	q := &connectRequest{
-		at: c.at, rec: rec, client: c.addr, authority: head.Target,
+		at: c.at, rec: rec, client: c.addr, authority: strings.Clone(head.Target),
 		credentials: credentials(head), via: head.Values("Via"), looped: c.server.isLoop(head),
 		refuse: func(e *Error) { c.refuse(rec, e, false) },
 	}
@@ -52,11 +53,11 @@ func checkConnect(head *wire.Request) *Error {
 		return requestError(err)
 	}
 	framing, err := head.Framing()
-	if err != nil {
-		return requestError(err)
-	}
-	if framing.Chunked || framing.Length > 0 {
+	switch {
+	case head.Has("Transfer-Encoding"), err == nil && framing.Length > 0: // a coding that is 501 elsewhere, too
 		return &Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: "a CONNECT request has no content"}
+	case err != nil:
+		return requestError(err)
 	}
 	return nil
 }
@@ -133,6 +134,9 @@ func (s *Server) reach(ctx context.Context, q *connectRequest, target Authority)
 		side, e = q.at.dialVia(ctx, route, target, q.via, q.rec)
 	}
 	q.rec.Connect = time.Since(start)
+	if e != nil && ctx.Err() != nil { // we are being stopped: no fault of the target's
+		e = &Error{Phase: e.Phase, Type: ErrorInternalResponse, Target: target, Rule: "draining", Err: e}
+	}
 	return side, e
 }
 
@@ -152,7 +156,8 @@ func (s *Server) connectTimeout() time.Duration {
 
 // tunnel logs the opening, starts the relay, and logs the close.
 func (s *Server) tunnel(q *connectRequest, client, next relaySide) {
-	rec := q.rec
+	// Not q: it holds on to the head, and that for as long as the tunnel lives.
+	rec, from := q.rec, q.client
 	rec.log(s.AccessLog, eventOpen)
 	s.relay(client, next, func(result relayResult) {
 		rec.Up, rec.Down, rec.ClosedBy = result.up, result.down, result.closedBy
@@ -160,7 +165,7 @@ func (s *Server) tunnel(q *connectRequest, client, next relaySide) {
 			rec.Error = asError(result.err, PhaseRelay).Type
 		}
 		rec.Duration = time.Since(rec.Start)
-		s.run.slots.release(q.client)
+		s.run.slots.release(from)
 		rec.log(s.AccessLog, eventClose)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 )
@@ -67,7 +68,7 @@ func (d *dialer) dial(ctx context.Context, target Authority) (net.Conn, netip.Ad
 func (d *dialer) resolve(ctx context.Context, target Authority) ([]netip.Addr, *Error) {
 	if addr := target.Addr(); addr.IsValid() {
 		if !d.wants(addr) {
-			return nil, &Error{Phase: PhaseResolve, Type: ErrorDNS, Target: target, Detail: "the address is of the other IP version"}
+			return nil, &Error{Phase: PhaseResolve, Type: ErrorDestinationUnroutable, Target: target, Detail: "the address is of the other IP version"}
 		}
 		return []netip.Addr{addr}, nil
 	}
@@ -77,6 +78,9 @@ func (d *dialer) resolve(ctx context.Context, target Authority) ([]netip.Addr, *
 	}
 	network := map[string]string{"": "ip", "tcp": "ip", "tcp4": "ip4", "tcp6": "ip6"}[d.network]
 	addrs, err := r.LookupNetIP(ctx, network, searchless(target.Host()))
+	for i, a := range addrs {
+		addrs[i] = a.Unmap()
+	}
 	if d.trace != nil && d.trace.resolved != nil {
 		d.trace.resolved(addrs, err)
 	}
@@ -85,9 +89,6 @@ func (d *dialer) resolve(ctx context.Context, target Authority) ([]netip.Addr, *
 	}
 	if err != nil {
 		return nil, resolveError(err, target)
-	}
-	for i, a := range addrs {
-		addrs[i] = a.Unmap()
 	}
 	return addrs, nil
 }
@@ -135,7 +136,11 @@ func resolveError(err error, target Authority) *Error {
 func plainError(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Err != nil {
-		return op.Err
+		err = op.Err
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) && call.Err != nil {
+		err = call.Err
 	}
 	return err
 }

@@ -1,29 +1,48 @@
 package tunnel
 
 import (
+	"bytes"
 	"html"
+	"slices"
 	"strings"
 	"unicode"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// Limits on the authentication schemes taken from one reply.
+const (
+	maxSchemes      = 16
+	maxSchemeLength = 40
 )
 
 // challengeSchemes returns the authentication schemes of challenge fields, in
-// order and once each (RFC 9110, section 11.6.1).
+// order and once each (RFC 9110, section 11.6.1). They are tokens, and so need
+// no escaping.
 func challengeSchemes(values []string) []string {
 	var schemes []string
-	seen := map[string]bool{}
 	for _, value := range values {
 		for _, part := range splitOutsideQuotes(value) {
-			// "scheme", "scheme param=…" or "scheme token68"; a further
-			// parameter of the challenge before is "name=…" with no space.
-			scheme, rest, _ := strings.Cut(strings.TrimSpace(part), " ")
-			parameter := strings.Contains(scheme, "=") || strings.HasPrefix(strings.TrimSpace(rest), "=")
-			if key := strings.ToLower(scheme); scheme != "" && !parameter && !seen[key] && len(schemes) < 16 {
-				seen[key] = true
+			scheme, ok := challengeScheme(strings.Trim(part, " \t"))
+			same := func(have string) bool { return strings.EqualFold(have, scheme) }
+			if ok && len(schemes) < maxSchemes && !slices.ContainsFunc(schemes, same) {
 				schemes = append(schemes, scheme)
 			}
 		}
 	}
 	return schemes
+}
+
+// challengeScheme returns the scheme that an element of a challenge list opens
+// with: "scheme", "scheme param=…" or "scheme token68". An element may also be
+// a further parameter of the challenge before, "name=…" or "name = …".
+func challengeScheme(element string) (string, bool) {
+	scheme, rest := element, ""
+	if i := strings.IndexAny(element, " \t"); i >= 0 {
+		scheme, rest = element[:i], strings.TrimLeft(element[i:], " \t")
+	}
+	ok := wire.IsToken(scheme) && len(scheme) <= maxSchemeLength && !strings.HasPrefix(rest, "=")
+	return scheme, ok
 }
 
 // splitOutsideQuotes splits at the commas that stand in no quoted string.
@@ -87,4 +106,11 @@ func afterElement(s, name string) string {
 	}
 	_, after, _ := strings.Cut(s[i:], ">")
 	return after
+}
+
+// EscapeLine returns one line of a head without its line end, for a terminal:
+// what is not printable ASCII is escaped, a CR before the LF only if it stands
+// anywhere else, and what passes a kilobyte is cut.
+func EscapeLine(line []byte) string {
+	return wire.Escape(bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), 1<<10)
 }

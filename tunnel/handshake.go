@@ -80,6 +80,9 @@ func (h *handshake) run(ctx context.Context) *Error {
 		}
 		e = refusal(x)
 		e.CredentialsSent = hasField(fields, "Proxy-Authorization")
+		// An error page may quote the request.
+		hide := newMasker(h.client, false)
+		e.Reason, e.Detail = hide.text(e.Reason), hide.text(e.Detail)
 	}
 	if e != nil {
 		e.Hop, e.Target = h.hop.Name(), h.next
@@ -244,12 +247,15 @@ func (h *handshake) readRefusal(ctx context.Context, x *Exchange) {
 // watchClose notes whether the proxy closes after its refusal, as RFC 9931
 // demands it of a refused CONNECT over HTTP/1.1.
 func (h *handshake) watchClose(ctx context.Context, x *Exchange) {
-	ctx, cancel := context.WithTimeout(ctx, h.client.refusalWait)
+	watch, cancel := context.WithTimeout(ctx, h.client.refusalWait)
 	defer cancel()
-	release := interruptible(ctx, h.conn)
+	release := interruptible(watch, h.conn)
 	defer release()
 	_, err := io.CopyN(io.Discard, h.br, maxExcerpt)
-	x.Watched, x.KeptOpen = true, isTimeout(err)
+	// A proxy that still sends, or that our own deadline left no time to
+	// close, is not judged.
+	x.Watched = err != nil && ctx.Err() == nil
+	x.KeptOpen = x.Watched && isTimeout(err)
 }
 
 // readExcerpt reads the start of a reply's content by its framing (RFC 9112,
@@ -297,7 +303,7 @@ func refusal(x *Exchange) *Error {
 	if location := x.reply.Get("Location"); e.Detail == "" && code/100 == 3 && location != "" {
 		e.Detail = "to " + location
 	}
-	if e.Detail == "" {
+	if e.Detail == "" && !x.reply.Has("Content-Encoding") {
 		e.Detail = excerptText(x.Body, x.reply.Get("Content-Type"))
 	}
 	e.Detail = wire.Escape([]byte(e.Detail), maxDetail)

@@ -90,15 +90,21 @@ func (r Route) check() error {
 // ParseRoute parses hops joined by commas, or the word "direct". Errors never
 // hold a password.
 func ParseRoute(s string) (Route, error) {
-	if s == "direct" {
-		return Route{}, nil
-	}
 	if strings.Contains(s, "|") {
 		return Route{}, errors.New("alternatives joined by | are not supported: give one route")
 	}
+	return ParseHops(strings.Split(s, ","))
+}
+
+// ParseHops parses the URLs of a route's hops in order, or "direct" alone.
+// Errors never hold a password.
+func ParseHops(urls []string) (Route, error) {
+	if len(urls) == 1 && urls[0] == "direct" {
+		return Route{}, nil
+	}
 	var r Route
-	for i, part := range strings.Split(s, ",") {
-		h, err := ParseHop(part)
+	for i, s := range urls {
+		h, err := ParseHop(s)
 		if err != nil {
 			return Route{}, err
 		}

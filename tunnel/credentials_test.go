@@ -1,0 +1,85 @@
+package tunnel
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+func TestReadCredentials(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		want       Credentials
+		err        string
+	}{
+		{"line", "me:secret\n", Credentials{User: "me", Password: "secret"}, ""},
+		{"no line end", "me:secret", Credentials{User: "me", Password: "secret"}, ""},
+		{"CR LF", "me:secret\r\n", Credentials{User: "me", Password: "secret"}, ""},
+		{"empty lines behind", "me:secret\n\n\n", Credentials{User: "me", Password: "secret"}, ""},
+		{"colons, spaces and percent in the password", "me:a:b @%41\n", Credentials{User: "me", Password: "a:b @%41"}, ""},
+		{"empty password", "me:\n", Credentials{User: "me"}, ""},
+		{"empty", "", Credentials{}, "not user:password"},
+		{"no colon", "secret\n", Credentials{}, "not user:password"},
+		{"no user", ":secret\n", Credentials{}, "not user:password"},
+		{"two lines", "me:secret\nyou:secret\n", Credentials{}, "more than one line"},
+		{"control character", "me:secret\x01\n", Credentials{}, "control character"},
+		{"too large", strings.Repeat("a", 5000), Credentials{}, "larger"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "credentials")
+			if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got, exposed, err := ReadCredentials(path)
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) || strings.Contains(err.Error(), "secret") {
+					t.Errorf("error %v, want %q in it", err, tt.err)
+				}
+				return
+			}
+			if got != tt.want || exposed || err != nil {
+				t.Errorf("got %+v, %t, %v; want %+v", got, exposed, err, tt.want)
+			}
+		})
+	}
+	if _, _, err := ReadCredentials(filepath.Join(t.TempDir(), "none")); !os.IsNotExist(err) {
+		t.Errorf("missing file: %v", err)
+	}
+}
+
+func TestReadCredentialsTellsExposed(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("modes say nothing there")
+	}
+	for mode, want := range map[os.FileMode]bool{0o600: false, 0o400: false, 0o640: true, 0o604: true, 0o644: true} {
+		path := filepath.Join(t.TempDir(), "credentials")
+		if err := os.WriteFile(path, []byte("a:b"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, exposed, err := ReadCredentials(path); exposed != want || err != nil {
+			t.Errorf("mode %o: exposed %t, %v; want %t", mode, exposed, err, want)
+		}
+	}
+}
+
+func TestHideCredentials(t *testing.T) {
+	for _, tt := range []struct{ name, head, want string }{
+		{"none", "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"},
+		{"Basic", "CONNECT a:1 HTTP/1.1\r\nProxy-Authorization: Basic c2VjcmV0\r\n\r\n", "CONNECT a:1 HTTP/1.1\r\nProxy-Authorization: Basic ***\r\n\r\n"},
+		{"any case", "X\r\nproxy-AUTHORIZATION:Bearer secret\r\n\r\n", "X\r\nproxy-AUTHORIZATION: Bearer ***\r\n\r\n"},
+		{"no scheme", "X\r\nAuthorization: secret\r\n\r\n", "X\r\nAuthorization: ***\r\n\r\n"},
+		{"cookie", "X\r\nCookie: secret=1; b=2\r\n\r\n", "X\r\nCookie: ***\r\n\r\n"},
+		{"broken off", "X\r\nProxy-Authorization: Basic secr", "X\r\nProxy-Authorization: Basic ***"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := string(HideCredentials([]byte(tt.head))); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,266 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// Explain puts a failure of Client or Stdio into one sentence for the person
+// who waits for the tunnel, who may see nothing else of it (under ssh, say),
+// and a hint that tells what to do next, "" if there is nothing to be done.
+// Neither has a line break or a control character, whatever a proxy sent. Any
+// other error is its own sentence.
+func Explain(err error) (sentence, hint string) {
+	var e *Error
+	switch {
+	case !errors.As(err, &e):
+		return wire.Escape([]byte(err.Error()), 4*maxDetail), ""
+	case e.Phase == PhaseRelay:
+		return e.explainBroken()
+	case errors.Is(err, context.Canceled):
+		return "cancelled on the way to " + e.whither(), ""
+	case e.Phase == PhaseReply && e.Status != 0:
+		return e.explainAnswer()
+	case e.Hop == "" && e.Type == ErrorRequest:
+		return "the request cannot be sent: " + e.cause(), ""
+	case e.Hop == "":
+		return e.explainTarget()
+	case e.Phase == PhaseRequest || e.Phase == PhaseReply:
+		return e.explainSilence()
+	}
+	return e.explainProxy()
+}
+
+// whither names what was on the way to be reached.
+func (e *Error) whither() string {
+	if e.Hop != "" {
+		return e.proxy()
+	}
+	return e.Target.String()
+}
+
+// proxy names the proxy. A socket's path may hold anything.
+func (e *Error) proxy() string { return "proxy " + wire.Escape([]byte(e.Hop), maxDetail) }
+
+// where says where the proxy can be corrected.
+func (e *Error) where(what string) string {
+	if e.Source == "" {
+		return what
+	}
+	return what + " in " + wire.Escape([]byte(e.Source), 80)
+}
+
+// because is ": " and the cause that lies beneath, in the system's words.
+func (e *Error) because() string {
+	if e.Err == nil {
+		return ": " + e.cause()
+	}
+	return ": " + wire.Escape([]byte(e.Err.Error()), maxDetail)
+}
+
+// explainBroken is for a tunnel that was open.
+func (e *Error) explainBroken() (sentence, hint string) {
+	through := ""
+	if e.Hop != "" {
+		through = " through " + e.proxy()
+	}
+	return "the tunnel to " + e.Target.String() + through + " broke" + e.because(),
+		"the target, or something on the way with an idle limit, cut it: for ssh, try ServerAliveInterval 30"
+}
+
+// explainTarget is for a target that is connected to without a proxy.
+func (e *Error) explainTarget() (sentence, hint string) {
+	target := e.Target.String()
+	switch e.Type {
+	case ErrorDNS:
+		return target + " cannot be resolved" + e.unresolved(), "check the name; if only a proxy can resolve it, name that with --proxy"
+	case ErrorDNSTimeout:
+		return target + " cannot be resolved: the name server did not answer in time", "check the network; if it wants a proxy, name that with --proxy"
+	case ErrorConnectionRefused:
+		return target + " refused the connection", fmt.Sprintf("nothing listens on port %d there: check the port, or whether the server runs", e.Target.Port())
+	case ErrorConnectionTimeout:
+		return target + " did not accept the connection in time", "a firewall may stand between: if this network wants a proxy, name it with --proxy"
+	}
+	return target + " cannot be reached" + e.because(), "check the network; if it wants a proxy, name that with --proxy"
+}
+
+// unresolved says why a name has no address.
+func (e *Error) unresolved() string {
+	if e.Detail != "" {
+		return ": " + e.Detail
+	}
+	return e.because()
+}
+
+// explainProxy is for a proxy that could not be reached.
+func (e *Error) explainProxy() (sentence, hint string) {
+	if strings.HasPrefix(e.Hop, SchemeUnix+":") {
+		return e.proxy() + " cannot be reached" + e.because(), "check " + e.where("the socket's path") + ", its permissions, and whether the proxy runs"
+	}
+	switch e.Type {
+	case ErrorDNS:
+		return e.proxy() + " cannot be resolved" + e.unresolved(), "check " + e.where("the proxy's name") + "; some are known only inside their network or VPN"
+	case ErrorDNSTimeout:
+		return e.proxy() + " cannot be resolved: the name server did not answer in time", "check the network, or give " + e.where("the proxy's address") + " instead of its name"
+	case ErrorConnectionRefused:
+		return e.proxy() + " refused the connection", "nothing listens there: check " + e.where("the proxy's port") + ", or whether the proxy runs"
+	case ErrorConnectionTimeout:
+		return e.proxy() + " did not accept the connection in time", "a firewall may stand between: check " + e.where("the proxy's address") + ", or wait longer with --connect-timeout"
+	}
+	return e.proxy() + " cannot be reached" + e.because(), "check " + e.where("the proxy's address") + " and the network"
+}
+
+// explainSilence is for a proxy that was reached and gave no answer, or none
+// that a proxy would give.
+func (e *Error) explainSilence() (sentence, hint string) {
+	check := "check " + e.where("the proxy's host and port")
+	switch e.Type {
+	case ErrorConnectionReadTimeout:
+		if e.head != nil {
+			return e.proxy() + " began an answer and did not finish it in time", "it is overloaded or not a proxy: see it with culvert probe, or wait longer with --timeout"
+		}
+		return e.proxy() + " did not answer in time", "it is overloaded or not a proxy: " + check + ", or wait longer with --timeout"
+	case ErrorConnectionTerminated:
+		return e.proxy() + " closed the connection without an answer", "it may serve certain clients only, or be no http proxy (https, socks): " + check
+	case ErrorResponseIncomplete:
+		return e.proxy() + " closed the connection within its answer's head", "it failed, or is not a proxy: see what came with culvert probe"
+	case ErrorResponseHeadSize:
+		return e.proxy() + " sent an answer whose head is larger than 64 KiB", "it is not a proxy, or a broken one: see what came with culvert probe"
+	}
+	if e.head != nil && e.head.Problem == wire.NotHTTP {
+		return e.proxy() + " is not an HTTP proxy: " + strings.TrimPrefix(e.cause(), "the answer is not HTTP: "), e.whatSpeaks(check)
+	}
+	return e.proxy() + " sent a malformed answer: " + e.cause(), "it is not a proxy, or a broken one: see what came with culvert probe"
+}
+
+// openings tell what really listens by the first bytes it sends.
+var openings = [...]struct{ bytes, hint string }{
+	{"SSH-", "an ssh server listens there: "},
+	{"\x15\x03", "that port wants TLS, as an https proxy does: give its port for plain http; "},
+	{"\x16\x03", "that port speaks TLS, as an https proxy does: give its port for plain http; "},
+	{"\x05", "that looks like a socks proxy: give the port of an http proxy; "},
+	{"\x00\x00", "that looks like HTTP/2: give the port for HTTP/1.1; "},
+	{"220", "a mail or ftp server listens there: "},
+}
+
+func (e *Error) whatSpeaks(check string) string {
+	for _, o := range openings {
+		if strings.HasPrefix(string(e.head.Raw), o.bytes) {
+			return o.hint + check
+		}
+	}
+	return check
+}
+
+// explainAnswer is for a proxy's final reply that opened no tunnel. The verdict
+// is the Type's, which a Proxy-Status field may have set, not the code's alone.
+func (e *Error) explainAnswer() (sentence, hint string) {
+	target, answer := e.Target.String(), e.answer()
+	switch e.ExitCode() {
+	case ExitCredentials:
+		return e.explainCredentials()
+	case ExitRefused:
+		if e.Status/100 == 3 {
+			return e.proxy() + " answered " + target + " with a redirect: " + answer,
+				"a login page may stand in the way: open any web page in a browser first"
+		}
+		return e.proxy() + " refused " + target + ": " + answer, e.refusedHint()
+	case ExitTarget:
+		return e.proxy() + " could not reach " + target + ": " + answer, e.unreachedHint()
+	}
+	if e.Status == http.StatusInternalServerError {
+		return e.proxy() + " failed on " + target + ": " + answer, "tell the proxy's administrator, or try again later"
+	}
+	return e.proxy() + " did not understand CONNECT for " + target + ": " + answer,
+		"it may be a web server, not a proxy, or want https: check " + e.where("the proxy's host and port")
+}
+
+// answer is the proxy's status line in brief, with its own words behind it.
+func (e *Error) answer() string {
+	answer := fmt.Sprint(e.Status)
+	reason := strings.TrimSpace(e.Reason)
+	if reason == "" {
+		reason = http.StatusText(e.Status)
+	}
+	if reason != "" {
+		answer += " " + wire.Escape([]byte(reason), 80)
+	}
+	words := e.Detail
+	if e.RCode != "" && !strings.Contains(words, e.RCode) {
+		words = strings.TrimPrefix(words+", "+e.RCode, ", ")
+	}
+	if words = strings.TrimRight(words, ". "); words != "" && !strings.EqualFold(words, e.Reason) {
+		answer += " (" + words + ")"
+	}
+	return answer
+}
+
+// explainCredentials is for 407, and for 401, which some proxies send in its
+// stead.
+func (e *Error) explainCredentials() (sentence, hint string) {
+	answer := e.answer()
+	if len(e.Schemes) > 0 {
+		answer += "; it offers " + strings.Join(e.Schemes, ", ")
+	}
+	if e.CredentialsSent {
+		return e.proxy() + " refused the credentials for " + e.Target.String() + ": " + answer,
+			"check " + e.where("user name and password")
+	}
+	sentence = e.proxy() + " wants credentials for " + e.Target.String() + ": " + answer
+	for _, scheme := range e.Schemes {
+		if strings.EqualFold(scheme, "Basic") {
+			return sentence, giveCredentials
+		}
+	}
+	if len(e.Schemes) > 0 {
+		return sentence, "culvert knows Basic only: ask the proxy's administrator to offer it"
+	}
+	return sentence, giveCredentials
+}
+
+const giveCredentials = "give them with --proxy-user NAME and CULVERT_PROXY_PASSWORD, or --proxy-credentials FILE"
+
+// refusedHint is for a target that the proxy does not allow.
+func (e *Error) refusedHint() string {
+	port := e.Target.Port()
+	switch {
+	case e.Status == http.StatusTooManyRequests:
+		return "the proxy limits how often: wait a while and try again"
+	case e.Status == http.StatusUnavailableForLegalReasons:
+		return "the proxy blocks it for legal reasons: ask its administrator which rule that is"
+	case e.Type == ErrorDestinationProhibited:
+		return "ask the proxy's administrator to allow the address that " + e.Target.Host() + " leads to"
+	case port == 22:
+		return "ask the proxy's administrator to allow port 22, or use an ssh server that listens on 443"
+	case port != 80 && port != 443, strings.Contains(strings.ToLower(e.Detail), "port"):
+		return fmt.Sprintf("ask the proxy's administrator to allow port %d", port)
+	}
+	return "ask the proxy's administrator to allow " + e.Target.Host()
+}
+
+// unreachedHint is for a target that the proxy tried in vain.
+func (e *Error) unreachedHint() string {
+	switch e.Type {
+	case ErrorDNS:
+		return "check the spelling of " + e.Target.Host() + ": the proxy resolves it, not this machine"
+	case ErrorDNSTimeout:
+		return "the proxy's name server does not answer: try again later, or tell the proxy's administrator"
+	case ErrorConnectionRefused:
+		return fmt.Sprintf("nothing listens on port %d there, as the proxy sees it: check the port, or whether the server runs", e.Target.Port())
+	case ErrorConnectionTimeout, ErrorConnectionReadTimeout:
+		return "the server is down, or a firewall between the proxy and it drops the connection"
+	case ErrorConnectionLimit:
+		return "the proxy has no tunnel to spare: try again later"
+	case ErrorLoop:
+		return "the proxy's own way out leads back to it: tell its administrator"
+	}
+	if e.Status == http.StatusServiceUnavailable {
+		return "the proxy is overloaded, stopping, or cannot reach " + e.Target.Host() + ": check the name, or try again later"
+	}
+	return "check that " + e.Target.String() + " exists and is up, as seen from the proxy"
+}

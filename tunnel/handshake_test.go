@@ -1,0 +1,342 @@
+package tunnel
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"culvert/tunnel/tunneltest"
+)
+
+// soon is a bound on waits that should end at once, and is never reached.
+const soon = 20 * time.Second
+
+// proxied is a Client that goes through the given addresses.
+func proxied(t *testing.T, hops ...string) *Client {
+	t.Helper()
+	route, err := ParseHops(hops)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Client{Route: route}
+}
+
+// openAt opens a tunnel to a target that no script connects to.
+func openAt(t *testing.T, c *Client) (*Conn, *Error) {
+	t.Helper()
+	conn, err := c.Open(t.Context(), authority(t, "example.com:22"))
+	if err != nil {
+		var e *Error
+		if !errors.As(err, &e) || conn != nil {
+			t.Fatalf("Open: %v, %v: want an *Error alone", conn, err)
+		}
+		return nil, e
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(soon))
+	return conn, nil
+}
+
+func authority(t *testing.T, s string) Authority {
+	t.Helper()
+	a, err := ParseTarget(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func field(name, value string) Field { return Field{Name: name, Value: value} }
+
+// wantRead reads exactly want.
+func wantRead(t *testing.T, r io.Reader, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	n, err := io.ReadFull(r, got)
+	if string(got[:n]) != want || err != nil {
+		t.Fatalf("read %q, %v; want %q", got[:n], err, want)
+	}
+}
+
+func TestReplyOpensTunnel(t *testing.T) {
+	// The target speaks first in all of these: no byte of it may be lost, and
+	// none of the head may be taken for it.
+	const hello = "SSH-2.0-hello\r\n"
+	for _, tt := range []struct {
+		name   string
+		script []tunneltest.Step
+	}{
+		{"plain", replies("HTTP/1.1 200 OK\r\n\r\n", hello)},
+		{"glued to the blank line", replies("HTTP/1.1 200 OK\r\n\r\n" + hello)},
+		{"one byte at a time", []tunneltest.Step{tunneltest.SendBytewise("HTTP/1.1 200 Connection established\r\nVia: 1.1 p\r\n\r\n" + hello)}},
+		{"any 2xx", replies("HTTP/1.1 299 Whatever\r\n\r\n", hello)},
+		{"204", replies("HTTP/1.1 204 No Content\r\n\r\n", hello)},
+		{"Content-Length is ignored", replies("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", hello)},
+		{"Transfer-Encoding is ignored", replies("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", hello)},
+		{"Content-Length and Transfer-Encoding are ignored", replies("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", hello)},
+		{"Connection: close is ignored", replies("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", hello)},
+		{"HTTP/1.0", replies("HTTP/1.0 200 Connection established\r\nProxy-agent: x\r\n\r\n", hello)},
+		{"no reason phrase", replies("HTTP/1.1 200\r\n\r\n", hello)},
+		{"bare LF", replies("HTTP/1.1 200 OK\nVia: x\n\n", hello)},
+		{"folded line", replies("HTTP/1.1 200 OK\r\nX-A: b\r\n  c\r\n\r\n", hello)},
+		{"hundreds of field lines", replies("HTTP/1.1 200 OK\r\n"+strings.Repeat("X-Field: value\r\n", 800)+"\r\n", hello)},
+		{"line of 16 KiB", replies("HTTP/1.1 200 OK\r\nX-Long: "+strings.Repeat("a", 16<<10)+"\r\n\r\n", hello)},
+		{"line of 16 KiB, glued", replies("HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("a", 16<<10) + "\r\n\r\n" + hello)},
+		{"100 first", replies("HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n", hello)},
+		{"103 and 102 first, glued", replies("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\n\r\n" + hello)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			script := append([]tunneltest.Step{tunneltest.ReadHead}, tt.script...)
+			p := tunneltest.StartProxy(t, append(script, tunneltest.Be(tunneltest.Echo))...)
+			conn, e := openAt(t, proxied(t, p.Addr()))
+			if e != nil {
+				t.Fatal(e)
+			}
+			wantRead(t, conn, hello)
+			fmt.Fprint(conn, "back")
+			wantRead(t, conn, "back")
+		})
+	}
+}
+
+// replies is a script's part that sends each text in one write.
+func replies(texts ...string) (steps []tunneltest.Step) {
+	for _, text := range texts {
+		steps = append(steps, tunneltest.Send(text))
+	}
+	return steps
+}
+
+func TestReplyOpensNoTunnel(t *testing.T) {
+	finish := tunneltest.Step(tunneltest.Finish)
+	for _, tt := range []struct {
+		name   string
+		script []tunneltest.Step // behind ReadHead
+		exit   int
+		typ    ErrorType
+		status int
+		detail string
+	}{
+		{"closes without an answer", []tunneltest.Step{finish}, 8, ErrorConnectionTerminated, 0, ""},
+		{"resets without an answer", []tunneltest.Step{tunneltest.Cut}, 8, ErrorConnectionTerminated, 0, ""},
+		{"no blank line before end of file", append(replies("HTTP/1.1 200 OK\r\nVia: x\r\n"), finish), 8, ErrorResponseIncomplete, 0, ""},
+		{"half a status line", append(replies("HTTP/1.1 2"), finish), 8, ErrorResponseIncomplete, 0, ""},
+		{"NUL in a field", replies("HTTP/1.1 200 OK\r\nX: a\x00b\r\n\r\n"), 8, ErrorProtocol, 0, "NUL"},
+		{"NUL in the reason", replies("HTTP/1.1 200 O\x00K\r\n\r\n"), 8, ErrorProtocol, 0, "NUL"},
+		{"status of four digits", replies("HTTP/1.1 2000 OK\r\n\r\n"), 8, ErrorProtocol, 0, "status"},
+		{"status below 100", replies("HTTP/1.1 020 OK\r\n\r\n"), 8, ErrorProtocol, 0, "status"},
+		{"status of 999 is no tunnel", append(replies("HTTP/1.1 999 No\r\n\r\n"), finish), 8, ErrorRequest, 999, ""},
+		{"HTTP/2 in the status line", replies("HTTP/2 200\r\n\r\n"), 8, ErrorProtocol, 0, "version"},
+		{"an ssh banner", replies("SSH-2.0-OpenSSH_9.2\r\n"), 8, ErrorProtocol, 0, `"SSH-2.0-OpenSSH_9.2`},
+		{"a TLS alert", replies("\x15\x03\x01\x00\x02\x02\x46"), 8, ErrorProtocol, 0, `"\x15\x03\x01\x00`},
+		{"a page without a head", replies("<html><body>hi"), 8, ErrorProtocol, 0, "<html>"},
+		{"escape sequences", replies("\x1b]0;owned\x07\r\n"), 8, ErrorProtocol, 0, `\x1b]0;owned\x07`},
+		{"head without end", []tunneltest.Step{tunneltest.Send("HTTP/1.1 200 OK\r\n"), tunneltest.Repeat("X-Endless: and so on\r\n")}, 8, ErrorResponseHeadSize, 0, ""},
+		{"line without end", []tunneltest.Step{tunneltest.Send("HTTP/1.1 200 OK\r\nX: "), tunneltest.Repeat(strings.Repeat("a", 1000))}, 8, ErrorResponseHeadSize, 0, ""},
+		{"interim replies without end", []tunneltest.Step{tunneltest.Repeat("HTTP/1.1 100 Continue\r\n\r\n")}, 8, ErrorProtocol, 0, "without end"},
+		{"101 is no tunnel", append(replies("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"), tunneltest.Hold), 8, ErrorRequest, 101, ""},
+		{"redirect", append(replies("HTTP/1.1 302 Found\r\nLocation: http://portal.example/\r\nContent-Length: 0\r\n\r\n"), finish), 6, ErrorDenied, 302, "to http://portal.example/"},
+		{"304 has no content", append(replies("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"), tunneltest.Hold), 6, ErrorDenied, 304, ""},
+		{"407", append(replies("HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n"), tunneltest.Hold), 5, ErrorCredentials, 407, ""},
+		{"407 with a Proxy-Status that says otherwise", append(replies("HTTP/1.1 407 No\r\nProxy-Status: p; error=dns_error\r\n\r\n"), finish), 5, ErrorCredentials, 407, "dns error"},
+		{"text is shown", append(replies("HTTP/1.1 403 Forbidden\r\nContent-Length: 14\r\n\r\nnot\tfor\x1b[31m u"), finish), 6, ErrorDenied, 403, `not for\x1b[31m u`},
+		{"text of a page is shown", append(replies("HTTP/1.0 403 Forbidden\r\nContent-Type: text/html\r\n\r\n<html><head><title>403</title></head><body><p>not &lt;here&gt;</p>"), finish), 6, ErrorDenied, 403, "not <here>"},
+		{"chunked text is shown", append(replies("HTTP/1.1 502 Bad Gateway\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nall\r\n5\r\n gone\r\n0\r\n\r\n"), tunneltest.Hold), 7, ErrorDestinationUnavailable, 502, "all gone"},
+		{"compressed text is not", append(replies("HTTP/1.1 403 Forbidden\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08"), finish), 6, ErrorDenied, 403, ""},
+		{"length and coding: the content is not read", append(replies("HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), tunneltest.Hold), 6, ErrorDenied, 403, ""},
+		{"Proxy-Status overrules the code", append(replies("HTTP/1.1 503 Service Unavailable\r\nProxy-Status: p; error=http_request_denied; details=\"not at night\"\r\n\r\n"), finish), 6, ErrorDenied, 503, "not at night"},
+		{"content without end", []tunneltest.Step{tunneltest.Send("HTTP/1.1 403 Forbidden\r\n\r\n"), tunneltest.Repeat(strings.Repeat("no ", 1000))}, 6, ErrorDenied, 403, "no no no"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := tunneltest.StartProxy(t, append([]tunneltest.Step{tunneltest.ReadHead}, tt.script...)...)
+			_, e := openAt(t, proxied(t, p.Addr()))
+			if e == nil {
+				t.Fatal("the tunnel is open")
+			}
+			if e.ExitCode() != tt.exit || e.Type != tt.typ || e.Status != tt.status || e.Phase != PhaseReply {
+				t.Errorf("exit %d, %v, status %d in phase %s; want exit %d, %v, status %d", e.ExitCode(), e.Type, e.Status, e.Phase, tt.exit, tt.typ, tt.status)
+			}
+			if !strings.Contains(e.Detail, tt.detail) || tt.detail == "" && tt.status != 0 && e.Detail != "" {
+				t.Errorf("detail %q, want %q in it", e.Detail, tt.detail)
+			}
+			if e.Hop != p.Addr() || e.Target != authority(t, "example.com:22") {
+				t.Errorf("hop %q, target %v", e.Hop, e.Target)
+			}
+			if len(e.Detail) > maxDetail+len("...") || strings.ContainsFunc(e.Error(), func(r rune) bool { return r < ' ' || r > '~' }) {
+				t.Errorf("error is not fit to print: %q", e.Error())
+			}
+			if n := len(p.Heads()); n != 1 {
+				t.Errorf("%d requests were sent, want 1", n)
+			}
+		})
+	}
+}
+
+// A proxy that says too much is not read to the end.
+func TestRefusalTakesBoundedMemory(t *testing.T) {
+	p := tunneltest.StartProxy(t, tunneltest.ReadHead,
+		tunneltest.Send("HTTP/1.1 403 Forbidden\r\nContent-Length: 1000000000\r\n\r\n"), tunneltest.Repeat(strings.Repeat("x", 64<<10)))
+	c := proxied(t, p.Addr())
+	var body int
+	c.Trace = &Trace{Exchanged: func(x *Exchange) { body = len(x.Body) }}
+	if _, e := openAt(t, c); e == nil || e.Status != 403 {
+		t.Fatalf("got %v, want 403", e)
+	}
+	if body != maxExcerpt {
+		t.Errorf("%d bytes of content were read, want %d", body, maxExcerpt)
+	}
+}
+
+// overPipe starts a handshake over a conn in memory, for a fake clock, with a
+// proxy that sends the reply and then nothing.
+func overPipe(t *testing.T, reply string) (h *handshake, proxy net.Conn) {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	t.Cleanup(func() { ours.Close(); theirs.Close() })
+	go func() {
+		bufio.NewReader(theirs).ReadString('\n')
+		go io.Copy(io.Discard, theirs)
+		io.WriteString(theirs, reply)
+	}()
+	return &handshake{client: &Client{}, next: authority(t, "example.com:22"), conn: ours, br: bufio.NewReader(ours)}, theirs
+}
+
+func TestDeadlineOfReply(t *testing.T) {
+	for _, reply := range []string{"", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 100 Continue\r\n\r\n"} {
+		t.Run(fmt.Sprintf("after %q", reply), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				h, _ := overPipe(t, reply)
+				start := time.Now()
+				e := h.run(ctx)
+				if e == nil || e.Type != ErrorConnectionReadTimeout || e.Phase != PhaseReply {
+					t.Errorf("got %v, want a timeout", e)
+				}
+				if got := time.Since(start); got != time.Minute {
+					t.Errorf("took %v, want a minute", got)
+				}
+			})
+		})
+	}
+}
+
+// One byte now and then does not put the deadline off.
+func TestDeadlineOfDrippingReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		h, proxy := overPipe(t, "HTTP/1.1 200 OK\r\nX: ")
+		var drip sync.WaitGroup
+		drip.Go(func() {
+			for {
+				time.Sleep(time.Second) // of the fake clock
+				if _, err := io.WriteString(proxy, "a"); err != nil {
+					return
+				}
+			}
+		})
+		start := time.Now()
+		e := h.run(ctx)
+		if e == nil || e.Type != ErrorConnectionReadTimeout || time.Since(start) != time.Minute {
+			t.Errorf("got %v after %v, want a timeout after a minute", e, time.Since(start))
+		}
+		h.conn.Close()
+		drip.Wait()
+	})
+}
+
+// A refusal's verdict is there with its head: content that does not come is
+// waited for a second at most, and never past the caller's context.
+func TestSlowRefusalKeepsToDeadline(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		ctx  func(context.Context) (context.Context, context.CancelFunc)
+		want time.Duration
+	}{
+		{"own bound", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithCancel(ctx)
+		}, bodyWait},
+		{"caller's deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 100*time.Millisecond)
+		}, 100 * time.Millisecond},
+		{"cancelled meanwhile", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(200*time.Millisecond, cancel)
+			return ctx, cancel
+		}, 200 * time.Millisecond},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := tt.ctx(t.Context())
+				defer cancel()
+				h, _ := overPipe(t, "HTTP/1.1 403 Forbidden\r\nContent-Length: 10\r\n\r\nbeca")
+				start := time.Now()
+				e := h.run(ctx)
+				if got := time.Since(start); got != tt.want {
+					t.Errorf("took %v, want %v", got, tt.want)
+				}
+				if e == nil || e.Status != 403 || e.Detail != "beca" {
+					t.Errorf("got %v, want 403 and what came of its content", e)
+				}
+			})
+		})
+	}
+}
+
+func TestCancelInterruptsOpening(t *testing.T) {
+	for _, reply := range []string{"", "HTTP/1.1 200 OK\r\n"} {
+		t.Run(fmt.Sprintf("after %q", reply), func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send(reply), func(*tunneltest.Turn) bool {
+				cancel()
+				return true
+			}, tunneltest.Hold)
+			c := proxied(t, p.Addr())
+			c.Timeout = -1
+			if _, err := c.Open(ctx, authority(t, "example.com:22")); !errors.Is(err, context.Canceled) {
+				t.Errorf("%v is not context.Canceled", err)
+			}
+		})
+	}
+}
+
+// The context and the timeouts are for the opening only (RULES 8).
+func TestOpenTunnelOutlivesContext(t *testing.T) {
+	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(tunneltest.Echo))
+	ctx, cancel := context.WithCancel(t.Context())
+	conn, err := proxied(t, p.Addr()).Open(ctx, authority(t, "example.com:22"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	cancel()
+	fmt.Fprint(conn, "still")
+	wantRead(t, conn, "still")
+}
+
+// The deadline of the opening is lifted from the open tunnel's conn (RULES 8).
+func TestOpenTunnelHasNoDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		h, proxy := overPipe(t, "HTTP/1.1 200 OK\r\n\r\n")
+		if e := h.run(ctx); e != nil {
+			t.Fatal(e)
+		}
+		go func() {
+			time.Sleep(time.Hour) // of the fake clock
+			io.WriteString(proxy, "late")
+		}()
+		wantRead(t, h.br, "late")
+	})
+}

@@ -1,0 +1,83 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"culvert/tunnel/internal/wire"
+
+	"golang.org/x/net/http/httpproxy"
+)
+
+// proxyVariables name the proxy for tunnels, the first that is set and not
+// empty counting. http_proxy is not among them: it is for plain HTTP, and in a
+// CGI program it can be a client's field.
+var proxyVariables = [...]string{"CULVERT_PROXY", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"}
+
+// RouteFromEnvironment chooses the route to a target by the environment, as
+// os.Getenv tells it. why says in a clause how it was chosen, for a person; it
+// is escaped and holds no password. A proxy that cannot be used is an error,
+// never a reason to go direct.
+//
+// NO_PROXY, or else no_proxy, exempts targets as golang.org/x/net/http/httpproxy
+// defines it: * for all; a name with its subdomains, .name for those alone; an
+// address or CIDR, for literals, as nothing is resolved here; each with a port
+// if it is for that port only. "localhost" and loopback literals are always
+// exempt: to a proxy they are another machine.
+func RouteFromEnvironment(target Authority, getenv func(string) string) (route Route, why string, err error) {
+	variable, value := firstSet(getenv, proxyVariables[:]...)
+	if variable == "" {
+		why = "no proxy variable is set"
+		if only, _ := firstSet(getenv, "http_proxy", "HTTP_PROXY"); only != "" {
+			why = "only " + only + " is set, which is not for tunnels: set HTTPS_PROXY"
+		}
+		return Route{}, why, nil
+	}
+	if exempt := exemption(target, getenv); exempt != "" {
+		return Route{}, exempt, nil
+	}
+	if value == "direct" {
+		return Route{}, variable + " says so", nil
+	}
+	if strings.Contains(value, ",") {
+		return Route{}, "", fmt.Errorf("%s: %w", variable, errors.New("a variable holds one proxy: give several with --proxy, once for each"))
+	}
+	hop, err := ParseHop(value)
+	if err != nil {
+		return Route{}, "", fmt.Errorf("%s: %w", variable, err)
+	}
+	return Route{Hops: []Hop{hop}, Source: variable}, "from " + variable, nil
+}
+
+// firstSet returns the first variable that is not empty, and its value.
+func firstSet(getenv func(string) string, names ...string) (name, value string) {
+	for _, name := range names {
+		if value := getenv(name); value != "" {
+			return name, value
+		}
+	}
+	return "", ""
+}
+
+// exemption says why a target goes direct although a proxy is set, or "".
+func exemption(target Authority, getenv func(string) string) string {
+	if exempt("", target) {
+		return "this machine is not for a proxy to reach"
+	}
+	variable, list := firstSet(getenv, "NO_PROXY", "no_proxy")
+	for entry := range strings.SplitSeq(list, ",") {
+		if exempt(entry, target) {
+			return variable + " has " + wire.Escape([]byte(strings.TrimSpace(entry)), 80)
+		}
+	}
+	return ""
+}
+
+// exempt asks httpproxy, which wants to see a proxy and an https URL.
+func exempt(noProxy string, target Authority) bool {
+	config := httpproxy.Config{HTTPSProxy: "http://proxy.invalid", NoProxy: noProxy}
+	proxy, err := config.ProxyFunc()(&url.URL{Scheme: "https", Host: target.String()})
+	return proxy == nil && err == nil
+}

@@ -1,0 +1,189 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// OnEOF is what end of file on the input does to a tunnel.
+type OnEOF string
+
+// What can be done about end of file on the input.
+const (
+	EOFHalfClose OnEOF = "half-close" // passed on; the target may go on answering
+	EOFWait      OnEOF = "wait"       // not passed on: some proxies drop the answer then
+	EOFClose     OnEOF = "close"      // ends the tunnel
+)
+
+// ErrOutputClosed is Stdio's when nobody reads the output any more.
+var ErrOutputClosed = errors.New("the output was closed")
+
+// stdioBuffer is one read's size: what a pipe holds, twice.
+const stdioBuffer = 128 << 10
+
+// Stdio relays between an open tunnel and a program's input and output. Every
+// field but OnEOF is required.
+type Stdio struct {
+	Conn *Conn
+	// In and Out may be files, pipes, terminals or sockets. No flag of their
+	// descriptors is changed.
+	In    io.Reader
+	Out   io.Writer
+	OnEOF OnEOF // "" = EOFHalfClose
+}
+
+// StdioResult is what went through a tunnel.
+type StdioResult struct {
+	Up, Down   int64 // bytes given to the tunnel, and to the output
+	HalfClosed bool  // end of file on the input was passed on ...
+	After      int64 // ... and so many bytes came down behind it
+}
+
+// Relay copies both ways until the target has ended and everything it sent is
+// in Out, whatever the input does: a read of In that is blocked then is left
+// behind, and only ends when In does. Conn is closed on return.
+//
+// A reset is an *Error of PhaseRelay; a failed write to Out is ErrOutputClosed
+// or what the system says, a failed read of In the latter.
+func (s *Stdio) Relay() (StdioResult, error) {
+	r := stdioRelay{Stdio: s}
+	go r.copyUp()
+	err := r.copyDown()
+	r.stopUp()
+	s.Conn.Close()
+	result := StdioResult{Up: r.up.Load(), Down: r.down, HalfClosed: r.halfClosed.Load(), After: r.after}
+	switch {
+	case r.inErr != nil:
+		return result, fmt.Errorf("reading the input: %w", r.inErr)
+	case r.inEnded:
+		return result, nil
+	case err == nil && isReset(r.upErr) && !errors.Is(r.upErr, syscall.EPIPE):
+		// The reset was reported to the writer, and a reader then sees end of
+		// file. EPIPE is no sign of one: the target had ended in order.
+		err = r.upErr
+	case err == nil:
+		return result, nil
+	}
+	var out outputError
+	if errors.As(err, &out) {
+		if outputClosed(out.error) {
+			return result, ErrOutputClosed
+		}
+		return result, fmt.Errorf("writing the output: %w", out.error)
+	}
+	return result, &Error{
+		Phase: PhaseRelay, Type: ErrorConnectionTerminated,
+		Target: s.Conn.target, Hop: s.Conn.hop, Err: plainError(err),
+	}
+}
+
+// outputError is an error of Out, not of the tunnel.
+type outputError struct{ error }
+
+// stdioRelay is one Relay at work.
+type stdioRelay struct {
+	*Stdio
+	down, after int64
+	up          atomic.Int64
+	halfClosed  atomic.Bool
+
+	// writing is held during writes to Conn, so that stopUp can wait for one
+	// that is under way but not for a read of In.
+	writing sync.Mutex
+	stopped bool  // no more writes; guarded by writing
+	upErr   error // of a write to Conn; guarded by writing
+	inErr   error // of a read of In; guarded by writing
+	inEnded bool  // In ended the tunnel: EOFClose; guarded by writing
+}
+
+// copyDown copies from the tunnel to Out. It is the way that decides when a
+// tunnel is over.
+func (r *stdioRelay) copyDown() error {
+	buf := make([]byte, stdioBuffer)
+	for {
+		n, err := r.Conn.Read(buf)
+		if n > 0 {
+			if r.halfClosed.Load() {
+				r.after += int64(n)
+			}
+			written, err := r.Out.Write(buf[:n])
+			r.down += int64(written)
+			if err != nil {
+				return outputError{err}
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// copyUp copies from In to the tunnel.
+func (r *stdioRelay) copyUp() {
+	buf := make([]byte, stdioBuffer)
+	for {
+		n, err := r.In.Read(buf)
+		if n > 0 && !r.write(buf[:n]) {
+			return
+		}
+		if err != nil {
+			r.endUp(err)
+			return
+		}
+	}
+}
+
+// write reports whether to go on. Where the tunnel takes no more, copyDown is
+// about to see why.
+func (r *stdioRelay) write(b []byte) bool {
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	if r.stopped {
+		return false
+	}
+	n, err := r.Conn.Write(b)
+	r.up.Add(int64(n))
+	r.upErr = err
+	return err == nil
+}
+
+// endUp acts on the end of In.
+func (r *stdioRelay) endUp(err error) {
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	switch {
+	case r.stopped:
+	case err != io.EOF:
+		r.inErr = err
+		r.Conn.SetReadDeadline(past)
+	case r.OnEOF == EOFWait:
+	case r.OnEOF == EOFClose:
+		r.inEnded = true
+		// In order: a close with unread bytes would be a reset, which can
+		// overtake what was sent.
+		r.Conn.CloseWrite()
+		r.Conn.SetReadDeadline(past)
+	default:
+		// Before, not after: the answer may be quicker than this goroutine.
+		r.halfClosed.Store(true)
+		if r.Conn.CloseWrite() != nil {
+			r.halfClosed.Store(false)
+		}
+	}
+}
+
+// stopUp ends the way up: a write that waits for the target is interrupted,
+// and no further one begins.
+func (r *stdioRelay) stopUp() {
+	r.Conn.SetWriteDeadline(past)
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	r.stopped = true
+}
