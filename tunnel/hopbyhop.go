@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -24,6 +25,27 @@ func removeHopByHop(h http.Header) {
 	for _, name := range hopByHop {
 		delete(h, name)
 	}
+}
+
+var errFieldName = errors.New("there is whitespace in a field's name")
+
+// checkNames finds whitespace before a colon, which the library takes for a
+// part of the name (RFC 9112, section 5.1).
+func checkNames(h http.Header) error {
+	for name := range h {
+		if strings.Contains(name, " ") {
+			return errFieldName
+		}
+	}
+	return nil
+}
+
+// cleanTrailer removes what a trailer section must not hold: what routes or
+// frames a message, or concerns one connection (RFC 9110, section 6.5.1).
+func cleanTrailer(t http.Header) {
+	removeHopByHop(t)
+	delete(t, "Host")
+	delete(t, "Trailer")
 }
 
 // appendVia adds this proxy to Via (RFC 9110, section 7.6.3).

@@ -113,8 +113,15 @@ func ListenerURL(l net.Listener) string {
 // socket are their user's; any other needs credentials, or client networks
 // that are not the whole world.
 func (s *Server) CheckExposure(l net.Listener) error {
-	tcp, ok := l.Addr().(*net.TCPAddr)
-	if !ok || tcp.IP.IsLoopback() || s.Verifier != nil || s.restrictsClients() {
+	switch addr := l.Addr().(type) {
+	case *net.UnixAddr:
+		return nil
+	case *net.TCPAddr:
+		if addr.IP.IsLoopback() {
+			return nil
+		}
+	}
+	if s.Verifier != nil || s.restrictsClients() {
 		return nil
 	}
 	return fmt.Errorf("%s would be an open proxy: anyone who reaches it could use it", ListenerURL(l))

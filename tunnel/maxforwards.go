@@ -33,9 +33,7 @@ func (x *plainExchange) answerHere() (done, keep bool) {
 	}
 	x.rec.Rule = "max-forwards"
 	x.interim.end()
-	keep, err = x.respond(reply)
-	x.finish(http.StatusOK, err)
-	return true, keep && err == nil
+	return true, x.served(reply.StatusCode, x.respond(reply), true)
 }
 
 // traced is the request as it came, without what TRACE must not reveal (RFC

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"culvert/tunnel/internal/wire"
 )
@@ -72,8 +74,13 @@ type plainExchange struct {
 	route   Route
 	upgrade string // the protocol to change to, "" = none
 	in      *http.Request
-	body    *countedBody
+	body    *requestBody
 	interim interim
+	started time.Time // when the next hop was first turned to
+	pending pendingReply
+
+	upstream *upstreamConn // in the transport's hands; nil until there is one
+	down     atomic.Int64  // bytes of the reply's content that the client took
 }
 
 // plainRequest parses what is asked for: absolute-form only (RFC 9112, section
@@ -97,9 +104,15 @@ func (c *clientConn) plainRequest(head *wire.Request, rec *Record) (*plainExchan
 		return nil, &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: x.target, Detail: "the request is malformed", Err: err}
 	}
 	x.interim = interim{w: c.conn, allowed: head.Minor == 1, waits: wire.HasToken(head.Values("Expect"), "100-continue")}
-	x.body = &countedBody{ReadCloser: x.in.Body, interim: &x.interim}
+	if x.in.Trailer == nil && framing.Chunked {
+		x.in.Trailer = make(http.Header) // for trailers that were not announced
+	}
+	cleanTrailer(x.in.Trailer)
+	x.body = &requestBody{content: x.in.Body, conn: c.conn, interim: &x.interim, trailer: x.in.Trailer}
 	x.body.done.Store(framing.Length <= 0 && !framing.Chunked)
-	x.upgrade = wantsUpgrade(x.in.Header)
+	if head.Minor == 1 && x.body.done.Load() {
+		x.upgrade = wantsUpgrade(x.in.Header)
+	}
 	return x, nil
 }
 
@@ -111,11 +124,12 @@ func (c *clientConn) buffered() []byte {
 }
 
 // rewritten is the head as the standard library shall see it: only what wire
-// has accepted, every line ended by CRLF, one Content-Length.
+// has accepted, every line ended by CRLF, one Content-Length. The target is
+// left out, so that the library need not agree with what parseAbsolute takes.
 func rewritten(head *wire.Request, framing wire.Framing) []byte {
 	var b bytes.Buffer
 	b.Grow(len(head.Raw) + 16)
-	b.WriteString(head.Method + " " + head.Target + " HTTP/1." + strconv.Itoa(head.Minor) + "\r\n")
+	b.WriteString(head.Method + " / HTTP/1." + strconv.Itoa(head.Minor) + "\r\n")
 	for _, f := range head.Fields {
 		if framing.Length < 0 || !strings.EqualFold(f.Name, "Content-Length") {
 			b.WriteString(f.Name + ": " + f.Value + "\r\n")
@@ -135,7 +149,7 @@ func parseAbsolute(head *wire.Request) (target Authority, path string, err error
 	}
 	scheme, rest, ok := strings.Cut(head.Target, "://")
 	switch {
-	case !ok && strings.HasPrefix(head.Target, "/"), head.Target == "*":
+	case strings.HasPrefix(head.Target, "/"), head.Target == "*":
 		return refuse(http.StatusBadRequest, "this is a proxy, not a web server: configure it as your HTTP proxy, so that requests name the whole URL")
 	case !ok:
 		return refuse(http.StatusBadRequest, "the request target is not an absolute URL")
@@ -173,8 +187,13 @@ func (x *plainExchange) outgoing(ctx context.Context) *http.Request {
 	if trailers { // RFC 9110, section 10.1.4
 		header["Te"], header["Connection"] = []string{"trailers"}, []string{"TE"}
 	}
-	if expect != nil {
+	if expect != nil && x.head.Minor == 1 { // RFC 9110, section 10.1.1: 1.0 cannot wait
 		header["Expect"] = expect
+	} else {
+		delete(header, "Expect")
+	}
+	if !x.head.Has("Cache-Control") {
+		delete(header, "Cache-Control") // which the library made of Pragma
 	}
 	appendVia(header, x.head.Minor, x.c.server.pseudonym())
 	if header["User-Agent"] == nil {
@@ -186,42 +205,70 @@ func (x *plainExchange) outgoing(ctx context.Context) *http.Request {
 		URL: x.url(), Host: x.target.hostHeader(80),
 	}
 	if !x.body.done.Load() {
-		out.Body = x.body
+		out.Body, out.TransferEncoding = x.body, x.in.TransferEncoding
 	}
 	return out.WithContext(httptrace.WithClientTrace(ctx, x.trace()))
 }
 
 // url carries path and query as they came (RFC 9110, section 7.7).
 func (x *plainExchange) url() *url.URL {
-	u := &url.URL{Scheme: "http", Host: x.target.String()}
+	host := "//" + x.target.hostHeader(80)
+	u := &url.URL{Scheme: "http", Host: x.target.String(), Opaque: x.path}
 	switch {
 	case !x.route.Direct(): // absolute-form
-		u.Opaque = "//" + x.target.hostHeader(80) + strings.TrimPrefix(x.path, "*")
+		u.Opaque = host + strings.TrimPrefix(x.path, "*")
 	case strings.HasPrefix(x.path, "//"): // Opaque would be taken for an authority
-		u.Path = x.path
-		if parsed, err := url.ParseRequestURI("http://h" + x.path); err == nil {
-			u.Path, u.RawPath, u.RawQuery = parsed.Path, parsed.RawPath, parsed.RawQuery
+		path, query, ask := strings.Cut(x.path, "?")
+		u.Opaque, u.RawPath, u.RawQuery, u.ForceQuery = "", path, query, ask
+		u.Path, _ = url.PathUnescape(path)
+		if u.EscapedPath() != path {
+			// The library would correct it. Every server takes absolute-form
+			// too (RFC 9112, section 3.2.2).
+			*u = url.URL{Scheme: "http", Host: x.target.String(), Opaque: host + x.path}
 		}
-	default:
-		u.Opaque = x.path
 	}
 	return u
 }
 
+// failure answers and logs a request that got no answer from the next hop.
+func (x *plainExchange) failure(err error, alive bool) {
+	fault, left := x.body.fault()
+	x.body.leave()
+	x.rec.Up = x.body.n.Load()
+	e := x.transportError(err)
+	switch {
+	case left:
+		x.c.server.clientLeft(x.rec, fault)
+		return
+	case !alive:
+		x.c.server.clientLeft(x.rec, context.Canceled)
+		return
+	case fault != nil:
+		e = &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: x.target, Detail: "the request's content is malformed", Err: fault}
+	}
+	x.c.refuse(x.rec, e, x.in.Method == http.MethodHead)
+}
+
 // transportError is the verdict on a request that got no answer.
-func transportError(err error, target Authority) *Error {
+func (x *plainExchange) transportError(err error) *Error {
 	var e *Error
 	switch {
 	case errors.As(err, &e):
 		out := *e
 		if out.Target.IsZero() {
-			out.Target = target
+			out.Target = x.target
 		}
 		return &out
+	case x.c.server.run.ctx.Err() != nil:
+		return &Error{Phase: PhaseReply, Type: ErrorInternalResponse, Target: x.target, Rule: "draining", Err: err}
 	case isTimeout(err):
-		return &Error{Phase: PhaseReply, Type: ErrorConnectionReadTimeout, Target: target, Err: err}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), isReset(err):
-		return &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Target: target, Err: err}
+		return &Error{Phase: PhaseReply, Type: ErrorConnectionReadTimeout, Target: x.target, Err: err}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), isReset(err), !x.interim.answered():
+		return &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Target: x.target, Err: err}
 	}
+	return malformedReply(x.target, err)
+}
+
+func malformedReply(target Authority, err error) *Error {
 	return &Error{Phase: PhaseReply, Type: ErrorProtocol, Target: target, Detail: "the answer is not valid HTTP", Err: err}
 }

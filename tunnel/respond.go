@@ -10,7 +10,6 @@ import (
 	"net/textproto"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"culvert/tunnel/internal/wire"
@@ -21,53 +20,57 @@ var (
 	bodyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 )
 
-// countedBody counts a request's content and knows whether all of it was read.
-type countedBody struct {
-	io.ReadCloser
-	interim *interim
-	n       atomic.Int64
-	done    atomic.Bool // end of file was reached: the next request may be read
-}
-
-// Read asks the client for the content first, if the client waits to be asked.
-func (b *countedBody) Read(p []byte) (int, error) {
-	b.interim.goOn()
-	n, err := b.ReadCloser.Read(p)
-	b.n.Add(int64(n))
-	if err == io.EOF {
-		b.done.Store(true)
-	}
-	return n, err
-}
-
-// Close leaves what was not read: the connection is closed instead.
-func (b *countedBody) Close() error { return nil }
-
 // interim relays 1xx replies to the client, 100 at most once and nothing after
 // the final reply began (RFC 9110, section 10.1.1).
 type interim struct {
 	mu      sync.Mutex
 	w       io.Writer
 	waits   bool // the client said Expect: 100-continue and was not told yet
-	allowed bool // HTTP/1.1, and the final reply did not begin
+	allowed bool // HTTP/1.1, and the final reply is not there
+	first   bool // a first byte of an answer came
+	coming  bool // a head is coming, and is the final one unless pass is called
 }
 
+// goOn asks the client for the content, if it waits for that. The transport
+// reads the content after a final reply too, to save its connection: then the
+// client is not asked.
 func (i *interim) goOn() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if !i.coming {
+		i.ask()
+	}
+}
+
+func (i *interim) ask() {
 	if i.waits && i.allowed {
 		i.waits = false
 		io.WriteString(i.w, "HTTP/1.1 100 Continue\r\n\r\n")
 	}
 }
 
-func (i *interim) pass(code int, header textproto.MIMEHeader) {
-	if code == http.StatusContinue {
-		i.goOn()
-		return
-	}
+// begin notes the first byte of an answer.
+func (i *interim) begin() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.first, i.coming = true, true
+}
+
+// answered reports whether a byte of an answer came.
+func (i *interim) answered() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.first
+}
+
+func (i *interim) pass(code int, header textproto.MIMEHeader) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.coming = false
+	if code == http.StatusContinue {
+		i.ask()
+		return
+	}
 	if !i.allowed {
 		return
 	}
@@ -86,10 +89,23 @@ func (i *interim) end() {
 	i.allowed = false
 }
 
-// trace learns the address and relays interim replies.
+// trace learns the address, relays interim replies, and tells the connection
+// when it carries x and when no longer.
 func (x *plainExchange) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { x.rec.Addr = info.Conn.RemoteAddr().String() },
+		GotConn: func(info httptrace.GotConnInfo) {
+			x.rec.Connect = time.Since(x.started)
+			x.rec.Addr = info.Conn.RemoteAddr().String()
+			if conn, ok := info.Conn.(*upstreamConn); ok {
+				x.upstream = conn
+				conn.carry(x)
+			}
+		},
+		PutIdleConn: func(error) { // the reply has come whole
+			x.pending.lend(nil)
+			x.upstream.drop(x)
+		},
+		GotFirstResponseByte: x.interim.begin,
 		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
 			x.interim.pass(code, header)
 			return nil
@@ -103,42 +119,72 @@ func (x *plainExchange) forward() bool {
 	ctx, cancel := context.WithCancel(x.c.server.run.ctx)
 	defer cancel()
 	watch := x.watch(cancel)
-	start := time.Now()
+	x.started = time.Now()
 	reply, err := x.c.at.forward.transport(x.route).RoundTrip(x.outgoing(ctx))
-	x.rec.Connect = time.Since(start)
 	x.interim.end()
+	if err == nil {
+		err = x.checkReply(reply)
+	}
 	if err != nil {
-		clientGone := !watch.stop()
-		x.rec.Up = x.body.n.Load()
-		e := transportError(err, x.target)
-		if clientGone {
-			x.c.server.clientLeft(x.rec, err)
-			return false
-		}
-		x.c.refuse(x.rec, e, x.in.Method == http.MethodHead)
+		x.failure(err, watch.stop())
 		return false
 	}
-	keep, err := x.respond(reply)
+	out := x.respond(reply)
 	reply.Body.Close()
-	alive := watch.stop()
-	x.finish(reply.StatusCode, err)
-	return keep && alive && err == nil
+	return x.served(reply.StatusCode, out, watch.stop())
 }
 
-// finish logs the request.
-func (x *plainExchange) finish(status int, err error) {
-	x.rec.Status, x.rec.Up = status, x.body.n.Load()
-	if err != nil {
+// checkReply says why a reply cannot be passed on, and closes it then.
+func (x *plainExchange) checkReply(reply *http.Response) error {
+	err := checkNames(reply.Header)
+	switch {
+	case err != nil, reply.ProtoMajor != 1, reply.StatusCode < 200: // a 101 that nobody asked for among them
+		err = malformedReply(x.target, err)
+	case reply.StatusCode == http.StatusProxyAuthRequired && !x.route.Direct():
+		err = parentFailure(&Error{Phase: PhaseReply, Type: ErrorCredentials, Target: x.target})
+	default:
+		return nil
+	}
+	reply.Body.Close()
+	return err
+}
+
+// replyOutcome is what became of a reply.
+type replyOutcome struct {
+	keep       bool  // the client was told that the connection goes on
+	fromOrigin error // the reply could not be read to its end
+	toClient   error // it could not be written
+	untilClose bool  // only the connection's end tells the client that it is over
+}
+
+// served logs a request that got a reply, sees to it that the connection is
+// closed as it has to be, and reports whether it is good for a further request.
+func (x *plainExchange) served(status int, out replyOutcome, alive bool) bool {
+	whole := x.body.leave()
+	x.rec.Status, x.rec.Up, x.rec.Down = status, x.body.n.Load(), x.down.Load()
+	switch {
+	case out.toClient != nil, out.fromOrigin != nil && !alive:
+		x.rec.Error, x.rec.ClosedBy = ErrorConnectionTerminated, ClosedByClient
+	case out.fromOrigin != nil:
 		x.rec.Error = ErrorResponseIncomplete
+		if tcp := tcpOf(x.c.conn); tcp != nil && out.untilClose {
+			_ = tcp.SetLinger(0) // an orderly end would make a part pass for all
+		}
+	default:
+		keep := out.keep && whole && alive
+		x.c.unread = !keep
+		x.c.logRequest(x.rec)
+		return keep
 	}
 	x.c.logRequest(x.rec)
+	return false
 }
 
 // respond writes the reply to the client. Framing is written anew: the
 // length if it is known, chunks if not, and for HTTP/1.0 the connection's end
 // (RFC 9112, section 6.3). Nothing is buffered beyond what one read brought.
-func (x *plainExchange) respond(reply *http.Response) (keep bool, err error) {
-	keep = !x.in.Close && x.head.Minor == 1 && x.body.done.Load() &&
+func (x *plainExchange) respond(reply *http.Response) (out replyOutcome) {
+	out.keep = !x.in.Close && x.head.Minor == 1 && x.body.done.Load() && !x.c.server.run.draining.Load() &&
 		!wire.HasToken(x.head.Values("Proxy-Connection"), "close")
 	// HEAD and 304 announce the length of what they do not bring.
 	length := reply.Header.Get("Content-Length")
@@ -149,13 +195,11 @@ func (x *plainExchange) respond(reply *http.Response) (keep bool, err error) {
 	}
 	hasBody := x.in.Method != http.MethodHead && reply.StatusCode != http.StatusNoContent && reply.StatusCode != http.StatusNotModified
 	chunked := hasBody && reply.ContentLength < 0 && x.head.Minor == 1
+	out.untilClose = hasBody && reply.ContentLength < 0 && !chunked
 	switch {
 	case hasBody && reply.ContentLength >= 0:
 		length = strconv.FormatInt(reply.ContentLength, 10)
-	case hasBody:
-		length = ""
-		keep = keep && chunked
-	case reply.StatusCode == http.StatusNoContent:
+	case hasBody, reply.StatusCode == http.StatusNoContent:
 		length = ""
 	}
 	bw := writers.Get().(*bufio.Writer)
@@ -166,16 +210,17 @@ func (x *plainExchange) respond(reply *http.Response) (keep bool, err error) {
 	}()
 	writeStatusLine(bw, reply.StatusCode)
 	reply.Header.Write(bw)
-	writeFraming(bw, reply.Trailer, length, chunked, keep)
-	if !hasBody {
-		return keep, bw.Flush()
+	cleanTrailer(reply.Trailer)
+	writeFraming(bw, reply.Trailer, length, chunked, out.keep)
+	if hasBody {
+		out.fromOrigin, out.toClient = x.copyBody(bw, reply, chunked)
 	}
-	x.rec.Down, err = copyBody(bw, reply, chunked)
-	if err != nil {
-		// What was announced cannot be kept: only a close tells the client.
-		return false, err
+	// After an error of the origin's what was announced cannot be kept: that
+	// the connection is closed tells the client.
+	if err := bw.Flush(); out.toClient == nil {
+		out.toClient = err
 	}
-	return keep, bw.Flush()
+	return out
 }
 
 func writeStatusLine(bw *bufio.Writer, code int) {
@@ -203,8 +248,30 @@ func writeFraming(bw *bufio.Writer, trailer http.Header, length string, chunked,
 	bw.WriteString("\r\n")
 }
 
-// copyBody copies the content as it comes, flushing after each read.
-func copyBody(bw *bufio.Writer, reply *http.Response, chunked bool) (int64, error) {
+// pendingReply lends out what of a reply is not flushed yet while more of it is
+// read. Whoever has to wait for that flushes first: so a reply that has come
+// whole goes out in one piece, and no part of another is held back.
+type pendingReply struct {
+	mu sync.Mutex
+	bw *bufio.Writer // nil = not lent
+}
+
+func (p *pendingReply) lend(bw *bufio.Writer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bw = bw
+}
+
+func (p *pendingReply) flush() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bw != nil {
+		_ = p.bw.Flush() // the next write fails, too
+	}
+}
+
+// copyBody copies the content as it comes.
+func (x *plainExchange) copyBody(bw *bufio.Writer, reply *http.Response, chunked bool) (fromOrigin, toClient error) {
 	var w io.Writer = bw
 	var chunks io.WriteCloser
 	if chunked {
@@ -213,30 +280,27 @@ func copyBody(bw *bufio.Writer, reply *http.Response, chunked bool) (int64, erro
 	}
 	buffer := bodyBuffers.Get().(*[32 << 10]byte)
 	defer bodyBuffers.Put(buffer)
-	var n int64
-	for {
-		m, err := reply.Body.Read(buffer[:])
-		if m > 0 {
-			if _, err := w.Write(buffer[:m]); err != nil {
-				return n, err
-			}
-			n += int64(m)
+	for fromOrigin == nil {
+		var n int
+		x.pending.lend(bw)
+		n, fromOrigin = reply.Body.Read(buffer[:])
+		x.pending.lend(nil)
+		if n == 0 {
+			continue
 		}
-		if err == io.EOF {
-			break
+		if _, toClient = w.Write(buffer[:n]); toClient != nil {
+			return nil, toClient
 		}
-		if err == nil && m > 0 {
-			err = bw.Flush()
-		}
-		if err != nil {
-			bw.Flush()
-			return n, err
-		}
+		x.down.Add(int64(n))
+	}
+	if fromOrigin != io.EOF {
+		return fromOrigin, nil
 	}
 	if chunked {
 		chunks.Close()
+		cleanTrailer(reply.Trailer)
 		reply.Trailer.Write(bw)
 		bw.WriteString("\r\n")
 	}
-	return n, nil
+	return nil, nil
 }

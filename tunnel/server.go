@@ -5,12 +5,16 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"culvert/tunnel/internal/wire"
 )
 
 // Defaults of Server's durations.
@@ -184,8 +188,17 @@ func (at *listening) acceptLoop() error {
 }
 
 // isTemporary says whether accept may work again later: descriptors or memory
-// ran out, or the client was gone before it was accepted.
+// ran out, the client was gone before it was accepted, or, as Linux has it, the
+// new connection's own network error came out of accept.
 func isTemporary(err error) bool {
+	for _, errno := range []syscall.Errno{
+		syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EPROTO, syscall.EPERM,
+		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH,
+	} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
 	var op *net.OpError
 	return errors.As(err, &op) && op.Temporary()
 }
@@ -266,9 +279,17 @@ func (s *Server) ended(c *clientConn) {
 // relay starts a relay that drain knows of; done runs once, as its last act.
 func (s *Server) relay(client, target relaySide, done func(relayResult)) {
 	limits := relayLimits{idle: max(0, s.IdleTimeout), linger: max(0, orDefault(s.Linger, DefaultLinger))}
-	s.run.active.Add(1)
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock() // done waits for the entry that it removes
+	if s.run.ctx.Err() != nil {
+		// cut was here: it may have closed the client's conn, which to a relay
+		// would look like a break.
+		client.conn.Close()
+		target.conn.Close()
+		done(relayResult{closedBy: ClosedByDrain})
+		return
+	}
+	s.run.active.Add(1)
 	var r *relay
 	r = startRelay(client, target, limits, func(result relayResult) {
 		s.run.mu.Lock()
@@ -278,7 +299,13 @@ func (s *Server) relay(client, target relaySide, done func(relayResult)) {
 		s.run.active.Done()
 	})
 	s.run.relays[r] = struct{}{}
-	if s.run.ctx.Err() != nil {
-		r.end(ClosedByDrain)
+}
+
+// CheckName says why a name cannot be Server.Name: it stands in Via as a
+// pseudonym (RFC 9110, section 7.6.3) and in Proxy-Status.
+func CheckName(name string) error {
+	if !wire.IsToken(name) || len(name) > 255 {
+		return fmt.Errorf("%q is not a token: letters, digits and - . _ only", name)
 	}
+	return nil
 }

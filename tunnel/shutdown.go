@@ -56,16 +56,17 @@ func (s *Server) stopAccepting() {
 	}
 }
 
-// cut ends what is still there: handshakes by their context, requests by their
-// conn, tunnels by their relay.
+// cut ends what is still there: handshakes by their context, tunnels by their
+// relay, requests by their conn. In this order: a conn that was given to a relay
+// a moment ago is on both books, and closed first it would look like a break.
 func (s *Server) cut() {
 	s.run.cancel()
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
-	for c := range s.run.conns {
-		c.conn.Close()
-	}
 	for r := range s.run.relays {
 		r.end(ClosedByDrain)
+	}
+	for c := range s.run.conns {
+		c.conn.Close()
 	}
 }

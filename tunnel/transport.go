@@ -17,7 +17,7 @@ type forwarder struct {
 	at     *listening
 	direct *http.Transport
 	mu     sync.Mutex
-	byVia  map[string]*http.Transport // by route
+	byVia  map[*Hop]*http.Transport // by the rule's first hop: no two rules share credentials
 }
 
 // Bounds of the connections kept to origins and parents.
@@ -26,10 +26,11 @@ const (
 	idleUpstreamsPerHost = 32
 	idleUpstreamTimeout  = 50 * time.Second
 	continueTimeout      = time.Second
+	maxReplyHead         = 256 << 10
 )
 
 func newForwarder(at *listening) *forwarder {
-	f := &forwarder{at: at, byVia: make(map[string]*http.Transport)}
+	f := &forwarder{at: at, byVia: make(map[*Hop]*http.Transport)}
 	f.direct = newTransport(func(ctx context.Context, _, address string) (net.Conn, error) {
 		target, err := ParseAuthority(address)
 		if err != nil {
@@ -46,10 +47,69 @@ func newForwarder(at *listening) *forwarder {
 
 func newTransport(dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
 	return &http.Transport{
-		DialContext: dial, DisableCompression: true,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &upstreamConn{Conn: conn}, nil
+		},
+		DisableCompression: true, MaxResponseHeaderBytes: maxReplyHead,
 		MaxIdleConns: idleUpstreams, MaxIdleConnsPerHost: idleUpstreamsPerHost, IdleConnTimeout: idleUpstreamTimeout,
 		ExpectContinueTimeout: continueTimeout,
 	}
+}
+
+// upstreamConn is a connection to an origin or a parent that knows the request
+// it carries.
+type upstreamConn struct {
+	net.Conn
+	mu     sync.Mutex
+	x      *plainExchange // under way; nil = idle
+	closed bool
+}
+
+// carry says whose request goes over the connection.
+func (c *upstreamConn) carry(x *plainExchange) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.x = x
+	if c.closed {
+		x.body.interrupt(errUpstreamGone)
+	}
+}
+
+// drop ends that, unless the connection carries the next one already.
+func (c *upstreamConn) drop(x *plainExchange) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.x == x {
+		c.x = nil
+	}
+}
+
+// Read may wait: what the client can have, it gets before.
+func (c *upstreamConn) Read(b []byte) (int, error) {
+	c.mu.Lock()
+	x := c.x
+	c.mu.Unlock()
+	if x != nil {
+		x.pending.flush()
+	}
+	return c.Conn.Read(b)
+}
+
+// Close ends the request's content too, of which no more is wanted: without
+// that, the transport would wait for a client that has nothing to send before
+// it gave the failure away.
+func (c *upstreamConn) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	if c.x != nil {
+		c.x.body.interrupt(errUpstreamGone)
+	}
+	c.mu.Unlock()
+	return c.Conn.Close()
 }
 
 // transport is the one for a route: to a parent requests go in absolute-form,
@@ -60,7 +120,7 @@ func (f *forwarder) transport(route Route) *http.Transport {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	key := route.String()
+	key := &route.Hops[0]
 	if t := f.byVia[key]; t != nil {
 		return t
 	}

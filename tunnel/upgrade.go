@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"math"
+	"net"
 	"net/http"
 	"strings"
-	"time"
+
+	"culvert/tunnel/internal/wire"
 )
 
 // serveUpgrade relays a change of protocol, as WebSocket's (RFC 9110, section
@@ -15,80 +18,106 @@ import (
 // parent the connection is a tunnel.
 func (x *plainExchange) serveUpgrade() bool {
 	s := x.c.server
+	headOnly := x.in.Method == http.MethodHead
 	if e := s.admit(x.c.addr, x.target); e != nil {
-		x.c.refuse(x.rec, e, false)
+		x.c.refuse(x.rec, e, headOnly)
 		return false
 	}
-	q := &connectRequest{at: x.c.at, rec: x.rec, client: x.c.addr}
+	q := &connectRequest{at: x.c.at, rec: x.rec, client: x.c.addr, via: x.head.Values("Via")}
 	next, e := s.reach(s.run.ctx, q, x.target)
 	if e != nil {
 		s.run.slots.release(x.c.addr)
-		x.c.refuse(x.rec, e, false)
+		x.c.refuse(x.rec, e, headOnly)
 		return false
 	}
-	upstream := &Conn{Conn: next.conn, early: next.early}
-	reply, br, err := x.askUpgrade(upstream)
-	if err == nil && reply.StatusCode == http.StatusSwitchingProtocols {
-		if err = x.switchProtocols(reply); err == nil {
+	early := &Conn{Conn: next.conn, early: next.early}
+	upstream := &upstreamConn{Conn: early}
+	upstream.carry(x)
+	ctx, cancel := context.WithCancel(s.run.ctx)
+	defer cancel()
+	release := interruptible(ctx, upstream)
+	watch := x.watch(cancel)
+	reply, br, err := x.askUpgrade(ctx, upstream)
+	if err == nil && x.agrees(reply) {
+		alive := watch.stop()
+		release()
+		if err = x.switchProtocols(reply); err == nil && alive {
 			x.rec.Status = reply.StatusCode
-			early := make([]byte, br.Buffered())
-			io.ReadFull(br, early)
-			s.tunnel(q, x.c.give(), relaySide{conn: next.conn, early: early})
+			first := make([]byte, br.Buffered())
+			io.ReadFull(br, first)
+			s.tunnel(q, x.c.give(), relaySide{conn: next.conn, early: append(first, early.takeEarly()...)})
 			return false
 		}
+		upstream.Close()
+		s.run.slots.release(x.c.addr)
+		s.clientLeft(x.rec, err)
+		return false
 	}
 	defer upstream.Close()
 	s.run.slots.release(x.c.addr)
 	x.interim.end()
+	if err == nil {
+		err = x.checkReply(reply)
+	}
 	if err != nil {
-		x.c.refuse(x.rec, transportError(err, x.target), false)
+		x.failure(err, watch.stop())
 		return false
 	}
-	keep, err := x.respond(reply)
-	x.finish(reply.StatusCode, err)
-	return keep && err == nil
+	out := x.respond(reply)
+	return x.served(reply.StatusCode, out, watch.stop())
 }
 
-// askUpgrade sends the request and reads the reply's head. The origin has as
-// long for it as a connection may take; a client that leaves is noticed.
-func (x *plainExchange) askUpgrade(upstream *Conn) (*http.Response, *bufio.Reader, error) {
-	ctx, cancel := context.WithCancel(x.c.server.run.ctx)
-	defer cancel()
+// askUpgrade sends the request and reads the reply's head, until the context
+// ends.
+func (x *plainExchange) askUpgrade(ctx context.Context, upstream net.Conn) (*http.Response, *bufio.Reader, error) {
 	route := x.route
 	x.route = Route{} // the way is open: the origin gets origin-form
 	out := x.outgoing(ctx)
 	x.route = route
 	out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{x.upgrade}
-	release := interruptible(ctx, upstream)
-	defer release()
-	watch := x.watch(cancel)
-	defer watch.stop()
 	if err := out.Write(upstream); err != nil {
 		return nil, nil, err
 	}
-	br := bufio.NewReader(upstream)
+	bounded := &io.LimitedReader{R: upstream}
+	br := bufio.NewReader(bounded)
 	for {
+		bounded.N = maxReplyHead
+		if _, err := br.Peek(1); err != nil {
+			return nil, nil, err
+		}
+		x.interim.begin()
 		reply, err := http.ReadResponse(br, out)
 		if err != nil {
 			return nil, nil, err
 		}
 		if reply.StatusCode >= 200 || reply.StatusCode == http.StatusSwitchingProtocols {
+			bounded.N = math.MaxInt64
 			return reply, br, nil
 		}
 		x.interim.pass(reply.StatusCode, map[string][]string(reply.Header))
 	}
 }
 
+// agrees reports whether the reply changes to a protocol that was asked for.
+func (x *plainExchange) agrees(reply *http.Response) bool {
+	protocols := wire.Tokens(reply.Header["Upgrade"])
+	for _, p := range protocols {
+		if !wire.HasToken([]string{x.upgrade}, p) {
+			return false
+		}
+	}
+	return len(protocols) > 0 && reply.StatusCode == http.StatusSwitchingProtocols && reply.ProtoMajor == 1
+}
+
 // switchProtocols passes the 101 on.
 func (x *plainExchange) switchProtocols(reply *http.Response) error {
-	protocol := strings.Join(reply.Header["Upgrade"], ", ")
+	protocols := strings.Join(reply.Header["Upgrade"], ", ")
 	removeHopByHop(reply.Header)
 	appendVia(reply.Header, reply.ProtoMinor, x.c.server.pseudonym())
 	bw := bufio.NewWriter(x.c.conn)
 	writeStatusLine(bw, reply.StatusCode)
-	bw.WriteString("Connection: Upgrade\r\nUpgrade: " + protocol + "\r\n")
+	bw.WriteString("Connection: Upgrade\r\nUpgrade: " + protocols + "\r\n")
 	reply.Header.Write(bw)
 	bw.WriteString("\r\n")
-	x.rec.Connect = time.Since(x.rec.Start)
 	return bw.Flush()
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -74,7 +75,10 @@ func parseHash(hash string) (htpasswd.EncodedPasswd, error) {
 	} {
 		switch encoded, err := parse(hash); {
 		case err != nil:
-			return nil, errors.New("the hash is damaged")
+			return nil, errDamagedHash
+		case encoded != nil && hash[0] == '$' && !cryptForm().MatchString(hash):
+			// No password could match it, and some would make its code panic.
+			return nil, errDamagedHash
 		case encoded != nil:
 			return encoded, nil
 		}
@@ -82,8 +86,27 @@ func parseHash(hash string) (htpasswd.EncodedPasswd, error) {
 	return nil, errors.New("the hash is of no known kind; make it with: htpasswd -B")
 }
 
+var errDamagedHash = errors.New("the hash is damaged")
+
+// cryptForm is what hashes in crypt(3)'s form look like whole: their parsers
+// look no further than the first few bytes.
+var cryptForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\$(` +
+		`(1|apr1)\$[^$]*\$[./0-9A-Za-z]{22}|` +
+		`5\$(rounds=[1-9][0-9]{3,8}\$)?[^$]*\$[./0-9A-Za-z]{43}|` +
+		`6\$(rounds=[1-9][0-9]{3,8}\$)?[^$]*\$[./0-9A-Za-z]{86}|` +
+		`2[abxy]\$(0[4-9]|[12][0-9]|3[01])\$[./0-9A-Za-z]{53})$`)
+})
+
+// maxPassword bounds what is hashed: the cost of SHA-crypt grows with the
+// square of the password's length, and anyone may send one.
+const maxPassword = 1 << 10
+
 // Verify reports whether the password is the user's.
 func (u *Users) Verify(user, password string) bool {
+	if len(password) > maxPassword {
+		return false
+	}
 	id := u.id(user, password)
 	if u.remembers(id) {
 		return true

@@ -67,7 +67,8 @@ func (at *listening) dialVia(ctx context.Context, route Route, target Authority,
 		return relaySide{}, e
 	}
 	c := at.server.parentClient(route)
-	conn, e := c.open(ctx, target, []Field{{Name: "Via", Value: strings.Join(append(via, "1.1 "+at.server.pseudonym()), ", ")}})
+	received := strings.TrimPrefix(rec.Protocol, "http/")
+	conn, e := c.open(ctx, target, []Field{{Name: "Via", Value: strings.Join(append(via, received+" "+at.server.pseudonym()), ", ")}})
 	if e != nil {
 		return relaySide{}, parentFailure(e)
 	}
@@ -82,7 +83,10 @@ func (at *listening) judgeLiteral(target Authority) *Error {
 	if !target.Addr().IsValid() {
 		return nil
 	}
-	e := at.policy.JudgeAddr(netip.AddrPortFrom(target.Addr(), target.Port())).err(target)
+	e := at.judgeAddr(netip.AddrPortFrom(target.Addr(), target.Port()))
+	if e != nil {
+		e.Target = target
+	}
 	return e
 }
 

@@ -114,25 +114,31 @@ func entry(head, text string) string {
 	return fmt.Sprintf("  %-*s%s\n", column-2, head, strings.TrimLeft(text, " "))
 }
 
-// wrap breaks each line of text between words, indented; lines that begin
-// with a space are kept as they are.
+// wrap fills the paragraphs of text, indented: lines are joined and broken
+// anew between words. A line that begins with a space is kept as it is.
 func wrap(text string, indent int) string {
 	pad := strings.Repeat(" ", indent)
 	var lines []string
+	current := ""
+	end := func() {
+		if current != "" {
+			lines = append(lines, pad+current)
+		}
+		current = ""
+	}
 	for _, line := range strings.Split(text, "\n") {
 		if line == "" || line[0] == ' ' {
+			end()
 			lines = append(lines, strings.TrimRight(pad+line, " "))
 			continue
 		}
-		current := ""
 		for _, word := range strings.Fields(line) {
 			if current != "" && len(pad)+len(current)+1+len(word) > width {
-				lines = append(lines, pad+current)
-				current = ""
+				end()
 			}
 			current = strings.TrimLeft(current+" "+word, " ")
 		}
-		lines = append(lines, pad+current)
 	}
+	end()
 	return strings.Join(lines, "\n")
 }

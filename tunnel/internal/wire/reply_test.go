@@ -86,7 +86,7 @@ func TestReadReplyRefuses(t *testing.T) {
 		{"nearly HTTP", "HTTQ", NotHTTP, NoFlaw, 0},
 		{"empty line first", "\r\nHTTP/1.1 200 OK\r\n\r\n", NotHTTP, NoFlaw, 0},
 		{"TLS alert", "\x15\x03\x01\x00\x02\x02\x0a", NotHTTP, NoFlaw, 0},
-		{"a byte that a TLS alert starts with", "\x15H", NotHTTP, NoFlaw, 0},
+		{"a byte that a TLS alert starts with", "\x15TTP/1.1 200 OK\r\n\r\n", NotHTTP, NoFlaw, 0},
 		{"NUL first", "\x00", NotHTTP, NoFlaw, 0},
 		{"no version", "HTTP/ 200 OK\r\n\r\n", Malformed, BadStartLine, 0},
 		{"version without minor", "HTTP/1 200 OK\r\n\r\n", Malformed, BadStartLine, 0},

@@ -1,0 +1,53 @@
+package tunnel
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// TestMain checks that the tests leave no goroutine and no descriptor behind.
+func TestMain(m *testing.M) {
+	// What the runtime opens for itself at the first use of the network.
+	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
+		l.Close()
+	}
+	before := usage()
+	code := m.Run()
+	if code == 0 {
+		if leak := before.awaitReturn(); leak != "" {
+			fmt.Fprintln(os.Stderr, leak)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// resources is what a process must give back; descriptors is -1 where they
+// cannot be counted.
+type resources struct{ goroutines, descriptors int }
+
+func usage() resources {
+	u := resources{runtime.NumGoroutine(), -1}
+	if entries, err := os.ReadDir("/proc/self/fd"); err == nil {
+		u.descriptors = len(entries) - 1 - pooledDescriptors()
+	}
+	return u
+}
+
+// awaitReturn waits until no more is in use than before, and tells what is.
+func (before resources) awaitReturn() string {
+	var now resources
+	for until := time.Now().Add(testPatience); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		runtime.GC() // package net's own pipes for splice(2) wait for it
+		if now = usage(); now.goroutines <= before.goroutines && now.descriptors <= before.descriptors {
+			return ""
+		}
+	}
+	stacks := make([]byte, 1<<20)
+	return fmt.Sprintf("left behind: %d goroutines and %d descriptors\n%s",
+		now.goroutines-before.goroutines, now.descriptors-before.descriptors, stacks[:runtime.Stack(stacks, true)])
+}

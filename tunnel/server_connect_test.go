@@ -1,0 +1,485 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"culvert/tunnel/tunneltest"
+)
+
+func TestConnectRelaysAndRecords(t *testing.T) {
+	ts := startServer(t, &Server{Verifier: oneUser{"alice", "secret"}})
+	echo := tunneltest.Start(t, tunneltest.Echo)
+	conn := ts.open(echo.Addr(), basic("alice", "secret"))
+	opened := ts.record(eventOpen)
+	opened.want(t, "target", echo.Addr())
+	opened.wantAbsent(t, "up", "down", "duration_ms", "closed_by", "error")
+	send(t, conn, "hello")
+	halfClose(t, conn)
+	expectLast(t, conn, "hello")
+	closed := ts.record(eventClose)
+	for key, value := range map[string]string{
+		"level": "INFO", "client": conn.LocalAddr().String(), "user": "alice", "listener": "http://" + ts.addr, "protocol": "http/1.1",
+		"method": "CONNECT", "target": echo.Addr(), "addr": echo.Addr(), "rule": "allow *:*", "closed_by": "client", "id": opened.text("id"),
+	} {
+		closed.want(t, key, value)
+	}
+	for key, value := range map[string]int{"status": 200, "up": 5, "down": 5} {
+		closed.wantNumber(t, key, value)
+	}
+	closed.wantAbsent(t, "error", "via")
+	if ms, _ := closed["connect_ms"].(float64); ms <= 0 {
+		t.Errorf("connect_ms is %v", closed["connect_ms"])
+	}
+	if ms, _ := closed["duration_ms"].(float64); ms <= 0 {
+		t.Errorf("duration_ms is %v", closed["duration_ms"])
+	}
+}
+
+// RULES 11 and 20; RFC 9110, section 9.3.6.
+func TestConnectTargetIsAuthorityForm(t *testing.T) {
+	ts := startServer(t, &Server{Resolver: neverResolve(t)})
+	for _, target := range []string{
+		"example.test", "example.test:", "example.test:0", "example.test:00", "example.test:65536", "example.test:4294967739",
+		"example.test:18446744073709551659", "example.test:-443", "example.test:+443", "example.test:0x1bb", "example.test:443a",
+		"example.test:https", "user@example.test:443", "user:secret@example.test:443", "@example.test:443", "example.test:443/",
+		"example.test:443?q", "example.test:443#f", "/", "*", "http://example.test:443", "http://example.test/", "//example.test:443",
+		":443", "[]:443", "[example.test]:443", "[127.0.0.1]:443", "[::1:443", "::1]:443", "[::1]443", "[::1]", "[[::1]]:443", "::1:443",
+		"[::1%25lo]:443", "[::1%lo]:443", "example.test:443:443", "example..test:443", ".example.test:443", "exa%6dple.test:443",
+		"example.test\\:443", "exa,mple.test:443", "example.test:443,other.test:443", strings.Repeat("a", 64) + ".test:443",
+		strings.Repeat("a.", 127) + "test:443", strings.Repeat("a", 600) + ":443",
+		// Literals that only a lenient resolver takes for addresses.
+		"2130706433:443", "0x7f000001:443", "017700000001:443", "127.1:443", "127.0.1:443", "0x7f.0.0.1:443", "0177.0.0.1:443",
+		"127.0.0.01:443", "127.0.0.1.2:443", "256.0.0.1:443", "127.0.0.0x1:443", "1.2.3.4.:443x", "example.0x7f:443",
+	} {
+		t.Run(target, func(t *testing.T) {
+			ts := &testServer{TB: t, server: ts.server, addr: ts.addr, log: ts.log}
+			ts.refused("CONNECT "+target+" HTTP/1.1\r\nHost: example.test\r\n\r\n", 400, "http_request_error")
+		})
+	}
+}
+
+// RULES 11.
+func TestConnectMalformedHead(t *testing.T) {
+	ts := startServer(t, &Server{Resolver: neverResolve(t)})
+	const line = "CONNECT example.test:443 HTTP/1.1\r\n"
+	for _, tt := range []struct{ name, head string }{
+		{"space in the target", "CONNECT example.test :443 HTTP/1.1\r\nHost: a\r\n\r\n"},
+		{"two spaces before the target", "CONNECT  example.test:443 HTTP/1.1\r\nHost: a\r\n\r\n"},
+		{"tab for a space", "CONNECT\texample.test:443 HTTP/1.1\r\nHost: a\r\n\r\n"},
+		{"no target", "CONNECT HTTP/1.1\r\nHost: a\r\n\r\n"},
+		{"empty target", "CONNECT  HTTP/1.1\r\nHost: a\r\n\r\n"},
+		{"no version", "CONNECT example.test:443\r\nHost: a\r\n\r\n"},
+		{"non-ASCII byte in the target", "CONNECT ex\xe4mple.test:443 HTTP/1.1\r\nHost: a\r\n\r\n"},
+		{"NUL in the target", "CONNECT example.test\x00:443 HTTP/1.1\r\nHost: a\r\n\r\n"},
+		{"control character in the target", "CONNECT exam\x1bple.test:443 HTTP/1.1\r\nHost: a\r\n\r\n"},
+		{"method in lower case", "connect example.test:443 HTTP/1.1\r\nHost: a\r\n\r\n"},
+		{"two empty lines first", "\r\n\r\n" + line + "Host: a\r\n\r\n"},
+		{"lone LF after the request line", "CONNECT example.test:443 HTTP/1.1\nHost: a\r\n\r\n"},
+		{"lone LF after a field", line + "Host: a\nX: b\r\n\r\n"},
+		{"lone LF for the blank line", line + "Host: a\r\n\n"},
+		{"CR LF for the blank line after lone LFs", "CONNECT example.test:443 HTTP/1.1\nHost: a\n\r\n"},
+		{"bare CR in a field", line + "Host: a\rX: b\r\n\r\n"},
+		{"bare CR in the request line", "CONNECT example.test:443\r HTTP/1.1\r\nHost: a\r\n\r\n"},
+		{"NUL in a field", line + "Host: a\r\nX: \x00\r\n\r\n"},
+		{"whitespace before a colon", line + "Host : a\r\n\r\n"},
+		{"obs-fold", line + "Host: a\r\nX: b\r\n c\r\n\r\n"},
+		{"whitespace before the first field", line + " X: b\r\nHost: a\r\n\r\n"},
+		{"no colon", line + "Host: a\r\nX\r\n\r\n"},
+		{"empty field name", line + "Host: a\r\n: b\r\n\r\n"},
+		// RFC 9112, section 3.2.
+		{"Host missing in 1.1", line + "\r\n"},
+		{"Host twice", line + "Host: example.test:443\r\nHost: example.test:443\r\n\r\n"},
+		{"Host twice in 1.0", "CONNECT example.test:443 HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n"},
+		{"Host a list", line + "Host: a, b\r\n\r\n"},
+		{"Host with userinfo", line + "Host: u@a\r\n\r\n"},
+		{"Host with a path", line + "Host: a/b\r\n\r\n"},
+		{"Host with bad brackets", line + "Host: [::1\r\n\r\n"},
+		{"Host with a bad port", line + "Host: a:99999\r\n\r\n"},
+		{"Host invalid in 1.0", "CONNECT example.test:443 HTTP/1.0\r\nHost: a b\r\n\r\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ts := &testServer{TB: t, server: ts.server, addr: ts.addr, log: ts.log}
+			ts.refused(tt.head, 400, "http_request_error")
+		})
+	}
+}
+
+// RULES 12.
+func TestConnectHasNoContent(t *testing.T) {
+	ts := startServer(t, &Server{Resolver: neverResolve(t)})
+	for _, tt := range []struct{ name, fields, content string }{
+		{"Content-Length", "Content-Length: 5\r\n", "hello"},
+		{"chunked", "Transfer-Encoding: chunked\r\n", "0\r\n\r\n"},
+		{"another coding", "Transfer-Encoding: gzip\r\n", ""},
+		{"identity", "Transfer-Encoding: identity\r\n", ""},
+		{"empty coding", "Transfer-Encoding:\r\n", ""},
+		{"both", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"},
+		{"both, the length 0", "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"},
+		{"differing lengths", "Content-Length: 0\r\nContent-Length: 5\r\n", "hello"},
+		{"negative length", "Content-Length: -1\r\n", ""},
+		{"length beyond 64 bits", "Content-Length: 18446744073709551616\r\n", ""},
+		{"length no number", "Content-Length: a\r\n", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ts := &testServer{TB: t, server: ts.server, addr: ts.addr, log: ts.log}
+			ts.refused("CONNECT example.test:443 HTTP/1.1\r\nHost: a\r\n"+tt.fields+"\r\n"+tt.content, 400, "http_request_error")
+		})
+	}
+}
+
+// RULES 11: what is accepted nevertheless.
+func TestConnectAcceptedHeads(t *testing.T) {
+	ts := startServer(t, &Server{Resolver: resolveTo("127.0.0.1")})
+	echo := tunneltest.Start(t, tunneltest.Echo)
+	port := echo.Port()
+	ipv6, err := tunneltest.Listen("tcp", "[::1]:0", tunneltest.Echo)
+	heads := []struct{ name, head string }{
+		{"HTTP/1.0 without Host", "CONNECT " + echo.Addr() + " HTTP/1.0\r\n\r\n"},
+		{"a later minor version", "CONNECT " + echo.Addr() + " HTTP/1.7\r\nHost: a\r\n\r\n"},
+		{"lone LFs only", "CONNECT " + echo.Addr() + " HTTP/1.1\nHost: a\n\n"},
+		{"lone LFs only in 1.0", "CONNECT " + echo.Addr() + " HTTP/1.0\n\n"},
+		{"an empty line first", "\r\nCONNECT " + echo.Addr() + " HTTP/1.1\r\nHost: a\r\n\r\n"},
+		{"another Host", "CONNECT " + echo.Addr() + " HTTP/1.1\r\nHost: elsewhere.test:80\r\n\r\n"},
+		{"an empty Host", "CONNECT " + echo.Addr() + " HTTP/1.1\r\nHost:\r\n\r\n"},
+		{"Content-Length 0", "CONNECT " + echo.Addr() + " HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"},
+		{"Connection: close", "CONNECT " + echo.Addr() + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\nProxy-Connection: close\r\n\r\n"},
+		{"Expect", "CONNECT " + echo.Addr() + " HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n"},
+		{"a name", connectHead("example.test:" + port)},
+		{"a name in capitals with a root dot", connectHead("EXAMPLE.Test.:" + port)},
+		{"a name with an underscore", connectHead("_a--b.example.test:" + port)},
+		{"a port with leading zeros", connectHead("127.0.0.1:" + strings.Repeat("0", 5-len(port)) + port)},
+		{"IPv4-mapped IPv6", connectHead("[::ffff:127.0.0.1]:" + port)},
+		{"a long head", connectHead(echo.Addr(), "X: "+strings.Repeat("x", 60<<10))},
+	}
+	if err == nil { // else this machine has no IPv6
+		defer ipv6.Close()
+		heads = append(heads, struct{ name, head string }{"IPv6", connectHead(ipv6.Addr())})
+	}
+	for _, tt := range heads {
+		t.Run(tt.name, func(t *testing.T) {
+			conn := dialTo(t, "tcp", ts.addr)
+			send(t, conn, tt.head)
+			expect(t, conn, established)
+			send(t, conn, "hello")
+			halfClose(t, conn)
+			expectLast(t, conn, "hello")
+		})
+	}
+}
+
+func TestConnectHeadByteByByte(t *testing.T) {
+	ts := startServer(t, &Server{})
+	echo := tunneltest.Start(t, tunneltest.Echo)
+	conn := ts.dial()
+	for _, b := range []byte(connectHead(echo.Addr()) + "hello") {
+		send(t, conn, string(b))
+	}
+	expect(t, conn, established+"hello")
+}
+
+// RULES 13: golang's and other servers hold a reply back until there is a body.
+func TestConnect2xxIsSentBeforeTheTargetSpeaks(t *testing.T) {
+	ts := startServer(t, &Server{})
+	silent := tunneltest.Start(t, tunneltest.Silent)
+	conn := ts.open(silent.Addr()) // reads exactly the head
+	halfClose(t, conn)
+	expectLast(t, conn, "") // and the blank line was the last of HTTP
+}
+
+// RULES 13.
+func TestConnect2xxHasNoFramingFields(t *testing.T) {
+	if want := "HTTP/1.1 200 Connection established\r\n\r\n"; established != want {
+		t.Errorf("the 2xx is %q, want %q", established, want)
+	}
+}
+
+func TestConnectServerFirstTarget(t *testing.T) {
+	ts := startServer(t, &Server{})
+	greeter := tunneltest.Start(t, tunneltest.Greet("SSH-2.0-test\r\n"))
+	conn := ts.open(greeter.Addr())
+	expect(t, conn, "SSH-2.0-test\r\n")
+	send(t, conn, "back")
+	expect(t, conn, "back")
+}
+
+// RULES 14; DESIGN 4, rule 1.
+func TestConnectEarlyBytesGoFirst(t *testing.T) {
+	for _, size := range []int{1, 4096, 100 << 10} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			resolver, asked, release := resolveLate()
+			ts := startServer(t, &Server{Resolver: resolver})
+			target, got := collect(t)
+			early := strings.Repeat("e", size)
+			conn := ts.dial()
+			send(t, conn, connectHead("example.test:"+target.Port())+early)
+			await(t, "the resolver", asked)
+			close(release)
+			expect(t, conn, established)
+			send(t, conn, "later")
+			halfClose(t, conn)
+			expectLast(t, conn, "")
+			if all := receive(t, "the target", got); all != early+"later" {
+				t.Errorf("the target got %d bytes, %.20q…, want %d", len(all), all, size+5)
+			}
+			ts.record(eventClose).wantNumber(t, "up", size+5)
+		})
+	}
+}
+
+// A request that ends with the client's half-close is no less one.
+func TestConnectHalfCloseBehindTheHead(t *testing.T) {
+	ts := startServer(t, &Server{})
+	counter := tunneltest.Start(t, tunneltest.Count)
+	conn := ts.dial()
+	send(t, conn, connectHead(counter.Addr())+"hello")
+	halfClose(t, conn)
+	expectLast(t, conn, established+"5 bytes\n")
+	ts.record(eventClose).want(t, "closed_by", "client")
+}
+
+func TestConnectBehindPlainRequest(t *testing.T) {
+	ts := startServer(t, &Server{})
+	origin := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 204 No Content\r\n\r\n"), tunneltest.Hold)
+	echo := tunneltest.Start(t, tunneltest.Echo)
+	conn := ts.dial()
+	send(t, conn, "GET http://"+origin.Addr()+"/ HTTP/1.1\r\nHost: a\r\n\r\n"+connectHead(echo.Addr())+"early")
+	ts.record(eventRequest).wantNumber(t, "status", 204)
+	ts.record(eventOpen)
+	halfClose(t, conn)
+	reply := make([]byte, 0, 1024)
+	for !strings.HasSuffix(string(reply), established+"early") {
+		b := make([]byte, 256)
+		n, err := conn.Read(b)
+		if reply = append(reply, b[:n]...); err != nil {
+			t.Fatalf("read %q and then %v, want the 2xx and the echo at its end", reply, err)
+		}
+	}
+}
+
+// RULES 20: a second answer, as a rebinding name server gives, is never asked
+// for.
+func TestConnectResolvesOnceAndDialsTheJudgedAddress(t *testing.T) {
+	var asked atomic.Int32
+	ts := startServer(t, &Server{Resolver: fakeResolver(func(_ context.Context, host string) ([]netip.Addr, error) {
+		if asked.Add(1) > 1 {
+			return []netip.Addr{netip.MustParseAddr("127.0.0.3")}, nil
+		}
+		return []netip.Addr{netip.MustParseAddr("127.0.0.2")}, nil
+	})})
+	echo := startAt(t, "127.0.0.2:0", tunneltest.Echo)
+	conn := ts.open("rebind.test:" + echo.Port())
+	opened := ts.record(eventOpen)
+	opened.want(t, "addr", echo.Addr())
+	opened.want(t, "target", "rebind.test:"+echo.Port())
+	send(t, conn, "hello")
+	expect(t, conn, "hello")
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the name was resolved %d times", n)
+	}
+}
+
+// The resolver's search list must not make another name of the one judged.
+func TestConnectResolvesTheNameAsItStands(t *testing.T) {
+	var name string
+	ts := startServer(t, &Server{Resolver: exactResolver(func(host string) ([]netip.Addr, error) {
+		name = host
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	})})
+	ts.refused(connectHead("internal.example.test:443"), 502, "dns_error")
+	if name != "internal.example.test." {
+		t.Errorf("%q was resolved, want the root dot behind the name", name)
+	}
+}
+
+type exactResolver func(host string) ([]netip.Addr, error)
+
+func (f exactResolver) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	return f(host)
+}
+
+// RULES 20: every address is judged, and only those that passed are dialled.
+func TestConnectJudgesEveryAddress(t *testing.T) {
+	echo := tunneltest.Start(t, tunneltest.Echo)
+	for _, tt := range []struct {
+		name   string
+		addrs  []string
+		status int
+		rule   string
+	}{
+		{"the one", []string{"127.0.0.1"}, 200, "allow *:*"},
+		{"a forbidden one before it", []string{"127.0.0.66", "169.254.169.254", "127.0.0.1"}, 200, "allow *:*"},
+		{"mapped", []string{"::ffff:127.0.0.1"}, 200, "allow *:*"},
+		{"forbidden only", []string{"127.0.0.66", "169.254.169.254"}, 403, "deny-addr 127.0.0.66"},
+		{"metadata", []string{"169.254.169.254"}, 403, "default"},
+		{"link-local", []string{"fe80::1"}, 403, "default"},
+		{"metadata in NAT64", []string{"64:ff9b::a9fe:a9fe"}, 403, "default"},
+		{"mapped and forbidden", []string{"::ffff:127.0.0.66"}, 403, "deny-addr 127.0.0.66"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ts := startServer(t, &Server{Resolver: resolveTo(tt.addrs...), Policy: Policy{DenyAddr: []AddrRule{mustAddrRule(t, "127.0.0.66")}}})
+			if tt.status == 200 {
+				ts.open("example.test:" + echo.Port())
+				opened := ts.record(eventOpen)
+				opened.want(t, "addr", echo.Addr())
+				opened.want(t, "rule", tt.rule)
+				return
+			}
+			a := ts.ask(connectHead("example.test:" + echo.Port()))
+			ts.checkRefusal(a, tt.status, "destination_ip_prohibited").want(t, "rule", tt.rule)
+		})
+	}
+}
+
+func TestConnectPolicyOfTargets(t *testing.T) {
+	echo := tunneltest.Start(t, tunneltest.Echo)
+	port := echo.Port()
+	ts := startServer(t, &Server{
+		Resolver: resolveTo("127.0.0.1"),
+		Policy: Policy{
+			Allow: []Pattern{mustPattern(t, "*:"+port), mustPattern(t, "[::1]:"+port)},
+			Deny:  []Pattern{mustPattern(t, ".denied.test"), mustPattern(t, "127.0.0.9"), mustPattern(t, "10.0.0.0/8")},
+		},
+	})
+	for _, tt := range []struct {
+		target string
+		token  string // "" = allowed
+	}{
+		{"example.test:" + port, ""},
+		{"127.0.0.1:" + port, ""},
+		{"undenied.test:" + port, ""},
+		{"example.test:1", "http_request_denied"},
+		{"denied.test:" + port, "http_request_denied"},
+		{"DENIED.test:" + port, "http_request_denied"},
+		{"denied.test.:" + port, "http_request_denied"},
+		{"a.b.denied.test:" + port, "http_request_denied"},
+		{"127.0.0.9:" + port, "http_request_denied"},
+		{"10.1.2.3:" + port, "http_request_denied"},
+		{"[::ffff:10.1.2.3]:" + port, "http_request_denied"},
+		{"[::ffff:a01:203]:" + port, "http_request_denied"},
+		{"169.254.169.254:" + port, "destination_ip_prohibited"},
+		{"[fd00:ec2::254]:" + port, "destination_ip_prohibited"},
+	} {
+		t.Run(tt.target, func(t *testing.T) {
+			ts := &testServer{TB: t, server: ts.server, addr: ts.addr, log: ts.log}
+			if tt.token == "" {
+				ts.open(tt.target)
+				return
+			}
+			ts.refused(connectHead(tt.target), 403, tt.token)
+		})
+	}
+}
+
+// RULES 16 and DESIGN 2: a stranger learns nothing of the policy, and a user
+// who is denied is not asked for a password again.
+func TestConnectVerifiesBeforePolicy(t *testing.T) {
+	ts := startServer(t, &Server{
+		Verifier: oneUser{"alice", "secret"}, Resolver: neverResolve(t),
+		Policy: Policy{Deny: []Pattern{mustPattern(t, "denied.test")}},
+	})
+	ts.refused(connectHead("denied.test:443"), 407, "http_request_denied")
+	ts.refused(connectHead("denied.test:443", basic("alice", "wrong")), 407, "http_request_denied")
+	a := ts.refused(connectHead("denied.test:443", basic("alice", "secret")), 403, "http_request_denied")
+	if a.header.Get("Proxy-Authenticate") != "" {
+		t.Error("a denial asks for credentials")
+	}
+	// Malformed is malformed, whoever sends it.
+	ts.refused("CONNECT denied.test HTTP/1.1\r\nHost: a\r\n\r\n", 400, "http_request_error")
+}
+
+func TestConnectFallsBackToTheNextAddress(t *testing.T) {
+	echo := startAt(t, "127.0.0.2:0", tunneltest.Echo)
+	ts := startServer(t, &Server{Resolver: resolveTo("127.0.0.1", "127.0.0.2")})
+	ts.open("example.test:" + echo.Port())
+	ts.record(eventOpen).want(t, "addr", echo.Addr())
+}
+
+// RULES 25: no deadline of the handshake may outlive it.
+func TestConnectLeavesNoDeadline(t *testing.T) {
+	given := make(chan net.Conn, 1)
+	l := &wrappingListener{Listener: listenOn(t, "127.0.0.1:0"), wrap: func(conn net.Conn) net.Conn {
+		watched := &deadlineConn{Conn: conn}
+		given <- watched
+		return watched
+	}}
+	ts := startServerOn(t, &Server{HeaderTimeout: time.Hour, ConnectTimeout: time.Hour}, l)
+	echo := tunneltest.Start(t, tunneltest.Echo)
+	conn := ts.open(echo.Addr())
+	send(t, conn, "hello")
+	expect(t, conn, "hello")
+	watched := (<-given).(*deadlineConn)
+	if read, write := watched.read.Load(), watched.write.Load(); read != 0 || write != 0 {
+		t.Errorf("the open tunnel has deadlines (nanoseconds): read %d, write %d", read, write)
+	}
+}
+
+// wrappingListener wraps what it accepts.
+type wrappingListener struct {
+	net.Listener
+	wrap func(net.Conn) net.Conn
+}
+
+func (l *wrappingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return l.wrap(conn), nil
+}
+
+// deadlineConn remembers its deadlines, 0 for none.
+type deadlineConn struct {
+	net.Conn
+	read, write atomic.Int64
+}
+
+func nanoseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func (c *deadlineConn) SetDeadline(t time.Time) error {
+	c.read.Store(nanoseconds(t))
+	c.write.Store(nanoseconds(t))
+	return c.Conn.SetDeadline(t)
+}
+
+func (c *deadlineConn) SetReadDeadline(t time.Time) error {
+	c.read.Store(nanoseconds(t))
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *deadlineConn) SetWriteDeadline(t time.Time) error {
+	c.write.Store(nanoseconds(t))
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// A listener whose accept fails for a while must not be given up.
+func TestIsTemporary(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}, true},
+		{&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.ENOBUFS)}, true},
+		{&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.ECONNABORTED)}, true},
+		{&net.OpError{Op: "accept", Err: net.ErrClosed}, false},
+		{errors.New("anything"), false},
+	} {
+		if got := isTemporary(tt.err); got != tt.want {
+			t.Errorf("isTemporary(%v) = %v, want %v", tt.err, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,303 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"culvert/tunnel/tunneltest"
+)
+
+// tcpIsClosed reports whether the kernel has heard that nobody is at conn's
+// other end any more: a byte that is written then comes back as a reset.
+func tcpIsClosed(conn net.Conn) bool {
+	_, err := conn.Write([]byte("x"))
+	return err != nil
+}
+
+// shutdown begins a Shutdown that waits as long as it takes, and returns once
+// it has begun.
+func (ts *testServer) shutdown(ctx context.Context) <-chan error {
+	ts.Helper()
+	done := make(chan error, 1)
+	go func() { done <- ts.server.Shutdown(ctx) }()
+	eventually(ts, "drain has begun", ts.server.run.draining.Load)
+	return done
+}
+
+func TestShutdownWithoutClients(t *testing.T) {
+	ts := startServer(t, &Server{})
+	ts.dial().Close()
+	if err := ts.server.Shutdown(context.Background()); err != nil {
+		t.Errorf("Shutdown returned %v", err)
+	}
+	if err := ts.server.Shutdown(context.Background()); err != nil {
+		t.Errorf("a second Shutdown returned %v", err)
+	}
+	if err := ts.server.Close(); err != nil {
+		t.Errorf("Close after it returned %v", err)
+	}
+	if conn, err := net.Dial("tcp", ts.addr); err == nil {
+		conn.Close()
+		t.Error("the listener still accepts")
+	}
+	l := listenOn(t, "127.0.0.1:0")
+	if err := ts.server.Serve(l); !errors.Is(err, ErrServerClosed) {
+		t.Errorf("Serve after it returned %v", err)
+	}
+	if conn, err := l.Accept(); err == nil {
+		conn.Close()
+		t.Error("Serve did not close its listener")
+	}
+}
+
+func TestShutdownOfAServerThatNeverServed(t *testing.T) {
+	if err := new(Server).Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := new(Server).Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Connections without a request are closed at once, be they new or kept alive.
+func TestShutdownClosesWaitingConnections(t *testing.T) {
+	ts := startServer(t, &Server{HeaderTimeout: time.Hour, KeepAliveTimeout: time.Hour})
+	origin := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 204 No Content\r\n\r\n"), tunneltest.Hold)
+	fresh := ts.dial()
+	kept := ts.dial()
+	send(t, kept, "GET http://"+origin.Addr()+"/ HTTP/1.1\r\nHost: a\r\n\r\n")
+	ts.record(eventRequest)
+	eventually(t, "both wait for a request", func() bool { return ts.waiting() == 2 })
+	if err := ts.server.Shutdown(context.Background()); err != nil {
+		t.Errorf("Shutdown returned %v", err)
+	}
+	expectLast(t, fresh, "")
+	if reply, err := io.ReadAll(kept); err != nil || !strings.HasPrefix(string(reply), "HTTP/1.1 204 ") || strings.Count(string(reply), "HTTP/1.1") != 1 {
+		t.Errorf("the kept connection got %q, %v", reply, err)
+	}
+}
+
+// waiting counts the connections that wait for a request.
+func (ts *testServer) waiting() (n int) {
+	ts.server.run.mu.Lock()
+	defer ts.server.run.mu.Unlock()
+	for c := range ts.server.run.conns {
+		c.mu.Lock()
+		if c.waiting {
+			n++
+		}
+		c.mu.Unlock()
+	}
+	return n
+}
+
+func TestShutdownLetsOpenTunnelsFinish(t *testing.T) {
+	ts := startServer(t, &Server{})
+	echo := tunneltest.Start(t, tunneltest.Echo)
+	conn := ts.open(echo.Addr())
+	done := ts.shutdown(context.Background())
+	if err := receive(t, "Serve", ts.served); !errors.Is(err, ErrServerClosed) {
+		t.Errorf("Serve returned %v", err)
+	}
+	ts.served <- ErrServerClosed // for the clean-up
+	for range 3 {
+		send(t, conn, "hello")
+		expect(t, conn, "hello")
+	}
+	select {
+	case err := <-done:
+		t.Errorf("Shutdown did not wait for the tunnel: %v", err)
+	default:
+	}
+	halfClose(t, conn)
+	expectLast(t, conn, "")
+	if err := receive(t, "Shutdown", done); err != nil {
+		t.Errorf("Shutdown returned %v", err)
+	}
+	if !strings.Contains(ts.log.String(), `"closed_by":"client"`) {
+		t.Errorf("the record is not written when Shutdown returns:\n%s", ts.log)
+	}
+}
+
+// A request that had begun is answered, and told why it is refused.
+func TestShutdownRefusesNewTunnels(t *testing.T) {
+	for _, head := range []string{connectHead("example.test:443"), "GET http://example.test/ HTTP/1.1\r\nHost: a\r\n\r\n"} {
+		ts := startServer(t, &Server{HeaderTimeout: time.Hour, Resolver: neverResolve(t)})
+		conn := ts.dial()
+		send(t, conn, head[:10])
+		eventually(t, "the head has begun", func() bool { return ts.begun() == 1 })
+		done := ts.shutdown(context.Background())
+		send(t, conn, head[10:])
+		rec := ts.checkRefusal(readAnswer(t, conn), 503, "proxy_internal_response")
+		rec.want(t, "rule", "draining")
+		if err := receive(t, "Shutdown", done); err != nil {
+			t.Errorf("Shutdown returned %v", err)
+		}
+	}
+}
+
+// begun counts the connections of which a request is under way.
+func (ts *testServer) begun() int {
+	ts.server.run.mu.Lock()
+	n := len(ts.server.run.conns)
+	ts.server.run.mu.Unlock()
+	return n - ts.waiting()
+}
+
+// Half a head at the wrong moment must not get a 408 for our own deadline.
+func TestShutdownGivesHalfAHeadItsTime(t *testing.T) {
+	serverInBubble(t, &Server{HeaderTimeout: 7 * time.Second, Verifier: oneUser{"a", "b"}}, func(t *testing.T, l *fakeListener, _ *accessLog) {
+		conn := l.connect(t, "192.0.2.1:5")
+		at := &listening{server: &Server{}, Listener: l}
+		at.server.init()
+		synctest.Wait()
+		// What stopAccepting does to a conn whose first byte was just read.
+		c := newClientConn(at, conn)
+		c.waiting = true
+		c.closeIfWaiting()
+		if _, err := conn.Read(make([]byte, 1)); !isTimeout(err) {
+			t.Errorf("a conn that waits is not woken: %v", err)
+		}
+		conn.Close()
+	})
+}
+
+// Tunnels that are open when the context ends are cut, and their records say so.
+func TestShutdownCutsWhatIsLeft(t *testing.T) {
+	ts := startServer(t, &Server{})
+	silent := tunneltest.Start(t, tunneltest.Silent)
+	var conns []net.Conn
+	for range 20 {
+		conns = append(conns, ts.open(silent.Addr()))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := ts.shutdown(ctx)
+	select {
+	case err := <-done:
+		t.Fatalf("Shutdown returned before its context was over: %v", err)
+	default:
+	}
+	cancel()
+	if err := receive(t, "Shutdown", done); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown returned %v", err)
+	}
+	if n := strings.Count(ts.log.String(), `"closed_by":"drain"`); n != len(conns) {
+		t.Errorf("%d records of %d say drain when Shutdown returns:\n%s", n, len(conns), ts.log)
+	}
+	if strings.Contains(ts.log.String(), `"error"`) {
+		t.Errorf("our own end is logged as an error:\n%s", ts.log)
+	}
+	for _, conn := range conns {
+		expectLast(t, conn, "")
+	}
+}
+
+func TestCloseEndsEverything(t *testing.T) {
+	resolver, asked, _ := resolveLate()
+	ts := startServer(t, &Server{Resolver: resolver, HeaderTimeout: time.Hour, ConnectTimeout: time.Hour})
+	silent := tunneltest.Start(t, tunneltest.Silent)
+	open := ts.open(silent.Addr())
+	half := ts.dial()
+	send(t, half, "CONNECT ")
+	opening := ts.dial()
+	send(t, opening, connectHead("example.test:443"))
+	await(t, "the resolver", asked)
+	eventually(t, "half a head has come", func() bool { return ts.begun() >= 2 })
+	ts.server.Close()
+	ts.record(eventClose).want(t, "closed_by", "drain")
+	for _, conn := range []net.Conn{open, half, opening} {
+		if b, err := io.ReadAll(conn); err == nil && len(b) > 0 {
+			t.Errorf("after Close there came %q", b)
+		}
+	}
+	if n := ts.server.Open(); n != 0 {
+		t.Errorf("%d slots are taken after Close", n)
+	}
+	// What was being opened failed for no fault of its target.
+	if log := ts.log.String(); !strings.Contains(log, `"error":"proxy_internal_response"`) || strings.Contains(log, "destination_unavailable") || strings.Contains(log, "dns_") {
+		t.Errorf("the tunnel that was being opened is logged as\n%s", log)
+	}
+}
+
+// A tunnel whose 2xx is written while everything is cut is cut as well, and by
+// nobody else.
+func TestShutdownBetween2xxAndRelay(t *testing.T) {
+	s := &Server{}
+	s.init()
+	s.cut()
+	near, far := tcpPair(t)
+	nearTarget, farTarget := tcpPair(t)
+	defer far.Close()
+	defer farTarget.Close()
+	near.Close() // as cut may have done
+	results := make(chan relayResult, 1)
+	s.relay(relaySide{conn: near}, relaySide{conn: nearTarget}, func(r relayResult) { results <- r })
+	if r := receive(t, "the relay", results); r.closedBy != ClosedByDrain || r.err != nil {
+		t.Errorf("closed by %q with error %v, want drain and none", r.closedBy, r.err)
+	}
+	expectLast(t, farTarget, "")
+}
+
+// A relay and the connection it came from are both on the books for a moment.
+func TestShutdownWhileARelayIsYoung(t *testing.T) {
+	for range 50 {
+		s := &Server{}
+		s.init()
+		near, far := tcpPair(t)
+		nearTarget, farTarget := tcpPair(t)
+		c := &clientConn{server: s, conn: near}
+		s.run.conns[c] = struct{}{}
+		results := make(chan relayResult, 1)
+		s.relay(relaySide{conn: near}, relaySide{conn: nearTarget}, func(r relayResult) { results <- r })
+		s.cut()
+		if r := receive(t, "the relay", results); r.closedBy != ClosedByDrain || r.err != nil {
+			t.Fatalf("closed by %q with error %v, want drain and none", r.closedBy, r.err)
+		}
+		far.Close()
+		farTarget.Close()
+	}
+}
+
+// Clients that come, go and open tunnels while the server stops: nothing is
+// lost, and every tunnel that was opened has its record.
+func TestShutdownAmidTraffic(t *testing.T) {
+	ts := startServer(t, &Server{})
+	echo := tunneltest.Start(t, tunneltest.Echo)
+	clients := make(chan struct{}, 16)
+	for range cap(clients) {
+		go func() {
+			defer func() { clients <- struct{}{} }()
+			for {
+				conn, err := net.Dial("tcp", ts.addr)
+				if err != nil {
+					return // the listener is closed
+				}
+				conn.SetDeadline(time.Now().Add(testPatience))
+				io.WriteString(conn, connectHead(echo.Addr())+"hello")
+				conn.(halfCloser).CloseWrite()
+				io.Copy(io.Discard, conn)
+				conn.Close()
+			}
+		}()
+	}
+	for range 20 {
+		ts.record(eventClose)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := ts.shutdown(ctx)
+	cancel()
+	receive(t, "Shutdown", done)
+	opened, closed := strings.Count(ts.log.String(), `"msg":"tunnel open"`), strings.Count(ts.log.String(), `"msg":"tunnel close"`)
+	if opened != closed || ts.server.Open() != 0 {
+		t.Errorf("%d tunnels opened, %d closed, %d slots taken", opened, closed, ts.server.Open())
+	}
+	for range cap(clients) {
+		receive(t, "a client", clients)
+	}
+}
