@@ -1,0 +1,323 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"culvert/tunnel"
+
+	"github.com/urfave/cli/v2"
+)
+
+func dialCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "dial",
+		Usage:     "open a tunnel through proxies and be it, on stdin and stdout",
+		ArgsUsage: "HOST:PORT | HOST PORT",
+		UsageText: "ssh -o 'ProxyCommand culvert dial --proxy http://proxy:3128 -- %h %p' host\n" +
+			"culvert dial --proxy http://proxy.corp:3128 -- example.com 22\n" +
+			"HTTPS_PROXY=http://proxy.corp:3128 culvert dial -v example.com:443",
+		Description: proxyChoice,
+		Flags: append(connectionFlags(),
+			&cli.StringFlag{Name: "on-eof", Value: string(tunnel.EOFHalfClose), Usage: "at end of file on stdin: `half-close|wait|close`; wait helps where a proxy drops the answer after a half-close"},
+		),
+		Action: dial,
+	}
+}
+
+// proxyChoice is for the help of dial and probe.
+const proxyChoice = `Without --proxy, the first of CULVERT_PROXY, HTTPS_PROXY, https_proxy, ALL_PROXY,
+all_proxy that is set names the proxy, unless NO_PROXY (or no_proxy) exempts the
+target: a list, by commas, of names (with their subdomains), .names (those
+alone), addresses, CIDRs, each with :PORT if for one port only, or *. localhost
+and loopback addresses are always exempt. NO_PROXY never concerns --proxy.
+--proxy-user takes the password from CULVERT_PROXY_PASSWORD; it and
+--proxy-credentials are for the first proxy and win over its URL.`
+
+// connectionFlags are what dial and probe have in common.
+func connectionFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "proxy", Aliases: []string{"x"}, Usage: "`URL` of a proxy: http://[USER:PASSWORD@]HOST[:PORT], the same without http://, unix:PATH, or direct; again for each further hop"},
+		&cli.StringFlag{Name: "proxy-user", Usage: "`NAME` for the first proxy; the password comes from CULVERT_PROXY_PASSWORD"},
+		&cli.StringFlag{Name: "proxy-credentials", Usage: "`FILE` of one line, user:password, for the first proxy"},
+		&cli.StringSliceFlag{Name: "header", Aliases: []string{"H"}, Usage: "`'NAME: VALUE'` to send along with CONNECT; 'NAME:' removes one that is sent by default"},
+		&cli.BoolFlag{Name: "ipv4", Aliases: []string{"4"}, Usage: "connect over IPv4 only"},
+		&cli.BoolFlag{Name: "ipv6", Aliases: []string{"6"}, Usage: "connect over IPv6 only"},
+		&cli.DurationFlag{Name: "connect-timeout", Value: tunnel.DefaultConnectTimeout, Usage: "`TIME` for resolving and connecting to the first hop; 0 is off"},
+		&cli.DurationFlag{Name: "timeout", Value: tunnel.DefaultOpenTimeout, Usage: "`TIME` until the tunnel is open; 0 is off; none applies after"},
+		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell on stderr what happens"},
+		&cli.BoolFlag{Name: "show-secrets", Usage: "do not mask credentials in what is told"},
+	}
+}
+
+// dial is the verb.
+func dial(c *cli.Context) error {
+	dieOnSignal()
+	target, err := targetOf(c)
+	if err != nil {
+		return err
+	}
+	way, err := wayOf(c, target)
+	if err != nil {
+		return err
+	}
+	v := verbose{c: c, on: c.Bool("verbose"), client: way.client, started: time.Now()}
+	v.plan(way, target)
+	if v.on {
+		way.client.Trace = v.trace()
+	}
+	conn, err := way.client.Open(context.Background(), target)
+	if err != nil {
+		return explained(err)
+	}
+	v.say("tunnel open after %d ms", time.Since(v.started).Milliseconds())
+	stdio := tunnel.Stdio{Conn: conn, In: os.Stdin, Out: os.Stdout, OnEOF: tunnel.OnEOF(c.String("on-eof"))}
+	result, err := stdio.Relay()
+	v.end(result)
+	switch {
+	case errors.Is(err, tunnel.ErrOutputClosed):
+		return stdoutError(syscall.EPIPE)
+	case err != nil:
+		return explained(err)
+	}
+	return nil
+}
+
+// explained is a failure of package tunnel, in its words for a person.
+func explained(err error) error {
+	sentence, hint := tunnel.Explain(err)
+	return &failure{err: errors.New(sentence), hint: hint, code: tunnel.ExitCode(err)}
+}
+
+// targetOf reads the arguments, HOST:PORT or HOST PORT.
+func targetOf(c *cli.Context) (target tunnel.Authority, err error) {
+	const forms = "give HOST:PORT, or HOST PORT; IPv6 as [::1]:22, or ::1 22"
+	switch args := c.Args().Slice(); len(args) {
+	case 0:
+		return target, usageErrorf(forms, "no target given")
+	case 1:
+		target, err = tunnel.ParseTarget(args[0])
+	case 2:
+		target, err = tunnel.ParseHostPort(args[0], args[1])
+	default:
+		return target, usageErrorf(forms, "more than a target given: %q", args[2])
+	}
+	if err != nil {
+		return target, usageErrorf(forms, "target %w", err)
+	}
+	return target, nil
+}
+
+// way is a client set up by the flags and the environment, and what there is
+// to say about how it came about.
+type way struct {
+	client *tunnel.Client
+	why    string   // how the route was chosen, a clause
+	notes  []string // for -v
+}
+
+func wayOf(c *cli.Context, target tunnel.Authority) (*way, error) {
+	w := &way{client: &tunnel.Client{UserAgent: "culvert/" + version()}}
+	if err := w.route(c, target); err != nil {
+		return nil, err
+	}
+	if err := w.credentials(c); err != nil {
+		return nil, err
+	}
+	for _, s := range c.StringSlice("header") {
+		f, err := tunnel.ParseHeader(s)
+		if err != nil {
+			return nil, flagError(c, "header", err, "write --header 'Name: value'")
+		}
+		w.client.Header = append(w.client.Header, f)
+	}
+	switch {
+	case c.Bool("ipv4") && c.Bool("ipv6"):
+		return nil, usageErrorf("leave both out to use what there is", "--ipv4 and --ipv6 exclude each other")
+	case c.Bool("ipv4"):
+		w.client.Network = "tcp4"
+	case c.Bool("ipv6"):
+		w.client.Network = "tcp6"
+	}
+	var err error
+	if w.client.ConnectTimeout, err = timeoutOf(c, "connect-timeout"); err != nil {
+		return nil, err
+	}
+	w.client.Timeout, err = timeoutOf(c, "timeout")
+	return w, err
+}
+
+// timeoutOf translates the command line's 0 for off into the library's -1.
+func timeoutOf(c *cli.Context, name string) (time.Duration, error) {
+	switch d := c.Duration(name); {
+	case d < 0:
+		return 0, flagError(c, name, errors.New("a duration cannot be negative"), "0 is off")
+	case d == 0:
+		return -1, nil
+	default:
+		return d, nil
+	}
+}
+
+func (w *way) route(c *cli.Context, target tunnel.Authority) (err error) {
+	urls := c.StringSlice("proxy")
+	if len(urls) == 0 {
+		w.client.Route, w.why, err = tunnel.RouteFromEnvironment(target, os.Getenv)
+		if err != nil {
+			return usageErrorf("correct it, or overrule it with --proxy URL or --proxy direct", "%w", err)
+		}
+		return nil
+	}
+	source := flagSource(c, "proxy")
+	if w.client.Route, err = tunnel.ParseHops(urls); err != nil {
+		return flagError(c, "proxy", err, "a proxy is http://HOST:PORT, unix:PATH, or direct")
+	}
+	w.client.Route.Source, w.why = source, "from "+source
+	typed := strings.HasPrefix(source, "-")
+	for _, h := range w.client.Route.Hops {
+		if typed && h.Credentials != nil && h.Credentials.Password != "" {
+			w.notes = append(w.notes, "the password in "+source+" is visible in the process list: use CULVERT_PROXY_PASSWORD or --proxy-credentials")
+		}
+	}
+	return nil
+}
+
+// credentials fills in those of the first hop.
+func (w *way) credentials(c *cli.Context) error {
+	user, file := c.String("proxy-user"), c.String("proxy-credentials")
+	password, set := os.LookupEnv("CULVERT_PROXY_PASSWORD")
+	hops := w.client.Route.Hops
+	var credentials tunnel.Credentials
+	switch {
+	case user != "" && file != "":
+		return usageErrorf("leave one of them out", "--proxy-user and --proxy-credentials exclude each other")
+	case user != "" && !set:
+		return usageErrorf("put it there, or user:password into a file for --proxy-credentials", "--proxy-user needs the password in CULVERT_PROXY_PASSWORD")
+	case user != "":
+		credentials = tunnel.Credentials{User: user, Password: password}
+		if err := credentials.Check(); err != nil {
+			return flagError(c, "proxy-user", err, "give the name alone; the password comes from CULVERT_PROXY_PASSWORD")
+		}
+	case file != "":
+		read, exposed, err := tunnel.ReadCredentials(file)
+		if err != nil {
+			return flagError(c, "proxy-credentials", err, "the file holds one line, user:password")
+		}
+		if exposed {
+			w.notes = append(w.notes, "others can read "+file+": chmod 600 keeps the password to yourself")
+		}
+		credentials = read
+	case set && len(hops) > 0 && hops[0].Credentials != nil && hops[0].Credentials.Password == "":
+		credentials = tunnel.Credentials{User: hops[0].Credentials.User, Password: password}
+		if err := credentials.Check(); err != nil {
+			return usageErrorf("correct CULVERT_PROXY_PASSWORD", "%w", err)
+		}
+	default:
+		return nil
+	}
+	if len(hops) == 0 {
+		w.notes = append(w.notes, "the proxy's credentials are not used: the way is direct")
+		return nil
+	}
+	hops[0].Credentials = &credentials
+	return nil
+}
+
+// inClear reports whether a password goes over a network unprotected, and to
+// whom (RFC 7617, section 4).
+func inClear(client *tunnel.Client) (proxy string, ok bool) {
+	for i, h := range client.Route.Hops {
+		sent := h.Credentials != nil
+		for _, f := range client.Header {
+			sent = sent || i == 0 && strings.EqualFold(f.Name, "Proxy-Authorization") && f.Value != ""
+		}
+		local := h.Scheme == tunnel.SchemeUnix || h.Proxy.Host() == "localhost" || h.Proxy.Addr().IsLoopback()
+		if sent && !local {
+			return h.Name(), true
+		}
+	}
+	return "", false
+}
+
+// verbose is -v: it tells what happens, if on.
+type verbose struct {
+	c       *cli.Context
+	on      bool
+	client  *tunnel.Client
+	started time.Time
+}
+
+func (v *verbose) say(format string, args ...any) {
+	if v.on {
+		talk(v.c, format, args...)
+	}
+}
+
+// plan tells the route and what there is to be said about it.
+func (v *verbose) plan(w *way, target tunnel.Authority) {
+	if w.client.Route.Direct() {
+		v.say("to %s direct: %s", target, w.why)
+	} else {
+		v.say("to %s through %s: %s", target, w.client.Route, w.why)
+	}
+	for _, note := range w.notes {
+		v.say("%s", note)
+	}
+	if proxy, ok := inClear(w.client); ok {
+		v.say("the credentials go to %s in clear: who listens on the way can read them", proxy)
+	}
+}
+
+func (v *verbose) trace() *tunnel.Trace {
+	return &tunnel.Trace{
+		Resolved: func(host string, addrs []netip.Addr, err error) {
+			if err == nil {
+				v.say("%s resolves to %v", host, addrs)
+			}
+		},
+		Connecting: func(addr string) { v.say("connecting to %s", addr) },
+		Connected: func(addr string, err error) {
+			if err != nil {
+				v.say("%s: %v", addr, err)
+				return
+			}
+			v.say("connected to %s", addr)
+		},
+		Exchanged: v.exchanged,
+	}
+}
+
+// exchanged tells the heads of one exchange, what is not printable escaped.
+func (v *verbose) exchanged(x *tunnel.Exchange) {
+	v.head(">", x.Request)
+	for _, interim := range x.Interim {
+		v.head("<", interim)
+	}
+	v.head("<", x.Reply)
+	if x.Glued > 0 {
+		v.say("%d bytes of the target's came along with the answer", x.Glued)
+	}
+}
+
+func (v *verbose) head(mark string, head []byte) {
+	if !v.c.Bool("show-secrets") {
+		head = v.client.Mask(head)
+	}
+	for line := range bytes.Lines(head) {
+		v.say("%s %s", mark, tunnel.EscapeLine(line))
+	}
+}
+
+// end tells what went through the tunnel.
+func (v *verbose) end(r tunnel.StdioResult) {
+	v.say("tunnel ended: %d bytes up, %d bytes down", r.Up, r.Down)
+	if r.HalfClosed && r.After == 0 && !v.client.Route.Direct() {
+		v.say("nothing came after end of file on stdin was passed on: if an answer is missing, try --on-eof wait")
+	}
+}

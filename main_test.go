@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"culvert/tunnel"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/urfave/cli/v2"
+)
+
+// bound ends every wait of these tests that would not end by itself.
+const bound = 20 * time.Second
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"culvert": main,
+		// The environment of a script, for commands that start programs themselves.
+		"script-environ": func() { fmt.Print(strings.Join(os.Environ(), "\x00")) },
+		"wait-for-signal": func() {
+			dieOnSignal()
+			fmt.Println("ready")
+			time.Sleep(bound)
+		},
+		"culvert-panics": func() { withVerb(func(*cli.Context) error { panic("no way out") }) },
+		"culvert-silent": func() { withVerb(func(*cli.Context) error { return &failure{code: 11} }) },
+	})
+}
+
+// withVerb is a main whose dial does what is to be tested.
+func withVerb(action cli.ActionFunc) {
+	app := newApp()
+	app.Command("dial").Action = action
+	os.Exit((&commandLine{app: app}).end(os.Args[1:]))
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "script"),
+		Setup: func(env *testscript.Env) error {
+			// NL and ESC cannot be written in a script. A program built with -race
+			// otherwise sleeps a second before it ends.
+			env.Vars = append(env.Vars, "TERM=xterm", "NL=\n", "ESC=\x1b", "GORACE=atexit_sleep_ms=0")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":          cmdExits,
+			"listen-echo":    cmdListenEcho,
+			"scripted-proxy": cmdScriptedProxy,
+			"culvert-serve":  cmdCulvertServe,
+		},
+	})
+}
+
+// cmdExits runs "exits CODE PROGRAM [ARG...]": the program must end with CODE.
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM [ARG...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// cmdListenEcho runs "listen-echo NAME": $NAME is HOST:PORT of a listener that
+// sends back what it gets, half-close for half-close, until the script ends.
+func cmdListenEcho(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: listen-echo NAME")
+	}
+	ts.Setenv(args[0], listen(ts, func(conn *net.TCPConn) {
+		io.Copy(conn, conn)
+		conn.CloseWrite()
+	}))
+}
+
+// cmdScriptedProxy runs "scripted-proxy NAME FILE": $NAME is HOST:PORT of a
+// listener that appends each request head to $WORK/NAME.requests, answers with
+// FILE's lines joined, their Go escapes such as \r\n undone, and hangs up.
+func cmdScriptedProxy(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: scripted-proxy NAME FILE")
+	}
+	text := strings.NewReplacer("\n", "", `"`, `\"`).Replace(ts.ReadFile(args[1]))
+	answer, err := strconv.Unquote(`"` + text + `"`)
+	ts.Check(err)
+	requests, err := os.Create(ts.MkAbs(filepath.Join(ts.Getenv("WORK"), args[0]+".requests")))
+	ts.Check(err)
+	ts.Defer(func() { requests.Close() })
+	ts.Setenv(args[0], listen(ts, func(conn *net.TCPConn) {
+		var head strings.Builder
+		for r := bufio.NewReader(conn); !strings.HasSuffix(head.String(), "\r\n\r\n"); {
+			line, err := r.ReadString('\n')
+			head.WriteString(line)
+			if err != nil {
+				break
+			}
+		}
+		// Written before the answer, so that it is there when the client has ended.
+		requests.WriteString(head.String())
+		io.WriteString(conn, answer)
+		conn.CloseWrite()
+		// Closing over unread bytes would reset the connection and lose the answer.
+		io.Copy(io.Discard, conn)
+	}))
+}
+
+// listen serves each connection on its own goroutine. When the script ends,
+// every conn is closed and every goroutine waited for.
+func listen(ts *testscript.TestScript, serve func(*net.TCPConn)) string {
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	ts.Check(err)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var conns []net.Conn
+	wg.Go(func() {
+		for {
+			conn, err := ln.AcceptTCP()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			conns = append(conns, conn)
+			mu.Unlock()
+			conn.SetDeadline(time.Now().Add(bound))
+			wg.Go(func() {
+				defer conn.Close()
+				serve(conn)
+			})
+		}
+	})
+	ts.Defer(func() {
+		ln.Close()
+		mu.Lock()
+		for _, conn := range conns {
+			conn.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return ln.Addr().String()
+}
+
+// cmdCulvertServe runs "culvert-serve NAME [ARG...]": $NAME is HOST:PORT, or
+// the socket's path, of the first listener of culvert serve --listen
+// 127.0.0.1:0 ARG... (or of the --listen among ARG). Its stderr is appended to
+// $WORK/NAME.log; it is killed when the script ends.
+func cmdCulvertServe(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: culvert-serve NAME [ARG...]")
+	}
+	words := append([]string{"serve"}, args[1:]...)
+	if !strings.Contains(strings.Join(words, " "), "--listen") {
+		words = append(words, "--listen", "127.0.0.1:0")
+	}
+	ts.Check(ts.Exec("script-environ"))
+	environ := strings.Split(ts.ReadFile("stdout"), "\x00")
+	log, err := os.Create(ts.MkAbs(filepath.Join(ts.Getenv("WORK"), args[0]+".log")))
+	ts.Check(err)
+	path, err := exec.LookPath("culvert")
+	ts.Check(err)
+	cmd := exec.Command(path, words...)
+	cmd.Dir, cmd.Env = ts.MkAbs("."), environ
+	stderr, err := cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	first := make(chan string, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		r := bufio.NewReader(io.TeeReader(stderr, log))
+		line, _ := r.ReadString('\n')
+		first <- line
+		io.Copy(io.Discard, r)
+	})
+	ts.Defer(func() {
+		cmd.Process.Kill()
+		wg.Wait()
+		cmd.Wait()
+		log.Close()
+	})
+	select {
+	case line := <-first:
+		_, at, ok := strings.Cut(strings.TrimSpace(line), "listening on ")
+		if !ok {
+			ts.Fatalf("culvert serve said %q", line)
+		}
+		_, hostport, found := strings.Cut(at, "://")
+		if !found {
+			hostport = strings.TrimPrefix(at, "unix:")
+		}
+		ts.Setenv(args[0], hostport)
+	case <-time.After(bound):
+		ts.Fatalf("culvert serve said nothing")
+	}
+}
+
+// start runs one of TestMain's commands, bounded, and returns its stdout.
+func start(t *testing.T, name string) (*exec.Cmd, *bufio.Reader) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = t.Output()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(bound, func() { cmd.Process.Kill() })
+	t.Cleanup(func() { timer.Stop() })
+	return cmd, bufio.NewReader(stdout)
+}
+
+func TestSignalEndsWith128AndItsNumber(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("windows has no signals to send")
+	}
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		t.Run(s.String(), func(t *testing.T) {
+			cmd, stdout := start(t, "wait-for-signal")
+			if line, err := stdout.ReadString('\n'); err != nil {
+				t.Fatal(line, err)
+			}
+			if err := cmd.Process.Signal(s); err != nil {
+				t.Fatal(err)
+			}
+			cmd.Wait()
+			if got, want := cmd.ProcessState.ExitCode(), 128+int(s); got != want {
+				t.Errorf("exit code %d, want %d", got, want)
+			}
+		})
+	}
+}
+
+func TestReportGivesTheExitCode(t *testing.T) {
+	refused := &tunnel.Error{Phase: tunnel.PhaseReply, Status: 403, Type: tunnel.ErrorDenied}
+	for _, tt := range []struct {
+		name string
+		err  error
+		want int
+	}{
+		{"none", nil, 0},
+		{"unexpected", errors.New("out of luck"), 1},
+		{"usage", usageErrorf("hint", "bad"), 2},
+		{"tunnel error", fmt.Errorf("dial: %w", refused), 6},
+		{"tunnel error with a hint", &failure{err: refused, hint: "ask"}, 6},
+		{"own code", &failure{err: refused, code: 11}, 11},
+		{"silent", &failure{code: 11}, 11},
+		{"reader of stdout gone", stdoutError(fmt.Errorf("write: %w", syscall.EPIPE)), 141},
+		{"disk full", stdoutError(syscall.ENOSPC), 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := (&commandLine{app: newApp()}).report(tt.err); got != tt.want {
+				t.Errorf("report(%v) = %d, want %d", tt.err, got, tt.want)
+			}
+		})
+	}
+}

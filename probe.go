@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"culvert/tunnel"
+
+	"github.com/urfave/cli/v2"
+)
+
+func probeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "probe",
+		Usage:     "show the CONNECT exchange with any proxy, time it, judge it",
+		ArgsUsage: "HOST:PORT | HOST PORT",
+		UsageText: "culvert probe --proxy http://proxy.corp:3128 example.com:443\n" +
+			"culvert probe --proxy http://proxy.corp:3128 --send 'HEAD / HTTP/1.0\\r\\n\\r\\n' example.com:80\n" +
+			"HTTPS_PROXY=http://proxy.corp:3128 culvert probe --json example.com:443",
+		Description: "Before each line on stdout stands * for talk, > for bytes sent, < for bytes\n" +
+			"received. Bytes that are not printable are escaped: \\r \\n \\t \\\\ \\xNN.\n" +
+			"The exit code is that of the verdict, in the last line.\n\n" + proxyChoice,
+		Flags: append(connectionFlags(),
+			&cli.DurationFlag{Name: "wait", Value: tunnel.DefaultProbeWait, Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a refusal; 0 is off"},
+			&cli.StringFlag{Name: "send", Usage: "send `TEXT` through the open tunnel, with \\r \\n \\t \\\\ \\xNN for what cannot be typed"},
+			&cli.BoolFlag{Name: "json", Usage: "print the report as one JSON document"},
+		),
+		Action: probe,
+	}
+}
+
+// probe is the verb.
+func probe(c *cli.Context) error {
+	dieOnSignal()
+	target, err := targetOf(c)
+	if err != nil {
+		return err
+	}
+	prober, err := proberOf(c, target)
+	if err != nil {
+		return err
+	}
+	report, err := prober.Probe(context.Background(), target)
+	if err != nil {
+		return explained(err)
+	}
+	if c.Bool("json") {
+		err = report.WriteJSON(os.Stdout)
+	} else {
+		err = report.WriteText(os.Stdout, styleFor(os.Stdout, c.String("color")))
+	}
+	switch {
+	case err != nil:
+		return stdoutError(err)
+	case report.Verdict.ExitCode != tunnel.ExitOK:
+		return &failure{code: report.Verdict.ExitCode} // the verdict is told already
+	}
+	return nil
+}
+
+// proberOf sets a Prober up by the flags and the environment.
+func proberOf(c *cli.Context, target tunnel.Authority) (*tunnel.Prober, error) {
+	w, err := wayOf(c, target)
+	if err != nil {
+		return nil, err
+	}
+	if w.client.Route.Direct() {
+		return nil, usageErrorf("name it with --proxy http://HOST:PORT", "there is no proxy to probe: the way would be direct (%s)", w.why)
+	}
+	p := &tunnel.Prober{Why: w.why, ShowSecrets: c.Bool("show-secrets")}
+	if p.Wait, err = timeoutOf(c, "wait"); err != nil {
+		return nil, err
+	}
+	if send := c.String("send"); send != "" {
+		if p.Wait < 0 {
+			return nil, usageErrorf("leave --wait out", "--send is of no use with --wait 0: nobody would see the answer")
+		}
+		var b tunnel.WireBytes
+		if err := b.UnmarshalText([]byte(send)); err != nil {
+			return nil, flagError(c, "send", err, `as in --send 'HEAD / HTTP/1.0\r\n\r\n'`)
+		}
+		p.Send = b
+	}
+	v := verbose{c: c, on: c.Bool("verbose"), client: w.client, started: time.Now()}
+	v.plan(w, target)
+	if v.on {
+		w.client.Trace = v.trace()
+	}
+	p.Client = *w.client
+	return p, nil
+}

@@ -1,0 +1,355 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"culvert/tunnel"
+
+	"github.com/urfave/cli/v2"
+)
+
+func serveCommand() *cli.Command {
+	return &cli.Command{
+		Name: "serve", Usage: "run a forward proxy: CONNECT tunnels and plain HTTP",
+		UsageText: "culvert serve\nculvert serve --listen :3128 --users users.htpasswd\nculvert serve --listen :3128 --allow-client 10.0.0.0/8 --allow '*.github.com:22,443'",
+		Description: "PATTERN is HOST[:PORTS]. HOST is *, a name, *.example.com (subdomains),\n" +
+			".example.com (and itself), an address or a CIDR (IPv6 in brackets before ports).\n" +
+			"PORTS is 443, 22,443, 8000-8999 or *; without them an allow means 22,80,443\n" +
+			"and a deny all. A deny wins over an allow.\n\n" +
+			"CLASS is public, private, loopback, link-local, metadata or special.\n" +
+			"Default: public; on a loopback listener private and loopback too.\n\n" +
+			"A ROUTE is http://[USER:PASSWORD@]HOST:PORT, unix:PATH, or direct; hops of a\n" +
+			"chain are joined by commas.\n\n" +
+			"A duration of 0 turns that limit off.",
+		Flags:  serveFlags(),
+		Action: serve,
+	}
+}
+
+func serveFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "listen", KeepSpace: true, DefaultText: tunnel.DefaultListen, Usage: "accept clients on `URL`: http://HOST:PORT, HOST:PORT or unix:PATH"},
+		&cli.StringSliceFlag{Name: "allow", KeepSpace: true, DefaultText: "*:22,80,443", Usage: "allow targets that match `PATTERN`"},
+		&cli.StringSliceFlag{Name: "deny", KeepSpace: true, Usage: "deny targets that match `PATTERN`"},
+		&cli.StringSliceFlag{Name: "allow-addr", KeepSpace: true, Usage: "allow targets that lead to `WHERE`, a CIDR or a class"},
+		&cli.StringSliceFlag{Name: "deny-addr", KeepSpace: true, Usage: "deny targets that lead to `WHERE`, a CIDR or a class"},
+		&cli.StringSliceFlag{Name: "allow-client", KeepSpace: true, Usage: "serve only clients from `CIDR`"},
+		&cli.StringFlag{Name: "users", Usage: "want a user name and password that are in the htpasswd `FILE`"},
+		&cli.StringFlag{Name: "realm", Value: "culvert", Usage: "name of what the password is for"},
+		&cli.BoolFlag{Name: "open", Usage: "serve anyone who reaches a listener: an open proxy, on purpose"},
+		&cli.StringSliceFlag{Name: "via", KeepSpace: true, Usage: "reach targets through another proxy by `RULE`: ROUTE, or PATTERN=ROUTE; first match wins"},
+		&cli.DurationFlag{Name: "header-timeout", Value: tunnel.DefaultHeaderTimeout, Usage: "`TIME` for a request's head to arrive"},
+		&cli.DurationFlag{Name: "connect-timeout", Value: tunnel.DefaultConnectTimeout, Usage: "`TIME` to resolve and connect"},
+		&cli.DurationFlag{Name: "idle-timeout", DefaultText: "off", Usage: "end tunnels that are silent both ways for `TIME`"},
+		&cli.DurationFlag{Name: "linger", Value: tunnel.DefaultLinger, Usage: "end a tunnel's second half after `TIME` without progress"},
+		&cli.IntFlag{Name: "max-tunnels", DefaultText: "what the descriptor limit carries", Usage: "open at most `N` tunnels at once"},
+		&cli.IntFlag{Name: "max-tunnels-per-client", DefaultText: "off", Usage: "and at most `N` for one client address"},
+		&cli.DurationFlag{Name: "drain-timeout", Value: 30 * time.Second, Usage: "after SIGTERM, `TIME` for open tunnels to end"},
+		&cli.StringFlag{Name: "name", DefaultText: "culvert- and random digits", Usage: "this proxy's `NAME` in Via and Proxy-Status"},
+		&cli.StringFlag{Name: "access-log", Value: "-", Usage: "append the access log to `FILE`; - is stderr"},
+		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "log as `text|json`"},
+		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "log from this level on: `debug|info|warn|error`"},
+	}
+}
+
+// serve runs the proxy until a signal or a failure.
+func serve(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return usageErrorf("culvert serve --help tells the flags", "unexpected argument %q", c.Args().First())
+	}
+	server, err := newServer(c)
+	if err != nil {
+		return err
+	}
+	specs, err := listenSpecs(c)
+	if err != nil {
+		return err
+	}
+	logs, err := openLogs(c)
+	if err != nil {
+		return err
+	}
+	defer logs.Close()
+	server.AccessLog, server.ErrorLog = logs.access, logs.errors
+	// Before the first listener, so that a signal finds someone who drains.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	listeners, err := bind(c, server, specs)
+	if err != nil {
+		return err
+	}
+	return run(c, server, listeners, signals)
+}
+
+// run serves all listeners and, at a signal, drains.
+func run(c *cli.Context, server *tunnel.Server, listeners []net.Listener, signals <-chan os.Signal) error {
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { failed <- server.Serve(l) }()
+	}
+	announce(c, server, listeners)
+	select {
+	case err := <-failed:
+		server.Close()
+		return fmt.Errorf("a listener failed: %w", err)
+	case <-signals:
+	}
+	ctx, cancel := c.Context, context.CancelFunc(func() {})
+	if timeout := c.Duration("drain-timeout"); timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+	}
+	defer cancel()
+	if n := server.Open(); n > 0 {
+		talk(c, "draining: %d tunnels open, waiting for %s at most; a second signal ends them at once", n, c.Duration("drain-timeout"))
+	}
+	drained := make(chan error, 1)
+	go func() { drained <- server.Shutdown(ctx) }()
+	select {
+	case <-drained:
+	case <-signals:
+		server.Close()
+	}
+	return nil
+}
+
+// announce says where the proxy listens and who may go where.
+func announce(c *cli.Context, server *tunnel.Server, listeners []net.Listener) {
+	var summaries []string
+	urls := map[string][]string{}
+	for _, l := range listeners {
+		talk(c, "listening on %s", tunnel.ListenerURL(l))
+		summary := strings.Join(server.Summary(l), "\n")
+		if urls[summary] == nil {
+			summaries = append(summaries, summary)
+		}
+		urls[summary] = append(urls[summary], tunnel.ListenerURL(l))
+	}
+	for _, summary := range summaries {
+		if len(summaries) > 1 {
+			talk(c, "on %s:", strings.Join(urls[summary], ", "))
+		}
+		for _, line := range strings.Split(summary, "\n") {
+			talk(c, "%s", line)
+		}
+	}
+}
+
+func listenSpecs(c *cli.Context) ([]tunnel.ListenSpec, error) {
+	urls := c.StringSlice("listen")
+	if len(urls) == 0 {
+		urls = []string{tunnel.DefaultListen}
+	}
+	specs := make([]tunnel.ListenSpec, len(urls))
+	for i, url := range urls {
+		var err error
+		if specs[i], err = tunnel.ParseListen(url); err != nil {
+			return nil, flagError(c, "listen", fmt.Errorf("%q: %w", url, err), "as in --listen 127.0.0.1:3128, --listen '[::1]:3128' or --listen unix:/run/culvert.sock")
+		}
+	}
+	return specs, nil
+}
+
+// bind binds every listener before any of them accepts, and refuses those
+// that would be an open proxy by accident.
+func bind(c *cli.Context, server *tunnel.Server, specs []tunnel.ListenSpec) (listeners []net.Listener, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range listeners {
+				l.Close()
+			}
+		}
+	}()
+	for _, spec := range specs {
+		l, err := spec.Listen(c.Context)
+		if err != nil {
+			return listeners, &failure{err: err, hint: listenHint(err)}
+		}
+		listeners = append(listeners, l)
+		if err := server.CheckExposure(l); err != nil && !c.Bool("open") {
+			return listeners, usageErrorf("want passwords with --users FILE, or name the clients with --allow-client CIDR, or listen on 127.0.0.1; --open says that it is meant", "%w", err)
+		}
+	}
+	return listeners, nil
+}
+
+func listenHint(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "something listens there already: end it, or choose another port with --listen"
+	case errors.Is(err, syscall.EACCES):
+		return "ports below 1024 and foreign folders need more rights: choose another with --listen"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "the address is not one of this machine's: see ip address"
+	}
+	return ""
+}
+
+// newServer makes the Server that the flags describe.
+func newServer(c *cli.Context) (*tunnel.Server, error) {
+	s := &tunnel.Server{
+		Name: c.String("name"), Realm: c.String("realm"), MaxTunnelsPerClient: c.Int("max-tunnels-per-client"),
+		HeaderTimeout: zeroIsOff(c.Duration("header-timeout")), ConnectTimeout: zeroIsOff(c.Duration("connect-timeout")),
+		IdleTimeout: c.Duration("idle-timeout"), Linger: zeroIsOff(c.Duration("linger")),
+	}
+	if c.IsSet("max-tunnels") {
+		if s.MaxTunnels = c.Int("max-tunnels"); s.MaxTunnels == 0 {
+			s.MaxTunnels = -1
+		}
+	}
+	if s.Name != "" {
+		if err := tunnel.CheckName(s.Name); err != nil {
+			return nil, flagError(c, "name", err, "as in --name proxy.example.com")
+		}
+	}
+	for _, name := range []string{"header-timeout", "connect-timeout", "idle-timeout", "linger", "drain-timeout"} {
+		if c.Duration(name) < 0 {
+			return nil, flagError(c, name, errors.New("a duration cannot be negative"), "0 turns the limit off")
+		}
+	}
+	for _, name := range []string{"max-tunnels", "max-tunnels-per-client"} {
+		if c.Int(name) < 0 {
+			return nil, flagError(c, name, errors.New("a number of tunnels cannot be negative"), "0 turns the limit off")
+		}
+	}
+	if file := c.String("users"); file != "" {
+		users, err := tunnel.LoadUsers(file)
+		if err != nil {
+			return nil, flagError(c, "users", err, "make the file with: htpasswd -B -c FILE NAME")
+		}
+		s.Verifier = users
+	}
+	return s, readRules(c, s)
+}
+
+// zeroIsOff translates the command line's 0 for the library, where 0 is the
+// default and what is negative is off.
+func zeroIsOff(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+// readRules reads the repeatable flags that judge and route.
+func readRules(c *cli.Context, s *tunnel.Server) (err error) {
+	const patterns = "HOST[:PORTS], as in '*.example.com:22,443'; culvert serve --help tells the forms"
+	const addresses = "a CIDR as 10.0.0.0/8, an address, or public, private, loopback, link-local, metadata, special"
+	if s.Policy.Allow, err = each(c, "allow", patterns, tunnel.ParsePattern); err != nil {
+		return err
+	}
+	if s.Policy.Deny, err = each(c, "deny", patterns, tunnel.ParsePattern); err != nil {
+		return err
+	}
+	if s.Policy.AllowAddr, err = each(c, "allow-addr", addresses, tunnel.ParseAddrRule); err != nil {
+		return err
+	}
+	if s.Policy.DenyAddr, err = each(c, "deny-addr", addresses, tunnel.ParseAddrRule); err != nil {
+		return err
+	}
+	if s.AllowClient, err = each(c, "allow-client", "a CIDR as 10.0.0.0/8, or an address", parseClients); err != nil {
+		return err
+	}
+	s.Via, err = each(c, "via", "http://HOST:PORT, or PATTERN=http://HOST:PORT", tunnel.ParseViaRule)
+	return err
+}
+
+// each parses all values of a repeatable flag; nil if there are none.
+func each[T any](c *cli.Context, name, hint string, parse func(string) (T, error)) ([]T, error) {
+	var out []T
+	for _, value := range c.StringSlice(name) {
+		v, err := parse(value)
+		if err != nil {
+			return nil, flagError(c, name, err, hint)
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+func parseClients(s string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("%q is neither an address nor a CIDR", s)
+	}
+	if p != p.Masked() {
+		return netip.Prefix{}, fmt.Errorf("%q has bits behind its prefix: %s is meant?", s, p.Masked())
+	}
+	return p, nil
+}
+
+// logs are where records and trouble go.
+type logs struct {
+	access, errors *slog.Logger
+	file           *os.File // nil = stderr
+}
+
+// openLogs opens the access log; its trouble is told on stderr.
+func openLogs(c *cli.Context) (*logs, error) {
+	l := &logs{errors: slog.New(newHandler(c, os.Stderr))}
+	path := c.String("access-log")
+	if path == "-" {
+		l.access = l.errors
+		return l, nil
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	if err != nil {
+		return nil, &failure{err: fmt.Errorf("cannot open the access log: %w", err), hint: "its folder must exist and be writable; --access-log - logs to stderr"}
+	}
+	l.file = file
+	l.access = slog.New(newHandler(c, &loudWriter{w: file, c: c, name: path}))
+	return l, nil
+}
+
+// Close closes the log file.
+func (l *logs) Close() error {
+	if l.file == nil {
+		return nil
+	}
+	return l.file.Close()
+}
+
+func newHandler(c *cli.Context, w io.Writer) slog.Handler {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.String("log-level"))) // one of the flag's choices
+	options := &slog.HandlerOptions{Level: level}
+	if c.String("log-format") == "json" {
+		return slog.NewJSONHandler(w, options)
+	}
+	return slog.NewTextHandler(w, options)
+}
+
+// loudWriter tells when a log cannot be written, as on a full disk, and when it
+// can again: once each, and the proxy serves on.
+type loudWriter struct {
+	w      io.Writer
+	c      *cli.Context
+	name   string
+	broken atomic.Bool
+}
+
+func (l *loudWriter) Write(b []byte) (int, error) {
+	n, err := l.w.Write(b)
+	if failed := err != nil; l.broken.CompareAndSwap(!failed, failed) {
+		if failed {
+			talk(l.c, "cannot write the access log, lines are lost from here on: %v", err)
+		} else {
+			talk(l.c, "the access log %s is written again", l.name)
+		}
+	}
+	return n, err
+}
