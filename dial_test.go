@@ -126,6 +126,28 @@ func TestDialSilentProxyIsExit9(t *testing.T) {
 	}
 }
 
+// Where the answer may have been lost to the half-close, -v says what to try.
+func TestDialHintsAtWait(t *testing.T) {
+	const hint = "if an answer is missing, try --on-eof wait\n"
+	for _, tt := range []struct {
+		name   string
+		target tunneltest.Handler
+		want   bool
+	}{
+		{"no answer", tunneltest.Silent, true},
+		{"an answer", tunneltest.Count, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			target := tunneltest.Start(t, tt.target)
+			d := startDial(t, nil, nil, "-v", "-x", honest(t), target.Addr())
+			d.wantExit(t, 0)
+			if got := strings.HasSuffix(d.stderr.String(), hint); got != tt.want {
+				t.Errorf("hint %t, want %t; stderr %q", got, tt.want, d.stderr.String())
+			}
+		})
+	}
+}
+
 // A reader of stdout that went away ends dial as SIGPIPE would, silently; where
 // SIGPIPE is ignored too.
 func TestDialClosedStdout(t *testing.T) {

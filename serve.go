@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -301,6 +302,9 @@ type logs struct {
 // openLogs opens the access log; its trouble is told on stderr.
 func openLogs(c *cli.Context) (*logs, error) {
 	l := &logs{errors: slog.New(newHandler(c, os.Stderr))}
+	// What net/http has to say of origins is of interest to who debugs only.
+	log.SetOutput(slog.NewLogLogger(l.errors.Handler(), slog.LevelDebug).Writer())
+	log.SetFlags(0)
 	path := c.String("access-log")
 	if path == "-" {
 		l.access = l.errors

@@ -80,11 +80,11 @@ func (h *handshake) run(ctx context.Context) *Error {
 		}
 		e = refusal(x)
 		e.CredentialsSent = hasField(fields, "Proxy-Authorization")
-		// An error page may quote the request.
-		hide := newMasker(h.client, false)
-		e.Reason, e.Detail = hide.text(e.Reason), hide.text(e.Detail)
 	}
 	if e != nil {
+		// An answer may quote the request.
+		hide := newMasker(h.client, false)
+		e.Reason, e.Detail = hide.text(e.Reason), hide.text(e.Detail)
 		e.Hop, e.Target = h.hop.Name(), h.next
 		x.Err = e
 	}

@@ -128,8 +128,8 @@ func TestPlainClientThatHasEndedIsGoneAfterLinger(t *testing.T) {
 func TestPlainHalfClosedClientGetsItsAnswer(t *testing.T) {
 	p := newPlainTest(t)
 	client, origin, _ := p.exchange(simpleGet)
-	halfClose(t, client.Conn)
 	awaitWatch(t)
+	halfClose(t, client.Conn)
 	origin.send(okHello)
 	if got := client.rest(); got != helloHere {
 		t.Errorf("got %q", got)

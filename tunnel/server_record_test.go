@@ -23,6 +23,7 @@ func cancelled() context.Context {
 
 // DESIGN 3: every ending has its closed_by, and exact counts.
 func TestRecordOfEachEnding(t *testing.T) {
+	lingered := make(chan struct{})
 	stay := func(t *testing.T, _ *testServer, conn net.Conn) { expect(t, conn, "hello") }
 	for _, tt := range []struct {
 		name     string
@@ -55,11 +56,11 @@ func TestRecordOfEachEnding(t *testing.T) {
 		{"linger behind the client", &Server{Linger: 50 * time.Millisecond}, func(conn net.Conn) {
 			io.WriteString(conn, "hello")
 			io.Copy(io.Discard, conn)
-			tunneltest.Silent(conn)
-			holdUntilGone(conn)
+			<-lingered
 		}, func(t *testing.T, _ *testServer, conn net.Conn) {
 			halfClose(t, conn)
 			expectLast(t, conn, "hello")
+			close(lingered)
 		}, "linger", false, 4, 5},
 		{"drain", &Server{}, tunneltest.Greet("hello"), func(t *testing.T, ts *testServer, conn net.Conn) {
 			expect(t, conn, "helloping")
@@ -91,16 +92,6 @@ func TestRecordOfEachEnding(t *testing.T) {
 				t.Errorf("%d slots are taken behind the record", n)
 			}
 		})
-	}
-}
-
-// holdUntilGone keeps a conn whose peer half-closed until it cannot be written
-// to, as it cannot once the relay has closed it.
-func holdUntilGone(conn net.Conn) {
-	for until := time.Now().Add(testPatience); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
-		if tcpIsClosed(conn) {
-			return
-		}
 	}
 }
 
