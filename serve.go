@@ -24,7 +24,7 @@ import (
 func serveCommand() *cli.Command {
 	return &cli.Command{
 		Name: "serve", Usage: "run a forward proxy: CONNECT tunnels and plain HTTP",
-		UsageText: "culvert serve\nculvert serve --listen :3128 --users users.htpasswd\nculvert serve --listen :3128 --allow-client 10.0.0.0/8 --allow '*.github.com:22,443'",
+		UsageText: "culvert serve\nculvert serve --listen :3128 --users users.htpasswd\nculvert serve --listen :3128 --allow-client 10.0.0.0/8 --allow '*.corp:22'",
 		Description: "PATTERN is HOST[:PORTS]. HOST is *, a name, *.example.com (subdomains),\n" +
 			".example.com (and itself), an address or a CIDR (IPv6 in brackets before ports).\n" +
 			"PORTS is 443, 22,443, 8000-8999 or *; without them an allow means 22,80,443\n" +

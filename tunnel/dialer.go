@@ -78,6 +78,7 @@ func (d *dialer) resolve(ctx context.Context, target Authority) ([]netip.Addr, *
 	}
 	network := map[string]string{"": "ip", "tcp": "ip", "tcp4": "ip4", "tcp6": "ip6"}[d.network]
 	addrs, err := r.LookupNetIP(ctx, network, searchless(target.Host()))
+	addrs = slices.Clone(addrs) // the resolver may keep its own
 	for i, a := range addrs {
 		addrs[i] = a.Unmap()
 	}

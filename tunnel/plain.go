@@ -79,6 +79,7 @@ type plainExchange struct {
 	started time.Time // when the next hop was first turned to
 	pending pendingReply
 
+	reused   bool          // the request went out on a connection that had carried one before
 	upstream *upstreamConn // in the transport's hands; nil until there is one
 	down     atomic.Int64  // bytes of the reply's content that the client took
 }

@@ -306,3 +306,13 @@ func TestPlainCloseCutsWhatHangs(t *testing.T) {
 		}
 	}
 }
+
+// An origin that closed an idle connection: a request larger than one write is
+// sent again, although part of it went into the closed connection.
+func TestPlainLargeRequestSurvivesAClosedIdleConnection(t *testing.T) {
+	p := newPlainTest(t)
+	long := "GET http://ORIGIN/" + strings.Repeat("x", 20_000) + " HTTP/1.1\r\nHost: x\r\n\r\n"
+	for range 20 {
+		p.forwarded(long) // the origin closes after each
+	}
+}

@@ -95,7 +95,7 @@ func (x *plainExchange) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
 			x.rec.Connect = time.Since(x.started)
-			x.rec.Addr = info.Conn.RemoteAddr().String()
+			x.rec.Addr, x.reused = info.Conn.RemoteAddr().String(), info.Reused
 			if conn, ok := info.Conn.(*upstreamConn); ok {
 				x.upstream = conn
 				conn.carry(x)
@@ -120,7 +120,7 @@ func (x *plainExchange) forward() bool {
 	defer cancel()
 	watch := x.watch(cancel)
 	x.started = time.Now()
-	reply, err := x.c.at.forward.transport(x.route).RoundTrip(x.outgoing(ctx))
+	reply, err := x.roundTrip(ctx)
 	x.interim.end()
 	if err == nil {
 		err = x.checkReply(reply)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -177,9 +178,9 @@ func TestClientThatVanishesLeavesNothing(t *testing.T) {
 // A tunnel keeps nothing of its request: heads may be large, and hold secrets.
 func TestOpenTunnelKeepsNoHead(t *testing.T) {
 	const tunnels, head = 50, 60 << 10
-	ts := startServer(t, &Server{})
+	ts := startServer(t, &Server{Resolver: resolveTo("127.0.0.1")})
 	silent := tunneltest.Start(t, tunneltest.Silent)
-	long := connectHead(silent.Addr(), "X: "+strings.Repeat("x", head))
+	long := connectHead("a.test:"+silent.Port(), "X: "+strings.Repeat("x", head))
 	ts.open(silent.Addr()) // what is made once
 	before := goMemory()
 	for range tunnels {
@@ -200,7 +201,10 @@ func TestOpenTunnelKeepsNoHead(t *testing.T) {
 
 // What a listener's accept does when it fails.
 func TestServeRidesOutATemporaryFailure(t *testing.T) {
-	l := &failingListener{Listener: listenOn(t, "127.0.0.1:0"), failures: []error{syscall.EMFILE, &net.OpError{Op: "accept", Err: syscall.ENFILE}, syscall.ENOBUFS}}
+	accept := func(errno syscall.Errno) error {
+		return &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", errno)}
+	}
+	l := &failingListener{Listener: listenOn(t, "127.0.0.1:0"), failures: []error{accept(syscall.EMFILE), accept(syscall.ENFILE), accept(syscall.ENOBUFS)}}
 	ts := startServerOn(t, &Server{Resolver: failToResolve(noSuchName)}, l)
 	ts.refused(connectHead("a.test:443"), 502, "dns_error")
 }

@@ -77,6 +77,25 @@ func TestShutdownClosesWaitingConnections(t *testing.T) {
 	}
 }
 
+// A request that is under way is finished, and its connection is not kept.
+func TestShutdownFinishesARequest(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	origin := tunneltest.StartProxy(t, tunneltest.ReadHead, func(*tunneltest.Turn) bool { close(asked); return true },
+		tunneltest.Wait(release), tunneltest.Send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"), tunneltest.Hold)
+	ts := startServer(t, &Server{KeepAliveTimeout: time.Hour})
+	conn := ts.dial()
+	send(t, conn, "GET http://"+origin.Addr()+"/ HTTP/1.1\r\nHost: a\r\n\r\n")
+	await(t, "the origin", asked)
+	done := ts.shutdown(context.Background())
+	close(release)
+	if a := readAnswer(t, conn); a.status != 200 || a.body != "hello" {
+		t.Errorf("the answer is %q", a.raw)
+	}
+	if err := receive(t, "Shutdown", done); err != nil {
+		t.Errorf("Shutdown returned %v", err)
+	}
+}
+
 // waiting counts the connections that wait for a request.
 func (ts *testServer) waiting() (n int) {
 	ts.server.run.mu.Lock()

@@ -167,3 +167,32 @@ func (f *forwarder) closeIdle() {
 		t.CloseIdleConnections()
 	}
 }
+
+// staleTries bounds the pooled connections that may turn out to be closed.
+const staleTries = 4
+
+// roundTrip sends the request on. Where a pooled connection was closed by the
+// origin meanwhile, the library tries another by itself, unless part of the
+// request was written by then. A request that may be repeated is sent again in
+// that case too (RFC 9112, section 9.3.1), as long as no answer began.
+func (x *plainExchange) roundTrip(ctx context.Context) (*http.Response, error) {
+	transport, out := x.c.at.forward.transport(x.route), x.outgoing(ctx)
+	repeatable := out.Body == nil && idempotent(out.Method)
+	for range staleTries {
+		x.reused = false
+		reply, err := transport.RoundTrip(out)
+		if err == nil || !repeatable || !x.reused || x.interim.answered() || ctx.Err() != nil {
+			return reply, err
+		}
+	}
+	return transport.RoundTrip(out)
+}
+
+// idempotent methods may be repeated (RFC 9110, section 9.2.2).
+func idempotent(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}

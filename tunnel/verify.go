@@ -93,6 +93,9 @@ const (
 // failed notes a failure and waits as long as the client has earned, or until
 // done is closed.
 func (t *throttle) failed(done <-chan struct{}, client netip.Addr) {
+	if client.Is6() { // whoever has one address of a /64 has them all
+		client = netip.PrefixFrom(client, 64).Masked().Addr()
+	}
 	delay := t.delay(client, time.Now())
 	if delay == 0 {
 		return
