@@ -200,7 +200,7 @@ func (w *way) credentials(c *cli.Context) error {
 	case user != "" && !set:
 		return usageErrorf("put it there, or user:password into a file for --proxy-credentials", "--proxy-user needs the password in CULVERT_PROXY_PASSWORD")
 	case user != "":
-		credentials = tunnel.Credentials{User: user, Password: password}
+		credentials = tunnel.Credentials{User: user, Password: password, Source: flagSource(c, "proxy-user") + " and CULVERT_PROXY_PASSWORD"}
 		if err := credentials.Check(); err != nil {
 			return flagError(c, "proxy-user", err, "give the name alone; the password comes from CULVERT_PROXY_PASSWORD")
 		}
@@ -212,9 +212,9 @@ func (w *way) credentials(c *cli.Context) error {
 		if exposed {
 			w.notes = append(w.notes, "others can read "+file+": chmod 600 keeps the password to yourself")
 		}
-		credentials = read
+		credentials, credentials.Source = read, file
 	case set && len(hops) > 0 && hops[0].Credentials != nil && hops[0].Credentials.Password == "":
-		credentials = tunnel.Credentials{User: hops[0].Credentials.User, Password: password}
+		credentials = tunnel.Credentials{User: hops[0].Credentials.User, Password: password, Source: w.client.Route.Source + " and CULVERT_PROXY_PASSWORD"}
 		if err := credentials.Check(); err != nil {
 			return usageErrorf("correct CULVERT_PROXY_PASSWORD", "%w", err)
 		}

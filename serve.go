@@ -8,7 +8,6 @@ import (
 	"log"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"os/signal"
 	"strings"
@@ -87,6 +86,8 @@ func serve(c *cli.Context) error {
 	// Before the first listener, so that a signal finds someone who drains.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	// Whoever reads the log on stderr may go away; the tunnels stay.
+	signal.Ignore(syscall.SIGPIPE)
 	listeners, err := bind(c, server, specs)
 	if err != nil {
 		return err
@@ -107,13 +108,14 @@ func run(c *cli.Context, server *tunnel.Server, listeners []net.Listener, signal
 		return fmt.Errorf("a listener failed: %w", err)
 	case <-signals:
 	}
-	ctx, cancel := c.Context, context.CancelFunc(func() {})
+	ctx, cancel, limit := c.Context, context.CancelFunc(func() {}), "without limit"
 	if timeout := c.Duration("drain-timeout"); timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
+		limit = "at most " + timeout.String()
 	}
 	defer cancel()
 	if n := server.Open(); n > 0 {
-		talk(c, "draining: %d tunnels open, waiting for %s at most; a second signal ends them at once", n, c.Duration("drain-timeout"))
+		talk(c, "draining: waiting %s for tunnels to end, of which %d are open; a second signal ends them at once", limit, n)
 	}
 	drained := make(chan error, 1)
 	go func() { drained <- server.Shutdown(ctx) }()
@@ -188,7 +190,9 @@ func bind(c *cli.Context, server *tunnel.Server, specs []tunnel.ListenSpec) (lis
 func listenHint(err error) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return "something listens there already: end it, or choose another port with --listen"
+		return "something listens there already: end it, or choose another place with --listen"
+	case errors.Is(err, os.ErrExist), errors.Is(err, os.ErrNotExist):
+		return "a socket wants a folder that exists, and a free name in it: choose another path with --listen"
 	case errors.Is(err, syscall.EACCES):
 		return "ports below 1024 and foreign folders need more rights: choose another with --listen"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
@@ -259,7 +263,7 @@ func readRules(c *cli.Context, s *tunnel.Server) (err error) {
 	if s.Policy.DenyAddr, err = each(c, "deny-addr", addresses, tunnel.ParseAddrRule); err != nil {
 		return err
 	}
-	if s.AllowClient, err = each(c, "allow-client", "a CIDR as 10.0.0.0/8, or an address", parseClients); err != nil {
+	if s.AllowClient, err = each(c, "allow-client", "a CIDR as 10.0.0.0/8, or an address", tunnel.ParseNetwork); err != nil {
 		return err
 	}
 	s.Via, err = each(c, "via", "http://HOST:PORT, or PATTERN=http://HOST:PORT", tunnel.ParseViaRule)
@@ -277,20 +281,6 @@ func each[T any](c *cli.Context, name, hint string, parse func(string) (T, error
 		out = append(out, v)
 	}
 	return out, nil
-}
-
-func parseClients(s string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
-		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%q is neither an address nor a CIDR", s)
-	}
-	if p != p.Masked() {
-		return netip.Prefix{}, fmt.Errorf("%q has bits behind its prefix: %s is meant?", s, p.Masked())
-	}
-	return p, nil
 }
 
 // logs are where records and trouble go.
@@ -348,12 +338,12 @@ type loudWriter struct {
 
 func (l *loudWriter) Write(b []byte) (int, error) {
 	n, err := l.w.Write(b)
-	if failed := err != nil; l.broken.CompareAndSwap(!failed, failed) {
-		if failed {
-			talk(l.c, "cannot write the access log, lines are lost from here on: %v", err)
-		} else {
-			talk(l.c, "the access log %s is written again", l.name)
-		}
+	switch failed := err != nil; {
+	case !l.broken.CompareAndSwap(!failed, failed):
+	case failed:
+		talk(l.c, "cannot write the access log, lines are lost from here on: %v", err)
+	default:
+		talk(l.c, "the access log %s is written again", l.name)
 	}
 	return n, err
 }

@@ -140,7 +140,7 @@ func TestInterfaceAddrsAreReadAtMostEveryFiveSeconds(t *testing.T) {
 		if !c.contains(first) || reads != 1 {
 			t.Errorf("%d reads within %v", reads, interfaceAddrsAge)
 		}
-		time.Sleep(time.Nanosecond)
+		time.Sleep(1 * time.Nanosecond)
 		if c.contains(first) || !c.contains(second) || reads != 2 {
 			t.Errorf("%d reads after %v", reads, interfaceAddrsAge)
 		}

@@ -132,16 +132,6 @@ func NewAuthority(host string, port uint16) (Authority, error) {
 	return Authority{host: name, addr: addr, port: port}, nil
 }
 
-// AuthorityFromAddrPort makes the Authority of an address; a zone is dropped.
-// Without an address or with port 0 it is the zero Authority.
-func AuthorityFromAddrPort(ap netip.AddrPort) Authority {
-	if !ap.IsValid() || ap.Port() == 0 {
-		return Authority{}
-	}
-	addr := ap.Addr().WithZone("")
-	return Authority{host: addr.String(), addr: addr, port: ap.Port()}
-}
-
 // parseHost returns the canonical host, and its address if it is a literal.
 func parseHost(host string) (string, netip.Addr, error) {
 	if host == "" {

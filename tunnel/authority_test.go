@@ -153,23 +153,6 @@ func TestNewAuthorityWantsAPort(t *testing.T) {
 	}
 }
 
-func TestAuthorityFromAddrPort(t *testing.T) {
-	for _, c := range []struct {
-		in   netip.AddrPort
-		want string
-	}{
-		{netip.MustParseAddrPort("192.0.2.1:80"), "192.0.2.1:80"},
-		{netip.MustParseAddrPort("[fe80::1%eth0]:80"), "[fe80::1]:80"},
-		{netip.MustParseAddrPort("192.0.2.1:0"), ""},
-		{netip.AddrPort{}, ""},
-		{netip.AddrPortFrom(netip.Addr{}, 80), ""},
-	} {
-		if got := AuthorityFromAddrPort(c.in).String(); got != c.want {
-			t.Errorf("AuthorityFromAddrPort(%v) = %q, want %q", c.in, got, c.want)
-		}
-	}
-}
-
 func TestAuthorityAsJSON(t *testing.T) {
 	for _, text := range []string{`"[::1]:22"`, `"example.com:443"`, `""`} {
 		var a Authority

@@ -24,9 +24,10 @@ type clientConn struct {
 	addr   netip.Addr // the client's; invalid on a unix socket
 	local  bool       // it came over a unix socket
 	source rewinder
-	br     *bufio.Reader // over source, pooled
-	given  bool          // to the relay, which closes it
-	unread bool          // a request was answered before all its content came
+	br     *bufio.Reader                       // over source, pooled
+	given  bool                                // to the relay, which closes it
+	unread bool                                // a request was answered before all its content came
+	own    map[*http.Transport]*http.Transport // in place of the shared ones; nil = none
 
 	mu      sync.Mutex
 	waiting bool // for a head of which no byte has come
@@ -142,6 +143,7 @@ func (c *clientConn) closeIfWaiting() {
 
 // finish closes the connection unless the relay has it.
 func (c *clientConn) finish() {
+	c.closeOwn()
 	if c.br != nil && !c.unread { // else the transport may still be reading from it
 		c.br.Reset(nil)
 		readers.Put(c.br)

@@ -90,9 +90,20 @@ func (d *dialer) resolve(ctx context.Context, target Authority) ([]netip.Addr, *
 		err = &net.DNSError{Err: "no address", Name: target.Host(), IsNotFound: true}
 	}
 	if err != nil {
-		return nil, resolveError(err, target)
+		return nil, d.narrowedError(resolveError(err, target))
 	}
 	return addrs, nil
+}
+
+// narrowedError does not say that a name does not exist that may have addresses
+// of the IP version that was not asked for.
+func (d *dialer) narrowedError(e *Error) *Error {
+	var none *net.AddrError // the name is in the hosts file, without such an address
+	version := map[string]string{"tcp4": "IPv4", "tcp6": "IPv6"}[d.network]
+	if version != "" && (e.RCode == "NXDOMAIN" || errors.As(e.Err, &none)) {
+		e.Detail = "the name does not exist, or has no " + version + " address"
+	}
+	return e
 }
 
 // searchless adds the root dot, so that the name that was judged is the name

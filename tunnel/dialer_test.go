@@ -228,6 +228,12 @@ func TestDialerKeepsToOneIPVersion(t *testing.T) {
 			t.Errorf("for %q the resolver was asked for %q, want %q", network, asked, want)
 		}
 	}
+	for _, cause := range []error{&net.DNSError{IsNotFound: true}, &net.AddrError{Err: "no suitable address found"}} {
+		d := dialer{network: "tcp6", resolver: fixedResolver{err: cause}}
+		if _, _, e := d.dial(context.Background(), mustAuthority(t, "a.test:1")); e == nil || e.Detail != "the name does not exist, or has no IPv6 address" {
+			t.Errorf("for %v the error is %v", cause, e)
+		}
+	}
 	four, six := mustAuthority(t, "192.0.2.1:1"), mustAuthority(t, "[2001:db8::1]:1")
 	for _, tt := range []struct {
 		network string

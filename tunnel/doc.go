@@ -16,7 +16,7 @@
 //	   ▼            authority.go   the target, parsed once
 //	verify user     verify.go      credentials → user; users.go: htpasswd
 //	   ▼
-//	policy (name)   policy.go      pattern.go: HOST[:PORTS]
+//	policy (name)   policy.go      pattern.go, policyindex.go: HOST[:PORTS]
 //	   ▼            limits.go      a slot among the open tunnels
 //	resolve         dialer.go      once; then Happy Eyeballs over
 //	policy (each)   addrclass.go   the addresses that passed
@@ -31,7 +31,9 @@
 // A request that is no CONNECT leaves the flow after the head:
 //
 //	plain.go        absolute-form in, judged as above, origin-form out
-//	transport.go    connections to origins and parents
+//	requestbody.go  the request's content on its way from the client
+//	transport.go    connections to origins and parents; connauth.go: those of
+//	                one client alone
 //	respond.go      the reply, framed anew; hopbyhop.go: what stays behind
 //	clientwatch.go  a client that leaves while it waits
 //	upgrade.go      a change of protocol becomes a tunnel
@@ -41,6 +43,7 @@
 //
 //	proxyenv.go     which proxy, and why        credentials.go
 //	route.go        the hops                    target.go: what a person types
+//	client.go       hop by hop
 //	dialer.go       resolve and connect
 //	handshake.go    CONNECT and its reply       proxystatus.go, excerpt.go
 //	conn.go         the open tunnel
@@ -49,7 +52,17 @@
 //
 // A Prober is a Client that is watched:
 //
-//	prober.go → Exchange → checks.go → verdict.go → report.go, reporttext.go
+//	prober.go → recording.go, Exchange → checks.go, verdict.go → assemble.go →
+//	report.go: JSON; reporttext.go: text, dressed by style.go
+//
+// page.go knows a web page from a tunnel, sfcheck.go the syntax of Proxy-Status;
+// mask.go keeps credentials out of what is shown, wirebytes.go escapes the rest.
+//
+// # Other packages
+//
+//	internal/wire   the one head reader, strict for serve, tolerant for dial
+//	cliargs         flags, help and completion of the command line
+//	tunneltest      scripted proxies and targets for tests
 //
 // # Failures
 //

@@ -140,10 +140,12 @@ type Error struct {
 	Hop    string    // the proxy on the way to which, or at which, it happened; "" = none
 	Source string    // what named the proxy, as "HTTPS_PROXY", for hints; "" = unknown
 	Reason string    // in PhaseReply, the reply's reason phrase as it came, "" = none
-	// In PhaseReply, the authentication schemes offered with a 407 or 401, and
-	// whether credentials went with the request.
-	Schemes         []string
-	CredentialsSent bool
+	// In PhaseReply, the authentication schemes offered with a 407 or 401,
+	// whether credentials went with the request, and what named those, for
+	// hints; "" = Source.
+	Schemes           []string
+	CredentialsSent   bool
+	CredentialsSource string
 
 	RCode  string // DNS response code for ErrorDNS, as "NXDOMAIN"
 	Detail string // the cause, fit for a client's eyes: no names, no fields; "" = the type's words

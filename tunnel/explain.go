@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,10 +74,17 @@ func (e *Error) explainBroken() (sentence, hint string) {
 		"the target, or something on the way with an idle limit, cut it: for ssh, try ServerAliveInterval 30"
 }
 
+// hintVersion is for an address that -4 or -6 excludes.
+const hintVersion = "leave -4 and -6 out, or give a name"
+
 // explainTarget is for a target that is connected to without a proxy.
 func (e *Error) explainTarget() (sentence, hint string) {
 	target := e.Target.String()
 	switch e.Type {
+	case ErrorDestinationUnroutable:
+		if e.Phase == PhaseResolve {
+			return target + " cannot be reached: " + e.cause(), hintVersion
+		}
 	case ErrorDNS:
 		return target + " cannot be resolved" + e.unresolved(), "check the name; if only a proxy can resolve it, name that with --proxy"
 	case ErrorDNSTimeout:
@@ -103,6 +111,10 @@ func (e *Error) explainProxy() (sentence, hint string) {
 		return e.proxy() + " cannot be reached" + e.because(), "check " + e.where("the socket's path") + ", its permissions, and whether the proxy runs"
 	}
 	switch e.Type {
+	case ErrorDestinationUnroutable:
+		if e.Phase == PhaseResolve {
+			return e.proxy() + " cannot be reached: " + e.cause(), hintVersion
+		}
 	case ErrorDNS:
 		return e.proxy() + " cannot be resolved" + e.unresolved(), "check " + e.where("the proxy's name") + "; some are known only inside their network or VPN"
 	case ErrorDNSTimeout:
@@ -208,8 +220,9 @@ func (e *Error) explainCredentials() (sentence, hint string) {
 		answer += "; it offers " + strings.Join(e.Schemes, ", ")
 	}
 	if e.CredentialsSent {
+		named := Error{Source: cmp.Or(e.CredentialsSource, e.Source)}
 		return e.proxy() + " refused the credentials for " + e.Target.String() + ": " + answer,
-			"check " + e.where("user name and password")
+			"check " + named.where("user name and password")
 	}
 	sentence = e.proxy() + " wants credentials for " + e.Target.String() + ": " + answer
 	for _, scheme := range e.Schemes {
@@ -258,6 +271,8 @@ func (e *Error) unreachedHint() string {
 		return "the proxy has no tunnel to spare: try again later"
 	case ErrorLoop:
 		return "the proxy's own way out leads back to it: tell its administrator"
+	case ErrorProtocol, ErrorResponseIncomplete, ErrorResponseHeadSize, ErrorInternal, ErrorTLSProtocol, ErrorTLSCertificate:
+		return "the proxy's own way out does not work: tell its administrator"
 	}
 	if e.Status == http.StatusServiceUnavailable {
 		return "the proxy is overloaded, stopping, or cannot reach " + e.Target.Host() + ": check the name, or try again later"

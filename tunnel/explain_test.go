@@ -73,6 +73,8 @@ func TestExplainAnswer(t *testing.T) {
 			"proxy PROXY could not reach a:443: 503 Service Unavailable (connection limit reached)", "the proxy has no tunnel to spare: try again later"},
 		{"loop", "a:443", "HTTP/1.1 502 Bad Gateway\r\nProxy-Status: p; error=proxy_loop_detected\r\n\r\n",
 			"proxy PROXY could not reach a:443: 502 Bad Gateway (proxy loop detected)", "the proxy's own way out leads back to it: tell its administrator"},
+		{"the proxy's parent fails", "a:443", "HTTP/1.1 502 Bad Gateway\r\nProxy-Status: p; error=http_protocol_error\r\n\r\n",
+			"proxy PROXY could not reach a:443: 502 Bad Gateway (http protocol error)", "the proxy's own way out does not work: tell its administrator"},
 		{"reason in control characters", "a:80", "HTTP/1.1 403 \x1b[31mNo\x07\r\n\r\n",
 			`proxy PROXY refused a:80: 403 \x1b[31mNo\x07`, "ask the proxy's administrator to allow a"},
 		{"long words are cut", "a:80", "HTTP/1.1 403 " + strings.Repeat("r", 1000) + "\r\n\r\n" + strings.Repeat("w", 1000),
@@ -128,6 +130,12 @@ func TestExplainRefusedCredentials(t *testing.T) {
 	_, err := c.Open(t.Context(), authority(t, "a:22"))
 	// A proxy that sends the password back does not get it onto the terminal.
 	wantExplained(t, err, "proxy "+p.Addr()+" refused the credentials for a:22: 407 No (***); it offers Basic", "check user name and password in HTTPS_PROXY")
+	c.Route.Hops[0].Credentials.Source = "FILE"
+	_, err = c.Open(t.Context(), authority(t, "a:22"))
+	wantExplained(t, err, "proxy "+p.Addr()+" refused the credentials for a:22: 407 No (***); it offers Basic", "check user name and password in FILE")
+	c.Header = []Field{field("Proxy-Authorization", "Bearer token")}
+	_, err = c.Open(t.Context(), authority(t, "a:22"))
+	wantExplained(t, err, "proxy "+p.Addr()+" refused the credentials for a:22: 407 No (***); it offers Basic", "check user name and password in the Proxy-Authorization header")
 }
 
 // fixedResolver answers every name alike.
@@ -162,7 +170,9 @@ func TestExplainWay(t *testing.T) {
 		{"proxy refused the connection", unused, "ALL_PROXY", "a:22", nil, 3,
 			"proxy " + unused + " refused the connection", "nothing listens there: check the proxy's port in ALL_PROXY, or whether the proxy runs"},
 		{"proxy of the other family", unused, "", "a:22", func(c *Client) { c.Network = "tcp6" }, 3,
-			"proxy " + unused + " cannot be reached: the address is of the other IP version", "check the proxy's address and the network"},
+			"proxy " + unused + " cannot be reached: the address is of the other IP version", "leave -4 and -6 out, or give a name"},
+		{"target of the other family", "direct", "", "[2001:db8::1]:22", func(c *Client) { c.Network = "tcp4" }, 7,
+			"[2001:db8::1]:22 cannot be reached: the address is of the other IP version", "leave -4 and -6 out, or give a name"},
 		{"no socket", "unix:/nonexistent/\x1b", "-x", "a:22", nil, 3,
 			`proxy unix:/nonexistent/\x1b cannot be reached: no such file or directory`, "check the socket's path in -x, its permissions, and whether the proxy runs"},
 		{"target's name unknown", "direct", "", "a:22", func(c *Client) { c.Resolver = unknown }, 7,

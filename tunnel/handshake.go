@@ -79,7 +79,7 @@ func (h *handshake) run(ctx context.Context) *Error {
 			h.watchClose(ctx, x)
 		}
 		e = refusal(x)
-		e.CredentialsSent = hasField(fields, "Proxy-Authorization")
+		e.CredentialsSent, e.CredentialsSource = hasField(fields, "Proxy-Authorization"), h.credentialsSource()
 	}
 	if e != nil {
 		// An answer may quote the request.
@@ -156,6 +156,17 @@ func (h *handshake) fields() []Field {
 		}
 	}
 	return append(fields, h.extra...)
+}
+
+// credentialsSource is what named the credentials that fields holds.
+func (h *handshake) credentialsSource() string {
+	switch {
+	case h.first && hasField(h.client.Header, "Proxy-Authorization"):
+		return "the Proxy-Authorization header"
+	case h.hop.Credentials != nil:
+		return h.hop.Credentials.Source
+	}
+	return ""
 }
 
 // requestHead is the CONNECT request: authority-form, Host the same, no framing

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -64,19 +65,32 @@ func (l ListenSpec) Listen(ctx context.Context) (net.Listener, error) {
 		return listenUnix(ctx, l.Address)
 	}
 	config := net.ListenConfig{KeepAliveConfig: keepAlive}
-	listener, err := config.Listen(ctx, "tcp", l.Address)
+	listener, err := config.Listen(ctx, l.family(), l.Address)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", l, plainError(err))
 	}
 	return listener, nil
 }
 
+// family keeps 0.0.0.0 to IPv4, which package net would open for IPv6 as well.
+func (l ListenSpec) family() string {
+	if ap, err := netip.ParseAddrPort(l.Address); err == nil && ap.Addr().Is4() {
+		return "tcp4"
+	}
+	return l.Network
+}
+
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	var config net.ListenConfig
 	listener, err := listenPrivate(ctx, config, path)
-	if errors.Is(err, syscall.EADDRINUSE) && isDeadSocket(ctx, path) {
-		if err = os.Remove(path); err == nil {
-			listener, err = listenPrivate(ctx, config, path)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		switch info, failed := os.Lstat(path); {
+		case failed == nil && info.Mode()&os.ModeSocket == 0:
+			err = fmt.Errorf("what is there is no socket: %w", os.ErrExist)
+		case failed == nil && isDeadSocket(ctx, path):
+			if err = os.Remove(path); err == nil {
+				listener, err = listenPrivate(ctx, config, path)
+			}
 		}
 	}
 	if err != nil {
@@ -85,12 +99,8 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	return listener, nil
 }
 
-// isDeadSocket reports whether path is a socket that nobody listens on.
+// isDeadSocket reports whether nobody listens on the socket at path.
 func isDeadSocket(ctx context.Context, path string) bool {
-	info, err := os.Lstat(path)
-	if err != nil || info.Mode()&os.ModeSocket == 0 {
-		return false
-	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", path)
 	if err == nil {

@@ -117,7 +117,7 @@ func parsePatternHost(host string) (Pattern, error) {
 		return Pattern{kind: patternAny}, nil
 	}
 	if strings.ContainsAny(host, ":/") {
-		prefix, err := parsePrefix(host)
+		prefix, err := ParseNetwork(host)
 		if err != nil {
 			return Pattern{}, err
 		}
@@ -146,10 +146,10 @@ func parsePatternHost(host string) (Pattern, error) {
 	return Pattern{}, fmt.Errorf("host %q: an address has no subdomains", host)
 }
 
-// parsePrefix parses an address or a CIDR, without brackets. One that says
+// ParseNetwork parses an address or a CIDR, without brackets. One that says
 // something other than it does is refused: host bits, and IPv4-mapped forms,
 // which are IPv4 to everything here (RFC 4291, section 2.5.5.2).
-func parsePrefix(s string) (netip.Prefix, error) {
+func ParseNetwork(s string) (netip.Prefix, error) {
 	if strings.Contains(s, "%") {
 		return netip.Prefix{}, fmt.Errorf("%q: %w", s, errZone)
 	}

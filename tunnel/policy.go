@@ -21,7 +21,7 @@ func ParseAddrRule(s string) (AddrRule, error) {
 		class, err := ParseAddrClass(s)
 		return AddrRule{class: class}, err
 	}
-	prefix, err := parsePrefix(s)
+	prefix, err := ParseNetwork(s)
 	return AddrRule{prefix: prefix}, err
 }
 

@@ -34,9 +34,6 @@ func (s *Server) writeRefusal(w io.Writer, e *Error, head bool) error {
 	if status == http.StatusProxyAuthRequired {
 		b.WriteString("Proxy-Authenticate: " + s.challenge() + "\r\n")
 	}
-	if status == http.StatusMethodNotAllowed {
-		b.WriteString("Allow: \r\n") // RFC 9110, section 15.5.6
-	}
 	b.WriteString("Content-Type: text/plain; charset=utf-8\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\nConnection: close\r\n\r\n")
 	if !head {
 		b.WriteString(body)

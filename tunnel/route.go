@@ -16,6 +16,10 @@ const (
 // Credentials are a user name and a password for one proxy.
 type Credentials struct {
 	User, Password string
+
+	// Source is what named them, as "--proxy-user", so that a hint can say where
+	// to correct them; "" = the route's Source.
+	Source string
 }
 
 // Hop is one proxy on a Route.

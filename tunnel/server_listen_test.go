@@ -54,7 +54,6 @@ func TestParseListenRefuses(t *testing.T) {
 // DESIGN 3: never an open proxy by accident.
 func TestCheckExposure(t *testing.T) {
 	loopback, wildcard := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, &net.TCPAddr{IP: net.IPv6unspecified, Port: 1}
-	prefixList := func(list ...string) []netip.Prefix { return prefixes(list...) }
 	for _, tt := range []struct {
 		name   string
 		addr   net.Addr
@@ -71,11 +70,11 @@ func TestCheckExposure(t *testing.T) {
 		{"private address", &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}, &Server{}, true},
 		{"an address of another kind", textAddr("pipe"), &Server{}, true},
 		{"users", wildcard, &Server{Verifier: oneUser{}}, false},
-		{"client network", wildcard, &Server{AllowClient: prefixList("10.0.0.0/8")}, false},
-		{"client networks", wildcard, &Server{AllowClient: prefixList("10.0.0.0/8", "fd00::/8")}, false},
-		{"the whole of IPv4", wildcard, &Server{AllowClient: prefixList("0.0.0.0/0")}, true},
-		{"the whole of IPv6", wildcard, &Server{AllowClient: prefixList("10.0.0.0/8", "::/0")}, true},
-		{"the whole world and users", wildcard, &Server{AllowClient: prefixList("::/0"), Verifier: oneUser{}}, false},
+		{"client network", wildcard, &Server{AllowClient: prefixes("10.0.0.0/8")}, false},
+		{"client networks", wildcard, &Server{AllowClient: prefixes("10.0.0.0/8", "fd00::/8")}, false},
+		{"the whole of IPv4", wildcard, &Server{AllowClient: prefixes("0.0.0.0/0")}, true},
+		{"the whole of IPv6", wildcard, &Server{AllowClient: prefixes("10.0.0.0/8", "::/0")}, true},
+		{"the whole world and users", wildcard, &Server{AllowClient: prefixes("::/0"), Verifier: oneUser{}}, false},
 		{"no client network", wildcard, &Server{AllowClient: []netip.Prefix{}}, true},
 	} {
 		err := tt.server.CheckExposure(&fakeListener{addr: tt.addr})
@@ -181,6 +180,8 @@ func TestUnixListenerNeverRemovesAFile(t *testing.T) {
 	if l, err := listenUnixAt(path); err == nil {
 		l.Close()
 		t.Error("a file was taken for a stale socket")
+	} else if !errors.Is(err, os.ErrExist) {
+		t.Error("the error does not say what is in the way: ", err)
 	}
 	if b, err := os.ReadFile(path); string(b) != "precious" {
 		t.Errorf("the file is gone: %v", err)
@@ -216,6 +217,18 @@ func TestListenOnATakenPort(t *testing.T) {
 	}
 	if got, want := err.Error(), "cannot listen on http://"+spec.Address+": "; !strings.HasPrefix(got, want) {
 		t.Errorf("error %q, want %q in front", got, want)
+	}
+}
+
+// Package net opens 0.0.0.0 for IPv6 too, unless told otherwise.
+func TestListenOnIPv4WildcardIsIPv4Only(t *testing.T) {
+	l, err := ListenSpec{Network: "tcp", Address: "0.0.0.0:0"}.Listen(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if !l.Addr().(*net.TCPAddr).IP.Equal(net.IPv4zero) {
+		t.Errorf("it listens on %v", l.Addr())
 	}
 }
 

@@ -11,15 +11,15 @@ import (
 // ParseTarget parses HOST:PORT as a person types it: as ParseAuthority, and
 // names beyond ASCII are mapped to their xn-- form (RFC 5891).
 func ParseTarget(hostport string) (Authority, error) {
-	i := strings.LastIndexByte(hostport, ':')
-	if i < 0 {
-		return ParseAuthority(hostport)
+	host, port := hostport, ""
+	if i := strings.LastIndexByte(hostport, ':'); i >= 0 {
+		host, port = hostport[:i], hostport[i:]
 	}
-	host, err := toASCII(hostport[:i])
+	host, err := toASCII(host)
 	if err != nil {
 		return Authority{}, fmt.Errorf("%q: %w", hostport, err)
 	}
-	a, err := ParseAuthority(host + hostport[i:])
+	a, err := ParseAuthority(host + port)
 	if err != nil {
 		return Authority{}, fmt.Errorf("%q: %w", hostport, err)
 	}

@@ -176,7 +176,7 @@ const staleTries = 4
 // request was written by then. A request that may be repeated is sent again in
 // that case too (RFC 9112, section 9.3.1), as long as no answer began.
 func (x *plainExchange) roundTrip(ctx context.Context) (*http.Response, error) {
-	transport, out := x.c.at.forward.transport(x.route), x.outgoing(ctx)
+	transport, out := x.transport(), x.outgoing(ctx)
 	repeatable := out.Body == nil && idempotent(out.Method)
 	for range staleTries {
 		x.reused = false
