@@ -25,6 +25,8 @@
 //	reply 2xx       connect.go     accept; refusals: reply.go, errors.go
 //	   ▼
 //	relay           relay.go       both conns are given away
+//	   │            relay_loops_linux.go, internal/splice: event loops for
+//	   │            plain sockets; relay_copy.go, relay_linux.go: goroutines
 //	   ▼
 //	record          record.go      the access log's lines
 //

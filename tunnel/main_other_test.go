@@ -2,4 +2,8 @@
 
 package tunnel
 
-func pooledDescriptors() int { return 0 }
+func pooledDescriptors(*relayLoops) int { return 0 }
+
+func closeTestLoops() {}
+
+func running(s *Server) *relayLoops { return &s.run.loops }

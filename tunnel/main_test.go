@@ -16,8 +16,9 @@ func TestMain(m *testing.M) {
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		l.Close()
 	}
-	before := usage()
+	before := usage(nil)
 	code := m.Run()
+	closeTestLoops()
 	// The fuzzing engine leaves goroutines of its own.
 	if fuzz := flag.Lookup("test.fuzz"); code == 0 && fuzz.Value.String() == "" {
 		if leak := before.awaitReturn(); leak != "" {
@@ -30,12 +31,15 @@ func TestMain(m *testing.M) {
 
 // resources is what a process must give back; descriptors is -1 where they
 // cannot be counted.
-type resources struct{ goroutines, descriptors int }
+type resources struct {
+	goroutines, descriptors int
+	loops                   *relayLoops // whose idle pipes do not count; may be nil
+}
 
-func usage() resources {
-	u := resources{runtime.NumGoroutine(), -1}
+func usage(loops *relayLoops) resources {
+	u := resources{runtime.NumGoroutine(), -1, loops}
 	if entries, err := os.ReadDir("/proc/self/fd"); err == nil {
-		u.descriptors = len(entries) - 1 - pooledDescriptors()
+		u.descriptors = len(entries) - 1 - pooledDescriptors(loops)
 	}
 	return u
 }
@@ -47,7 +51,7 @@ func (before resources) awaitReturn() string {
 	defer look.Stop()
 	for until := time.Now().Add(testPatience); time.Now().Before(until); <-look.C {
 		runtime.GC() // package net's own pipes for splice(2) wait for it
-		if now = usage(); now.goroutines <= before.goroutines && now.descriptors <= before.descriptors {
+		if now = usage(before.loops); now.goroutines <= before.goroutines && now.descriptors <= before.descriptors {
 			return ""
 		}
 	}

@@ -53,6 +53,17 @@ type relayResult struct {
 	err      error // nil for an orderly end and for our own close, else *Error
 }
 
+// runningRelay is what is known of a relay while it runs, however it works.
+type runningRelay interface {
+	end(by ClosedBy)          // from outside; see (*relay).end
+	counts() (up, down int64) // payload bytes so far
+}
+
+// brokenBy is the error of a tunnel whose connection on one side broke.
+func brokenBy(side ClosedBy, err error) *Error {
+	return &Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated, Detail: "the " + string(side) + "'s connection broke", Err: err}
+}
+
 // relay copies both ways between two conns, under the contract of eleven rules
 // that relay_test.go names one by one.
 type relay struct {
@@ -148,7 +159,7 @@ func (r *relay) fail(e *relayEnd, err error) {
 	if r.cause != nil {
 		return
 	}
-	r.cause = &Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated, Detail: "the " + string(e.by) + "'s connection broke", Err: err}
+	r.cause = brokenBy(e.by, err)
 	by := e.by
 	if isLocalFailure(err) {
 		by = ClosedByError

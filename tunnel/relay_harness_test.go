@@ -24,12 +24,6 @@ import (
 // unless the test fails.
 const testPatience = 20 * time.Second
 
-// runningRelay is what the contract's tests know of a relay.
-type runningRelay interface {
-	end(by ClosedBy)
-	counts() (up, down int64)
-}
-
 // relayStarters are the relays that are held to the contract.
 var relayStarters = []struct {
 	name  string

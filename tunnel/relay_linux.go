@@ -102,7 +102,7 @@ func (s *socketDirection) receivePipe(fd int) bool {
 		s.stretch = relayStretch
 		return false
 	}
-	s.n, s.err = splice(fd, pipe.w, relayPipeSize)
+	s.n, s.err = spliceNow(fd, pipe.w, relayPipeSize)
 	if s.n > 0 {
 		s.pipe = pipe
 		return true
@@ -148,7 +148,7 @@ func (d *relayDirection) sendPipe(drain func(uintptr) bool) bool {
 func (d *relayDirection) drain(fd uintptr) bool {
 	s := &d.socket
 	for s.n > 0 {
-		n, err := splice(s.pipe.r, int(fd), s.n)
+		n, err := spliceNow(s.pipe.r, int(fd), s.n)
 		switch {
 		case err == unix.EAGAIN:
 			return false

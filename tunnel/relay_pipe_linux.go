@@ -90,9 +90,9 @@ func (p *relayPipe) close() {
 	_ = unix.Close(p.w)
 }
 
-// splice moves at most size bytes between a pipe and a socket, without
+// spliceNow moves at most size bytes between a pipe and a socket, without
 // waiting for either.
-func splice(from, to, size int) (int, error) {
+func spliceNow(from, to, size int) (int, error) {
 	return retry(func() (int, error) {
 		n, err := unix.Splice(from, nil, to, nil, size, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
 		return int(n), err

@@ -93,11 +93,12 @@ type serverState struct {
 	slots      slots
 	throttle   throttle
 	own        interfaceAddrs
+	loops      relayLoops
 
 	mu        sync.Mutex
 	listeners map[*listening]struct{}
 	conns     map[*clientConn]struct{}
-	relays    map[*relay]struct{}
+	relays    map[runningRelay]struct{}
 	active    sync.WaitGroup // client connections and relays
 }
 
@@ -117,7 +118,7 @@ func (s *Server) init() {
 		s.run.ctx, s.run.cancel = context.WithCancel(context.Background())
 		s.run.listeners = make(map[*listening]struct{})
 		s.run.conns = make(map[*clientConn]struct{})
-		s.run.relays = make(map[*relay]struct{})
+		s.run.relays = make(map[runningRelay]struct{})
 	})
 }
 
@@ -290,14 +291,18 @@ func (s *Server) relay(client, target relaySide, done func(relayResult)) {
 		return
 	}
 	s.run.active.Add(1)
-	var r *relay
-	r = startRelay(client, target, limits, func(result relayResult) {
+	var r runningRelay
+	over := func(result relayResult) {
 		s.run.mu.Lock()
 		delete(s.run.relays, r)
 		s.run.mu.Unlock()
 		done(result)
 		s.run.active.Done()
-	})
+	}
+	var onLoop bool
+	if r, onLoop = s.run.loops.start(client, target, limits, over); !onLoop {
+		r = startRelay(client, target, limits, over)
+	}
 	s.run.relays[r] = struct{}{}
 }
 

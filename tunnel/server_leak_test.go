@@ -35,7 +35,7 @@ func (ts *testServer) wantNothingLeft(before resources) {
 func TestThousandUselessConnectionsLeaveNothing(t *testing.T) {
 	const most = 1000
 	ts := startServer(t, &Server{HeaderTimeout: 300 * time.Millisecond})
-	before := usage()
+	before := usage(running(ts.server))
 	conns := make([]net.Conn, 0, most)
 	for i := range most {
 		conn, err := net.Dial("tcp", ts.addr)
@@ -143,7 +143,7 @@ func TestClientThatVanishesLeavesNothing(t *testing.T) {
 			}
 			t.Run(stage.name+" "+how, func(t *testing.T) {
 				ts, request, there, release := stage.begin(t)
-				before := usage()
+				before := usage(running(ts.server))
 				var conns []net.Conn
 				for range clients {
 					conn, err := net.Dial("tcp", ts.addr)

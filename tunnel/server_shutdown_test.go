@@ -294,6 +294,7 @@ func TestShutdownWhileARelayIsYoung(t *testing.T) {
 		}
 		far.Close()
 		farTarget.Close()
+		s.run.loops.close()
 	}
 }
 

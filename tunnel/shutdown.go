@@ -15,6 +15,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	idle := make(chan struct{})
 	go func() {
 		s.run.active.Wait()
+		s.run.loops.close()
 		close(idle)
 	}()
 	select {
@@ -34,6 +35,7 @@ func (s *Server) Close() error {
 	s.stopAccepting()
 	s.cut()
 	s.run.active.Wait()
+	s.run.loops.close()
 	return nil
 }
 

@@ -1,0 +1,278 @@
+//go:build linux
+
+package splice
+
+import (
+	"encoding/binary"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	batch      = 128      // events taken at a time
+	bufferSize = 64 << 10 // of a loop's buffer, and of one read
+)
+
+// loop is one epoll instance and the goroutine that waits for it.
+type loop struct {
+	epoll, wakeup int // the latter an eventfd
+	waiter        waiter
+	start         time.Time
+	finisher      *finisher
+	open          atomic.Int32
+
+	mu      sync.Mutex
+	slots   slots
+	inbox   []*Tunnel // to be looked at: stopped, or new and with a limit
+	asleep  bool      // or about to be, and nobody has woken it
+	until   int64     // the loop's time at which it wakes by itself, never for 0
+	closing bool
+
+	pipes    pool
+	buffer   []byte
+	turnSize int // turnSize, but for tests
+	timers   timers
+	ready    queue // have more to do than one turn
+	clock    int64 // the loop's time in this round, 0 if nobody asked
+	events   []unix.EpollEvent
+	found    []occurrence
+	mail     []*Tunnel // the inbox, taken
+	over     []*Tunnel // ended in this round
+}
+
+// occurrence is an event and what it is for; tunnel is nil if that is no more.
+type occurrence struct {
+	tunnel *Tunnel
+	side   int
+	events uint32
+}
+
+// newLoop makes one of n loops; run starts it.
+func newLoop(f *finisher, n int) (*loop, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	wakeup, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Close(epoll)
+		return nil, os.NewSyscallError("eventfd2", err)
+	}
+	l := &loop{
+		epoll: epoll, wakeup: wakeup, start: time.Now(), finisher: f, turnSize: turnSize,
+		buffer: make([]byte, bufferSize), events: make([]unix.EpollEvent, batch), found: make([]occurrence, 0, batch),
+	}
+	l.pipes.open, l.pipes.keep, l.pipes.most = openPipe, max(1, keepPipes/n), max(1, mostPipes/n)
+	if err := l.waiter.init(epoll); err != nil {
+		_ = unix.Close(wakeup)
+		return nil, err
+	}
+	// Edge-triggered: each write to it is an event, so that nobody needs to
+	// read from it. No slot is that high.
+	wake := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1}
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wakeup, &wake); err != nil {
+		l.free()
+		return nil, os.NewSyscallError("epoll_ctl", err)
+	}
+	return l, nil
+}
+
+func (l *loop) free() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closing = true
+	l.pipes.close()
+	l.waiter.close()
+	_ = unix.Close(l.wakeup)
+}
+
+// close has the loop end everything and then itself.
+func (l *loop) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closing {
+		l.closing = true
+		l.wake()
+	}
+}
+
+// run is the loop's goroutine.
+func (l *loop) run() {
+	for l.work(l.wait()) {
+	}
+	l.free()
+}
+
+// work takes n events, does some of what there is to do for each tunnel
+// concerned, and reports false once the loop is to end.
+func (l *loop) work(n int) bool {
+	closing, waiting := l.collect(n), l.ready.len
+	for _, o := range l.found {
+		if o.tunnel != nil {
+			l.handle(o.tunnel, o.side, o.events)
+		}
+	}
+	for _, t := range l.mail {
+		l.attend(t)
+	}
+	for len(l.timers) > 0 && l.timers[0].due <= l.now() {
+		l.expire(l.timers[0])
+	}
+	// Who has had a turn just now waits for the next events first.
+	for range waiting {
+		if t := l.ready.pop(); t.state.Load() != closed {
+			l.turn(t)
+		}
+	}
+	l.bury()
+	return !closing
+}
+
+// wait fills events, and returns how many there are.
+func (l *loop) wait() int {
+	if l.ready.len > 0 {
+		// Not to be followed by runtime.Gosched: another thread would carry on,
+		// often on the other processor, and a GiB cost a seventh more.
+		return poll(l.epoll, l.events)
+	}
+	until := int64(0)
+	if len(l.timers) > 0 {
+		until = l.timers[0].due
+	}
+	l.mu.Lock()
+	if len(l.inbox) > 0 || l.closing {
+		l.mu.Unlock()
+		return poll(l.epoll, l.events)
+	}
+	l.asleep, l.until = true, until
+	l.mu.Unlock()
+	var deadline time.Time
+	if until > 0 {
+		deadline = l.start.Add(time.Duration(until))
+	}
+	return l.waiter.wait(l.events, deadline)
+}
+
+// collect finds the tunnels of n events. What ends while they are handled is
+// found here all the same, and told by its state.
+func (l *loop) collect(n int) (closing bool) {
+	clear(l.found)
+	clear(l.mail)
+	l.found, l.mail, l.clock = l.found[:0], l.mail[:0], 0
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asleep = false
+	for i := range l.events[:n] {
+		event := &l.events[i]
+		t, side := l.slots.find(event)
+		l.found = append(l.found, occurrence{t, side, event.Events})
+	}
+	l.inbox, l.mail = l.mail, l.inbox
+	if l.closing {
+		for _, place := range l.slots.all {
+			if t := place.tunnel; t != nil {
+				t.state.CompareAndSwap(live, stopping)
+				l.mail = append(l.mail, t)
+			}
+		}
+	}
+	return l.closing
+}
+
+// admit takes t in: from the moment it returns 0, t is the loop's goroutine's.
+// Both sockets are registered under the lock, lest the loop acts on one while
+// the other is unknown.
+func (l *loop) admit(t *Tunnel) syscall.Errno {
+	if t.limits.Idle > 0 {
+		t.progress = int64(time.Since(l.start))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing {
+		return errClosed
+	}
+	l.slots.take(t)
+	for side := range t.ends {
+		t.ends[side].watched = t.ways[1-side].pending()
+		if errno := l.register(t, side, unix.EPOLL_CTL_ADD); errno != 0 {
+			l.slots.release(t)
+			return errno
+		}
+	}
+	l.open.Add(1)
+	if t.limits.Idle > 0 {
+		l.inbox = append(l.inbox, t)
+		if l.until == 0 || t.progress+int64(t.limits.Idle) < l.until {
+			l.wake()
+		}
+	}
+	return 0
+}
+
+// register tells epoll of t's socket of that side. EPOLLOUT is left out until
+// there is something to write: it would be an event at once, and wake the loop
+// for nothing. Called with the lock held.
+func (l *loop) register(t *Tunnel, side, op int) syscall.Errno {
+	e := &t.ends[side]
+	events := uint32(unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLET)
+	if e.watched {
+		events |= unix.EPOLLOUT
+	}
+	event := l.slots.event(t, side, events)
+	if err := unix.EpollCtl(l.epoll, op, int(e.fd), &event); err != nil {
+		errno, _ := err.(syscall.Errno)
+		return errno
+	}
+	return 0
+}
+
+// post has the loop look at t.
+func (l *loop) post(t *Tunnel) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing { // which ends t, too
+		return
+	}
+	l.inbox = append(l.inbox, t)
+	l.wake()
+}
+
+// wake wakes the loop, if nobody has since it went to sleep. Called with the
+// lock held.
+func (l *loop) wake() {
+	if l.asleep {
+		l.asleep = false
+		one := binary.NativeEndian.AppendUint64(nil, 1)
+		_, _ = unix.Write(l.wakeup, one)
+	}
+}
+
+// now returns the loop's time, as of the first time it was asked for in this
+// round.
+func (l *loop) now() int64 {
+	if l.clock == 0 {
+		l.clock = int64(time.Since(l.start))
+	}
+	return l.clock
+}
+
+// bury lets go of the tunnels that ended.
+func (l *loop) bury() {
+	if len(l.over) == 0 {
+		return
+	}
+	l.mu.Lock()
+	for _, t := range l.over {
+		l.slots.release(t)
+	}
+	l.mu.Unlock()
+	l.open.Add(int32(-len(l.over)))
+	l.finisher.hand(l.over...)
+	clear(l.over)
+	l.over = l.over[:0]
+}

@@ -1,0 +1,102 @@
+//go:build linux
+
+package splice
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// No call here waits for anything but the processor, so that Go's scheduler is
+// not told of them: it would give the processor away for no gain, which costs
+// more than some of these calls do. The longest, a splice of a full pipe, takes
+// a few hundred microseconds.
+
+// recv reads what there is, without waiting.
+func recv(fd int32, b []byte) (int, syscall.Errno) {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
+		if errno == 0 {
+			return int(n), 0
+		}
+		if errno != unix.EINTR {
+			return 0, errno
+		}
+	}
+}
+
+// send writes what there is room for, without waiting.
+func send(fd int32, b []byte) (int, syscall.Errno) {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		if errno == 0 {
+			return int(n), 0
+		}
+		if errno != unix.EINTR {
+			return 0, errno
+		}
+	}
+}
+
+// move splices at most size bytes between a pipe and a socket, without waiting
+// for either.
+func move(from, to int32, size int) (int, syscall.Errno) {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(size), unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
+		if errno == 0 {
+			return int(n), 0
+		}
+		if errno != unix.EINTR {
+			return 0, errno
+		}
+	}
+}
+
+// poll takes events that are there already.
+func poll(epoll int, events []unix.EpollEvent) int {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// pendingError takes the error that waits at a socket for whoever touches it
+// next.
+func pendingError(fd int32) syscall.Errno {
+	n, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return 0
+	}
+	return syscall.Errno(n)
+}
+
+// isTCP reports whether a socket is a TCP connection, and neither a unix socket
+// nor a protocol that looks like it.
+func isTCP(fd int32) bool {
+	protocol, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return err == nil && protocol == unix.IPPROTO_TCP
+}
+
+// tcpState returns the state of a TCP connection, with ok false for another
+// kind of socket.
+func tcpState(fd int32) (state uint8, ok bool) {
+	info, err := unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0, false
+	}
+	return info.State, true
+}
+
+// unsent reports whether a TCP connection has bytes on the way, and still a
+// peer to go to.
+func unsent(fd int32) bool {
+	n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+	if err != nil || n == 0 {
+		return false
+	}
+	state, ok := tcpState(fd)
+	return ok && state != unix.BPF_TCP_CLOSE
+}

@@ -1,0 +1,124 @@
+package tunnel
+
+import (
+	"net"
+	"sync"
+	"syscall"
+
+	"culvert/tunnel/internal/splice"
+
+	"golang.org/x/sys/unix"
+)
+
+// relayLoops are the event loops that relay between plain sockets. They are
+// started with the first tunnel; the zero value is ready.
+type relayLoops struct {
+	once   sync.Once
+	loops  *splice.Loops // nil: they could not be started
+	closed sync.Once
+}
+
+// loopRelay is a relay on the loops.
+type loopRelay struct{ *splice.Tunnel }
+
+// loopCodes are the reasons to end a tunnel from outside, by splice's code.
+var loopCodes = [...]ClosedBy{ClosedByError, ClosedByDrain, ClosedByRevoked, ClosedByLimit}
+
+func (r loopRelay) end(by ClosedBy) {
+	for code, reason := range loopCodes {
+		if reason == by {
+			r.Stop(uint8(code))
+			return
+		}
+	}
+	r.Stop(0)
+}
+
+func (r loopRelay) counts() (up, down int64) { return r.Counts() }
+
+// start is startRelay on the loops. False means that nothing happened: a conn
+// is more than a socket, or there was no descriptor to be had.
+func (l *relayLoops) start(client, target relaySide, limits relayLimits, done func(relayResult)) (runningRelay, bool) {
+	if !isSocket(client.conn) || !isSocket(target.conn) {
+		return nil, false
+	}
+	if l.begin(); l.loops == nil {
+		return nil, false
+	}
+	clientFD, targetFD, ok := takeSockets(client.conn, target.conn)
+	if !ok {
+		return nil, false
+	}
+	t := l.loops.Add(splice.Side{FD: clientFD, Early: client.early}, splice.Side{FD: targetFD, Early: target.early},
+		splice.Limits{Idle: limits.idle, Linger: limits.linger, Grace: relayGrace},
+		func(result splice.Result) { done(loopResult(result)) })
+	return loopRelay{t}, true
+}
+
+func (l *relayLoops) begin() {
+	l.once.Do(func() { l.loops, _ = splice.Start(0) })
+}
+
+// close ends the loops; every relay on them must be over.
+func (l *relayLoops) close() {
+	l.once.Do(func() {})
+	if l.loops != nil {
+		l.closed.Do(l.loops.Close)
+	}
+}
+
+func loopResult(r splice.Result) relayResult {
+	by := map[splice.End]ClosedBy{
+		splice.EndClient: ClosedByClient, splice.EndTarget: ClosedByTarget, splice.EndIdle: ClosedByIdle,
+		splice.EndLinger: ClosedByLinger, splice.EndFailed: ClosedByError,
+	}[r.First]
+	if r.First == splice.EndStopped {
+		by = loopCodes[r.Code]
+	}
+	out := relayResult{up: r.Up, down: r.Down, closedBy: by}
+	if r.Err != nil {
+		broke := ClosedByClient
+		if r.Broke == splice.EndTarget {
+			broke = ClosedByTarget
+		}
+		out.err = brokenBy(broke, r.Err)
+	}
+	return out
+}
+
+func isSocket(conn net.Conn) bool {
+	switch conn := conn.(type) {
+	case *net.TCPConn:
+		return true
+	case *net.UnixConn:
+		return conn.LocalAddr().Network() == "unix"
+	}
+	return false
+}
+
+// takeSockets takes both descriptors out of the hands of Go's poller, under
+// new numbers, and closes the conns. If it cannot have both it leaves both.
+func takeSockets(client, target net.Conn) (clientFD, targetFD int, ok bool) {
+	if clientFD, ok = duplicate(client); !ok {
+		return -1, -1, false
+	}
+	if targetFD, ok = duplicate(target); !ok {
+		unix.Close(clientFD)
+		return -1, -1, false
+	}
+	client.Close()
+	target.Close()
+	return clientFD, targetFD, true
+}
+
+// duplicate returns the conn's socket under a second number. It stays
+// non-blocking: that is the socket's, not the number's.
+func duplicate(conn net.Conn) (fd int, ok bool) {
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return -1, false
+	}
+	var duped error
+	err = raw.Control(func(have uintptr) { fd, duped = unix.FcntlInt(have, unix.F_DUPFD_CLOEXEC, 0) })
+	return fd, err == nil && duped == nil
+}
