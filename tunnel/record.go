@@ -23,6 +23,7 @@ type Record struct {
 	Status   int           // what the client was answered; 0 = nothing
 	Rule     string        // the rule that decided
 	Error    ErrorType     // ErrorNone = all went well
+	Detail   string        // the failure's cause in words, as the client was told
 	Up, Down int64         // payload bytes client→target, target→client
 	Connect  time.Duration // from the judged request to the open next hop
 	Duration time.Duration // from the head to the end
@@ -75,6 +76,7 @@ func (r *Record) log(l *slog.Logger, event string) {
 	}
 	text("rule", r.Rule)
 	text("error", r.Error.String())
+	text("detail", r.Detail)
 	if event != eventOpen {
 		attrs = append(attrs, slog.Int64("up", r.Up), slog.Int64("down", r.Down))
 	}
@@ -111,7 +113,7 @@ func (s *Server) newID() string {
 
 // refusedBy fills in what an Error tells.
 func (r *Record) refusedBy(e *Error) {
-	r.Error, r.Status = e.Type, e.HTTPStatus()
+	r.Error, r.Status, r.Detail = e.Type, e.HTTPStatus(), e.Detail
 	if e.Rule != "" {
 		r.Rule = e.Rule
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,5 +156,50 @@ func TestThrottleEndsWithTheServer(t *testing.T) {
 func TestUsersHashOnFewerProcessorsThanThereAre(t *testing.T) {
 	if got, want := cap(mustUsers(t, "alice:"+hashes["SHA"]).busy), max(1, runtime.NumCPU()-1); got != want {
 		t.Errorf("%d hashes at once, want %d", got, want)
+	}
+}
+
+// countingVerifier knows nobody and notes how many ask at once.
+type countingVerifier struct {
+	mu        sync.Mutex
+	now, most int
+	asked     chan struct{}
+	release   chan struct{}
+}
+
+func (v *countingVerifier) Verify(string, string) bool {
+	v.mu.Lock()
+	v.now++
+	v.most = max(v.most, v.now)
+	v.mu.Unlock()
+	v.asked <- struct{}{}
+	<-v.release
+	v.mu.Lock()
+	v.now--
+	v.mu.Unlock()
+	return false
+}
+
+// A flood of wrong passwords from one address that has failed before computes
+// one hash at a time; another address does not wait for it.
+func TestVerifyFloodOfOneAddressIsOneHashAtATime(t *testing.T) {
+	const flood = 8
+	v := &countingVerifier{asked: make(chan struct{}, flood+1), release: make(chan struct{})}
+	s := &Server{Verifier: v}
+	s.init()
+	defer s.run.cancel()
+	attacker, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	s.run.throttle.delay(attacker, time.Now())
+	var all sync.WaitGroup
+	for range flood {
+		all.Go(func() { s.verifies("u", "wrong", attacker) })
+	}
+	receive(t, "the attacker's first attempt", v.asked)
+	all.Go(func() { s.verifies("u", "wrong", other) })
+	receive(t, "the other's attempt, meanwhile", v.asked)
+	close(v.release)
+	all.Wait()
+	if v.most != 2 {
+		t.Errorf("%d hashes at once, want one for each address", v.most)
 	}
 }

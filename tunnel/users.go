@@ -102,6 +102,11 @@ var cryptForm = sync.OnceValue(func() *regexp.Regexp {
 // square of the password's length, and anyone may send one.
 const maxPassword = 1 << 10
 
+// Remembers reports whether the pair was verified a short while ago.
+func (u *Users) Remembers(user, password string) bool {
+	return len(password) <= maxPassword && u.remembers(u.id(user, password))
+}
+
 // Verify reports whether the password is the user's.
 func (u *Users) Verify(user, password string) bool {
 	if len(password) > maxPassword {

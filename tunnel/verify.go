@@ -10,7 +10,8 @@ import (
 )
 
 // Verifier checks a user name and a password. It is called from many
-// goroutines at once.
+// goroutines at once. One that also has Remembers, as Users has, is asked that
+// first, for pairs it can tell without work.
 type Verifier interface {
 	Verify(user, password string) bool
 }
@@ -27,11 +28,28 @@ func (s *Server) verify(values []string, client netip.Addr) (string, *Error) {
 		return "", credentialsError("credentials missing", "this proxy wants a user name and a password")
 	}
 	user, password, ok := parseBasic(values)
-	if ok && s.Verifier.Verify(user, password) {
+	if ok && s.verifies(user, password, client) {
 		return user, nil
 	}
 	s.run.throttle.failed(s.run.ctx.Done(), client)
 	return "", credentialsError("credentials refused", "the user name or the password is wrong")
+}
+
+// verifies asks the Verifier. What it remembers it is asked at once; else a
+// client address that has failed before waits for its own earlier attempts, so
+// that a flood of wrong passwords costs other clients one hash at a time.
+func (s *Server) verifies(user, password string, client netip.Addr) bool {
+	if r, ok := s.Verifier.(interface {
+		Remembers(user, password string) bool
+	}); ok && r.Remembers(user, password) {
+		return true
+	}
+	leave, ok := s.run.throttle.enter(s.run.ctx.Done(), client)
+	if !ok {
+		return false
+	}
+	defer leave()
+	return s.Verifier.Verify(user, password)
 }
 
 func credentialsError(rule, detail string) *Error {
@@ -79,6 +97,7 @@ type throttle struct {
 type failures struct {
 	count int
 	last  time.Time
+	turn  chan struct{} // holds the one attempt that may be under way
 }
 
 // Bounds of the throttle.
@@ -90,13 +109,37 @@ const (
 	throttleClients = 10_000
 )
 
+// throttleKey is the client's address, or the /64 of an IPv6 one: whoever has
+// one address of it has them all.
+func throttleKey(client netip.Addr) netip.Addr {
+	if client.Is6() {
+		return netip.PrefixFrom(client, 64).Masked().Addr()
+	}
+	return client
+}
+
+// enter waits until no other attempt of a client that has failed before is
+// under way; false if done was closed first. A client without failures enters
+// at once.
+func (t *throttle) enter(done <-chan struct{}, client netip.Addr) (leave func(), ok bool) {
+	t.mu.Lock()
+	turn := t.failures[throttleKey(client)].turn
+	t.mu.Unlock()
+	if turn == nil {
+		return func() {}, true
+	}
+	select {
+	case turn <- struct{}{}:
+		return func() { <-turn }, true
+	case <-done:
+		return nil, false
+	}
+}
+
 // failed notes a failure and waits as long as the client has earned, or until
 // done is closed.
 func (t *throttle) failed(done <-chan struct{}, client netip.Addr) {
-	if client.Is6() { // whoever has one address of a /64 has them all
-		client = netip.PrefixFrom(client, 64).Masked().Addr()
-	}
-	delay := t.delay(client, time.Now())
+	delay := t.delay(throttleKey(client), time.Now())
 	if delay == 0 {
 		return
 	}
@@ -119,6 +162,9 @@ func (t *throttle) delay(client netip.Addr, now time.Time) time.Duration {
 		f.count = 0
 	}
 	f.count, f.last = f.count+1, now
+	if f.turn == nil {
+		f.turn = make(chan struct{}, 1)
+	}
 	if _, known := t.failures[client]; !known && len(t.failures) >= throttleClients {
 		t.forget(now)
 	}
