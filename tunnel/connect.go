@@ -78,6 +78,10 @@ func (s *Server) serveConnect(q *connectRequest) {
 		return
 	}
 	q.rec.User = user
+	if q.looped { // after verify: a stranger does not learn our pseudonym
+		q.refuse(&Error{Phase: PhaseRequest, Type: ErrorLoop, Target: target})
+		return
+	}
 	decision := q.at.policy.JudgeTarget(target)
 	q.rec.Rule = decision.Rule
 	if e := decision.err(target); e != nil {
@@ -113,10 +117,6 @@ func (q *connectRequest) target() (Authority, *Error) {
 	target, err := ParseAuthority(q.authority)
 	if err != nil {
 		return Authority{}, &Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: err.Error()}
-	}
-	if q.looped {
-		q.rec.Target = target
-		return Authority{}, &Error{Phase: PhaseRequest, Type: ErrorLoop, Target: target}
 	}
 	return target, nil
 }

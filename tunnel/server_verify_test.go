@@ -203,3 +203,9 @@ func TestVerifyFloodOfOneAddressIsOneHashAtATime(t *testing.T) {
 		t.Errorf("%d hashes at once, want one for each address", v.most)
 	}
 }
+
+// A stranger who guesses the pseudonym is asked who it is, as for anything.
+func TestVerifyComesBeforeTheLoopCheck(t *testing.T) {
+	ts := startServer(t, &Server{Name: "me", Verifier: oneUser{"u", "pw"}})
+	ts.refused(connectHead("a.test:443", "Via: 1.1 me"), 407, "http_request_denied")
+}
