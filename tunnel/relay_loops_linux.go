@@ -24,6 +24,13 @@ type loopRelay struct{ *splice.Tunnel }
 // loopCodes are the reasons to end a tunnel from outside, by splice's code.
 var loopCodes = [...]ClosedBy{ClosedByError, ClosedByDrain, ClosedByRevoked, ClosedByLimit}
 
+// loopEnds are splice's words for who ended a tunnel; for EndStopped the code
+// tells.
+var loopEnds = [...]ClosedBy{
+	splice.EndClient: ClosedByClient, splice.EndTarget: ClosedByTarget, splice.EndIdle: ClosedByIdle,
+	splice.EndLinger: ClosedByLinger, splice.EndStopped: "", splice.EndFailed: ClosedByError,
+}
+
 func (r loopRelay) end(by ClosedBy) {
 	for code, reason := range loopCodes {
 		if reason == by {
@@ -55,6 +62,7 @@ func (l *relayLoops) start(client, target relaySide, limits relayLimits, done fu
 	return loopRelay{t}, true
 }
 
+// begin starts the loops, once.
 func (l *relayLoops) begin() {
 	l.once.Do(func() { l.loops, _ = splice.Start(0) })
 }
@@ -68,10 +76,7 @@ func (l *relayLoops) close() {
 }
 
 func loopResult(r splice.Result) relayResult {
-	by := map[splice.End]ClosedBy{
-		splice.EndClient: ClosedByClient, splice.EndTarget: ClosedByTarget, splice.EndIdle: ClosedByIdle,
-		splice.EndLinger: ClosedByLinger, splice.EndFailed: ClosedByError,
-	}[r.First]
+	by := loopEnds[r.First]
 	if r.First == splice.EndStopped {
 		by = loopCodes[r.Code]
 	}

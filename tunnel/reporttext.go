@@ -193,9 +193,14 @@ func (t *reportText) identity(x *ExchangeReport) {
 		t.say("  %-14s %s", f.Name, f.Value)
 	}
 	for _, p := range x.ProxyStatus {
-		if p.Error != "" {
-			t.say("  %s", strings.TrimSuffix(p.Name+" gives as cause: "+strings.ReplaceAll(p.Error, "_", " ")+", "+p.Details, ", "))
+		if p.Error == "" {
+			continue
 		}
+		cause := strings.ReplaceAll(p.Error, "_", " ")
+		if p.Details != "" && p.Details != cause {
+			cause += ", " + p.Details
+		}
+		t.say("  %s gives as cause: %s", p.Name, cause)
 	}
 }
 
