@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -21,11 +22,13 @@ func dialCommand() *cli.Command {
 		Usage:     "open a tunnel through proxies and be it, on stdin and stdout",
 		ArgsUsage: "HOST:PORT | HOST PORT",
 		UsageText: "ssh -o 'ProxyCommand culvert dial --proxy http://proxy:3128 -- %h %p' host\n" +
+			"ssh -o ProxyUseFdpass=yes -o 'ProxyCommand culvert dial -F -- %h %p' host\n" +
 			"culvert dial --proxy http://proxy.corp:3128 -- example.com 22\n" +
 			"HTTPS_PROXY=http://proxy.corp:3128 culvert dial -v example.com:443",
 		Description: proxyChoice,
 		Flags: append(connectionFlags(),
 			&cli.StringFlag{Name: "on-eof", Value: string(tunnel.EOFHalfClose), Usage: "at end of file on stdin: `half-close|wait|close`; wait helps where a proxy drops the answer after a half-close"},
+			&cli.BoolFlag{Name: "fdpass", Aliases: []string{"F"}, Usage: "hand the open tunnel's socket over on stdout and exit, for ssh's ProxyUseFdpass yes"},
 		),
 		Action: dial,
 	}
@@ -67,6 +70,9 @@ func dial(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if way.client.KeepUnread, err = fdpassOf(c); err != nil {
+		return err
+	}
 	v := verbose{c: c, on: c.Bool("verbose"), client: way.client, started: time.Now()}
 	v.plan(way, target)
 	if v.on {
@@ -77,20 +83,40 @@ func dial(c *cli.Context) error {
 		return explained(err)
 	}
 	v.say("tunnel open after %d ms", time.Since(v.started).Milliseconds())
+	if way.client.KeepUnread {
+		v.say("handing the socket over")
+		return explained(conn.HandOver(os.Stdout))
+	}
 	stdio := tunnel.Stdio{Conn: conn, In: os.Stdin, Out: os.Stdout, OnEOF: tunnel.OnEOF(c.String("on-eof"))}
 	result, err := stdio.Relay()
 	v.end(result)
-	switch {
-	case errors.Is(err, tunnel.ErrOutputClosed):
-		return stdoutError(syscall.EPIPE)
-	case err != nil:
-		return explained(err)
-	}
-	return nil
+	return explained(err)
 }
 
-// explained is a failure of package tunnel, in its words for a person.
+// fdpassOf judges --fdpass before anything is connected. An --on-eof from the
+// environment is for other runs: after --fdpass, ssh does the relaying.
+func fdpassOf(c *cli.Context) (bool, error) {
+	if !c.Bool("fdpass") {
+		return false, nil
+	}
+	if typed := flagSource(c, "on-eof"); strings.HasPrefix(typed, "-") {
+		return false, usageErrorf("leave one of them out: with --fdpass ssh does the relaying", "--fdpass and --on-eof exclude each other")
+	}
+	if err := tunnel.CheckHandOver(os.Stdout); err != nil {
+		return false, flagError(c, "fdpass", fmt.Errorf("stdout %w", err), "it is for ssh's ProxyUseFdpass yes; without that leave --fdpass out")
+	}
+	return true, nil
+}
+
+// explained is a failure of package tunnel, in its words for a person; nil is
+// none.
 func explained(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, tunnel.ErrOutputClosed):
+		return stdoutError(syscall.EPIPE)
+	}
 	sentence, hint := tunnel.Explain(err)
 	return &failure{err: errors.New(sentence), hint: hint, code: tunnel.ExitCode(err)}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -52,6 +53,11 @@ type Client struct {
 	// Resolver resolves the first hop's name, or the target's if the route is
 	// direct; nil = the system's.
 	Resolver Resolver
+
+	// KeepUnread makes Open read nothing behind the last proxy's reply: what
+	// the target sent with it stays in the socket, for Conn.HandOver. It costs
+	// a few system calls more, and does nothing on systems other than unix.
+	KeepUnread bool
 
 	// Trace watches the way; nil = nobody does.
 	Trace *Trace
@@ -122,7 +128,11 @@ func (c *Client) open(ctx context.Context, target Authority, extra []Field) (*Co
 	if c.Route.Direct() {
 		return opened, nil
 	}
-	br := bufio.NewReader(conn)
+	var in io.Reader = conn
+	if c.KeepUnread {
+		in = newUnreadReader(conn)
+	}
+	br := bufio.NewReader(in)
 	for i, hop := range c.Route.Hops {
 		next := target
 		if i+1 < len(c.Route.Hops) {

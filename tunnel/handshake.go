@@ -38,7 +38,7 @@ type Exchange struct {
 	Sent     time.Time // the request was written
 	FirstIn  time.Time // the reply's first byte was there
 	Complete time.Time // the final head's blank line was there
-	Glued    int       // bytes that arrived together with the reply, behind its head
+	Glued    int       // bytes that were read together with the reply, behind its head
 	Err      error     // why there is no open tunnel, an *Error; nil if there is
 
 	// What became of the connection after a refusal, if that was watched.
