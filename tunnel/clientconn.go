@@ -24,10 +24,10 @@ type clientConn struct {
 	addr   netip.Addr // the client's; invalid on a unix socket
 	local  bool       // it came over a unix socket
 	source rewinder
-	br     *bufio.Reader                       // over source, pooled
-	given  bool                                // to the relay, which closes it
-	unread bool                                // a request was answered before all its content came
-	own    map[*http.Transport]*http.Transport // in place of the shared ones; nil = none
+	br     *bufio.Reader // over source, pooled
+	given  bool          // to the relay, which closes it
+	unread bool          // a request was answered before all its content came
+	plain  plainConn     // what its plain requests share
 
 	mu      sync.Mutex
 	waiting bool // for a head of which no byte has come
@@ -56,15 +56,21 @@ func newClientConn(at *listening, conn net.Conn) *clientConn {
 	if c.local = at.Addr().Network() == "unix"; c.local {
 		return c
 	}
-	var ap netip.AddrPort
-	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		ap = tcp.AddrPort()
-	} else { // a conn of the caller's own making
-		ap, _ = netip.ParseAddrPort(conn.RemoteAddr().String())
-	}
+	ap := remoteAddrPort(conn)
 	c.addr = ap.Addr().Unmap().WithZone("")
 	c.name = netip.AddrPortFrom(c.addr, ap.Port()).String()
 	return c
+}
+
+func remoteAddrPort(conn net.Conn) (ap netip.AddrPort) {
+	if own, ok := conn.(interface{ remoteAddrPort() netip.AddrPort }); ok {
+		return own.remoteAddrPort()
+	}
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort()
+	}
+	ap, _ = netip.ParseAddrPort(conn.RemoteAddr().String()) // a conn of the caller's own making
+	return ap
 }
 
 // serve is the life of a client connection.

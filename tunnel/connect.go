@@ -142,7 +142,7 @@ func (s *Server) reach(ctx context.Context, q *connectRequest, target Authority)
 
 // dialDirect connects to one of the target's addresses that pass the policy.
 func (at *listening) dialDirect(ctx context.Context, target Authority, rec *Record) (relaySide, *Error) {
-	d := dialer{resolver: at.server.Resolver, timeout: at.server.connectTimeout(), judge: at.judgeAddr}
+	d := dialer{resolver: at.server.Resolver, timeout: at.server.connectTimeout(), judge: at.judgeAddr, connect: connectSocket}
 	conn, addr, e := d.dial(ctx, target)
 	if addr.IsValid() {
 		rec.Addr = addr.String()

@@ -9,6 +9,9 @@
 //
 //	listener        listen.go      where it listens, and who may reach it
 //	   │            server.go      accept, books, life; shutdown.go: drain
+//	   │            socket_linux.go, socketlisten_linux.go,
+//	   │            socketdial_linux.go: connections that keep out of Go's
+//	   │            poller while nobody waits; workers.go: who serves them
 //	   ▼
 //	client allowed? clientconn.go  one client connection, head by head
 //	   ▼
@@ -50,6 +53,7 @@
 //	handshake.go    CONNECT and its reply       proxystatus.go, excerpt.go
 //	conn.go         the open tunnel
 //	stdio.go        relayed to standard input and output
+//	fdpass.go       or handed over to another process
 //	explain.go      a failure in one sentence and a hint
 //
 // A Prober is a Client that is watched:

@@ -64,8 +64,7 @@ func (l ListenSpec) Listen(ctx context.Context) (net.Listener, error) {
 	if l.Network == "unix" {
 		return listenUnix(ctx, l.Address)
 	}
-	config := net.ListenConfig{KeepAliveConfig: keepAlive}
-	listener, err := config.Listen(ctx, l.family(), l.Address)
+	listener, err := listenTCP(ctx, l.family(), l.Address)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", l, plainError(err))
 	}

@@ -53,7 +53,8 @@ func (r *Record) log(l *slog.Logger, event string) {
 	}
 	level := r.level()
 	ctx := context.Background() // handlers take no part in cancellation
-	if !l.Enabled(ctx, level) {
+	handler := l.Handler()
+	if !handler.Enabled(ctx, level) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 20)
@@ -87,7 +88,10 @@ func (r *Record) log(l *slog.Logger, event string) {
 		attrs = append(attrs, slog.Float64("duration_ms", milliseconds(r.Duration)))
 	}
 	text("closed_by", string(r.ClosedBy))
-	l.LogAttrs(ctx, level, event, attrs...)
+	// Not l.LogAttrs, which looks up where in the source it was called.
+	line := slog.NewRecord(time.Now(), level, event, 0)
+	line.AddAttrs(attrs...)
+	_ = handler.Handle(ctx, line) // the log's writer tells of its own trouble
 }
 
 // milliseconds keeps three decimals.

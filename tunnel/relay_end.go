@@ -68,11 +68,18 @@ func (e *relayEnd) halfCloser() (halfCloser, bool) {
 	return half, ok
 }
 
+// tcpConn is a TCP connection: a *net.TCPConn, or a socket.
+type tcpConn interface {
+	net.Conn
+	syscall.Conn
+	SetLinger(seconds int) error
+}
+
 // tcpOf returns the TCP conn at the heart of conn, or nil.
-func tcpOf(conn net.Conn) *net.TCPConn {
+func tcpOf(conn net.Conn) tcpConn {
 	for {
 		switch c := conn.(type) {
-		case *net.TCPConn:
+		case tcpConn:
 			return c
 		case bareConn:
 			conn = c.bareConn()

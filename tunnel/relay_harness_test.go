@@ -244,7 +244,7 @@ func unixPair(tb testing.TB) (near, far net.Conn) {
 // hiddenConn is a TCP conn to be taken for more than a socket.
 type hiddenConn struct{ net.Conn }
 
-func (c hiddenConn) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
+func (c hiddenConn) CloseWrite() error { return c.Conn.(halfCloser).CloseWrite() }
 func (c hiddenConn) NetConn() net.Conn { return c.Conn }
 
 func hiddenPair(tb testing.TB) (near, far net.Conn) {

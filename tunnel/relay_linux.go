@@ -42,7 +42,7 @@ func (s *socketDirection) init(d *relayDirection) {
 // socketOf returns the descriptor of a plain stream socket, else nil.
 func socketOf(conn net.Conn) syscall.RawConn {
 	switch c := conn.(type) {
-	case *net.TCPConn:
+	case tcpConn:
 		if raw, err := c.SyscallConn(); err == nil {
 			return raw
 		}
@@ -201,7 +201,7 @@ func (e *relayEnd) pendingError() error {
 
 // awaitSent waits until the peer has acknowledged every byte written to tcp,
 // until the time given, or until stop says so.
-func awaitSent(tcp *net.TCPConn, until time.Time, stop func() bool) {
+func awaitSent(tcp tcpConn, until time.Time, stop func() bool) {
 	pause := time.Millisecond
 	for queued(tcp) && time.Now().Before(until) && !stop() {
 		time.Sleep(pause) // the kernel tells nobody when a send queue runs empty
@@ -210,7 +210,7 @@ func awaitSent(tcp *net.TCPConn, until time.Time, stop func() bool) {
 }
 
 // queued reports whether tcp has bytes on the way, and still a peer to go to.
-func queued(tcp *net.TCPConn) bool {
+func queued(tcp tcpConn) bool {
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return false

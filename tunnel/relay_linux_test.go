@@ -140,7 +140,7 @@ func TestRelayRule3QueuedBytesLeaveBeforeTheReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	near := tcpOf(tt.nearClient)
-	_ = near.SetWriteBuffer(1 << 20)
+	_ = near.(*net.TCPConn).SetWriteBuffer(1 << 20)
 	tt.start(relayLimits{})
 	text := string(make([]byte, 100_000))
 	send(t, tt.target, text)

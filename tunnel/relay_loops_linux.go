@@ -56,7 +56,8 @@ func (l *relayLoops) start(client, target relaySide, limits relayLimits, done fu
 	if !ok {
 		return nil, false
 	}
-	t := l.loops.Add(splice.Side{FD: clientFD, Early: client.early}, splice.Side{FD: targetFD, Early: target.early},
+	t := l.loops.Add(splice.Side{FD: clientFD, Early: client.early, TCP: isOwnSocket(client.conn)},
+		splice.Side{FD: targetFD, Early: target.early, TCP: isOwnSocket(target.conn)},
 		splice.Limits{Idle: limits.idle, Linger: limits.linger, Grace: relayGrace},
 		func(result splice.Result) { done(loopResult(result)) })
 	return loopRelay{t}, true
@@ -93,7 +94,7 @@ func loopResult(r splice.Result) relayResult {
 
 func isSocket(conn net.Conn) bool {
 	switch conn := conn.(type) {
-	case *net.TCPConn:
+	case tcpConn:
 		return true
 	case *net.UnixConn:
 		return conn.LocalAddr().Network() == "unix"
@@ -101,24 +102,37 @@ func isSocket(conn net.Conn) bool {
 	return false
 }
 
-// takeSockets takes both descriptors out of the hands of Go's poller, under
-// new numbers, and closes the conns. If it cannot have both it leaves both.
+func isOwnSocket(conn net.Conn) bool {
+	_, own := conn.(*socket)
+	return own
+}
+
+// takeSockets takes both descriptors out of the hands of Go's poller and closes
+// the conns. If it cannot have both it leaves both.
 func takeSockets(client, target net.Conn) (clientFD, targetFD int, ok bool) {
-	if clientFD, ok = duplicate(client); !ok {
+	clientFD, ok = takeSocket(client)
+	if !ok {
 		return -1, -1, false
 	}
-	if targetFD, ok = duplicate(target); !ok {
-		unix.Close(clientFD)
+	if targetFD, ok = takeSocket(target); !ok {
+		leaveSocket(client, clientFD)
 		return -1, -1, false
 	}
-	client.Close()
-	target.Close()
+	for _, conn := range []net.Conn{client, target} {
+		if _, taken := conn.(*socket); !taken {
+			conn.Close()
+		}
+	}
 	return clientFD, targetFD, true
 }
 
-// duplicate returns the conn's socket under a second number. It stays
-// non-blocking: that is the socket's, not the number's.
-func duplicate(conn net.Conn) (fd int, ok bool) {
+// takeSocket returns a socket's descriptor, or that of a conn of package net
+// under a second number. It stays non-blocking: that is the socket's, not the
+// number's.
+func takeSocket(conn net.Conn) (fd int, ok bool) {
+	if s, ok := conn.(*socket); ok {
+		return s.take()
+	}
 	raw, err := conn.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return -1, false
@@ -126,4 +140,13 @@ func duplicate(conn net.Conn) (fd int, ok bool) {
 	var duped error
 	err = raw.Control(func(have uintptr) { fd, duped = unix.FcntlInt(have, unix.F_DUPFD_CLOEXEC, 0) })
 	return fd, err == nil && duped == nil
+}
+
+// leaveSocket undoes takeSocket.
+func leaveSocket(conn net.Conn, fd int) {
+	if s, ok := conn.(*socket); ok {
+		s.restore(fd)
+		return
+	}
+	_ = unix.Close(fd)
 }

@@ -22,6 +22,6 @@ func (*relayEnd) pendingError() error { return nil }
 
 // awaitSent gives queued bytes a moment before a reset destroys them. Without
 // a portable way to see the queue that is a fixed one.
-func awaitSent(_ *net.TCPConn, until time.Time, _ func() bool) {
+func awaitSent(_ tcpConn, until time.Time, _ func() bool) {
 	time.Sleep(min(time.Until(until), 100*time.Millisecond))
 }

@@ -94,6 +94,7 @@ type serverState struct {
 	throttle   throttle
 	own        interfaceAddrs
 	loops      relayLoops
+	workers    workers
 
 	mu        sync.Mutex
 	listeners map[*listening]struct{}
@@ -265,7 +266,7 @@ func (s *Server) start(at *listening, conn net.Conn) {
 	s.run.conns[c] = struct{}{}
 	s.run.active.Add(1)
 	s.run.mu.Unlock()
-	go c.serve()
+	s.run.workers.do(c)
 }
 
 // ended takes a client connection off the books; a relay begun on it is on them

@@ -25,6 +25,9 @@ func (ts *testServer) wantNothingLeft(before resources) {
 	if n := ts.server.Open(); n != 0 {
 		ts.Errorf("%d slots are taken", n)
 	}
+	ts.server.run.workers.mu.Lock()
+	before.goroutines += len(ts.server.run.workers.idle)
+	ts.server.run.workers.mu.Unlock()
 	if left := before.awaitReturn(); left != "" {
 		ts.Error(left)
 	}

@@ -16,6 +16,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	go func() {
 		s.run.active.Wait()
 		s.run.loops.close()
+		s.run.workers.end()
 		close(idle)
 	}()
 	select {
@@ -36,6 +37,7 @@ func (s *Server) Close() error {
 	s.cut()
 	s.run.active.Wait()
 	s.run.loops.close()
+	s.run.workers.end()
 	return nil
 }
 

@@ -40,8 +40,7 @@ func (l *loop) endOfFile(t *Tunnel, from int) {
 	t.progress = l.now()
 	l.arm(t)
 	// Not connected means that a reset came: there will be an event.
-	if err := unix.Shutdown(int(t.ends[1-from].fd), unix.SHUT_WR); err != nil && err != unix.ENOTCONN {
-		errno, _ := err.(syscall.Errno)
+	if errno := shutWrite(t.ends[1-from].fd); errno != 0 && errno != unix.ENOTCONN {
 		l.fail(t, 1-from, opShutdown, errno)
 	}
 }
@@ -96,7 +95,7 @@ func (l *loop) finish(t *Tunnel) {
 		}
 	}
 	for i := range t.ends {
-		_ = unix.Close(int(t.ends[i].fd))
+		closeSocket(t.ends[i].fd)
 	}
 	if state := t.state.Swap(closed); t.first == EndStopped {
 		t.code = uint8(state)

@@ -142,7 +142,7 @@ func (tt *tunnel) addEarly(ls *Loops, limits Limits, fromClient, fromTarget stri
 	if limits.Grace == 0 {
 		limits.Grace = patience
 	}
-	tt.Tunnel = ls.Add(Side{tt.near[0], []byte(fromClient)}, Side{tt.near[1], []byte(fromTarget)}, limits, tt.done)
+	tt.Tunnel = ls.Add(Side{FD: tt.near[0], Early: []byte(fromClient)}, Side{FD: tt.near[1], Early: []byte(fromTarget)}, limits, tt.done)
 	return tt
 }
 

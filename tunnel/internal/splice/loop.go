@@ -224,11 +224,7 @@ func (l *loop) register(t *Tunnel, side, op int) syscall.Errno {
 		events |= unix.EPOLLOUT
 	}
 	event := l.slots.event(t, side, events)
-	if err := unix.EpollCtl(l.epoll, op, int(e.fd), &event); err != nil {
-		errno, _ := err.(syscall.Errno)
-		return errno
-	}
-	return 0
+	return watch(l.epoll, op, e.fd, &event)
 }
 
 // post has the loop look at t.

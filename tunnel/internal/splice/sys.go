@@ -63,22 +63,39 @@ func poll(epoll int, events []unix.EpollEvent) int {
 	return int(n)
 }
 
-// pendingError takes the error that waits at a socket for whoever touches it
-// next.
-func pendingError(fd int32) syscall.Errno {
-	n, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
-	if err != nil {
+// watch is epoll_ctl(2).
+func watch(epoll, op int, fd int32, event *unix.EpollEvent) syscall.Errno {
+	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epoll), uintptr(op), uintptr(fd), uintptr(unsafe.Pointer(event)), 0, 0)
+	return errno
+}
+
+// shutWrite sends end of file.
+func shutWrite(fd int32) syscall.Errno {
+	_, _, errno := unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), unix.SHUT_WR, 0)
+	return errno
+}
+
+// closeSocket closes a socket that does not linger, which takes no time.
+func closeSocket(fd int32) { _, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
+
+// socketOption reads one of SOL_SOCKET, 0 if it cannot.
+func socketOption(fd int32, option int) int32 {
+	value := int32(0)
+	size := uint32(unsafe.Sizeof(value))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, uintptr(option), uintptr(unsafe.Pointer(&value)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
 		return 0
 	}
-	return syscall.Errno(n)
+	return value
 }
+
+// pendingError takes the error that waits at a socket for whoever touches it
+// next.
+func pendingError(fd int32) syscall.Errno { return syscall.Errno(socketOption(fd, unix.SO_ERROR)) }
 
 // isTCP reports whether a socket is a TCP connection, and neither a unix socket
 // nor a protocol that looks like it.
-func isTCP(fd int32) bool {
-	protocol, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	return err == nil && protocol == unix.IPPROTO_TCP
-}
+func isTCP(fd int32) bool { return socketOption(fd, unix.SO_PROTOCOL) == unix.IPPROTO_TCP }
 
 // tcpState returns the state of a TCP connection, with ok false for another
 // kind of socket.

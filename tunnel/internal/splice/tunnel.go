@@ -15,6 +15,7 @@ import (
 type Side struct {
 	FD    int    // a connected stream socket, not blocking (O_NONBLOCK)
 	Early []byte // read from it before, the loop's from now on; first to the other side
+	TCP   bool   // known to be a TCP connection; false = to be found out
 }
 
 // Limits are the reasons to end a tunnel that are not the peers'; 0 = none.
@@ -140,9 +141,12 @@ func newTunnel(client, target Side, limits Limits, done func(Result)) *Tunnel {
 		done: done, limits: limits, timer: -1,
 		ends: [2]end{{fd: int32(client.FD), writable: true}, {fd: int32(target.FD), writable: true}},
 	}
-	for i, early := range [][]byte{client.Early, target.Early} {
-		if len(early) > 0 {
-			t.ways[i].held = early
+	for i, side := range []*Side{&client, &target} {
+		if len(side.Early) > 0 {
+			t.ways[i].held = side.Early
+		}
+		if side.TCP {
+			t.ends[i].drains = drainsAtOnce
 		}
 	}
 	return t
