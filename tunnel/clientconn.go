@@ -77,7 +77,13 @@ func remoteAddrPort(conn net.Conn) (ap netip.AddrPort) {
 func (c *clientConn) serve() {
 	defer c.finish()
 	if !c.local && !c.server.allowsClient(c.addr) {
-		c.turnAway()
+		c.turnAway(&Error{Phase: PhaseVerify, Type: ErrorDenied, Rule: "allow-client",
+			Detail: "clients from this address are not served"})
+		return
+	}
+	if c.server.isCrowded(c.conn) {
+		c.turnAway(&Error{Phase: PhasePolicy, Type: ErrorConnectionLimit, Rule: "descriptors",
+			Detail: "this proxy has as many connections as it can carry"})
 		return
 	}
 	c.br = readers.Get().(*bufio.Reader)
@@ -190,11 +196,8 @@ func (s *Server) allowsClient(addr netip.Addr) bool {
 	return false
 }
 
-// turnAway answers a client whose address is not served, before any head.
-func (c *clientConn) turnAway() {
-	c.refuse(c.newRecord(nil), &Error{Phase: PhaseVerify, Type: ErrorDenied, Rule: "allow-client",
-		Detail: "clients from this address are not served"}, false)
-}
+// turnAway answers a client that is not served, before any head.
+func (c *clientConn) turnAway(e *Error) { c.refuse(c.newRecord(nil), e, false) }
 
 // badHead answers a head that is none, and logs it.
 func (c *clientConn) badHead(err error) {

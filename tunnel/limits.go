@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"net"
 	"net/netip"
 	"sync"
 )
@@ -40,6 +41,15 @@ func (s *slots) release(client netip.Addr) {
 	} else if n == 1 {
 		delete(s.byClient, client)
 	}
+}
+
+// isCrowded reports whether the descriptors run short, of which a client's
+// connection is one: it can still be answered, but not served. The kernel gives
+// out the lowest free number, so a high one tells how many are taken, whatever
+// for.
+func (s *Server) isCrowded(conn net.Conn) bool {
+	numbered, ok := conn.(interface{ descriptor() int })
+	return ok && s.run.mostDescriptors > 0 && numbered.descriptor() >= s.run.mostDescriptors
 }
 
 // admit takes a tunnel's slot; the caller releases it with s.run.slots.

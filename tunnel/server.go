@@ -86,15 +86,17 @@ type serverState struct {
 	name       string
 	prefix     string // of the records' ids
 	maxTunnels int
-	ctx        context.Context // ends when everything must
-	cancel     context.CancelFunc
-	ids        atomic.Uint64
-	draining   atomic.Bool
-	slots      slots
-	throttle   throttle
-	own        interfaceAddrs
-	loops      relayLoops
-	workers    workers
+	// mostDescriptors may be in use before connections are turned away.
+	mostDescriptors int
+	ctx             context.Context // ends when everything must
+	cancel          context.CancelFunc
+	ids             atomic.Uint64
+	draining        atomic.Bool
+	slots           slots
+	throttle        throttle
+	own             interfaceAddrs
+	loops           relayLoops
+	workers         workers
 
 	mu        sync.Mutex
 	listeners map[*listening]struct{}
@@ -115,6 +117,7 @@ func (s *Server) init() {
 		if s.run.maxTunnels = max(0, s.MaxTunnels); s.MaxTunnels == 0 {
 			s.run.maxTunnels = defaultMaxTunnels()
 		}
+		s.run.mostDescriptors = mostDescriptors()
 		// The server's life is its own: it ends with Shutdown or Close.
 		s.run.ctx, s.run.cancel = context.WithCancel(context.Background())
 		s.run.listeners = make(map[*listening]struct{})

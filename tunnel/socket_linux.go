@@ -206,6 +206,14 @@ func (s *socket) SetLinger(seconds int) error {
 // SyscallConn implements syscall.Conn.
 func (s *socket) SyscallConn() (syscall.RawConn, error) { return s.park() }
 
+// descriptor is the descriptor's number, -1 if there is none any more or Go's
+// poller has it.
+func (s *socket) descriptor() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fd
+}
+
 func (s *socket) remoteAddrPort() netip.AddrPort { return s.remote }
 
 // RemoteAddr implements net.Conn.

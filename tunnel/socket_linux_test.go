@@ -1,0 +1,393 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ownPair is a socket that was accepted, and the other end.
+func ownPair(t *testing.T) (near *socket, far *net.TCPConn) {
+	t.Helper()
+	l := listenOn(t, "127.0.0.1:0")
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { accepted.Close() })
+	conn.SetDeadline(time.Now().Add(testPatience))
+	return accepted.(*socket), conn.(*net.TCPConn)
+}
+
+func (s *socket) parked() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.file != nil
+}
+
+// arrived waits until n bytes, or end of file, can be read from s.
+func arrived(t *testing.T, s *socket, n int) {
+	t.Helper()
+	eventually(t, "the bytes are there", func() (there bool) {
+		err := s.control(func(fd int) error {
+			got, _, err := unix.Recvfrom(fd, make([]byte, n+1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+			there = err == nil && (n == 0 || got >= n)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return there
+	})
+}
+
+// A socket enters Go's poller when somebody waits, and not before.
+func TestSocketParksOnlyToWait(t *testing.T) {
+	near, far := ownPair(t)
+	send(t, far, "one")
+	arrived(t, near, 3)
+	buf := make([]byte, 100)
+	if n, err := near.Read(buf); err != nil || string(buf[:n]) != "one" {
+		t.Fatalf("read %q, %v", buf[:n], err)
+	}
+	if _, err := near.Write([]byte("two")); err != nil {
+		t.Fatal(err)
+	}
+	wantRead(t, far, "two")
+	if near.parked() {
+		t.Error("it is in the poller, though nobody has waited")
+	}
+	got := make(chan string)
+	go func() {
+		n, _ := near.Read(buf)
+		got <- string(buf[:n])
+	}()
+	eventually(t, "it is in the poller", near.parked)
+	send(t, far, "three")
+	if text := <-got; text != "three" {
+		t.Errorf("read %q", text)
+	}
+	far.CloseWrite()
+	if _, err := near.Read(buf); err != io.EOF {
+		t.Errorf("end of file read as %v", err)
+	}
+	if err := near.CloseWrite(); err != nil {
+		t.Error(err)
+	}
+	if _, err := far.Read(buf); err != io.EOF {
+		t.Errorf("CloseWrite arrived as %v", err)
+	}
+}
+
+// What does not fit into the send queue is waited for, and arrives in order.
+func TestSocketWritesMoreThanFits(t *testing.T) {
+	near, far := ownPair(t)
+	text := strings.Repeat("0123456789abcdef", 1<<20)
+	wrote := make(chan error, 1)
+	go func() {
+		n, err := near.Write([]byte(text))
+		if err == nil && n != len(text) {
+			err = io.ErrShortWrite
+		}
+		near.CloseWrite()
+		wrote <- err
+	}()
+	eventually(t, "the queue is full", near.parked)
+	all, err := io.ReadAll(far)
+	if err != nil || string(all) != text {
+		t.Errorf("%d bytes arrived, %v", len(all), err)
+	}
+	if err := <-wrote; err != nil {
+		t.Error(err)
+	}
+}
+
+// Deadlines hold in and out of the poller, and can be lifted.
+func TestSocketDeadlines(t *testing.T) {
+	for _, wait := range []bool{false, true} {
+		near, far := ownPair(t)
+		if wait {
+			near.SetReadDeadline(time.Now().Add(time.Millisecond))
+			if _, err := near.Read(make([]byte, 1)); !isTimeout(err) {
+				t.Fatalf("a read that waited ended with %v", err)
+			}
+		}
+		send(t, far, "x")
+		arrived(t, near, 1)
+		near.SetDeadline(past)
+		if _, err := near.Read(make([]byte, 1)); !isTimeout(err) {
+			t.Errorf("parked %t: read past the deadline: %v", wait, err)
+		}
+		if _, err := near.Write([]byte("y")); !isTimeout(err) {
+			t.Errorf("parked %t: write past the deadline: %v", wait, err)
+		}
+		near.SetDeadline(time.Time{})
+		if n, err := near.Read(make([]byte, 1)); n != 1 || err != nil {
+			t.Errorf("parked %t: after the deadline was lifted: %d, %v", wait, n, err)
+		}
+		if near.parked() != wait {
+			t.Errorf("parked %t, want %t", near.parked(), wait)
+		}
+	}
+}
+
+// A read that waits ends when the deadline is moved, and when another
+// goroutine closes.
+func TestSocketWaitIsInterrupted(t *testing.T) {
+	for name, interrupt := range map[string]func(*socket){
+		"deadline": func(s *socket) { s.SetReadDeadline(past) },
+		"close":    func(s *socket) { s.Close() },
+	} {
+		near, _ := ownPair(t)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := near.Read(make([]byte, 1))
+			ended <- err
+		}()
+		eventually(t, "the read waits", near.parked)
+		interrupt(near)
+		select {
+		case err := <-ended:
+			if want := map[string]error{"deadline": os.ErrDeadlineExceeded, "close": net.ErrClosed}[name]; !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", name, err, want)
+			}
+		case <-time.After(testPatience):
+			t.Fatalf("%s did not end the read", name)
+		}
+	}
+}
+
+// Every method of a closed socket says so and touches no descriptor, which may
+// be another connection's by then.
+func TestSocketClosed(t *testing.T) {
+	for _, wait := range []bool{false, true} {
+		near, _ := ownPair(t)
+		if wait {
+			near.SetReadDeadline(time.Now().Add(time.Millisecond))
+			near.Read(make([]byte, 1))
+		}
+		if err := near.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, readErr := near.Read(make([]byte, 1))
+		_, writeErr := near.Write([]byte("x"))
+		_, rawErr := near.SyscallConn()
+		if wait {
+			rawErr = net.ErrClosed // the file itself tells, when it is used
+		}
+		for what, err := range map[string]error{
+			"Read": readErr, "Write": writeErr, "SyscallConn": rawErr, "Close": near.Close(), "CloseWrite": near.CloseWrite(),
+			"SetDeadline": near.SetDeadline(past), "SetLinger": near.SetLinger(0),
+		} {
+			if !errors.Is(err, net.ErrClosed) {
+				t.Errorf("parked %t: %s of a closed socket: %v", wait, what, err)
+			}
+		}
+		if fd, ok := near.take(); ok {
+			t.Errorf("parked %t: took descriptor %d of a closed socket", wait, fd)
+		}
+	}
+}
+
+// A descriptor that is taken works on, whether the poller had it or not, and
+// what was restored works again.
+func TestSocketTake(t *testing.T) {
+	for _, wait := range []bool{false, true} {
+		near, far := ownPair(t)
+		if wait {
+			near.SetReadDeadline(time.Now().Add(time.Millisecond))
+			near.Read(make([]byte, 1))
+			near.SetReadDeadline(time.Time{})
+		}
+		fd, ok := near.take()
+		if !ok {
+			t.Fatal("not taken")
+		}
+		if near.Close() == nil {
+			t.Error("a taken socket was not closed yet")
+		}
+		if _, errno := sendNow(fd, []byte("taken")); errno != 0 {
+			t.Error(errno)
+		}
+		wantRead(t, far, "taken")
+		near.restore(fd)
+		if _, err := near.Write([]byte("again")); err != nil {
+			t.Error(err)
+		}
+		wantRead(t, far, "again")
+	}
+}
+
+// An accepted connection has inherited its options; a dialled one has the same.
+func TestSocketOptions(t *testing.T) {
+	accepted, _ := ownPair(t)
+	l := listenOn(t, "127.0.0.1:0")
+	conn, err := connectSocket(context.Background(), l.Addr().(*net.TCPAddr).AddrPort())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for who, s := range map[string]*socket{"accepted": accepted, "dialled": conn.(*socket)} {
+		for name, o := range map[string]struct{ level, option, want int }{
+			"TCP_NODELAY":   {unix.SOL_TCP, unix.TCP_NODELAY, 1},
+			"SO_KEEPALIVE":  {unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			"TCP_KEEPIDLE":  {unix.SOL_TCP, unix.TCP_KEEPIDLE, 60},
+			"TCP_KEEPINTVL": {unix.SOL_TCP, unix.TCP_KEEPINTVL, 15},
+			"TCP_KEEPCNT":   {unix.SOL_TCP, unix.TCP_KEEPCNT, 4},
+			"SO_PROTOCOL":   {unix.SOL_SOCKET, unix.SO_PROTOCOL, unix.IPPROTO_TCP},
+		} {
+			s.control(func(fd int) error {
+				if got, err := unix.GetsockoptInt(fd, o.level, o.option); err != nil || got != o.want {
+					t.Errorf("%s: %s is %d, %v; want %d", who, name, got, err, o.want)
+				}
+				if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+					t.Errorf("%s: it blocks", who)
+				}
+				if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+					t.Errorf("%s: a child would inherit it", who)
+				}
+				return nil
+			})
+		}
+		if s.parked() {
+			t.Errorf("%s: it is in the poller", who)
+		}
+	}
+	if got := conn.RemoteAddr().String(); got != l.Addr().String() {
+		t.Errorf("it says it is connected to %s", got)
+	}
+}
+
+func TestSocketAddresses(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		l, err := listenTCP(context.Background(), "tcp", address)
+		if err != nil {
+			t.Logf("%s: %v", address, err)
+			continue
+		}
+		defer l.Close()
+		to := l.Addr().(*net.TCPAddr).AddrPort()
+		dialled, err := connectSocket(context.Background(), to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dialled.Close()
+		accepted, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer accepted.Close()
+		if a, d := accepted.LocalAddr().String(), dialled.RemoteAddr().String(); a != d || a != to.String() {
+			t.Errorf("%s: accepted at %s, dialled %s", to, a, d)
+		}
+		if a, d := accepted.RemoteAddr().String(), dialled.LocalAddr().String(); a != d {
+			t.Errorf("%s: accepted from %s, dialled from %s", to, a, d)
+		}
+	}
+}
+
+func TestConnectSocketFails(t *testing.T) {
+	l := listenOn(t, "127.0.0.1:0")
+	free := l.Addr().(*net.TCPAddr).AddrPort()
+	l.Close()
+	if _, err := connectSocket(context.Background(), free); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("nobody listens: %v", err)
+	}
+	stuck := netip.MustParseAddrPort(unanswered(t))
+	ended, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := connectSocket(ended, stuck); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("nobody answers: %v", err)
+	}
+	cancelled, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	if _, err := connectSocket(cancelled, stuck); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if _, err := connectSocket(cancelled, free); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled before it began: %v", err)
+	}
+}
+
+// TCP can connect a port with itself, and a proxy would then talk to itself in
+// the target's name.
+func TestSocketIsItsOwnPeer(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	self := localAddr(fd)
+	to, _ := sockaddrOf(self)
+	if errno := to.connectNow(fd); errno != 0 {
+		t.Fatal(errno)
+	}
+	s := newSocket(fd, self)
+	defer s.Close()
+	if !s.isOwnPeer() {
+		t.Error("a connection of a port with itself was not seen")
+	}
+	if near, _ := ownPair(t); near.isOwnPeer() {
+		t.Error("a connection of two ports was taken for one")
+	}
+}
+
+// The listener closed by another goroutine ends the accept.
+func TestSocketListenerCloses(t *testing.T) {
+	l := listenOn(t, "127.0.0.1:0")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := l.Accept()
+		ended <- err
+	}()
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, net.ErrClosed) {
+			t.Errorf("accept ended with %v", err)
+		}
+	case <-time.After(testPatience):
+		t.Fatal("accept goes on")
+	}
+	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("closed twice: %v", err)
+	}
+	if conn, err := net.Dial("tcp", l.Addr().String()); err == nil {
+		conn.Close()
+		t.Error("the port still takes connections")
+	}
+}
+
+// When the descriptors run short a client is told so, before it has asked for
+// anything; when there are enough it is served.
+func TestCrowdedServerTurnsClientsAway(t *testing.T) {
+	crowded := &Server{}
+	crowded.init()
+	crowded.run.mostDescriptors = 1
+	ts := startServer(t, crowded)
+	rec := ts.checkRefusal(readAnswer(t, ts.dial()), 503, "connection_limit_reached")
+	rec.want(t, "rule", "descriptors")
+	if most := mostDescriptors(); most <= usage(nil).descriptors {
+		t.Skipf("%d descriptors are few", most)
+	}
+	ts = startServer(t, &Server{})
+	ts.refused(connectHead("example.test:99999"), 400, "http_request_error")
+}
