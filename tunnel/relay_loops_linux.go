@@ -11,11 +11,12 @@ import (
 )
 
 // relayLoops are the event loops that relay between plain sockets. They are
-// started with the first tunnel; the zero value is ready.
+// started with the first tunnel for which there are descriptors enough; the
+// zero value is ready.
 type relayLoops struct {
-	once   sync.Once
-	loops  *splice.Loops // nil: they could not be started
-	closed sync.Once
+	mu     sync.Mutex
+	loops  *splice.Loops // nil: not started yet
+	closed bool
 }
 
 // loopRelay is a relay on the loops.
@@ -49,30 +50,43 @@ func (l *relayLoops) start(client, target relaySide, limits relayLimits, done fu
 	if !isSocket(client.conn) || !isSocket(target.conn) {
 		return nil, false
 	}
-	if l.begin(); l.loops == nil {
+	loops := l.begin()
+	if loops == nil {
 		return nil, false
 	}
 	clientFD, targetFD, ok := takeSockets(client.conn, target.conn)
 	if !ok {
 		return nil, false
 	}
-	t := l.loops.Add(splice.Side{FD: clientFD, Early: client.early, TCP: isOwnSocket(client.conn)},
+	t := loops.Add(splice.Side{FD: clientFD, Early: client.early, TCP: isOwnSocket(client.conn)},
 		splice.Side{FD: targetFD, Early: target.early, TCP: isOwnSocket(target.conn)},
 		splice.Limits{Idle: limits.idle, Linger: limits.linger, Grace: relayGrace},
 		func(result splice.Result) { done(loopResult(result)) })
 	return loopRelay{t}, true
 }
 
-// begin starts the loops, once.
-func (l *relayLoops) begin() {
-	l.once.Do(func() { l.loops, _ = splice.Start(0) })
+// begin returns the loops, or nil if they cannot be started now: the next
+// tunnel tries again.
+func (l *relayLoops) begin() *splice.Loops {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.loops == nil && !l.closed {
+		l.loops, _ = splice.Start(0)
+	}
+	return l.loops
 }
 
 // close ends the loops; every relay on them must be over.
 func (l *relayLoops) close() {
-	l.once.Do(func() {})
-	if l.loops != nil {
-		l.closed.Do(l.loops.Close)
+	l.mu.Lock()
+	loops := l.loops
+	if l.closed {
+		loops = nil
+	}
+	l.closed = true
+	l.mu.Unlock()
+	if loops != nil {
+		loops.Close()
 	}
 }
 
