@@ -52,7 +52,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "via", KeepSpace: true, Usage: "reach targets through another proxy by `RULE`: ROUTE, or PATTERN=ROUTE; first match wins"},
 		&cli.DurationFlag{Name: "header-timeout", Value: tunnel.DefaultHeaderTimeout, Usage: "`TIME` for a request's head to arrive"},
 		&cli.DurationFlag{Name: "connect-timeout", Value: tunnel.DefaultConnectTimeout, Usage: "`TIME` to resolve and connect"},
-		&cli.DurationFlag{Name: "idle-timeout", DefaultText: "off", Usage: "end tunnels that are silent both ways for `TIME`"},
+		&cli.DurationFlag{Name: "idle-timeout", DefaultText: "off", Usage: "end tunnels, and plain requests, that are silent both ways for `TIME`"},
 		&cli.DurationFlag{Name: "linger", Value: tunnel.DefaultLinger, Usage: "end a tunnel's second half after `TIME` without progress"},
 		&cli.IntFlag{Name: "max-tunnels", DefaultText: "what the descriptor limit carries", Usage: "open at most `N` tunnels at once"},
 		&cli.IntFlag{Name: "max-tunnels-per-client", DefaultText: "off", Usage: "and at most `N` for one client address"},

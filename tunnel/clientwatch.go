@@ -3,105 +3,157 @@ package tunnel
 import (
 	"errors"
 	"io"
-	"net"
 	"sync"
 	"time"
 )
 
-// clientWatch notices a client that leaves while its answer is awaited or on
-// its way.
+// clientWatch looks after the plain requests of one client connection, one by
+// one: it notices a client that leaves while its answer is awaited or on its
+// way, and an exchange on which nothing moves any more (silence.go). The zero
+// clientWatch is ready.
 type clientWatch struct {
-	x      *plainExchange
-	conn   net.Conn
-	cancel func()
+	mu     sync.Mutex
+	x      *plainExchange // under way; nil = none
+	cancel func()         // gives x up
+	end    watchEnd       // how x ends
+	moved  int64          // x's progress at the last look
+	owed   bool           // x.owed then
+	since  time.Time      // of the last change of either
+	quiet  chan struct{}  // closed when the watching read has returned; nil = none began
+	linger *time.Timer    // nil = the client has not ended its side
 
-	mu    sync.Mutex
-	timer *time.Timer
-	ended bool          // stop was called
-	quiet chan struct{} // closed when the watching read has returned; nil = none began
-	gone  bool
+	// The timer goes on from request to request, so that a quick one need not
+	// touch it.
+	timer  *time.Timer
+	armed  bool
+	closed bool
 }
+
+// watchEnd is what became of a watched exchange.
+type watchEnd uint8
+
+const (
+	clientThere  watchEnd = iota
+	clientGone            // the client left
+	clientSilent          // nothing moved for too long, on whichever side
+)
 
 // watchAfter spares quick requests the price of being watched.
 const watchAfter = 500 * time.Millisecond
 
-// watch cancels the request if the client's connection breaks, or ends and
-// then takes nothing more for the linger time.
-func (x *plainExchange) watch(cancel func()) *clientWatch {
-	w := &clientWatch{x: x, conn: x.c.conn, cancel: cancel}
+// start watches x until stop. It is given up, by cancel, if the client's
+// connection breaks, or ends and then takes nothing more for the linger time,
+// or if nothing moves.
+func (w *clientWatch) start(x *plainExchange, cancel func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(watchAfter, w.look)
-	return w
-}
-
-// look begins the watching read, once the request's content is read: until
-// then the content's reader notices.
-func (w *clientWatch) look() {
-	w.mu.Lock()
-	if w.ended {
-		w.mu.Unlock()
-		return
-	}
-	if !w.x.body.done.Load() {
-		w.timer.Reset(watchAfter)
-		w.mu.Unlock()
-		return
-	}
-	w.quiet = make(chan struct{})
-	w.mu.Unlock()
-	_, err := w.x.c.br.Peek(1)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	defer close(w.quiet)
+	w.x, w.cancel, w.end, w.moved, w.owed, w.since = x, cancel, clientThere, 0, false, x.started
 	switch {
-	case err == nil || w.ended: // a further request, or stop's deadline
-	case errors.Is(err, io.EOF): // perhaps a half-close: the answer is still wanted
-		w.linger()
+	case w.armed:
+	case w.timer == nil:
+		w.timer = time.AfterFunc(watchAfter, w.tick)
 	default:
-		w.leave()
+		w.timer.Reset(watchAfter)
+	}
+	w.armed = true
+}
+
+// tick looks at the exchange under way, if there is one that is not quick.
+func (w *clientWatch) tick() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	x := w.x
+	if w.armed = x != nil && w.end == clientThere && !w.closed; !w.armed {
+		return
+	}
+	if young := watchAfter - time.Since(x.started); young > 0 {
+		w.timer.Reset(young)
+		return
+	}
+	// Until the request's content is read, its reader notices who leaves.
+	if w.quiet == nil && x.body.done.Load() {
+		w.quiet = make(chan struct{})
+		go w.look(x, w.quiet)
+	}
+	next, silent := w.listen(x)
+	if silent {
+		w.armed = false
+		w.giveUp(x, clientSilent)
+		return
+	}
+	w.timer.Reset(next)
+}
+
+// look is the watching read.
+func (w *clientWatch) look(x *plainExchange, quiet chan struct{}) {
+	defer close(quiet)
+	_, err := x.c.br.Peek(1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case err == nil || w.x != x: // a further request, or stop's deadline
+	case errors.Is(err, io.EOF): // perhaps a half-close: the answer is still wanted
+		w.await(x)
+	default:
+		w.giveUp(x, clientGone)
 	}
 }
 
-// linger gives a client that has ended its side a while to take some of the
+// await gives a client that has ended its side a while to take some of the
 // answer, again and again. w.mu is held.
-func (w *clientWatch) linger() {
-	limit, before := orDefault(w.x.c.server.Linger, DefaultLinger), w.x.down.Load()
+func (w *clientWatch) await(x *plainExchange) {
+	limit, before := orDefault(x.c.server.Linger, DefaultLinger), x.down.Load()
 	if limit <= 0 {
 		return
 	}
-	w.timer = time.AfterFunc(limit, func() {
+	w.linger = time.AfterFunc(limit, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		switch {
-		case w.ended:
-		case w.x.down.Load() > before:
-			w.linger()
+		case w.x != x:
+		case x.down.Load() > before:
+			w.await(x)
 		default:
-			w.leave()
+			w.giveUp(x, clientGone)
 		}
 	})
 }
 
-// leave gives the request up. w.mu is held.
-func (w *clientWatch) leave() {
-	w.gone = true
+// giveUp ends x. w.mu is held.
+func (w *clientWatch) giveUp(x *plainExchange, end watchEnd) {
+	if w.end != clientThere {
+		return
+	}
+	if w.end = end; end == clientSilent {
+		x.cutSilent()
+	}
 	w.cancel()
 }
 
-// stop ends the watching and reports whether the client is still there. The
-// connection's reader is the caller's again.
-func (w *clientWatch) stop() bool {
+// stop ends the watching, and says what became of the client. The connection's
+// reader is the caller's again.
+func (w *clientWatch) stop() watchEnd {
 	w.mu.Lock()
-	w.ended = true
-	w.timer.Stop()
-	quiet := w.quiet
-	w.mu.Unlock()
-	if quiet == nil {
-		return !w.gone
+	x, quiet := w.x, w.quiet
+	w.x, w.cancel, w.quiet = nil, nil, nil
+	if w.linger != nil {
+		w.linger.Stop()
+		w.linger = nil
 	}
-	w.conn.SetReadDeadline(past)
-	<-quiet
-	w.conn.SetReadDeadline(time.Time{})
-	return !w.gone
+	w.mu.Unlock()
+	if quiet != nil {
+		x.c.conn.SetReadDeadline(past)
+		<-quiet
+		x.c.conn.SetReadDeadline(time.Time{})
+	}
+	return w.end
+}
+
+// close lets go of the timer.
+func (w *clientWatch) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed = true; w.timer != nil {
+		w.timer.Stop()
+	}
 }

@@ -24,21 +24,15 @@ func vouchForConnection(values []string) bool {
 // transport is the one that carries the request.
 func (x *plainExchange) transport() *http.Transport {
 	shared := x.c.at.forward.transport(x.route)
-	if x.c.own == nil {
-		if !vouchForConnection(x.in.Header["Authorization"]) {
+	p := &x.c.plain
+	if p.own == nil {
+		if !vouchForConnection(x.header["Authorization"]) {
 			return shared
 		}
-		x.c.own = make(map[*http.Transport]*http.Transport)
+		p.own = make(map[*http.Transport]*http.Transport)
 	}
-	if x.c.own[shared] == nil {
-		x.c.own[shared] = shared.Clone()
+	if p.own[shared] == nil {
+		p.own[shared] = shared.Clone()
 	}
-	return x.c.own[shared]
-}
-
-// closeOwn closes the connections that were this client's alone.
-func (c *clientConn) closeOwn() {
-	for _, t := range c.own {
-		t.CloseIdleConnections()
-	}
+	return p.own[shared]
 }

@@ -72,19 +72,7 @@ func (s *Server) serveConnect(q *connectRequest) {
 		return
 	}
 	q.rec.Target = target
-	user, e := s.verify(q.credentials, q.client)
-	if e != nil {
-		q.refuse(e)
-		return
-	}
-	q.rec.User = user
-	if q.looped { // after verify: a stranger does not learn our pseudonym
-		q.refuse(&Error{Phase: PhaseRequest, Type: ErrorLoop, Target: target})
-		return
-	}
-	decision := q.at.policy.JudgeTarget(target)
-	q.rec.Rule = decision.Rule
-	if e := decision.err(target); e != nil {
+	if e := q.at.judge(asked{target, q.client, q.credentials, q.looped}, q.rec); e != nil {
 		q.refuse(e)
 		return
 	}

@@ -20,6 +20,7 @@
 //	verify user     verify.go      credentials → user; users.go: htpasswd
 //	   ▼
 //	policy (name)   policy.go      pattern.go, policyindex.go: HOST[:PORTS]
+//	   │            judge.go       the order of all this, once
 //	   ▼            limits.go      a slot among the open tunnels
 //	resolve         dialer.go      once; then Happy Eyeballs over
 //	policy (each)   addrclass.go   the addresses that passed
@@ -35,12 +36,14 @@
 //
 // A request that is no CONNECT leaves the flow after the head:
 //
-//	plain.go        absolute-form in, judged as above, origin-form out
+//	plain.go        absolute-form in, judged as above, origin-form out;
+//	                plainconn.go: what a client's requests share
 //	requestbody.go  the request's content on its way from the client
 //	transport.go    connections to origins and parents; connauth.go: those of
 //	                one client alone
 //	respond.go      the reply, framed anew; hopbyhop.go: what stays behind
-//	clientwatch.go  a client that leaves while it waits
+//	clientwatch.go  a client that leaves while it waits; silence.go: bytes
+//	                that are owed and do not come
 //	upgrade.go      a change of protocol becomes a tunnel
 //	maxforwards.go  TRACE and OPTIONS that end here
 //

@@ -48,14 +48,21 @@ func cleanTrailer(t http.Header) {
 	delete(t, "Trailer")
 }
 
+// viaFields are this proxy's Via members for messages of HTTP/1.0 and 1.1, as
+// the values of a field that nothing stood in before. Nobody may change them.
+type viaFields [2][]string
+
+func newViaFields(pseudonym string) *viaFields {
+	return &viaFields{{"1.0 " + pseudonym}, {"1.1 " + pseudonym}}
+}
+
 // appendVia adds this proxy to Via (RFC 9110, section 7.6.3).
-func appendVia(h http.Header, protoMinor int, pseudonym string) {
-	version := "1.1 "
-	if protoMinor == 0 {
-		version = "1.0 "
+func appendVia(h http.Header, protoMinor int, own *viaFields) {
+	add := own[min(protoMinor, 1)]
+	if have := h["Via"]; have != nil {
+		add = []string{strings.Join(append(have[:len(have):len(have)], add[0]), ", ")}
 	}
-	have := h["Via"]
-	h["Via"] = []string{strings.Join(append(have[:len(have):len(have)], version+pseudonym), ", ")}
+	h["Via"] = add
 }
 
 // wantsUpgrade returns the protocol that a request asks to change to, or "".

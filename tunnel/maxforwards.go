@@ -11,8 +11,8 @@ import (
 // answerHere answers a TRACE or OPTIONS request that may go no further, and
 // counts down one that may (RFC 9110, section 7.6.2).
 func (x *plainExchange) answerHere() (done, keep bool) {
-	value := x.in.Header.Get("Max-Forwards")
-	if value == "" || x.in.Method != http.MethodTrace && x.in.Method != http.MethodOptions {
+	value := x.header.Get("Max-Forwards")
+	if value == "" || x.head.Method != http.MethodTrace && x.head.Method != http.MethodOptions {
 		return false, false
 	}
 	n, err := strconv.ParseUint(value, 10, 31)
@@ -20,11 +20,11 @@ func (x *plainExchange) answerHere() (done, keep bool) {
 		return false, false // not a number: no one can count it down
 	}
 	if n > 0 {
-		x.in.Header.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
+		x.header.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
 		return false, false
 	}
 	reply := &http.Response{StatusCode: http.StatusOK, ProtoMinor: 1, Header: http.Header{}, Body: http.NoBody}
-	if x.in.Method == http.MethodTrace {
+	if x.head.Method == http.MethodTrace {
 		text := x.traced()
 		reply.Header.Set("Content-Type", "message/http")
 		reply.ContentLength, reply.Body = int64(len(text)), io.NopCloser(bytes.NewReader(text))
@@ -33,7 +33,7 @@ func (x *plainExchange) answerHere() (done, keep bool) {
 	}
 	x.rec.Rule = "max-forwards"
 	x.interim.end()
-	return true, x.served(reply.StatusCode, x.respond(reply), true)
+	return true, x.served(reply.StatusCode, x.respond(reply), clientThere)
 }
 
 // traced is the request as it came, without what TRACE must not reveal (RFC

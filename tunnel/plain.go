@@ -1,12 +1,11 @@
 package tunnel
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
 	"strconv"
 	"strings"
@@ -37,24 +36,16 @@ func (c *clientConn) servePlain(head *wire.Request) bool {
 	return x.forward()
 }
 
-// judgePlain applies the stages of the spine to a plain request.
+// judgePlain applies the stages of the spine to a plain request; it takes no
+// slot among the tunnels.
 func (c *clientConn) judgePlain(x *plainExchange) *Error {
 	s := c.server
-	user, e := s.verify(credentials(x.head), c.addr)
-	if e != nil {
-		return e
-	}
-	x.rec.User = user
-	decision := c.at.policy.JudgeTarget(x.target)
-	x.rec.Rule = decision.Rule
-	if e := decision.err(x.target); e != nil {
+	a := asked{target: x.target, client: c.addr, credentials: x.header["Proxy-Authorization"], looped: s.isLoop(x.head)}
+	if e := c.at.judge(a, x.rec); e != nil {
 		return e
 	}
 	if s.run.draining.Load() {
 		return &Error{Phase: PhasePolicy, Type: ErrorInternalResponse, Target: x.target, Rule: "draining"}
-	}
-	if s.isLoop(x.head) {
-		return &Error{Phase: PhaseRequest, Type: ErrorLoop, Target: x.target}
 	}
 	x.route = s.route(x.target)
 	if !x.route.Direct() {
@@ -72,16 +63,21 @@ type plainExchange struct {
 	target  Authority
 	path    string // path and query, as they came
 	route   Route
-	upgrade string // the protocol to change to, "" = none
-	in      *http.Request
-	body    *requestBody
+	upgrade string      // the protocol to change to, "" = none
+	header  http.Header // the request's, what is hop-by-hop included until outgoing
+	length  int64       // of the request's content; -1 = chunked
+	close   bool        // the client wants its connection closed
+	body    requestBody
 	interim interim
 	started time.Time // when the next hop was first turned to
 	pending pendingReply
+	phase   exchangePhase
 
-	reused   bool          // the request went out on a connection that had carried one before
-	upstream *upstreamConn // in the transport's hands; nil until there is one
-	down     atomic.Int64  // bytes of the reply's content that the client took
+	repeatable bool          // the request may be sent twice
+	reused     bool          // it went out on a connection that had carried one before
+	stale      bool          // which had ended, so that it did not go out
+	upstream   *upstreamConn // in the transport's hands; nil until there is one
+	down       atomic.Int64  // bytes of the reply's content that the client took
 }
 
 // plainRequest parses what is asked for: absolute-form only (RFC 9112, section
@@ -99,22 +95,62 @@ func (c *clientConn) plainRequest(head *wire.Request, rec *Record) (*plainExchan
 		return nil, asError(err, PhaseRequest)
 	}
 	rec.Target = x.target
-	c.source.back = append(rewritten(head, framing), c.buffered()...)
-	c.br.Reset(&c.source)
-	if x.in, err = http.ReadRequest(c.br); err != nil {
-		return nil, &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: x.target, Detail: "the request is malformed", Err: err}
+	x.header = headerOf(head)
+	x.close = head.Minor == 0 || wire.HasToken(x.header["Connection"], "close") || wire.HasToken(x.header["Proxy-Connection"], "close")
+	x.interim.w, x.interim.allowed = c.conn, head.Minor == 1
+	x.interim.waits = wire.HasToken(x.header["Expect"], "100-continue")
+	x.body.conn, x.body.interim = c.conn, &x.interim
+	if framing.Length > 0 || framing.Chunked {
+		return x, x.content(framing)
 	}
-	x.interim = interim{w: c.conn, allowed: head.Minor == 1, waits: wire.HasToken(head.Values("Expect"), "100-continue")}
-	if x.in.Trailer == nil && framing.Chunked {
-		x.in.Trailer = make(http.Header) // for trailers that were not announced
-	}
-	cleanTrailer(x.in.Trailer)
-	x.body = &requestBody{content: x.in.Body, conn: c.conn, interim: &x.interim, trailer: x.in.Trailer}
-	x.body.done.Store(framing.Length <= 0 && !framing.Chunked)
-	if head.Minor == 1 && x.body.done.Load() {
-		x.upgrade = wantsUpgrade(x.in.Header)
+	x.body.done.Store(true)
+	if head.Minor == 1 {
+		x.upgrade = wantsUpgrade(x.header)
 	}
 	return x, nil
+}
+
+// headerOf is the fields but Host, which the target replaces (RFC 9112,
+// section 3.2.2).
+func headerOf(head *wire.Request) http.Header {
+	header, values := make(http.Header, len(head.Fields)), make([]string, len(head.Fields))
+	for i, f := range head.Fields {
+		name := textproto.CanonicalMIMEHeaderKey(f.Name)
+		if have := header[name]; have != nil {
+			header[name] = append(have, f.Value)
+		} else if name != "Host" {
+			values[i] = f.Value
+			header[name] = values[i : i+1 : i+1]
+		}
+	}
+	return header
+}
+
+// content has the library read the request's content, of which it gets to know
+// nothing but the framing that wire has accepted.
+func (x *plainExchange) content(framing wire.Framing) *Error {
+	c, head := x.c, "POST / HTTP/1.1\r\nHost: x\r\n"
+	if x.length = framing.Length; framing.Chunked {
+		head += "Transfer-Encoding: chunked\r\n"
+		for _, names := range x.header["Trailer"] {
+			head += "Trailer: " + names + "\r\n"
+		}
+		delete(x.header, "Trailer") // the transport writes it anew
+	} else {
+		head += "Content-Length: " + strconv.FormatInt(framing.Length, 10) + "\r\n"
+	}
+	c.source.back = append([]byte(head+"\r\n"), c.buffered()...)
+	c.br.Reset(&c.source)
+	in, err := http.ReadRequest(c.br)
+	if err != nil {
+		return &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: x.target, Detail: "the request is malformed", Err: err}
+	}
+	if in.Trailer == nil && framing.Chunked {
+		in.Trailer = make(http.Header) // for trailers that were not announced
+	}
+	cleanTrailer(in.Trailer)
+	x.body.content, x.body.trailer = in.Body, in.Trailer
+	return nil
 }
 
 // buffered takes what lies behind the head out of the reader.
@@ -122,25 +158,6 @@ func (c *clientConn) buffered() []byte {
 	rest := make([]byte, c.br.Buffered()+len(c.source.back))
 	io.ReadFull(c.br, rest)
 	return rest
-}
-
-// rewritten is the head as the standard library shall see it: only what wire
-// has accepted, every line ended by CRLF, one Content-Length. The target is
-// left out, so that the library need not agree with what parseAbsolute takes.
-func rewritten(head *wire.Request, framing wire.Framing) []byte {
-	var b bytes.Buffer
-	b.Grow(len(head.Raw) + 16)
-	b.WriteString(head.Method + " / HTTP/1." + strconv.Itoa(head.Minor) + "\r\n")
-	for _, f := range head.Fields {
-		if framing.Length < 0 || !strings.EqualFold(f.Name, "Content-Length") {
-			b.WriteString(f.Name + ": " + f.Value + "\r\n")
-		}
-	}
-	if framing.Length >= 0 {
-		b.WriteString("Content-Length: " + strconv.FormatInt(framing.Length, 10) + "\r\n")
-	}
-	b.WriteString("\r\n")
-	return b.Bytes()
 }
 
 // parseAbsolute takes an absolute-form target apart.
@@ -179,9 +196,13 @@ func parseAbsolute(head *wire.Request) (target Authority, path string, err error
 	return target, path, nil
 }
 
+// blank is what outgoing requests are made from: a request with a context can
+// only be had as a copy.
+var blank http.Request
+
 // outgoing is the request as the origin or the parent gets it.
 func (x *plainExchange) outgoing(ctx context.Context) *http.Request {
-	header := x.in.Header
+	header := x.header
 	trailers := wire.HasToken(header["Te"], "trailers")
 	expect := header["Expect"]
 	removeHopByHop(header)
@@ -193,31 +214,31 @@ func (x *plainExchange) outgoing(ctx context.Context) *http.Request {
 	} else {
 		delete(header, "Expect")
 	}
-	if !x.head.Has("Cache-Control") {
-		delete(header, "Cache-Control") // which the library made of Pragma
-	}
-	appendVia(header, x.head.Minor, x.c.server.pseudonym())
+	appendVia(header, x.head.Minor, x.c.at.forward.via)
 	if header["User-Agent"] == nil {
 		header["User-Agent"] = []string{""} // none, and not the library's own
 	}
-	out := &http.Request{
-		Method: x.in.Method, Header: header, Trailer: x.in.Trailer, ContentLength: x.in.ContentLength,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		URL: x.url(), Host: x.target.hostHeader(80),
-	}
+	x.c.plain.last.set(x.target)
+	out := blank.WithContext(ctx)
+	out.Method, out.Header, out.Trailer = x.head.Method, header, x.body.trailer
+	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
+	out.URL, out.Host = x.url(), x.c.plain.last.hostField
 	if !x.body.done.Load() {
-		out.Body, out.TransferEncoding = x.body, x.in.TransferEncoding
+		if out.Body, out.ContentLength = &x.body, x.length; x.length < 0 {
+			out.TransferEncoding = []string{"chunked"}
+		}
 	}
-	return out.WithContext(httptrace.WithClientTrace(ctx, x.trace()))
+	x.repeatable = out.Body == nil && idempotent(out.Method)
+	return out
 }
 
 // url carries path and query as they came (RFC 9110, section 7.7).
 func (x *plainExchange) url() *url.URL {
-	host := "//" + x.target.hostHeader(80)
-	u := &url.URL{Scheme: "http", Host: x.target.String(), Opaque: x.path}
+	last := &x.c.plain.last
+	u := &url.URL{Scheme: "http", Host: last.text, Opaque: x.path}
 	switch {
 	case !x.route.Direct(): // absolute-form
-		u.Opaque = host + strings.TrimPrefix(x.path, "*")
+		u.Opaque = "//" + last.hostField + strings.TrimPrefix(x.path, "*")
 	case strings.HasPrefix(x.path, "//"): // Opaque would be taken for an authority
 		path, query, ask := strings.Cut(x.path, "?")
 		u.Opaque, u.RawPath, u.RawQuery, u.ForceQuery = "", path, query, ask
@@ -225,29 +246,31 @@ func (x *plainExchange) url() *url.URL {
 		if u.EscapedPath() != path {
 			// The library would correct it. Every server takes absolute-form
 			// too (RFC 9112, section 3.2.2).
-			*u = url.URL{Scheme: "http", Host: x.target.String(), Opaque: host + x.path}
+			*u = url.URL{Scheme: "http", Host: last.text, Opaque: "//" + last.hostField + x.path}
 		}
 	}
 	return u
 }
 
 // failure answers and logs a request that got no answer from the next hop.
-func (x *plainExchange) failure(err error, alive bool) {
+func (x *plainExchange) failure(err error, end watchEnd) {
 	fault, left := x.body.fault()
 	x.body.leave()
 	x.rec.Up = x.body.n.Load()
 	e := x.transportError(err)
 	switch {
+	case end == clientSilent:
+		e, x.rec.ClosedBy = x.silenceError(), ClosedByIdle
 	case left:
 		x.c.server.clientLeft(x.rec, fault)
 		return
-	case !alive:
+	case end == clientGone:
 		x.c.server.clientLeft(x.rec, context.Canceled)
 		return
 	case fault != nil:
 		e = &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: x.target, Detail: "the request's content is malformed", Err: fault}
 	}
-	x.c.refuse(x.rec, e, x.in.Method == http.MethodHead)
+	x.c.refuse(x.rec, e, x.head.Method == http.MethodHead)
 }
 
 // transportError is the verdict on a request that got no answer.

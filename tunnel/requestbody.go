@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // requestBody is a request's content on its way from the client. The transport
@@ -18,18 +19,22 @@ type requestBody struct {
 	interim *interim
 	trailer http.Header // filled in when the end is reached
 	n       atomic.Int64
+	asking  atomic.Bool // the client is waited for
 	done    atomic.Bool // the end was reached: the next request may be read
 
 	reading sync.Mutex // held while content is read
+	begun   bool       // the client was turned to for content; guarded by reading
 
 	mu     sync.Mutex // guards what follows
 	cut    error      // why no more is read
+	owing  bool       // the client was waited for then
 	failed error      // what was wrong on the client's side
 }
 
 var (
 	errAnswered     = errors.New("the answer came before the content was read")
 	errUpstreamGone = errors.New("the connection was closed before the content was read")
+	errSilent       = errors.New("nothing moved for too long")
 )
 
 // Read asks the client for the content first, if the client waits to be asked.
@@ -39,8 +44,11 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if err := b.state(nil); err != nil {
 		return 0, err
 	}
+	b.begun = true
 	b.interim.goOn()
+	b.asking.Store(true)
 	n, err := b.content.Read(p)
+	b.asking.Store(false)
 	b.n.Add(int64(n))
 	if err == io.EOF {
 		if err = checkNames(b.trailer); err == nil {
@@ -77,9 +85,26 @@ func (b *requestBody) interrupt(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.cut == nil && !b.done.Load() {
-		b.cut = err
+		b.cut, b.owing = err, b.asking.Load()
 		b.conn.SetReadDeadline(past)
 	}
+}
+
+// renew lets the content be read after all, by a further connection. It reports
+// whether nothing is missing: whether no Read got as far as the client.
+func (b *requestBody) renew() bool {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.begun || b.failed != nil || b.cut != nil && b.cut != errUpstreamGone:
+		return false
+	case b.cut != nil:
+		b.cut = nil
+		b.conn.SetReadDeadline(time.Time{})
+	}
+	return true
 }
 
 // leave ends the reading, and reports whether the connection is good for a
@@ -89,6 +114,13 @@ func (b *requestBody) leave() bool {
 	b.reading.Lock()
 	defer b.reading.Unlock()
 	return b.state(nil) == nil
+}
+
+// awaited reports whether the client was waited for when the reading was ended.
+func (b *requestBody) awaited() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.owing
 }
 
 // fault is what was wrong with the content, nil if that was nothing; left says

@@ -2,17 +2,15 @@ package tunnel
 
 import (
 	"bufio"
-	"context"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"net/http/httputil"
 	"net/textproto"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"culvert/tunnel/internal/wire"
 )
 
 var (
@@ -29,6 +27,7 @@ type interim struct {
 	allowed bool // HTTP/1.1, and the final reply is not there
 	first   bool // a first byte of an answer came
 	coming  bool // a head is coming, and is the final one unless pass is called
+	passed  int  // interim replies to the client
 }
 
 // goOn asks the client for the content, if it waits for that. The transport
@@ -76,11 +75,20 @@ func (i *interim) pass(code int, header textproto.MIMEHeader) {
 	}
 	fields := http.Header(header).Clone()
 	removeHopByHop(fields)
+	i.passed++
 	bw := bufio.NewWriter(i.w)
-	writeStatusLine(bw, code)
+	writeStatusLine(bw, code, http.StatusText(code))
 	fields.Write(bw)
 	bw.WriteString("\r\n")
 	bw.Flush()
+}
+
+// state tells what moves: interim replies passed on, and whether a head has
+// begun that is not whole.
+func (i *interim) state() (passed int, coming bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.passed, i.coming
 }
 
 func (i *interim) end() {
@@ -89,49 +97,25 @@ func (i *interim) end() {
 	i.allowed = false
 }
 
-// trace learns the address, relays interim replies, and tells the connection
-// when it carries x and when no longer.
-func (x *plainExchange) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			x.rec.Connect = time.Since(x.started)
-			x.rec.Addr, x.reused = info.Conn.RemoteAddr().String(), info.Reused
-			if conn, ok := info.Conn.(*upstreamConn); ok {
-				x.upstream = conn
-				conn.carry(x)
-			}
-		},
-		PutIdleConn: func(error) { // the reply has come whole
-			x.pending.lend(nil)
-			x.upstream.drop(x)
-		},
-		GotFirstResponseByte: x.interim.begin,
-		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
-			x.interim.pass(code, header)
-			return nil
-		},
-	}
-}
-
 // forward sends the request on and the reply back, and reports whether the
 // client's connection is good for a further request.
 func (x *plainExchange) forward() bool {
-	ctx, cancel := context.WithCancel(x.c.server.run.ctx)
-	defer cancel()
-	watch := x.watch(cancel)
 	x.started = time.Now()
+	p := &x.c.plain
+	ctx := x.c.begin(x)
+	p.watch.start(x, p.cancel)
 	reply, err := x.roundTrip(ctx)
 	x.interim.end()
 	if err == nil {
 		err = x.checkReply(reply)
 	}
 	if err != nil {
-		x.failure(err, watch.stop())
+		x.failure(err, p.watch.stop())
 		return false
 	}
 	out := x.respond(reply)
 	reply.Body.Close()
-	return x.served(reply.StatusCode, out, watch.stop())
+	return x.served(reply.StatusCode, out, p.watch.stop())
 }
 
 // checkReply says why a reply cannot be passed on, and closes it then.
@@ -159,19 +143,21 @@ type replyOutcome struct {
 
 // served logs a request that got a reply, sees to it that the connection is
 // closed as it has to be, and reports whether it is good for a further request.
-func (x *plainExchange) served(status int, out replyOutcome, alive bool) bool {
+func (x *plainExchange) served(status int, out replyOutcome, end watchEnd) bool {
 	whole := x.body.leave()
 	x.rec.Status, x.rec.Up, x.rec.Down = status, x.body.n.Load(), x.down.Load()
 	switch {
-	case out.toClient != nil, out.fromOrigin != nil && !alive:
+	case end == clientSilent && (out.toClient != nil || out.fromOrigin != nil):
+		x.rec.Error, x.rec.ClosedBy = ErrorConnectionReadTimeout, ClosedByIdle
+		_ = x.c.conn.SetWriteDeadline(time.Time{}) // for the end of what was written
+		x.breakOff(out)
+	case out.toClient != nil, out.fromOrigin != nil && end == clientGone:
 		x.rec.Error, x.rec.ClosedBy = ErrorConnectionTerminated, ClosedByClient
 	case out.fromOrigin != nil:
 		x.rec.Error = ErrorResponseIncomplete
-		if tcp := tcpOf(x.c.conn); tcp != nil && out.untilClose {
-			_ = tcp.SetLinger(0) // an orderly end would make a part pass for all
-		}
+		x.breakOff(out)
 	default:
-		keep := out.keep && whole && alive
+		keep := out.keep && whole && end == clientThere
 		x.c.unread = !keep
 		x.c.logRequest(x.rec)
 		return keep
@@ -180,20 +166,27 @@ func (x *plainExchange) served(status int, out replyOutcome, alive bool) bool {
 	return false
 }
 
+// breakOff resets the client's connection if an orderly end would make a part
+// of the reply pass for all.
+func (x *plainExchange) breakOff(out replyOutcome) {
+	if tcp := tcpOf(x.c.conn); tcp != nil && out.untilClose {
+		_ = tcp.SetLinger(0)
+	}
+}
+
 // respond writes the reply to the client. Framing is written anew: the
 // length if it is known, chunks if not, and for HTTP/1.0 the connection's end
 // (RFC 9112, section 6.3). Nothing is buffered beyond what one read brought.
 func (x *plainExchange) respond(reply *http.Response) (out replyOutcome) {
-	out.keep = !x.in.Close && x.head.Minor == 1 && x.body.done.Load() && !x.c.server.run.draining.Load() &&
-		!wire.HasToken(x.head.Values("Proxy-Connection"), "close")
+	out.keep = !x.close && x.body.done.Load() && !x.c.server.run.draining.Load()
 	// HEAD and 304 announce the length of what they do not bring.
 	length := reply.Header.Get("Content-Length")
 	removeHopByHop(reply.Header)
-	appendVia(reply.Header, reply.ProtoMinor, x.c.server.pseudonym())
+	appendVia(reply.Header, reply.ProtoMinor, x.c.at.forward.via)
 	if reply.Header["Date"] == nil { // RFC 9110, section 6.6.1
 		reply.Header["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
 	}
-	hasBody := x.in.Method != http.MethodHead && reply.StatusCode != http.StatusNoContent && reply.StatusCode != http.StatusNotModified
+	hasBody := x.head.Method != http.MethodHead && reply.StatusCode != http.StatusNoContent && reply.StatusCode != http.StatusNotModified
 	chunked := hasBody && reply.ContentLength < 0 && x.head.Minor == 1
 	out.untilClose = hasBody && reply.ContentLength < 0 && !chunked
 	switch {
@@ -208,7 +201,8 @@ func (x *plainExchange) respond(reply *http.Response) (out replyOutcome) {
 		bw.Reset(nil)
 		writers.Put(bw)
 	}()
-	writeStatusLine(bw, reply.StatusCode)
+	x.phase.reply(hasBody && reply.ContentLength < 0)
+	writeStatusLine(bw, reply.StatusCode, reasonOf(reply))
 	reply.Header.Write(bw)
 	cleanTrailer(reply.Trailer)
 	writeFraming(bw, reply.Trailer, length, chunked, out.keep)
@@ -223,12 +217,22 @@ func (x *plainExchange) respond(reply *http.Response) (out replyOutcome) {
 	return out
 }
 
-func writeStatusLine(bw *bufio.Writer, code int) {
+func writeStatusLine(bw *bufio.Writer, code int, reason string) {
 	bw.WriteString("HTTP/1.1 ")
-	bw.WriteString(strconv.Itoa(code))
+	bw.Write(strconv.AppendInt(bw.AvailableBuffer(), int64(code), 10))
 	bw.WriteByte(' ')
-	bw.WriteString(http.StatusText(code))
+	bw.WriteString(reason)
 	bw.WriteString("\r\n")
+}
+
+// reasonOf is the reply's own reason phrase, which may be empty; one that no
+// status line may hold gives way to the usual one (RFC 9112, section 4).
+func reasonOf(reply *http.Response) string {
+	_, reason, _ := strings.Cut(reply.Status, " ")
+	if reply.Status == "" || hasControl(strings.ReplaceAll(reason, "\t", " ")) {
+		return http.StatusText(reply.StatusCode)
+	}
+	return reason
 }
 
 // writeFraming ends the head.
@@ -236,11 +240,11 @@ func writeFraming(bw *bufio.Writer, trailer http.Header, length string, chunked,
 	if chunked {
 		bw.WriteString("Transfer-Encoding: chunked\r\n")
 		for name := range trailer {
-			bw.WriteString("Trailer: " + name + "\r\n")
+			writeField(bw, "Trailer: ", name)
 		}
 	}
 	if length != "" {
-		bw.WriteString("Content-Length: " + length + "\r\n")
+		writeField(bw, "Content-Length: ", length)
 	}
 	if !keep {
 		bw.WriteString("Connection: close\r\n")
@@ -248,12 +252,19 @@ func writeFraming(bw *bufio.Writer, trailer http.Header, length string, chunked,
 	bw.WriteString("\r\n")
 }
 
+func writeField(bw *bufio.Writer, start, value string) {
+	bw.WriteString(start)
+	bw.WriteString(value)
+	bw.WriteString("\r\n")
+}
+
 // pendingReply lends out what of a reply is not flushed yet while more of it is
 // read. Whoever has to wait for that flushes first: so a reply that has come
 // whole goes out in one piece, and no part of another is held back.
 type pendingReply struct {
-	mu sync.Mutex
-	bw *bufio.Writer // nil = not lent
+	mu       sync.Mutex
+	bw       *bufio.Writer // nil = not lent
+	flushing atomic.Bool   // the client is waited for
 }
 
 func (p *pendingReply) lend(bw *bufio.Writer) {
@@ -266,7 +277,9 @@ func (p *pendingReply) flush() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bw != nil {
+		p.flushing.Store(true)
 		_ = p.bw.Flush() // the next write fails, too
+		p.flushing.Store(false)
 	}
 }
 
@@ -283,7 +296,9 @@ func (x *plainExchange) copyBody(bw *bufio.Writer, reply *http.Response, chunked
 	for fromOrigin == nil {
 		var n int
 		x.pending.lend(bw)
+		x.phase.awaiting.Store(true)
 		n, fromOrigin = reply.Body.Read(buffer[:])
+		x.phase.awaiting.Store(false)
 		x.pending.lend(nil)
 		if n == 0 {
 			continue

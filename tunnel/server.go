@@ -56,9 +56,9 @@ type Server struct {
 
 	// HeaderTimeout bounds the reading of a request head; KeepAliveTimeout the
 	// wait for a further one; ConnectTimeout resolving and connecting;
-	// IdleTimeout ends tunnels on which both ways are silent, 0 = never;
-	// Linger bounds one half's life after the other without progress. 0 = the
-	// default, negative = off.
+	// IdleTimeout ends tunnels and plain requests on which both ways are
+	// silent, 0 = never; Linger bounds one half's life after the other without
+	// progress. 0 = the default, negative = off.
 	HeaderTimeout, KeepAliveTimeout, ConnectTimeout, IdleTimeout, Linger time.Duration
 
 	// MaxTunnels bounds the tunnels open at once; 0 = what the descriptor

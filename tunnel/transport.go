@@ -16,6 +16,7 @@ import (
 type forwarder struct {
 	at     *listening
 	direct *http.Transport
+	via    *viaFields // ours, for messages in both directions
 	mu     sync.Mutex
 	byVia  map[*Hop]*http.Transport // by the rule's first hop: no two rules share credentials
 }
@@ -30,7 +31,7 @@ const (
 )
 
 func newForwarder(at *listening) *forwarder {
-	f := &forwarder{at: at, byVia: make(map[*Hop]*http.Transport)}
+	f := &forwarder{at: at, via: newViaFields(at.server.pseudonym()), byVia: make(map[*Hop]*http.Transport)}
 	f.direct = newTransport(func(ctx context.Context, _, address string) (net.Conn, error) {
 		target, err := ParseAuthority(address)
 		if err != nil {
@@ -52,7 +53,7 @@ func newTransport(dial func(context.Context, string, string) (net.Conn, error)) 
 			if err != nil {
 				return nil, err
 			}
-			return &upstreamConn{Conn: conn}, nil
+			return &upstreamConn{Conn: conn, addr: conn.RemoteAddr().String(), drained: make(chan struct{})}, nil
 		},
 		DisableCompression: true, MaxResponseHeaderBytes: maxReplyHead,
 		MaxIdleConns: idleUpstreams, MaxIdleConnsPerHost: idleUpstreamsPerHost, IdleConnTimeout: idleUpstreamTimeout,
@@ -64,9 +65,12 @@ func newTransport(dial func(context.Context, string, string) (net.Conn, error)) 
 // it carries.
 type upstreamConn struct {
 	net.Conn
-	mu     sync.Mutex
-	x      *plainExchange // under way; nil = idle
-	closed bool
+	addr    string        // of its other end
+	drained chan struct{} // closed when nothing more can be read; nil = Write waits for nothing
+	mu      sync.Mutex
+	x       *plainExchange // under way; nil = idle
+	closed  bool
+	ended   bool // drained is closed
 }
 
 // carry says whose request goes over the connection.
@@ -90,13 +94,45 @@ func (c *upstreamConn) drop(x *plainExchange) {
 
 // Read may wait: what the client can have, it gets before.
 func (c *upstreamConn) Read(b []byte) (int, error) {
-	c.mu.Lock()
-	x := c.x
-	c.mu.Unlock()
-	if x != nil {
+	if x := c.carried(); x != nil {
 		x.pending.flush()
 	}
-	return c.Conn.Read(b)
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		c.mu.Lock()
+		c.end()
+		c.mu.Unlock()
+	}
+	return n, err
+}
+
+// Write fails only when nothing more can be read: an origin that takes no more
+// of a request may have answered it, and to the transport a failed write is the
+// end of the exchange (RFC 9112, section 9.5).
+func (c *upstreamConn) Write(b []byte) (int, error) {
+	if x := c.carried(); x != nil {
+		x.phase.sending.Store(true)
+		defer x.phase.sending.Store(false)
+	}
+	n, err := c.Conn.Write(b)
+	if err != nil && c.drained != nil {
+		<-c.drained
+	}
+	return n, err
+}
+
+func (c *upstreamConn) carried() *plainExchange {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.x
+}
+
+// end says that nothing more can be read. c.mu is held.
+func (c *upstreamConn) end() {
+	if !c.ended && c.drained != nil {
+		close(c.drained)
+	}
+	c.ended = true
 }
 
 // Close ends the request's content too, of which no more is wanted: without
@@ -105,6 +141,7 @@ func (c *upstreamConn) Read(b []byte) (int, error) {
 func (c *upstreamConn) Close() error {
 	c.mu.Lock()
 	c.closed = true
+	c.end()
 	if c.x != nil {
 		c.x.body.interrupt(errUpstreamGone)
 	}
@@ -174,18 +211,26 @@ const staleTries = 4
 // roundTrip sends the request on. Where a pooled connection was closed by the
 // origin meanwhile, the library tries another by itself, unless part of the
 // request was written by then. A request that may be repeated is sent again in
-// that case too (RFC 9112, section 9.3.1), as long as no answer began.
+// that case too (RFC 9112, section 9.3.1), as long as no answer began. One that
+// must not (RFC 9110, section 9.2.2) goes out only on a connection that is not
+// known to have ended, and may fail if the origin closes it at that moment.
 func (x *plainExchange) roundTrip(ctx context.Context) (*http.Response, error) {
 	transport, out := x.transport(), x.outgoing(ctx)
-	repeatable := out.Body == nil && idempotent(out.Method)
-	for range staleTries {
-		x.reused = false
+	for tries := 1; ; tries++ {
+		x.reused, x.stale = false, false
 		reply, err := transport.RoundTrip(out)
-		if err == nil || !repeatable || !x.reused || x.interim.answered() || ctx.Err() != nil {
+		if err == nil || tries > staleTries || ctx.Err() != nil || !x.again() {
 			return reply, err
 		}
 	}
-	return transport.RoundTrip(out)
+}
+
+// again reports whether a request that failed may be sent once more.
+func (x *plainExchange) again() bool {
+	if x.stale { // not a byte of it went out
+		return x.body.renew()
+	}
+	return x.repeatable && x.reused && !x.interim.answered()
 }
 
 // idempotent methods may be repeated (RFC 9110, section 9.2.2).

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"culvert/tunnel/internal/wire"
 )
@@ -18,7 +19,7 @@ import (
 // parent the connection is a tunnel.
 func (x *plainExchange) serveUpgrade() bool {
 	s := x.c.server
-	headOnly := x.in.Method == http.MethodHead
+	headOnly := x.head.Method == http.MethodHead
 	if e := s.admit(x.c.addr, x.target); e != nil {
 		x.c.refuse(x.rec, e, headOnly)
 		return false
@@ -36,12 +37,14 @@ func (x *plainExchange) serveUpgrade() bool {
 	ctx, cancel := context.WithCancel(s.run.ctx)
 	defer cancel()
 	release := interruptible(ctx, upstream)
-	watch := x.watch(cancel)
+	x.started = time.Now()
+	watch := &x.c.plain.watch
+	watch.start(x, cancel)
 	reply, br, err := x.askUpgrade(ctx, upstream)
 	if err == nil && x.agrees(reply) {
-		alive := watch.stop()
+		end := watch.stop()
 		release()
-		if err = x.switchProtocols(reply); err == nil && alive {
+		if err = x.switchProtocols(reply); err == nil && end == clientThere {
 			x.rec.Status = reply.StatusCode
 			first := make([]byte, br.Buffered())
 			io.ReadFull(br, first)
@@ -113,9 +116,9 @@ func (x *plainExchange) agrees(reply *http.Response) bool {
 func (x *plainExchange) switchProtocols(reply *http.Response) error {
 	protocols := strings.Join(reply.Header["Upgrade"], ", ")
 	removeHopByHop(reply.Header)
-	appendVia(reply.Header, reply.ProtoMinor, x.c.server.pseudonym())
+	appendVia(reply.Header, reply.ProtoMinor, x.c.at.forward.via)
 	bw := bufio.NewWriter(x.c.conn)
-	writeStatusLine(bw, reply.StatusCode)
+	writeStatusLine(bw, reply.StatusCode, reasonOf(reply))
 	bw.WriteString("Connection: Upgrade\r\nUpgrade: " + protocols + "\r\n")
 	reply.Header.Write(bw)
 	bw.WriteString("\r\n")
