@@ -287,6 +287,7 @@ func each[T any](c *cli.Context, name, hint string, parse func(string) (T, error
 type logs struct {
 	access, errors *slog.Logger
 	file           *os.File // nil = stderr
+	lines          *tunnel.LineWriter
 }
 
 // openLogs opens the access log; its trouble is told on stderr.
@@ -304,17 +305,17 @@ func openLogs(c *cli.Context) (*logs, error) {
 	if err != nil {
 		return nil, &failure{err: fmt.Errorf("cannot open the access log: %w", err), hint: "its folder must exist and be writable; --access-log - logs to stderr"}
 	}
-	l.file = file
-	l.access = slog.New(newHandler(c, &loudWriter{w: file, c: c, name: path}))
+	l.file, l.lines = file, tunnel.NewLineWriter(&loudWriter{w: file, c: c, name: path})
+	l.access = slog.New(newHandler(c, l.lines))
 	return l, nil
 }
 
-// Close closes the log file.
+// Close writes the last lines and closes the log file.
 func (l *logs) Close() error {
 	if l.file == nil {
 		return nil
 	}
-	return l.file.Close()
+	return errors.Join(l.lines.Close(), l.file.Close())
 }
 
 func newHandler(c *cli.Context, w io.Writer) slog.Handler {

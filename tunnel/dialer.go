@@ -46,9 +46,9 @@ type dialTrace struct {
 // context covers resolving and connecting only.
 func (d *dialer) dial(ctx context.Context, target Authority) (net.Conn, netip.AddrPort, *Error) {
 	if d.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d.timeout)
-		defer cancel()
+		late := withLateTimeout(ctx, d.timeout)
+		defer late.release()
+		ctx = late
 	}
 	addrs, e := d.resolve(ctx, target)
 	if e != nil {

@@ -32,7 +32,8 @@
 //	   │            relay_loops_linux.go, internal/splice: event loops for
 //	   │            plain sockets; relay_copy.go, relay_linux.go: goroutines
 //	   ▼
-//	record          record.go      the access log's lines
+//	record          record.go      the access log's lines; linewriter.go:
+//	                               written a few milliseconds' worth at a time
 //
 // A request that is no CONNECT leaves the flow after the head:
 //

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -81,6 +82,12 @@ func (s *socket) park() (syscall.RawConn, error) {
 	return raw, nil
 }
 
+func (s *socket) parked() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.file != nil
+}
+
 // Read implements net.Conn.
 func (s *socket) Read(b []byte) (int, error) {
 	if len(b) == 0 {
@@ -92,6 +99,12 @@ func (s *socket) Read(b []byte) (int, error) {
 		return errno
 	}
 	errno, done, err := s.attempt(&s.readBy, recv)
+	if err == nil && !done && !s.parked() {
+		// A request follows its connection by microseconds: to let the others
+		// go first is often wait enough.
+		runtime.Gosched()
+		errno, done, err = s.attempt(&s.readBy, recv)
+	}
 	if err == nil && !done {
 		var raw syscall.RawConn
 		if raw, err = s.park(); err == nil {

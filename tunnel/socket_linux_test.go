@@ -33,12 +33,6 @@ func ownPair(t *testing.T) (near *socket, far *net.TCPConn) {
 	return accepted.(*socket), conn.(*net.TCPConn)
 }
 
-func (s *socket) parked() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.file != nil
-}
-
 // arrived waits until n bytes, or end of file, can be read from s.
 func arrived(t *testing.T, s *socket, n int) {
 	t.Helper()
