@@ -51,10 +51,14 @@ type StdioResult struct {
 // or what the system says, a failed read of In the latter.
 func (s *Stdio) Relay() (StdioResult, error) {
 	r := stdioRelay{Stdio: s}
+	return r.run()
+}
+
+func (r *stdioRelay) run() (StdioResult, error) {
 	go r.copyUp()
 	err := r.copyDown()
 	r.stopUp()
-	s.Conn.Close()
+	r.Conn.Close()
 	result := StdioResult{Up: r.up.Load(), Down: r.down, HalfClosed: r.halfClosed.Load(), After: r.after}
 	switch {
 	case r.inErr != nil:
@@ -77,7 +81,7 @@ func (s *Stdio) Relay() (StdioResult, error) {
 	}
 	return result, &Error{
 		Phase: PhaseRelay, Type: ErrorConnectionTerminated,
-		Target: s.Conn.target, Hop: s.Conn.hop, Err: plainError(err),
+		Target: r.Conn.target, Hop: r.Conn.hop, Err: plainError(err),
 	}
 }
 
@@ -90,6 +94,10 @@ type stdioRelay struct {
 	down, after int64
 	up          atomic.Int64
 	halfClosed  atomic.Bool
+	spliced     struct { // of up and down
+		up   atomic.Int64
+		down int64
+	}
 
 	// writing is held during writes to Conn, so that stopUp can wait for one
 	// that is under way but not for a read of In.
@@ -103,17 +111,20 @@ type stdioRelay struct {
 // copyDown copies from the tunnel to Out. It is the way that decides when a
 // tunnel is over.
 func (r *stdioRelay) copyDown() error {
+	if early := r.Conn.takeEarly(); len(early) > 0 {
+		if err := r.deliver(early); err != nil {
+			return err
+		}
+	}
+	if over, err := r.spliceDown(); over {
+		return err
+	}
 	buf := make([]byte, stdioBuffer)
 	for {
 		n, err := r.Conn.Read(buf)
 		if n > 0 {
-			if r.halfClosed.Load() {
-				r.after += int64(n)
-			}
-			written, err := r.Out.Write(buf[:n])
-			r.down += int64(written)
-			if err != nil {
-				return outputError{err}
+			if err := r.deliver(buf[:n]); err != nil {
+				return err
 			}
 		}
 		switch {
@@ -125,8 +136,30 @@ func (r *stdioRelay) copyDown() error {
 	}
 }
 
+// deliver writes to Out.
+func (r *stdioRelay) deliver(b []byte) error {
+	behind := r.halfClosed.Load()
+	n, err := r.Out.Write(b)
+	r.delivered(n, behind)
+	if err != nil {
+		return outputError{err}
+	}
+	return nil
+}
+
+// delivered counts n bytes given to Out, which came behind a half-close or not.
+func (r *stdioRelay) delivered(n int, behind bool) {
+	if behind {
+		r.after += int64(n)
+	}
+	r.down += int64(n)
+}
+
 // copyUp copies from In to the tunnel.
 func (r *stdioRelay) copyUp() {
+	if r.spliceUp() {
+		return
+	}
 	buf := make([]byte, stdioBuffer)
 	for {
 		n, err := r.In.Read(buf)
