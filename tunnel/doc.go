@@ -43,7 +43,8 @@
 //	transport.go    connections to origins and parents; connauth.go: those of
 //	                one client alone
 //	respond.go      the reply, framed anew; hopbyhop.go: what stays behind
-//	clientwatch.go  a client that leaves while it waits; silence.go: bytes
+//	clientwatch.go  a client that leaves while it waits; hasended_unix.go: a
+//	                kept connection whose other end left; silence.go: bytes
 //	                that are owed and do not come
 //	upgrade.go      a change of protocol becomes a tunnel
 //	maxforwards.go  TRACE and OPTIONS that end here
