@@ -1,0 +1,63 @@
+package h2
+
+import "time"
+
+// A budget is what a peer may cost us beyond useful work: a bucket that fills
+// with time and with work, and that a flood empties.
+type budget struct {
+	tokens, most int
+	perSecond    int
+	filled       time.Time
+}
+
+func newBudget(most, perSecond int) budget {
+	return budget{tokens: most, most: most, perSecond: perSecond, filled: time.Now()}
+}
+
+func (b *budget) earn(n int) { b.tokens = min(b.tokens+n, b.most) }
+
+// spend takes one token, and reports false if there was none.
+func (b *budget) spend() bool {
+	if b.tokens == 0 {
+		// Looked at only now: the clock is dearer than most frames.
+		now := time.Now()
+		n := int(min(now.Sub(b.filled), time.Hour).Seconds() * float64(b.perSecond))
+		if n > 0 {
+			b.filled = now
+			b.earn(n)
+		}
+	}
+	if b.tokens == 0 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+// nuisance charges a frame that asks for work and brings none: PING, SETTINGS,
+// PRIORITY, WINDOW_UPDATE, empty DATA, unknown types. Bytes that we send earn
+// the window updates that come back for them.
+func (c *Conn) nuisance() error {
+	if !c.idleFrames.spend() {
+		return violation(CodeEnhanceYourCalm, "too many frames that carry nothing")
+	}
+	return nil
+}
+
+// wasted charges a stream that came to nothing: reset by the peer before it was
+// answered, or by us for what the peer did (CVE-2023-44487, CVE-2025-8671).
+func (c *Conn) wasted() error {
+	if !c.vainStreams.spend() {
+		return violation(CodeEnhanceYourCalm, "too many streams that came to nothing")
+	}
+	return nil
+}
+
+// echo counts an answer that the peer provoked, to be bounded while it does not
+// read.
+func (c *Conn) echo() error {
+	if c.echoes++; c.echoes > maxEchoes {
+		return violation(CodeEnhanceYourCalm, "the peer asks and does not read the answers")
+	}
+	return nil
+}

@@ -1,0 +1,296 @@
+package h2
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// readLoop is the connection's reader, and the last to leave it.
+func (c *Conn) readLoop() {
+	err := c.readPreface()
+	for first := true; err == nil; first = false {
+		err = c.readFrame(first)
+		var stream *StreamError
+		if errors.As(err, &stream) {
+			err = c.reject(stream)
+		}
+	}
+	c.finish(err)
+}
+
+// readPreface awaits the client's first bytes (RFC 9113, section 3.4).
+func (c *Conn) readPreface() error {
+	if c.client {
+		return c.noHTTP1()
+	}
+	var got []byte
+	for len(got) < len(Preface) {
+		piece, err := c.in.next(len(Preface) - len(got))
+		if err != nil {
+			if len(got) > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+		if got = append(got, piece...); !bytes.HasPrefix([]byte(Preface), got) {
+			return &PrefaceError{Got: got}
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead {
+		return nil // reading will tell
+	}
+	c.sendSettings()
+	return nil
+}
+
+// noHTTP1 finds the server that answers our preface in HTTP/1, as one does that
+// knows nothing else.
+func (c *Conn) noHTTP1() error {
+	if err := c.in.fill(); err != nil {
+		return err
+	}
+	got := c.in.unread
+	if !bytes.HasPrefix(got, []byte("HTTP/1.")) {
+		return nil
+	}
+	line, _, _ := bytes.Cut(got[:min(len(got), 100)], []byte("\r\n"))
+	return &PrefaceError{Got: bytes.Clone(line)}
+}
+
+// readFrame reads one frame and does what it says. A *StreamError concerns its
+// stream alone, any other error is the end of the connection.
+func (c *Conn) readFrame(first bool) error {
+	head, err := c.framer.ReadFrameHeader()
+	if err != nil {
+		return c.frameError(err)
+	}
+	if first && (head.Type != http2.FrameSettings || head.Flags.Has(http2.FlagSettingsAck)) {
+		return violation(CodeProtocol, "the first frame is not SETTINGS") // RFC 9113, section 3.4
+	}
+	if c.cfg.PingAfter > 0 {
+		c.mu.Lock()
+		c.lastRead, c.pinged = time.Now(), time.Time{}
+		c.mu.Unlock()
+	}
+	if err := checkLength(head); err != nil {
+		return err
+	}
+	if head.Type == http2.FrameData {
+		return c.readData(head)
+	}
+	frame, err := c.readPayload(head)
+	if err != nil {
+		return err
+	}
+	if h, ok := frame.(*http2.HeadersFrame); ok {
+		return c.readHeaders(h)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead {
+		return nil // reading will tell
+	}
+	c.received(frame)
+	defer c.kick()
+	return c.control(frame)
+}
+
+// readPayload reads the rest of a frame that is no DATA.
+func (c *Conn) readPayload(head http2.FrameHeader) (http2.Frame, error) {
+	frame, err := c.framer.ReadFrameForHeader(head)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // in the midst of a frame
+	}
+	if err == nil {
+		return frame, nil
+	}
+	err = c.frameError(err)
+	var stream *StreamError
+	if head.Type == http2.FrameHeaders && errors.As(err, &stream) {
+		// A field block that is not decoded spoils all that follow (RFC 9113,
+		// sections 4.3 and 6.2).
+		err = violation(stream.Code, "a malformed HEADERS frame")
+	}
+	return nil, err
+}
+
+// checkLength finds the frames too short for what their flags promise, which
+// the Framer cannot tell from a connection that breaks off.
+func checkLength(head http2.FrameHeader) error {
+	least := uint32(0)
+	switch head.Type {
+	case http2.FrameHeaders:
+		if head.Flags.Has(http2.FlagHeadersPadded) {
+			least++
+		}
+		if head.Flags.Has(http2.FlagHeadersPriority) {
+			least += 5
+		}
+	case http2.FrameData:
+		if head.Flags.Has(http2.FlagDataPadded) {
+			least++
+		}
+	case http2.FramePushPromise:
+		return violation(CodeProtocol, "PUSH_PROMISE is not for us") // RFC 9113, section 8.4
+	}
+	if head.Length < least {
+		return violation(CodeFrameSize, "a %v frame is too short for its flags", head.Type)
+	}
+	return nil
+}
+
+// control handles the frames that carry neither fields nor data.
+func (c *Conn) control(frame http2.Frame) error {
+	if f, ok := frame.(*http2.RSTStreamFrame); ok {
+		return c.gotReset(f)
+	}
+	if err := c.nuisance(); err != nil {
+		return err
+	}
+	switch f := frame.(type) {
+	case *http2.SettingsFrame:
+		return c.gotSettings(f)
+	case *http2.PingFrame:
+		return c.gotPing(f)
+	case *http2.WindowUpdateFrame:
+		return c.gotWindowUpdate(f)
+	case *http2.GoAwayFrame:
+		return c.gotGoAway(f)
+	case *http2.PriorityFrame:
+		if f.StreamDep == f.StreamID { // RFC 7540, section 5.3.1
+			return &StreamError{ID: f.StreamID, Code: CodeProtocol, Detail: "a stream that depends on itself"}
+		}
+	}
+	return nil // RFC 9113, section 4.1: unknown types are ignored
+}
+
+func (c *Conn) gotPing(f *http2.PingFrame) error {
+	if !f.IsAck() {
+		c.writePing(true, f.Data)
+		return c.echo()
+	}
+	if c.leaving && f.Data == leavePing {
+		c.leave()
+	}
+	return nil
+}
+
+// gotWindowUpdate: RFC 9113, section 6.9.
+func (c *Conn) gotWindowUpdate(f *http2.WindowUpdateFrame) error {
+	if f.StreamID == 0 {
+		if c.sendWindow += int(f.Increment); c.sendWindow > maxWindow {
+			return violation(CodeFlowControl, "the connection's window passes 2^31-1")
+		}
+		c.pump()
+		return nil
+	}
+	s := c.streams[f.StreamID]
+	if s == nil {
+		return c.onlyIfEnded(f)
+	}
+	if s.sendWindow += int(f.Increment); s.sendWindow > maxWindow {
+		return &StreamError{ID: s.id, Code: CodeFlowControl, Detail: "the window passes 2^31-1"}
+	}
+	s.enqueue()
+	c.pump()
+	return nil
+}
+
+// gotReset: RFC 9113, section 6.4.
+func (c *Conn) gotReset(f *http2.RSTStreamFrame) error {
+	s := c.streams[f.StreamID]
+	if s == nil {
+		if err := c.nuisance(); err != nil {
+			return err
+		}
+		return c.onlyIfEnded(f)
+	}
+	var err error
+	if !s.headSent {
+		err = c.wasted()
+	}
+	s.fail(&StreamError{ID: s.id, Code: f.ErrCode, Remote: true})
+	c.forget(s, false)
+	return err
+}
+
+// onlyIfEnded lets frames pass that come late, and none for a stream that was
+// never opened (RFC 9113, section 5.1).
+func (c *Conn) onlyIfEnded(f http2.Frame) error {
+	if id := f.Header().StreamID; c.isIdle(id) && !c.crossed(id) {
+		return violation(CodeProtocol, "%v on stream %d, which is idle", f.Header().Type, f.Header().StreamID)
+	}
+	return nil
+}
+
+// gotGoAway fails the streams that the peer has not looked at and will not:
+// they may be sent again elsewhere (RFC 9113, section 6.8).
+func (c *Conn) gotGoAway(f *http2.GoAwayFrame) error {
+	for id, s := range c.streams {
+		if c.client && id > f.LastStreamID {
+			s.fail(&StreamError{ID: id, Code: CodeRefusedStream, Remote: true})
+			c.forget(s, false)
+		}
+	}
+	if f.ErrCode != CodeNo {
+		return &ConnError{Code: f.ErrCode, Remote: true, Detail: string(f.DebugData()[:min(200, len(f.DebugData()))])}
+	}
+	if c.client {
+		c.leaving = true
+		c.changed.Broadcast()
+		c.endIfLeft()
+	}
+	return nil
+}
+
+// reject resets a stream for what the peer did on it.
+func (c *Conn) reject(e *StreamError) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead {
+		return nil
+	}
+	if c.cfg.Rejected != nil {
+		c.cfg.Rejected(e)
+	}
+	if c.isIdle(e.ID) { // there is nothing to reset (RFC 9113, section 6.4)
+		return violation(e.Code, "%s on stream %d, which is idle", e.Detail, e.ID)
+	}
+	if s := c.streams[e.ID]; s != nil {
+		s.fail(e)
+		c.forget(s, true)
+	}
+	c.writeReset(e.ID, e.Code)
+	if err := c.wasted(); err != nil {
+		return err
+	}
+	return c.echo()
+}
+
+// received tells Observe of a frame that is no HEADERS and no DATA.
+func (c *Conn) received(frame http2.Frame) {
+	if c.cfg.Observe == nil {
+		return
+	}
+	head := frame.Header()
+	told := Frame{Type: head.Type, Flags: head.Flags, Stream: head.StreamID, Length: int(head.Length)}
+	switch f := frame.(type) {
+	case *http2.SettingsFrame:
+		for i := range f.NumSettings() {
+			told.Settings = append(told.Settings, f.Setting(i))
+		}
+	case *http2.RSTStreamFrame:
+		told.Code = f.ErrCode
+	case *http2.GoAwayFrame:
+		told.Code, told.LastStream, told.Debug = f.ErrCode, f.LastStreamID, string(f.DebugData())
+	case *http2.WindowUpdateFrame:
+		told.Increment = f.Increment
+	}
+	c.cfg.Observe(told)
+}

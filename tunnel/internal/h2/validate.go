@@ -1,0 +1,168 @@
+package h2
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// CheckRequest says why a request's fields are malformed (RFC 9113, sections
+// 8.2, 8.3.1 and 8.5; RFC 8441, section 4 if extended). Errors name fields,
+// never values: these may be secrets.
+func CheckRequest(fields []Field, extended bool) error {
+	regular, err := splitPseudo(fields, ":method", ":scheme", ":authority", ":path", ":protocol")
+	if err != nil {
+		return err
+	}
+	method, scheme, path := get(fields, ":method"), get(fields, ":scheme"), get(fields, ":path")
+	pseudo := fields[:len(fields)-len(regular)]
+	has := func(name string) bool { return hasField(pseudo, name) }
+	switch {
+	case method == "":
+		return errors.New(":method is missing")
+	case !isToken(method):
+		return errors.New(":method is no token")
+	case has(":protocol") && !extended:
+		return errors.New(":protocol was not announced")
+	case has(":protocol") && method != "CONNECT":
+		return errors.New(":protocol without CONNECT")
+	case has(":protocol") && (scheme == "" || path == "" || get(fields, ":authority") == ""):
+		return errors.New("an extended CONNECT lacks :scheme, :path or :authority")
+	case has(":protocol"):
+	case method == "CONNECT" && (has(":scheme") || has(":path")):
+		return errors.New("a CONNECT has neither :scheme nor :path")
+	case method == "CONNECT" && !has(":authority"):
+		return errors.New("a CONNECT lacks :authority")
+	case method == "CONNECT":
+	case scheme == "" || path == "":
+		return errors.New(":scheme or :path is missing or empty")
+	case path[0] != '/' && !(path == "*" && method == "OPTIONS") && (scheme == "http" || scheme == "https"):
+		return errors.New(":path does not begin with a slash")
+	}
+	return checkRegular(regular)
+}
+
+// CheckReply says why a reply's fields are malformed (RFC 9113, sections 8.2
+// and 8.3.2), and returns its status code.
+func CheckReply(fields []Field) (code int, err error) {
+	regular, err := splitPseudo(fields, ":status")
+	if err != nil {
+		return 0, err
+	}
+	status := get(fields, ":status")
+	code, err = strconv.Atoi(status)
+	switch {
+	case err != nil || len(status) != 3 || code < 100:
+		return 0, errors.New(":status is missing or no status code")
+	case code == 101:
+		return 0, errors.New("101 means nothing in HTTP/2") // section 8.6
+	}
+	return code, checkRegular(regular)
+}
+
+// checkTrailers: RFC 9113, section 8.1.
+func checkTrailers(fields []Field) error {
+	if _, err := splitPseudo(fields); err != nil {
+		return err
+	}
+	return checkRegular(fields)
+}
+
+// splitPseudo returns what follows the pseudo-header fields, which must be of
+// those allowed, once each, and first.
+func splitPseudo(fields []Field, allowed ...string) (regular []Field, err error) {
+	n := 0
+	for n < len(fields) && fields[n].IsPseudo() {
+		n++
+	}
+	for i, f := range fields[:n] {
+		known := false
+		for _, name := range allowed {
+			known = known || name == f.Name
+		}
+		switch {
+		case !known:
+			return nil, errors.New("a pseudo-header field that does not belong there")
+		case hasField(fields[:i], f.Name):
+			return nil, errors.New(f.Name + " occurs twice")
+		case !isValue(f.Value):
+			return nil, errors.New(f.Name + " holds a character that no field may")
+		}
+	}
+	for _, f := range fields[n:] {
+		if f.IsPseudo() {
+			return nil, errors.New("a pseudo-header field behind others")
+		}
+	}
+	return fields[n:], nil
+}
+
+// checkRegular checks fields against RFC 9113, section 8.2.
+func checkRegular(fields []Field) error {
+	for _, f := range fields {
+		if !isToken(f.Name) || f.Name != strings.ToLower(f.Name) {
+			return errors.New("a field name that is no lower-case token")
+		}
+		if !isValue(f.Value) {
+			return errors.New(f.Name + " holds a character that no field may")
+		}
+		switch f.Name {
+		case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
+			return errors.New(f.Name + " is not for HTTP/2") // section 8.2.2
+		case "te":
+			if f.Value != "trailers" {
+				return errors.New("te is more than trailers")
+			}
+		}
+	}
+	return nil
+}
+
+// contentLength returns what content-length announces, -1 if nothing does
+// (RFC 9110, section 8.6: the same value twice counts once).
+func contentLength(fields []Field) (int64, error) {
+	length := int64(-1)
+	for _, f := range fields {
+		if f.Name != "content-length" {
+			continue
+		}
+		n, err := strconv.ParseUint(f.Value, 10, 63)
+		if err != nil || length >= 0 && length != int64(n) {
+			return -1, errors.New("content-length is no length")
+		}
+		length = int64(n)
+	}
+	return length, nil
+}
+
+func hasField(fields []Field, name string) bool {
+	for _, f := range fields {
+		if f.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// isToken: RFC 9110, section 5.6.2.
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && !('0' <= c && c <= '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isValue: RFC 9113, section 8.2.1, and no other control character either, for
+// what is to become HTTP/1 (RFC 9110, section 5.5).
+func isValue(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return s == strings.Trim(s, " \t")
+}

@@ -1,0 +1,242 @@
+package h2
+
+import (
+	"bytes"
+	"encoding/binary"
+	"sync"
+
+	"golang.org/x/net/http2"
+)
+
+// outBuffer has room for maxWriteBuffer of data, and for other frames behind
+// it, that it need not grow.
+type outBuffer [maxWriteBuffer + 4<<10]byte
+
+var outBuffers = sync.Pool{New: func() any { return new(outBuffer) }}
+
+// outWriter is where the Framer writes frames to. c.mu is held.
+type outWriter Conn
+
+func (w *outWriter) Write(b []byte) (int, error) {
+	(*Conn)(w).queue(b)
+	return len(b), nil
+}
+
+// queue puts bytes behind those that are to be written. c.mu is held.
+func (c *Conn) queue(b []byte) {
+	if c.dead || c.writeErr != nil {
+		return // nobody will get them
+	}
+	if c.out == nil {
+		c.out = outBuffers.Get().(*outBuffer)[:0]
+	}
+	c.out = append(c.out, b...)
+}
+
+// freeOut gives a buffer back, unless it has grown.
+func freeOut(b []byte) {
+	if cap(b) == len(outBuffer{}) {
+		outBuffers.Put((*outBuffer)(b[:cap(b)]))
+	}
+}
+
+// kick sees to it that what is queued is written. c.mu is held.
+func (c *Conn) kick() {
+	if !c.flushing && (len(c.out) > 0 || c.dead) {
+		c.flushing = true
+		go c.flush()
+	}
+}
+
+// flush writes until there is nothing left.
+func (c *Conn) flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		c.pump()
+		if len(c.out) == 0 {
+			break
+		}
+		b := c.out
+		c.out, c.spare = c.spare, nil
+		c.mu.Unlock()
+		_, err := c.conn.Write(b)
+		c.mu.Lock()
+		c.echoes = 0
+		c.changed.Broadcast() // Open waits for room
+		if c.spare = b[:0]; c.out == nil {
+			c.out, c.spare = c.spare, nil
+		}
+		if err != nil && c.writeErr == nil {
+			c.cannotWrite(err)
+		}
+		if err != nil {
+			c.out = c.out[:0]
+		}
+	}
+	freeOut(c.out)
+	freeOut(c.spare)
+	c.out, c.spare = nil, nil
+	if !c.dead {
+		c.flushing = false
+	} else {
+		c.mu.Unlock()
+		c.saidAll()
+		c.mu.Lock()
+		c.writeOver = true
+		c.changed.Broadcast()
+	}
+}
+
+// pump moves bytes of the streams that have some into the buffer, one frame of
+// each in turn, for as long as there is room and window. c.mu is held.
+func (c *Conn) pump() {
+	for c.ready != nil && c.sendWindow > 0 && !c.dead && c.writeErr == nil {
+		s := c.ready.next
+		n := min(len(s.pending), dataFrame, s.sendWindow, c.sendWindow)
+		if !s.maySend() {
+			n = 0
+		}
+		if n > 0 && len(c.out)+9+n > c.cfg.WriteBuffer {
+			return // whole frames only
+		}
+		c.unqueue()
+		if n <= 0 {
+			continue // its Write has left, or its window is shut again
+		}
+		c.writeData(s.id, s.pending[:n], false)
+		s.sendWindow -= n
+		c.sendWindow -= n
+		if s.pending = s.pending[n:]; len(s.pending) == 0 {
+			s.writable.Broadcast()
+		}
+		s.enqueue()
+	}
+}
+
+// enqueue puts a stream at the end of the ring if it has bytes that may go.
+func (s *Stream) enqueue() {
+	c := s.conn
+	if s.queued || !s.maySend() || s.sendWindow <= 0 {
+		return
+	}
+	s.queued = true
+	if c.ready == nil {
+		s.next = s
+	} else {
+		s.next, c.ready.next = c.ready.next, s
+	}
+	c.ready = s
+}
+
+// dequeue takes a stream off the ring, wherever in it: with the connection's
+// window shut, nothing else would.
+func (s *Stream) dequeue() {
+	c := s.conn
+	if !s.queued || c.ready == nil { // die lets the ring go as a whole
+		return
+	}
+	before := c.ready
+	for before.next != s {
+		before = before.next
+	}
+	if before == s {
+		c.ready = nil
+	} else {
+		before.next = s.next
+		if c.ready == s {
+			c.ready = before
+		}
+	}
+	s.next, s.queued = nil, false
+}
+
+// unqueue takes the first stream off the ring.
+func (c *Conn) unqueue() {
+	s := c.ready.next
+	if s == c.ready {
+		c.ready = nil
+	} else {
+		c.ready.next = s.next
+	}
+	s.next, s.queued = nil, false
+}
+
+// writeData queues a DATA frame: without the Framer, which would copy once more.
+func (c *Conn) writeData(id uint32, b []byte, endStream bool) {
+	var flags http2.Flags
+	if endStream {
+		flags = http2.FlagDataEndStream
+	}
+	var head [9]byte
+	binary.BigEndian.PutUint32(head[:], uint32(len(b))<<8|uint32(http2.FrameData))
+	head[4] = byte(flags)
+	binary.BigEndian.PutUint32(head[5:], id)
+	c.queue(head[:])
+	c.queue(b)
+	c.idleFrames.earn(2 + len(b)>>10)
+	c.sent(Frame{Type: http2.FrameData, Flags: flags, Stream: id, Length: len(b)})
+	c.kick()
+}
+
+// writeHead queues a field block.
+func (c *Conn) writeHead(id uint32, fields []Field, endStream bool) {
+	c.block.Reset()
+	for _, f := range fields {
+		_ = c.enc.WriteField(f) // into memory
+	}
+	b := c.block.Bytes()
+	first := b[:min(len(b), dataFrame)]
+	_ = c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: first,
+		EndStream: endStream, EndHeaders: len(first) == len(b)})
+	var flags http2.Flags
+	if endStream {
+		flags = http2.FlagHeadersEndStream
+	}
+	c.idleFrames.earn(2)
+	c.sent(Frame{Type: http2.FrameHeaders, Flags: flags, Stream: id, Length: len(b), Fields: fields})
+	for b = b[len(first):]; len(b) > 0; {
+		piece := b[:min(len(b), dataFrame)]
+		b = b[len(piece):]
+		_ = c.framer.WriteContinuation(id, len(b) == 0, piece)
+	}
+	if c.block.Cap() > tableSize {
+		c.block = bytes.Buffer{} // enc writes to the same place
+	}
+	c.kick()
+}
+
+func (c *Conn) writeReset(id uint32, code ErrCode) {
+	_ = c.framer.WriteRSTStream(id, code)
+	c.sent(Frame{Type: http2.FrameRSTStream, Stream: id, Length: 4, Code: code})
+	c.kick()
+}
+
+func (c *Conn) writeWindowUpdate(id uint32, n int) {
+	_ = c.framer.WriteWindowUpdate(id, uint32(n))
+	c.sent(Frame{Type: http2.FrameWindowUpdate, Stream: id, Length: 4, Increment: uint32(n)})
+	c.kick()
+}
+
+func (c *Conn) writePing(ack bool, data [8]byte) {
+	_ = c.framer.WritePing(ack, data)
+	var flags http2.Flags
+	if ack {
+		flags = http2.FlagPingAck
+	}
+	c.sent(Frame{Type: http2.FramePing, Flags: flags, Length: 8})
+	c.kick()
+}
+
+func (c *Conn) writeGoAway(last uint32, code ErrCode, debug string) {
+	_ = c.framer.WriteGoAway(last, code, []byte(debug))
+	c.sent(Frame{Type: http2.FrameGoAway, Length: 8 + len(debug), LastStream: last, Code: code, Debug: debug})
+	c.kick()
+}
+
+func (c *Conn) sent(f Frame) {
+	if c.cfg.Observe != nil {
+		f.Sent = true
+		c.cfg.Observe(f)
+	}
+}
