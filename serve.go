@@ -2,16 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"log/slog"
 	"net"
 	"os"
 	"os/signal"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -40,7 +39,11 @@ func serveCommand() *cli.Command {
 
 func serveFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "listen", KeepSpace: true, DefaultText: tunnel.DefaultListen, Usage: "accept clients on `URL`: http://HOST:PORT, HOST:PORT or unix:PATH"},
+		&cli.StringSliceFlag{Name: "listen", KeepSpace: true, DefaultText: tunnel.DefaultListen, Usage: "accept clients on `URL`: http://HOST:PORT, https://HOST:PORT, HOST:PORT or unix:PATH"},
+		&cli.StringFlag{Name: "tls-cert", Usage: "certificate, and its chain, of https listeners: a PEM `FILE`, read anew when it changes"},
+		&cli.StringFlag{Name: "tls-key", Usage: "the certificate's key: a PEM `FILE`"},
+		&cli.BoolFlag{Name: "tls-self-signed", Usage: "make a certificate in memory instead, to try things out, and print its pin"},
+		&cli.StringFlag{Name: "tls-client-ca", Usage: "a client certificate from the authorities in this PEM `FILE` makes a user"},
 		&cli.StringSliceFlag{Name: "allow", KeepSpace: true, DefaultText: "*:22,80,443", Usage: "allow targets that match `PATTERN`"},
 		&cli.StringSliceFlag{Name: "deny", KeepSpace: true, Usage: "deny targets that match `PATTERN`"},
 		&cli.StringSliceFlag{Name: "allow-addr", KeepSpace: true, Usage: "allow targets that lead to `WHERE`, a CIDR or a class"},
@@ -88,20 +91,27 @@ func serve(c *cli.Context) error {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	// Whoever reads the log on stderr may go away; the tunnels stay.
 	signal.Ignore(syscall.SIGPIPE)
-	listeners, err := bind(c, server, specs)
+	secure, notes, err := readTLS(c, specs, server.ErrorLog)
 	if err != nil {
 		return err
 	}
-	return run(c, server, listeners, signals)
+	listeners, err := bind(c, server, specs, secure)
+	if err != nil {
+		return err
+	}
+	return run(c, server, listeners, notes, signals)
 }
 
 // run serves all listeners and, at a signal, drains.
-func run(c *cli.Context, server *tunnel.Server, listeners []net.Listener, signals <-chan os.Signal) error {
+func run(c *cli.Context, server *tunnel.Server, listeners []net.Listener, notes []string, signals <-chan os.Signal) error {
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- server.Serve(l) }()
 	}
 	announce(c, server, listeners)
+	for _, note := range notes {
+		talk(c, "%s", note)
+	}
 	select {
 	case err := <-failed:
 		server.Close()
@@ -164,9 +174,34 @@ func listenSpecs(c *cli.Context) ([]tunnel.ListenSpec, error) {
 	return specs, nil
 }
 
+// readTLS reads what https listeners need, and what a person should know of it;
+// nil if there is no such listener.
+func readTLS(c *cli.Context, specs []tunnel.ListenSpec, errorLog *slog.Logger) (*tls.Config, []string, error) {
+	o := tunnel.ServerTLS{
+		CertFile: c.String("tls-cert"), KeyFile: c.String("tls-key"), SelfSigned: c.Bool("tls-self-signed"),
+		ClientCAFile: c.String("tls-client-ca"), Log: errorLog,
+	}
+	for _, spec := range specs {
+		if spec.TLS {
+			o.Hosts = append(o.Hosts, spec.Host())
+		}
+	}
+	if err, hint := o.Check(len(o.Hosts) > 0); err != nil {
+		return nil, nil, usageErrorf(hint, "%w", err)
+	}
+	if len(o.Hosts) == 0 {
+		return nil, nil, nil
+	}
+	config, notes, err := o.Config()
+	if err != nil {
+		return nil, nil, &failure{err: fmt.Errorf("cannot use the certificate files: %w", err), hint: "they are PEM files, the certificate's with its chain, as openssl and certbot write them"}
+	}
+	return config, notes, nil
+}
+
 // bind binds every listener before any of them accepts, and refuses those
 // that would be an open proxy by accident.
-func bind(c *cli.Context, server *tunnel.Server, specs []tunnel.ListenSpec) (listeners []net.Listener, err error) {
+func bind(c *cli.Context, server *tunnel.Server, specs []tunnel.ListenSpec, secure *tls.Config) (listeners []net.Listener, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range listeners {
@@ -177,28 +212,17 @@ func bind(c *cli.Context, server *tunnel.Server, specs []tunnel.ListenSpec) (lis
 	for _, spec := range specs {
 		l, err := spec.Listen(c.Context)
 		if err != nil {
-			return listeners, &failure{err: err, hint: listenHint(err)}
+			return listeners, &failure{err: err, hint: tunnel.ListenHint(err)}
+		}
+		if spec.TLS {
+			l = tunnel.NewTLSListener(l, secure)
 		}
 		listeners = append(listeners, l)
 		if err := server.CheckExposure(l); err != nil && !c.Bool("open") {
-			return listeners, usageErrorf("want passwords with --users FILE, or name the clients with --allow-client CIDR, or listen on 127.0.0.1; --open says that it is meant", "%w", err)
+			return listeners, usageErrorf("want passwords with --users FILE, or client certificates with --tls-client-ca FILE, or name the clients with --allow-client CIDR, or listen on 127.0.0.1; --open says that it is meant", "%w", err)
 		}
 	}
 	return listeners, nil
-}
-
-func listenHint(err error) string {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return "something listens there already: end it, or choose another place with --listen"
-	case errors.Is(err, os.ErrExist), errors.Is(err, os.ErrNotExist):
-		return "a socket wants a folder that exists, and a free name in it: choose another path with --listen"
-	case errors.Is(err, syscall.EACCES):
-		return "ports below 1024 and foreign folders need more rights: choose another with --listen"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "the address is not one of this machine's: see ip address"
-	}
-	return ""
 }
 
 // newServer makes the Server that the flags describe.
@@ -292,7 +316,7 @@ type logs struct {
 
 // openLogs opens the access log; its trouble is told on stderr.
 func openLogs(c *cli.Context) (*logs, error) {
-	l := &logs{errors: slog.New(newHandler(c, os.Stderr))}
+	l := &logs{errors: slog.New(tunnel.NewLogHandler(os.Stderr, c.String("log-format"), c.String("log-level")))}
 	// What net/http has to say of origins is of interest to who debugs only.
 	log.SetOutput(slog.NewLogLogger(l.errors.Handler(), slog.LevelDebug).Writer())
 	log.SetFlags(0)
@@ -305,8 +329,12 @@ func openLogs(c *cli.Context) (*logs, error) {
 	if err != nil {
 		return nil, &failure{err: fmt.Errorf("cannot open the access log: %w", err), hint: "its folder must exist and be writable; --access-log - logs to stderr"}
 	}
-	l.file, l.lines = file, tunnel.NewLineWriter(&loudWriter{w: file, c: c, name: path})
-	l.access = slog.New(newHandler(c, l.lines))
+	l.file, l.lines = file, tunnel.NewLineWriter(&tunnel.LogWriter{
+		W:      file,
+		Broken: func(err error) { talk(c, "cannot write the access log, lines are lost from here on: %v", err) },
+		Mended: func() { talk(c, "the access log %s is written again", path) },
+	})
+	l.access = slog.New(tunnel.NewLogHandler(l.lines, c.String("log-format"), c.String("log-level")))
 	return l, nil
 }
 
@@ -316,35 +344,4 @@ func (l *logs) Close() error {
 		return nil
 	}
 	return errors.Join(l.lines.Close(), l.file.Close())
-}
-
-func newHandler(c *cli.Context, w io.Writer) slog.Handler {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.String("log-level"))) // one of the flag's choices
-	options := &slog.HandlerOptions{Level: level}
-	if c.String("log-format") == "json" {
-		return slog.NewJSONHandler(w, options)
-	}
-	return slog.NewTextHandler(w, options)
-}
-
-// loudWriter tells when a log cannot be written, as on a full disk, and when it
-// can again: once each, and the proxy serves on.
-type loudWriter struct {
-	w      io.Writer
-	c      *cli.Context
-	name   string
-	broken atomic.Bool
-}
-
-func (l *loudWriter) Write(b []byte) (int, error) {
-	n, err := l.w.Write(b)
-	switch failed := err != nil; {
-	case !l.broken.CompareAndSwap(!failed, failed):
-	case failed:
-		talk(l.c, "cannot write the access log, lines are lost from here on: %v", err)
-	default:
-		talk(l.c, "the access log %s is written again", l.name)
-	}
-	return n, err
 }

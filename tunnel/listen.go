@@ -18,25 +18,27 @@ const DefaultListen = "http://127.0.0.1:3128"
 type ListenSpec struct {
 	Network string // "tcp" or "unix"
 	Address string // host:port, or the socket's path
+	TLS     bool   // clients speak TLS to the proxy; see NewTLSListener
 }
 
-// ParseListen parses http://HOST:PORT, HOST:PORT, :PORT or unix:PATH. Port 0
-// takes a free one.
+// ParseListen parses http://HOST:PORT, https://HOST:PORT, HOST:PORT, :PORT or
+// unix:PATH. Port 0 takes a free one.
 func ParseListen(s string) (ListenSpec, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		hop, err := parseUnixHop(path)
 		return ListenSpec{Network: "unix", Address: hop.Path}, err
 	}
-	address := s
+	address, secure := s, false
 	if scheme, rest, ok := strings.Cut(s, "://"); ok {
-		if !strings.EqualFold(scheme, "http") {
-			return ListenSpec{}, fmt.Errorf("the scheme %q is not supported: use http://HOST:PORT or unix:PATH", scheme)
+		secure = strings.EqualFold(scheme, "https")
+		if !secure && !strings.EqualFold(scheme, "http") {
+			return ListenSpec{}, fmt.Errorf("the scheme %q is not supported: use http://HOST:PORT, https://HOST:PORT or unix:PATH", scheme)
 		}
 		address = strings.TrimSuffix(rest, "/")
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return ListenSpec{}, errors.New("a listener is HOST:PORT, http://HOST:PORT or unix:PATH (IPv6 in brackets)")
+		return ListenSpec{}, errors.New("a listener is HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:PATH (IPv6 in brackets)")
 	}
 	if port != "0" {
 		if _, err := parsePort(port); err != nil {
@@ -46,7 +48,13 @@ func ParseListen(s string) (ListenSpec, error) {
 	if strings.ContainsAny(host, "/?#@ ") {
 		return ListenSpec{}, errors.New("the host holds a character that no host has")
 	}
-	return ListenSpec{Network: "tcp", Address: net.JoinHostPort(host, port)}, nil
+	return ListenSpec{Network: "tcp", Address: net.JoinHostPort(host, port), TLS: secure}, nil
+}
+
+// Host is the host of Address; "" = every address of this machine.
+func (l ListenSpec) Host() string {
+	host, _, _ := net.SplitHostPort(l.Address)
+	return host
 }
 
 // String returns the listener as the command line takes it.
@@ -54,11 +62,18 @@ func (l ListenSpec) String() string {
 	if l.Network == "unix" {
 		return "unix:" + l.Address
 	}
-	return "http://" + l.Address
+	return httpScheme(l.TLS) + l.Address
+}
+
+func httpScheme(secure bool) string {
+	if secure {
+		return "https://"
+	}
+	return "http://"
 }
 
 // Listen binds the listener; the caller, or the Server it is given to, closes
-// it. A unix socket gets mode 0600, and takes the place of one on which nobody
+// it. TLS is the caller's to add, by NewTLSListener. A unix socket gets mode 0600, and takes the place of one on which nobody
 // listens any more.
 func (l ListenSpec) Listen(ctx context.Context) (net.Listener, error) {
 	if l.Network == "unix" {
@@ -114,13 +129,13 @@ func ListenerURL(l net.Listener) string {
 	if l.Addr().Network() == "unix" {
 		return "unix:" + l.Addr().String()
 	}
-	return "http://" + l.Addr().String()
+	return httpScheme(speaksTLS(l)) + l.Addr().String()
 }
 
 // CheckExposure says why a Server must not serve l: it would be an open proxy.
 // What counts is the address really bound. A loopback listener and a unix
-// socket are their user's; any other needs credentials, or client networks
-// that are not the whole world.
+// socket are their user's; any other needs credentials, or client certificates,
+// or client networks that are not the whole world.
 func (s *Server) CheckExposure(l net.Listener) error {
 	switch addr := l.Addr().(type) {
 	case *net.UnixAddr:
@@ -130,7 +145,7 @@ func (s *Server) CheckExposure(l net.Listener) error {
 			return nil
 		}
 	}
-	if s.Verifier != nil || s.restrictsClients() {
+	if s.Verifier != nil || verifiesClients(l) || s.restrictsClients() {
 		return nil
 	}
 	return fmt.Errorf("%s would be an open proxy: anyone who reaches it could use it", ListenerURL(l))
@@ -171,7 +186,12 @@ func (s *Server) describeClients(l net.Listener) string {
 	case tcp.IP.IsLoopback():
 		who = "anyone on this machine"
 	}
-	if s.Verifier != nil {
+	switch certificate := verifiesClients(l); {
+	case certificate && s.Verifier != nil:
+		who += ", with a client certificate or user name and password"
+	case certificate:
+		who += ", with a client certificate"
+	case s.Verifier != nil:
 		who += ", with user name and password"
 	}
 	return who

@@ -12,7 +12,7 @@ import (
 var relayPaths = []struct {
 	name string
 	kind connKind
-}{{"spliced", kindTCP}, {"copied", kindHidden}}
+}{{"spliced", kindTCP}, {"copied", kindHidden}, {"https", kindHTTPS}}
 
 func benchmarkTunnel(b *testing.B, kind connKind) *testTunnel {
 	tt := &testTunnel{TB: b, launch: relayStarters[0].start}

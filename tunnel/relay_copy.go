@@ -45,9 +45,14 @@ func (d *relayDirection) sendEarly() bool {
 }
 
 // copyConn copies until end of file, and reports whether it came to that. The
-// buffer is held while waiting: a conn that is more than a socket offers no
-// way to wait without.
+// buffer is held while waiting, unless the conn offers a way to wait without.
 func (d *relayDirection) copyConn() (eof bool) {
+	switch from := d.from.conn.(type) {
+	case patientConn:
+		return d.copyPatient(from)
+	case *streamConn:
+		return d.copyStream(from)
+	}
 	buf := relayBuffers.Get().(*relayBuffer)
 	defer relayBuffers.Put(buf)
 	for {
@@ -62,6 +67,70 @@ func (d *relayDirection) copyConn() (eof bool) {
 			return d.relay.failedRead(d.from, err)
 		}
 	}
+}
+
+// copyStream is copyConn for a stream, which gives its own buffers out.
+func (d *relayDirection) copyStream(from *streamConn) (eof bool) {
+	switch _, err := from.WriteTo(directionWriter{d}); {
+	case err == nil:
+		return true
+	case errors.Is(err, errStopped):
+		return false
+	default:
+		return d.relay.failedRead(d.from, err)
+	}
+}
+
+// directionWriter is where a direction's bytes go to.
+type directionWriter struct{ d *relayDirection }
+
+func (w directionWriter) Write(b []byte) (int, error) {
+	if !w.d.write(b) {
+		return 0, errStopped
+	}
+	return len(b), nil
+}
+
+// patientConn is a conn that says when it has nothing, so that it can be waited
+// for without a buffer.
+type patientConn interface {
+	// readNow reads what is there, as far as it fits; errNothingYet, with
+	// bytes or without, says that awaitMore comes next.
+	readNow(b []byte) (int, error)
+	// awaitMore returns when there is something for readNow.
+	awaitMore() error
+}
+
+// copyPatient is copyConn, with a buffer only while it holds bytes.
+func (d *relayDirection) copyPatient(from patientConn) (eof bool) {
+	for {
+		err := d.passOn(from)
+		if errors.Is(err, errNothingYet) {
+			err = from.awaitMore()
+		}
+		switch {
+		case errors.Is(err, errStopped):
+			return false
+		case errors.Is(err, io.EOF):
+			return true
+		case err != nil:
+			return d.relay.failedRead(d.from, err)
+		}
+	}
+}
+
+// errStopped says that a direction has ended for what happened at its other end.
+var errStopped = errors.New("stopped")
+
+// passOn writes what can be had in one piece.
+func (d *relayDirection) passOn(from patientConn) error {
+	buf := relayBuffers.Get().(*relayBuffer)
+	defer relayBuffers.Put(buf)
+	n, err := from.readNow(buf[:])
+	if n > 0 && !d.write(buf[:n]) {
+		return errStopped
+	}
+	return err
 }
 
 func (d *relayDirection) write(b []byte) bool {
@@ -89,7 +158,7 @@ func (d *relayDirection) count(n int) {
 // lookAway is to be called before from is left unread for a time that the
 // other side decides, and has the timer look at it instead.
 func (d *relayDirection) lookAway() {
-	if d.from.heart == nil {
+	if _, stream := d.from.conn.(*streamConn); d.from.heart == nil && !stream {
 		return
 	}
 	d.unread.Store(true)
@@ -105,7 +174,13 @@ func (d *relayDirection) check() {
 	if !d.unread.Load() {
 		return
 	}
-	if err := d.from.pendingError(); err != nil {
+	var err error
+	if stream, ok := d.from.conn.(*streamConn); ok {
+		err = stream.Err()
+	} else {
+		err = d.from.pendingError()
+	}
+	if err != nil {
 		d.relay.fail(d.from, err)
 	}
 }

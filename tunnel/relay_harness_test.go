@@ -50,6 +50,7 @@ var (
 	kindHidden = connKind{"hidden tcp", true, true, hiddenPair}
 	kindUnix   = connKind{"unix", true, false, unixPair}
 	kindTLS    = connKind{"tls", true, true, tlsPair}
+	kindHTTPS  = connKind{"https client", true, true, securePair}
 	kindMemory = connKind{"memory", true, false, memoryPair}
 	kindPipe   = connKind{"net.Pipe", false, false, func(testing.TB) (near, far net.Conn) { return net.Pipe() }}
 )
@@ -58,7 +59,7 @@ var (
 // paths through the relay.
 var relayMatrix = [][2]connKind{
 	{kindTCP, kindTCP}, {kindHidden, kindHidden}, {kindUnix, kindUnix}, {kindTLS, kindTLS}, {kindMemory, kindMemory},
-	{kindTLS, kindTCP}, {kindUnix, kindTCP}, {kindTCP, kindHidden},
+	{kindTLS, kindTCP}, {kindHTTPS, kindTCP}, {kindHTTPS, kindHTTPS}, {kindUnix, kindTCP}, {kindTCP, kindHidden},
 }
 
 // eachRelay runs test with every relay and every pair of kinds that fits.
@@ -255,13 +256,34 @@ func hiddenPair(tb testing.TB) (near, far net.Conn) {
 func tlsPair(tb testing.TB) (near, far net.Conn) {
 	near, far = tcpPair(tb)
 	server := tls.Server(near, &tls.Config{Certificates: []tls.Certificate{testCertificate()}})
+	return server, shakenHands(tb, server, far)
+}
+
+// securePair is a client of an https listener, whose socket is what such a
+// listener accepts.
+func securePair(tb testing.TB) (near, far net.Conn) {
+	l := NewTLSListener(listenOn(tb, "127.0.0.1:0"), &tls.Config{Certificates: []tls.Certificate{testCertificate()}})
+	defer l.Close()
+	far, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if near, err = l.Accept(); err != nil {
+		tb.Fatal(err)
+	}
+	return near, shakenHands(tb, near.(*secureConn).Conn, far)
+}
+
+// shakenHands is a TLS client on far, once both sides have shaken hands.
+func shakenHands(tb testing.TB, server *tls.Conn, far net.Conn) net.Conn {
+	tb.Helper()
 	client := tls.Client(far, &tls.Config{InsecureSkipVerify: true})
 	shaken := make(chan error, 1)
 	go func() { shaken <- server.Handshake() }()
 	if err := errors.Join(client.Handshake(), <-shaken); err != nil {
 		tb.Fatal(err)
 	}
-	return server, client
+	return client
 }
 
 var testCertificate = sync.OnceValue(func() tls.Certificate {

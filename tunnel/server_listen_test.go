@@ -30,7 +30,7 @@ func TestParseListen(t *testing.T) {
 		{"unix:culvert.sock", "unix", "culvert.sock"},
 	} {
 		got, err := ParseListen(tt.in)
-		if err != nil || got != (ListenSpec{tt.network, tt.address}) {
+		if err != nil || got != (ListenSpec{Network: tt.network, Address: tt.address}) {
 			t.Errorf("ParseListen(%q) = %+v, %v", tt.in, got, err)
 		}
 		if again, err := ParseListen(got.String()); err != nil || again != got {
@@ -41,7 +41,7 @@ func TestParseListen(t *testing.T) {
 
 func TestParseListenRefuses(t *testing.T) {
 	for _, in := range []string{
-		"", "3128", "127.0.0.1", "::1:3128", "[::1]", "http://", "http://127.0.0.1", "https://127.0.0.1:1", "socks5://127.0.0.1:1",
+		"", "3128", "127.0.0.1", "::1:3128", "[::1]", "http://", "http://127.0.0.1", "https://127.0.0.1", "socks5://127.0.0.1:1",
 		"127.0.0.1:65536", "127.0.0.1:http", "127.0.0.1:", "127.0.0.1:-1", "http://127.0.0.1:3128/x", "http://u@127.0.0.1:3128",
 		"127.0.0.1:3128?x", "a b:3128", "unix:", "unix:/" + strings.Repeat("x", 200), "unix:/a\x00b",
 	} {

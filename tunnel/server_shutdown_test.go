@@ -284,7 +284,7 @@ func TestShutdownWhileARelayIsYoung(t *testing.T) {
 		s.init()
 		near, far := tcpPair(t)
 		nearTarget, farTarget := tcpPair(t)
-		c := &clientConn{server: s, conn: near}
+		c := &clientConn{server: s, conn: near, socket: near}
 		s.run.conns[c] = struct{}{}
 		results := make(chan relayResult, 1)
 		s.relay(relaySide{conn: near}, relaySide{conn: nearTarget}, func(r relayResult) { results <- r })

@@ -71,6 +71,6 @@ func (s *Server) cut() {
 		r.end(ClosedByDrain)
 	}
 	for c := range s.run.conns {
-		c.conn.Close()
+		c.socket.Close() // TLS would take its time to say goodbye
 	}
 }

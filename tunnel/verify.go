@@ -16,6 +16,20 @@ type Verifier interface {
 	Verify(user, password string) bool
 }
 
+// verify says who a client is: a user already, by the certificate it has
+// proved to have, or whoever its credentials say. Where only a certificate could
+// make a user there is nothing to challenge for.
+func (at *listening) verify(a asked) (user string, e *Error) {
+	switch {
+	case a.user != "":
+		return a.user, nil
+	case at.server.Verifier == nil && verifiesClients(at.Listener):
+		return "", &Error{Phase: PhaseVerify, Type: ErrorDenied, Rule: "client certificate missing",
+			Detail: "this proxy wants a client certificate"}
+	}
+	return at.server.verify(a.credentials, a.client)
+}
+
 // verify says who a client is by its Proxy-Authorization values (RFC 9110,
 // section 11.7; RFC 7617). Where no credentials are wanted those that come are
 // not looked at. Wrong ones are answered late if there were many; right ones

@@ -1,0 +1,189 @@
+package tunnel
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// shakeHands is the TLS handshake, which has limit to end; 0 = any time. If it
+// fails the client has been answered, as far as that can be, and the record is
+// written: unwelcome, if the client was going to be turned away, is what it
+// tells then.
+func (c *clientConn) shakeHands(limit time.Duration, unwelcome *Error) bool {
+	if !c.awaitHandshake(limit) {
+		return false
+	}
+	if err := c.secure.Handshake(); err != nil {
+		c.badHandshake(err, unwelcome)
+		return false
+	}
+	c.conn.SetDeadline(time.Time{})
+	c.user = certificateUser(c.secure.ConnectionState())
+	return true
+}
+
+// awaitHandshake sets the handshake's deadline, unless drain was faster: until
+// there is a request drain may close the connection.
+func (c *clientConn) awaitHandshake(limit time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.server.run.draining.Load() {
+		return false
+	}
+	if limit > 0 {
+		c.conn.SetDeadline(time.Now().Add(limit))
+	}
+	return true
+}
+
+// badHandshake logs a handshake that failed, and sees to it that the client can
+// read the alert that it was sent. Who speaks plain HTTP is answered in plain
+// HTTP. A connection on which no byte came is closed without a word, as any
+// other is.
+func (c *clientConn) badHandshake(err error, unwelcome *Error) {
+	e := unwelcome
+	if e == nil {
+		if !c.secure.wire.touched || c.server.run.draining.Load() {
+			return
+		}
+		e = handshakeError(err)
+	}
+	rec := c.newRecord(nil)
+	if isPlainHTTP(err) {
+		c.refuseOn(c.socket, rec, e, false)
+		return
+	}
+	rec.refusedBy(e)
+	rec.Status = 0 // it never came to HTTP
+	c.logRequest(rec)
+	if !isTimeout(err) {
+		closeAfterReply(c.socket)
+	}
+}
+
+// isPlainHTTP reports whether a handshake failed because the client's first
+// bytes are those of an HTTP request. They are no TLS record, of which the
+// first byte is no letter.
+func isPlainHTTP(err error) bool {
+	var header tls.RecordHeaderError
+	if !errors.As(err, &header) || header.Conn == nil {
+		return false
+	}
+	for i, b := range header.RecordHeader {
+		letter := b|0x20 >= 'a' && b|0x20 <= 'z'
+		if !letter && (i == 0 || b < ' ' || b > '~') {
+			return false
+		}
+	}
+	return true
+}
+
+// handshakeError is the verdict on a handshake that failed.
+func handshakeError(err error) *Error {
+	e := &Error{Phase: PhaseTLS, Type: ErrorTLSProtocol, Err: err}
+	var header tls.RecordHeaderError
+	var certificate *tls.CertificateVerificationError
+	var op *net.OpError
+	switch {
+	case isPlainHTTP(err):
+		e.Type, e.Status = ErrorRequest, http.StatusBadRequest
+		e.Detail = "plain HTTP came to a port that speaks TLS: use https:// for this proxy"
+	case isTimeout(err):
+		e.Detail = "the TLS handshake did not end in time"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), isReset(err), errors.Is(err, net.ErrClosed):
+		e.Detail = "the client left within the TLS handshake"
+	case errors.As(err, &header) && header.RecordHeader[0] == 0x80:
+		e.Detail = "SSL 2.0 came to a port that speaks TLS"
+	case errors.As(err, &header):
+		e.Detail = "what came to a port that speaks TLS is no TLS"
+	case errors.As(err, &certificate):
+		e.Type = ErrorTLSCertificate
+		e.Detail = "the client's certificate is refused: " + certificateTrouble(certificate)
+	case errors.As(err, &op) && op.Op == "local error" && strings.Contains(op.Err.Error(), "bad record MAC"):
+		// OpenSSL's alert on a certificate it does not trust is not encrypted as
+		// TLS 1.3 wants it.
+		e.Detail = "the client broke the TLS handshake off: it may not trust this proxy's certificate"
+	case errors.As(err, &op) && op.Op == "remote error": // an alert, as on a certificate it does not trust
+		e.Detail = "the client ended the TLS handshake: " + tlsWords(op.Err)
+	default:
+		e.Detail = "the TLS handshake failed: " + tlsWords(err)
+	}
+	return e
+}
+
+// certificateTrouble says whose certificate is refused and why.
+func certificateTrouble(err *tls.CertificateVerificationError) string {
+	if len(err.UnverifiedCertificates) == 0 {
+		return tlsWords(err.Err)
+	}
+	leaf := err.UnverifiedCertificates[0]
+	var invalid x509.CertificateInvalidError
+	why := tlsWords(err.Err)
+	if errors.As(err.Err, &invalid) && invalid.Reason == x509.Expired {
+		why = fmt.Sprintf("valid from %s to %s only", leaf.NotBefore.UTC().Format(time.DateTime), leaf.NotAfter.UTC().Format(time.DateTime))
+	}
+	return fmt.Sprintf("%s, issued by %s: %s", orNameless(leaf.Subject.String()), orNameless(leaf.Issuer.String()), why)
+}
+
+func orNameless(name string) string {
+	if name == "" {
+		return "a nameless one"
+	}
+	return name
+}
+
+// tlsWords is a library's error without its prefix.
+func tlsWords(err error) string {
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "tls: "), "x509: ")
+}
+
+// certificateUser is whom a verified client certificate makes: the subject's
+// common name, or else its first mail address, DNS name or URI, or else its
+// serial number, which its issuer knows. "" = no certificate was verified.
+func certificateUser(state tls.ConnectionState) string {
+	if len(state.VerifiedChains) == 0 {
+		return ""
+	}
+	leaf := state.PeerCertificates[0]
+	names := append(append([]string{leaf.Subject.CommonName}, leaf.EmailAddresses...), leaf.DNSNames...)
+	for _, uri := range leaf.URIs {
+		names = append(names, uri.String())
+	}
+	for _, name := range names {
+		if name != "" {
+			return name
+		}
+	}
+	return "serial:" + leaf.SerialNumber.Text(16)
+}
+
+// tlsHandshake is the first byte of a TLS handshake's record.
+const tlsHandshake = 0x16
+
+// isTLS reports whether a first piece of bytes is that of a TLS handshake
+// record: no request begins like that.
+func isTLS(b []byte) bool { return len(b) > 1 && b[0] == tlsHandshake && b[1] == 0x03 }
+
+// tlsToPlain is what a plain port has to say to TLS. Its answer is in HTTP, by
+// which TLS clients know, and say, what they have come to.
+func tlsToPlain() *Error {
+	return &Error{Phase: PhaseRequest, Type: ErrorRequest, Status: http.StatusBadRequest,
+		Detail: "TLS came to a port that speaks plain HTTP: use http:// for this proxy"}
+}
+
+// beginsTLS reports whether a TLS client came to a port of plain HTTP. It looks
+// further than the first byte only if that is one no request begins with.
+func (c *clientConn) beginsTLS() bool {
+	if first, _ := c.br.Peek(1); len(first) == 0 || first[0] != tlsHandshake {
+		return false
+	}
+	start, _ := c.br.Peek(2)
+	return isTLS(start)
+}

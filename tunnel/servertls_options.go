@@ -1,0 +1,65 @@
+package tunnel
+
+import (
+	"crypto/tls"
+	"errors"
+	"log/slog"
+)
+
+// ServerTLS says where a Server's TLS listeners have their certificate from,
+// which is two files or made on the spot, and whose client certificates make
+// users.
+type ServerTLS struct {
+	CertFile, KeyFile string   // PEM; read anew when they change
+	SelfSigned        bool     // made in memory instead, for Hosts too
+	Hosts             []string // what the listeners are called
+	ClientCAFile      string   // authorities of client certificates, PEM; "" = none are asked for
+	Log               *slog.Logger
+}
+
+// Config returns a configuration for NewTLSListener, and what a person should
+// know of it: sentences without a full stop.
+func (o ServerTLS) Config() (config *tls.Config, notes []string, err error) {
+	config = &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.SelfSigned {
+		pair, pin, err := SelfSigned(o.Hosts...)
+		if err != nil {
+			return nil, nil, err
+		}
+		config.Certificates = []tls.Certificate{pair}
+		notes = append(notes, "the self-signed certificate's pin is "+pin+" (for clients: culvert dial --pin, curl --pinnedpubkey)")
+	} else {
+		files, err := LoadCertificateFiles(o.CertFile, o.KeyFile)
+		if err != nil {
+			return nil, nil, err
+		}
+		files.Log = o.Log
+		config.GetCertificate, notes = files.GetCertificate, files.Notes()
+	}
+	if o.ClientCAFile != "" {
+		config.ClientAuth = tls.VerifyClientCertIfGiven
+		if config.ClientCAs, err = LoadClientCA(o.ClientCAFile); err != nil {
+			return nil, nil, err
+		}
+	}
+	return config, notes, nil
+}
+
+// Check says what cannot be meant: secure tells whether there is a listener
+// that speaks TLS. The errors name the flags of culvert serve.
+func (o ServerTLS) Check(secure bool) (err error, hint string) {
+	files := o.CertFile != "" || o.KeyFile != ""
+	switch {
+	case !secure && (files || o.SelfSigned || o.ClientCAFile != ""):
+		return errors.New("a certificate is given, and no listener speaks TLS"), "say --listen https://HOST:PORT"
+	case !secure:
+		return nil, ""
+	case files && o.SelfSigned:
+		return errors.New("--tls-self-signed makes a certificate, and --tls-cert or --tls-key gives one"), "leave one of them out"
+	case files && (o.CertFile == "" || o.KeyFile == ""):
+		return errors.New("--tls-cert and --tls-key go together"), "give the certificate's file and its key's file"
+	case !files && !o.SelfSigned:
+		return errors.New("an https:// listener wants a certificate"), "--tls-cert FILE and --tls-key FILE, or, to try things out, --tls-self-signed"
+	}
+	return nil, ""
+}
