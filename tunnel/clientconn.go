@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"culvert/tunnel/internal/h2"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -20,17 +21,24 @@ type clientConn struct {
 	server *Server
 	at     *listening
 	conn   net.Conn
-	name   string     // for the log
-	addr   netip.Addr // the client's; invalid on a unix socket
-	local  bool       // it came over a unix socket
+	socket net.Conn    // beneath conn, or conn itself
+	secure *secureConn // conn, if it speaks TLS
+	user   string      // whom a certificate made it, "" = nobody
+	name   string      // for the log
+	addr   netip.Addr  // the client's; invalid on a unix socket
+	local  bool        // it came over a unix socket
 	source rewinder
 	br     *bufio.Reader // over source, pooled
 	given  bool          // to the relay, which closes it
+	fresh  bool          // nothing was read yet
 	unread bool          // a request was answered before all its content came
 	plain  plainConn     // what its plain requests share
+	wire   plainWire     // how their answers are written
+	minor  int           // of the request under way, over HTTP/1
 
 	mu      sync.Mutex
-	waiting bool // for a head of which no byte has come
+	waiting bool     // for a head of which no byte has come
+	streams *h2.Conn // nil unless it speaks HTTP/2
 }
 
 // rewinder reads what was put back first, then from the conn.
@@ -51,12 +59,16 @@ func (r *rewinder) Read(b []byte) (int, error) {
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
 
 func newClientConn(at *listening, conn net.Conn) *clientConn {
-	c := &clientConn{server: at.server, at: at, conn: conn, name: "unix", waiting: true}
+	c := &clientConn{server: at.server, at: at, conn: conn, socket: conn, name: "unix", fresh: true, waiting: true}
 	c.source.Reader = conn
+	c.wire = (*http1Wire)(c)
+	if secure, ok := conn.(*secureConn); ok {
+		c.secure, c.socket = secure, secure.wire.Conn
+	}
 	if c.local = at.Addr().Network() == "unix"; c.local {
 		return c
 	}
-	ap := remoteAddrPort(conn)
+	ap := remoteAddrPort(c.socket)
 	c.addr = ap.Addr().Unmap().WithZone("")
 	c.name = netip.AddrPortFrom(c.addr, ap.Port()).String()
 	return c
@@ -76,21 +88,51 @@ func remoteAddrPort(conn net.Conn) (ap netip.AddrPort) {
 // serve is the life of a client connection.
 func (c *clientConn) serve() {
 	defer c.finish()
-	if !c.local && !c.server.allowsClient(c.addr) {
-		c.turnAway(&Error{Phase: PhaseVerify, Type: ErrorDenied, Rule: "allow-client",
-			Detail: "clients from this address are not served"})
+	timeout := orDefault(c.server.HeaderTimeout, DefaultHeaderTimeout)
+	unwelcome := c.judgeClient()
+	if c.secure != nil {
+		limit := timeout
+		if unwelcome != nil {
+			limit = drainTime // only to be told so
+		}
+		if !c.shakeHands(limit, unwelcome) {
+			return
+		}
+	}
+	if unwelcome != nil {
+		c.turnAway(unwelcome)
 		return
 	}
-	if c.server.isCrowded(c.conn) {
-		c.turnAway(&Error{Phase: PhasePolicy, Type: ErrorConnectionLimit, Rule: "descriptors",
-			Detail: "this proxy has as many connections as it can carry"})
+	if c.secure != nil && c.secure.ConnectionState().NegotiatedProtocol == alpnHTTP2 {
+		c.serveHTTP2()
 		return
 	}
+	c.serveHTTP1(timeout)
+}
+
+// judgeClient says why a client is not served, whatever it would ask for.
+func (c *clientConn) judgeClient() *Error {
+	switch {
+	case !c.local && !c.server.allowsClient(c.addr):
+		return &Error{Phase: PhaseVerify, Type: ErrorDenied, Rule: "allow-client",
+			Detail: "clients from this address are not served"}
+	case c.server.isCrowded(c.socket):
+		return &Error{Phase: PhasePolicy, Type: ErrorConnectionLimit, Rule: "descriptors",
+			Detail: "this proxy has as many connections as it can carry"}
+	}
+	return nil
+}
+
+// serveHTTP1 serves request after request.
+func (c *clientConn) serveHTTP1(timeout time.Duration) {
 	c.br = readers.Get().(*bufio.Reader)
 	c.br.Reset(&c.source)
-	timeout := orDefault(c.server.HeaderTimeout, DefaultHeaderTimeout)
 	for wait := timeout; ; wait = orDefault(c.server.KeepAliveTimeout, DefaultKeepAliveTimeout) {
 		head, err := c.readHead(wait, timeout)
+		if errors.Is(err, errHTTP2) {
+			c.serveHTTP2()
+			return
+		}
 		if err != nil {
 			c.badHead(err)
 			return
@@ -105,8 +147,13 @@ func (c *clientConn) serve() {
 	}
 }
 
+// errHTTP2 is readHead's where the client turned out to speak HTTP/2.
+var errHTTP2 = errors.New("the client speaks HTTP/2")
+
 // readHead waits for a head's first byte, and then for the rest of it.
 func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
+	first := c.fresh
+	c.fresh = false
 	if !c.await(wait) {
 		return nil, io.EOF
 	}
@@ -123,6 +170,12 @@ func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
 		until = time.Now().Add(rest)
 	}
 	c.conn.SetReadDeadline(until)
+	switch {
+	case c.beginsTLS():
+		return nil, tlsToPlain()
+	case first && c.secure == nil && c.beginsHTTP2():
+		return nil, errHTTP2
+	}
 	head, err := wire.ReadRequest(c.br, c.server.MaxHead)
 	if err == nil {
 		c.conn.SetReadDeadline(time.Time{})
@@ -148,7 +201,10 @@ func (c *clientConn) await(wait time.Duration) bool {
 func (c *clientConn) closeIfWaiting() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.waiting {
+	switch {
+	case c.streams != nil:
+		c.streams.Shutdown()
+	case c.waiting:
 		c.conn.SetReadDeadline(time.Unix(1, 0))
 	}
 }
@@ -164,6 +220,9 @@ func (c *clientConn) finish() {
 	switch {
 	case c.given:
 	case c.unread:
+		if c.secure != nil { // whose close_notify has to find room behind the reply
+			c.conn.SetWriteDeadline(time.Now().Add(DefaultLinger))
+		}
 		closeAfterReply(c.conn)
 	default:
 		c.conn.Close()
@@ -202,10 +261,13 @@ func (c *clientConn) turnAway(e *Error) { c.refuse(c.newRecord(nil), e, false) }
 // badHead answers a head that is none, and logs it.
 func (c *clientConn) badHead(err error) {
 	var head *wire.HeadError
-	if !errors.As(err, &head) {
+	var e *Error
+	switch {
+	case errors.As(err, &head):
+		e = headRefusal(head)
+	case !errors.As(err, &e):
 		return // nothing came
 	}
-	e := headRefusal(head)
 	rec := c.newRecord(nil)
 	if e.Status == 0 {
 		rec.refusedBy(e)
@@ -256,16 +318,21 @@ func (c *clientConn) newRecord(head *wire.Request) *Record {
 // refuse answers with an error, logs it, and closes the connection so that the
 // answer can be read. headOnly leaves the body out, as an answer to HEAD must.
 func (c *clientConn) refuse(rec *Record, e *Error, headOnly bool) {
+	c.refuseOn(c.conn, rec, e, headOnly)
+}
+
+// refuseOn is refuse on conn, which is c.conn or the socket beneath.
+func (c *clientConn) refuseOn(conn net.Conn, rec *Record, e *Error, headOnly bool) {
 	rec.refusedBy(e)
 	timeout := orDefault(c.server.HeaderTimeout, DefaultHeaderTimeout)
 	if timeout > 0 {
-		c.conn.SetWriteDeadline(time.Now().Add(timeout))
+		conn.SetWriteDeadline(time.Now().Add(timeout))
 	}
-	if err := c.server.writeRefusal(c.conn, e, headOnly); err != nil {
+	if err := c.server.writeRefusal(conn, e, headOnly); err != nil {
 		rec.Status = 0
 	}
 	c.logRequest(rec)
-	closeAfterReply(c.conn)
+	closeAfterReply(conn)
 }
 
 func (c *clientConn) logRequest(rec *Record) {
@@ -275,15 +342,3 @@ func (c *clientConn) logRequest(rec *Record) {
 
 // credentials are the Proxy-Authorization values of a head.
 func credentials(head *wire.Request) []string { return head.Values("Proxy-Authorization") }
-
-// isLoop reports whether the request has been here before (RFC 9110, section
-// 7.6.3): our own pseudonym is in its Via.
-func (s *Server) isLoop(head *wire.Request) bool {
-	for _, member := range wire.Tokens(head.Values("Via")) {
-		// received-protocol RWS received-by [ RWS comment ]
-		if parts := strings.Fields(member); len(parts) > 1 && strings.EqualFold(parts[1], s.pseudonym()) {
-			return true
-		}
-	}
-	return false
-}

@@ -87,7 +87,7 @@ func (w *clientWatch) tick() {
 // look is the watching read.
 func (w *clientWatch) look(x *plainExchange, quiet chan struct{}) {
 	defer close(quiet)
-	_, err := x.c.br.Peek(1)
+	err := x.c.wire.await()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -142,9 +142,9 @@ func (w *clientWatch) stop() watchEnd {
 	}
 	w.mu.Unlock()
 	if quiet != nil {
-		x.c.conn.SetReadDeadline(past)
+		x.c.wire.wake()
 		<-quiet
-		x.c.conn.SetReadDeadline(time.Time{})
+		x.c.wire.settle()
 	}
 	return w.end
 }

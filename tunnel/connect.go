@@ -16,6 +16,7 @@ type connectRequest struct {
 	at          *listening
 	rec         *Record
 	client      netip.Addr
+	user        string                    // whom the client's certificate has made it, "" = nobody
 	authority   string                    // the request's target, not yet parsed
 	malformed   *Error                    // what the adapter found wrong with the request
 	credentials []string                  // Proxy-Authorization values
@@ -31,8 +32,8 @@ type connectRequest struct {
 func newConnectRequest(c *clientConn, head *wire.Request) *connectRequest {
 	rec := c.newRecord(head)
 	q := &connectRequest{
-		at: c.at, rec: rec, client: c.addr, authority: strings.Clone(head.Target),
-		credentials: credentials(head), via: head.Values("Via"), looped: c.server.isLoop(head),
+		at: c.at, rec: rec, client: c.addr, user: c.user, authority: strings.Clone(head.Target),
+		credentials: credentials(head), via: head.Values("Via"), looped: c.server.isLoop(head.Values("Via")),
 		refuse: func(e *Error) { c.refuse(rec, e, false) },
 	}
 	q.accept = func() (relaySide, error) {
@@ -72,7 +73,7 @@ func (s *Server) serveConnect(q *connectRequest) {
 		return
 	}
 	q.rec.Target = target
-	if e := q.at.judge(asked{target, q.client, q.credentials, q.looped}, q.rec); e != nil {
+	if e := q.at.judge(asked{target, q.client, q.user, q.credentials, q.looped}, q.rec); e != nil {
 		q.refuse(e)
 		return
 	}

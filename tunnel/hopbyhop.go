@@ -48,17 +48,21 @@ func cleanTrailer(t http.Header) {
 	delete(t, "Trailer")
 }
 
-// viaFields are this proxy's Via members for messages of HTTP/1.0 and 1.1, as
-// the values of a field that nothing stood in before. Nobody may change them.
-type viaFields [2][]string
+// viaFields are this proxy's Via members for messages of HTTP/1.0, 1.1 and
+// HTTP/2, as the values of a field that nothing stood in before. Nobody may
+// change them.
+type viaFields [3][]string
+
+// viaHTTP2 stands where HTTP/1's minor version does.
+const viaHTTP2 = 2
 
 func newViaFields(pseudonym string) *viaFields {
-	return &viaFields{{"1.0 " + pseudonym}, {"1.1 " + pseudonym}}
+	return &viaFields{{"1.0 " + pseudonym}, {"1.1 " + pseudonym}, {"2 " + pseudonym}}
 }
 
 // appendVia adds this proxy to Via (RFC 9110, section 7.6.3).
-func appendVia(h http.Header, protoMinor int, own *viaFields) {
-	add := own[min(protoMinor, 1)]
+func appendVia(h http.Header, received int, own *viaFields) {
+	add := own[received]
 	if have := h["Via"]; have != nil {
 		add = []string{strings.Join(append(have[:len(have):len(have)], add[0]), ", ")}
 	}

@@ -19,12 +19,16 @@ import (
 // connection is good for a further one.
 func (c *clientConn) servePlain(head *wire.Request) bool {
 	rec := c.newRecord(head)
+	c.minor = head.Minor
+	if c.wire.received() == viaHTTP2 {
+		rec.Protocol = protocolHTTP2
+	}
 	x, e := c.plainRequest(head, rec)
 	if e == nil {
 		e = c.judgePlain(x)
 	}
 	if e != nil {
-		c.refuse(rec, e, head.Method == http.MethodHead)
+		c.wire.refuse(rec, e, head.Method == http.MethodHead)
 		return false
 	}
 	if done, keep := x.answerHere(); done {
@@ -40,7 +44,7 @@ func (c *clientConn) servePlain(head *wire.Request) bool {
 // slot among the tunnels.
 func (c *clientConn) judgePlain(x *plainExchange) *Error {
 	s := c.server
-	a := asked{target: x.target, client: c.addr, credentials: x.header["Proxy-Authorization"], looped: s.isLoop(x.head)}
+	a := asked{target: x.target, client: c.addr, user: c.user, credentials: x.header["Proxy-Authorization"], looped: s.isLoop(x.head.Values("Via"))}
 	if e := c.at.judge(a, x.rec); e != nil {
 		return e
 	}
@@ -97,10 +101,16 @@ func (c *clientConn) plainRequest(head *wire.Request, rec *Record) (*plainExchan
 	rec.Target = x.target
 	x.header = headerOf(head)
 	x.close = head.Minor == 0 || wire.HasToken(x.header["Connection"], "close") || wire.HasToken(x.header["Proxy-Connection"], "close")
-	x.interim.w, x.interim.allowed = c.conn, head.Minor == 1
+	x.interim.wire, x.interim.allowed = c.wire, head.Minor == 1
 	x.interim.waits = wire.HasToken(x.header["Expect"], "100-continue")
 	x.body.conn, x.body.interim = c.conn, &x.interim
-	if framing.Length > 0 || framing.Chunked {
+	switch w, ok := c.wire.(*http2Wire); {
+	case ok && !w.request.ended && framing.Length != 0:
+		x.length = framing.Length
+		w.request.trailer = make(http.Header)
+		x.body.content, x.body.trailer = w.request, w.request.trailer
+		return x, nil
+	case !ok && (framing.Length > 0 || framing.Chunked):
 		return x, x.content(framing)
 	}
 	x.body.done.Store(true)
@@ -214,7 +224,7 @@ func (x *plainExchange) outgoing(ctx context.Context) *http.Request {
 	} else {
 		delete(header, "Expect")
 	}
-	appendVia(header, x.head.Minor, x.c.at.forward.via)
+	appendVia(header, x.c.wire.received(), x.c.at.forward.via)
 	if header["User-Agent"] == nil {
 		header["User-Agent"] = []string{""} // none, and not the library's own
 	}
@@ -270,7 +280,7 @@ func (x *plainExchange) failure(err error, end watchEnd) {
 	case fault != nil:
 		e = &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: x.target, Detail: "the request's content is malformed", Err: fault}
 	}
-	x.c.refuse(x.rec, e, x.head.Method == http.MethodHead)
+	x.c.wire.refuse(x.rec, e, x.head.Method == http.MethodHead)
 }
 
 // transportError is the verdict on a request that got no answer.

@@ -317,6 +317,9 @@ func (r *relay) shut(e *relayEnd) {
 	r.mu.Lock()
 	reset := r.cause != nil && !e.broken
 	r.mu.Unlock()
+	if stream, ok := e.given.(*streamConn); reset && ok {
+		stream.tear()
+	}
 	if tcp := tcpOf(e.given); reset && tcp != nil {
 		awaitSent(tcp, r.grace, r.isEnded)
 		_ = tcp.SetLinger(0)

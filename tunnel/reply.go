@@ -19,24 +19,39 @@ const (
 	drainBytes = 256 << 10
 )
 
-// writeRefusal is the one writer of error answers. The body and Proxy-Status
-// name the cause, never the target or a field; the connection is closed after
-// it, whatever was asked (RFC 9931 for CONNECT).
-func (s *Server) writeRefusal(w io.Writer, e *Error, head bool) error {
+// refusalReply is an error answer, whatever protocol version it goes out in.
+type refusalReply struct {
+	status int
+	fields []Field // none that concerns the connection
+	body   string
+}
+
+// newRefusal makes the answer for e: the body and Proxy-Status name the cause,
+// never the target or a field.
+func (s *Server) newRefusal(e *Error) refusalReply {
 	status := e.HTTPStatus()
-	reason := http.StatusText(status)
-	body := strconv.Itoa(status) + " " + reason + ": " + e.cause() + "\n"
+	r := refusalReply{status: status, body: strconv.Itoa(status) + " " + http.StatusText(status) + ": " + e.cause() + "\n"}
 	ps := ProxyStatus{Name: s.pseudonym(), Error: e.Type.String(), RCode: e.RCode, Details: e.cause()}
-	var b bytes.Buffer
-	b.WriteString("HTTP/1.1 " + strconv.Itoa(status) + " " + reason + "\r\n")
-	b.WriteString("Date: " + time.Now().UTC().Format(http.TimeFormat) + "\r\n")
-	b.WriteString("Proxy-Status: " + ps.String() + "\r\n")
+	r.fields = []Field{{Name: "Date", Value: time.Now().UTC().Format(http.TimeFormat)}, {Name: "Proxy-Status", Value: ps.String()}}
 	if status == http.StatusProxyAuthRequired {
-		b.WriteString("Proxy-Authenticate: " + s.challenge() + "\r\n")
+		r.fields = append(r.fields, Field{Name: "Proxy-Authenticate", Value: s.challenge()})
 	}
-	b.WriteString("Content-Type: text/plain; charset=utf-8\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\nConnection: close\r\n\r\n")
+	r.fields = append(r.fields, Field{Name: "Content-Type", Value: "text/plain; charset=utf-8"}, Field{Name: "Content-Length", Value: strconv.Itoa(len(r.body))})
+	return r
+}
+
+// writeRefusal writes an error answer over HTTP/1; the connection is closed
+// after it, whatever was asked (RFC 9931 for CONNECT).
+func (s *Server) writeRefusal(w io.Writer, e *Error, head bool) error {
+	r := s.newRefusal(e)
+	var b bytes.Buffer
+	b.WriteString("HTTP/1.1 " + strconv.Itoa(r.status) + " " + http.StatusText(r.status) + "\r\n")
+	for _, f := range r.fields {
+		b.WriteString(f.Name + ": " + f.Value + "\r\n")
+	}
+	b.WriteString("Connection: close\r\n\r\n")
 	if !head {
-		b.WriteString(body)
+		b.WriteString(r.body)
 	}
 	_, err := w.Write(b.Bytes())
 	return err

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"culvert/tunnel/internal/h2"
 )
 
 // requestBody is a request's content on its way from the client. The transport
@@ -129,5 +131,8 @@ func (b *requestBody) fault() (err error, left bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var network net.Error
-	return b.failed, errors.Is(b.failed, io.ErrUnexpectedEOF) || errors.As(b.failed, &network)
+	var stream *h2.StreamError
+	var conn *h2.ConnError
+	return b.failed, errors.Is(b.failed, io.ErrUnexpectedEOF) || errors.As(b.failed, &network) ||
+		errors.As(b.failed, &stream) && stream.Remote || errors.As(b.failed, &conn)
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"io"
 	"net/http"
-	"net/http/httputil"
 	"net/textproto"
 	"strconv"
 	"strings"
@@ -22,7 +21,7 @@ var (
 // the final reply began (RFC 9110, section 10.1.1).
 type interim struct {
 	mu      sync.Mutex
-	w       io.Writer
+	wire    plainWire
 	waits   bool // the client said Expect: 100-continue and was not told yet
 	allowed bool // HTTP/1.1, and the final reply is not there
 	first   bool // a first byte of an answer came
@@ -44,7 +43,7 @@ func (i *interim) goOn() {
 func (i *interim) ask() {
 	if i.waits && i.allowed {
 		i.waits = false
-		io.WriteString(i.w, "HTTP/1.1 100 Continue\r\n\r\n")
+		i.wire.interim(http.StatusContinue, nil)
 	}
 }
 
@@ -76,11 +75,7 @@ func (i *interim) pass(code int, header textproto.MIMEHeader) {
 	fields := http.Header(header).Clone()
 	removeHopByHop(fields)
 	i.passed++
-	bw := bufio.NewWriter(i.w)
-	writeStatusLine(bw, code, http.StatusText(code))
-	fields.Write(bw)
-	bw.WriteString("\r\n")
-	bw.Flush()
+	i.wire.interim(code, fields)
 }
 
 // state tells what moves: interim replies passed on, and whether a head has
@@ -150,12 +145,12 @@ func (x *plainExchange) served(status int, out replyOutcome, end watchEnd) bool 
 	case end == clientSilent && (out.toClient != nil || out.fromOrigin != nil):
 		x.rec.Error, x.rec.ClosedBy = ErrorConnectionReadTimeout, ClosedByIdle
 		_ = x.c.conn.SetWriteDeadline(time.Time{}) // for the end of what was written
-		x.breakOff(out)
+		x.c.wire.breakOff(out.untilClose)
 	case out.toClient != nil, out.fromOrigin != nil && end == clientGone:
 		x.rec.Error, x.rec.ClosedBy = ErrorConnectionTerminated, ClosedByClient
 	case out.fromOrigin != nil:
 		x.rec.Error = ErrorResponseIncomplete
-		x.breakOff(out)
+		x.c.wire.breakOff(out.untilClose)
 	default:
 		keep := out.keep && whole && end == clientThere
 		x.c.unread = !keep
@@ -166,14 +161,6 @@ func (x *plainExchange) served(status int, out replyOutcome, end watchEnd) bool 
 	return false
 }
 
-// breakOff resets the client's connection if an orderly end would make a part
-// of the reply pass for all.
-func (x *plainExchange) breakOff(out replyOutcome) {
-	if tcp := tcpOf(x.c.conn); tcp != nil && out.untilClose {
-		_ = tcp.SetLinger(0)
-	}
-}
-
 // respond writes the reply to the client. Framing is written anew: the
 // length if it is known, chunks if not, and for HTTP/1.0 the connection's end
 // (RFC 9112, section 6.3). Nothing is buffered beyond what one read brought.
@@ -182,7 +169,7 @@ func (x *plainExchange) respond(reply *http.Response) (out replyOutcome) {
 	// HEAD and 304 announce the length of what they do not bring.
 	length := reply.Header.Get("Content-Length")
 	removeHopByHop(reply.Header)
-	appendVia(reply.Header, reply.ProtoMinor, x.c.at.forward.via)
+	appendVia(reply.Header, min(reply.ProtoMinor, 1), x.c.at.forward.via)
 	if reply.Header["Date"] == nil { // RFC 9110, section 6.6.1
 		reply.Header["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
 	}
@@ -202,17 +189,25 @@ func (x *plainExchange) respond(reply *http.Response) (out replyOutcome) {
 		writers.Put(bw)
 	}()
 	x.phase.reply(hasBody && reply.ContentLength < 0)
-	writeStatusLine(bw, reply.StatusCode, reasonOf(reply))
-	reply.Header.Write(bw)
 	cleanTrailer(reply.Trailer)
-	writeFraming(bw, reply.Trailer, length, chunked, out.keep)
-	if hasBody {
-		out.fromOrigin, out.toClient = x.copyBody(bw, reply, chunked)
+	h := &replyHead{Response: reply, length: length, content: hasBody, chunked: chunked, keep: out.keep}
+	if out.toClient = x.c.wire.head(bw, h); out.toClient != nil {
+		return out
 	}
-	// After an error of the origin's what was announced cannot be kept: that
-	// the connection is closed tells the client.
-	if err := bw.Flush(); out.toClient == nil {
-		out.toClient = err
+	var content io.Writer
+	if hasBody {
+		content = x.c.wire.content(bw, h)
+		out.fromOrigin, out.toClient = x.copyBody(bw, content, reply.Body)
+	}
+	switch {
+	case out.toClient != nil:
+	case out.fromOrigin != nil:
+		// What was announced cannot be kept: that the connection, or the
+		// stream, breaks tells the client.
+		out.toClient = bw.Flush()
+	default:
+		cleanTrailer(reply.Trailer)
+		out.toClient = x.c.wire.end(bw, h, content)
 	}
 	return out
 }
@@ -283,39 +278,27 @@ func (p *pendingReply) flush() {
 	}
 }
 
-// copyBody copies the content as it comes.
-func (x *plainExchange) copyBody(bw *bufio.Writer, reply *http.Response, chunked bool) (fromOrigin, toClient error) {
-	var w io.Writer = bw
-	var chunks io.WriteCloser
-	if chunked {
-		chunks = httputil.NewChunkedWriter(bw)
-		w = chunks
-	}
+// copyBody copies the content as it comes, over bw.
+func (x *plainExchange) copyBody(bw *bufio.Writer, to io.Writer, body io.Reader) (fromOrigin, toClient error) {
 	buffer := bodyBuffers.Get().(*[32 << 10]byte)
 	defer bodyBuffers.Put(buffer)
 	for fromOrigin == nil {
 		var n int
 		x.pending.lend(bw)
 		x.phase.awaiting.Store(true)
-		n, fromOrigin = reply.Body.Read(buffer[:])
+		n, fromOrigin = body.Read(buffer[:])
 		x.phase.awaiting.Store(false)
 		x.pending.lend(nil)
 		if n == 0 {
 			continue
 		}
-		if _, toClient = w.Write(buffer[:n]); toClient != nil {
+		if _, toClient = to.Write(buffer[:n]); toClient != nil {
 			return nil, toClient
 		}
 		x.down.Add(int64(n))
 	}
 	if fromOrigin != io.EOF {
 		return fromOrigin, nil
-	}
-	if chunked {
-		chunks.Close()
-		cleanTrailer(reply.Trailer)
-		reply.Trailer.Write(bw)
-		bw.WriteString("\r\n")
 	}
 	return nil, nil
 }

@@ -47,7 +47,6 @@ func TestRefusalStatusAndToken(t *testing.T) {
 		{"too many fields", &Server{}, connectHead("secret-name.test:443", strings.Repeat("a:\r\n", 2000)+"b:"), 431, "http_request_error", ""},
 		{"unknown coding", &Server{}, "POST http://secret-name.test/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "http_request_error", ""},
 		{"https in absolute-form", &Server{}, "GET https://secret-name.test/ HTTP/1.1\r\nHost: a\r\n\r\n", 501, "http_request_error", ""},
-		{"HTTP/2 preface", &Server{}, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "http_request_error", ""},
 		{"name unknown", &Server{Resolver: failToResolve(net.DNSError{IsNotFound: true})}, asks, 502, "dns_error", `rcode="NXDOMAIN"`},
 		{"name server failed", &Server{Resolver: failToResolve(net.DNSError{IsTemporary: true})}, asks, 502, "dns_error", `rcode="SERVFAIL"`},
 		{"name without address", &Server{Resolver: resolveTo()}, asks, 502, "dns_error", `rcode="NXDOMAIN"`},

@@ -21,14 +21,14 @@ func (x *plainExchange) serveUpgrade() bool {
 	s := x.c.server
 	headOnly := x.head.Method == http.MethodHead
 	if e := s.admit(x.c.addr, x.target); e != nil {
-		x.c.refuse(x.rec, e, headOnly)
+		x.c.wire.refuse(x.rec, e, headOnly)
 		return false
 	}
 	q := &connectRequest{at: x.c.at, rec: x.rec, client: x.c.addr, via: x.head.Values("Via")}
 	next, e := s.reach(s.run.ctx, q, x.target)
 	if e != nil {
 		s.run.slots.release(x.c.addr)
-		x.c.refuse(x.rec, e, headOnly)
+		x.c.wire.refuse(x.rec, e, headOnly)
 		return false
 	}
 	early := &Conn{Conn: next.conn, early: next.early}
@@ -48,7 +48,7 @@ func (x *plainExchange) serveUpgrade() bool {
 			x.rec.Status = reply.StatusCode
 			first := make([]byte, br.Buffered())
 			io.ReadFull(br, first)
-			s.tunnel(q, x.c.give(), relaySide{conn: next.conn, early: append(first, early.takeEarly()...)})
+			s.tunnel(q, x.c.wire.give(), relaySide{conn: next.conn, early: append(first, early.takeEarly()...)})
 			return false
 		}
 		upstream.Close()
@@ -116,11 +116,6 @@ func (x *plainExchange) agrees(reply *http.Response) bool {
 func (x *plainExchange) switchProtocols(reply *http.Response) error {
 	protocols := strings.Join(reply.Header["Upgrade"], ", ")
 	removeHopByHop(reply.Header)
-	appendVia(reply.Header, reply.ProtoMinor, x.c.at.forward.via)
-	bw := bufio.NewWriter(x.c.conn)
-	writeStatusLine(bw, reply.StatusCode, reasonOf(reply))
-	bw.WriteString("Connection: Upgrade\r\nUpgrade: " + protocols + "\r\n")
-	reply.Header.Write(bw)
-	bw.WriteString("\r\n")
-	return bw.Flush()
+	appendVia(reply.Header, min(reply.ProtoMinor, 1), x.c.at.forward.via)
+	return x.c.wire.switched(reply, protocols)
 }

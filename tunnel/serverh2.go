@@ -1,0 +1,180 @@
+package tunnel
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"culvert/tunnel/internal/h2"
+)
+
+// protocolHTTP2 is HTTP/2's name in records, and in ALPN it is "h2" (RFC 9113,
+// section 3.2).
+const (
+	protocolHTTP2 = "http/2"
+	alpnHTTP2     = "h2"
+)
+
+// maxStreams is how many tunnels and requests a client may have on one
+// connection of HTTP/2. For more it opens another one.
+const maxStreams = 250
+
+// beginsHTTP2 reports whether a client begins as HTTP/2 does where nothing was
+// negotiated (RFC 9113, section 3.3: prior knowledge). It looks further than the
+// first byte only if no request but that one begins so.
+func (c *clientConn) beginsHTTP2() bool {
+	for n := 1; n <= len(h2.Preface); n++ {
+		start, _ := c.br.Peek(n)
+		if len(start) < n || start[n-1] != h2.Preface[n-1] {
+			return false
+		}
+		n = max(n, min(c.br.Buffered(), len(h2.Preface)-1)) // what is there already costs no wait
+		if start, _ = c.br.Peek(n); string(start) != h2.Preface[:n] {
+			return false
+		}
+	}
+	return true
+}
+
+// serveHTTP2 serves requests as streams, each on a goroutine of its own, until
+// the connection ends. The connection is in the books as long; drain lets its
+// streams come to their end.
+func (c *clientConn) serveHTTP2() {
+	s := c.server
+	c.given = true
+	conn := c.conn
+	if c.br != nil { // the preface came without TLS
+		conn = &Conn{Conn: c.conn, early: c.buffered()}
+	}
+	c.conn.SetDeadline(time.Time{})
+	over := h2.Server(conn, h2.Config{
+		MaxStreams: maxStreams, MaxHead: s.MaxHead, EnableConnectProtocol: true,
+		SettingsTimeout: offIsNegative(orDefault(s.HeaderTimeout, DefaultHeaderTimeout)),
+		IdleTimeout:     offIsNegative(orDefault(s.KeepAliveTimeout, DefaultKeepAliveTimeout)),
+		Rejected:        func(e *h2.StreamError) { go c.rejected(e) },
+	}, c.serveStream)
+	c.mu.Lock()
+	c.streams = over
+	draining := s.run.draining.Load()
+	c.mu.Unlock()
+	if draining {
+		over.Shutdown()
+	}
+	if err := over.Wait(); err != nil {
+		c.brokenHTTP2(err)
+	}
+}
+
+// offIsNegative is for those to whom 0 means the default.
+func offIsNegative(d time.Duration) time.Duration {
+	if d <= 0 {
+		return -1
+	}
+	return d
+}
+
+// serveStream is one request, and its stream's owner until a relay is.
+func (c *clientConn) serveStream(s *h2.Stream, head h2.Head) {
+	switch {
+	case head.TooLarge:
+		rec := c.newStreamRecord(head)
+		c.refuseStream(s, rec, &Error{Phase: PhaseRequest, Type: ErrorRequest,
+			Status: http.StatusRequestHeaderFieldsTooLarge, Detail: "the request head is too large"}, false)
+	case head.Get(":method") == http.MethodConnect && head.Get(":protocol") == "":
+		c.server.serveConnect(newStreamRequest(c, s, head))
+	default:
+		c.servePlainStream(s, head)
+	}
+}
+
+// newStreamRequest adapts a CONNECT over HTTP/2 (RFC 9113, section 8.5). What
+// the client has sent early lies in the stream until accept: then it is the
+// tunnel's.
+func newStreamRequest(c *clientConn, s *h2.Stream, head h2.Head) *connectRequest {
+	rec := c.newStreamRecord(head)
+	q := &connectRequest{
+		at: c.at, rec: rec, client: c.addr, user: c.user, authority: head.Get(":authority"),
+		credentials: head.Values("proxy-authorization"), via: head.Values("via"), looped: c.server.isLoop(head.Values("via")),
+		refuse: func(e *Error) { c.refuseStream(s, rec, e, false) },
+	}
+	q.accept = func() (relaySide, error) {
+		if err := s.Respond([]h2.Field{{Name: ":status", Value: "200"}}, false); err != nil {
+			s.Close()
+			return relaySide{}, err
+		}
+		return relaySide{conn: newStreamConn(s, h2.CodeConnect)}, nil
+	}
+	if length := head.Get("content-length"); length != "" && length != "0" {
+		q.malformed = &Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: "a CONNECT request has no content"}
+	}
+	return q
+}
+
+func (c *clientConn) newStreamRecord(head h2.Head) *Record {
+	rec := c.newRecord(nil)
+	rec.Method, rec.Protocol = head.Get(":method"), protocolHTTP2
+	return rec
+}
+
+// refuseStream answers a request with an error and logs it. The other streams
+// are not disturbed, and the connection stays.
+func (c *clientConn) refuseStream(s *h2.Stream, rec *Record, e *Error, headOnly bool) {
+	defer s.Close()
+	rec.refusedBy(e)
+	if timeout := orDefault(c.server.HeaderTimeout, DefaultHeaderTimeout); timeout > 0 {
+		s.SetWriteDeadline(time.Now().Add(timeout))
+	}
+	r := c.server.newRefusal(e)
+	fields := []h2.Field{{Name: ":status", Value: strconv.Itoa(r.status)}}
+	for _, f := range r.fields {
+		fields = append(fields, h2.Field{Name: strings.ToLower(f.Name), Value: f.Value})
+	}
+	err := s.Respond(fields, headOnly)
+	if err == nil && !headOnly {
+		if _, err = s.Write([]byte(r.body)); err == nil {
+			err = s.CloseWrite()
+		}
+	}
+	if err != nil {
+		rec.Status = 0
+	}
+	c.logRequest(rec)
+}
+
+// rejected logs a request that was malformed as HTTP/2, or that broke the rules
+// later: its stream was reset.
+func (c *clientConn) rejected(e *h2.StreamError) {
+	rec := c.newRecord(nil)
+	rec.Protocol = protocolHTTP2
+	rec.refusedBy(&Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: e.Error()})
+	rec.Status = 0 // there was no answer
+	c.logRequest(rec)
+}
+
+// brokenHTTP2 logs a connection that ended for what the client did. One that
+// just broke has told so by its tunnels.
+func (c *clientConn) brokenHTTP2(err error) {
+	var broken *h2.ConnError
+	if errors.As(err, &broken) && (broken.Err != nil || broken.Remote || broken.Code == h2.CodeNo) {
+		return
+	}
+	rec := c.newRecord(nil)
+	rec.Protocol = protocolHTTP2
+	rec.refusedBy(&Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: err.Error()})
+	rec.Status = 0
+	c.logRequest(rec)
+}
+
+// streamConn is a tunnel over HTTP/2 as relays have it.
+type streamConn struct {
+	*h2.Stream
+	code h2.ErrCode // that tears it
+}
+
+func newStreamConn(s *h2.Stream, code h2.ErrCode) net.Conn { return &streamConn{s, code} }
+
+// tear passes a reset on, behind what was written (RFC 9113, section 8.5).
+func (c *streamConn) tear() { c.Reset(c.code) }

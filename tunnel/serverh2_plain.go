@@ -1,0 +1,185 @@
+package tunnel
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"sync"
+
+	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/wire"
+)
+
+// Plain requests over HTTP/2 go through the forwarder of those over HTTP/1: a
+// stream is to it a client connection that carries one exchange.
+
+// servePlainStream serves a request that is no CONNECT, or an extended one (RFC
+// 8441), which asks for what an upgrade is in HTTP/1.
+func (c *clientConn) servePlainStream(s *h2.Stream, head h2.Head) {
+	one := &clientConn{server: c.server, at: c.at, conn: newStreamConn(s, h2.CodeInternal), socket: c.socket, user: c.user, name: c.name, addr: c.addr, local: c.local}
+	w := &http2Wire{c: one, stream: s, woken: make(chan struct{})}
+	one.wire = w
+	defer func() {
+		one.closeOwn()
+		if !one.given {
+			s.Close()
+		}
+	}()
+	if protocol := head.Get(":protocol"); protocol != "" && !strings.EqualFold(protocol, "websocket") {
+		c.refuseStream(s, c.newStreamRecord(head), &Error{Phase: PhaseRequest, Type: ErrorRequest, Status: http.StatusNotImplemented,
+			Detail: "of extended CONNECT this proxy knows websocket only"}, false)
+		return
+	}
+	// What follows an extended CONNECT is not its content.
+	w.request = &streamContent{stream: s, ended: head.EndStream || head.Get(":protocol") != ""}
+	one.servePlain(requestOf(head))
+}
+
+// requestOf is a request as it would have come over HTTP/1.1 (RFC 9113, section
+// 8.3.1; RFC 8441, section 5, for a WebSocket's).
+func requestOf(head h2.Head) *wire.Request {
+	method, scheme, authority := head.Get(":method"), head.Get(":scheme"), head.Get(":authority")
+	if authority == "" {
+		authority = head.Get("host")
+	}
+	q := &wire.Request{Method: method, Target: scheme + "://" + authority + head.Get(":path"), Minor: 1}
+	if head.Get(":path") == "*" {
+		q.Target = scheme + "://" + authority // OPTIONS
+	}
+	add := func(name, value string) { q.Fields = append(q.Fields, wire.Field{Name: name, Value: value}) }
+	add("Host", authority)
+	if head.Get(":protocol") != "" {
+		q.Method = http.MethodGet
+		add("Connection", "Upgrade")
+		add("Upgrade", "websocket")
+		var key [16]byte
+		rand.Read(key[:])
+		add("Sec-WebSocket-Key", base64.StdEncoding.EncodeToString(key[:])) // RFC 6455, section 4.1
+	}
+	var cookies []string
+	for _, f := range head.Fields {
+		switch {
+		case f.IsPseudo(), f.Name == "host":
+		case f.Name == "cookie": // RFC 9113, section 8.2.3
+			cookies = append(cookies, f.Value)
+		default:
+			add(textproto.CanonicalMIMEHeaderKey(f.Name), f.Value)
+		}
+	}
+	if cookies != nil {
+		add("Cookie", strings.Join(cookies, "; "))
+	}
+	q.Line = q.Method + " " + q.Target + " HTTP/2"
+	return q
+}
+
+// http2Wire is the plainWire of a stream.
+type http2Wire struct {
+	c       *clientConn // made for this stream
+	stream  *h2.Stream
+	request *streamContent
+	woken   chan struct{}
+	once    sync.Once
+}
+
+func (w *http2Wire) received() int { return viaHTTP2 }
+
+// fieldsOf are a head's fields as HTTP/2 has them. Those that concern an HTTP/1
+// connection are gone already.
+func fieldsOf(code int, header http.Header) []h2.Field {
+	fields := []h2.Field{{Name: ":status", Value: strconv.Itoa(code)}}
+	return appendFields(fields, header)
+}
+
+func appendFields(fields []h2.Field, header http.Header) []h2.Field {
+	for name, values := range header {
+		for _, value := range values {
+			fields = append(fields, h2.Field{Name: strings.ToLower(name), Value: value})
+		}
+	}
+	return fields
+}
+
+func (w *http2Wire) interim(code int, fields http.Header) {
+	_ = w.stream.Interim(fieldsOf(code, fields)) // whoever writes next finds out
+}
+
+func (w *http2Wire) head(_ *bufio.Writer, h *replyHead) error {
+	fields := fieldsOf(h.StatusCode, h.Header)
+	if h.length != "" {
+		fields = append(fields, h2.Field{Name: "content-length", Value: h.length})
+	}
+	for name := range h.Trailer {
+		fields = append(fields, h2.Field{Name: "trailer", Value: name})
+	}
+	return w.stream.Respond(fields, !h.content)
+}
+
+func (w *http2Wire) content(bw *bufio.Writer, _ *replyHead) io.Writer { return bw }
+
+func (w *http2Wire) end(bw *bufio.Writer, h *replyHead, _ io.Writer) error {
+	if err := bw.Flush(); err != nil || !h.content {
+		return err
+	}
+	if trailer := appendFields(nil, h.Trailer); trailer != nil {
+		return w.stream.SendTrailers(trailer)
+	}
+	return w.stream.CloseWrite()
+}
+
+// breakOff: RFC 9113, section 8.1.1.
+func (w *http2Wire) breakOff(bool) { w.stream.Reset(h2.CodeInternal) }
+
+// switched answers an extended CONNECT (RFC 8441, section 5.1).
+func (w *http2Wire) switched(reply *http.Response, _ string) error {
+	reply.Header.Del("Sec-Websocket-Accept")
+	return w.stream.Respond(fieldsOf(http.StatusOK, reply.Header), false)
+}
+
+func (w *http2Wire) give() relaySide {
+	w.c.given = true
+	return relaySide{conn: newStreamConn(w.stream, h2.CodeConnect)}
+}
+
+func (w *http2Wire) refuse(rec *Record, e *Error, headOnly bool) {
+	w.c.refuseStream(w.stream, rec, e, headOnly)
+}
+
+// await: there is no more to come than the request, so that the end of the
+// stream is the only news.
+func (w *http2Wire) await() error {
+	select {
+	case <-w.stream.Done():
+		return errStreamGone
+	case <-w.woken:
+		return nil
+	}
+}
+
+func (w *http2Wire) wake()   { w.once.Do(func() { close(w.woken) }) }
+func (w *http2Wire) settle() {}
+
+var errStreamGone = errors.New("the client has given the request up")
+
+// streamContent reads a request's content, and its trailer behind it.
+type streamContent struct {
+	stream  *h2.Stream
+	ended   bool // there is none to come
+	trailer http.Header
+}
+
+func (s *streamContent) Read(b []byte) (int, error) {
+	n, err := s.stream.Read(b)
+	if err == io.EOF {
+		for _, f := range s.stream.Trailer() {
+			s.trailer.Add(f.Name, f.Value)
+		}
+	}
+	return n, err
+}
