@@ -10,8 +10,8 @@ import (
 type Config struct {
 	// MaxStreams is how many streams may be open at once: what a server
 	// announces, what a client keeps to even if the server allows more. Streams
-	// that are closed but whose owner has not let go count as a quarter more,
-	// not without end. 250 if 0.
+	// that are closed but whose owner has not let go may be as many again, and
+	// 16 at least. 250 if 0.
 	MaxStreams int
 
 	// MaxHead is the size of a field list in bytes, counted as RFC 9113,
@@ -27,7 +27,7 @@ type Config struct {
 	MaxStreamWindow int
 
 	// MaxBuffered is how many bytes all streams together may hold unread. It is
-	// raised to what the first windows of MaxStreams come to. 24 MiB if 0.
+	// raised to what the first windows of MaxStreams come to. 32 MiB if 0.
 	MaxBuffered int
 
 	// WriteBuffer is how many bytes wait for the connection before Write waits:
@@ -108,7 +108,7 @@ func (cfg Config) withDefaults() Config {
 	cfg.MaxHead = orDefault(cfg.MaxHead, 64<<10)
 	cfg.StreamWindow = min(max(orDefault(cfg.StreamWindow, 64<<10), leastWindow), maxWindow)
 	cfg.MaxStreamWindow = min(max(orDefault(cfg.MaxStreamWindow, 1<<20), cfg.StreamWindow), maxWindow)
-	cfg.MaxBuffered = max(orDefault(cfg.MaxBuffered, 24<<20), cfg.mostActive()*cfg.StreamWindow)
+	cfg.MaxBuffered = max(orDefault(cfg.MaxBuffered, 32<<20), cfg.mostActive()*cfg.StreamWindow)
 	cfg.WriteBuffer = min(max(orDefault(cfg.WriteBuffer, maxWriteBuffer), 2*dataFrame), maxWriteBuffer)
 	cfg.SettingsTimeout = orDefault(cfg.SettingsTimeout, 10*time.Second)
 	cfg.IdleTimeout = orDefault(cfg.IdleTimeout, 2*time.Minute)
@@ -119,7 +119,7 @@ func (cfg Config) withDefaults() Config {
 // mostActive bounds the streams whose owners have not let go. It is more than
 // the peer may have open: it learns that a stream is closed before its owner
 // has come round to Close.
-func (cfg *Config) mostActive() int { return cfg.MaxStreams + max(16, cfg.MaxStreams/4) }
+func (cfg *Config) mostActive() int { return cfg.MaxStreams + max(16, cfg.MaxStreams) }
 
 // connWindow is the connection's receive window.
 func (cfg *Config) connWindow() int { return min(cfg.MaxBuffered, maxWindow) }

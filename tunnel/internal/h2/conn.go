@@ -37,7 +37,6 @@ type Conn struct {
 	peer       Settings
 	peerKnown  bool // its SETTINGS are here
 	acked      bool // ours are acknowledged
-	recvWindow int  // what the peer may still send
 	unreturned int  // received, not yet given back as credit
 	surplus    int  // of MaxBuffered, for windows to grow by
 	sendWindow int  // what we may still send
@@ -106,7 +105,7 @@ func newConn(conn net.Conn, cfg Config) *Conn {
 	c.enc = hpack.NewEncoder(&c.block)
 	c.enc.SetMaxDynamicTableSizeLimit(tableSize)
 	c.peer = Settings{InitialWindow: leastWindow, MaxStreams: assumedStreams}
-	c.sendWindow, c.recvWindow = leastWindow, leastWindow
+	c.sendWindow = leastWindow
 	c.surplus = c.cfg.MaxBuffered - c.cfg.mostActive()*c.cfg.StreamWindow
 	c.idleFrames = newBudget(2000, 200)
 	c.vainStreams = newBudget(100+2*c.cfg.MaxStreams, 100)

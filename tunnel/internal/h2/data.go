@@ -71,13 +71,10 @@ func (c *Conn) admitData(head http2.FrameHeader, n int) (*Stream, error) {
 		c.cfg.Observe(Frame{Type: head.Type, Flags: head.Flags, Stream: head.StreamID, Length: int(head.Length)})
 	}
 	size := int(head.Length)
-	if c.recvWindow -= size; c.recvWindow < 0 {
-		return nil, violation(CodeFlowControl, "DATA beyond the connection's window")
-	}
-	// Given back on receipt: whose the bytes are does not matter here.
+	// Given back on receipt: whose the bytes are does not matter here. So there
+	// is no going beyond this window, the streams' bound what is held.
 	if c.unreturned += size; c.unreturned >= c.cfg.connWindow()/4 {
 		c.writeWindowUpdate(0, c.unreturned)
-		c.recvWindow += c.unreturned
 		c.unreturned = 0
 	}
 	if len(c.out) > c.cfg.MaxBuffered {

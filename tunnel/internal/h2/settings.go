@@ -31,10 +31,7 @@ func (c *Conn) sendSettings() {
 	}
 	_ = c.framer.WriteSettings(settings...)
 	c.sent(Frame{Type: http2.FrameSettings, Length: 6 * len(settings), Settings: settings})
-	if more := c.cfg.connWindow() - c.recvWindow; more > 0 {
-		c.writeWindowUpdate(0, more)
-		c.recvWindow += more
-	}
+	c.writeWindowUpdate(0, c.cfg.connWindow()-leastWindow)
 }
 
 // gotSettings takes the peer's SETTINGS, or its acknowledgement of ours.

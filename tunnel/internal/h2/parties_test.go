@@ -1,0 +1,92 @@
+package h2
+
+import (
+	"io"
+	"net"
+	"testing"
+
+	"golang.org/x/net/http2"
+)
+
+// against starts a server with cfg and a client's peer, whose SETTINGS are
+// exchanged.
+func against(t *testing.T, cfg Config, handle func(*Stream, Head)) (*Conn, *peer) {
+	ours, theirs := net.Pipe()
+	c := Server(ours, cfg, handle)
+	p := newPeer(t, theirs, true)
+	go p.read()
+	t.Cleanup(func() { c.Close(); c.Wait() })
+	_, _ = io.WriteString(theirs, Preface)
+	_ = p.WriteSettings()
+	_ = p.WriteSettingsAck()
+	return c, p
+}
+
+// clientOf starts a client with cfg and a server's peer.
+func clientOf(t *testing.T, cfg Config, settings ...http2.Setting) (*Conn, *peer) {
+	ours, theirs := net.Pipe()
+	c := Client(ours, cfg)
+	p := newPeer(t, theirs, false)
+	t.Cleanup(func() { c.Close(); c.Wait() })
+	if _, err := io.ReadFull(theirs, make([]byte, len(Preface))); err != nil {
+		t.Fatal(err)
+	}
+	go p.read()
+	_ = p.WriteSettings(settings...)
+	_ = p.WriteSettingsAck()
+	return c, p
+}
+
+// open opens a stream, of which the peer has read the head.
+func open(t *testing.T, c *Conn, p *peer, pairs ...string) *Stream {
+	t.Helper()
+	s, err := c.Open(t.Context(), fields(pairs...), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.next(http2.FrameHeaders)
+	return s
+}
+
+// handed is a handler that hands its streams to the test.
+func handed() (streams chan *Stream, handle func(*Stream, Head)) {
+	streams = make(chan *Stream, 1000)
+	return streams, func(s *Stream, _ Head) { streams <- s }
+}
+
+// answered is handed, after a 200 to each.
+func answered(t *testing.T) (streams chan *Stream, handle func(*Stream, Head)) {
+	streams = make(chan *Stream, 1000)
+	return streams, func(s *Stream, _ Head) {
+		if err := s.Respond(fields(ok200...), false); err != nil {
+			t.Error(err)
+		}
+		streams <- s
+	}
+}
+
+// tunnel opens a tunnel through a server whose handler is answered's.
+func (p *peer) tunnel(id uint32, streams chan *Stream) *Stream {
+	p.t.Helper()
+	p.head(id, false, connect...)
+	p.next(http2.FrameHeaders)
+	return <-streams
+}
+
+// serverOf starts a server whose client is the test.
+func serverOf(t *testing.T, cfg Config) (*Conn, net.Conn) {
+	ours, theirs := net.Pipe()
+	c := Server(ours, cfg, func(s *Stream, _ Head) { s.Close() })
+	t.Cleanup(func() { c.Close(); c.Wait(); theirs.Close() })
+	return c, theirs
+}
+
+// clientOfNothing starts a client whose server is the test, which has not read
+// or said anything but is rid of the client's first bytes.
+func clientOfNothing(t *testing.T, cfg Config) (*Conn, net.Conn) {
+	ours, theirs := net.Pipe()
+	c := Client(ours, cfg)
+	go io.Copy(io.Discard, theirs)
+	t.Cleanup(func() { c.Close(); c.Wait(); theirs.Close() })
+	return c, theirs
+}

@@ -1,0 +1,19 @@
+package h2
+
+// Room returns how many streams Open would open at once, without waiting; 0 for
+// a connection that takes none any more.
+func (c *Conn) Room() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead || c.leaving || c.nextID > maxWindow {
+		return 0
+	}
+	return max(0, min(min(c.cfg.MaxStreams, c.peer.MaxStreams)-len(c.streams), c.cfg.mostActive()-c.active))
+}
+
+// Usable reports whether the connection takes new streams, now or later.
+func (c *Conn) Usable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.dead && !c.leaving && c.nextID <= maxWindow
+}
