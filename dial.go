@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -46,10 +44,21 @@ and loopback addresses are always exempt. NO_PROXY never concerns --proxy.
 // connectionFlags are what dial and probe have in common.
 func connectionFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "proxy", Aliases: []string{"x"}, Usage: "`URL` of a proxy: http://[USER:PASSWORD@]HOST[:PORT], the same without http://, unix:PATH, or direct; again for each further hop"},
+		&cli.StringSliceFlag{Name: "proxy", Aliases: []string{"x"}, Usage: "`URL` of a proxy: http://[USER:PASSWORD@]HOST[:PORT], the same without http:// or with https, h2 or h2c, unix:PATH, or direct; again for each further hop"},
 		&cli.StringFlag{Name: "proxy-user", Usage: "`NAME` for the first proxy; the password comes from CULVERT_PROXY_PASSWORD"},
 		&cli.StringFlag{Name: "proxy-credentials", Usage: "`FILE` of one line, user:password, for the first proxy"},
 		&cli.StringSliceFlag{Name: "header", Aliases: []string{"H"}, Usage: "`'NAME: VALUE'` to send along with CONNECT; 'NAME:' removes one that is sent by default"},
+		&cli.StringFlag{Name: "cacert", Usage: "trust https proxies whose certificate leads to one in the PEM `FILE`, and no others"},
+		&cli.StringFlag{Name: "cert", Usage: "our certificate for https proxies: a PEM `FILE`, which may hold the key too"},
+		&cli.StringFlag{Name: "key", Usage: "its key: a PEM `FILE`"},
+		&cli.StringFlag{Name: "proxy-server-name", Usage: "send, and verify, `NAME` instead of the https proxy's host"},
+		&cli.StringSliceFlag{Name: "pin", Usage: "want an https proxy's key to be `sha256//BASE64`; again for a further one"},
+		&cli.BoolFlag{Name: "insecure", Aliases: []string{"k"}, Usage: "take any certificate of https proxies; with --pin the key decides"},
+		&cli.BoolFlag{Name: "tls", Usage: "speak TLS with the target, inside the tunnel"},
+		&cli.StringFlag{Name: "tls-server-name", Usage: "with --tls: send, and verify, `NAME` instead of the target's host"},
+		&cli.StringFlag{Name: "tls-alpn", Usage: "with --tls: offer `PROTOCOLS`, joined by commas, as h2,http/1.1"},
+		&cli.StringFlag{Name: "tls-cacert", Usage: "with --tls: trust targets by the authorities in the PEM `FILE`"},
+		&cli.BoolFlag{Name: "tls-insecure", Usage: "with --tls: take any certificate of the target's"},
 		&cli.BoolFlag{Name: "ipv4", Aliases: []string{"4"}, Usage: "connect over IPv4 only"},
 		&cli.BoolFlag{Name: "ipv6", Aliases: []string{"6"}, Usage: "connect over IPv6 only"},
 		&cli.DurationFlag{Name: "connect-timeout", Value: tunnel.DefaultConnectTimeout, Usage: "`TIME` for resolving and connecting to the first hop; 0 is off"},
@@ -156,6 +165,9 @@ func wayOf(c *cli.Context, target tunnel.Authority) (*way, error) {
 	if err := w.credentials(c); err != nil {
 		return nil, err
 	}
+	if err := w.tls(c); err != nil {
+		return nil, err
+	}
 	for _, s := range c.StringSlice("header") {
 		f, err := tunnel.ParseHeader(s)
 		if err != nil {
@@ -202,7 +214,7 @@ func (w *way) route(c *cli.Context, target tunnel.Authority) (err error) {
 	}
 	source := flagSource(c, "proxy")
 	if w.client.Route, err = tunnel.ParseHops(urls); err != nil {
-		return flagError(c, "proxy", err, "a proxy is http://HOST:PORT, unix:PATH, or direct")
+		return flagError(c, "proxy", err, "a proxy is http://HOST:PORT, https://HOST:PORT, unix:PATH, or direct")
 	}
 	w.client.Route.Source, w.why = source, "from "+source
 	typed := strings.HasPrefix(source, "-")
@@ -255,95 +267,41 @@ func (w *way) credentials(c *cli.Context) error {
 	return nil
 }
 
-// inClear reports whether a password goes over a network unprotected, and to
-// whom (RFC 7617, section 4).
-func inClear(client *tunnel.Client) (proxy string, ok bool) {
-	for i, h := range client.Route.Hops {
-		sent := h.Credentials != nil
-		for _, f := range client.Header {
-			sent = sent || i == 0 && strings.EqualFold(f.Name, "Proxy-Authorization") && f.Value != ""
+// tls reads how TLS is spoken with proxies and, inside the tunnel, with the
+// target.
+func (w *way) tls(c *cli.Context) error {
+	const forms = "they are PEM files; a pin is sha256// and 32 bytes in base64, as culvert serve and probe print it"
+	proxy := tunnel.ClientTLSFiles{Roots: c.String("cacert"), Cert: c.String("cert"), Key: c.String("key"),
+		ServerName: c.String("proxy-server-name"), Insecure: c.Bool("insecure"), Pins: c.StringSlice("pin")}
+	if !proxy.IsZero() {
+		options, notes, err := proxy.Options()
+		if err != nil {
+			return usageErrorf(forms, "TLS to proxies: %w", err)
 		}
-		local := h.Scheme == tunnel.SchemeUnix || h.Proxy.Host() == "localhost" || h.Proxy.Addr().IsLoopback()
-		if sent && !local {
-			return h.Name(), true
+		used, err := w.client.Route.UseTLS(options)
+		switch {
+		case err != nil:
+			return usageErrorf("leave --proxy-server-name out", "%w", err)
+		case !used:
+			notes = append(notes, "no proxy on the way speaks TLS: what is said of certificates is not used")
 		}
+		w.notes = append(w.notes, notes...)
 	}
-	return "", false
-}
-
-// verbose is -v: it tells what happens, if on.
-type verbose struct {
-	c       *cli.Context
-	on      bool
-	client  *tunnel.Client
-	started time.Time
-}
-
-func (v *verbose) say(format string, args ...any) {
-	if v.on {
-		talk(v.c, format, args...)
+	target := tunnel.ClientTLSFiles{Roots: c.String("tls-cacert"), ServerName: c.String("tls-server-name"), Insecure: c.Bool("tls-insecure")}
+	alpn := c.String("tls-alpn")
+	if !c.Bool("tls") {
+		if !target.IsZero() || alpn != "" {
+			return usageErrorf("say --tls as well", "--tls-server-name, --tls-alpn, --tls-cacert and --tls-insecure are for --tls")
+		}
+		return nil
 	}
-}
-
-// plan tells the route and what there is to be said about it.
-func (v *verbose) plan(w *way, target tunnel.Authority) {
-	if w.client.Route.Direct() {
-		v.say("to %s direct: %s", target, w.why)
-	} else {
-		v.say("to %s through %s: %s", target, w.client.Route, w.why)
+	options, _, err := target.Options()
+	if err != nil {
+		return flagError(c, "tls-cacert", err, forms)
 	}
-	for _, note := range w.notes {
-		v.say("%s", note)
+	if alpn != "" {
+		options.Protocols = strings.Split(alpn, ",")
 	}
-	if proxy, ok := inClear(w.client); ok {
-		v.say("the credentials go to %s in clear: who listens on the way can read them", proxy)
-	}
-}
-
-func (v *verbose) trace() *tunnel.Trace {
-	return &tunnel.Trace{
-		Resolved: func(host string, addrs []netip.Addr, err error) {
-			if err == nil {
-				v.say("%s resolves to %v", host, addrs)
-			}
-		},
-		Connecting: func(addr string) { v.say("connecting to %s", addr) },
-		Connected: func(addr string, err error) {
-			if err != nil {
-				v.say("%s: %v", addr, err)
-				return
-			}
-			v.say("connected to %s", addr)
-		},
-		Exchanged: v.exchanged,
-	}
-}
-
-// exchanged tells the heads of one exchange, what is not printable escaped.
-func (v *verbose) exchanged(x *tunnel.Exchange) {
-	v.head(">", x.Request)
-	for _, interim := range x.Interim {
-		v.head("<", interim)
-	}
-	v.head("<", x.Reply)
-	if x.Glued > 0 {
-		v.say("%d bytes of the target's came along with the answer", x.Glued)
-	}
-}
-
-func (v *verbose) head(mark string, head []byte) {
-	if !v.c.Bool("show-secrets") {
-		head = v.client.Mask(head)
-	}
-	for line := range bytes.Lines(head) {
-		v.say("%s %s", mark, tunnel.EscapeLine(line))
-	}
-}
-
-// end tells what went through the tunnel.
-func (v *verbose) end(r tunnel.StdioResult) {
-	v.say("tunnel ended: %d bytes up, %d bytes down", r.Up, r.Down)
-	if r.HalfClosed && r.After == 0 && !v.client.Route.Direct() {
-		v.say("nothing came after end of file on stdin was passed on: if an answer is missing, try --on-eof wait")
-	}
+	w.client.TLS = options
+	return nil
 }

@@ -272,7 +272,7 @@ func verbOf(c *cli.Command) cliargs.Verb {
 
 // typedOnly are the flags that weaken or redirect so much that no environment
 // may set them.
-var typedOnly = []string{"insecure", "open", "show-secrets", "fdpass", "exec", "help"}
+var typedOnly = []string{"insecure", "tls-insecure", "open", "show-secrets", "fdpass", "exec", "help"}
 
 // flagsOf tells cliargs what urfave's flags are. A flag's usage holds the name
 // of its value in backquotes, or its choices as `a|b`.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"net/netip"
 	"os"
 	"time"
 
@@ -89,4 +91,89 @@ func proberOf(c *cli.Context, target tunnel.Authority) (*tunnel.Prober, error) {
 	}
 	p.Client = *w.client
 	return p, nil
+}
+
+// verbose is -v: it tells what happens, if on.
+type verbose struct {
+	c       *cli.Context
+	on      bool
+	client  *tunnel.Client
+	started time.Time
+}
+
+func (v *verbose) say(format string, args ...any) {
+	if v.on {
+		talk(v.c, format, args...)
+	}
+}
+
+// plan tells the route and what there is to be said about it.
+func (v *verbose) plan(w *way, target tunnel.Authority) {
+	if w.client.Route.Direct() {
+		v.say("to %s direct: %s", target, w.why)
+	} else {
+		v.say("to %s through %s: %s", target, w.client.Route, w.why)
+	}
+	for _, note := range w.notes {
+		v.say("%s", note)
+	}
+	if proxy, ok := w.client.InClear(); ok {
+		v.say("the credentials go to %s in clear: who listens on the way can read them", proxy)
+	}
+}
+
+func (v *verbose) trace() *tunnel.Trace {
+	return &tunnel.Trace{
+		Resolved: func(host string, addrs []netip.Addr, err error) {
+			if err == nil {
+				v.say("%s resolves to %v", host, addrs)
+			}
+		},
+		Connecting: func(addr string) { v.say("connecting to %s", addr) },
+		Connected: func(addr string, err error) {
+			if err != nil {
+				v.say("%s: %v", addr, err)
+				return
+			}
+			v.say("connected to %s", addr)
+		},
+		Secured:   v.secured,
+		Exchanged: v.exchanged,
+	}
+}
+
+// secured tells what a TLS handshake came to.
+func (v *verbose) secured(h *tunnel.TLSHandshake) {
+	for _, line := range h.Words() {
+		v.say("%s", line)
+	}
+}
+
+// exchanged tells the heads of one exchange, what is not printable escaped.
+func (v *verbose) exchanged(x *tunnel.Exchange) {
+	v.head(">", x.Request)
+	for _, interim := range x.Interim {
+		v.head("<", interim)
+	}
+	v.head("<", x.Reply)
+	if x.Glued > 0 {
+		v.say("%d bytes of the target's came along with the answer", x.Glued)
+	}
+}
+
+func (v *verbose) head(mark string, head []byte) {
+	if !v.c.Bool("show-secrets") {
+		head = v.client.Mask(head)
+	}
+	for line := range bytes.Lines(head) {
+		v.say("%s %s", mark, tunnel.EscapeLine(line))
+	}
+}
+
+// end tells what went through the tunnel.
+func (v *verbose) end(r tunnel.StdioResult) {
+	v.say("tunnel ended: %d bytes up, %d bytes down", r.Up, r.Down)
+	if r.HalfClosed && r.After == 0 && !v.client.Route.Direct() {
+		v.say("nothing came after end of file on stdin was passed on: if an answer is missing, try --on-eof wait")
+	}
 }

@@ -37,6 +37,10 @@ func (s *session) report() *Report {
 	for _, a := range s.attempts {
 		r.Attempts = append(r.Attempts, s.attemptReport(a))
 	}
+	for _, h := range s.secured {
+		r.TLS = append(r.TLS, s.tlsReport(h))
+	}
+	r.Frames = s.framesReport()
 	for _, x := range s.exchanges {
 		r.Exchanges = append(r.Exchanges, s.exchangeReport(x.Exchange))
 	}
@@ -137,8 +141,8 @@ func (s *session) tunnelReport() *TunnelReport {
 
 // page is what makes the tunnel's first bytes a page, or "".
 func (s *session) page() string {
-	if s.heard == nil || len(s.exchanges) == 0 {
-		return ""
+	if s.heard == nil || len(s.exchanges) == 0 || s.inside() != nil {
+		return "" // what speaks TLS is no page
 	}
 	return s.heard.page(s.exchanges[len(s.exchanges)-1].reply)
 }
@@ -164,7 +168,20 @@ func (s *session) timeline() []Span {
 	if span, ok := s.connectSpan(); ok {
 		spans = append(spans, span)
 	}
-	for _, x := range s.exchanges {
+	secured := s.secured
+	addTLS := func(before int) {
+		for len(secured) > 0 && secured[0].after <= before {
+			h, phase, hop := secured[0], SpanTLSProxy, secured[0].Peer()
+			if h.inside() {
+				phase, hop = SpanTLSInside, ""
+			}
+			add(phase, hop, h.Started, h.Ended, h.Ended)
+			spans[len(spans)-1].Finished = h.Err == nil
+			secured = secured[1:]
+		}
+	}
+	for i, x := range s.exchanges {
+		addTLS(i)
 		hop := x.Hop.Name()
 		add(SpanRequest, hop, x.Started, x.Sent, x.ended)
 		add(SpanFirstReplyByte, hop, x.Sent, x.FirstIn, x.ended)
@@ -177,8 +194,12 @@ func (s *session) timeline() []Span {
 			add(SpanClose, hop, x.Complete, closed, x.ended)
 		}
 	}
+	addTLS(len(s.exchanges))
 	if s.heard != nil && s.heard.wait > 0 && len(s.exchanges) > 0 {
 		complete := s.exchanges[len(s.exchanges)-1].Complete
+		if h := s.inside(); h != nil {
+			complete = h.Ended
+		}
 		first := s.heard.firstIn
 		if s.heard.glued > 0 {
 			first = complete

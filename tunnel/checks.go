@@ -21,6 +21,8 @@ type subject struct {
 	*Exchange
 	last  bool         // the hop was asked for the target itself
 	heard *heardTunnel // the tunnel, if this hop is the last one and opened it
+
+	frames []Framed // over HTTP/2
 }
 
 // outcome is a check's grade and what it rests on.
@@ -56,15 +58,16 @@ var checks = [...]check{
 	{"proxy-status-syntax", "Proxy-Status is a list of structured fields", "RFC 9209, section 2", LevelMust, onHead(judgeProxyStatusSyntax)},
 }
 
-// findings runs all checks over every hop.
+// findings runs all checks over every handshake and every hop.
 func (s *session) findings() []Finding {
-	all := []Finding{}
+	all := s.tlsFindings()
 	for i, x := range s.exchanges {
 		sub := &subject{Exchange: x.Exchange, last: i+1 == len(s.prober.Client.Route.Hops)}
 		if sub.last {
 			sub.heard = s.heard
 		}
-		for _, c := range checks {
+		sub.frames = s.framesOf(x.Hop)
+		for _, c := range checksOf(x.Exchange) {
 			o := c.judge(sub)
 			all = append(all, Finding{
 				ID: c.id, Title: c.title, RFC: c.rfc, Level: c.level, Exchange: i, Hop: s.shown(x.Hop.Name()),

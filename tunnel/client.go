@@ -1,11 +1,9 @@
 package tunnel
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -59,8 +57,14 @@ type Client struct {
 	// a few system calls more, and does nothing on systems other than unix.
 	KeepUnread bool
 
+	// TLS speaks TLS with the target, inside the tunnel; nil = the tunnel
+	// carries what the user of the Conn says.
+	TLS *TLSOptions
+
 	// Trace watches the way; nil = nobody does.
 	Trace *Trace
+
+	shared *sharedConns // nil until there is something to share; a copy shares it
 
 	// refusalWait is how long to watch whether a proxy closes after a refusal;
 	// 0 = not at all. For the Prober.
@@ -73,13 +77,21 @@ type Trace struct {
 	Resolved   func(host string, addrs []netip.Addr, err error)
 	Connecting func(addr string)
 	Connected  func(addr string, err error)
-	Exchanged  func(*Exchange) // after each CONNECT exchange, whatever its outcome
+	Secured    func(*TLSHandshake) // after each TLS handshake, whatever its outcome
+	Exchanged  func(*Exchange)     // after each CONNECT exchange, whatever its outcome
+
+	// Framed tells of each frame of HTTP/2 but DATA. It is called while the
+	// connection waits: it must neither block nor use the Client.
+	Framed func(Framed)
 }
 
 // DialContext opens a tunnel to address, HOST:PORT. It fits http.Transport and
 // golang.org/x/net/proxy. The context covers the opening only. The caller
-// closes the conn. Errors are *Error, save for a bad network or address.
+// closes the conn; a connection of HTTP/2 that it shares with other tunnels
+// stays, see CloseIdleConnections. Errors are *Error, save for a bad network or
+// address.
 func (c *Client) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	c.sharedConns() // for the copy to share
 	narrowed := *c
 	switch network {
 	case "tcp":
@@ -119,37 +131,13 @@ func (c *Client) open(ctx context.Context, target Authority, extra []Field) (*Co
 	if err := c.check(target, extra); err != nil {
 		return nil, &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: target, Detail: err.Error()}
 	}
-	conn, addr, e := c.connectFirst(ctx, target)
-	if e != nil {
+	w := &way{client: c, target: target, extra: extra}
+	if e := w.open(ctx); e != nil {
+		w.close()
 		e.Source = c.Route.Source
 		return nil, e
 	}
-	opened := &Conn{Conn: conn, addr: addr, target: target}
-	if c.Route.Direct() {
-		return opened, nil
-	}
-	var in io.Reader = conn
-	if c.KeepUnread {
-		in = newUnreadReader(conn)
-	}
-	br := bufio.NewReader(in)
-	for i, hop := range c.Route.Hops {
-		next := target
-		if i+1 < len(c.Route.Hops) {
-			next = c.Route.Hops[i+1].Proxy
-		}
-		h := handshake{client: c, hop: hop, next: next, first: i == 0, extra: extra, conn: conn, br: br}
-		if e := h.run(ctx); e != nil {
-			conn.Close()
-			e.Source = c.Route.Source
-			return nil, e
-		}
-		opened.hop = hop.Name()
-	}
-	if n := br.Buffered(); n > 0 {
-		opened.early, _ = br.Peek(n)
-	}
-	return opened, nil
+	return &Conn{Conn: w.conn, early: w.early(), addr: w.addr, target: target, hop: w.last}, nil
 }
 
 // check refuses what must not reach the wire, before anything is sent (RULES

@@ -72,7 +72,7 @@ func TestBadRequestIsNotSent(t *testing.T) {
 		{"control character in the user agent", func(c *Client) { c.UserAgent = "a\r\nb" }},
 		{"control character in the password", func(c *Client) { c.Route.Hops[0].Credentials = &Credentials{User: "u", Password: "p\n"} }},
 		{"colon in the user name", func(c *Client) { c.Route.Hops[0].Credentials = &Credentials{User: "u:v", Password: "p"} }},
-		{"unknown scheme", func(c *Client) { c.Route.Hops[0].Scheme = "https" }},
+		{"unknown scheme", func(c *Client) { c.Route.Hops[0].Scheme = "gopher" }},
 		{"unix socket behind another hop", func(c *Client) { c.Route.Hops = append(c.Route.Hops, Hop{Scheme: SchemeUnix, Path: "x"}) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

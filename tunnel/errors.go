@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"culvert/tunnel/internal/h2"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -259,7 +260,10 @@ func dialErrorType(err error) ErrorType {
 
 // isReset reports whether the peer cut the connection.
 func isReset(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED)
+	var stream *h2.StreamError
+	var conn *h2.ConnError
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED) ||
+		errors.As(err, &stream) || errors.As(err, &conn)
 }
 
 func isTimeout(err error) bool {

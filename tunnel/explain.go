@@ -27,6 +27,8 @@ func Explain(err error) (sentence, hint string) {
 		return "cancelled on the way to " + e.whither(), ""
 	case e.Phase == PhaseReply && e.Status != 0:
 		return e.explainAnswer()
+	case e.Phase == PhaseTLS:
+		return e.explainTLS()
 	case e.Hop == "" && e.Type == ErrorRequest:
 		return "the request cannot be sent: " + e.cause(), ""
 	case e.Hop == "":
@@ -138,7 +140,10 @@ func (e *Error) explainSilence() (sentence, hint string) {
 		}
 		return e.proxy() + " did not answer in time", "it is overloaded or not a proxy: " + check + ", or wait longer with --timeout"
 	case ErrorConnectionTerminated:
-		return e.proxy() + " closed the connection without an answer", "it may serve certain clients only, or be no http proxy (https, socks): " + check
+		if broken := brokenHTTP2(e.Err); broken != "" {
+			return e.proxy() + " gave no answer: " + broken, "HTTP/2 itself works there: see its frames with culvert probe, or try http/1.1 with http:// or another proxy"
+		}
+		return e.proxy() + " closed the connection without an answer", "it may serve certain clients only, or want TLS, for which use https://, or be no HTTP proxy: " + check
 	case ErrorResponseIncomplete:
 		return e.proxy() + " closed the connection within its answer's head", "it failed, or is not a proxy: see what came with culvert probe"
 	case ErrorResponseHeadSize:
@@ -153,8 +158,8 @@ func (e *Error) explainSilence() (sentence, hint string) {
 // openings tell what really listens by the first bytes it sends.
 var openings = [...]struct{ bytes, hint string }{
 	{"SSH-", "an ssh server listens there: "},
-	{"\x15\x03", "that port wants TLS, as an https proxy does: give its port for plain http; "},
-	{"\x16\x03", "that port speaks TLS, as an https proxy does: give its port for plain http; "},
+	{"\x15\x03", "that port wants TLS: use https:// if it is a proxy's; "},
+	{"\x16\x03", "that port speaks TLS: use https:// if it is a proxy's; "},
 	{"\x05", "that looks like a socks proxy: give the port of an http proxy; "},
 	{"\x00\x00", "that looks like HTTP/2: give the port for HTTP/1.1; "},
 	{"220", "a mail or ftp server listens there: "},
@@ -189,7 +194,7 @@ func (e *Error) explainAnswer() (sentence, hint string) {
 		return e.proxy() + " failed on " + target + ": " + answer, "tell the proxy's administrator, or try again later"
 	}
 	return e.proxy() + " did not understand CONNECT for " + target + ": " + answer,
-		"it may be a web server, not a proxy, or want https: check " + e.where("the proxy's host and port")
+		"it may be a web server, not a proxy, or want TLS, for which use https://: check " + e.where("the proxy's host and port")
 }
 
 // answer is the proxy's status line in brief, with its own words behind it.

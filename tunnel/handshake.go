@@ -29,6 +29,7 @@ const (
 // Parts that never came are empty or zero.
 type Exchange struct {
 	Hop      Hop       // the proxy spoken to
+	HTTP2    bool      // heads are those of a stream of HTTP/2, written a field a line
 	Next     Authority // what it was asked for
 	Request  []byte    // the head as sent; holds credentials
 	Interim  [][]byte  // heads of 1xx replies
@@ -81,6 +82,13 @@ func (h *handshake) run(ctx context.Context) *Error {
 		e = refusal(x)
 		e.CredentialsSent, e.CredentialsSource = hasField(fields, "Proxy-Authorization"), h.credentialsSource()
 	}
+	h.tell(x, e)
+	return e
+}
+
+// tell completes what is known of an exchange that ended with e or nil, and
+// passes it on.
+func (h *handshake) tell(x *Exchange, e *Error) {
 	if e != nil {
 		// An answer may quote the request.
 		hide := newMasker(h.client, false)
@@ -91,7 +99,6 @@ func (h *handshake) run(ctx context.Context) *Error {
 	if t := h.client.Trace; t != nil && t.Exchanged != nil {
 		t.Exchanged(x)
 	}
-	return e
 }
 
 // interruptible lets the context's end interrupt reads and writes on conn, and
@@ -115,7 +122,7 @@ func (h *handshake) converse(ctx context.Context, x *Exchange) *Error {
 	release := interruptible(ctx, h.conn)
 	defer release()
 	if _, err := h.conn.Write(x.Request); err != nil && !isReset(err) {
-		return cutError(ctx, PhaseRequest, err)
+		return h.cut(ctx, PhaseRequest, err)
 	} // A proxy that refuses unread may still have answered.
 	x.Sent = time.Now()
 	for {
@@ -204,6 +211,16 @@ func (c Credentials) basic() string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.User+":"+c.Password))
 }
 
+// cut is cutError, unless TLS is what failed.
+func (h *handshake) cut(ctx context.Context, phase Phase, err error) *Error {
+	if secured, ok := h.conn.(*clientTLS); ok {
+		if e := secured.lateFailure(err); e != nil {
+			return e
+		}
+	}
+	return cutError(ctx, phase, err)
+}
+
 // cutError tells a deadline and a cancellation of ours from a connection that
 // was cut.
 func cutError(ctx context.Context, phase Phase, err error) *Error {
@@ -220,7 +237,7 @@ func cutError(ctx context.Context, phase Phase, err error) *Error {
 func (h *handshake) headError(ctx context.Context, x *Exchange, err error) *Error {
 	var head *wire.HeadError
 	if !errors.As(err, &head) {
-		e := cutError(ctx, PhaseReply, err)
+		e := h.cut(ctx, PhaseReply, err)
 		if e.Type == ErrorConnectionTerminated && errors.Is(err, io.EOF) {
 			e.Err = nil // the type's words say it
 		}

@@ -247,7 +247,7 @@ func (x *plainExchange) url() *url.URL {
 	last := &x.c.plain.last
 	u := &url.URL{Scheme: "http", Host: last.text, Opaque: x.path}
 	switch {
-	case !x.route.Direct(): // absolute-form
+	case x.route.takesRequests(): // absolute-form
 		u.Opaque = "//" + last.hostField + strings.TrimPrefix(x.path, "*")
 	case strings.HasPrefix(x.path, "//"): // Opaque would be taken for an authority
 		path, query, ask := strings.Cut(x.path, "?")

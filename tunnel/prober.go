@@ -59,6 +59,7 @@ const (
 	endOpen      tunnelEnd = "still open"
 	endFull      tunnelEnd = "more than probe reads"
 	endClosed    tunnelEnd = "closed"
+	endTruncated tunnelEnd = "cut off, without TLS's close_notify"
 	endReset     tunnelEnd = "reset"
 )
 
@@ -72,6 +73,8 @@ func (p *Prober) Probe(ctx context.Context, target Authority) (*Report, error) {
 		return nil, ErrNoProxy
 	}
 	client := p.Client
+	client.shared = nil // its frames are to be seen
+	defer client.CloseIdleConnections()
 	wait := max(0, orDefault(p.Wait, DefaultProbeWait))
 	client.refusalWait = wait
 	rec := &recording{started: time.Now()}
@@ -135,6 +138,8 @@ func (l *heardTunnel) read(conn *Conn) {
 			l.end = endOpen
 		case errors.Is(err, io.EOF):
 			l.end = endClosed
+		case errors.Is(err, errTruncated):
+			l.end, l.err = endTruncated, err
 		default:
 			l.end, l.err = endReset, err
 		}

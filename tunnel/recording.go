@@ -15,6 +15,9 @@ type recording struct {
 	lookup    *lookup
 	attempts  []connectAttempt
 	exchanges []recordedExchange
+	secured   []recordedTLS // with proxies and, last, the target
+	frames    []Framed
+	over      bool // nothing comes in any more
 	closed    bool // what comes in later belongs to attempts that lost the race
 }
 
@@ -31,6 +34,12 @@ type connectAttempt struct {
 	addr           string
 	started, ended time.Time
 	err            error
+}
+
+// recordedTLS is a TLS handshake and how many exchanges came before it.
+type recordedTLS struct {
+	*TLSHandshake
+	after int
 }
 
 // recordedExchange is an exchange and when it was over.
@@ -61,6 +70,18 @@ func (r *recording) trace(next *Trace) *Trace {
 			r.connected(addr, err)
 			if next.Connected != nil {
 				next.Connected(addr, err)
+			}
+		},
+		Secured: func(h *TLSHandshake) {
+			r.securedOne(h)
+			if next.Secured != nil {
+				next.Secured(h)
+			}
+		},
+		Framed: func(f Framed) {
+			r.framed(f)
+			if next.Framed != nil {
+				next.Framed(f)
 			}
 		},
 		Exchanged: func(x *Exchange) {
@@ -97,6 +118,13 @@ func (r *recording) connected(addr string, err error) {
 	}
 }
 
+func (r *recording) securedOne(h *TLSHandshake) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.secured = append(r.secured, recordedTLS{h, len(r.exchanges)})
+	r.closed = true // the race was over before
+}
+
 func (r *recording) exchanged(x *Exchange) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -108,5 +136,5 @@ func (r *recording) exchanged(x *Exchange) {
 func (r *recording) finish() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.closed = true
+	r.closed, r.over = true, true
 }

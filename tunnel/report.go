@@ -19,7 +19,9 @@ type Report struct {
 	Plan      Plan             `json:"plan"`
 	Lookup    *Lookup          `json:"lookup,omitempty"` // nil if no name had to be resolved
 	Attempts  []Attempt        `json:"attempts"`         // in the order in which they began
+	TLS       []TLSReport      `json:"tls,omitempty"`    // with proxies and, last, the target
 	Exchanges []ExchangeReport `json:"exchanges"`        // in the order of the hops
+	Frames    []FrameReport    `json:"frames,omitempty"` // of HTTP/2, in the order of the wire
 	Tunnel    *TunnelReport    `json:"tunnel,omitempty"` // nil if there was none
 	Timeline  []Span           `json:"timeline"`
 	Findings  []Finding        `json:"findings"`
@@ -105,11 +107,13 @@ type Span struct {
 const (
 	SpanResolve         = "resolve"           // the first hop's name
 	SpanConnect         = "connect"           // the address that was connected to, or all if none was
+	SpanTLSProxy        = "tls-to-the-proxy"  // the handshake
+	SpanTLSInside       = "tls-inside"        // the handshake with the target, in the tunnel
 	SpanRequest         = "request"           // writing the request
 	SpanFirstReplyByte  = "first-reply-byte"  // from the written request on
 	SpanReplyComplete   = "reply-complete"    // from the first byte to the blank line
 	SpanClose           = "close"             // from a refusal's blank line to the proxy's close
-	SpanFirstTunnelByte = "first-tunnel-byte" // from the blank line on
+	SpanFirstTunnelByte = "first-tunnel-byte" // from the blank line on, or from TLS inside
 )
 
 // Grade is what came of a check.
@@ -139,8 +143,8 @@ type Finding struct {
 	Title    string `json:"title"`
 	RFC      string `json:"rfc"` // "RFC 9110, section 9.3.6"
 	Level    Level  `json:"level"`
-	Exchange int    `json:"exchange"` // the index in Report.Exchanges of what was judged
-	Hop      string `json:"hop"`
+	Exchange int    `json:"exchange"` // the index in Report.Exchanges of what was judged; -1 = TLS was
+	Hop      string `json:"hop"`      // for TLS inside the tunnel, the target
 	Grade    Grade  `json:"grade"`
 	Evidence string `json:"evidence,omitempty"` // for Skip, the reason
 }

@@ -26,8 +26,11 @@ func (r *Report) WriteText(w io.Writer, style Style) error {
 	t := &reportText{Style: style}
 	t.plan(r)
 	for i := range r.Exchanges {
+		t.tls(r, i)
 		t.exchange(&r.Exchanges[i])
+		t.frames(r, r.Exchanges[i].Hop)
 	}
+	t.tls(r, len(r.Exchanges))
 	if r.Tunnel != nil {
 		t.tunnel(r.Tunnel)
 	}
@@ -158,7 +161,7 @@ func (t *reportText) timeline(r *Report) {
 		case s.Finished:
 		case s.ownWait():
 			note = t.faint("  waited in vain")
-		case s.Phase == SpanConnect || s.Phase == SpanResolve:
+		case s.Phase == SpanConnect || s.Phase == SpanResolve || s.Phase == SpanTLSProxy || s.Phase == SpanTLSInside:
 			note = t.bad("  failed")
 		default:
 			note = t.bad("  never came")
@@ -204,27 +207,36 @@ func (t *reportText) identity(x *ExchangeReport) {
 	}
 }
 
-// findings lists what was judged, and in one line for each reason what was not.
+// findings lists what was judged, TLS first.
 func (t *reportText) findings(r *Report) {
+	for _, h := range r.TLS {
+		t.findingsOf("findings on TLS with "+h.Peer, r, func(f Finding) bool { return f.Exchange < 0 && f.Hop == h.Peer })
+	}
 	for i, x := range r.Exchanges {
-		t.heading("findings at " + x.Hop)
-		var reasons []string
-		skipped := map[string][]string{}
-		for _, f := range r.Findings {
-			switch {
-			case f.Exchange != i:
-			case f.Grade != Skip:
-				t.finding(f)
-			default:
-				if skipped[f.Evidence] == nil {
-					reasons = append(reasons, f.Evidence)
-				}
-				skipped[f.Evidence] = append(skipped[f.Evidence], f.ID)
+		t.findingsOf("findings at "+x.Hop, r, func(f Finding) bool { return f.Exchange == i })
+	}
+}
+
+// findingsOf lists some findings, and in one line for each reason what was not
+// judged.
+func (t *reportText) findingsOf(heading string, r *Report, of func(Finding) bool) {
+	t.heading(heading)
+	var reasons []string
+	skipped := map[string][]string{}
+	for _, f := range r.Findings {
+		switch {
+		case !of(f):
+		case f.Grade != Skip:
+			t.finding(f)
+		default:
+			if skipped[f.Evidence] == nil {
+				reasons = append(reasons, f.Evidence)
 			}
+			skipped[f.Evidence] = append(skipped[f.Evidence], f.ID)
 		}
-		for _, reason := range reasons {
-			t.say("  %s  %s: %s", t.faint("skip"), reason, t.faint(strings.Join(skipped[reason], ", ")))
-		}
+	}
+	for _, reason := range reasons {
+		t.say("  %s  %s: %s", t.faint("skip"), reason, t.faint(strings.Join(skipped[reason], ", ")))
 	}
 }
 

@@ -9,8 +9,11 @@ import (
 
 // The schemes of a Hop.
 const (
-	SchemeHTTP = "http" // CONNECT over TCP
-	SchemeUnix = "unix" // CONNECT over a unix socket
+	SchemeHTTP  = "http"  // CONNECT over TCP
+	SchemeHTTPS = "https" // CONNECT over TLS; the proxy chooses HTTP/2 or HTTP/1.1
+	SchemeH2    = "h2"    // CONNECT over HTTP/2 over TLS
+	SchemeH2C   = "h2c"   // CONNECT over HTTP/2 in clear, by prior knowledge
+	SchemeUnix  = "unix"  // CONNECT over a unix socket
 )
 
 // Credentials are a user name and a password for one proxy.
@@ -24,10 +27,11 @@ type Credentials struct {
 
 // Hop is one proxy on a Route.
 type Hop struct {
-	Scheme      string       // SchemeHTTP or SchemeUnix
+	Scheme      string       // one of the Scheme constants
 	Proxy       Authority    // where it listens; zero for SchemeUnix
 	Path        string       // the socket's path, SchemeUnix only
 	Credentials *Credentials // sent to this proxy and to no other; nil = none
+	TLS         *TLSOptions  // SchemeHTTPS and SchemeH2 only; nil = the zero TLSOptions
 }
 
 // String returns the hop's URL without its credentials.
@@ -76,7 +80,7 @@ func (r Route) String() string {
 func (r Route) check() error {
 	for i, h := range r.Hops {
 		switch {
-		case h.Scheme == SchemeHTTP && !h.Proxy.IsZero():
+		case schemePorts[h.Scheme] != 0 && !h.Proxy.IsZero():
 		case h.Scheme == SchemeUnix && i == 0 && h.Path != "":
 		default:
 			return fmt.Errorf("hop %d of the route is not usable", i+1)
@@ -120,8 +124,12 @@ func ParseHops(urls []string) (Route, error) {
 	return r, nil
 }
 
+// schemePorts are those of the schemes that have a host.
+var schemePorts = map[string]uint16{SchemeHTTP: 80, SchemeHTTPS: 443, SchemeH2: 443, SchemeH2C: 80}
+
 // ParseHop parses a proxy URL: http://[USER:PASSWORD@]HOST[:PORT], the same
-// without a scheme, or unix:PATH. The port defaults to 80.
+// without a scheme or with https, h2 or h2c, or unix:PATH. The port defaults to
+// 80, over TLS to 443.
 func ParseHop(s string) (Hop, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		return parseUnixHop(path)
@@ -144,15 +152,15 @@ func ParseHop(s string) (Hop, error) {
 		return Hop{}, errors.New("the proxy is empty: give http://HOST:PORT")
 	case s == "direct":
 		return Hop{}, errors.New("direct stands alone, not among hops")
-	case scheme != SchemeHTTP:
-		return Hop{}, fmt.Errorf("proxy %q: the scheme %q is not supported: use http://HOST:PORT or unix:PATH", masked, scheme)
+	case schemePorts[scheme] == 0:
+		return Hop{}, fmt.Errorf("proxy %q: the scheme %q is not supported: use http, https, h2, h2c or unix:PATH", masked, scheme)
 	}
 	hostport = strings.TrimSuffix(hostport, "/")
-	proxy, err := parseHostDefaultPort(hostport, 80)
+	proxy, err := parseHostDefaultPort(hostport, schemePorts[scheme])
 	if err != nil {
 		return Hop{}, fmt.Errorf("proxy %q: %w", masked, err)
 	}
-	hop := Hop{Scheme: SchemeHTTP, Proxy: proxy}
+	hop := Hop{Scheme: scheme, Proxy: proxy}
 	if hop.Credentials, err = parseUserinfo(userinfo); err != nil {
 		return Hop{}, fmt.Errorf("proxy %q: %w", masked, err)
 	}

@@ -16,6 +16,8 @@ func TestParseHop(t *testing.T) {
 		{"proxy.corp:3128", "proxy.corp:3128", nil},
 		{"proxy.corp", "proxy.corp:80", nil},
 		{"http://proxy.corp", "proxy.corp:80", nil},
+		{"https://proxy.corp", "proxy.corp:443", nil},
+		{"HTTPS://me:secret@proxy.corp:8443/", "proxy.corp:8443", &Credentials{User: "me", Password: "secret"}},
 		{"http://[2001:db8::1]:8080", "[2001:db8::1]:8080", nil},
 		{"[2001:db8::1]", "[2001:db8::1]:80", nil},
 		{"http://me:secret@proxy.corp:3128", "proxy.corp:3128", &Credentials{User: "me", Password: "secret"}},
@@ -45,7 +47,7 @@ func TestParseHop(t *testing.T) {
 func TestParseHopRefuses(t *testing.T) {
 	for url, want := range map[string]string{
 		"":                                  "empty",
-		"https://u:secret@proxy.corp":       `the scheme "https" is not supported`,
+		"quic://u:secret@proxy.corp":        `the scheme "quic" is not supported`,
 		"socks5://proxy.corp":               `the scheme "socks5" is not supported`,
 		"http://proxy.corp/path":            "a path, query or fragment",
 		"http://proxy.corp?secret":          "a path, query or fragment",

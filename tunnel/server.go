@@ -97,6 +97,7 @@ type serverState struct {
 	own             interfaceAddrs
 	loops           relayLoops
 	workers         workers
+	parents         parents
 
 	mu        sync.Mutex
 	listeners map[*listening]struct{}

@@ -34,7 +34,7 @@ func SelfSigned(hosts ...string) (pair tls.Certificate, pin string, err error) {
 		return pair, "", err
 	}
 	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "culvert, self-signed"},
+		SerialNumber: serial, Subject: pkix.Name{CommonName: "culvert self-signed"},
 		// A clock may be a little behind.
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(selfSignedFor),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},

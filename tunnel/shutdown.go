@@ -16,6 +16,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	go func() {
 		s.run.active.Wait()
 		s.run.loops.close()
+		s.run.parents.closeIdle()
 		s.run.workers.end()
 		close(idle)
 	}()
@@ -37,6 +38,7 @@ func (s *Server) Close() error {
 	s.cut()
 	s.run.active.Wait()
 	s.run.loops.close()
+	s.run.parents.closeIdle()
 	s.run.workers.end()
 	return nil
 }

@@ -161,6 +161,12 @@ func (f *forwarder) transport(route Route) *http.Transport {
 	if t := f.byVia[key]; t != nil {
 		return t
 	}
+	if !route.takesRequests() {
+		f.byVia[key] = newTransport(func(ctx context.Context, _, address string) (net.Conn, error) {
+			return f.at.server.tunnelTo(ctx, route, address)
+		})
+		return f.byVia[key]
+	}
 	t := newTransport(func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return f.at.server.connectParent(ctx, route)
 	})
@@ -175,6 +181,30 @@ func (f *forwarder) transport(route Route) *http.Transport {
 	t.Proxy = http.ProxyURL(parent)
 	f.byVia[key] = t
 	return t
+}
+
+// takesRequests reports whether plain requests are the last hop's to forward.
+// One that is told to speak HTTP/2 gets CONNECT only: the transport speaks
+// HTTP/1.
+func (r Route) takesRequests() bool {
+	if r.Direct() {
+		return false
+	}
+	scheme := r.Hops[len(r.Hops)-1].Scheme
+	return scheme != SchemeH2 && scheme != SchemeH2C
+}
+
+// tunnelTo opens a tunnel to an origin through a whole route.
+func (s *Server) tunnelTo(ctx context.Context, route Route, address string) (net.Conn, error) {
+	target, err := ParseAuthority(address)
+	if err != nil {
+		return nil, err
+	}
+	conn, e := s.parentClient(route).open(ctx, target, nil)
+	if e != nil {
+		return nil, parentFailure(e)
+	}
+	return conn, nil
 }
 
 // connectParent connects to a route's last hop, through those before it.
@@ -192,6 +222,14 @@ func (s *Server) connectParent(ctx context.Context, route Route) (net.Conn, erro
 	}
 	if e != nil {
 		return nil, parentFailure(e)
+	}
+	if hop := route.Hops[last]; hop.Scheme == SchemeHTTPS {
+		secured, e := c.secureFor(ctx, conn, hop, protocolHTTP1)
+		if e != nil {
+			conn.Close()
+			return nil, parentFailure(e)
+		}
+		return secured, nil
 	}
 	return conn, nil
 }

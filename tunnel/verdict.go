@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -27,6 +28,7 @@ const (
 	VerdictMalformed         VerdictKind = "malformed"
 	VerdictCaptivePortal     VerdictKind = "captive-portal"
 	VerdictRejected          VerdictKind = "rejected" // a proxy's refusal of another kind
+	VerdictTLS               VerdictKind = "tls"      // no TLS with the proxy, or inside with the target
 )
 
 // Verdict is what it comes to.
@@ -45,7 +47,8 @@ const (
 	hintMalformed = "it is not a proxy, or a broken one: its bytes stand above"
 	hintReset     = "the target, or a firewall before it, cut the connection: try another target"
 	hintPortal    = "a login page may stand in the way: open any web page in a browser first"
-	hintWantsTLS  = "an https proxy, or a web server, listens there: give the proxy's port for plain http"
+	hintWantsTLS  = "that port wants TLS: use https:// if it is a proxy's"
+	hintTruncated = "whoever ended the tunnel did not say goodbye in TLS: what came may not be all"
 )
 
 // verdict judges the whole.
@@ -76,6 +79,10 @@ func (s *session) openVerdict() Verdict {
 		e := &Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated, Err: s.heard.err}
 		return Verdict{Kind: VerdictBroken, ExitCode: e.ExitCode(), Phase: e.Phase, Error: e.Type.String(), Hint: hintReset,
 			Words: "broken (the tunnel was opened, then reset)"}
+	case s.heard.end == endTruncated:
+		e := &Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated, Err: s.heard.err}
+		return Verdict{Kind: VerdictBroken, ExitCode: e.ExitCode(), Phase: e.Phase, Error: e.Type.String(), Hint: hintTruncated,
+			Words: "broken (the tunnel was opened, then ended without TLS's close_notify)"}
 	case s.heard.end == endClosed && len(s.heard.data) == 0:
 		return Verdict{Kind: VerdictOpen, Words: "open (and closed by the other side without a byte)"}
 	}
@@ -89,6 +96,8 @@ func (s *session) failure() Verdict {
 		return s.answered()
 	case e.Phase == PhaseReply || e.Phase == PhaseRequest:
 		return s.unanswered()
+	case e.Phase == PhaseTLS:
+		return tlsVerdict(e)
 	}
 	e := s.err
 	cause := e.cause()
@@ -96,6 +105,22 @@ func (s *session) failure() Verdict {
 		cause = wire.Escape([]byte(e.Err.Error()), maxShown) // the type's words are about targets
 	}
 	return verdictOf(VerdictProxyUnreachable, "proxy unreachable", string(e.Phase)+": "+cause)
+}
+
+// tlsVerdict is for a TLS handshake that failed.
+func tlsVerdict(e *Error) Verdict {
+	with := "the proxy"
+	if e.Hop == "" {
+		with = "the target"
+	}
+	f, ok := errors.AsType[*tlsFailure](e.Err)
+	switch {
+	case !ok:
+		return verdictOf(VerdictSilent, "silent", "connected, but no TLS with "+with+" in time")
+	case f.problem == tlsPlainHTTP || f.problem == tlsNotTLS:
+		return verdictOf(VerdictWrongPort, "wrong port", with+" speaks no TLS: "+f.words)
+	}
+	return verdictOf(VerdictTLS, "no TLS with "+with, f.words)
 }
 
 // verdictOf makes a verdict of its words and the cause in brackets.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 )
 
 // ViaRule sends the targets that match a pattern through a route.
@@ -90,6 +91,19 @@ func (at *listening) judgeLiteral(target Authority) *Error {
 	return e
 }
 
+// parents are the Clients of the routes, so that tunnels share connections to
+// parents that speak HTTP/2.
+type parents struct {
+	mu      sync.Mutex
+	clients map[parentKey]*Client
+}
+
+// parentKey is a rule's route, or its first hops: no two rules share credentials.
+type parentKey struct {
+	first *Hop
+	hops  int
+}
+
 // parentClient opens tunnels along a route within ConnectTimeout. Who the
 // parents are is the operator's word: the policy does not judge them.
 func (s *Server) parentClient(route Route) *Client {
@@ -97,7 +111,31 @@ func (s *Server) parentClient(route Route) *Client {
 	if timeout == 0 {
 		timeout = -1
 	}
-	return &Client{Route: route, Resolver: s.Resolver, ConnectTimeout: timeout, Timeout: timeout}
+	made := &Client{Route: route, Resolver: s.Resolver, ConnectTimeout: timeout, Timeout: timeout}
+	if route.Direct() {
+		return made
+	}
+	p := &s.run.parents
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := parentKey{&route.Hops[0], len(route.Hops)}
+	if have := p.clients[key]; have != nil {
+		return have
+	}
+	if p.clients == nil {
+		p.clients = make(map[parentKey]*Client)
+	}
+	p.clients[key] = made
+	return made
+}
+
+// closeIdle closes the connections that tunnels shared.
+func (p *parents) closeIdle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.clients {
+		c.CloseIdleConnections()
+	}
 }
 
 // parentFailure makes an answer of what became of a parent: the client learns

@@ -1,0 +1,139 @@
+package tunnel
+
+import (
+	"fmt"
+	"strings"
+)
+
+// checksHTTP2 take the place of checks where a proxy speaks HTTP/2: what
+// concerns lines and connections of HTTP/1 is not there.
+var checksHTTP2 = [...]check{
+	{"http2-reply", "the answer is a whole reply head of HTTP/2", "RFC 9113, section 8.3.2", LevelMust, judgeHead2},
+	{"page", "a 2xx is followed by a tunnel, not by a page", "RFC 9110, section 9.3.6", LevelMust, onOpen(judgePage)},
+	{"2xx-content-length", "a 2xx has no Content-Length", "RFC 9110, section 9.3.6", LevelMust, onOpen(absent("Content-Length", Fail))},
+	{"http2-settings", "the proxy sends SETTINGS first, and acknowledges ours", "RFC 9113, section 3.4", LevelMust, judgeSettings},
+	{"http2-extended-connect", "extended CONNECT is announced, for WebSockets", "RFC 8441, section 3", LevelPolicy, judgeExtended},
+	{"interim-replies", "no more than a few 1xx replies come first", "RFC 9110, section 15.2", LevelPolicy, judgeInterim},
+	{"407-proxy-authenticate", "a 407 has a challenge in Proxy-Authenticate", "RFC 9110, section 15.5.8", LevelMust, onRefusal(judgeChallenge)},
+	{"401-for-407", "credentials for the proxy are asked for by 407", "RFC 9110, section 15.5.8", LevelShould, onRefusal(judge401)},
+	{"redirect", "a refusal is no redirect", "RFC 9110, section 15.4", LevelPolicy, onRefusal(judgeRedirect)},
+	{"http2-refusal", "a refusal leaves the connection to the other streams", "RFC 9113, section 5.4.2", LevelShould, onRefusal(judgeGoAway)},
+	{"proxy-status", "a refusal tells its cause in Proxy-Status", "RFC 9209, section 2", LevelPolicy, onRefusal(judgeProxyStatus)},
+	{"proxy-status-syntax", "Proxy-Status is a list of structured fields", "RFC 9209, section 2", LevelMust, onHead(judgeProxyStatusSyntax)},
+}
+
+// checksOf are those that fit an exchange.
+func checksOf(x *Exchange) []check {
+	if x.HTTP2 {
+		return checksHTTP2[:]
+	}
+	return checks[:]
+}
+
+func judgeHead2(s *subject) outcome {
+	switch {
+	case s.reply != nil:
+		return outcome{grade: Pass}
+	case s.Err != nil:
+		return outcome{Fail, asError(s.Err, PhaseReply).cause()}
+	}
+	return outcome{Skip, "no answer came"}
+}
+
+// received finds a frame of the proxy's whose words begin so.
+func (s *subject) received(start string) (Framed, bool) {
+	for _, f := range s.frames {
+		if !f.Sent && strings.HasPrefix(f.Words, start) {
+			return f, true
+		}
+	}
+	return Framed{}, false
+}
+
+func judgeSettings(s *subject) outcome {
+	ack, acked := s.received("SETTINGS ACK")
+	switch first, ok := s.received(""); {
+	case !ok:
+		return outcome{Skip, "no frame came"}
+	case !strings.HasPrefix(first.Words, "SETTINGS") || first == ack:
+		return outcome{Fail, "the first frame is " + first.Words}
+	case !acked:
+		return outcome{Warn, "ours were not acknowledged by then"}
+	}
+	return outcome{grade: Pass}
+}
+
+// judgeExtended is no demand: it tells.
+func judgeExtended(s *subject) outcome {
+	for _, f := range s.frames {
+		if !f.Sent && f.Extended {
+			return outcome{Pass, "SETTINGS_ENABLE_CONNECT_PROTOCOL is 1"}
+		}
+	}
+	return outcome{Skip, "extended CONNECT is not announced"}
+}
+
+func judgeGoAway(s *subject) outcome {
+	if f, ok := s.received("GOAWAY"); ok {
+		return outcome{Warn, f.Words}
+	}
+	return outcome{grade: Pass}
+}
+
+// FrameReport is one frame of HTTP/2, DATA left out.
+type FrameReport struct {
+	Hop   string `json:"hop"`
+	Sent  bool   `json:"sent"`
+	At    Micros `json:"at_us"` // since Report.Started
+	Frame string `json:"frame"`
+}
+
+// framesOf are those of a hop.
+func (r *recording) framesOf(hop Hop) []Framed {
+	var out []Framed
+	for _, f := range r.frames {
+		if f.Hop == hop {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func (s *session) framesReport() []FrameReport {
+	var out []FrameReport
+	for _, f := range s.frames {
+		out = append(out, FrameReport{Hop: s.shown(f.Hop.Name()), Sent: f.Sent, At: s.at(f.At), Frame: s.shown(f.Words)})
+	}
+	return out
+}
+
+// framed notes a frame, as long as the session lasts.
+func (r *recording) framed(f Framed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.over && len(r.frames) < maxFrames {
+		r.frames = append(r.frames, f)
+	}
+}
+
+// maxFrames bounds what is kept of a proxy that never ends.
+const maxFrames = 1000
+
+// frames lists a hop's, the head of which stands above.
+func (t *reportText) frames(r *Report, hop string) {
+	began := false
+	for _, f := range r.Frames {
+		if f.Hop != hop {
+			continue
+		}
+		if !began {
+			began = true
+			t.say("frames of HTTP/2, without DATA:")
+		}
+		mark, dress := "<", t.received
+		if f.Sent {
+			mark, dress = ">", t.sent
+		}
+		t.out.WriteString(dress(fmt.Sprintf("%s %9.3f ms  %s", mark, float64(f.At)/1000, f.Frame)) + "\n")
+	}
+}

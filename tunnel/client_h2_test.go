@@ -1,0 +1,303 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/tunneltest"
+)
+
+// routeTo is a route through the Server, over TLS or in clear.
+func routeTo(tb testing.TB, scheme string, ts *testServer) Route {
+	tb.Helper()
+	r := mustRoute(tb, scheme+"://"+ts.addr)
+	if scheme == SchemeHTTPS || scheme == SchemeH2 {
+		r.Hops[0].TLS = &TLSOptions{Insecure: true}
+	}
+	return r
+}
+
+func startSecure(tb testing.TB, s *Server) *testServer {
+	tb.Helper()
+	pair, _, err := SelfSigned()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return startServerOn(tb, s, NewTLSListener(listenOn(tb, "127.0.0.1:0"), &tls.Config{Certificates: []tls.Certificate{pair}}))
+}
+
+func newClient(tb testing.TB, route Route) *Client {
+	c := &Client{Route: route, Timeout: testPatience}
+	tb.Cleanup(c.CloseIdleConnections)
+	return c
+}
+
+func (c *Client) mustOpen(tb testing.TB, target string) *Conn {
+	tb.Helper()
+	conn, err := c.Open(tb.Context(), mustAuthority(tb, target))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	conn.SetDeadline(time.Now().Add(testPatience))
+	tb.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// Every scheme of a proxy opens tunnels with the same manners: early bytes,
+// half-close each way, resets, refusals.
+func TestClientSchemes(t *testing.T) {
+	for _, scheme := range []string{SchemeHTTP, SchemeHTTPS, SchemeH2, SchemeH2C} {
+		t.Run(scheme, func(t *testing.T) {
+			server := &Server{Policy: Policy{Deny: []Pattern{mustPattern(t, "denied.test")}}}
+			start := startServer
+			if scheme == SchemeHTTPS || scheme == SchemeH2 {
+				start = startSecure
+			}
+			ts := start(t, server)
+			c := newClient(t, routeTo(t, scheme, ts))
+
+			conn := c.mustOpen(t, tunneltest.Start(t, tunneltest.Greet("hello ")).Addr())
+			send(t, conn, "there")
+			if err := conn.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			expectLast(t, conn, "hello there")
+			want := "http/2"
+			if scheme == SchemeHTTP {
+				want = "http/1.1"
+			}
+			ts.record(eventClose).want(t, "protocol", want)
+
+			torn := c.mustOpen(t, tunneltest.Start(t, tunneltest.ResetAfter("hello", 4)).Addr())
+			send(t, torn, "ping")
+			if got, err := io.ReadAll(torn); string(got) != "hello" || scheme != SchemeHTTPS && !isReset(err) || err == nil {
+				t.Errorf("a reset is %q, %v", got, err)
+			}
+
+			_, err := c.Open(t.Context(), mustAuthority(t, "denied.test:443"))
+			var e *Error
+			if !errors.As(err, &e) || e.Status != 403 || e.Type != ErrorDenied || !strings.Contains(e.Error(), "the host is denied here") && e.Detail == "" || e.ExitCode() != ExitRefused {
+				t.Errorf("a refusal is %v", err)
+			}
+		})
+	}
+}
+
+// Tunnels of one Client share a connection of HTTP/2, and its end is theirs
+// alone to survive: the next ones get a new one.
+func TestClientSharesConnections(t *testing.T) {
+	ts := startServer(t, &Server{})
+	var mu sync.Mutex
+	connects := 0
+	c := newClient(t, routeTo(t, SchemeH2C, ts))
+	c.Trace = &Trace{Connected: func(string, error) { mu.Lock(); connects++; mu.Unlock() }}
+	echo := tunneltest.Start(t, tunneltest.Echo).Addr()
+	var all sync.WaitGroup
+	conns := make([]net.Conn, 100)
+	for i := range conns {
+		all.Go(func() {
+			conn, err := c.DialContext(t.Context(), "tcp", echo)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			conns[i] = conn
+		})
+	}
+	all.Wait()
+	if t.Failed() {
+		return
+	}
+	if connects != 1 {
+		t.Errorf("100 tunnels took %d connections", connects)
+	}
+	for i, conn := range conns {
+		conn.SetDeadline(time.Now().Add(testPatience))
+		send(t, conn, fmt.Sprint(i))
+		expect(t, conn, fmt.Sprint(i))
+	}
+	for range 200 { // further ones than a connection takes
+		conn := c.mustOpen(t, echo)
+		send(t, conn, "x")
+		expect(t, conn, "x")
+	}
+	if connects != 2 {
+		t.Errorf("300 tunnels took %d connections, of which each takes 250", connects)
+	}
+	c.CloseIdleConnections()
+	late := c.mustOpen(t, echo)
+	send(t, late, "x")
+	expect(t, late, "x")
+	if connects != 3 {
+		t.Errorf("after CloseIdleConnections there were %d connections", connects)
+	}
+	send(t, conns[0], "still there")
+	expect(t, conns[0], "still there")
+	for _, conn := range conns {
+		conn.Close()
+	}
+}
+
+// A connection that the proxy ends is replaced.
+func TestClientReplacesConnections(t *testing.T) {
+	ts := startServer(t, &Server{})
+	c := newClient(t, routeTo(t, SchemeH2C, ts))
+	echo := tunneltest.Start(t, tunneltest.Echo).Addr()
+	first := c.mustOpen(t, echo)
+	ts.server.run.mu.Lock()
+	for conn := range ts.server.run.conns {
+		conn.streams.Shutdown() // GOAWAY; the tunnel stays
+	}
+	ts.server.run.mu.Unlock()
+	for range 3 {
+		conn := c.mustOpen(t, echo)
+		send(t, conn, "x")
+		expect(t, conn, "x")
+	}
+	send(t, first, "y")
+	expect(t, first, "y")
+}
+
+// Chains of mixed schemes carry 8 MiB each way by checksum.
+func TestClientChains(t *testing.T) {
+	const size = 8 << 20
+	plain := startServer(t, &Server{})
+	secures := []*testServer{startSecure(t, &Server{}), startSecure(t, &Server{})}
+	target := tunneltest.Start(t, tunneltest.Echo).Addr()
+	for _, schemes := range [][2]string{{"http", "h2"}, {"h2", "http"}, {"h2c", "h2"}, {"h2", "h2c"}, {"https", "https"}, {"https", "h2c"}} {
+		t.Run(strings.Join(schemes[:], ","), func(t *testing.T) {
+			var r Route
+			for i, scheme := range schemes {
+				at := plain
+				if scheme == "https" || scheme == "h2" {
+					at = secures[i]
+				}
+				r.Hops = append(r.Hops, routeTo(t, scheme, at).Hops...)
+			}
+			c := newClient(t, r)
+			for range 2 { // the second over what the first has left
+				conn := c.mustOpen(t, target)
+				sent := make(chan error, 1)
+				go func() {
+					_, err := io.Copy(conn, io.LimitReader(rand.NewChaCha8([32]byte{1}), size))
+					sent <- errors.Join(err, conn.CloseWrite())
+				}()
+				got, want := sha256.New(), sha256.New()
+				n, err := io.Copy(got, conn)
+				io.Copy(want, io.LimitReader(rand.NewChaCha8([32]byte{1}), size))
+				if err := errors.Join(err, <-sent); err != nil || n != size || string(got.Sum(nil)) != string(want.Sum(nil)) {
+					t.Errorf("%d bytes of %d, %v", n, size, err)
+				}
+			}
+		})
+	}
+}
+
+// serve goes through parents of every scheme, for tunnels and plain requests,
+// and tunnels share the connection to one that speaks HTTP/2.
+func TestViaOverTLSAndHTTP2(t *testing.T) {
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s via %s", r.URL, r.Header.Get("Via"))
+	}))
+	t.Cleanup(origin.Close)
+	echo := tunneltest.Start(t, tunneltest.Echo).Addr()
+	for _, tt := range []struct{ scheme, via string }{
+		{SchemeHTTP, "1.1 child, 1.1 parent"}, {SchemeHTTPS, "1.1 child, 1.1 parent"}, {SchemeH2, "1.1 child"}, {SchemeH2C, "1.1 child"},
+	} {
+		t.Run(tt.scheme, func(t *testing.T) {
+			start := startServer
+			if tt.scheme == SchemeHTTPS || tt.scheme == SchemeH2 {
+				start = startSecure
+			}
+			parent := start(t, &Server{Name: "parent"})
+			child := startServer(t, &Server{Name: "child", Via: []ViaRule{{Route: routeTo(t, tt.scheme, parent)}}})
+			for range 3 {
+				conn := child.open(echo)
+				send(t, conn, "through both")
+				halfClose(t, conn)
+				expectLast(t, conn, "through both")
+				child.record(eventClose).wantNumber(t, "up", 12)
+			}
+			parent.server.run.mu.Lock()
+			tunnels := len(parent.server.run.conns)
+			parent.server.run.mu.Unlock()
+			if shares := tt.scheme != SchemeHTTP; shares && tunnels != 1 {
+				t.Errorf("three tunnels one after the other left %d connections to the parent", tunnels)
+			}
+			a := child.ask("GET " + origin.URL + "/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+			if want := "/x via " + tt.via; a.status != 200 || a.body != want {
+				t.Errorf("a plain request got %d %q, want %q", a.status, a.body, want)
+			}
+			child.record(eventRequest)
+			child.refused(connectHead(tunneltest.Unused(t)), 502, "connection_refused")
+		})
+	}
+}
+
+// RULES 6: what is not HTTP/2 gets words.
+func TestClientOfNoHTTP2(t *testing.T) {
+	open := func(proxy *tunneltest.Proxy) *Error {
+		t.Helper()
+		_, err := newClient(t, mustRoute(t, "h2c://"+proxy.Addr())).Open(t.Context(), mustAuthority(t, "example.test:443"))
+		var e *Error
+		if !errors.As(err, &e) {
+			t.Fatalf("the error is %v", err)
+		}
+		return e
+	}
+	read := func(turn *tunneltest.Turn) bool { // the preface's first line
+		_, err := io.ReadFull(turn.Conn, make([]byte, len(h2.Preface)))
+		return err == nil
+	}
+	e := open(tunneltest.StartProxy(t, read, tunneltest.Send("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"), tunneltest.Finish))
+	if sentence, hint := Explain(e); e.ExitCode() != ExitNotAProxy || !strings.Contains(sentence, `it does not speak HTTP/2: it begins with "HTTP/1.1 400 Bad Request"`) || hint == "" {
+		t.Errorf("an HTTP/1 proxy: %d %s / %s", e.ExitCode(), sentence, hint)
+	}
+	e = open(tunneltest.StartProxy(t, read, tunneltest.Finish))
+	if sentence, _ := Explain(e); e.Type != ErrorConnectionTerminated {
+		t.Errorf("one that hangs up: %d %s", e.ExitCode(), sentence)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	silent := tunneltest.StartProxy(t, read, tunneltest.Hold)
+	_, err := newClient(t, mustRoute(t, "h2c://"+silent.Addr())).Open(ctx, mustAuthority(t, "example.test:443"))
+	if ExitCode(err) != ExitDeadline {
+		t.Errorf("a silent one: %d %v", ExitCode(err), err)
+	}
+}
+
+// What a proxy does to a stream before its answer is told by its code.
+func TestClientStreamsThatAreReset(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		handle func(s *h2.Stream)
+		words  string
+	}{
+		{"refused", func(s *h2.Stream) { s.Reset(h2.CodeRefusedStream) }, "the stream was reset with REFUSED_STREAM"},
+		{"cancelled", func(s *h2.Stream) { s.Reset(h2.CodeConnect) }, "the stream was reset with CONNECT_ERROR"},
+		{"cut", func(s *h2.Stream) { s.Conn().Close() }, "closed the connection without an answer"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			proxy := tunneltest.Start(t, func(conn net.Conn) {
+				h2.Server(conn, h2.Config{}, func(s *h2.Stream, _ h2.Head) { tt.handle(s) }).Wait()
+			})
+			_, err := newClient(t, mustRoute(t, "h2c://"+proxy.Addr())).Open(t.Context(), mustAuthority(t, "example.test:443"))
+			if sentence, _ := Explain(err); err == nil || !strings.Contains(sentence, tt.words) {
+				t.Errorf("the error is %q, want %q in it", sentence, tt.words)
+			}
+		})
+	}
+}

@@ -1,0 +1,173 @@
+package tunnel
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/wire"
+)
+
+// handshake2 is one hop's CONNECT exchange over HTTP/2 (RFC 9113, section 8.5).
+// What is asked, and how an answer is judged, is handshake's.
+type handshake2 struct {
+	handshake
+	streams *h2.Conn
+	opened  func() // called when the stream is open, or will not be
+}
+
+// run sends CONNECT and reads the reply's head. The stream is the caller's, who
+// closes it; nil on an error.
+func (h *handshake2) run(ctx context.Context) (*h2.Stream, *Error) {
+	fields := h.requestFields()
+	x := &Exchange{Hop: h.hop, Next: h.next, HTTP2: true, Request: headText(fields), Started: time.Now()}
+	s, e := h.converse(ctx, x, fields)
+	switch {
+	case e != nil:
+	case x.reply.Code/100 == 2:
+	default:
+		h.readRefusal(ctx, s, x)
+		e = refusal(x)
+		e.CredentialsSent, e.CredentialsSource = hasField(h.fields(), "Proxy-Authorization"), h.credentialsSource()
+	}
+	h.tell(x, e)
+	if e != nil && s != nil {
+		s.Close()
+		s = nil
+	}
+	return s, e
+}
+
+// requestFields are the request's: authority-form, and nothing that concerns a
+// connection of HTTP/1 (RFC 9113, section 8.2.2).
+func (h *handshake2) requestFields() []h2.Field {
+	fields := []h2.Field{{Name: ":method", Value: http.MethodConnect}, {Name: ":authority", Value: h.next.String()}}
+	for _, f := range h.fields() {
+		name := strings.ToLower(f.Name)
+		switch name {
+		case "connection", "proxy-connection", "keep-alive", "upgrade", "te":
+			continue
+		}
+		fields = append(fields, h2.Field{Name: name, Value: f.Value, Sensitive: name == "proxy-authorization"})
+	}
+	return fields
+}
+
+// headText is a head of HTTP/2 as text: a line for each field, as frames have no
+// other form that could be read.
+func headText(fields []h2.Field) []byte {
+	var b bytes.Buffer
+	for _, f := range fields {
+		b.WriteString(f.Name + ": " + f.Value + "\r\n")
+	}
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+// converse sends the request and reads heads up to the final one.
+func (h *handshake2) converse(ctx context.Context, x *Exchange, fields []h2.Field) (*h2.Stream, *Error) {
+	s, err := h.streams.Open(ctx, fields, false)
+	h.opened()
+	if err != nil {
+		return nil, h.broken(ctx, PhaseRequest, err)
+	}
+	x.Sent = time.Now()
+	for {
+		head, err := s.ReadHead(ctx)
+		if err != nil {
+			return s, h.broken(ctx, PhaseReply, err)
+		}
+		if x.FirstIn.IsZero() {
+			x.FirstIn = time.Now()
+		}
+		if head.TooLarge {
+			return s, &Error{Phase: PhaseReply, Type: ErrorResponseHeadSize}
+		}
+		text := headText(head.Fields)
+		if code := head.Status(); code >= 200 {
+			x.Complete, x.Reply = time.Now(), text
+			x.reply = &wire.Reply{Code: code, Minor: 1, Head: wire.Head{Raw: text, Fields: headFields(head)}}
+			return s, nil
+		}
+		if x.Interim = append(x.Interim, text); len(x.Interim) > maxInterim {
+			return s, &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: "interim replies without end"}
+		}
+	}
+}
+
+// headFields are a head's fields but the pseudo ones.
+func headFields(head h2.Head) []wire.Field {
+	var fields []wire.Field
+	for _, f := range head.Fields {
+		if !f.IsPseudo() {
+			fields = append(fields, wire.Field{Name: f.Name, Value: f.Value})
+		}
+	}
+	return fields
+}
+
+// broken is the verdict on an exchange that came to no answer.
+func (h *handshake2) broken(ctx context.Context, phase Phase, err error) *Error {
+	var stream *h2.StreamError
+	var conn *h2.ConnError
+	var preface *h2.PrefaceError
+	switch {
+	case ctx.Err() != nil:
+		return cutError(ctx, phase, ctx.Err())
+	case errors.As(err, &preface):
+		return &Error{Phase: PhaseReply, Type: ErrorProtocol, head: &wire.HeadError{Problem: wire.NotHTTP, Raw: preface.Got},
+			Detail: "it does not speak HTTP/2: it begins with \"" + wire.Escape(preface.Got, 40) + "\""}
+	case errors.As(err, &stream) && stream.Remote:
+		return &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Detail: brokenHTTP2(err), Err: err}
+	case errors.As(err, &stream):
+		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: stream.Detail}
+	case errors.As(err, &conn) && conn.Remote:
+		return &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Detail: brokenHTTP2(err), Err: err}
+	case errors.As(err, &conn) && conn.Err != nil:
+		return h.cut(ctx, phase, conn.Err)
+	case errors.As(err, &conn):
+		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: wire.Escape([]byte(conn.Detail), maxDetail)}
+	case errors.Is(err, h2.ErrGoingAway):
+		return &Error{Phase: phase, Type: ErrorConnectionTerminated, Detail: brokenHTTP2(err), Err: err}
+	}
+	return &Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: err.Error()}
+}
+
+// brokenHTTP2 says in words what a proxy that speaks HTTP/2 did to a stream or
+// its connection, "" if that is not what err is.
+func brokenHTTP2(err error) string {
+	var stream *h2.StreamError
+	var conn *h2.ConnError
+	switch {
+	case errors.As(err, &stream):
+		return "the stream was reset with " + stream.Code.String()
+	case errors.As(err, &conn) && conn.Remote:
+		return wire.Escape([]byte(conn.Error()), maxDetail)
+	case errors.Is(err, h2.ErrGoingAway):
+		return err.Error()
+	}
+	return ""
+}
+
+// repeatable reports whether an exchange may be tried again on another
+// connection: the proxy has not acted on it (RFC 9113, section 8.7).
+func repeatable(e *Error) bool {
+	var stream *h2.StreamError
+	return errors.Is(e.Err, h2.ErrGoingAway) || errors.As(e.Err, &stream) && stream.Remote && stream.Code == h2.CodeRefusedStream
+}
+
+// readRefusal reads what the proxy says for itself, for a second at most.
+func (h *handshake2) readRefusal(ctx context.Context, s *h2.Stream, x *Exchange) {
+	until := time.Now().Add(bodyWait)
+	if d, ok := ctx.Deadline(); ok && d.Before(until) {
+		until = d
+	}
+	s.SetReadDeadline(until)
+	defer interruptible(ctx, s)()
+	x.Body, x.bodyError = io.ReadAll(io.LimitReader(s, maxExcerpt))
+}

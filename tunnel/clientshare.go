@@ -1,0 +1,188 @@
+package tunnel
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"culvert/tunnel/internal/h2"
+)
+
+// Connections of HTTP/2 are shared: the tunnels of a Client that go through the
+// same proxies, up to one that speaks HTTP/2, go over one connection to it, and
+// over a further one when that is full.
+
+// clientIdle is how long a Client keeps a connection that carries no tunnel.
+const clientIdle = 90 * time.Second
+
+// sharedConns are a Client's connections of HTTP/2.
+type sharedConns struct {
+	mu    sync.Mutex
+	lists map[string]*sharedList
+}
+
+// sharedList are those that lead through the same hops.
+type sharedList struct {
+	conns   []*sharedConn
+	opening *opening // nil = nobody opens one
+	plain   bool     // the proxy speaks HTTP/1: there is nothing to share
+}
+
+type sharedConn struct {
+	*h2.Conn
+	addr     netip.AddrPort // of the first hop
+	reserved int            // streams that are about to be opened; guarded by sharedConns.mu
+}
+
+// sharedMu guards the making of a Client's sharedConns: a Client is a value that
+// may be copied, and its copies share.
+var sharedMu sync.Mutex
+
+func (c *Client) sharedConns() *sharedConns {
+	sharedMu.Lock()
+	defer sharedMu.Unlock()
+	if c.shared == nil {
+		c.shared = &sharedConns{lists: make(map[string]*sharedList)}
+	}
+	return c.shared
+}
+
+// CloseIdleConnections closes the connections of HTTP/2 that carry no tunnel;
+// those that do are closed when their last tunnel is. New tunnels get new ones.
+func (c *Client) CloseIdleConnections() {
+	s := c.sharedConns()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, list := range s.lists {
+		for _, conn := range list.conns {
+			conn.Shutdown()
+		}
+		list.conns = nil
+	}
+}
+
+// shareKey names the way through hops, credentials included. It never leaves
+// memory.
+func (c *Client) shareKey(hops []Hop) string {
+	var b strings.Builder
+	b.WriteString(c.Network)
+	for _, h := range hops {
+		fmt.Fprintf(&b, " %s %p", h, h.TLS)
+		if h.Credentials != nil {
+			fmt.Fprintf(&b, " %q %q", h.Credentials.User, h.Credentials.Password)
+		}
+	}
+	return b.String()
+}
+
+// mayShare reports whether the hop may turn out to speak HTTP/2.
+func (h Hop) mayShare() bool {
+	return h.Scheme == SchemeHTTPS || h.Scheme == SchemeH2 || h.Scheme == SchemeH2C
+}
+
+// opening is a connection that somebody opens for all who wait for it.
+type opening struct {
+	over   chan struct{} // closed when there is one, or will not be
+	failed bool
+}
+
+// take finds a connection with room for a stream more, which is reserved. If
+// there is none the caller is to open one, and to call done with it, reserved
+// alike, or with nil. Others wait for that, and then go on by themselves if it
+// failed.
+func (s *sharedConns) take(ctx context.Context, key string) (conn *sharedConn, done func(*sharedConn), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.lists[key]
+	if list == nil {
+		list = &sharedList{}
+		s.lists[key] = list
+	}
+	for {
+		if conn := list.withRoom(); conn != nil {
+			conn.reserved++
+			return conn, nil, nil
+		}
+		if list.plain {
+			return nil, func(made *sharedConn) { s.opened(list, made, nil) }, nil
+		}
+		if list.opening == nil {
+			mine := &opening{over: make(chan struct{})}
+			list.opening = mine
+			return nil, func(made *sharedConn) { s.opened(list, made, mine) }, nil
+		}
+		theirs := list.opening
+		s.mu.Unlock()
+		select {
+		case <-theirs.over:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		s.mu.Lock()
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case theirs.failed:
+			return nil, func(made *sharedConn) { s.opened(list, made, nil) }, nil
+		}
+	}
+}
+
+// opened puts a connection on the list, with a stream of it reserved, and wakes
+// those who wait for it.
+func (s *sharedConns) opened(list *sharedList, made *sharedConn, mine *opening) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if made != nil {
+		made.reserved++
+		list.conns = append(list.conns, made)
+	}
+	if mine != nil {
+		mine.failed = made == nil
+		list.opening = nil
+		close(mine.over)
+	}
+}
+
+// speaksHTTP1 notes that there is nothing to share.
+func (s *sharedConns) speaksHTTP1(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if list := s.lists[key]; list != nil {
+		list.plain = true
+	}
+}
+
+// settle gives a reservation back: the stream is open, or will not be.
+func (s *sharedConns) settle(conn *sharedConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conn.reserved--
+}
+
+// withRoom returns a connection with room, and forgets those that are over.
+func (l *sharedList) withRoom() *sharedConn {
+	kept := l.conns[:0]
+	var found *sharedConn
+	for _, conn := range l.conns {
+		if !conn.Usable() {
+			continue
+		}
+		kept = append(kept, conn)
+		if found == nil && conn.Room() > conn.reserved {
+			found = conn
+		}
+	}
+	clear(l.conns[len(kept):])
+	l.conns = kept
+	return found
+}
+
+// newSharedConn speaks HTTP/2 over conn, which is its own from here on.
+func newSharedConn(conn net.Conn, addr netip.AddrPort, watch func(h2.Frame)) *sharedConn {
+	return &sharedConn{Conn: h2.Client(conn, h2.Config{IdleTimeout: clientIdle, Observe: watch}), addr: addr}
+}

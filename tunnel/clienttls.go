@@ -1,0 +1,222 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// TLSOptions are how a Client speaks TLS with one other side: a proxy (Hop.TLS)
+// or the target (Client.TLS). The zero TLSOptions verify as a browser does, by
+// the system's authorities and the name that was asked for. TLS 1.2 is the
+// oldest version spoken.
+type TLSOptions struct {
+	Roots       *x509.CertPool   // authorities to trust; nil = the system's
+	Certificate *tls.Certificate // ours, for who asks for one; nil = none
+	ServerName  string           // sent, and verified; "" = the host connected to
+	Protocols   []string         // ALPN, the target's only: a proxy is spoken to in what culvert knows
+	Pins        []Pin            // the certificate's key must be one of them; nil = any
+
+	// Insecure trusts any certificate. Pins still decide where there are some.
+	Insecure bool
+}
+
+// protocolHTTP1 is HTTP/1.1's name in ALPN (RFC 7301, section 6).
+const protocolHTTP1 = "http/1.1"
+
+// TLSHandshake is one TLS handshake on the way. Parts of State that it did not
+// come to are zero.
+type TLSHandshake struct {
+	Hop        Hop       // the proxy spoken to; the zero Hop for the target
+	Target     Authority // the host and port at the other end
+	ServerName string    // sent, unless it is an address, and verified
+	Started    time.Time
+	Ended      time.Time
+	State      tls.ConnectionState // with the chain as it was sent
+	Insecure   bool                // any certificate would do
+	Pinned     bool                // the key is one of TLSOptions.Pins
+	TrustError error               // why the chain is not to be trusted; judged under Insecure as well
+	NameError  error               // why the certificate is not for ServerName; likewise
+	Asked      bool                // the other side asked for a certificate of ours ...
+	Shown      bool                // ... and got one
+	Err        error               // why there is no TLS, an *Error; nil if there is
+
+	began []byte // the first bytes that came, if it failed
+}
+
+// maxBegan is how much of what is no TLS is kept to be shown.
+const maxBegan = 40
+
+// inside reports whether this is the target's, inside the tunnel.
+func (h *TLSHandshake) inside() bool { return h.Hop.Proxy.IsZero() }
+
+// Peer names the other side as a sentence does: host:port.
+func (h *TLSHandshake) Peer() string { return h.Target.String() }
+
+// secureHop speaks TLS with a proxy, which chooses the protocol. On an error the
+// conn is still to be closed by the caller, else the conn that is returned.
+func (c *Client) secureHop(ctx context.Context, conn net.Conn, hop Hop) (*clientTLS, *Error) {
+	if hop.Scheme == SchemeH2 {
+		return c.secureFor(ctx, conn, hop, alpnHTTP2)
+	}
+	return c.secureFor(ctx, conn, hop, alpnHTTP2, protocolHTTP1)
+}
+
+// secureFor is secureHop for certain protocols.
+func (c *Client) secureFor(ctx context.Context, conn net.Conn, hop Hop, protocols ...string) (*clientTLS, *Error) {
+	options := TLSOptions{}
+	if hop.TLS != nil {
+		options = *hop.TLS
+	}
+	options.Protocols = protocols
+	return c.secure(ctx, conn, &TLSHandshake{Hop: hop, Target: hop.Proxy}, options)
+}
+
+// secureTarget is secureHop with the target, through the open tunnel.
+func (c *Client) secureTarget(ctx context.Context, conn net.Conn, target Authority) (*clientTLS, *Error) {
+	return c.secure(ctx, conn, &TLSHandshake{Target: target}, *c.TLS)
+}
+
+func (c *Client) secure(ctx context.Context, conn net.Conn, h *TLSHandshake, options TLSOptions) (*clientTLS, *Error) {
+	if h.ServerName = options.ServerName; h.ServerName == "" {
+		h.ServerName = h.Target.Host()
+	}
+	h.Insecure, h.Started = options.Insecure, time.Now()
+	under := &watchedConn{Conn: conn}
+	secured := &clientTLS{Conn: tls.Client(under, h.config(options)), under: under, handshake: h}
+	err := secured.HandshakeContext(ctx)
+	h.Ended = time.Now()
+	var e *Error
+	if err != nil {
+		h.began = under.began
+		e = h.failure(ctx, err)
+		h.Err = e
+	}
+	under.secured, under.began = true, nil
+	if t := c.Trace; t != nil && t.Secured != nil {
+		t.Secured(h)
+	}
+	if e != nil {
+		return nil, e
+	}
+	return secured, nil
+}
+
+// config leaves the verification to verify, so that version and chain are known
+// even if it fails.
+func (h *TLSHandshake) config(options TLSOptions) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		ServerName: h.ServerName,
+		NextProtos: options.Protocols,
+
+		InsecureSkipVerify: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			h.State = state
+			return h.verify(options)
+		},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			h.Asked = true
+			if options.Certificate == nil {
+				return &tls.Certificate{}, nil // RFC 8446, section 4.4.2: none
+			}
+			h.Shown = true
+			return options.Certificate, nil
+		},
+	}
+}
+
+// verify judges the chain (RFC 5280, section 6), the name (RFC 9525, section 6)
+// and the key.
+func (h *TLSHandshake) verify(options TLSOptions) error {
+	leaf := h.State.PeerCertificates[0]
+	intermediates := x509.NewCertPool()
+	for _, c := range h.State.PeerCertificates[1:] {
+		intermediates.AddCert(c)
+	}
+	_, h.TrustError = leaf.Verify(x509.VerifyOptions{Roots: options.Roots, Intermediates: intermediates})
+	h.NameError = leaf.VerifyHostname(h.ServerName)
+	h.Pinned = slices.Contains(options.Pins, PinOf(leaf))
+	switch {
+	case !options.Insecure && h.TrustError != nil:
+		return h.TrustError
+	case !options.Insecure && h.NameError != nil:
+		return h.NameError
+	case len(options.Pins) > 0 && !h.Pinned:
+		return errNotPinned
+	}
+	return nil
+}
+
+// errTruncated is a clientTLS's at an end that anybody on the way could have made.
+var errTruncated = errors.New("the connection ended without TLS's goodbye (close_notify): what came may not be all")
+
+// clientTLS is TLS as a Client speaks it. End of file is what the other side said
+// (RFC 8446, section 6.1: close_notify); where the connection just ends, reads
+// fail with errTruncated, as with OpenSSL. CloseWrite says close_notify and goes
+// on reading.
+type clientTLS struct {
+	*tls.Conn
+	under     *watchedConn
+	handshake *TLSHandshake
+}
+
+// Read tells the two ends apart: package tls takes either for end of file.
+func (c *clientTLS) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil && (err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF)) && c.under.ended.Load() {
+		err = errTruncated
+	}
+	return n, err
+}
+
+// The deadlines are the caller's alone. Those that package tls sets by itself,
+// five seconds for its goodbye, would cut off a half-close behind bytes that the
+// other side takes slowly.
+
+// SetDeadline implements net.Conn. After a write that failed for its deadline
+// nothing more can be written.
+func (c *clientTLS) SetDeadline(t time.Time) error { return c.under.Conn.SetDeadline(t) }
+
+// SetReadDeadline implements net.Conn.
+func (c *clientTLS) SetReadDeadline(t time.Time) error { return c.under.Conn.SetReadDeadline(t) }
+
+// SetWriteDeadline implements net.Conn.
+func (c *clientTLS) SetWriteDeadline(t time.Time) error { return c.under.Conn.SetWriteDeadline(t) }
+
+// Close says close_notify if that is possible at once, and closes the conn.
+func (c *clientTLS) Close() error {
+	_ = c.under.Conn.SetWriteDeadline(time.Now().Add(tlsGoodbye))
+	return c.Conn.Close()
+}
+
+// watchedConn notes how its conn began, and that it came to an end.
+type watchedConn struct {
+	net.Conn
+	secured bool   // the handshake is over
+	began   []byte // until then
+	ended   atomic.Bool
+}
+
+func (c *watchedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if !c.secured && len(c.began) < maxBegan {
+		c.began = append(c.began, b[:min(n, maxBegan-len(c.began))]...)
+	}
+	if err == io.EOF {
+		c.ended.Store(true)
+	}
+	return n, err
+}
+
+// SetWriteDeadline is package tls's, for its goodbye: see clientTLS.
+func (c *watchedConn) SetWriteDeadline(time.Time) error { return nil }
+
+// NetConn returns the conn beneath.
+func (c *watchedConn) NetConn() net.Conn { return c.Conn }

@@ -1,0 +1,77 @@
+package tunnel
+
+import (
+	"errors"
+	"time"
+)
+
+// explainTLS is for a TLS handshake, with a proxy or with the target.
+func (e *Error) explainTLS() (sentence, hint string) {
+	f, ok := errors.AsType[*tlsFailure](e.Err)
+	if !ok {
+		return e.whither() + " did not finish the TLS handshake in time", "it is overloaded or speaks no TLS: check " + e.tlsWhere("host and port") + ", or wait longer with --timeout"
+	}
+	sentence = "no TLS with " + e.whither() + ": " + f.words
+	if e.Hop == "" {
+		return sentence, e.hintTargetTLS(f)
+	}
+	return sentence, e.hintProxyTLS(f)
+}
+
+// tlsWhere says where the other side can be corrected.
+func (e *Error) tlsWhere(what string) string {
+	if e.Hop == "" {
+		return "the target's " + what
+	}
+	return e.where("the proxy's " + what)
+}
+
+func (e *Error) hintProxyTLS(f *tlsFailure) string {
+	switch f.problem {
+	case tlsPlainHTTP:
+		return "this port speaks plain HTTP: use http://" + e.Hop + " for it"
+	case tlsNotTLS:
+		return "this port does not speak TLS: check " + e.tlsWhere("host and port")
+	case tlsHungUp:
+		return "it may speak plain HTTP, for which use http://, or serve certain clients only: check " + e.tlsWhere("host and port")
+	case tlsVersion:
+		return "tell the proxy's administrator that it needs TLS 1.2 or later"
+	case tlsProtocol:
+		return "culvert speaks HTTP/1.1 to proxies: ask the proxy's administrator to offer it"
+	case tlsWantsCert:
+		return "give one with --cert FILE and --key FILE"
+	case tlsRefusedCert:
+		return "check --cert: it may be expired, or from an authority that this proxy does not know"
+	case tlsUnknown, tlsSelfSigned:
+		return "if you know that authority to be the proxy's, name its certificate with --cacert FILE, or the key itself with --insecure --pin"
+	case tlsExpired, tlsNotYet:
+		return "tell the proxy's administrator, or correct the clock here, which says " + dateOf(time.Now())
+	case tlsWrongName:
+		return "check " + e.tlsWhere("name") + ", or say under which name its certificate is to be verified with --proxy-server-name NAME"
+	case tlsWrongKey:
+		return "somebody may stand between, or the proxy has a new key: ask its administrator for the pin"
+	}
+	return "tell the proxy's administrator, or check " + e.tlsWhere("host and port")
+}
+
+func (e *Error) hintTargetTLS(f *tlsFailure) string {
+	switch f.problem {
+	case tlsPlainHTTP, tlsNotTLS:
+		return "this port does not speak TLS: leave --tls out, or give another port"
+	case tlsHungUp:
+		return "it may not speak TLS on this port, or know no such --tls-server-name"
+	case tlsVersion:
+		return "the target needs TLS 1.2 or later: tell who runs it"
+	case tlsProtocol:
+		return "offer others with --tls-alpn, or none"
+	case tlsWantsCert:
+		return "culvert has no certificate for targets: use a program that has, through the tunnel without --tls"
+	case tlsUnknown, tlsSelfSigned:
+		return "if you know that authority to be the target's, name its certificate with --tls-cacert FILE"
+	case tlsExpired, tlsNotYet:
+		return "tell who runs the target, or correct the clock here, which says " + dateOf(time.Now())
+	case tlsWrongName:
+		return "say under which name the certificate is to be verified with --tls-server-name NAME"
+	}
+	return "check " + e.tlsWhere("host and port")
+}

@@ -1,0 +1,176 @@
+package tunnel
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"strings"
+	"time"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// TLSReport is one TLS handshake. Where it came to no certificate, there is
+// only the error.
+type TLSReport struct {
+	Peer        string        `json:"peer"`          // HOST:PORT
+	Inside      bool          `json:"inside"`        // with the target in the tunnel, not with a proxy
+	ServerName  string        `json:"server_name"`   // verified, and sent unless it is an address
+	Before      int           `json:"before"`        // the index in Report.Exchanges of what came after it
+	Version     string        `json:"version"`       // "TLS 1.3"
+	Cipher      string        `json:"cipher_suite"`  // IANA's name
+	ALPN        string        `json:"alpn"`          // "" = none negotiated
+	Verified    string        `json:"verified"`      // what the trust rests on; "nothing" under insecure
+	Certificate bool          `json:"client_wanted"` // a client certificate was asked for
+	Chain       []Certificate `json:"chain"`         // as it was sent, the peer's own first
+	Error       string        `json:"error,omitempty"`
+}
+
+// Certificate is one of a chain.
+type Certificate struct {
+	Subject   string    `json:"subject"`
+	Issuer    string    `json:"issuer"`
+	Names     []string  `json:"names,omitempty"` // hosts and addresses
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"`
+	DaysLeft  int       `json:"days_left"` // whole days; negative = expired
+	Pin       string    `json:"pin"`       // of its key, for --pin
+}
+
+// What a TLSReport's trust rests on.
+const (
+	verifiedChain   = "the chain and the name"
+	verifiedPinned  = "the chain, the name and the pinned key"
+	verifiedPin     = "the pinned key alone"
+	verifiedNothing = "nothing"
+)
+
+func (h *TLSHandshake) verified() string {
+	switch {
+	case h.Err != nil, h.Insecure && !h.Pinned:
+		return verifiedNothing
+	case h.Insecure:
+		return verifiedPin
+	case h.Pinned:
+		return verifiedPinned
+	}
+	return verifiedChain
+}
+
+func (s *session) tlsReport(h recordedTLS) TLSReport {
+	r := TLSReport{
+		Peer: s.shown(h.Peer()), Inside: h.inside(), ServerName: s.shown(h.ServerName), Before: h.after,
+		ALPN: s.shown(h.State.NegotiatedProtocol), Verified: h.verified(), Certificate: h.Asked, Chain: []Certificate{},
+	}
+	if h.State.Version != 0 {
+		r.Version, r.Cipher = tls.VersionName(h.State.Version), tls.CipherSuiteName(h.State.CipherSuite)
+	}
+	for _, c := range h.State.PeerCertificates {
+		r.Chain = append(r.Chain, s.certificate(c))
+	}
+	if h.Err != nil {
+		sentence, _ := Explain(h.Err) // escaped already
+		r.Error = s.mask.text(sentence)
+	}
+	return r
+}
+
+func (s *session) certificate(c *x509.Certificate) Certificate {
+	return Certificate{
+		Subject: s.shown(c.Subject.String()), Issuer: s.shown(c.Issuer.String()), Names: namesOf(c),
+		NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(), DaysLeft: daysLeft(c, s.started), Pin: PinOf(c).String(),
+	}
+}
+
+// daysLeft is whole days, rounded down: -1 on the day after the last.
+func daysLeft(c *x509.Certificate, now time.Time) int {
+	left := c.NotAfter.Sub(now)
+	days := int(left / (24 * time.Hour))
+	if left < 0 {
+		days--
+	}
+	return days
+}
+
+// inside returns the target's handshake if there was one, and it succeeded.
+func (s *session) inside() *TLSHandshake {
+	if n := len(s.secured); n > 0 && s.secured[n-1].inside() && s.secured[n-1].Err == nil {
+		return s.secured[n-1].TLSHandshake
+	}
+	return nil
+}
+
+// tls adds the handshakes that came right before that exchange.
+func (t *reportText) tls(r *Report, before int) {
+	for _, h := range r.TLS {
+		if h.Before != before {
+			continue
+		}
+		what := "TLS with " + h.Peer
+		if h.Inside {
+			what = "TLS inside the tunnel with " + h.Peer
+		}
+		switch {
+		case h.Version == "":
+			t.say("%s: %s", what, t.bad(h.Error))
+			continue
+		case h.Error != "":
+			t.say("%s: %s, %s", what, h.Version, t.bad(h.Error))
+		default:
+			t.say("%s: %s, %s, %s; verified by %s", what, h.Version, h.Cipher, alpnWords(h.ALPN), h.Verified)
+		}
+		for i, c := range h.Chain {
+			t.certificate(i, c)
+		}
+	}
+}
+
+func (t *reportText) certificate(i int, c Certificate) {
+	if i == maxNames {
+		t.say("  further certificates are not shown here: --json has them")
+	}
+	if i >= maxNames {
+		return
+	}
+	names := ""
+	if i == 0 {
+		names = ", for " + strings.Join(firstNames(c.Names), ", ")
+	}
+	t.say("  certificate %d: %s%s", i, distinguished(c.Subject), names)
+	t.say("    issuer %s, %s to %s, %s", distinguished(c.Issuer), dateOf(c.NotBefore), dateOf(c.NotAfter), daysWords(c.DaysLeft))
+	if i == 0 {
+		t.say("    pin %s", c.Pin)
+	}
+}
+
+func alpnWords(protocol string) string {
+	if protocol == "" {
+		return "no ALPN"
+	}
+	return "ALPN " + protocol
+}
+
+func daysWords(left int) string {
+	switch {
+	case left < 0:
+		return fmt.Sprintf("expired %d days ago", -left)
+	case left == 1:
+		return "1 day left"
+	}
+	return fmt.Sprintf("%d days left", left)
+}
+
+// Words tells of the handshake in lines for a person: version, cipher, ALPN, and
+// the certificate, or why there is no TLS. They hold no control character.
+func (h *TLSHandshake) Words() []string {
+	if h.Err != nil {
+		sentence, _ := Explain(h.Err)
+		return []string{sentence}
+	}
+	leaf := h.State.PeerCertificates[0]
+	return []string{
+		fmt.Sprintf("TLS with %s: %s, %s, %s; verified by %s", h.Peer(), tls.VersionName(h.State.Version),
+			tls.CipherSuiteName(h.State.CipherSuite), alpnWords(wire.Escape([]byte(h.State.NegotiatedProtocol), maxShown)), h.verified()),
+		fmt.Sprintf("its certificate: %s, %s", describeCertificate(leaf), daysWords(daysLeft(leaf, h.Started))),
+	}
+}
