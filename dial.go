@@ -98,6 +98,8 @@ func dial(c *cli.Context) error {
 	}
 	stdio := tunnel.Stdio{Conn: conn, In: os.Stdin, Out: os.Stdout, OnEOF: tunnel.OnEOF(c.String("on-eof"))}
 	result, err := stdio.Relay()
+	_ = conn.Close()
+	_ = way.client.Close() // with HTTP/2 the last bytes may be on their way
 	v.end(result)
 	return explained(err)
 }

@@ -45,6 +45,8 @@ func runJob(name string, arg []string) error {
 		return clientJob(name, arg[0], arg[1])
 	case "crowd":
 		return crowdJob(arg[0], arg[1])
+	case "net-http":
+		return netHTTPJob(arg[0], arg[1])
 	}
 	return errors.New("unknown job " + name)
 }

@@ -65,6 +65,34 @@ func (c *Client) CloseIdleConnections() {
 	}
 }
 
+// Close closes the connections of HTTP/2, whatever goes over them, and gives
+// their last bytes a second to go out. Tunnels over other connections are not
+// concerned.
+func (c *Client) Close() error {
+	s := c.sharedConns()
+	s.mu.Lock()
+	var conns []*sharedConn
+	for _, list := range s.lists {
+		conns = append(conns, list.conns...)
+		list.conns = nil
+	}
+	s.mu.Unlock()
+	patience := time.NewTimer(time.Second)
+	defer patience.Stop()
+	for _, conn := range conns {
+		conn.Shutdown()
+	}
+	for _, conn := range conns {
+		select {
+		case <-conn.Done():
+		case <-patience.C:
+			patience.Reset(0)
+		}
+		conn.Conn.Close()
+	}
+	return nil
+}
+
 // shareKey names the way through hops, credentials included. It never leaves
 // memory.
 func (c *Client) shareKey(hops []Hop) string {

@@ -45,6 +45,7 @@ type Conn struct {
 	block      bytes.Buffer // enc's output
 	out, spare []byte       // bytes for the connection; the buffer that out is swapped with
 	flushing   bool         // a goroutine writes
+	abandoned  []*Stream    // closed, and left to end by themselves; the oldest first
 	ready      *Stream      // last of the ring of streams with bytes that may go
 	echoes     int
 

@@ -142,6 +142,9 @@ func (s *Stream) admit(size, n int, ending bool) error {
 // received takes bytes in. c.mu is held.
 func (s *Stream) received(b []byte) {
 	if s.closed || s.conn.streams[s.id] != s {
+		if !s.abandonedUntil.IsZero() && s.conn.streams[s.id] == s {
+			s.unwanted()
+		}
 		return // nobody will read them
 	}
 	if s.recv.size == 0 {

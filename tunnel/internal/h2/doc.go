@@ -12,7 +12,8 @@
 //	                        ├── data.go      DATA into streams; windows we grant
 //	                        ├── settings.go  SETTINGS, both sides'
 //	                        ├── budget.go    what a peer may cost us
-//	                        └── conn.go      streams come and go; end.go: all of it ends
+//	                        └── conn.go      streams come and go; abandon.go: tunnels
+//	                                         that were closed; end.go: all of it ends
 //	conn ◀── write.go ◀── streamwrite.go, stream.go
 //	         one buffer, one frame per stream in turn
 //

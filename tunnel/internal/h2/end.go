@@ -225,6 +225,7 @@ func (c *Conn) due() (next time.Time) {
 	sooner(c.leaveDue)
 	sooner(c.idleDue())
 	sooner(c.pingDue())
+	sooner(c.abandonedDue())
 	return next
 }
 
@@ -255,6 +256,7 @@ func (c *Conn) tick() {
 	}
 	now := time.Now()
 	passed := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
+	c.resetAbandoned(now)
 	switch {
 	case passed(c.settingsDue):
 		e := violation(CodeSettingsTimeout, "the peer's SETTINGS, or its acknowledgement of ours, did not come in time")

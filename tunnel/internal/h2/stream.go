@@ -41,6 +41,8 @@ type Stream struct {
 	connect   bool // DATA frames only (RFC 9113, section 8.5)
 	noContent bool // the request is a HEAD
 
+	abandonedUntil time.Time // zero unless it was closed and left to end by itself
+
 	users  int  // the owner and the handler
 	closed bool // by its owner
 	err    error
@@ -197,7 +199,8 @@ func (s *Stream) Reset(code ErrCode) {
 // Close ends the stream. What was written is sent, and END_STREAM behind it. A
 // peer that has not sent its last is told that nobody will read it; if it
 // cannot have been told all, because bytes that it sent lie unread or a request
-// was never answered, with an error. It never waits.
+// was never answered, with an error. A client's tunnel gets a second to end
+// without (abandon.go). It never waits.
 func (s *Stream) Close() error {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -213,6 +216,10 @@ func (s *Stream) Close() error {
 		s.endWrite()
 	default:
 		s.close(e)
+		return nil
+	}
+	if s.conn.client && s.connect && s.sendEnded && !s.recvEnded && s.recv.size == 0 && s.err == nil && s.headHere {
+		s.abandon()
 		return nil
 	}
 	if s.sendEnded && !s.conn.client {
@@ -233,13 +240,18 @@ func (s *Stream) close(e *StreamError) {
 		c.writeReset(s.id, e.Code)
 		c.forget(s, true)
 	}
+	s.letGo()
+}
+
+// letGo takes the stream from its owner. c.mu is held.
+func (s *Stream) letGo() {
 	s.closed = true
 	s.wake()
 	s.heads, s.trailer = nil, nil
 	s.readDeadline.stop()
 	s.writeDeadline.stop()
 	s.recv.drop()
-	c.release(s)
+	s.conn.release(s)
 }
 
 // fail breaks the stream: what was received can still be read. c.mu is held.
