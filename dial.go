@@ -79,8 +79,14 @@ func dial(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if way.client.KeepUnread, err = fdpassOf(c); err != nil {
-		return err
+	behind := tunnel.FindBehindSocket()
+	if behind == nil {
+		if way.client.KeepUnread, err = fdpassOf(c); err != nil {
+			return err
+		}
+	}
+	if way.client.KeepUnread && !way.client.HandsOver() {
+		return handOverRelay()
 	}
 	v := verbose{c: c, on: c.Bool("verbose"), client: way.client, started: time.Now()}
 	v.plan(way, target)
@@ -97,6 +103,13 @@ func dial(c *cli.Context) error {
 		return explained(conn.HandOver(os.Stdout))
 	}
 	stdio := tunnel.Stdio{Conn: conn, In: os.Stdin, Out: os.Stdout, OnEOF: tunnel.OnEOF(c.String("on-eof"))}
+	if behind != nil {
+		if err := behind.Opened(); err != nil {
+			return err
+		}
+		// Who has the other end has it whole: its end is the session's.
+		stdio.In, stdio.Out, stdio.OnEOF = behind.Socket, behind.Socket, tunnel.EOFClose
+	}
 	result, err := stdio.Relay()
 	_ = conn.Close()
 	_ = way.client.Close() // with HTTP/2 the last bytes may be on their way
@@ -117,6 +130,16 @@ func fdpassOf(c *cli.Context) (bool, error) {
 		return false, flagError(c, "fdpass", fmt.Errorf("stdout %w", err), "it is for ssh's ProxyUseFdpass yes; without that leave --fdpass out")
 	}
 	return true, nil
+}
+
+// handOverRelay is --fdpass for a tunnel that is more than a socket: another
+// process relays, and has said why if it does not.
+func handOverRelay() error {
+	code, err := tunnel.HandOverRelay(os.Stdout, os.Stderr)
+	if code != 0 {
+		return &failure{code: code}
+	}
+	return explained(err)
 }
 
 // explained is a failure of package tunnel, in its words for a person; nil is

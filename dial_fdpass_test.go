@@ -114,6 +114,77 @@ func TestDialHandsNothingOver(t *testing.T) {
 	startDial(t, theirs, theirs, "-F", "-x", honest(t), "--", tunneltest.Start(t, tunneltest.Silent).Addr()).wantExit(t, 128+int(syscall.SIGPIPE))
 }
 
+// Where the socket alone is not the tunnel, a process of its own relays behind
+// one that is handed over, and ends with it; what goes wrong before is said by
+// dial.
+func TestDialHandsARelayOver(t *testing.T) {
+	_, log := serveWith(t, "--listen", "https://127.0.0.1:0", "--tls-self-signed", "--allow", "*:*", "--deny", "127.0.0.9")
+	secure := secureAddress(t, log)
+	plain, _ := serveWith(t, "--allow", "*:*")
+	for _, words := range [][]string{{"-x", "https://" + secure, "-k"}, {"-x", "h2c://" + plain}, {"-x", plain, "-x", "h2://" + secure, "-k"}} {
+		ours, theirs := rawSocketPair(t)
+		d := startDial(t, theirs, theirs, append(words, "-v", "-F", "--", tunneltest.Start(t, tunneltest.Greet("hello")).Addr())...)
+		d.wantExit(t, 0)
+		if !strings.Contains(d.stderr.String(), "tunnel open after") {
+			t.Errorf("%q: stderr %q", words, d.stderr.String())
+		}
+		conn := received(t, ours)
+		conn.SetDeadline(time.Now().Add(bound))
+		io.WriteString(conn, " again")
+		got := make([]byte, len("hello again"))
+		if _, err := io.ReadFull(conn, got); string(got) != "hello again" || err != nil {
+			t.Errorf("%q: got %q, %v", words, got, err)
+		}
+		conn.Close()
+	}
+	eventually(t, "no relay is left behind", func() bool { return len(relaysBehindSockets(t)) == 0 })
+
+	_, theirs := rawSocketPair(t)
+	d := startDial(t, theirs, theirs, "-x", "https://"+secure, "-k", "-F", "--", "127.0.0.9:22")
+	d.wantExit(t, 6)
+	if !strings.Contains(d.stderr.String(), "culvert dial: proxy "+secure+" refused 127.0.0.9:22") {
+		t.Errorf("stderr %q", d.stderr.String())
+	}
+}
+
+// relaysBehindSockets are the processes of this test's user that were started to
+// relay.
+func relaysBehindSockets(t *testing.T) (pids []string) {
+	t.Helper()
+	files, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, file := range files {
+		if text, _ := os.ReadFile(file); bytes.Contains(text, []byte("CULVERT_INTERNAL_RELAY=1")) {
+			pids = append(pids, file)
+		}
+	}
+	return pids
+}
+
+// ssh takes a socket with a relay behind it as well, and leaves none.
+func TestRealSSHTakesARelay(t *testing.T) {
+	server := startSSHD(t)
+	_, log := serveWith(t, "--listen", "https://127.0.0.1:0", "--tls-self-signed", "--allow", "*:*")
+	command := culvert(t) + " dial -k --fdpass -x https://" + secureAddress(t, log) + " -- %h %p"
+	payload := make([]byte, 32<<20)
+	rand.Read(payload)
+	want := sha256.Sum256(payload)
+	cmd := server.command(t.Context(), command, useFdpass("cat; exit 3")...)
+	cmd.Stdin = bytes.NewReader(payload)
+	hash := sha256.New()
+	var stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = hash, &stderr
+	timer := time.AfterFunc(3*bound, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	cmd.Run()
+	if got := [32]byte(hash.Sum(nil)); got != want || cmd.ProcessState.ExitCode() != 3 {
+		t.Errorf("the checksum is %x, want %x; exit %d, want 3; %s", got, want, cmd.ProcessState.ExitCode(), &stderr)
+	}
+	eventually(t, "no relay is left behind", func() bool { return len(relaysBehindSockets(t)) == 0 })
+	eventually(t, "the tunnel is logged as HTTP/2's", func() bool {
+		return strings.Contains(log.String(), `"msg":"tunnel close"`) && strings.Contains(log.String(), `"protocol":"http/2"`)
+	})
+}
+
 // useFdpass makes ssh take the socket from its ProxyCommand.
 func useFdpass(arg ...string) []string { return append([]string{"-o", "ProxyUseFdpass=yes"}, arg...) }
 

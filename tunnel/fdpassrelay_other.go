@@ -1,0 +1,24 @@
+//go:build !unix
+
+package tunnel
+
+import (
+	"io"
+	"os"
+)
+
+// HandsOver is of no interest where no socket can be passed on.
+func (c *Client) HandsOver() bool { return true }
+
+// HandOverRelay is errors.ErrUnsupported on this system.
+func HandOverRelay(*os.File, io.Writer) (code int, err error) { return 0, noHandOver{} }
+
+// BehindSocket is a process's place behind a socket that was handed over, which
+// no process has on this system.
+type BehindSocket struct{ Socket *os.File }
+
+// FindBehindSocket returns nil.
+func FindBehindSocket() *BehindSocket { return nil }
+
+// Opened does nothing.
+func (*BehindSocket) Opened() error { return nil }
