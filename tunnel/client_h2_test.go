@@ -151,17 +151,34 @@ func TestClientSharesConnections(t *testing.T) {
 	}
 }
 
+// streams is the one connection of HTTP/2 with a client, nil while there is none.
+func (ts *testServer) streams() (over *h2.Conn) {
+	ts.server.run.mu.Lock()
+	defer ts.server.run.mu.Unlock()
+	for conn := range ts.server.run.conns {
+		conn.mu.Lock()
+		over = conn.streams
+		conn.mu.Unlock()
+	}
+	return over
+}
+
 // A connection that the proxy ends is replaced.
 func TestClientReplacesConnections(t *testing.T) {
 	ts := startServer(t, &Server{})
 	c := newClient(t, routeTo(t, SchemeH2C, ts))
 	echo := tunneltest.Start(t, tunneltest.Echo).Addr()
 	first := c.mustOpen(t, echo)
-	ts.server.run.mu.Lock()
-	for conn := range ts.server.run.conns {
-		conn.streams.Shutdown() // GOAWAY; the tunnel stays
+	send(t, first, "x")
+	expect(t, first, "x")
+	var ours *h2.Conn
+	for deadline := time.Now().Add(testPatience); ours == nil && time.Now().Before(deadline); {
+		ours = ts.streams() // set soon after the first stream is served
 	}
-	ts.server.run.mu.Unlock()
+	if ours == nil {
+		t.Fatal("the server has no connection of HTTP/2")
+	}
+	ours.Shutdown() // GOAWAY; the tunnel stays
 	for range 3 {
 		conn := c.mustOpen(t, echo)
 		send(t, conn, "x")

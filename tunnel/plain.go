@@ -104,14 +104,13 @@ func (c *clientConn) plainRequest(head *wire.Request, rec *Record) (*plainExchan
 	x.interim.wire, x.interim.allowed = c.wire, head.Minor == 1
 	x.interim.waits = wire.HasToken(x.header["Expect"], "100-continue")
 	x.body.conn, x.body.interim = c.conn, &x.interim
-	switch w, ok := c.wire.(*http2Wire); {
-	case ok && !w.request.ended && framing.Length != 0:
-		x.length = framing.Length
-		w.request.trailer = make(http.Header)
-		x.body.content, x.body.trailer = w.request, w.request.trailer
-		return x, nil
-	case !ok && (framing.Length > 0 || framing.Chunked):
+	if w, ok := c.wire.(framedWire); ok {
+		x.body.content, x.body.trailer, x.length = w.body(framing)
+	} else if framing.Length > 0 || framing.Chunked {
 		return x, x.content(framing)
+	}
+	if x.body.content != nil {
+		return x, nil
 	}
 	x.body.done.Store(true)
 	if head.Minor == 1 {

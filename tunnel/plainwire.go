@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"time"
+
+	"culvert/tunnel/internal/wire"
 )
 
 // plainWire is the client's side of plain exchanges, as its protocol version
@@ -45,6 +47,14 @@ type plainWire interface {
 	await() error
 	wake()
 	settle()
+}
+
+// framedWire is one whose requests' content comes framed, and not on the
+// connection behind the head.
+type framedWire interface {
+	// body returns a request's content, nil if there is none, the trailer that
+	// is filled in at its end, and its length, -1 if that is not known.
+	body(wire.Framing) (content io.Reader, trailer http.Header, length int64)
 }
 
 // replyHead is a reply's head on its way to the client.

@@ -317,8 +317,8 @@ func (r *relay) shut(e *relayEnd) {
 	r.mu.Lock()
 	reset := r.cause != nil && !e.broken
 	r.mu.Unlock()
-	if stream, ok := e.given.(*streamConn); reset && ok {
-		stream.tear()
+	if stream, ok := e.given.(interface{ tear() }); reset && ok {
+		stream.tear() // an exchange of a protocol that has resets of its own
 	}
 	if tcp := tcpOf(e.given); reset && tcp != nil {
 		awaitSent(tcp, r.grace, r.isEnded)

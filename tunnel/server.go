@@ -101,6 +101,7 @@ type serverState struct {
 
 	mu        sync.Mutex
 	listeners map[*listening]struct{}
+	foreign   map[string]*listening // those of ServeHTTP, by URL
 	conns     map[*clientConn]struct{}
 	relays    map[runningRelay]struct{}
 	active    sync.WaitGroup // client connections and relays

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/http/httptrace"
 	"net/textproto"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -324,4 +325,18 @@ func TestWebSocketOverHTTP2(t *testing.T) {
 	rec.want(t, "protocol", "http/2")
 	rec.wantNumber(t, "up", 4)
 	rec.wantNumber(t, "down", 9)
+}
+
+// insecureHTTP2 is for a server whose certificate nobody knows.
+func insecureHTTP2() *tls.Config {
+	return &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}
+}
+
+func mustURL(tb testing.TB, s string) *url.URL {
+	tb.Helper()
+	u, err := url.Parse(s)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return u
 }

@@ -90,6 +90,14 @@ type http2Wire struct {
 
 func (w *http2Wire) received() int { return viaHTTP2 }
 
+func (w *http2Wire) body(framing wire.Framing) (io.Reader, http.Header, int64) {
+	if w.request.ended || framing.Length == 0 {
+		return nil, nil, 0
+	}
+	w.request.trailer = make(http.Header)
+	return w.request, w.request.trailer, framing.Length
+}
+
 // fieldsOf are a head's fields as HTTP/2 has them. Those that concern an HTTP/1
 // connection are gone already.
 func fieldsOf(code int, header http.Header) []h2.Field {

@@ -16,7 +16,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	go func() {
 		s.run.active.Wait()
 		s.run.loops.close()
-		s.run.parents.closeIdle()
+		s.closeIdle()
 		s.run.workers.end()
 		close(idle)
 	}()
@@ -38,7 +38,7 @@ func (s *Server) Close() error {
 	s.cut()
 	s.run.active.Wait()
 	s.run.loops.close()
-	s.run.parents.closeIdle()
+	s.closeIdle()
 	s.run.workers.end()
 	return nil
 }
@@ -74,5 +74,15 @@ func (s *Server) cut() {
 	}
 	for c := range s.run.conns {
 		c.socket.Close() // TLS would take its time to say goodbye
+	}
+}
+
+// closeIdle closes what was kept for further tunnels and requests.
+func (s *Server) closeIdle() {
+	s.run.parents.closeIdle()
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock()
+	for _, at := range s.run.foreign {
+		at.forward.closeIdle()
 	}
 }

@@ -1,0 +1,345 @@
+package tunnel
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// ServeHTTP serves one request of a foreign net/http server, which must be one
+// for proxy requests alone: as http.Server.Handler, not behind a ServeMux, which
+// redirects. The policy, the log, and the limits are those of Serve; the
+// listener counts as one on the server's local address. CheckExposure is the
+// caller's affair.
+//
+// What net/http does not let a handler do is lost. It accepts some requests that
+// are malformed, and answers others itself, unlogged. Over HTTP/2 the target's
+// end of file ends the tunnel, for a handler ends its stream only by returning;
+// a reset is INTERNAL_ERROR, never CONNECT_ERROR; extended CONNECT is whatever
+// the server is set to. Every tunnel holds a goroutine of the server's, and its
+// timeouts (ReadTimeout, WriteTimeout) cut tunnels over HTTP/2: set them to 0.
+// Its Shutdown does not know of tunnels over HTTP/1: call the Server's as well.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.init()
+	at, ok := s.enter(r)
+	if !ok {
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.run.active.Done()
+	conn := &handlerConn{w: w, r: r, control: http.NewResponseController(w), closed: make(chan struct{})}
+	c := &clientConn{server: s, at: at, conn: conn, name: r.RemoteAddr}
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		c.addr = ap.Addr().Unmap().WithZone("")
+	}
+	if r.TLS != nil {
+		c.user = certificateUser(*r.TLS)
+	}
+	wire := &handlerWire{c: c, conn: conn, woken: make(chan struct{})}
+	c.wire = wire
+	defer c.closeOwn()
+	switch {
+	case !s.allowsClient(c.addr):
+		wire.refuse(wire.newRecord(), &Error{Phase: PhaseVerify, Type: ErrorDenied, Rule: "allow-client",
+			Detail: "clients from this address are not served"}, false)
+	case r.Method == http.MethodConnect:
+		s.serveConnect(wire.connectRequest())
+	default:
+		c.servePlain(requestOfHandler(r))
+	}
+	conn.wait(c.given)
+}
+
+// enter puts a request on the books, and finds what its listener would be.
+func (s *Server) enter(r *http.Request) (*listening, bool) {
+	addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		addr = &net.TCPAddr{}
+	}
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock()
+	if s.run.draining.Load() {
+		return nil, false
+	}
+	s.run.active.Add(1)
+	l := foreignListener{addr: addr, secure: r.TLS != nil}
+	key := l.url()
+	at := s.run.foreign[key]
+	if at == nil {
+		at = &listening{Listener: l, server: s, url: key, policy: s.policyFor(l)}
+		at.forward = newForwarder(at)
+		if s.run.foreign == nil {
+			s.run.foreign = make(map[string]*listening)
+		}
+		s.run.foreign[key] = at
+		s.run.listeners[at] = struct{}{} // never a target
+	}
+	return at, true
+}
+
+// foreignListener is the listener of a server that is not ours.
+type foreignListener struct {
+	addr   net.Addr
+	secure bool
+}
+
+func (l foreignListener) url() string               { return httpScheme(l.secure) + l.addr.String() }
+func (l foreignListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (l foreignListener) Close() error              { return nil }
+func (l foreignListener) Addr() net.Addr            { return l.addr }
+
+// requestOfHandler is the request as it came, as far as net/http tells.
+func requestOfHandler(r *http.Request) *wire.Request {
+	q := &wire.Request{Method: r.Method, Target: r.RequestURI, Minor: 1}
+	if r.ProtoMajor == 1 {
+		q.Minor = min(r.ProtoMinor, 1)
+	} else {
+		q.Target = "http://" + r.Host + strings.TrimPrefix(r.RequestURI, "*")
+	}
+	q.Line = r.Method + " " + q.Target + " " + r.Proto
+	q.Fields = append(q.Fields, wire.Field{Name: "Host", Value: r.Host})
+	for name, values := range r.Header {
+		if name == "Content-Length" || name == "Transfer-Encoding" {
+			continue
+		}
+		for _, value := range values {
+			q.Fields = append(q.Fields, wire.Field{Name: name, Value: value})
+		}
+	}
+	return q
+}
+
+// handlerWire is the plainWire of a handler's request.
+type handlerWire struct {
+	c     *clientConn
+	conn  *handlerConn
+	woken chan struct{}
+	once  sync.Once
+}
+
+func (w *handlerWire) newRecord() *Record {
+	rec := w.c.newRecord(nil)
+	rec.Method, rec.Protocol = w.conn.r.Method, w.protocol()
+	return rec
+}
+
+func (w *handlerWire) protocol() string {
+	if w.conn.r.ProtoMajor == 1 {
+		return protocolName(min(w.conn.r.ProtoMinor, 1))
+	}
+	return protocolHTTP2
+}
+
+// connectRequest adapts a CONNECT.
+func (w *handlerWire) connectRequest() *connectRequest {
+	r, rec := w.conn.r, w.newRecord()
+	q := &connectRequest{
+		at: w.c.at, rec: rec, client: w.c.addr, user: w.c.user, authority: r.RequestURI,
+		credentials: r.Header["Proxy-Authorization"], via: r.Header["Via"], looped: w.c.server.isLoop(r.Header["Via"]),
+		refuse: func(e *Error) { w.refuse(rec, e, false) },
+	}
+	if r.ContentLength > 0 || r.ProtoMajor == 1 && r.TransferEncoding != nil {
+		q.malformed = &Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: "a CONNECT request has no content"}
+	}
+	q.accept = func() (relaySide, error) {
+		if r.ProtoMajor == 1 {
+			return w.hijack(established)
+		}
+		w.conn.w.WriteHeader(http.StatusOK)
+		if err := w.conn.control.Flush(); err != nil {
+			return relaySide{}, err
+		}
+		return w.give(), nil
+	}
+	return q
+}
+
+// hijack takes the connection over, and answers on it.
+func (w *handlerWire) hijack(answer string) (relaySide, error) {
+	conn, buffered, err := w.conn.control.Hijack()
+	if err != nil {
+		return relaySide{}, err
+	}
+	w.conn.hijacked = true
+	conn.SetDeadline(time.Time{}) // the server's own stay set (RULES 25)
+	if _, err := io.WriteString(conn, answer); err != nil {
+		conn.Close()
+		return relaySide{}, err
+	}
+	side := relaySide{conn: conn, early: make([]byte, buffered.Reader.Buffered())}
+	io.ReadFull(buffered, side.early) // cannot fail: it is in memory
+	return side, nil
+}
+
+func (w *handlerWire) received() int {
+	if w.conn.r.ProtoMajor == 1 {
+		return min(w.conn.r.ProtoMinor, 1)
+	}
+	return viaHTTP2
+}
+
+func (w *handlerWire) body(wire.Framing) (content io.Reader, trailer http.Header, length int64) {
+	r := w.conn.r
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		return nil, nil, 0
+	}
+	if r.Trailer == nil {
+		r.Trailer = make(http.Header)
+	}
+	return r.Body, r.Trailer, r.ContentLength
+}
+
+// interim sends 103 and its like. 100 is net/http's, when content is read.
+func (w *handlerWire) interim(code int, fields http.Header) {
+	if code == http.StatusContinue {
+		return
+	}
+	w.set(fields)
+	w.conn.w.WriteHeader(code)
+	clear(w.conn.w.Header())
+}
+
+func (w *handlerWire) set(fields http.Header) {
+	header := w.conn.w.Header()
+	for name, values := range fields {
+		header[name] = values
+	}
+}
+
+func (w *handlerWire) head(_ *bufio.Writer, h *replyHead) error {
+	w.set(h.Header)
+	if h.length != "" {
+		w.conn.w.Header().Set("Content-Length", h.length)
+	}
+	for name := range h.Trailer {
+		w.conn.w.Header().Add("Trailer", name)
+	}
+	w.conn.w.WriteHeader(h.StatusCode)
+	return nil
+}
+
+func (w *handlerWire) content(bw *bufio.Writer, _ *replyHead) io.Writer { return bw }
+
+func (w *handlerWire) end(bw *bufio.Writer, h *replyHead, _ io.Writer) error {
+	for name, values := range h.Trailer {
+		w.conn.w.Header()[http.TrailerPrefix+name] = values
+	}
+	return bw.Flush()
+}
+
+func (w *handlerWire) breakOff(bool) { w.conn.torn = true }
+
+func (w *handlerWire) switched(reply *http.Response, protocols string) error {
+	var b strings.Builder
+	bw := bufio.NewWriter(&b)
+	writeStatusLine(bw, reply.StatusCode, reasonOf(reply))
+	bw.WriteString("Connection: Upgrade\r\nUpgrade: " + protocols + "\r\n")
+	reply.Header.Write(bw)
+	bw.WriteString("\r\n")
+	bw.Flush()
+	var err error
+	w.conn.side, err = w.hijack(b.String())
+	return err
+}
+
+func (w *handlerWire) give() relaySide {
+	if w.conn.hijacked {
+		return w.conn.side
+	}
+	w.c.given = true
+	return relaySide{conn: w.conn}
+}
+
+func (w *handlerWire) refuse(rec *Record, e *Error, headOnly bool) {
+	rec.refusedBy(e)
+	r := w.c.server.newRefusal(e)
+	for _, f := range r.fields {
+		w.conn.w.Header().Set(f.Name, f.Value)
+	}
+	if w.conn.r.ProtoMajor == 1 {
+		w.conn.w.Header().Set("Connection", "close")
+	}
+	w.conn.w.WriteHeader(r.status)
+	if !headOnly {
+		io.WriteString(w.conn.w, r.body)
+	}
+	w.c.logRequest(rec)
+}
+
+// await: net/http knows when a client is gone.
+func (w *handlerWire) await() error {
+	select {
+	case <-w.conn.r.Context().Done():
+		return errStreamGone
+	case <-w.woken:
+		return nil
+	}
+}
+
+func (w *handlerWire) wake()   { w.once.Do(func() { close(w.woken) }) }
+func (w *handlerWire) settle() {}
+
+// handlerConn is what a handler has of its client, as a conn.
+type handlerConn struct {
+	w        http.ResponseWriter
+	r        *http.Request
+	control  *http.ResponseController
+	hijacked bool
+	side     relaySide // of a hijacked connection
+	torn     bool      // the answer must not pass for a whole one
+	once     sync.Once
+	closed   chan struct{}
+}
+
+// wait is the handler's last act: a relay may still need what it has.
+func (c *handlerConn) wait(given bool) {
+	if given {
+		<-c.closed
+	}
+	if c.torn && !c.hijacked {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (c *handlerConn) Read(b []byte) (int, error) { return c.r.Body.Read(b) }
+
+func (c *handlerConn) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	if err == nil {
+		err = c.control.Flush()
+	}
+	return n, err
+}
+
+// Close lets the handler return.
+func (c *handlerConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return nil
+}
+
+// tear has the handler end as one that failed.
+func (c *handlerConn) tear() { c.torn = true }
+
+func (c *handlerConn) LocalAddr() net.Addr {
+	addr, _ := c.r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return addr
+}
+
+func (c *handlerConn) RemoteAddr() net.Addr {
+	ap, _ := netip.ParseAddrPort(c.r.RemoteAddr)
+	return net.TCPAddrFromAddrPort(ap)
+}
+
+func (c *handlerConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+func (c *handlerConn) SetReadDeadline(t time.Time) error  { return c.control.SetReadDeadline(t) }
+func (c *handlerConn) SetWriteDeadline(t time.Time) error { return c.control.SetWriteDeadline(t) }
