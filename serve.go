@@ -43,6 +43,10 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "tls-cert", Usage: "certificate, and its chain, of https listeners: a PEM `FILE`, read anew when it changes"},
 		&cli.StringFlag{Name: "tls-key", Usage: "the certificate's key: a PEM `FILE`"},
 		&cli.BoolFlag{Name: "tls-self-signed", Usage: "make a certificate in memory instead, to try things out, and print its pin"},
+		&cli.StringSliceFlag{Name: "acme", KeepSpace: true, Usage: "get a certificate for `HOST`, whose port 443 leads here, from an ACME authority, and accept its terms"},
+		&cli.StringFlag{Name: "acme-dir", Usage: "with --acme: keep certificates in `DIR`"},
+		&cli.StringFlag{Name: "acme-url", Usage: "with --acme: `URL` of the authority's directory, if not Let's Encrypt's"},
+		&cli.StringFlag{Name: "acme-ca", Usage: "with --acme: PEM `FILE` of authorities to trust for that URL"},
 		&cli.StringFlag{Name: "tls-client-ca", Usage: "a client certificate from the authorities in this PEM `FILE` makes a user"},
 		&cli.StringSliceFlag{Name: "allow", KeepSpace: true, DefaultText: "*:22,80,443", Usage: "allow targets that match `PATTERN`"},
 		&cli.StringSliceFlag{Name: "deny", KeepSpace: true, Usage: "deny targets that match `PATTERN`"},
@@ -180,6 +184,7 @@ func readTLS(c *cli.Context, specs []tunnel.ListenSpec, errorLog *slog.Logger) (
 	o := tunnel.ServerTLS{
 		CertFile: c.String("tls-cert"), KeyFile: c.String("tls-key"), SelfSigned: c.Bool("tls-self-signed"),
 		ClientCAFile: c.String("tls-client-ca"), Log: errorLog,
+		ACME: tunnel.ACME{Hosts: c.StringSlice("acme"), Dir: c.String("acme-dir"), URL: c.String("acme-url"), RootsFile: c.String("acme-ca")},
 	}
 	for _, spec := range specs {
 		if spec.TLS {
@@ -188,9 +193,6 @@ func readTLS(c *cli.Context, specs []tunnel.ListenSpec, errorLog *slog.Logger) (
 	}
 	if err, hint := o.Check(len(o.Hosts) > 0); err != nil {
 		return nil, nil, usageErrorf(hint, "%w", err)
-	}
-	if len(o.Hosts) == 0 {
-		return nil, nil, nil
 	}
 	config, notes, err := o.Config()
 	if err != nil {

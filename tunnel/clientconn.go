@@ -103,6 +103,9 @@ func (c *clientConn) serve() {
 		c.turnAway(unwelcome)
 		return
 	}
+	if c.secure != nil && c.secure.answersACME() {
+		return
+	}
 	if c.secure != nil && c.secure.ConnectionState().NegotiatedProtocol == alpnHTTP2 {
 		c.serveHTTP2()
 		return

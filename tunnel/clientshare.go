@@ -36,6 +36,7 @@ type sharedConn struct {
 	*h2.Conn
 	addr     netip.AddrPort // of the first hop
 	reserved int            // streams that are about to be opened; guarded by sharedConns.mu
+	settled  chan struct{}  // closed at the next settling; nil = nobody waits; guarded alike
 }
 
 // sharedMu guards the making of a Client's sharedConns: a Client is a value that
@@ -131,9 +132,19 @@ func (s *sharedConns) take(ctx context.Context, key string) (conn *sharedConn, d
 		s.lists[key] = list
 	}
 	for {
-		if conn := list.withRoom(); conn != nil {
+		conn, unsure := list.withRoom()
+		switch {
+		case conn != nil:
 			conn.reserved++
 			return conn, nil, nil
+		case unsure != nil:
+			if unsure.settled == nil {
+				unsure.settled = make(chan struct{})
+			}
+			if err := s.await(ctx, unsure.settled); err != nil {
+				return nil, nil, err
+			}
+			continue
 		}
 		if list.plain {
 			return nil, func(made *sharedConn) { s.opened(list, made, nil) }, nil
@@ -144,19 +155,24 @@ func (s *sharedConns) take(ctx context.Context, key string) (conn *sharedConn, d
 			return nil, func(made *sharedConn) { s.opened(list, made, mine) }, nil
 		}
 		theirs := list.opening
-		s.mu.Unlock()
-		select {
-		case <-theirs.over:
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		}
-		s.mu.Lock()
-		switch {
+		switch err := s.await(ctx, theirs.over); {
 		case err != nil:
 			return nil, nil, err
 		case theirs.failed:
 			return nil, func(made *sharedConn) { s.opened(list, made, nil) }, nil
 		}
+	}
+}
+
+// await waits for the channel's closing, with s.mu given up meanwhile.
+func (s *sharedConns) await(ctx context.Context, over <-chan struct{}) error {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -190,24 +206,33 @@ func (s *sharedConns) settle(conn *sharedConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	conn.reserved--
+	if conn.settled != nil {
+		close(conn.settled)
+		conn.settled = nil
+	}
 }
 
-// withRoom returns a connection with room, and forgets those that are over.
-func (l *sharedList) withRoom() *sharedConn {
+// withRoom returns a connection with room, and forgets those that are over. One
+// is unsure whose reservations may fill it, or may be streams by now and count
+// twice: the next settling tells.
+func (l *sharedList) withRoom() (found, unsure *sharedConn) {
 	kept := l.conns[:0]
-	var found *sharedConn
 	for _, conn := range l.conns {
 		if !conn.Usable() {
 			continue
 		}
 		kept = append(kept, conn)
-		if found == nil && conn.Room() > conn.reserved {
+		switch room := conn.Room(); {
+		case found != nil:
+		case room > conn.reserved:
 			found = conn
+		case room > 0:
+			unsure = conn
 		}
 	}
 	clear(l.conns[len(kept):])
 	l.conns = kept
-	return found
+	return found, unsure
 }
 
 // newSharedConn speaks HTTP/2 over conn, which is its own from here on.

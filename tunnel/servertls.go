@@ -5,7 +5,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"time"
+
+	"golang.org/x/crypto/acme"
 )
 
 // NewTLSListener returns a listener whose clients speak TLS to the proxy, under
@@ -23,7 +26,11 @@ import (
 // plain ones.
 func NewTLSListener(l net.Listener, config *tls.Config) net.Listener {
 	config = config.Clone()
-	config.NextProtos = []string{alpnHTTP2, protocolHTTP1}
+	protocols := []string{alpnHTTP2, protocolHTTP1}
+	if slices.Contains(config.NextProtos, acme.ALPNProto) {
+		protocols = append(protocols, acme.ALPNProto)
+	}
+	config.NextProtos = protocols
 	if config.MinVersion == 0 {
 		config.MinVersion = tls.VersionTLS12
 	}

@@ -12,23 +12,33 @@ import (
 type ServerTLS struct {
 	CertFile, KeyFile string   // PEM; read anew when they change
 	SelfSigned        bool     // made in memory instead, for Hosts too
+	ACME              ACME     // an authority's instead, if it has Hosts
 	Hosts             []string // what the listeners are called
 	ClientCAFile      string   // authorities of client certificates, PEM; "" = none are asked for
 	Log               *slog.Logger
 }
 
 // Config returns a configuration for NewTLSListener, and what a person should
-// know of it: sentences without a full stop.
+// know of it: sentences without a full stop. Without any source of a certificate
+// it is nil.
 func (o ServerTLS) Config() (config *tls.Config, notes []string, err error) {
+	if o.CertFile == "" && !o.SelfSigned && o.ACME.Hosts == nil {
+		return nil, nil, nil
+	}
 	config = &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.SelfSigned {
+	switch {
+	case o.ACME.Hosts != nil:
+		if config, err = o.ACME.config(); err != nil {
+			return nil, nil, err
+		}
+	case o.SelfSigned:
 		pair, pin, err := SelfSigned(o.Hosts...)
 		if err != nil {
 			return nil, nil, err
 		}
 		config.Certificates = []tls.Certificate{pair}
 		notes = append(notes, "the self-signed certificate's pin is "+pin+" (for clients: culvert dial --pin, curl --pinnedpubkey)")
-	} else {
+	default:
 		files, err := LoadCertificateFiles(o.CertFile, o.KeyFile)
 		if err != nil {
 			return nil, nil, err
@@ -49,17 +59,22 @@ func (o ServerTLS) Config() (config *tls.Config, notes []string, err error) {
 // that speaks TLS. The errors name the flags of culvert serve.
 func (o ServerTLS) Check(secure bool) (err error, hint string) {
 	files := o.CertFile != "" || o.KeyFile != ""
+	acme := o.ACME.Hosts != nil
 	switch {
-	case !secure && (files || o.SelfSigned || o.ClientCAFile != ""):
+	case !acme && (o.ACME.Dir != "" || o.ACME.URL != "" || o.ACME.RootsFile != ""):
+		return errors.New("--acme-dir, --acme-url and --acme-ca are for --acme"), "say --acme HOST, the name that clients use"
+	case !secure && (files || o.SelfSigned || acme || o.ClientCAFile != ""):
 		return errors.New("a certificate is given, and no listener speaks TLS"), "say --listen https://HOST:PORT"
 	case !secure:
 		return nil, ""
 	case files && o.SelfSigned:
 		return errors.New("--tls-self-signed makes a certificate, and --tls-cert or --tls-key gives one"), "leave one of them out"
+	case acme && (files || o.SelfSigned):
+		return errors.New("--acme gets certificates, and --tls-cert, --tls-key or --tls-self-signed is another way to one"), "leave one of them out"
 	case files && (o.CertFile == "" || o.KeyFile == ""):
 		return errors.New("--tls-cert and --tls-key go together"), "give the certificate's file and its key's file"
-	case !files && !o.SelfSigned:
-		return errors.New("an https:// listener wants a certificate"), "--tls-cert FILE and --tls-key FILE, or, to try things out, --tls-self-signed"
+	case !files && !o.SelfSigned && !acme:
+		return errors.New("an https:// listener wants a certificate"), "--tls-cert FILE and --tls-key FILE, --acme HOST, or, to try things out, --tls-self-signed"
 	}
 	return nil, ""
 }
