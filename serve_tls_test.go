@@ -284,3 +284,27 @@ func TestHalfOpenHandshakes(t *testing.T) {
 	}
 	s.logs(t, "the TLS handshake did not end in time")
 }
+
+// TLS 1.2 and 1.3 are spoken, older versions are not; ALPN chooses.
+func TestRealOpenSSLHandshakes(t *testing.T) {
+	openssl := needs(t, "openssl")[0]
+	s := startSecureServe(t)
+	for _, tt := range []struct {
+		flags []string
+		code  int
+		want  string
+	}{
+		{[]string{"-tls1_3", "-alpn", "h2,http/1.1"}, 0, "ALPN protocol: h2"},
+		{[]string{"-tls1_2", "-alpn", "http/1.1"}, 0, "ALPN protocol: http/1.1"},
+		{[]string{"-tls1_2"}, 0, "No ALPN negotiated"},
+		{[]string{"-tls1_1", "-cipher", "ALL:@SECLEVEL=0"}, 1, "protocol version"},
+		{[]string{"-tls1_3", "-alpn", "smtp"}, 1, "no application protocol"},
+	} {
+		arg := append([]string{"s_client", "-connect", s.address, "-CAfile", s.authority.cert, "-verify_return_error"}, tt.flags...)
+		stdout, stderr, code := runProgram(t, strings.NewReader(""), openssl, arg...)
+		if code != tt.code || !strings.Contains(stdout+stderr, tt.want) {
+			t.Errorf("openssl %q: exit %d, want %d and %q:\n%s\n%s", tt.flags, code, tt.code, tt.want, stdout, stderr)
+		}
+	}
+	s.logs(t, `"error":"tls_protocol_error"`, "unsupported application protocols")
+}
