@@ -191,7 +191,7 @@ func readTLS(c *cli.Context, specs []tunnel.ListenSpec, errorLog *slog.Logger) (
 			o.Hosts = append(o.Hosts, spec.Host())
 		}
 	}
-	if err, hint := o.Check(len(o.Hosts) > 0); err != nil {
+	if hint, err := o.Check(len(o.Hosts) > 0); err != nil {
 		return nil, nil, usageErrorf(hint, "%w", err)
 	}
 	config, notes, err := o.Config()

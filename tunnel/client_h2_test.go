@@ -280,7 +280,7 @@ func TestClientOfNoHTTP2(t *testing.T) {
 		return err == nil
 	}
 	e := open(tunneltest.StartProxy(t, read, tunneltest.Send("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"), tunneltest.Finish))
-	if sentence, hint := Explain(e); e.ExitCode() != ExitNotAProxy || !strings.Contains(sentence, `it does not speak HTTP/2: it begins with "HTTP/1.1 400 Bad Request"`) || hint == "" {
+	if sentence, hint := Explain(e); e.ExitCode() != ExitNotAProxy || !strings.Contains(sentence, `it does not speak HTTP/2: it begins with "HTTP/1.1 400 Bad Request"`) || !strings.Contains(hint, "use http://") {
 		t.Errorf("an HTTP/1 proxy: %d %s / %s", e.ExitCode(), sentence, hint)
 	}
 	e = open(tunneltest.StartProxy(t, read, tunneltest.Finish))

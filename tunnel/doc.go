@@ -14,6 +14,9 @@
 //	   │            poller while nobody waits; workers.go: who serves them
 //	   ▼
 //	client allowed? clientconn.go  one client connection, head by head
+//	   │            servertls*.go  TLS, and where its certificate comes from
+//	   │            serverh2.go, internal/h2: HTTP/2, a request per stream;
+//	   │            servehttp.go: requests of a foreign net/http server
 //	   ▼
 //	head            internal/wire  bounded, strict, exact bytes
 //	   ▼            authority.go   the target, parsed once
@@ -38,7 +41,9 @@
 // A request that is no CONNECT leaves the flow after the head:
 //
 //	plain.go        absolute-form in, judged as above, origin-form out;
-//	                plainconn.go: what a client's requests share
+//	                plainconn.go: what a client's requests share;
+//	                plainwire.go: answers as HTTP/1 has them, serverh2_plain.go
+//	                as HTTP/2 has them
 //	requestbody.go  the request's content on its way from the client
 //	transport.go    connections to origins and parents; connauth.go: those of
 //	                one client alone
@@ -53,18 +58,23 @@
 //
 //	proxyenv.go     which proxy, and why        credentials.go
 //	route.go        the hops                    target.go: what a person types
-//	client.go       hop by hop
-//	dialer.go       resolve and connect
+//	client.go       a way for each tunnel       way.go: hop by hop
+//	dialer.go       resolve and connect         clientshare.go: or share
+//	clienttls.go    TLS with a proxy, or with the target inside the tunnel;
+//	                clienttlserror.go: why there is none
 //	handshake.go    CONNECT and its reply       proxystatus.go, excerpt.go
+//	clienth2.go     the same over HTTP/2        clientframes.go: for who watches
 //	conn.go         the open tunnel
 //	stdio.go        relayed to standard input and output
-//	fdpass.go       or handed over to another process
-//	explain.go      a failure in one sentence and a hint
+//	fdpass.go       or handed over to another process; fdpassrelay_unix.go:
+//	                or a socket to one that relays
+//	explain.go      a failure in one sentence and a hint; explaintls.go
 //
 // A Prober is a Client that is watched:
 //
-//	prober.go → recording.go, Exchange → checks.go, verdict.go → assemble.go →
-//	report.go: JSON; reporttext.go: text, dressed by style.go
+//	prober.go → recording.go, Exchange → checks.go, checkstls.go, checksh2.go,
+//	verdict.go → assemble.go → report.go, reporttls.go: JSON; reporttext.go:
+//	text, dressed by style.go
 //
 // page.go knows a web page from a tunnel, sfcheck.go the syntax of Proxy-Status;
 // mask.go keeps credentials out of what is shown, wirebytes.go escapes the rest.
@@ -72,6 +82,7 @@
 // # Other packages
 //
 //	internal/wire   the one head reader, strict for serve, tolerant for dial
+//	internal/h2     HTTP/2's connections and streams, both sides
 //	cliargs         flags, help and completion of the command line
 //	tunneltest      scripted proxies and targets for tests
 //

@@ -157,11 +157,12 @@ func (e *Error) explainSilence() (sentence, hint string) {
 
 // openings tell what really listens by the first bytes it sends.
 var openings = [...]struct{ bytes, hint string }{
+	{"HTTP/1.", "it speaks HTTP/1.1, so use http:// or https://, or: "},
 	{"SSH-", "an ssh server listens there: "},
 	{"\x15\x03", "that port wants TLS: use https:// if it is a proxy's; "},
 	{"\x16\x03", "that port speaks TLS: use https:// if it is a proxy's; "},
 	{"\x05", "that looks like a socks proxy: give the port of an http proxy; "},
-	{"\x00\x00", "that looks like HTTP/2: give the port for HTTP/1.1; "},
+	{"\x00\x00", "that looks like HTTP/2: use h2c:// if it is a proxy's; "},
 	{"220", "a mail or ftp server listens there: "},
 }
 

@@ -108,11 +108,7 @@ func TestServeHTTPPlain(t *testing.T) {
 	t.Cleanup(origin.Close)
 	for _, secure := range []bool{false, true} {
 		ts := startHandler(t, &Server{Name: "here"}, secure)
-		transport := ts.transport2()
-		transport.DialTLSContext = nil
-		if secure {
-			transport.TLSClientConfig = insecureHTTP2()
-		}
+		transport := ts.transport2(insecureHTTP2())
 		fetch := func(r *http.Request) (status int, body string, trailer string, err error) {
 			t.Helper()
 			var reply *http.Response

@@ -57,24 +57,24 @@ func (o ServerTLS) Config() (config *tls.Config, notes []string, err error) {
 
 // Check says what cannot be meant: secure tells whether there is a listener
 // that speaks TLS. The errors name the flags of culvert serve.
-func (o ServerTLS) Check(secure bool) (err error, hint string) {
+func (o ServerTLS) Check(secure bool) (hint string, err error) {
 	files := o.CertFile != "" || o.KeyFile != ""
 	acme := o.ACME.Hosts != nil
 	switch {
 	case !acme && (o.ACME.Dir != "" || o.ACME.URL != "" || o.ACME.RootsFile != ""):
-		return errors.New("--acme-dir, --acme-url and --acme-ca are for --acme"), "say --acme HOST, the name that clients use"
+		return "say --acme HOST, the name that clients use", errors.New("--acme-dir, --acme-url and --acme-ca are for --acme")
 	case !secure && (files || o.SelfSigned || acme || o.ClientCAFile != ""):
-		return errors.New("a certificate is given, and no listener speaks TLS"), "say --listen https://HOST:PORT"
+		return "say --listen https://HOST:PORT", errors.New("a certificate is given, and no listener speaks TLS")
 	case !secure:
-		return nil, ""
+		return "", nil
 	case files && o.SelfSigned:
-		return errors.New("--tls-self-signed makes a certificate, and --tls-cert or --tls-key gives one"), "leave one of them out"
+		return "leave one of them out", errors.New("--tls-self-signed makes a certificate, and --tls-cert or --tls-key gives one")
 	case acme && (files || o.SelfSigned):
-		return errors.New("--acme gets certificates, and --tls-cert, --tls-key or --tls-self-signed is another way to one"), "leave one of them out"
+		return "leave one of them out", errors.New("--acme gets certificates, and --tls-cert, --tls-key or --tls-self-signed is another way to one")
 	case files && (o.CertFile == "" || o.KeyFile == ""):
-		return errors.New("--tls-cert and --tls-key go together"), "give the certificate's file and its key's file"
+		return "give the certificate's file and its key's file", errors.New("--tls-cert and --tls-key go together")
 	case !files && !o.SelfSigned && !acme:
-		return errors.New("an https:// listener wants a certificate"), "--tls-cert FILE and --tls-key FILE, --acme HOST, or, to try things out, --tls-self-signed"
+		return "--tls-cert FILE and --tls-key FILE, --acme HOST, or, to try things out, --tls-self-signed", errors.New("an https:// listener wants a certificate")
 	}
-	return nil, ""
+	return "", nil
 }
