@@ -15,9 +15,10 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"culvert/tunnel/internal/h2"
 )
 
 // testPatience bounds every wait of the relay's tests; none is that long
@@ -41,7 +42,7 @@ var relayStarters = []struct {
 type connKind struct {
 	name       string
 	halfCloses bool
-	resets     bool // a TCP conn is at its heart
+	resets     bool // it can: a TCP conn is at its heart, or it is a stream
 	pair       func(testing.TB) (near, far net.Conn)
 }
 
@@ -51,6 +52,7 @@ var (
 	kindUnix   = connKind{"unix", true, false, unixPair}
 	kindTLS    = connKind{"tls", true, true, tlsPair}
 	kindHTTPS  = connKind{"https client", true, true, securePair}
+	kindStream = connKind{"http/2 stream", true, true, streamPair}
 	kindMemory = connKind{"memory", true, false, memoryPair}
 	kindPipe   = connKind{"net.Pipe", false, false, func(testing.TB) (near, far net.Conn) { return net.Pipe() }}
 )
@@ -59,7 +61,7 @@ var (
 // paths through the relay.
 var relayMatrix = [][2]connKind{
 	{kindTCP, kindTCP}, {kindHidden, kindHidden}, {kindUnix, kindUnix}, {kindTLS, kindTLS}, {kindMemory, kindMemory},
-	{kindTLS, kindTCP}, {kindHTTPS, kindTCP}, {kindHTTPS, kindHTTPS}, {kindUnix, kindTCP}, {kindTCP, kindHidden},
+	{kindStream, kindTCP}, {kindStream, kindStream}, {kindTLS, kindTCP}, {kindHTTPS, kindTCP}, {kindHTTPS, kindHTTPS}, {kindUnix, kindTCP}, {kindTCP, kindHidden},
 }
 
 // eachRelay runs test with every relay and every pair of kinds that fits.
@@ -201,7 +203,7 @@ func expectLast(tb testing.TB, conn net.Conn, text string) {
 // expectReset reads to the end, which must be a reset.
 func expectReset(tb testing.TB, conn net.Conn, text string) {
 	tb.Helper()
-	if got, err := io.ReadAll(conn); !errors.Is(err, syscall.ECONNRESET) || string(got) != text {
+	if got, err := io.ReadAll(conn); !isReset(err) || string(got) != text {
 		tb.Fatalf("read %d bytes %.60q, %v; want %d bytes %.60q and a reset", len(got), got, err, len(text), text)
 	}
 }
@@ -214,9 +216,23 @@ func halfClose(tb testing.TB, conn net.Conn) {
 }
 
 func reset(conn net.Conn) {
+	if s, ok := conn.(*h2.Stream); ok {
+		s.Reset(h2.CodeCancel)
+		return
+	}
 	tcp := tcpOf(conn)
 	_ = tcp.SetLinger(0)
 	_ = tcp.Close()
+}
+
+// closeUnread closes conn, whose bytes lie unread: that tears it. TLS would say
+// goodbye before.
+func closeUnread(conn net.Conn) {
+	if s, ok := conn.(*h2.Stream); ok {
+		_ = s.Close()
+		return
+	}
+	_ = tcpOf(conn).Close()
 }
 
 // socketPair connects over a listener.
@@ -335,4 +351,24 @@ func openDescriptors(tb testing.TB) int {
 		tb.Skip("open descriptors cannot be counted here: ", err)
 	}
 	return len(entries) - 1 // the directory's own
+}
+
+// streamPair is a tunnel over HTTP/2: the server's side is the relay's.
+func streamPair(tb testing.TB) (near, far net.Conn) {
+	serverConn, clientConn := tcpPair(tb)
+	accepted := make(chan *h2.Stream, 1)
+	server := h2.Server(serverConn, h2.Config{}, func(s *h2.Stream, _ h2.Head) {
+		_ = s.Respond([]h2.Field{{Name: ":status", Value: "200"}}, false)
+		accepted <- s
+	})
+	client := h2.Client(clientConn, h2.Config{})
+	tb.Cleanup(func() { client.Close(); server.Close(); client.Wait(); server.Wait() })
+	s, err := client.Open(tb.Context(), []h2.Field{{Name: ":method", Value: "CONNECT"}, {Name: ":authority", Value: "a:1"}}, false)
+	if err == nil {
+		_, err = s.ReadHead(tb.Context())
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return newStreamConn(<-accepted, h2.CodeConnect), s
 }
