@@ -189,9 +189,9 @@ func (m *matrix) open2xx(target string, fields ...string) matrixConn {
 }
 
 // bulkSize is what a transfer carries: 1 GiB where the real parts are, less
-// where a person waits.
+// where a person waits or the race detector watches.
 func bulkSize() int64 {
-	if os.Getenv("CULVERT_REAL") == "1" && !testing.Short() {
+	if os.Getenv("CULVERT_REAL") == "1" && !underRace {
 		return 1 << 30
 	}
 	return 32 << 20
@@ -210,6 +210,7 @@ func matrixBulk(m *matrix) {
 	stream := func(seed byte) io.Reader { return io.LimitReader(rand.NewChaCha8([32]byte{seed}), size) }
 	up := make(chan string, 1)
 	target := tunneltest.Start(m.T, func(conn net.Conn) {
+		conn.SetDeadline(time.Now().Add(10 * testPatience))
 		var both sync.WaitGroup
 		both.Go(func() { up <- sum(conn, sha256.New()) })
 		io.Copy(conn, stream('d'))
