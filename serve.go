@@ -22,15 +22,15 @@ import (
 func serveCommand() *cli.Command {
 	return &cli.Command{
 		Name: "serve", Usage: "run a forward proxy: CONNECT tunnels and plain HTTP",
-		UsageText: "culvert serve\nculvert serve --listen :3128 --users users.htpasswd\nculvert serve --listen :3128 --allow-client 10.0.0.0/8 --allow '*.corp:22'",
+		UsageText: "culvert serve\nculvert serve --listen :3128 --users users.htpasswd\nculvert serve --listen https://:443 --acme proxy.example --users u.htpasswd",
 		Description: "PATTERN is HOST[:PORTS]. HOST is *, a name, *.example.com (subdomains),\n" +
 			".example.com (and itself), an address or a CIDR (IPv6 in brackets before ports).\n" +
 			"PORTS is 443, 22,443, 8000-8999 or *; without them an allow means 22,80,443\n" +
 			"and a deny all. A deny wins over an allow.\n\n" +
 			"CLASS is public, private, loopback, link-local, metadata or special.\n" +
 			"Default: public; on a loopback listener private and loopback too.\n\n" +
-			"A ROUTE is http://[USER:PASSWORD@]HOST:PORT, unix:PATH, or direct; hops of a\n" +
-			"chain are joined by commas.\n\n" +
+			"A ROUTE is http://[USER:PASSWORD@]HOST:PORT (or https, h2, h2c), unix:PATH, or\n" +
+			"direct; hops of a chain are joined by commas.\n\n" +
 			"A duration of 0 turns that limit off.",
 		Flags:  serveFlags(),
 		Action: serve,

@@ -27,12 +27,7 @@ const maxStreams = 250
 // first byte only if no request but that one begins so.
 func (c *clientConn) beginsHTTP2() bool {
 	for n := 1; n <= len(h2.Preface); n++ {
-		start, _ := c.br.Peek(n)
-		if len(start) < n || start[n-1] != h2.Preface[n-1] {
-			return false
-		}
-		n = max(n, min(c.br.Buffered(), len(h2.Preface)-1)) // what is there already costs no wait
-		if start, _ = c.br.Peek(n); string(start) != h2.Preface[:n] {
+		if start, _ := c.br.Peek(n); string(start) != h2.Preface[:n] {
 			return false
 		}
 	}
