@@ -141,7 +141,7 @@ func (e *Error) explainSilence() (sentence, hint string) {
 		return e.proxy() + " did not answer in time", "it is overloaded or not a proxy: " + check + ", or wait longer with --timeout"
 	case ErrorConnectionTerminated:
 		if broken := brokenHTTP2(e.Err); broken != "" {
-			return e.proxy() + " gave no answer: " + broken, "HTTP/2 itself works there: see its frames with culvert probe, or try http/1.1 with http:// or another proxy"
+			return e.proxy() + " gave no answer: " + broken, "HTTP/2 itself works there, but no tunnel: ask the proxy's administrator, or try HTTP/1.1 with http://"
 		}
 		return e.proxy() + " closed the connection without an answer", "it may serve certain clients only, or want TLS, for which use https://, or be no HTTP proxy: " + check
 	case ErrorResponseIncomplete:

@@ -232,6 +232,9 @@ func (s *session) unanswered() Verdict {
 		case ErrorConnectionReadTimeout:
 			return verdictOf(VerdictSilent, "silent", "connected, but no answer in time")
 		case ErrorConnectionTerminated:
+			if broken := brokenHTTP2(e.Err); broken != "" {
+				return verdictOf(VerdictHungUp, "hung up", broken)
+			}
 			return verdictOf(VerdictHungUp, "hung up", "the connection was closed without an answer")
 		}
 	} else if e.head.Problem == wire.NotHTTP {

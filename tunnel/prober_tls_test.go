@@ -1,0 +1,194 @@
+package tunnel
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"io"
+	"math/big"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/tunneltest"
+)
+
+// throwAway is a certificate for a name that its own authority, in pool, has
+// signed, and that is valid for so long from now on.
+func throwAway(t *testing.T, name string, valid time.Duration) (pair tls.Certificate, pool *x509.CertPool) {
+	t.Helper()
+	sign := func(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parent == nil {
+			parent, signer = template, key
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, _ := x509.ParseCertificate(der)
+		return c, key
+	}
+	ca, caKey := sign(&x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true,
+		BasicConstraintsValid: true, NotAfter: time.Now().Add(1000 * time.Hour)}, nil, nil)
+	leaf, key := sign(&x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "proxy"}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(valid - 5000*time.Hour), NotAfter: time.Now().Add(valid)}, ca, caKey)
+	pool = x509.NewCertPool()
+	pool.AddCert(ca)
+	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}, pool
+}
+
+// probeSecure probes a Server over TLS that has the certificate.
+func probeSecure(t *testing.T, pair tls.Certificate, max uint16, options *TLSOptions) *Report {
+	t.Helper()
+	config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: max}
+	ts := startServerOn(t, &Server{}, NewTLSListener(listenOn(t, "127.0.0.1:0"), config))
+	route := mustRoute(t, "https://"+ts.addr)
+	route.Hops[0].TLS = options
+	p := &Prober{Client: Client{Route: route}, Wait: testPatience}
+	r, err := p.Probe(t.Context(), mustAuthority(t, tunneltest.Start(t, tunneltest.Say("hello")).Addr()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// What probe finds in a certificate, which it shows whatever comes of it.
+func TestProbeJudgesTLS(t *testing.T) {
+	const day = 24 * time.Hour
+	good, roots := throwAway(t, "proxy.test", 100*day)
+	soon, soonRoots := throwAway(t, "proxy.test", 3*day+time.Hour)
+	old, oldRoots := throwAway(t, "proxy.test", -2*day)
+	for _, tt := range []struct {
+		name    string
+		pair    tls.Certificate
+		max     uint16
+		options TLSOptions
+		verdict VerdictKind
+		grades  map[string]Grade
+		text    []string
+	}{
+		{"good", good, 0, TLSOptions{Roots: roots, ServerName: "proxy.test"}, VerdictOpen,
+			map[string]Grade{"tls-handshake": Pass, "tls-version": Pass, "tls-trust": Pass, "tls-name": Pass, "tls-dates": Pass, "http2-reply": Pass, "http2-settings": Pass, "http2-extended-connect": Pass},
+			[]string{"TLS 1.3", "ALPN h2; verified by the chain and the name", "99 days left", "SETTINGS ", "ENABLE_CONNECT_PROTOCOL=1", "HEADERS stream 1", "< hello"}},
+		{"pinned", good, 0, TLSOptions{Insecure: true, Pins: []Pin{PinOf(good.Leaf)}}, VerdictOpen,
+			map[string]Grade{"tls-trust": Warn, "tls-name": Fail}, []string{"verified by the pinned key alone", "not for 127.0.0.1 but for proxy.test"}},
+		{"old version", good, tls.VersionTLS12, TLSOptions{Roots: roots, ServerName: "proxy.test"}, VerdictOpen,
+			map[string]Grade{"tls-version": Warn, "tls-trust": Pass}, []string{"TLS 1.2"}},
+		{"soon expired", soon, 0, TLSOptions{Roots: soonRoots, ServerName: "proxy.test"}, VerdictOpen,
+			map[string]Grade{"tls-dates": Warn}, []string{"3 days left"}},
+		{"expired", old, 0, TLSOptions{Roots: oldRoots, ServerName: "proxy.test"}, VerdictTLS,
+			map[string]Grade{"tls-handshake": Skip, "tls-trust": Fail, "tls-dates": Fail, "tls-name": Pass}, []string{"expired", "verdict: no TLS with the proxy"}},
+		{"unknown authority", good, 0, TLSOptions{Roots: oldRoots, ServerName: "proxy.test"}, VerdictTLS,
+			map[string]Grade{"tls-handshake": Skip, "tls-trust": Fail, "tls-name": Pass}, []string{"subject CN=proxy, issuer CN=authority"}},
+		{"insecure", good, 0, TLSOptions{Roots: oldRoots, Insecure: true}, VerdictOpen,
+			map[string]Grade{"tls-trust": Fail, "tls-name": Fail}, []string{"verified by nothing"}},
+		{"too old", good, tls.VersionTLS11, TLSOptions{Roots: roots, ServerName: "proxy.test"}, VerdictTLS,
+			map[string]Grade{"tls-handshake": Fail, "tls-trust": Skip}, []string{"no TLS with the proxy"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := probeSecure(t, tt.pair, tt.max, &tt.options)
+			if r.Verdict.Kind != tt.verdict {
+				t.Errorf("the verdict is %+v, want %s", r.Verdict, tt.verdict)
+			}
+			if (r.Verdict.ExitCode == ExitProxyTLS) != (tt.verdict == VerdictTLS) {
+				t.Errorf("exit %d", r.Verdict.ExitCode)
+			}
+			for id, want := range tt.grades {
+				if f := findingOf(t, r, id); f.Grade != want {
+					t.Errorf("%s: %s %q, want %s", id, f.Grade, f.Evidence, want)
+				}
+			}
+			var text bytes.Buffer
+			if err := r.WriteText(&text, Style{}); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range tt.text {
+				if !strings.Contains(text.String(), want) {
+					t.Errorf("the text lacks %q:\n%s", want, &text)
+				}
+			}
+		})
+	}
+}
+
+// TLS inside the tunnel is judged too, its goodbye included.
+func TestProbeJudgesTLSInside(t *testing.T) {
+	pair, roots := throwAway(t, "target.test", 1000*time.Hour)
+	for _, goodbye := range []bool{true, false} {
+		target := tunneltest.Start(t, func(conn net.Conn) {
+			secured := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{pair}})
+			io.WriteString(secured, "hello")
+			if goodbye {
+				secured.CloseWrite()
+			}
+			tunneltest.CloseWrite(conn)
+			io.Copy(io.Discard, conn)
+		})
+		p := &Prober{Client: Client{Route: mustRoute(t, startServer(t, &Server{}).addr), TLS: &TLSOptions{Roots: roots, ServerName: "target.test"}}, Wait: testPatience}
+		r, err := p.Probe(t.Context(), mustAuthority(t, target.Addr()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, verdict := Pass, VerdictOpen
+		if !goodbye {
+			want, verdict = Fail, VerdictBroken
+		}
+		if f := findingOf(t, r, "tls-close-notify"); f.Grade != want || r.Verdict.Kind != verdict || r.Tunnel == nil || string(r.Tunnel.Data) != "hello" || !r.TLS[0].Inside {
+			t.Errorf("goodbye %v: %s %q, %+v", goodbye, f.Grade, f.Evidence, r.Verdict)
+		}
+	}
+}
+
+// What a proxy of HTTP/2 does wrong.
+func TestProbeJudgesHTTP2(t *testing.T) {
+	answer := func(pairs ...string) func(*h2.Stream) {
+		return func(s *h2.Stream) {
+			var fields []h2.Field
+			for i := 0; i < len(pairs); i += 2 {
+				fields = append(fields, h2.Field{Name: pairs[i], Value: pairs[i+1]})
+			}
+			s.Respond(fields, pairs[1] != "200")
+		}
+	}
+	for _, tt := range []struct {
+		name    string
+		handle  func(*h2.Stream)
+		verdict VerdictKind
+		grades  map[string]Grade
+	}{
+		{"content-length", answer(":status", "200", "content-length", "5"), VerdictOpen, map[string]Grade{"2xx-content-length": Fail, "http2-extended-connect": Skip}},
+		{"407 without a challenge", answer(":status", "407"), VerdictCredentials, map[string]Grade{"407-proxy-authenticate": Fail, "http2-refusal": Pass}},
+		{"redirect", answer(":status", "302", "location", "http://login.test/"), VerdictCaptivePortal, map[string]Grade{"redirect": Warn}},
+		{"going away for a refusal", func(s *h2.Stream) { s.Conn().Shutdown(); answer(":status", "403")(s) }, VerdictDenied, map[string]Grade{"http2-refusal": Warn}},
+		{"reset", func(s *h2.Stream) { s.Reset(h2.CodeRefusedStream) }, VerdictHungUp, map[string]Grade{"http2-reply": Fail}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			proxy := tunneltest.Start(t, func(conn net.Conn) {
+				h2.Server(conn, h2.Config{}, func(s *h2.Stream, _ h2.Head) { tt.handle(s) }).Wait()
+			})
+			p := &Prober{Client: Client{Route: mustRoute(t, "h2c://"+proxy.Addr())}, Wait: 20 * time.Millisecond}
+			r := probeAt(t, p)
+			if r.Verdict.Kind != tt.verdict {
+				t.Errorf("the verdict is %+v, want %s", r.Verdict, tt.verdict)
+			}
+			if tt.verdict == VerdictHungUp && !strings.Contains(r.Verdict.Words, "the stream was reset with REFUSED_STREAM") {
+				t.Errorf("the verdict is %q", r.Verdict.Words)
+			}
+			for id, want := range tt.grades {
+				if f := findingOf(t, r, id); f.Grade != want {
+					t.Errorf("%s: %s %q, want %s", id, f.Grade, f.Evidence, want)
+				}
+			}
+		})
+	}
+}
