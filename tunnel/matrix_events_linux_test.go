@@ -124,14 +124,19 @@ func matrixHalfCloseTarget(m *matrix) {
 	m.wantClosed(ClosedByTarget, false, size, 9)
 }
 
-func matrixResetClient(m *matrix) {
-	end := make(chan error, 1)
-	target := tunneltest.Start(m.T, func(conn net.Conn) {
+// greeter is a target that says hello and tells how its connection ends.
+func (m *matrix) greeter() (addr string, end <-chan error) {
+	ends := make(chan error, 1)
+	return tunneltest.Start(m.T, func(conn net.Conn) {
 		io.WriteString(conn, "hello")
 		_, err := io.Copy(io.Discard, conn)
-		end <- err
-	})
-	conn := m.open(target.Addr(), "")
+		ends <- err
+	}).Addr(), ends
+}
+
+func matrixResetClient(m *matrix) {
+	target, end := m.greeter()
+	conn := m.open(target, "")
 	send(m.T, conn, "ping")
 	expect(m.T, conn, "hello")
 	m.awaitUp(4)
@@ -339,13 +344,8 @@ func matrixCut(m *matrix) {
 }
 
 func matrixVanish(m *matrix) {
-	end := make(chan error, 1)
-	target := tunneltest.Start(m.T, func(conn net.Conn) {
-		io.WriteString(conn, "hello")
-		_, err := io.Copy(io.Discard, conn)
-		end <- err
-	})
-	conn := m.open(target.Addr(), "")
+	target, end := m.greeter()
+	conn := m.open(target, "")
 	expect(m.T, conn, "hello")
 	conn.vanish()
 	if err := receive(m.T, "the target", end); !isReset(err) {

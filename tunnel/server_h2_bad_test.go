@@ -128,7 +128,7 @@ func TestHTTP2HeaderBomb(t *testing.T) {
 // A client that says nothing, or stops within its first bytes, is let go after
 // HeaderTimeout; one that has no tunnels after KeepAliveTimeout.
 func TestHTTP2Timeouts(t *testing.T) {
-	ts := startServer(t, &Server{HeaderTimeout: 100 * time.Millisecond, KeepAliveTimeout: 100 * time.Millisecond})
+	ts := startServer(t, &Server{HeaderTimeout: time.Second, KeepAliveTimeout: 2 * time.Second})
 	half := ts.dial()
 	send(t, half, h2.Preface[:18])
 	if got, _ := io.ReadAll(half); strings.HasPrefix(string(got), "HTTP/1.1 200") {
