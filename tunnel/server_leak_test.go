@@ -25,10 +25,13 @@ func (ts *testServer) wantNothingLeft(before resources) {
 	if n := ts.server.Open(); n != 0 {
 		ts.Errorf("%d slots are taken", n)
 	}
-	ts.server.run.workers.mu.Lock()
-	before.goroutines += len(ts.server.run.workers.idle)
-	ts.server.run.workers.mu.Unlock()
-	if left := before.awaitReturn(); left != "" {
+	// A worker rests only after its connection is off the books.
+	idle := func() int {
+		ts.server.run.workers.mu.Lock()
+		defer ts.server.run.workers.mu.Unlock()
+		return len(ts.server.run.workers.idle)
+	}
+	if left := before.awaitReturn(idle); left != "" {
 		ts.Error(left)
 	}
 }
