@@ -44,7 +44,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "tls-key", Usage: "the certificate's key: a PEM `FILE`"},
 		&cli.BoolFlag{Name: "tls-self-signed", Usage: "make a certificate in memory instead, to try things out, and print its pin"},
 		&cli.StringSliceFlag{Name: "acme", KeepSpace: true, Usage: "get a certificate for `HOST`, whose port 443 leads here, from an ACME authority, and accept its terms"},
-		&cli.StringFlag{Name: "acme-dir", Usage: "with --acme: keep certificates in `DIR`"},
+		&cli.StringFlag{Name: "acme-dir", DefaultText: "culvert-acme in your cache folder", Usage: "with --acme: keep certificates in `DIR`"},
 		&cli.StringFlag{Name: "acme-url", Usage: "with --acme: `URL` of the authority's directory, if not Let's Encrypt's"},
 		&cli.StringFlag{Name: "acme-ca", Usage: "with --acme: PEM `FILE` of authorities to trust for that URL"},
 		&cli.StringFlag{Name: "tls-client-ca", Usage: "a client certificate from the authorities in this PEM `FILE` makes a user"},
@@ -196,7 +196,7 @@ func readTLS(c *cli.Context, specs []tunnel.ListenSpec, errorLog *slog.Logger) (
 	}
 	config, notes, err := o.Config()
 	if err != nil {
-		return nil, nil, &failure{err: fmt.Errorf("cannot use the certificate files: %w", err), hint: "they are PEM files, the certificate's with its chain, as openssl and certbot write them"}
+		return nil, nil, &failure{err: fmt.Errorf("cannot set TLS up: %w", err), hint: "certificates, keys and authorities are in PEM files, as openssl and certbot write them; --acme-dir is a folder of serve's own"}
 	}
 	return config, notes, nil
 }

@@ -99,11 +99,11 @@ func (c *clientConn) serve() {
 			return
 		}
 	}
+	if c.secure != nil && c.secure.answersACME() {
+		return // it has what it came for, from wherever
+	}
 	if unwelcome != nil {
 		c.turnAway(unwelcome)
-		return
-	}
-	if c.secure != nil && c.secure.answersACME() {
 		return
 	}
 	if c.secure != nil && c.secure.ConnectionState().NegotiatedProtocol == alpnHTTP2 {

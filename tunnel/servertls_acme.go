@@ -3,9 +3,11 @@ package tunnel
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
@@ -21,11 +23,37 @@ type ACME struct {
 	RootsFile string   // authorities of its server's certificate, PEM; "" = the system's
 }
 
+// acmeName is a host as clients name it in their handshake, which no address is.
+// No authority knows names of one label.
+func acmeName(host string) (string, error) {
+	ascii, err := toASCII(host)
+	if err != nil {
+		return "", err
+	}
+	name, addr, err := parseHost(ascii)
+	switch {
+	case err != nil:
+		return "", err
+	case addr.IsValid():
+		return "", errors.New("it is an address, and clients name no address in their handshake")
+	case !strings.Contains(name, "."):
+		return "", errors.New("it has one label only, and no authority knows it")
+	}
+	return name, nil
+}
+
 // config returns how handshakes get their certificates: the first one for a name
 // waits for it, and it is renewed a month before its end.
 func (a ACME) config() (*tls.Config, error) {
+	names := make([]string, len(a.Hosts))
+	for i, host := range a.Hosts {
+		var err error
+		if names[i], err = acmeName(host); err != nil {
+			return nil, fmt.Errorf("no certificate can be had for %q: %w", host, err)
+		}
+	}
 	manager := &autocert.Manager{
-		Prompt: autocert.AcceptTOS, HostPolicy: autocert.HostWhitelist(a.Hosts...),
+		Prompt: autocert.AcceptTOS, HostPolicy: autocert.HostWhitelist(names...),
 		Client: &acme.Client{DirectoryURL: a.URL, UserAgent: "culvert"},
 	}
 	if a.URL == "" {
@@ -49,7 +77,7 @@ func (a ACME) config() (*tls.Config, error) {
 		dir = filepath.Join(cache, "culvert-acme")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the folder to keep certificates in: %w", err)
 	}
 	manager.Cache = autocert.DirCache(dir)
 	return &tls.Config{GetCertificate: manager.GetCertificate, NextProtos: []string{acme.ALPNProto}, MinVersion: tls.VersionTLS12}, nil

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 )
 
@@ -75,6 +76,11 @@ func (o ServerTLS) Check(secure bool) (hint string, err error) {
 		return "give the certificate's file and its key's file", errors.New("--tls-cert and --tls-key go together")
 	case !files && !o.SelfSigned && !acme:
 		return "--tls-cert FILE and --tls-key FILE, --acme HOST, or, to try things out, --tls-self-signed", errors.New("an https:// listener wants a certificate")
+	}
+	for _, host := range o.ACME.Hosts {
+		if _, err := acmeName(host); err != nil {
+			return "the name that clients use, as in --acme proxy.example.com", fmt.Errorf("--acme: no certificate can be had for %q: %w", host, err)
+		}
 	}
 	return "", nil
 }
