@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -93,7 +92,7 @@ func dial(c *cli.Context) error {
 	if v.on {
 		way.client.Trace = v.trace()
 	}
-	conn, err := way.client.Open(context.Background(), target)
+	conn, err := way.client.Open(behind.Context(), target)
 	if err != nil {
 		return explained(err)
 	}

@@ -147,6 +147,24 @@ func TestDialHandsARelayOver(t *testing.T) {
 	}
 }
 
+// A relay whose tunnel nobody waits for any more goes, though it has no deadline.
+func TestDialLeavesNoRelayBehind(t *testing.T) {
+	came := make(chan struct{}, 1)
+	silent := tunneltest.Start(t, func(conn net.Conn) {
+		came <- struct{}{}
+		tunneltest.Silent(conn)
+	})
+	_, theirs := rawSocketPair(t)
+	d := startDial(t, theirs, theirs, "-F", "--timeout", "0", "-x", "https://"+silent.Addr(), "--", "example.test:22")
+	<-came
+	if len(relaysBehindSockets(t)) != 1 {
+		t.Fatal("the connection is no relay's")
+	}
+	d.Process.Kill()
+	d.Wait()
+	eventually(t, "no relay is left behind", func() bool { return len(relaysBehindSockets(t)) == 0 })
+}
+
 // relaysBehindSockets are the processes of this test's user that were started to
 // relay.
 func relaysBehindSockets(t *testing.T) (pids []string) {

@@ -90,7 +90,6 @@ func TestDialTellsWhyThereIsNoTLS(t *testing.T) {
 		{"certificate refused", secureFront(t, wanting), with("--cert", good.cert, "--key", good.pem), 4, "no TLS with proxy %s: ", "check --cert"},
 		{"too old", secureFront(t, ancient), known, 4, "no TLS with proxy %s: ", "needs TLS 1.2 or later"},
 		{"plain HTTP", web.Listener.Addr().String(), known, 4, "no TLS with proxy %s: it answered in plain HTTP", "use http://"},
-		{"silent", tunneltest.Start(t, tunneltest.Silent).Addr(), with("--timeout", "200ms"), 9, "proxy %s did not finish the TLS handshake in time", "--timeout"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			target := tunneltest.Start(t, tunneltest.Say("hello")).Addr()
@@ -145,6 +144,34 @@ func TestDialTLSInside(t *testing.T) {
 				t.Errorf("exit %d, %q, %q; want %d, %q, %q", code, stdout, stderr, tt.code, tt.stdout, tt.word)
 			}
 		})
+	}
+}
+
+// The deadline covers the handshakes, with a proxy and inside the tunnel.
+func TestDialTLSSilentIsExit9(t *testing.T) {
+	silent := tunneltest.Start(t, tunneltest.Silent).Addr()
+	for _, tt := range []struct {
+		words    []string
+		sentence string
+	}{
+		{[]string{"-x", "https://" + silent, "--", "example.com:22"}, "proxy " + silent + " did not finish the TLS handshake in time"},
+		{[]string{"-x", honest(t), "--tls", "--", silent}, silent + " did not finish the TLS handshake in time"},
+	} {
+		d := startDial(t, nil, nil, append([]string{"--timeout", "200ms"}, tt.words...)...)
+		d.wantExit(t, 9)
+		if got := d.stderr.String(); !strings.HasPrefix(got, "culvert dial: "+tt.sentence+"\nhint: ") || !strings.Contains(got, "--timeout") || strings.Count(got, "\n") != 2 {
+			t.Errorf("stderr %q, want %q and a hint at --timeout", got, tt.sentence)
+		}
+	}
+}
+
+// What came glued to the proxy's reply is what TLS inside the tunnel begins with.
+func TestDialTLSInsideReadsWhatCameEarly(t *testing.T) {
+	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\nSSH-2.0-early\r\n"), tunneltest.Hold).Addr()
+	d := startDial(t, nil, nil, "-x", proxy, "--tls", "--", "example.com:22")
+	d.wantExit(t, 4)
+	if want := `not TLS, which begins with "SSH-2.0-early`; !strings.Contains(d.stderr.String(), want) {
+		t.Errorf("stderr %q lacks %q", d.stderr.String(), want)
 	}
 }
 

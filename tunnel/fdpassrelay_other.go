@@ -3,6 +3,7 @@
 package tunnel
 
 import (
+	"context"
 	"io"
 	"os"
 )
@@ -19,6 +20,9 @@ type BehindSocket struct{ Socket *os.File }
 
 // FindBehindSocket returns nil.
 func FindBehindSocket() *BehindSocket { return nil }
+
+// Context is never cancelled.
+func (*BehindSocket) Context() context.Context { return context.Background() }
 
 // Opened does nothing.
 func (*BehindSocket) Opened() error { return nil }

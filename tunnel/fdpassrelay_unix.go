@@ -3,6 +3,7 @@
 package tunnel
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -104,6 +105,24 @@ func FindBehindSocket() *BehindSocket {
 	unix.CloseOnExec(relaySocket)
 	unix.CloseOnExec(relayStatus)
 	return &BehindSocket{os.NewFile(relaySocket, "socket"), os.NewFile(relayStatus, "status")}
+}
+
+// Context is for opening the tunnel: it is cancelled when the process that waits
+// for the tunnel is gone, which no deadline need ever notice. A nil BehindSocket's
+// is never cancelled.
+func (b *BehindSocket) Context() context.Context {
+	if b == nil {
+		return context.Background()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer cancel()
+		waiting := []unix.PollFd{{Fd: relayStatus}} // POLLERR and POLLHUP come unasked
+		for err := error(unix.EINTR); err == unix.EINTR; {
+			_, err = unix.Poll(waiting, -1)
+		}
+	}()
+	return ctx
 }
 
 // Opened tells that the tunnel is open. From then on nobody hears what is said
