@@ -193,8 +193,13 @@ func TestResetReachesTheOtherSide(t *testing.T) {
 					atClient, atTarget = stay, cut
 				}
 				ends := make(chan peerEnd, 1)
-				server := tunneltest.Start(t, func(conn net.Conn) { ends <- atTarget(conn) })
-				end := atClient(mustOpen(t, p, server.Addr()))
+				open := make(chan struct{})
+				begin := sync.OnceFunc(func() { close(open) })
+				defer begin()
+				server := tunneltest.Start(t, func(conn net.Conn) { <-open; ends <- atTarget(conn) })
+				conn := mustOpen(t, p, server.Addr()) // before it, a reset may be a failed connect
+				begin()
+				end := atClient(conn)
 				if other := <-ends; by == "client" {
 					end = other
 				}
