@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -27,6 +28,11 @@ import (
 const bound = 20 * time.Second
 
 func TestMain(m *testing.M) {
+	// Under nohup what is started would inherit that a hangup is ignored; what is
+	// handled, it does not.
+	if signal.Ignored(syscall.SIGHUP) && strings.HasSuffix(os.Args[0], ".test") {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	testscript.Main(m, map[string]func(){
 		"culvert": main,
 		// The environment of a script, for commands that start programs themselves.
