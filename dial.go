@@ -38,7 +38,8 @@ target: a list, by commas, of names (with their subdomains), .names (those
 alone), addresses, CIDRs, each with :PORT if for one port only, or *. localhost
 and loopback addresses are always exempt. NO_PROXY never concerns --proxy.
 --proxy-user takes the password from CULVERT_PROXY_PASSWORD; it and
---proxy-credentials are for the first proxy and win over its URL.`
+--proxy-credentials are for the first proxy and win over its URL. Of the schemes
+that the proxy offers Digest, NTLM and Basic are tried in this order.`
 
 // connectionFlags are what dial and probe have in common.
 func connectionFlags() []cli.Flag {
@@ -46,6 +47,7 @@ func connectionFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "proxy", Aliases: []string{"x"}, Usage: "`URL` of a proxy: http://[USER:PASSWORD@]HOST[:PORT], the same without http:// or with https, h2 or h2c, unix:PATH, or direct; again for each further hop"},
 		&cli.StringFlag{Name: "proxy-user", Usage: "`NAME` for the first proxy; the password comes from CULVERT_PROXY_PASSWORD"},
 		&cli.StringFlag{Name: "proxy-credentials", Usage: "`FILE` of one line, user:password, for the first proxy"},
+		&cli.StringFlag{Name: "auth", Usage: "show the credentials by `basic|digest|ntlm|bearer` only, instead of the strongest scheme that the proxy offers; for bearer the password is the token"},
 		&cli.StringSliceFlag{Name: "header", Aliases: []string{"H"}, Usage: "`'NAME: VALUE'` to send along with CONNECT; 'NAME:' removes one that is sent by default"},
 		&cli.StringFlag{Name: "cacert", Usage: "trust https proxies whose certificate leads to one in the PEM `FILE`, and no others"},
 		&cli.StringFlag{Name: "cert", Usage: "our certificate for https proxies: a PEM `FILE`, which may hold the key too"},
@@ -192,6 +194,10 @@ func wayOf(c *cli.Context, target tunnel.Authority) (*way, error) {
 	if err := w.tls(c); err != nil {
 		return nil, err
 	}
+	w.client.Auth = strings.ToLower(c.String("auth"))
+	if err := tunnel.CheckAuth(w.client.Auth); err != nil {
+		return nil, flagError(c, "auth", err, "leave it out to use the strongest that the proxy offers")
+	}
 	for _, s := range c.StringSlice("header") {
 		f, err := tunnel.ParseHeader(s)
 		if err != nil {
@@ -272,7 +278,7 @@ func (w *way) credentials(c *cli.Context) error {
 			return flagError(c, "proxy-credentials", err, "the file holds one line, user:password")
 		}
 		if exposed {
-			w.notes = append(w.notes, "others can read "+file+": chmod 600 keeps the password to yourself")
+			return flagError(c, "proxy-credentials", fmt.Errorf("others can read %s", file), "keep the password to yourself: chmod 600 "+file)
 		}
 		credentials, credentials.Source = read, file
 	case set && len(hops) > 0 && hops[0].Credentials != nil && hops[0].Credentials.Password == "":

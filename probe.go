@@ -118,7 +118,11 @@ func (v *verbose) plan(w *way, target tunnel.Authority) {
 		v.say("%s", note)
 	}
 	if proxy, ok := w.client.InClear(); ok {
-		v.say("the credentials go to %s in clear: who listens on the way can read them", proxy)
+		unless := ""
+		if w.client.Auth == "" {
+			unless = "by Basic, if the proxy wants that, "
+		}
+		v.say("%sthe credentials go to %s in clear: who listens on the way can read them", unless, proxy)
 	}
 }
 

@@ -201,6 +201,23 @@ func htpasswdFile(t *testing.T, users string) string {
 }
 
 func startSquid(t *testing.T, users string) string {
+	if users == "" {
+		return startSquidAsking(t, nil)
+	}
+	name, password, _ := strings.Cut(users, ":")
+	return startSquidAsking(t, func(dir string) string {
+		file := filepath.Join(dir, "users")
+		if out, err := exec.Command(needs(t, "htpasswd")[0], "-cbm", file, name, password).CombinedOutput(); err != nil {
+			t.Fatalf("htpasswd: %v: %s", err, out)
+		}
+		os.Chmod(file, 0o644)
+		return "auth_param basic program /usr/lib/squid/basic_ncsa_auth " + file + "\n"
+	})
+}
+
+// startSquidAsking has a squid ask for logins; asking writes the auth_param
+// lines, and what they need into the folder. nil = it asks for none.
+func startSquidAsking(t *testing.T, asking func(dir string) string) string {
 	squid := needs(t, "squid")[0]
 	dir, port := t.TempDir(), freePort(t)
 	// squid leaves root for the user proxy, who must reach its files.
@@ -208,14 +225,8 @@ func startSquid(t *testing.T, users string) string {
 		os.Chmod(d, 0o777)
 	}
 	auth := ""
-	if users != "" {
-		name, password, _ := strings.Cut(users, ":")
-		file := filepath.Join(dir, "users")
-		if out, err := exec.Command(needs(t, "htpasswd")[0], "-cbm", file, name, password).CombinedOutput(); err != nil {
-			t.Fatalf("htpasswd: %v: %s", err, out)
-		}
-		os.Chmod(file, 0o644)
-		auth = "auth_param basic program /usr/lib/squid/basic_ncsa_auth " + file + "\nacl known proxy_auth REQUIRED\nhttp_access deny !known\n"
+	if asking != nil {
+		auth = asking(dir) + "acl known proxy_auth REQUIRED\nhttp_access deny !known\n"
 	}
 	config := write(t, filepath.Join(dir, "squid.conf"), fmt.Sprintf(`
 http_port 127.0.0.1:%s

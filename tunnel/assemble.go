@@ -114,7 +114,7 @@ func (s *session) exchangeReport(x *Exchange) ExchangeReport {
 		return out
 	}
 	out.Status, out.Reason = x.reply.Code, s.shown(x.reply.Reason)
-	out.Schemes = challengeSchemes(append(x.reply.Values("Proxy-Authenticate"), x.reply.Values("WWW-Authenticate")...))
+	out.Schemes = schemesOf(challenges(x.reply))
 	for _, name := range identityFields {
 		for _, value := range x.reply.Values(name) {
 			out.Identity = append(out.Identity, IdentityField{name, s.shown(value)})

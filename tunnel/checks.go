@@ -216,7 +216,7 @@ func judgeChallenge(s *subject) outcome {
 		return outcome{Skip, "the reply is no 407"}
 	case !s.reply.Has("Proxy-Authenticate"):
 		return outcome{Fail, "there is no such field"}
-	case len(challengeSchemes(s.reply.Values("Proxy-Authenticate"))) == 0:
+	case len(parseChallenges(s.reply.Values("Proxy-Authenticate"))) == 0:
 		return outcome{Fail, "no scheme in " + s.fieldEvidence("Proxy-Authenticate")}
 	}
 	return outcome{Pass, s.fieldEvidence("Proxy-Authenticate")}

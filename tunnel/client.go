@@ -34,6 +34,11 @@ type Client struct {
 	// Open fail before anything is sent.
 	Header []Field
 
+	// Auth is the one scheme by which credentials are shown to proxies, an Auth
+	// constant. "" = the strongest that a proxy offers, then the others: Basic,
+	// and Bearer, go along unasked only where there is no other to choose.
+	Auth string
+
 	// UserAgent is the User-Agent field's value; "" = none.
 	UserAgent string
 
@@ -148,6 +153,9 @@ func (c *Client) check(target Authority, extra []Field) error {
 		return errors.New("there is no target")
 	}
 	if err := c.Route.check(); err != nil {
+		return err
+	}
+	if err := CheckAuth(c.Auth); err != nil {
 		return err
 	}
 	if hasControl(c.UserAgent) {

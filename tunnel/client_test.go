@@ -26,7 +26,7 @@ func TestRequestHead(t *testing.T) {
 		{"IPv6 in brackets", "[2001:DB8::1]:443", func(*Client) {}, "CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n"},
 		{"name beyond ASCII", "bücher.example:443", func(*Client) {}, "CONNECT xn--bcher-kva.example:443 HTTP/1.1\r\nHost: xn--bcher-kva.example:443\r\n\r\n"},
 		{"user agent", "a:1", func(c *Client) { c.UserAgent = "culvert/1" }, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nUser-Agent: culvert/1\r\n\r\n"},
-		{"credentials", "a:1", func(c *Client) { c.Route.Hops[0].Credentials = secret },
+		{"credentials", "a:1", func(c *Client) { c.Route.Hops[0].Credentials, c.Auth = secret, AuthBasic },
 			"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nProxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n"},
 		{"fields", "a:1", func(c *Client) { c.Header = []Field{field("X-A", "1"), field("X-A", "2"), field("X-B", "3")} },
 			"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nX-A: 1\r\nX-A: 2\r\nX-B: 3\r\n\r\n"},
@@ -123,6 +123,7 @@ func TestTwoHops(t *testing.T) {
 	second := tunneltest.StartProxy(t, tunneltest.Honest()...)
 	first := tunneltest.StartProxy(t, tunneltest.Honest()...)
 	c := proxied(t, "http://one:1@"+first.Addr(), "http://two:2@"+second.Addr())
+	c.Auth = AuthBasic
 	c.Header = []Field{field("X-All", "yes")}
 	conn, err := c.Open(t.Context(), authority(t, target.Addr()))
 	if err != nil {

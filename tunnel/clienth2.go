@@ -32,8 +32,8 @@ func (h *handshake2) run(ctx context.Context) (*h2.Stream, *Error) {
 	case x.reply.Code/100 == 2:
 	default:
 		h.readRefusal(ctx, s, x)
-		e = refusal(x)
-		e.CredentialsSent, e.CredentialsSource = hasField(h.fields(), "Proxy-Authorization"), h.credentialsSource()
+		h.again, _ = h.login.challenged(x.reply, h.next, false)
+		e = h.refusal(x, headFields(h2.Head{Fields: fields}))
 	}
 	h.tell(x, e)
 	if e != nil && s != nil {

@@ -23,6 +23,7 @@ const clientIdle = 90 * time.Second
 type sharedConns struct {
 	mu    sync.Mutex
 	lists map[string]*sharedList
+	basic map[string]Credentials // that a hop took by Basic; guarded by mu
 }
 
 // sharedList are those that lead through the same hops.

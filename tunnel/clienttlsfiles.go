@@ -73,7 +73,7 @@ func (r *Route) UseTLS(o *TLSOptions) (used bool, err error) {
 // protected up to there only.
 func (c *Client) InClear() (proxy string, ok bool) {
 	for i, h := range c.Route.Hops {
-		sent := h.Credentials != nil
+		sent := h.Credentials != nil && c.Auth != AuthDigest && c.Auth != AuthNTLM
 		for _, f := range c.Header {
 			sent = sent || i == 0 && strings.EqualFold(f.Name, "Proxy-Authorization") && f.Value != ""
 		}

@@ -62,7 +62,10 @@
 //	dialer.go       resolve and connect         clientshare.go: or share
 //	clienttls.go    TLS with a proxy, or with the target inside the tunnel;
 //	                clienttlserror.go: why there is none
-//	handshake.go    CONNECT and its reply       proxystatus.go, excerpt.go
+//	handshake.go    CONNECT and its reply       proxystatus.go, excerpt.go,
+//	                                            content.go
+//	login.go        answers to a 407            challenge.go, login_digest.go,
+//	                                            login_ntlm.go
 //	clienth2.go     the same over HTTP/2        clientframes.go: for who watches
 //	conn.go         the open tunnel
 //	stdio.go        relayed to standard input and output

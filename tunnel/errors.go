@@ -142,10 +142,11 @@ type Error struct {
 	Source string    // what named the proxy, as "HTTPS_PROXY", for hints; "" = unknown
 	Reason string    // in PhaseReply, the reply's reason phrase as it came, "" = none
 	// In PhaseReply, the authentication schemes offered with a 407 or 401,
-	// whether credentials went with the request, and what named those, for
-	// hints; "" = Source.
+	// whether credentials went with a request, or were kept back because no
+	// scheme offered could be used, and what named those, for hints; "" = Source.
 	Schemes           []string
 	CredentialsSent   bool
+	CredentialsKept   bool
 	CredentialsSource string
 
 	RCode  string // DNS response code for ErrorDNS, as "NXDOMAIN"
@@ -268,6 +269,12 @@ func isReset(err error) bool {
 
 func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT)
+}
+
+// unanswered reports that a proxy closed the connection before it said anything.
+func (e *Error) unanswered() bool {
+	return e.Type == ErrorConnectionTerminated && (e.Phase == PhaseReply || e.Phase == PhaseRequest) && e.Status == 0 &&
+		!errors.Is(e.Err, context.Canceled)
 }
 
 // asError returns the *Error in err, or wraps it as an internal one.

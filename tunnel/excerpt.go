@@ -3,65 +3,11 @@ package tunnel
 import (
 	"bytes"
 	"html"
-	"slices"
 	"strings"
 	"unicode"
 
 	"culvert/tunnel/internal/wire"
 )
-
-// Limits on the authentication schemes taken from one reply.
-const (
-	maxSchemes      = 16
-	maxSchemeLength = 40
-)
-
-// challengeSchemes returns the authentication schemes of challenge fields, in
-// order and once each (RFC 9110, section 11.6.1). They are tokens, and so need
-// no escaping.
-func challengeSchemes(values []string) []string {
-	var schemes []string
-	for _, value := range values {
-		for _, part := range splitOutsideQuotes(value) {
-			scheme, ok := challengeScheme(strings.Trim(part, " \t"))
-			same := func(have string) bool { return strings.EqualFold(have, scheme) }
-			if ok && len(schemes) < maxSchemes && !slices.ContainsFunc(schemes, same) {
-				schemes = append(schemes, scheme)
-			}
-		}
-	}
-	return schemes
-}
-
-// challengeScheme returns the scheme that an element of a challenge list opens
-// with: "scheme", "scheme param=…" or "scheme token68". An element may also be
-// a further parameter of the challenge before, "name=…" or "name = …".
-func challengeScheme(element string) (string, bool) {
-	scheme, rest := element, ""
-	if i := strings.IndexAny(element, " \t"); i >= 0 {
-		scheme, rest = element[:i], strings.TrimLeft(element[i:], " \t")
-	}
-	ok := wire.IsToken(scheme) && len(scheme) <= maxSchemeLength && !strings.HasPrefix(rest, "=")
-	return scheme, ok
-}
-
-// splitOutsideQuotes splits at the commas that stand in no quoted string.
-func splitOutsideQuotes(s string) []string {
-	var parts []string
-	quoted, start := false, 0
-	for i := 0; i < len(s); i++ {
-		switch {
-		case quoted && s[i] == '\\':
-			i++
-		case s[i] == '"':
-			quoted = !quoted
-		case s[i] == ',' && !quoted:
-			parts = append(parts, s[start:i])
-			start = i + 1
-		}
-	}
-	return append(parts, s[start:])
-}
 
 // excerptText makes one line of the proxy's own words of a refusal's content:
 // HTML is reduced to its text, white space to single spaces. It is not escaped.

@@ -27,7 +27,7 @@ func TestChallengeSchemes(t *testing.T) {
 		{"none", nil, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := challengeSchemes(tt.values); !slices.Equal(got, tt.want) {
+			if got := schemesOf(parseChallenges(tt.values)); !slices.Equal(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
@@ -74,7 +74,7 @@ func FuzzChallengeSchemes(f *testing.F) {
 	f.Add(`Digest realm="a, b", nonce="c", Basic realm=x`)
 	f.Add(`Negotiate YII==, "\",,`)
 	f.Fuzz(func(t *testing.T, value string) {
-		schemes := challengeSchemes([]string{value, value})
+		schemes := schemesOf(parseChallenges([]string{value, value}))
 		if len(schemes) > maxSchemes {
 			t.Errorf("%d schemes", len(schemes))
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"culvert/tunnel/internal/wire"
@@ -231,15 +232,16 @@ func (e *Error) explainCredentials() (sentence, hint string) {
 			"check " + named.where("user name and password")
 	}
 	sentence = e.proxy() + " wants credentials for " + e.Target.String() + ": " + answer
-	for _, scheme := range e.Schemes {
-		if strings.EqualFold(scheme, "Basic") {
-			return sentence, giveCredentials
-		}
+	known := slices.ContainsFunc(e.Schemes, func(s string) bool { return CheckAuth(strings.ToLower(s)) == nil })
+	switch {
+	case known && e.CredentialsKept:
+		return sentence, "yours are for none of these: check --auth"
+	case known || len(e.Schemes) == 0 && !e.CredentialsKept:
+		return sentence, giveCredentials
+	case len(e.Schemes) == 0:
+		return sentence, "the proxy does not say how it wants them: send them unasked with --auth basic"
 	}
-	if len(e.Schemes) > 0 {
-		return sentence, "culvert knows Basic only: ask the proxy's administrator to offer it"
-	}
-	return sentence, giveCredentials
+	return sentence, "culvert knows Basic, Bearer, Digest and NTLM: ask the proxy's administrator to offer one of them"
 }
 
 const giveCredentials = "give them with --proxy-user NAME and CULVERT_PROXY_PASSWORD, or --proxy-credentials FILE"

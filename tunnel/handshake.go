@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"slices"
 	"strings"
 	"time"
@@ -57,9 +56,13 @@ type handshake struct {
 	hop    Hop
 	next   Authority // what this hop is asked for
 	first  bool      // the first hop
+	login  *login    // nil = there are no credentials
 	extra  []Field
 	conn   net.Conn
 	br     *bufio.Reader // over conn; keeps what lies behind the reply's head
+
+	again bool // out: the request is to be sent again, with other credentials
+	here  bool // out: over the same connection
 }
 
 // run sends CONNECT and reads the reply (RFC 9110, section 9.3.6). On success
@@ -75,12 +78,12 @@ func (h *handshake) run(ctx context.Context) *Error {
 	case x.reply.Code/100 == 2:
 		x.Glued = h.br.Buffered()
 	default:
-		h.readRefusal(ctx, x)
-		if h.client.refusalWait > 0 {
+		kept := h.readRefusal(ctx, x)
+		h.again, h.here = h.login.challenged(x.reply, h.next, kept)
+		if h.client.refusalWait > 0 && !h.again {
 			h.watchClose(ctx, x)
 		}
-		e = refusal(x)
-		e.CredentialsSent, e.CredentialsSource = hasField(fields, "Proxy-Authorization"), h.credentialsSource()
+		e = h.refusal(x, fields)
 	}
 	h.tell(x, e)
 	return e
@@ -99,6 +102,16 @@ func (h *handshake) tell(x *Exchange, e *Error) {
 	if t := h.client.Trace; t != nil && t.Exchanged != nil {
 		t.Exchanged(x)
 	}
+}
+
+// refusal is the Error of a final reply that is not 2xx, and what is known of the
+// credentials that went before it.
+func (h *handshake) refusal(x *Exchange, fields []Field) *Error {
+	e := refusal(x)
+	e.CredentialsSent = hasField(fields, "Proxy-Authorization") || h.login != nil && h.login.shown
+	e.CredentialsKept = !e.CredentialsSent && h.login != nil
+	e.CredentialsSource = h.credentialsSource()
+	return e
 }
 
 // interruptible lets the context's end interrupt reads and writes on conn, and
@@ -154,8 +167,8 @@ func (h *handshake) fields() []Field {
 	if h.client.UserAgent != "" {
 		fields = append(fields, Field{Name: "User-Agent", Value: h.client.UserAgent})
 	}
-	if c := h.hop.Credentials; c != nil {
-		fields = append(fields, Field{Name: "Proxy-Authorization", Value: c.basic()})
+	if value := h.login.send(); value != "" {
+		fields = append(fields, Field{Name: "Proxy-Authorization", Value: value})
 	}
 	for _, f := range h.client.Header {
 		if h.first || !strings.EqualFold(f.Name, "Proxy-Authorization") {
@@ -262,14 +275,17 @@ func (h *handshake) headError(ctx context.Context, x *Exchange, err error) *Erro
 	return e
 }
 
-// readRefusal reads what the proxy says for itself, for a second at most. The
-// connection is never used again (RFC 9931: expect the proxy to close).
-func (h *handshake) readRefusal(ctx context.Context, x *Exchange) {
+// readRefusal reads what the proxy says for itself, for a second at most. It
+// reports whether the connection can carry another request: seldom, as RFC 9931
+// has proxies close it.
+func (h *handshake) readRefusal(ctx context.Context, x *Exchange) (kept bool) {
 	ctx, cancel := context.WithTimeout(ctx, bodyWait)
 	defer cancel()
 	release := interruptible(ctx, h.conn)
 	defer release()
-	x.Body, x.bodyError = readExcerpt(h.br, x.reply)
+	content := newContent(h.br, x.reply)
+	x.Body, x.bodyError = content.excerpt()
+	return x.bodyError == nil && h.login != nil && persists(x.reply) && content.finish() && h.br.Buffered() == 0
 }
 
 // watchClose notes whether the proxy closes after its refusal, as RFC 9931
@@ -286,37 +302,12 @@ func (h *handshake) watchClose(ctx context.Context, x *Exchange) {
 	x.KeptOpen = x.Watched && isTimeout(err)
 }
 
-// readExcerpt reads the start of a reply's content by its framing (RFC 9112,
-// section 6.3), for as long as the conn's deadline lets it. A framing that is
-// malformed is not read by.
-func readExcerpt(br *bufio.Reader, reply *wire.Reply) ([]byte, error) {
-	if reply.Code == http.StatusNotModified || reply.Code == http.StatusSwitchingProtocols {
-		return nil, nil
-	}
-	framing, err := reply.Framing()
-	if err != nil {
-		return nil, err
-	}
-	var body io.Reader = br
-	switch {
-	case framing.Chunked:
-		body = httputil.NewChunkedReader(br)
-	case framing.Length >= 0:
-		body = io.LimitReader(br, framing.Length)
-	}
-	excerpt, err := io.ReadAll(io.LimitReader(body, maxExcerpt))
-	if err == nil && int64(len(excerpt)) < framing.Length && len(excerpt) < maxExcerpt {
-		err = io.ErrUnexpectedEOF
-	}
-	return excerpt, err
-}
-
 // refusal makes the Error of a final reply that is not 2xx.
 func refusal(x *Exchange) *Error {
 	code := x.reply.Code
 	e := &Error{Phase: PhaseReply, Status: code, Type: statusType(code), Reason: x.reply.Reason}
 	if e.Type == ErrorCredentials {
-		e.Schemes = challengeSchemes(append(x.reply.Values("Proxy-Authenticate"), x.reply.Values("WWW-Authenticate")...))
+		e.Schemes = schemesOf(challenges(x.reply))
 	}
 	if p, ok := firstError(parseProxyStatus(x.reply.Values("Proxy-Status"))); ok {
 		if t, known := ErrorTypeFromToken(p.Error); known && e.Type != ErrorCredentials {

@@ -277,6 +277,11 @@ func TestPlainParentThatIsNotThere(t *testing.T) {
 func TestPlainUpgradeThroughAParent(t *testing.T) {
 	p := parentOf(t, "me:pw@")
 	client, parent, head := p.exchange(strings.ReplaceAll(webSocketGet, "ORIGIN", "ws.example"))
+	if strings.Contains(head, "Proxy-Authorization") {
+		t.Errorf("unasked, the parent got %q", head)
+	}
+	parent.send("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n")
+	head = parent.head()
 	if !strings.HasPrefix(head, "CONNECT ws.example:80 HTTP/1.1\r\nHost: ws.example:80\r\n") || !strings.Contains(head, basic("me", "pw")+"\r\n") || fieldLine(head, "Via") != "1.1 p" {
 		t.Errorf("the parent got %q", head)
 	}

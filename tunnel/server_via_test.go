@@ -50,7 +50,8 @@ func TestViaParentGetsConnectWithVia(t *testing.T) {
 
 // The parent's credentials are the operator's; the client's stay here.
 func TestViaParentGetsItsOwnCredentials(t *testing.T) {
-	parent := tunneltest.StartProxy(t, tunneltest.Answer("HTTP/1.1 403 No\r\n\r\n")...)
+	parent := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"),
+		tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 403 No\r\n\r\n"))
 	ts := startServer(t, &Server{
 		Name: "me", Verifier: oneUser{"alice", "client-password"},
 		Via: []ViaRule{{Route: mustRoute(t, "http://operator:s3cret@"+parent.Addr())}},

@@ -21,10 +21,39 @@ type way struct {
 	addr   netip.AddrPort // of the first hop, or the target
 	br     *bufio.Reader  // over conn; nil = nothing was read yet
 	last   string         // the hop that opened last; "" = none
+	logins []*login       // at each hop; nil = not there yet, or no credentials
+	again  bool           // a hop wants another connection for its login
 }
 
-// open opens the way, over a connection that is there already if it can be.
+// open opens the way. Where a hop's login wants it, from the start again.
 func (w *way) open(ctx context.Context) *Error {
+	for {
+		e := w.try(ctx)
+		if e == nil || !w.again {
+			return e
+		}
+		w.close()
+		w.conn, w.br, w.last, w.again = nil, nil, "", false
+		for i, l := range w.logins {
+			l.resume(w.next(i))
+		}
+	}
+}
+
+// login is that at hop i.
+func (w *way) login(i int) *login {
+	hops := w.client.Route.Hops
+	if w.logins == nil {
+		w.logins = make([]*login, len(hops))
+	}
+	if w.logins[i] == nil && !(i == 0 && hasField(w.client.Header, "Proxy-Authorization")) {
+		w.logins[i] = w.client.newLogin(hops[i], w.next(i))
+	}
+	return w.logins[i]
+}
+
+// try opens the way, over a connection that is there already if it can be.
+func (w *way) try(ctx context.Context) *Error {
 	hops := w.client.Route.Hops
 	share := len(hops) - 1
 	for share >= 0 && !hops[share].mayShare() {
@@ -142,18 +171,28 @@ func (w *way) next(i int) Authority {
 }
 
 func (w *way) handshake(i int) handshake {
-	return handshake{client: w.client, hop: w.client.Route.Hops[i], next: w.next(i), first: i == 0, extra: w.extra, conn: w.conn}
+	return handshake{client: w.client, hop: w.client.Route.Hops[i], next: w.next(i), first: i == 0, login: w.login(i), extra: w.extra, conn: w.conn}
 }
 
 // askHTTP1 has hop i open the next piece of the way.
 func (w *way) askHTTP1(ctx context.Context, i int) *Error {
-	h := w.handshake(i)
-	h.br = w.reader()
-	if e := h.run(ctx); e != nil {
+	for kept := false; ; kept = true {
+		h := w.handshake(i)
+		h.br = w.reader()
+		e := h.run(ctx)
+		switch {
+		case e == nil:
+			w.last = h.hop.Name()
+			h.login.opened(w.client.sharedConns(), h.hop)
+			return nil
+		case h.again && h.here:
+			continue
+		case kept && e.unanswered():
+			h.again = h.login.hungUp(h.next)
+		}
+		w.again = h.again
 		return e
 	}
-	w.last = h.hop.Name()
-	return nil
 }
 
 // multiplex speaks HTTP/2 with hop i from here on.
@@ -165,11 +204,17 @@ func (w *way) multiplex(i int) *sharedConn {
 
 // askStream is askHTTP1 over HTTP/2. It gives conn's reservation back.
 func (w *way) askStream(ctx context.Context, conn *sharedConn, i int) *Error {
-	h := handshake2{handshake: w.handshake(i), streams: conn.Conn, opened: func() { w.client.sharedConns().settle(conn) }}
-	s, e := h.run(ctx)
-	if e != nil {
-		return e
+	settle := sync.OnceFunc(func() { w.client.sharedConns().settle(conn) })
+	var s *h2.Stream
+	var h handshake2
+	for again := true; again; again = h.again {
+		h = handshake2{handshake: w.handshake(i), streams: conn.Conn, opened: settle}
+		var e *Error
+		if s, e = h.run(ctx); e != nil && !h.again {
+			return e
+		}
 	}
+	h.login.opened(w.client.sharedConns(), h.hop)
 	w.conn, w.br, w.last = newStreamConn(s, h2.CodeCancel), nil, h.hop.Name()
 	return nil
 }

@@ -1,0 +1,89 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// squidScheme has squid offer one authentication scheme, for ada:lovelace. Its
+// NTLM helper takes any password: what is tested is the three messages.
+func squidScheme(t *testing.T, scheme string) func(dir string) string {
+	return func(dir string) string {
+		file := write(t, filepath.Join(dir, scheme), "ada:lovelace\n")
+		os.Chmod(file, 0o644)
+		switch scheme {
+		case "digest":
+			return "auth_param digest program /usr/lib/squid/digest_file_auth " + file + "\nauth_param digest realm culvert\nauth_param digest children 1\n"
+		case "ntlm":
+			return "auth_param ntlm program /usr/lib/squid/ntlm_fake_auth\nauth_param ntlm children 1\n"
+		}
+		return "auth_param basic program /usr/lib/squid/basic_fake_auth\nauth_param basic children 1\n"
+	}
+}
+
+// ssh gets through squid whatever login that wants, over -F too, and -v tells
+// the schemes and no secret.
+func TestRealLoginAtSquid(t *testing.T) {
+	server := startSSHD(t)
+	for _, tt := range []struct {
+		offers, auth, user string
+		want               []string // schemes shown, in order
+		code               int
+	}{
+		{"basic", "", "ada:lovelace", []string{"Basic"}, 0},
+		{"digest", "", "ada:lovelace", []string{"Digest"}, 0},
+		{"digest", "", "ada:wrong", []string{"Digest"}, 5},
+		{"digest", "basic", "ada:lovelace", []string{"Basic"}, 5},
+		{"ntlm", "", "CORP%5Cada:lovelace", []string{"NTLM", "NTLM"}, 0},
+		{"basic ntlm digest", "", "ada:lovelace", []string{"Digest"}, 0},
+		{"basic ntlm digest", "", "ada:wrong", []string{"Digest", "NTLM", "NTLM"}, 0},
+		{"basic digest", "", "ada:wrong", []string{"Digest", "Basic"}, 0},
+		{"basic ntlm digest", "ntlm", "ada:lovelace", []string{"NTLM", "NTLM"}, 0},
+	} {
+		t.Run(strings.Join([]string{tt.offers, tt.auth, tt.user}, " "), func(t *testing.T) {
+			address := startSquidAsking(t, func(dir string) (lines string) {
+				for scheme := range strings.FieldsSeq(tt.offers) {
+					lines += squidScheme(t, scheme)(dir)
+				}
+				return lines
+			})
+			arg := []string{"dial", "-v", "--proxy", "http://" + tt.user + "@" + address}
+			if tt.auth != "" {
+				arg = append(arg, "--auth", tt.auth)
+			}
+			var stderr bytes.Buffer
+			cmd := exec.CommandContext(t.Context(), culvert(t), append(arg, "--on-eof", "wait", "127.0.0.1:"+server.port)...)
+			cmd.Stdin, cmd.Stderr = strings.NewReader("no ssh\r\n"), &stderr
+			out, _ := cmd.Output()
+			if code := cmd.ProcessState.ExitCode(); code != tt.code || code == 0 && !strings.HasPrefix(string(out), "SSH-2.0-OpenSSH") {
+				t.Errorf("exit code %d after %q:\n%s", code, out, &stderr)
+			}
+			var shown []string
+			for line := range strings.Lines(stderr.String()) {
+				if _, value, ok := strings.Cut(line, "> Proxy-Authorization: "); ok {
+					scheme, secret, _ := strings.Cut(strings.TrimSpace(value), " ")
+					if shown = append(shown, scheme); secret != "***" {
+						t.Errorf("-v shows %q", line)
+					}
+				}
+			}
+			if strings.Join(shown, " ") != strings.Join(tt.want, " ") {
+				t.Errorf("shown: %q, want %q", shown, tt.want)
+			}
+			if tt.code != 0 {
+				return
+			}
+			proxyCommand := strings.ReplaceAll(strings.Join(append([]string{culvert(t)}, arg...), " "), "%", "%%") + " -F -- %h %p"
+			echo, err := server.command(t.Context(), proxyCommand, useFdpass("echo", "in")...).Output()
+			if err != nil || string(echo) != "in\n" {
+				t.Errorf("ssh: %q, %v", echo, err)
+			}
+		})
+	}
+}

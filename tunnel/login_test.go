@@ -1,0 +1,388 @@
+package tunnel
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"culvert/tunnel/tunneltest"
+)
+
+// loginProxy answers each CONNECT as judge says, which gets the value of its
+// Proxy-Authorization. A reply that is a 200 opens an echo.
+type loginProxy struct {
+	*tunneltest.Server
+	mu    sync.Mutex
+	seen  []string // the values, in order
+	conns int
+}
+
+func startLoginProxy(t *testing.T, judge func(conn, request int, value string) (reply string, keep bool)) *loginProxy {
+	t.Helper()
+	p := &loginProxy{}
+	p.Server = tunneltest.Start(t, func(conn net.Conn) {
+		p.mu.Lock()
+		p.conns++
+		number := p.conns
+		p.mu.Unlock()
+		br := bufio.NewReader(conn)
+		for request := 1; ; request++ {
+			r, err := http.ReadRequest(br)
+			if err != nil {
+				return
+			}
+			value := r.Header.Get("Proxy-Authorization")
+			p.mu.Lock()
+			p.seen = append(p.seen, value)
+			p.mu.Unlock()
+			reply, keep := judge(number, request, value)
+			io.WriteString(conn, reply)
+			switch {
+			case strings.HasPrefix(reply, "HTTP/1.1 200"):
+				io.Copy(conn, br)
+				return
+			case !keep:
+				return
+			}
+		}
+	})
+	return p
+}
+
+// values are the Proxy-Authorization values seen, and conns how many connections
+// they came over.
+func (p *loginProxy) values() (values []string, conns int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.seen), p.conns
+}
+
+// schemes are the values' first words.
+func (p *loginProxy) schemes() string {
+	values, _ := p.values()
+	var schemes []string
+	for _, v := range values {
+		scheme, _, _ := strings.Cut(v, " ")
+		schemes = append(schemes, scheme)
+	}
+	return strings.Join(schemes, ",")
+}
+
+const tunnelOpen = "HTTP/1.1 200 OK\r\n\r\n"
+
+// wanted is a 407 with challenges, framed.
+func wanted(challenges ...string) string {
+	reply := "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 5\r\n"
+	for _, c := range challenges {
+		reply += "Proxy-Authenticate: " + c + "\r\n"
+	}
+	return reply + "\r\nsorry"
+}
+
+// logIn opens a tunnel through the proxy as Mufasa.
+func (p *loginProxy) logIn(t *testing.T, edit func(*Client)) error {
+	t.Helper()
+	c := proxied(t, "http://Mufasa:Circle%20of%20Life@"+p.Addr())
+	if edit != nil {
+		edit(c)
+	}
+	conn, err := c.Open(t.Context(), authority(t, "a.example:22"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	wantRead(t, conn, "hello")
+	return nil
+}
+
+// The strongest scheme that a proxy offers is tried first, and the next one when
+// it is refused, over connections that close and over those that stay.
+func TestLoginOrderOfSchemes(t *testing.T) {
+	digest := func(algorithm string) string {
+		return `Digest realm="r", nonce="n", qop="auth", algorithm=` + algorithm
+	}
+	for _, tt := range []struct {
+		name, auth string
+		challenges []string
+		takes      string // the scheme that opens the tunnel; "" = none
+		want       string
+	}{
+		{"Basic alone", "", []string{"Basic realm=r"}, "Basic", ",Basic"},
+		{"unasked", AuthBasic, []string{"Basic realm=r"}, "Basic", "Basic"},
+		{"token unasked", AuthBearer, []string{"Bearer"}, "Bearer", "Bearer"},
+		{"strongest first, whatever the order", "", []string{"Basic realm=r", digest("MD5")}, "Digest", ",Digest"},
+		{"in one field", "", []string{"Negotiate, Basic realm=\"a, b\", " + digest("SHA-256")}, "Digest", ",Digest"},
+		{"fall through", "", []string{"Basic realm=r", digest("MD5")}, "Basic", ",Digest,Basic"},
+		{"unknown algorithm", "", []string{digest("SHA-9000"), "Basic realm=r"}, "Basic", ",Basic"},
+		{"NTLM refused at once", "", []string{"NTLM", "Basic realm=r"}, "Basic", ",NTLM,Basic"},
+		{"only one allowed", AuthDigest, []string{"Basic realm=r", digest("MD5")}, "Basic", ",Digest"},
+		{"none offered fits", AuthDigest, []string{"Basic realm=r"}, "Basic", ""},
+		{"none taken", "", []string{"Basic realm=r", digest("MD5"), "NTLM"}, "", ",Digest,NTLM,Basic"},
+	} {
+		for _, keep := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, kept %t", tt.name, keep), func(t *testing.T) {
+				p := startLoginProxy(t, func(_, _ int, value string) (string, bool) {
+					if scheme, _, _ := strings.Cut(value, " "); tt.takes != "" && scheme == tt.takes {
+						return tunnelOpen, true
+					}
+					return wanted(tt.challenges...), keep
+				})
+				err := p.logIn(t, func(c *Client) { c.Auth = tt.auth })
+				if got := p.schemes(); got != tt.want {
+					t.Errorf("shown: %q, want %q", got, tt.want)
+				}
+				values, conns := p.values()
+				if keep && conns != 1 || !keep && conns != len(values) {
+					t.Errorf("%d requests over %d connections", len(values), conns)
+				}
+				if taken := strings.HasSuffix(tt.want, tt.takes) && tt.takes != ""; (err == nil) != taken || err != nil && ExitCode(err) != ExitCredentials {
+					t.Errorf("the end is %v", err)
+				}
+			})
+		}
+	}
+}
+
+// RFC 7616, section 3.9.1: the sums, for CONNECT.
+func TestLoginDigestSums(t *testing.T) {
+	sha := func(s string) string { b := sha256.Sum256([]byte(s)); return hex.EncodeToString(b[:]) }
+	for _, tt := range []struct {
+		name, challenge string
+		sum             func(string) string
+		session         bool
+	}{
+		{"MD5", `Digest realm="r", nonce="n", qop="auth-int, auth", opaque="o"`, sumMD5, false},
+		{"MD5 without qop", `Digest realm="r", nonce="n"`, sumMD5, false},
+		{"SHA-256", `Digest realm="r", nonce="n", qop="auth", algorithm=SHA-256`, sha, false},
+		{"MD5-sess", `Digest realm="r", nonce="n", qop="auth", algorithm=MD5-sess`, sumMD5, true},
+		{"SHA-256-sess", `Digest realm="r", nonce="n", qop="auth", algorithm=SHA-256-sess`, sha, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := startLoginProxy(t, func(_, request int, value string) (string, bool) {
+				f := parameters(value)
+				a1 := tt.sum("Mufasa:r:Circle of Life")
+				if tt.session {
+					a1 = tt.sum(a1 + ":n:" + f["cnonce"])
+				}
+				want := tt.sum(a1 + ":n:" + tt.sum("CONNECT:a.example:22"))
+				if f["qop"] != "" {
+					want = tt.sum(a1 + ":n:" + f["nc"] + ":" + f["cnonce"] + ":auth:" + tt.sum("CONNECT:a.example:22"))
+				}
+				if f["response"] != want || f["uri"] != "a.example:22" || f["username"] != "Mufasa" {
+					return wanted(tt.challenge), true
+				}
+				return tunnelOpen, true
+			})
+			if err := p.logIn(t, nil); err != nil {
+				values, _ := p.values()
+				t.Errorf("%v after %q", err, values)
+			}
+		})
+	}
+}
+
+// parameters are those of a Digest value.
+func parameters(value string) map[string]string {
+	f := make(map[string]string)
+	for _, c := range parseChallenges([]string{value}) {
+		for _, part := range splitOutsideQuotes(c.rest) {
+			name, v, _ := strings.Cut(strings.TrimSpace(part), "=")
+			f[name] = strings.Trim(v, `"`)
+		}
+	}
+	return f
+}
+
+// A nonce that ran out is no refusal; a proxy that calls every one stale is.
+func TestLoginStaleNonce(t *testing.T) {
+	for _, fresh := range []int{2, 100} {
+		p := startLoginProxy(t, func(_, request int, value string) (string, bool) {
+			if parameters(value)["nonce"] == fmt.Sprint(fresh) {
+				return tunnelOpen, true
+			}
+			return wanted(fmt.Sprintf(`Digest realm="r", nonce="%d", stale=%t, qop="auth"`, request, request > 1)), true
+		})
+		err := p.logIn(t, nil)
+		values, _ := p.values()
+		if fresh == 2 && err != nil || fresh != 2 && (ExitCode(err) != ExitCredentials || len(values) != 2+maxStale) {
+			t.Errorf("fresh is %d: %v after %d requests", fresh, err, len(values))
+		}
+	}
+}
+
+// ntlmChallenge is a CHALLENGE message ([MS-NLMP], section 2.2.1.2).
+func ntlmChallenge() string {
+	m := make([]byte, 56)
+	copy(m, "NTLMSSP\x00")
+	binary.LittleEndian.PutUint32(m[8:], 2)
+	binary.LittleEndian.PutUint32(m[16:], 56)         // the target name is empty
+	binary.LittleEndian.PutUint32(m[20:], 0x00088201) // Unicode, NTLM, always sign, extended session security
+	copy(m[24:], "12345678")
+	binary.LittleEndian.PutUint32(m[44:], 56)
+	return base64.StdEncoding.EncodeToString(m)
+}
+
+// NTLM's messages go over one connection; where that closes after each answer,
+// NTLM cannot work, and another scheme is tried.
+func TestLoginNTLM(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		keep  func(conn, request int) bool
+		want  string
+		conns int
+	}{
+		{"kept", func(_, _ int) bool { return true }, ",NTLM,NTLM", 1},
+		{"the first one closes, and does not say so", func(conn, _ int) bool { return conn > 1 }, ",NTLM,NTLM", 2},
+		{"never kept", func(_, _ int) bool { return false }, ",NTLM,Basic", 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := startLoginProxy(t, func(conn, request int, value string) (string, bool) {
+				message, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(value, "NTLM "))
+				switch {
+				case strings.HasPrefix(value, "Basic"), len(message) > 8 && message[8] == 3:
+					return tunnelOpen, true
+				case len(message) > 8 && message[8] == 1:
+					return wanted("NTLM " + ntlmChallenge()), tt.keep(conn, request)
+				}
+				return wanted("NTLM", "Basic realm=r"), tt.keep(conn, request)
+			})
+			if err := p.logIn(t, nil); err != nil {
+				t.Error(err)
+			}
+			if got := p.schemes(); got != tt.want {
+				t.Errorf("shown: %q, want %q", got, tt.want)
+			}
+			if _, conns := p.values(); conns != tt.conns {
+				t.Errorf("over %d connections, want %d", conns, tt.conns)
+			}
+		})
+	}
+}
+
+// A connection that a 407 leaves open may close all the same, or be unfit for
+// another request: then there is a new one.
+func TestLoginNeedsAnotherConnection(t *testing.T) {
+	const head = "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\n"
+	for _, tt := range []struct {
+		name, reply string
+		conns       int
+	}{
+		{"says it closes", head + "Connection: close\r\nContent-Length: 0\r\n\r\n", 2},
+		{"as old proxies say it", head + "Proxy-Connection: Close\r\nContent-Length: 0\r\n\r\n", 2},
+		{"HTTP/1.0", strings.Replace(head, "1.1", "1.0", 1) + "Content-Length: 0\r\n\r\n", 2},
+		{"length unknown", head + "\r\n", 2},
+		{"more than its length", head + "Content-Length: 1\r\n\r\nab", 2},
+		{"two lengths", head + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 2},
+		{"content without end", head + "Content-Length: 10000000\r\n\r\n" + strings.Repeat("x", 200_000), 2},
+		{"closes without a word", head + "Content-Length: 0\r\n\r\n", 2},
+		{"chunks without an end", head + "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: y", 2},
+		{"chunks and a trailer", head + "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: y\r\n\r\n", 1},
+		{"a long page", head + "Content-Length: 40000\r\n\r\n" + strings.Repeat("x", 40_000), 1},
+		{"HTTP/1.0 kept", strings.Replace(head, "1.1", "1.0", 1) + "Proxy-Connection: keep-alive\r\nContent-Length: 0\r\n\r\n", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := startLoginProxy(t, func(_, _ int, value string) (string, bool) {
+				if value != "" {
+					return tunnelOpen, true
+				}
+				return tt.reply, tt.conns == 1
+			})
+			if err := p.logIn(t, nil); err != nil {
+				t.Error(err)
+			}
+			if _, conns := p.values(); conns != tt.conns {
+				t.Errorf("%d connections, want %d", conns, tt.conns)
+			}
+		})
+	}
+}
+
+// RULES 12: a proxy that asks for ever is left after a bounded number of rounds.
+func TestLoginIsBounded(t *testing.T) {
+	n := 0
+	p := startLoginProxy(t, func(int, int, string) (string, bool) {
+		n++
+		return wanted(fmt.Sprintf(`Digest realm="r", nonce="%d", stale=true`, n), "NTLM "+ntlmChallenge(), strings.Repeat("Basic realm=x, ", 3000)+"X"), true
+	})
+	err := p.logIn(t, nil)
+	if values, _ := p.values(); ExitCode(err) != ExitCredentials || len(values) > maxLoginRounds+1 {
+		t.Errorf("%v after %d requests", err, len(values))
+	}
+}
+
+// Of a chain the hop that asks gets its own credentials, and the way there is
+// tunnelOpen anew where it closed.
+func TestLoginAtTheSecondHop(t *testing.T) {
+	for _, keep := range []bool{true, false} {
+		second := startLoginProxy(t, func(_, _ int, value string) (string, bool) {
+			if strings.HasPrefix(value, "Basic dHdv") {
+				return tunnelOpen, true
+			}
+			return wanted("Basic realm=2"), keep
+		})
+		first := tunneltest.StartProxy(t, tunneltest.Honest()...)
+		c := proxied(t, "http://one:1@"+first.Addr(), "http://two:2@"+second.Addr())
+		conn, err := c.Open(t.Context(), authority(t, "a.example:22"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		heads := first.Heads()
+		if want := map[bool]int{true: 1, false: 2}[keep]; len(heads) != want || strings.Contains(strings.Join(heads, ""), "Authorization") {
+			t.Errorf("kept %t: the first hop got %q", keep, heads)
+		}
+	}
+}
+
+// What tunnelOpen one tunnel goes along unasked with the next.
+func TestLoginRemembersBasic(t *testing.T) {
+	p := startLoginProxy(t, func(_, _ int, value string) (string, bool) {
+		if value != "" {
+			return tunnelOpen, true
+		}
+		return wanted("Basic realm=r"), true
+	})
+	c := proxied(t, "http://Mufasa:x@"+p.Addr())
+	for range 3 {
+		conn, err := c.Open(t.Context(), authority(t, "a.example:22"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+	if got := p.schemes(); got != ",Basic,Basic,Basic" {
+		t.Errorf("shown: %q", got)
+	}
+}
+
+// Our own deadline holds over all rounds together.
+func TestLoginDeadline(t *testing.T) {
+	p := startLoginProxy(t, func(_, request int, _ string) (string, bool) {
+		if request == 1 {
+			return wanted("Basic realm=r"), true
+		}
+		return "", true
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := proxied(t, "http://me:x@"+p.Addr()).Open(ctx, authority(t, "a.example:22"))
+	if ExitCode(err) != ExitDeadline {
+		t.Errorf("the end is %v", err)
+	}
+}
