@@ -44,7 +44,7 @@ that the proxy offers Digest, NTLM and Basic are tried in this order.`
 // connectionFlags are what dial and probe have in common.
 func connectionFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "proxy", Aliases: []string{"x"}, Usage: "`URL` of a proxy: http://[USER:PASSWORD@]HOST[:PORT], the same without http:// or with https, h2 or h2c, unix:PATH, or direct; again for each further hop"},
+		&cli.StringSliceFlag{Name: "proxy", Aliases: []string{"x"}, Usage: "`URL` of a proxy: http://[USER:PASSWORD@]HOST[:PORT], the same without http:// or with https, h2, h2c, socks5h, socks5 (resolves here) or socks4a, unix:PATH, or direct; again for each further hop"},
 		&cli.StringFlag{Name: "proxy-user", Usage: "`NAME` for the first proxy; the password comes from CULVERT_PROXY_PASSWORD"},
 		&cli.StringFlag{Name: "proxy-credentials", Usage: "`FILE` of one line, user:password, for the first proxy"},
 		&cli.StringFlag{Name: "auth", Usage: "show the credentials by `basic|digest|ntlm|bearer` only, instead of the strongest scheme that the proxy offers; for bearer the password is the token"},
@@ -244,7 +244,7 @@ func (w *way) route(c *cli.Context, target tunnel.Authority) (err error) {
 	}
 	source := flagSource(c, "proxy")
 	if w.client.Route, err = tunnel.ParseHops(urls); err != nil {
-		return flagError(c, "proxy", err, "a proxy is http://HOST:PORT, https://HOST:PORT, unix:PATH, or direct")
+		return flagError(c, "proxy", err, "a proxy is http://HOST:PORT, https://HOST:PORT, socks5h://HOST:PORT, unix:PATH, or direct")
 	}
 	w.client.Route.Source, w.why = source, "from "+source
 	typed := strings.HasPrefix(source, "-")

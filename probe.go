@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"culvert/tunnel"
@@ -69,6 +70,9 @@ func proberOf(c *cli.Context, target tunnel.Authority) (*tunnel.Prober, error) {
 	}
 	if w.client.Route.Direct() {
 		return nil, usageErrorf("name it with --proxy http://HOST:PORT", "there is no proxy to probe: the way would be direct (%s)", w.why)
+	}
+	if hops := w.client.Route.Hops; strings.HasPrefix(hops[len(hops)-1].Scheme, "socks") {
+		return nil, usageErrorf("name one with --proxy http://HOST:PORT; culvert dial -v goes through SOCKS", "probe is about CONNECT, and %s speaks SOCKS", hops[len(hops)-1])
 	}
 	p := &tunnel.Prober{Why: w.why, ShowSecrets: c.Bool("show-secrets")}
 	if p.Wait, err = timeoutOf(c, "wait"); err != nil {

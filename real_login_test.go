@@ -87,3 +87,46 @@ func TestRealLoginAtSquid(t *testing.T) {
 		})
 	}
 }
+
+// ssh goes through SOCKS proxies: microsocks with a password, and ssh's own,
+// which knows version 4a too; alone and behind serve, and over -F.
+func TestRealSOCKS(t *testing.T) {
+	server := startSSHD(t)
+	locked, open := freePort(t), freePort(t)
+	background(t, needs(t, "microsocks")[0], "-i", "127.0.0.1", "-p", locked, "-u", "ada", "-P", "lovelace")
+	forward := server.command(t.Context(), "none", "-N", "-D", "127.0.0.1:"+open)
+	background(t, forward.Path, forward.Args[1:]...)
+	accepts(t, "127.0.0.1:"+locked)
+	accepts(t, "127.0.0.1:"+open)
+	serve := startServe(t, "")
+	for _, route := range []string{
+		"--proxy socks5h://ada:lovelace@127.0.0.1:" + locked,
+		"--proxy socks5://ada:lovelace@127.0.0.1:" + locked,
+		"--proxy socks5h://127.0.0.1:" + open,
+		"--proxy socks4a://127.0.0.1:" + open,
+		"--proxy http://" + serve + " --proxy socks4a://127.0.0.1:" + open,
+		"--proxy socks5h://127.0.0.1:" + open + " --proxy socks5h://ada:lovelace@127.0.0.1:" + locked + " --proxy http://" + serve,
+	} {
+		t.Run(route, func(t *testing.T) {
+			for _, fdpass := range []bool{false, true} {
+				proxyCommand, arg := culvert(t)+" dial "+route+" -- %h %p", []string{"echo", "in"}
+				if fdpass {
+					proxyCommand, arg = strings.Replace(proxyCommand, " -- ", " -F -- ", 1), useFdpass(arg...)
+				}
+				if out, err := server.command(t.Context(), proxyCommand, arg...).CombinedOutput(); err != nil || string(out) != "in\n" {
+					t.Errorf("fdpass %t: %q, %v", fdpass, out, err)
+				}
+			}
+		})
+	}
+	for route, want := range map[string]int{"socks5h://ada:wrong@127.0.0.1:" + locked: 5, "socks5h://127.0.0.1:" + locked: 5, "http://127.0.0.1:" + locked: 8} {
+		_, stderr, code := runProgram(t, strings.NewReader(""), culvert(t), "dial", "--proxy", route, "127.0.0.1:"+server.port)
+		if code != want || !strings.Contains(stderr, "hint: ") || strings.Contains(stderr, "wrong") {
+			t.Errorf("%s: exit code %d, want %d: %s", route, code, want, stderr)
+		}
+	}
+	_, stderr, code := runProgram(t, strings.NewReader(""), culvert(t), "dial", "--proxy", "socks5h://ada:lovelace@127.0.0.1:"+locked, "127.0.0.1:"+freePort(t))
+	if code != 7 || !strings.Contains(stderr, "connection refused") {
+		t.Errorf("a closed port: exit code %d: %s", code, stderr)
+	}
+}

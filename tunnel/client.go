@@ -155,6 +155,14 @@ func (c *Client) check(target Authority, extra []Field) error {
 	if err := c.Route.check(); err != nil {
 		return err
 	}
+	for i, h := range c.Route.Hops {
+		if !h.isSOCKS() {
+			continue
+		}
+		if err := h.checkSOCKS(c.Route.next(i, target)); err != nil {
+			return err
+		}
+	}
 	if err := CheckAuth(c.Auth); err != nil {
 		return err
 	}

@@ -64,6 +64,7 @@
 //	                clienttlserror.go: why there is none
 //	handshake.go    CONNECT and its reply       proxystatus.go, excerpt.go,
 //	                                            content.go
+//	socks.go        the same, in SOCKS
 //	login.go        answers to a 407            challenge.go, login_digest.go,
 //	                                            login_ntlm.go
 //	clienth2.go     the same over HTTP/2        clientframes.go: for who watches

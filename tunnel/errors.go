@@ -140,6 +140,7 @@ type Error struct {
 	Target Authority // what was asked for; zero if it was not known yet
 	Hop    string    // the proxy on the way to which, or at which, it happened; "" = none
 	Source string    // what named the proxy, as "HTTPS_PROXY", for hints; "" = unknown
+	Told   bool      // in PhaseReply, the proxy said so in a protocol without statuses: SOCKS
 	Reason string    // in PhaseReply, the reply's reason phrase as it came, "" = none
 	// In PhaseReply, the authentication schemes offered with a 407 or 401,
 	// whether credentials went with a request, or were kept back because no
@@ -199,7 +200,7 @@ func (e *Error) ExitCode() int {
 	switch {
 	case e.Phase == PhaseRelay:
 		return ExitBroken
-	case e.Phase == PhaseReply && e.Status != 0:
+	case e.Phase == PhaseReply && (e.Status != 0 || e.Told):
 		return row.told
 	case e.Hop != "":
 		return row.toProxy

@@ -26,7 +26,7 @@ func Explain(err error) (sentence, hint string) {
 		return e.explainBroken()
 	case errors.Is(err, context.Canceled):
 		return "cancelled on the way to " + e.whither(), ""
-	case e.Phase == PhaseReply && e.Status != 0:
+	case e.Phase == PhaseReply && (e.Status != 0 || e.Told):
 		return e.explainAnswer()
 	case e.Phase == PhaseTLS:
 		return e.explainTLS()
@@ -150,6 +150,9 @@ func (e *Error) explainSilence() (sentence, hint string) {
 	case ErrorResponseHeadSize:
 		return e.proxy() + " sent an answer whose head is larger than 64 KiB", "it is not a proxy, or a broken one: see what came with culvert probe"
 	}
+	if cause, foreign := strings.CutPrefix(e.cause(), "it does not speak socks"); foreign {
+		return e.proxy() + " is not a SOCKS proxy: it does not speak socks" + cause, e.whatSpeaks(check)
+	}
 	if e.head != nil && e.head.Problem == wire.NotHTTP {
 		return e.proxy() + " is not an HTTP proxy: " + strings.TrimPrefix(e.cause(), "the answer is not HTTP: "), e.whatSpeaks(check)
 	}
@@ -162,7 +165,7 @@ var openings = [...]struct{ bytes, hint string }{
 	{"SSH-", "an ssh server listens there: "},
 	{"\x15\x03", "that port wants TLS: use https:// if it is a proxy's; "},
 	{"\x16\x03", "that port speaks TLS: use https:// if it is a proxy's; "},
-	{"\x05", "that looks like a socks proxy: give the port of an http proxy; "},
+	{"\x05", "that looks like a socks proxy: use socks5h://, or: "},
 	{"\x00\x00", "that looks like HTTP/2: use h2c:// if it is a proxy's; "},
 	{"220", "a mail or ftp server listens there: "},
 }
@@ -192,6 +195,9 @@ func (e *Error) explainAnswer() (sentence, hint string) {
 	case ExitTarget:
 		return e.proxy() + " could not reach " + target + ": " + answer, e.unreachedHint()
 	}
+	if e.Told {
+		return e.proxy() + " cannot open " + target + ": " + answer, "give the target by its name and leave that to the proxy, with socks5h:// or socks4a://"
+	}
 	if e.Status == http.StatusInternalServerError {
 		return e.proxy() + " failed on " + target + ": " + answer, "tell the proxy's administrator, or try again later"
 	}
@@ -201,6 +207,9 @@ func (e *Error) explainAnswer() (sentence, hint string) {
 
 // answer is the proxy's status line in brief, with its own words behind it.
 func (e *Error) answer() string {
+	if e.Told {
+		return e.cause()
+	}
 	answer := fmt.Sprint(e.Status)
 	reason := strings.TrimSpace(e.Reason)
 	if reason == "" {

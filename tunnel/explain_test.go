@@ -97,7 +97,7 @@ func TestExplainAnswer(t *testing.T) {
 		{"TLS alert", "a:443", "\x15\x03\x01\x00\x02\x02\x46",
 			`proxy PROXY is not an HTTP proxy: it begins with "\x15\x03\x01\x00\x02\x02F"`, "that port wants TLS: use https:// if it is a proxy's; check the proxy's host and port"},
 		{"socks", "a:443", "\x05\xff",
-			`proxy PROXY is not an HTTP proxy: it begins with "\x05\xff"`, "that looks like a socks proxy: give the port of an http proxy; check the proxy's host and port"},
+			`proxy PROXY is not an HTTP proxy: it begins with "\x05\xff"`, "that looks like a socks proxy: use socks5h://, or: check the proxy's host and port"},
 		{"something else", "a:443", "hello\r\n",
 			`proxy PROXY is not an HTTP proxy: it begins with "hello\r\n"`, "check the proxy's host and port"},
 	} {

@@ -28,7 +28,7 @@ func TestRouteFromEnvironment(t *testing.T) {
 		{name: "in a CGI program too", env: map[string]string{"HTTPS_PROXY": proxy, "REQUEST_METHOD": "GET"}, target: "example.com:22", route: proxy, why: "from HTTPS_PROXY", source: "HTTPS_PROXY"},
 		{name: "https", env: map[string]string{"HTTPS_PROXY": "https://proxy.corp"}, target: "example.com:22", route: "https://proxy.corp:443", why: "from HTTPS_PROXY", source: "HTTPS_PROXY"},
 		{name: "unsupported scheme", env: map[string]string{"HTTPS_PROXY": "quic://u:secret@proxy.corp"}, target: "example.com:22", err: `HTTPS_PROXY: proxy "quic://proxy.corp": the scheme "quic" is not supported`},
-		{name: "socks", env: map[string]string{"ALL_PROXY": "socks5://u:secret@proxy.corp:1080"}, target: "example.com:22", err: `ALL_PROXY: proxy "socks5://proxy.corp:1080": the scheme "socks5" is not supported`},
+		{name: "socks", env: map[string]string{"ALL_PROXY": "socks9://u:secret@proxy.corp:1080"}, target: "example.com:22", err: `ALL_PROXY: proxy "socks9://proxy.corp:1080": the scheme "socks9" is not supported`},
 		{name: "several hops", env: map[string]string{"CULVERT_PROXY": "http://u:secret@a:1,http://b:2"}, target: "example.com:22", err: "CULVERT_PROXY: a variable holds one proxy"},
 		{name: "nonsense", env: map[string]string{"HTTPS_PROXY": "http://u:secret@a b"}, target: "example.com:22", err: `HTTPS_PROXY: proxy "http://a b": `},
 
@@ -44,7 +44,7 @@ func TestRouteFromEnvironment(t *testing.T) {
 		{name: "NO_PROXY comes before no_proxy", env: map[string]string{"HTTPS_PROXY": proxy, "NO_PROXY": "a", "no_proxy": "example.com"}, target: "example.com:22", route: proxy, why: "from HTTPS_PROXY", source: "HTTPS_PROXY"},
 		{name: "no_proxy", env: map[string]string{"HTTPS_PROXY": proxy, "no_proxy": "example.com"}, target: "example.com:22", route: "direct", why: "no_proxy has example.com"},
 		{name: "NO_PROXY is for CULVERT_PROXY too", env: map[string]string{"CULVERT_PROXY": proxy, "NO_PROXY": "example.com"}, target: "example.com:22", route: "direct", why: "NO_PROXY has example.com"},
-		{name: "an exempt target needs no proxy that can be used", env: map[string]string{"HTTPS_PROXY": "socks5://x", "NO_PROXY": "example.com"}, target: "example.com:22", route: "direct", why: "NO_PROXY has example.com"},
+		{name: "an exempt target needs no proxy that can be used", env: map[string]string{"HTTPS_PROXY": "socks9://x", "NO_PROXY": "example.com"}, target: "example.com:22", route: "direct", why: "NO_PROXY has example.com"},
 		{name: "what is shown of NO_PROXY is escaped", env: map[string]string{"HTTPS_PROXY": proxy, "NO_PROXY": "*.com\x1b,*"}, target: "example.com:22", route: "direct", why: `NO_PROXY has *`},
 		{name: "localhost", env: map[string]string{"HTTPS_PROXY": proxy}, target: "localhost:22", route: "direct", why: "this machine is not for a proxy to reach"},
 		{name: "loopback", env: map[string]string{"HTTPS_PROXY": proxy}, target: "127.8.9.10:22", route: "direct", why: "this machine is not for a proxy to reach"},

@@ -14,6 +14,10 @@ const (
 	SchemeH2    = "h2"    // CONNECT over HTTP/2 over TLS
 	SchemeH2C   = "h2c"   // CONNECT over HTTP/2 in clear, by prior knowledge
 	SchemeUnix  = "unix"  // CONNECT over a unix socket
+
+	SchemeSOCKS5  = "socks5"  // SOCKS 5 (RFC 1928); names are resolved here
+	SchemeSOCKS5H = "socks5h" // SOCKS 5; the proxy resolves names
+	SchemeSOCKS4A = "socks4a" // SOCKS 4a; the proxy resolves names
 )
 
 // Credentials are a user name and a password for one proxy.
@@ -62,6 +66,14 @@ type Route struct {
 
 // Direct reports whether the route leads straight to the target.
 func (r Route) Direct() bool { return len(r.Hops) == 0 }
+
+// next is what hop i is asked for on the way to a target.
+func (r Route) next(i int, target Authority) Authority {
+	if i+1 < len(r.Hops) {
+		return r.Hops[i+1].Proxy
+	}
+	return target
+}
 
 // String returns the hops' URLs joined by commas, or "direct".
 func (r Route) String() string {
@@ -125,11 +137,12 @@ func ParseHops(urls []string) (Route, error) {
 }
 
 // schemePorts are those of the schemes that have a host.
-var schemePorts = map[string]uint16{SchemeHTTP: 80, SchemeHTTPS: 443, SchemeH2: 443, SchemeH2C: 80}
+var schemePorts = map[string]uint16{SchemeHTTP: 80, SchemeHTTPS: 443, SchemeH2: 443, SchemeH2C: 80,
+	SchemeSOCKS5: 1080, SchemeSOCKS5H: 1080, SchemeSOCKS4A: 1080}
 
 // ParseHop parses a proxy URL: http://[USER:PASSWORD@]HOST[:PORT], the same
-// without a scheme or with https, h2 or h2c, or unix:PATH. The port defaults to
-// 80, over TLS to 443.
+// without a scheme or with https, h2, h2c, socks5, socks5h or socks4a, or
+// unix:PATH. The port defaults to 80, over TLS to 443, for SOCKS to 1080.
 func ParseHop(s string) (Hop, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		return parseUnixHop(path)
@@ -153,7 +166,7 @@ func ParseHop(s string) (Hop, error) {
 	case s == "direct":
 		return Hop{}, errors.New("direct stands alone, not among hops")
 	case schemePorts[scheme] == 0:
-		return Hop{}, fmt.Errorf("proxy %q: the scheme %q is not supported: use http, https, h2, h2c or unix:PATH", masked, scheme)
+		return Hop{}, fmt.Errorf("proxy %q: the scheme %q is not supported: use http, https, h2, h2c, socks5h, socks5, socks4a or unix:PATH", masked, scheme)
 	}
 	hostport = strings.TrimSuffix(hostport, "/")
 	proxy, err := parseHostDefaultPort(hostport, schemePorts[scheme])

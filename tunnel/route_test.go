@@ -48,7 +48,7 @@ func TestParseHopRefuses(t *testing.T) {
 	for url, want := range map[string]string{
 		"":                                  "empty",
 		"quic://u:secret@proxy.corp":        `the scheme "quic" is not supported`,
-		"socks5://proxy.corp":               `the scheme "socks5" is not supported`,
+		"socks9://proxy.corp":               `the scheme "socks9" is not supported`,
 		"http://proxy.corp/path":            "a path, query or fragment",
 		"http://proxy.corp?secret":          "a path, query or fragment",
 		"http://":                           "empty",

@@ -184,14 +184,14 @@ func (f *forwarder) transport(route Route) *http.Transport {
 }
 
 // takesRequests reports whether plain requests are the last hop's to forward.
-// One that is told to speak HTTP/2 gets CONNECT only: the transport speaks
-// HTTP/1.
+// One that is told to speak HTTP/2 gets CONNECT only, as the transport speaks
+// HTTP/1; one that speaks SOCKS knows no requests.
 func (r Route) takesRequests() bool {
 	if r.Direct() {
 		return false
 	}
-	scheme := r.Hops[len(r.Hops)-1].Scheme
-	return scheme != SchemeH2 && scheme != SchemeH2C
+	last := r.Hops[len(r.Hops)-1]
+	return last.Scheme != SchemeH2 && last.Scheme != SchemeH2C && !last.isSOCKS()
 }
 
 // tunnelTo opens a tunnel to an origin through a whole route.

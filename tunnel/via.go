@@ -30,6 +30,11 @@ func ParseViaRule(s string) (ViaRule, error) {
 	if rule.Route, err = ParseRoute(route); err != nil {
 		return ViaRule{}, err
 	}
+	for _, h := range rule.Route.Hops {
+		if h.Scheme == SchemeSOCKS5 {
+			return ViaRule{}, fmt.Errorf("%s: names would be resolved here, and nobody would judge where they lead: use socks5h", h)
+		}
+	}
 	if pattern == "" {
 		return rule, nil
 	}

@@ -118,6 +118,8 @@ func (w *way) follow(ctx context.Context, from, share int, tell func(*sharedConn
 			conn.reserved = 1
 			e = w.askStream(ctx, conn, i)
 			conn.Shutdown() // when this tunnel ends
+		case w.client.Route.Hops[i].isSOCKS():
+			e = w.askSOCKS(ctx, i)
 		default:
 			if i == share {
 				w.client.sharedConns().speaksHTTP1(w.client.shareKey(w.client.Route.Hops[:i+1]))
@@ -163,12 +165,7 @@ func (w *way) secureHop(ctx context.Context, i int) (protocol string, e *Error) 
 }
 
 // next is what hop i is asked for.
-func (w *way) next(i int) Authority {
-	if hops := w.client.Route.Hops; i+1 < len(hops) {
-		return hops[i+1].Proxy
-	}
-	return w.target
-}
+func (w *way) next(i int) Authority { return w.client.Route.next(i, w.target) }
 
 func (w *way) handshake(i int) handshake {
 	return handshake{client: w.client, hop: w.client.Route.Hops[i], next: w.next(i), first: i == 0, login: w.login(i), extra: w.extra, conn: w.conn}

@@ -1,0 +1,278 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// The bytes of SOCKS version 5 (RFC 1928, RFC 1929) and version 4a.
+const (
+	socks5Version     = 5
+	socks5NoLogin     = 0
+	socks5Password    = 2
+	socks5NoneFits    = 0xff
+	socks5Connect     = 1
+	socks5IPv4        = 1
+	socks5Name        = 3
+	socks5IPv6        = 4
+	socksLoginVersion = 1
+
+	socks4Version = 4
+	socks4Granted = 90
+
+	maxSocksText = 255 // bytes of a name, user or password
+)
+
+// socksFailure is what a SOCKS proxy's code means.
+type socksFailure struct {
+	is    ErrorType
+	words string
+}
+
+var socks5Failures = map[byte]socksFailure{ // RFC 1928, section 6
+	1: {ErrorDestinationUnavailable, "general failure"},
+	2: {ErrorDenied, "not allowed by its rules"},
+	3: {ErrorDestinationUnroutable, "network unreachable"},
+	4: {ErrorDestinationUnroutable, "host unreachable, or its name unknown"},
+	5: {ErrorConnectionRefused, "connection refused"},
+	6: {ErrorConnectionTimeout, "time to live expired"},
+	7: {ErrorRequest, "it cannot CONNECT"},
+	8: {ErrorRequest, "it does not take this kind of address"},
+}
+
+var socks4Failures = map[byte]socksFailure{
+	91: {ErrorDestinationUnavailable, "rejected or failed"},
+	92: {ErrorCredentials, "it could not ask this machine for the user's name"},
+	93: {ErrorCredentials, "the user's name is not the one this machine gives"},
+}
+
+// isSOCKS reports whether the hop is spoken to in SOCKS.
+func (h Hop) isSOCKS() bool {
+	return h.Scheme == SchemeSOCKS5 || h.Scheme == SchemeSOCKS5H || h.Scheme == SchemeSOCKS4A
+}
+
+// socksHandshake has one SOCKS proxy open the next piece of the way. Nothing is
+// read behind its answer.
+type socksHandshake struct {
+	client *Client
+	hop    Hop
+	next   Authority
+	conn   net.Conn
+}
+
+// askSOCKS is askHTTP1 for a hop that speaks SOCKS.
+func (w *way) askSOCKS(ctx context.Context, i int) *Error {
+	s := socksHandshake{client: w.client, hop: w.client.Route.Hops[i], next: w.next(i), conn: w.beneath()}
+	if e := s.run(ctx); e != nil {
+		if e.Target = s.next; e.Phase != PhaseResolve {
+			e.Hop = s.hop.Name()
+		}
+		return e
+	}
+	w.conn, w.br, w.last = s.conn, nil, s.hop.Name()
+	return nil
+}
+
+func (s *socksHandshake) run(ctx context.Context) *Error {
+	address, e := s.address(ctx)
+	if e != nil {
+		return e
+	}
+	defer interruptible(ctx, s.conn)()
+	if s.hop.Scheme == SchemeSOCKS4A {
+		return s.version4(ctx, address)
+	}
+	if e := s.greet(ctx); e != nil {
+		return e
+	}
+	return s.version5(ctx, address)
+}
+
+// address is what the proxy is asked for: by socks5 an address that is resolved
+// here, by the others the name.
+func (s *socksHandshake) address(ctx context.Context) (netip.Addr, *Error) {
+	if s.hop.Scheme != SchemeSOCKS5 || s.next.Addr().IsValid() {
+		return s.next.Addr(), nil
+	}
+	d := dialer{resolver: s.client.Resolver, network: s.client.Network}
+	addrs, e := d.resolve(ctx, s.next)
+	if e != nil {
+		e.Detail = "not by this machine; with socks5h:// the proxy does it"
+		return netip.Addr{}, e
+	}
+	if t := s.client.Trace; t != nil && t.Resolved != nil {
+		t.Resolved(s.next.Host(), addrs, nil)
+	}
+	return addrs[0], nil
+}
+
+// exchange writes a message and fills the answer.
+func (s *socksHandshake) exchange(ctx context.Context, message, answer []byte) *Error {
+	if _, err := s.conn.Write(message); err != nil && !isReset(err) {
+		return cutError(ctx, PhaseRequest, err)
+	}
+	if n, err := io.ReadFull(s.conn, answer); err != nil {
+		if n > 0 && !isTimeout(err) {
+			return &Error{Phase: PhaseReply, Type: ErrorResponseIncomplete, Err: plainError(err)}
+		}
+		e := cutError(ctx, PhaseReply, err)
+		if errors.Is(err, io.EOF) {
+			e.Err = nil // the type's words say it
+		}
+		return e
+	}
+	return nil
+}
+
+// greet settles how the client shows who it is (RFC 1928, section 3): with a
+// password only where there is one.
+func (s *socksHandshake) greet(ctx context.Context) *Error {
+	greeting := []byte{socks5Version, 1, socks5NoLogin}
+	if s.hop.Credentials != nil {
+		greeting = []byte{socks5Version, 2, socks5NoLogin, socks5Password}
+	}
+	var chosen [2]byte
+	if e := s.exchange(ctx, greeting, chosen[:]); e != nil {
+		return e
+	}
+	switch {
+	case chosen[0] != socks5Version:
+		return s.foreign(chosen[:])
+	case chosen[1] == socks5NoLogin:
+		return nil
+	case chosen[1] == socks5Password && s.hop.Credentials != nil:
+		return s.logIn(ctx)
+	case chosen[1] == socks5NoneFits:
+		return s.refused(socksFailure{ErrorCredentials, "it takes no client without, or with a password alone"}, false)
+	}
+	return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: fmt.Sprintf("it chose the login method %d, which was not offered", chosen[1])}
+}
+
+// logIn is RFC 1929.
+func (s *socksHandshake) logIn(ctx context.Context) *Error {
+	c := s.hop.Credentials
+	message := append([]byte{socksLoginVersion, byte(len(c.User))}, c.User...)
+	message = append(append(message, byte(len(c.Password))), c.Password...)
+	var answer [2]byte
+	if e := s.exchange(ctx, message, answer[:]); e != nil {
+		return e
+	}
+	if answer[1] != 0 {
+		return s.refused(socksFailure{ErrorCredentials, fmt.Sprintf("code %d", answer[1])}, true)
+	}
+	return nil
+}
+
+// version5 is the request and its answer (RFC 1928, sections 4 and 6). The
+// address in the answer is of no use, and read past.
+func (s *socksHandshake) version5(ctx context.Context, address netip.Addr) *Error {
+	message := []byte{socks5Version, socks5Connect, 0}
+	switch address = address.Unmap(); {
+	case address.Is4():
+		message = append(append(message, socks5IPv4), address.AsSlice()...)
+	case address.Is6():
+		message = append(append(message, socks5IPv6), address.AsSlice()...)
+	default:
+		message = append(append(message, socks5Name, byte(len(s.next.Host()))), s.next.Host()...)
+	}
+	var head [4]byte
+	if e := s.exchange(ctx, s.withPort(message), head[:]); e != nil {
+		return e
+	}
+	switch {
+	case head[0] != socks5Version:
+		return s.foreign(head[:])
+	case head[1] != 0:
+		return s.refused(known(socks5Failures, head[1]), false)
+	}
+	rest := net.IPv4len
+	switch head[3] {
+	case socks5IPv4:
+	case socks5IPv6:
+		rest = net.IPv6len
+	case socks5Name:
+		var length [1]byte
+		if e := s.exchange(ctx, nil, length[:]); e != nil {
+			return e
+		}
+		rest = int(length[0])
+	default:
+		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: fmt.Sprintf("its answer has an address of the unknown kind %d", head[3])}
+	}
+	return s.exchange(ctx, nil, make([]byte, rest+2))
+}
+
+// version4 is version 4a: an address 0.0.0.1 stands for the name at the end.
+func (s *socksHandshake) version4(ctx context.Context, address netip.Addr) *Error {
+	address = address.Unmap()
+	message := s.withPort([]byte{socks4Version, socks5Connect})
+	name := ""
+	if address.Is4() {
+		message = append(message, address.AsSlice()...)
+	} else {
+		message, name = append(message, 0, 0, 0, 1), s.next.Host()+"\x00"
+	}
+	if c := s.hop.Credentials; c != nil {
+		message = append(message, c.User...)
+	}
+	message = append(append(message, 0), name...)
+	var answer [8]byte
+	switch e := s.exchange(ctx, message, answer[:]); {
+	case e != nil:
+		return e
+	case answer[0] != 0:
+		return s.foreign(answer[:])
+	case answer[1] != socks4Granted:
+		return s.refused(known(socks4Failures, answer[1]), s.hop.Credentials != nil)
+	}
+	return nil
+}
+
+// withPort adds the port, most significant byte first.
+func (s *socksHandshake) withPort(message []byte) []byte {
+	return append(message, byte(s.next.Port()>>8), byte(s.next.Port()))
+}
+
+// known is what a code means, also one that nobody gave a meaning.
+func known(failures map[byte]socksFailure, code byte) socksFailure {
+	if f, ok := failures[code]; ok {
+		return f
+	}
+	return socksFailure{ErrorDestinationUnavailable, fmt.Sprintf("code %d", code)}
+}
+
+// refused is the proxy's own word, which has no HTTP status.
+func (s *socksHandshake) refused(f socksFailure, sent bool) *Error {
+	e := &Error{Phase: PhaseReply, Type: f.is, Told: true, Detail: f.words, CredentialsSent: sent}
+	if s.hop.Credentials != nil {
+		e.CredentialsSource = s.hop.Credentials.Source
+	}
+	return e
+}
+
+// foreign is for an answer in another protocol.
+func (s *socksHandshake) foreign(began []byte) *Error {
+	return &Error{Phase: PhaseReply, Type: ErrorProtocol, head: &wire.HeadError{Problem: wire.NotHTTP, Raw: began},
+		Detail: "it does not speak " + s.hop.Scheme + ": it begins with \"" + wire.Escape(began, 40) + "\""}
+}
+
+// checkSOCKS says why a hop cannot be asked in SOCKS.
+func (h Hop) checkSOCKS(next Authority) error {
+	switch c := h.Credentials; {
+	case len(next.Host()) > maxSocksText:
+		return fmt.Errorf("%s: the name to ask it for is longer than SOCKS can say", h)
+	case h.Scheme == SchemeSOCKS4A && next.Addr().IsValid() && !next.Addr().Unmap().Is4():
+		return fmt.Errorf("%s: SOCKS 4 knows no IPv6: use socks5h", h)
+	case c != nil && (len(c.User) > maxSocksText || len(c.Password) > maxSocksText):
+		return fmt.Errorf("%s: a user name or password is longer than SOCKS can say", h)
+	case c != nil && h.Scheme != SchemeSOCKS4A && c.Password == "":
+		return fmt.Errorf("%s: a SOCKS login needs a password", h)
+	}
+	return nil
+}
