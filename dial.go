@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -24,6 +25,7 @@ func dialCommand() *cli.Command {
 			"HTTPS_PROXY=http://proxy.corp:3128 culvert dial -v example.com:443",
 		Description: proxyChoice,
 		Flags: append(connectionFlags(),
+			&cli.StringSliceFlag{Name: "or", Usage: "`ROUTE` to take where the one before cannot be taken, its proxies joined by commas, or direct; again for a further one"},
 			&cli.StringFlag{Name: "on-eof", Value: string(tunnel.EOFHalfClose), Usage: "at end of file on stdin: `half-close|wait|close`; wait helps where a proxy drops the answer after a half-close"},
 			&cli.BoolFlag{Name: "fdpass", Aliases: []string{"F"}, Usage: "hand the open tunnel's socket over on stdout and exit, for ssh's ProxyUseFdpass yes"},
 		),
@@ -191,6 +193,15 @@ func wayOf(c *cli.Context, target tunnel.Authority) (*way, error) {
 	if err := w.credentials(c); err != nil {
 		return nil, err
 	}
+	for _, s := range c.StringSlice("or") {
+		r, err := tunnel.ParseRoute(s)
+		if err != nil {
+			return nil, flagError(c, "or", err, "a route is proxies joined by commas, as http://HOST:PORT, or direct")
+		}
+		r.Source = flagSource(c, "or")
+		w.noteTyped(r)
+		w.client.Or = append(w.client.Or, r)
+	}
 	if err := w.tls(c); err != nil {
 		return nil, err
 	}
@@ -221,18 +232,6 @@ func wayOf(c *cli.Context, target tunnel.Authority) (*way, error) {
 	return w, err
 }
 
-// timeoutOf translates the command line's 0 for off into the library's -1.
-func timeoutOf(c *cli.Context, name string) (time.Duration, error) {
-	switch d := c.Duration(name); {
-	case d < 0:
-		return 0, flagError(c, name, errors.New("a duration cannot be negative"), "0 is off")
-	case d == 0:
-		return -1, nil
-	default:
-		return d, nil
-	}
-}
-
 func (w *way) route(c *cli.Context, target tunnel.Authority) (err error) {
 	urls := c.StringSlice("proxy")
 	if len(urls) == 0 {
@@ -247,13 +246,17 @@ func (w *way) route(c *cli.Context, target tunnel.Authority) (err error) {
 		return flagError(c, "proxy", err, "a proxy is http://HOST:PORT, https://HOST:PORT, socks5h://HOST:PORT, unix:PATH, or direct")
 	}
 	w.client.Route.Source, w.why = source, "from "+source
-	typed := strings.HasPrefix(source, "-")
-	for _, h := range w.client.Route.Hops {
-		if typed && h.Credentials != nil && h.Credentials.Password != "" {
-			w.notes = append(w.notes, "the password in "+source+" is visible in the process list: use CULVERT_PROXY_PASSWORD or --proxy-credentials")
+	w.noteTyped(w.client.Route)
+	return nil
+}
+
+// noteTyped notes a password in the arguments.
+func (w *way) noteTyped(r tunnel.Route) {
+	for _, h := range r.Hops {
+		if strings.HasPrefix(r.Source, "-") && h.Credentials != nil && h.Credentials.Password != "" {
+			w.notes = append(w.notes, "the password in "+r.Source+" is visible in the process list: use CULVERT_PROXY_PASSWORD or --proxy-credentials")
 		}
 	}
-	return nil
 }
 
 // credentials fills in those of the first hop.
@@ -309,6 +312,10 @@ func (w *way) tls(c *cli.Context) error {
 			return usageErrorf(forms, "TLS to proxies: %w", err)
 		}
 		used, err := w.client.Route.UseTLS(options)
+		for i := range w.client.Or {
+			u, failed := w.client.Or[i].UseTLS(options)
+			used, err = used || u, cmp.Or(err, failed)
+		}
 		switch {
 		case err != nil:
 			return usageErrorf("leave --proxy-server-name out", "%w", err)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"strings"
@@ -145,6 +146,10 @@ func (v *verbose) trace() *tunnel.Trace {
 			}
 			v.say("connected to %s", addr)
 		},
+		Abandoned: func(route tunnel.Route, why error, next tunnel.Route) {
+			sentence, _ := tunnel.Explain(why)
+			v.say("%s cannot be taken: %s; trying %s", route, sentence, next)
+		},
 		Secured:   v.secured,
 		Exchanged: v.exchanged,
 	}
@@ -183,5 +188,17 @@ func (v *verbose) end(r tunnel.StdioResult) {
 	v.say("tunnel ended: %d bytes up, %d bytes down", r.Up, r.Down)
 	if r.HalfClosed && r.After == 0 && !v.client.Route.Direct() {
 		v.say("nothing came after end of file on stdin was passed on: if an answer is missing, try --on-eof wait")
+	}
+}
+
+// timeoutOf translates the command line's 0 for off into the library's -1.
+func timeoutOf(c *cli.Context, name string) (time.Duration, error) {
+	switch d := c.Duration(name); {
+	case d < 0:
+		return 0, flagError(c, name, errors.New("a duration cannot be negative"), "0 is off")
+	case d == 0:
+		return -1, nil
+	default:
+		return d, nil
 	}
 }

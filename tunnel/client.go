@@ -28,6 +28,11 @@ type Client struct {
 	// Route is the way to every target; the zero Route is direct.
 	Route Route
 
+	// Or are whole further ways, tried in order where the one before cannot be
+	// taken: its proxy is not to be had, or cannot reach the target. What a proxy
+	// refuses is not tried elsewhere. Timeout is for each.
+	Or []Route
+
 	// Header holds further field lines for every proxy's CONNECT; one with an
 	// empty value removes a field that is sent by default. Proxy-Authorization
 	// among them goes to the first proxy only. What CheckHeader refuses makes
@@ -85,6 +90,10 @@ type Trace struct {
 	Secured    func(*TLSHandshake) // after each TLS handshake, whatever its outcome
 	Exchanged  func(*Exchange)     // after each CONNECT exchange, whatever its outcome
 
+	// Abandoned tells that a route could not be taken, an *Error why, and which
+	// one of Client.Or is tried next.
+	Abandoned func(route Route, why error, next Route)
+
 	// Framed tells of each frame of HTTP/2 but DATA. It is called while the
 	// connection waits: it must neither block nor use the Client.
 	Framed func(Framed)
@@ -128,6 +137,9 @@ func (c *Client) Open(ctx context.Context, target Authority) (*Conn, error) {
 
 // open is Open with further fields for this one tunnel.
 func (c *Client) open(ctx context.Context, target Authority, extra []Field) (*Conn, *Error) {
+	if len(c.Or) > 0 {
+		return c.openAny(ctx, target, extra)
+	}
 	if timeout := orDefault(c.Timeout, DefaultOpenTimeout); timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)

@@ -72,6 +72,11 @@ func (r *Route) UseTLS(o *TLSOptions) (used bool, err error) {
 // whom (RFC 7617, section 4). What goes through a tunnel in TLS to a hop is
 // protected up to there only.
 func (c *Client) InClear() (proxy string, ok bool) {
+	for i := range c.Or {
+		if proxy, ok := c.along(i + 1).InClear(); ok {
+			return proxy, ok
+		}
+	}
 	for i, h := range c.Route.Hops {
 		sent := h.Credentials != nil && c.Auth != AuthDigest && c.Auth != AuthNTLM
 		for _, f := range c.Header {

@@ -57,6 +57,7 @@
 // A Client's tunnel:
 //
 //	proxyenv.go     which proxy, and why        credentials.go
+//	alternatives.go one route after the other
 //	route.go        the hops                    target.go: what a person types
 //	client.go       a way for each tunnel       way.go: hop by hop
 //	dialer.go       resolve and connect         clientshare.go: or share

@@ -31,7 +31,7 @@ const (
 // HandsOver reports whether Conn.HandOver will do for tunnels of this Client:
 // no TLS and no HTTP/2 is on the way.
 func (c *Client) HandsOver() bool {
-	return c.TLS == nil && !slices.ContainsFunc(c.Route.Hops, Hop.mayShare)
+	return c.TLS == nil && !slices.ContainsFunc(c.routes(), func(r Route) bool { return slices.ContainsFunc(r.Hops, Hop.mayShare) })
 }
 
 // HandOverRelay starts this program again with the same arguments, whose dial

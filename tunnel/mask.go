@@ -29,10 +29,12 @@ type masker struct {
 // newMasker collects the secrets that the Client sends.
 func newMasker(c *Client, show bool) masker {
 	m := masker{off: show}
-	for _, h := range c.Route.Hops {
-		if h.Credentials != nil {
-			m.add(strings.TrimPrefix(h.Credentials.basic(), "Basic "))
-			m.add(h.Credentials.Password)
+	for _, r := range c.routes() {
+		for _, h := range r.Hops {
+			if h.Credentials != nil {
+				m.add(strings.TrimPrefix(h.Credentials.basic(), "Basic "))
+				m.add(h.Credentials.Password)
+			}
 		}
 	}
 	for _, f := range c.Header {

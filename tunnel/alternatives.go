@@ -1,0 +1,63 @@
+package tunnel
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// routes are the ways to a target, in the order in which they are tried.
+func (c *Client) routes() []Route { return append([]Route{c.Route}, c.Or...) }
+
+// along is the Client with one of its routes alone. A field that was given for
+// the first proxy is no other's to see.
+func (c *Client) along(i int) *Client {
+	c.sharedConns() // for the copy to share
+	along := *c
+	along.Route, along.Or = c.routes()[i], nil
+	if i > 0 {
+		along.Header = slices.DeleteFunc(slices.Clone(c.Header), func(f Field) bool { return strings.EqualFold(f.Name, "Proxy-Authorization") })
+	}
+	return &along
+}
+
+// openAny opens a tunnel by the first route that leads there. Where none does,
+// the last one's failure is told; Trace.Abandoned has the others.
+func (c *Client) openAny(ctx context.Context, target Authority, extra []Field) (*Conn, *Error) {
+	for i := range c.routes() { // before anything is sent
+		if err := c.along(i).check(target, extra); err != nil {
+			return nil, &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: target, Detail: err.Error()}
+		}
+	}
+	for i, next := range c.Or {
+		along := c.along(i)
+		conn, e := along.open(ctx, target, extra)
+		if e == nil || !e.elsewhere() || ctx.Err() != nil {
+			return conn, e
+		}
+		if t := c.Trace; t != nil && t.Abandoned != nil {
+			t.Abandoned(along.Route, e, next)
+		}
+	}
+	return c.along(len(c.Or)).open(ctx, target, extra)
+}
+
+// elsewhere reports whether another route may lead there: this one was not to be
+// had, or its end could not be reached. What a proxy decided, it decided.
+func (e *Error) elsewhere() bool {
+	switch e.Phase {
+	case PhaseResolve, PhaseConnect:
+		return true
+	case PhaseTLS:
+		return e.Hop != "" // and not the target's certificate
+	case PhaseRequest, PhaseReply:
+	default:
+		return false
+	}
+	switch e.Status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return e.ExitCode() == ExitTarget
+	}
+	return e.Told && e.ExitCode() == ExitTarget || e.Status == 0 && e.Type == ErrorConnectionReadTimeout
+}
