@@ -29,8 +29,8 @@ func serveCommand() *cli.Command {
 			"and a deny all. A deny wins over an allow.\n\n" +
 			"CLASS is public, private, loopback, link-local, metadata or special.\n" +
 			"Default: public; on a loopback listener private and loopback too.\n\n" +
-			"A ROUTE is http://[USER:PASSWORD@]HOST:PORT (or https, h2, h2c), unix:PATH, or\n" +
-			"direct; hops of a chain are joined by commas.\n\n" +
+			"A ROUTE is http://[USER:PASSWORD@]HOST:PORT (or https, h2, h2c, socks5h,\n" +
+			"socks4a), unix:PATH, or direct; hops of a chain are joined by commas.\n\n" +
 			"A duration of 0 turns that limit off.",
 		Flags:  serveFlags(),
 		Action: serve,

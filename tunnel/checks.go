@@ -62,7 +62,7 @@ var checks = [...]check{
 func (s *session) findings() []Finding {
 	all := s.tlsFindings()
 	for i, x := range s.exchanges {
-		sub := &subject{Exchange: x.Exchange, last: i+1 == len(s.prober.Client.Route.Hops)}
+		sub := &subject{Exchange: x.Exchange, last: i+1 == len(s.exchanges) && x.Next == s.target}
 		if sub.last {
 			sub.heard = s.heard
 		}

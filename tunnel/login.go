@@ -206,7 +206,8 @@ func (l *login) resume(next Authority) {
 func (s *sharedConns) tookBasic(hop Hop) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.basic[hop.String()] == *hop.Credentials
+	took, ok := s.basic[hop.String()]
+	return ok && took == *hop.Credentials
 }
 
 // opened remembers by what a tunnel was opened.

@@ -117,6 +117,10 @@ func (s *socksHandshake) exchange(ctx context.Context, message, answer []byte) *
 	if _, err := s.conn.Write(message); err != nil && !isReset(err) {
 		return cutError(ctx, PhaseRequest, err)
 	}
+	return s.read(ctx, answer)
+}
+
+func (s *socksHandshake) read(ctx context.Context, answer []byte) *Error {
 	if n, err := io.ReadFull(s.conn, answer); err != nil {
 		if n > 0 && !isTimeout(err) {
 			return &Error{Phase: PhaseReply, Type: ErrorResponseIncomplete, Err: plainError(err)}
@@ -198,14 +202,14 @@ func (s *socksHandshake) version5(ctx context.Context, address netip.Addr) *Erro
 		rest = net.IPv6len
 	case socks5Name:
 		var length [1]byte
-		if e := s.exchange(ctx, nil, length[:]); e != nil {
+		if e := s.read(ctx, length[:]); e != nil {
 			return e
 		}
 		rest = int(length[0])
 	default:
 		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: fmt.Sprintf("its answer has an address of the unknown kind %d", head[3])}
 	}
-	return s.exchange(ctx, nil, make([]byte, rest+2))
+	return s.read(ctx, make([]byte, rest+2))
 }
 
 // version4 is version 4a: an address 0.0.0.1 stands for the name at the end.
