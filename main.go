@@ -94,19 +94,24 @@ func (f *failure) Unwrap() error { return f.err }
 
 // usageErrorf is a command line that cannot be meant.
 func usageErrorf(hint, format string, args ...any) error {
-	return &failure{err: fmt.Errorf(format, args...), hint: hint, code: tunnel.ExitUsage}
+	return cliargs.Usagef(hint, format, args...)
 }
 
 // flagError is a usage error in the value of a flag. It names the variable
 // where the value came from the environment.
 func flagError(c *cli.Context, name string, err error, hint string) error {
-	return usageErrorf(hint, "%s: %w", cmp.Or(flagSource(c, name), "--"+name), err)
+	return usageErrorf(hint, "%s: %v", cmp.Or(flagSource(c, name), "--"+name), err)
 }
 
 // flagSource tells who set a flag last: "--proxy" or "-x" as typed,
 // "CULVERT_DIAL_PROXY", or "" if nobody did.
 func flagSource(c *cli.Context, name string) string {
-	return cliargs.Find(c.App.Metadata["settings"].([]cliargs.Setting), name).Source
+	return cliargs.Find(settingsOf(c), name).Source
+}
+
+// settingsOf are the flags as they were set.
+func settingsOf(c *cli.Context) []cliargs.Setting {
+	return c.App.Metadata["settings"].([]cliargs.Setting)
 }
 
 // stdoutError is for a failed write of the payload. A reader that went away

@@ -3,13 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"net/netip"
 	"os"
 	"strings"
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/cliway"
 
 	"github.com/urfave/cli/v2"
 )
@@ -24,8 +24,8 @@ func probeCommand() *cli.Command {
 			"HTTPS_PROXY=http://proxy.corp:3128 culvert probe --json example.com:443",
 		Description: "Before each line on stdout stands * for talk, > for bytes sent, < for bytes\n" +
 			"received. Bytes that are not printable are escaped: \\r \\n \\t \\\\ \\xNN.\n" +
-			"The exit code is that of the verdict, in the last line.\n\n" + proxyChoice,
-		Flags: append(connectionFlags(),
+			"The exit code is that of the verdict, in the last line.\n\n" + cliway.Choice,
+		Flags: append(cliway.Flags(),
 			&cli.DurationFlag{Name: "wait", Value: tunnel.DefaultProbeWait, Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a refusal; 0 is off"},
 			&cli.StringFlag{Name: "send", Usage: "send `TEXT` through the open tunnel, with \\r \\n \\t \\\\ \\xNN for what cannot be typed"},
 			&cli.BoolFlag{Name: "json", Usage: "print the report as one JSON document"},
@@ -69,14 +69,14 @@ func proberOf(c *cli.Context, target tunnel.Authority) (*tunnel.Prober, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.client.Route.Direct() {
-		return nil, usageErrorf("name it with --proxy http://HOST:PORT", "there is no proxy to probe: the way would be direct (%s)", w.why)
+	if w.Client.Route.Direct() {
+		return nil, usageErrorf("name it with --proxy http://HOST:PORT", "there is no proxy to probe: the way would be direct (%s)", w.Why)
 	}
-	if hops := w.client.Route.Hops; strings.HasPrefix(hops[len(hops)-1].Scheme, "socks") {
+	if hops := w.Client.Route.Hops; strings.HasPrefix(hops[len(hops)-1].Scheme, "socks") {
 		return nil, usageErrorf("name one with --proxy http://HOST:PORT; culvert dial -v goes through SOCKS", "probe is about CONNECT, and %s speaks SOCKS", hops[len(hops)-1])
 	}
-	p := &tunnel.Prober{Why: w.why, ShowSecrets: c.Bool("show-secrets")}
-	if p.Wait, err = timeoutOf(c, "wait"); err != nil {
+	p := &tunnel.Prober{Why: w.Why, ShowSecrets: c.Bool("show-secrets")}
+	if p.Wait, err = w.Timeout("wait"); err != nil {
 		return nil, err
 	}
 	if send := c.String("send"); send != "" {
@@ -89,12 +89,12 @@ func proberOf(c *cli.Context, target tunnel.Authority) (*tunnel.Prober, error) {
 		}
 		p.Send = b
 	}
-	v := verbose{c: c, on: c.Bool("verbose"), client: w.client, started: time.Now()}
+	v := verbose{c: c, on: c.Bool("verbose"), client: w.Client, started: time.Now()}
 	v.plan(w, target)
 	if v.on {
-		w.client.Trace = v.trace()
+		w.Client.Trace = v.trace()
 	}
-	p.Client = *w.client
+	p.Client = *w.Client
 	return p, nil
 }
 
@@ -113,18 +113,18 @@ func (v *verbose) say(format string, args ...any) {
 }
 
 // plan tells the route and what there is to be said about it.
-func (v *verbose) plan(w *way, target tunnel.Authority) {
-	if w.client.Route.Direct() {
-		v.say("to %s direct: %s", target, w.why)
+func (v *verbose) plan(w *cliway.Way, target tunnel.Authority) {
+	if w.Client.Route.Direct() {
+		v.say("to %s direct: %s", target, w.Why)
 	} else {
-		v.say("to %s through %s: %s", target, w.client.Route, w.why)
+		v.say("to %s through %s: %s", target, w.Client.Route, w.Why)
 	}
-	for _, note := range w.notes {
+	for _, note := range w.Notes {
 		v.say("%s", note)
 	}
-	if proxy, ok := w.client.InClear(); ok {
+	if proxy, ok := w.Client.InClear(); ok {
 		unless := ""
-		if w.client.Auth == "" {
+		if w.Client.Auth == "" {
 			unless = "by Basic, if the proxy wants that, "
 		}
 		v.say("%sthe credentials go to %s in clear: who listens on the way can read them", unless, proxy)
@@ -188,17 +188,5 @@ func (v *verbose) end(r tunnel.StdioResult) {
 	v.say("tunnel ended: %d bytes up, %d bytes down", r.Up, r.Down)
 	if r.HalfClosed && r.After == 0 && !v.client.Route.Direct() {
 		v.say("nothing came after end of file on stdin was passed on: if an answer is missing, try --on-eof wait")
-	}
-}
-
-// timeoutOf translates the command line's 0 for off into the library's -1.
-func timeoutOf(c *cli.Context, name string) (time.Duration, error) {
-	switch d := c.Duration(name); {
-	case d < 0:
-		return 0, flagError(c, name, errors.New("a duration cannot be negative"), "0 is off")
-	case d == 0:
-		return -1, nil
-	default:
-		return d, nil
 	}
 }

@@ -192,7 +192,7 @@ func readTLS(c *cli.Context, specs []tunnel.ListenSpec, errorLog *slog.Logger) (
 		}
 	}
 	if hint, err := o.Check(len(o.Hosts) > 0); err != nil {
-		return nil, nil, usageErrorf(hint, "%w", err)
+		return nil, nil, usageErrorf(hint, "%v", err)
 	}
 	config, notes, err := o.Config()
 	if err != nil {
@@ -221,7 +221,7 @@ func bind(c *cli.Context, server *tunnel.Server, specs []tunnel.ListenSpec, secu
 		}
 		listeners = append(listeners, l)
 		if err := server.CheckExposure(l); err != nil && !c.Bool("open") {
-			return listeners, usageErrorf("want passwords with --users FILE, or client certificates with --tls-client-ca FILE, or name the clients with --allow-client CIDR, or listen on 127.0.0.1; --open says that it is meant", "%w", err)
+			return listeners, usageErrorf("want passwords with --users FILE, or client certificates with --tls-client-ca FILE, or name the clients with --allow-client CIDR, or listen on 127.0.0.1; --open says that it is meant", "%v", err)
 		}
 	}
 	return listeners, nil

@@ -36,6 +36,11 @@ type Error struct {
 // Error returns the message alone, on one line.
 func (e *Error) Error() string { return e.Message }
 
+// Usagef makes an *Error.
+func Usagef(hint, format string, args ...any) error {
+	return &Error{Message: fmt.Sprintf(format, args...), Hint: hint}
+}
+
 // Find returns the last setting of a flag, the zero Setting if there is none.
 func Find(settings []Setting, name string) (last Setting) {
 	for _, s := range settings {

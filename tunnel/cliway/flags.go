@@ -1,0 +1,47 @@
+// Package cliway is the flags by which dial and probe are told the way to a
+// target, and what they come to: a tunnel.Client.
+package cliway
+
+import (
+	"culvert/tunnel"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Choice is for the help of dial and probe.
+const Choice = `Without --proxy, the first of CULVERT_PROXY, HTTPS_PROXY, https_proxy, ALL_PROXY,
+all_proxy that is set names the proxy, unless NO_PROXY (or no_proxy) exempts the
+target: a list, by commas, of names (with their subdomains), .names (those
+alone), addresses, CIDRs, each with :PORT if for one port only, or *. localhost
+and loopback addresses are always exempt. NO_PROXY never concerns --proxy.
+--proxy-user takes the password from CULVERT_PROXY_PASSWORD; it and
+--proxy-credentials are for the first proxy and win over its URL. Of the schemes
+that the proxy offers Digest, NTLM and Basic are tried in this order.`
+
+// Flags are what dial and probe have in common.
+func Flags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "proxy", Aliases: []string{"x"}, Usage: "`URL` of a proxy: http://[USER:PASSWORD@]HOST[:PORT], the same without http:// or with https, h2, h2c, socks5h, socks5 (resolves here) or socks4a, unix:PATH, or direct; again for each further hop"},
+		&cli.StringFlag{Name: "proxy-user", Usage: "`NAME` for the first proxy; the password comes from CULVERT_PROXY_PASSWORD"},
+		&cli.StringFlag{Name: "proxy-credentials", Usage: "`FILE` of one line, user:password, for the first proxy"},
+		&cli.StringFlag{Name: "auth", Usage: "show the credentials by `basic|digest|ntlm|bearer` only, instead of the strongest scheme that the proxy offers; for bearer the password is the token"},
+		&cli.StringSliceFlag{Name: "header", Aliases: []string{"H"}, Usage: "`'NAME: VALUE'` to send along with CONNECT; 'NAME:' removes one that is sent by default"},
+		&cli.StringFlag{Name: "cacert", Usage: "trust https proxies whose certificate leads to one in the PEM `FILE`, and no others"},
+		&cli.StringFlag{Name: "cert", Usage: "our certificate for https proxies: a PEM `FILE`, which may hold the key too"},
+		&cli.StringFlag{Name: "key", Usage: "its key: a PEM `FILE`"},
+		&cli.StringFlag{Name: "proxy-server-name", Usage: "send, and verify, `NAME` instead of the https proxy's host"},
+		&cli.StringSliceFlag{Name: "pin", Usage: "want an https proxy's key to be `sha256//BASE64`; again for a further one"},
+		&cli.BoolFlag{Name: "insecure", Aliases: []string{"k"}, Usage: "take any certificate of https proxies; with --pin the key decides"},
+		&cli.BoolFlag{Name: "tls", Usage: "speak TLS with the target, inside the tunnel"},
+		&cli.StringFlag{Name: "tls-server-name", Usage: "with --tls: send, and verify, `NAME` instead of the target's host"},
+		&cli.StringFlag{Name: "tls-alpn", Usage: "with --tls: offer `PROTOCOLS`, joined by commas, as h2,http/1.1"},
+		&cli.StringFlag{Name: "tls-cacert", Usage: "with --tls: trust targets by the authorities in the PEM `FILE`"},
+		&cli.BoolFlag{Name: "tls-insecure", Usage: "with --tls: take any certificate of the target's"},
+		&cli.BoolFlag{Name: "ipv4", Aliases: []string{"4"}, Usage: "connect over IPv4 only"},
+		&cli.BoolFlag{Name: "ipv6", Aliases: []string{"6"}, Usage: "connect over IPv6 only"},
+		&cli.DurationFlag{Name: "connect-timeout", Value: tunnel.DefaultConnectTimeout, Usage: "`TIME` for resolving and connecting to the first hop; 0 is off"},
+		&cli.DurationFlag{Name: "timeout", Value: tunnel.DefaultOpenTimeout, Usage: "`TIME` until the tunnel is open; 0 is off; none applies after"},
+		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell on stderr what happens"},
+		&cli.BoolFlag{Name: "show-secrets", Usage: "do not mask credentials in what is told"},
+	}
+}
