@@ -154,7 +154,7 @@ func (c *Client) open(ctx context.Context, target Authority, extra []Field) (*Co
 		e.Source = c.Route.Source
 		return nil, e
 	}
-	return &Conn{Conn: w.conn, early: w.early(), addr: w.addr, target: target, hop: w.last}, nil
+	return &Conn{Conn: w.conn, early: w.early(), addr: w.addr, target: target, hop: w.last, route: c.Route}, nil
 }
 
 // check refuses what must not reach the wire, before anything is sent (RULES

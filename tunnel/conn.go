@@ -14,7 +14,15 @@ type Conn struct {
 	addr     netip.AddrPort // of the first hop or the target; invalid for a unix socket
 	target   Authority      // for words in errors
 	hop      string         // the last proxy, for words in errors; "" = direct
+	route    Route          // that was taken
 }
+
+// Route is the one of the Client's routes that the tunnel took.
+func (c *Conn) Route() Route { return c.route }
+
+// NextHop is the address connected to: the first proxy's, or the target's where
+// the route is direct. It is not valid for a unix socket.
+func (c *Conn) NextHop() netip.AddrPort { return c.addr }
 
 // Read reads the early bytes first, then from the network.
 func (c *Conn) Read(b []byte) (int, error) {

@@ -1,0 +1,259 @@
+package tunnel
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// LocalPort accepts the connections of programs on this machine and gives each
+// a tunnel of its own. Client is required; set every field before Serve.
+type LocalPort struct {
+	// Client opens the tunnels to Target. It is called with the target that was
+	// asked for; a Client that it returns twice shares its connections.
+	Client func(Authority) (*Client, error)
+
+	// Target is where every tunnel leads; zero = each connection names its own
+	// in SOCKS 5, 4 or 4a (RFC 1928).
+	Target Authority
+
+	// HeaderTimeout bounds a SOCKS request; 0 = DefaultHeaderTimeout, negative =
+	// none.
+	HeaderTimeout time.Duration
+
+	// Log gets a line when a tunnel opens, when it ends, and for each that could
+	// not be opened, with the keys of a Server's access log; nil = none.
+	Log *slog.Logger
+
+	once      sync.Once
+	ctx       context.Context // of everything that is being opened
+	cancel    context.CancelFunc
+	count     atomic.Int64
+	mu        sync.Mutex
+	listeners []net.Listener
+	opening   map[*localConn]struct{}
+	relays    map[runningRelay]struct{}
+	active    sync.WaitGroup
+	loops     relayLoops
+	closed    bool
+}
+
+func (p *LocalPort) init() {
+	p.once.Do(func() {
+		p.ctx, p.cancel = context.WithCancel(context.Background())
+		p.opening, p.relays = make(map[*localConn]struct{}), make(map[runningRelay]struct{})
+	})
+}
+
+// Serve accepts connections until Shutdown or Close, and then returns nil. It
+// closes l. It may be called for several listeners.
+func (p *LocalPort) Serve(l net.Listener) error {
+	defer l.Close()
+	p.init()
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	p.listeners = append(p.listeners, l)
+	p.mu.Unlock()
+	for pause := time.Duration(0); ; {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			p.start(l, conn)
+		case p.isClosed():
+			return nil
+		case !isTemporary(err):
+			return err
+		default: // as when descriptors run short: some will be free again
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(pause):
+			case <-p.ctx.Done():
+			}
+		}
+	}
+}
+
+func (p *LocalPort) isClosed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
+}
+
+func (p *LocalPort) start(l net.Listener, conn net.Conn) {
+	c := &localConn{port: p, conn: conn, rec: Record{
+		Start: time.Now(), ID: strconv.FormatInt(p.count.Add(1), 10), Client: conn.RemoteAddr().String(),
+		Listener: l.Addr().String(), Protocol: "tcp", Target: p.Target,
+	}}
+	if l.Addr().Network() == "unix" {
+		c.rec.Client = "unix"
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		conn.Close()
+		return
+	}
+	p.opening[c] = struct{}{}
+	p.active.Add(1)
+	go c.serve(p.ctx)
+}
+
+// Open is the number of tunnels that are open, or being opened.
+func (p *LocalPort) Open() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.opening) + len(p.relays)
+}
+
+// Shutdown accepts nothing more, waits for the tunnels to end, or for ctx, and
+// then ends those that are left.
+func (p *LocalPort) Shutdown(ctx context.Context) {
+	p.stop()
+	ended := make(chan struct{})
+	go func() { p.active.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		p.cut()
+		<-ended
+	}
+	p.loops.close()
+}
+
+// Close is Shutdown without waiting: it ends all tunnels.
+func (p *LocalPort) Close() {
+	p.stop()
+	p.cut()
+	p.active.Wait()
+	p.loops.close()
+}
+
+func (p *LocalPort) stop() {
+	p.init()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, l := range p.listeners {
+		l.Close()
+	}
+	p.listeners = nil
+}
+
+func (p *LocalPort) cut() {
+	p.mu.Lock()
+	var relays []runningRelay
+	for r := range p.relays {
+		relays = append(relays, r)
+	}
+	p.cancel()
+	for c := range p.opening {
+		c.conn.Close()
+	}
+	p.mu.Unlock()
+	for _, r := range relays { // not under the lock: done wants it
+		r.end(ClosedByDrain)
+	}
+}
+
+// localConn is one connection of a local program.
+type localConn struct {
+	port *LocalPort
+	conn net.Conn
+	rec  Record
+}
+
+// serve opens the connection's tunnel and starts its relay.
+func (c *localConn) serve(ctx context.Context) {
+	reply := func(*Error) error { return nil } // without SOCKS, the close says it
+	if c.port.Target.IsZero() {
+		s := socksServer{conn: c.conn, timeout: orDefault(c.port.HeaderTimeout, DefaultHeaderTimeout)}
+		target, err := s.request()
+		c.rec.Target, c.rec.Protocol = target, s.protocol()
+		if err != nil {
+			c.fail(err, asError(err, PhaseRequest).cause())
+			return
+		}
+		reply = s.reply
+	}
+	client, err := c.port.Client(c.rec.Target)
+	if err != nil {
+		_ = reply(&Error{Type: ErrorInternal})
+		c.fail(err, err.Error())
+		return
+	}
+	start := time.Now()
+	tunnel, e := client.open(ctx, c.rec.Target, nil)
+	c.rec.Connect = time.Since(start)
+	if e != nil {
+		_ = reply(e)
+		sentence, _ := Explain(e)
+		c.fail(e, sentence)
+		return
+	}
+	if !tunnel.route.Direct() {
+		c.rec.Via = tunnel.route.String()
+	}
+	if tunnel.addr.IsValid() {
+		c.rec.Addr = tunnel.addr.String()
+	}
+	if err := reply(nil); err != nil {
+		tunnel.Close()
+		c.fail(&Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated}, "the program left before its tunnel was open")
+		return
+	}
+	c.relay(tunnel)
+}
+
+// fail closes the connection, and logs why there is no tunnel.
+func (c *localConn) fail(err error, detail string) {
+	c.conn.Close()
+	c.port.forget(c)
+	c.rec.Error, c.rec.Detail = asError(err, PhaseRequest).Type, detail
+	c.rec.Duration = time.Since(c.rec.Start)
+	c.rec.log(c.port.Log, eventRequest)
+	c.port.active.Done()
+}
+
+// forget takes a connection off the books of those that are opening.
+func (p *LocalPort) forget(c *localConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.opening, c)
+}
+
+// relay gives both connections away.
+func (c *localConn) relay(tunnel *Conn) {
+	c.rec.log(c.port.Log, eventOpen)
+	p, rec := c.port, c.rec
+	p.mu.Lock()
+	defer p.mu.Unlock() // done waits for the entry that it removes
+	delete(p.opening, c)
+	client, target := relaySide{conn: c.conn}, relaySide{conn: tunnel.NetConn(), early: tunnel.takeEarly()}
+	var r runningRelay
+	done := func(result relayResult) {
+		p.mu.Lock()
+		delete(p.relays, r)
+		p.mu.Unlock()
+		rec.Up, rec.Down, rec.ClosedBy = result.up, result.down, result.closedBy
+		if result.err != nil {
+			rec.Error = asError(result.err, PhaseRelay).Type
+		}
+		rec.Duration = time.Since(rec.Start)
+		rec.log(p.Log, eventClose)
+		p.active.Done()
+	}
+	limits := relayLimits{linger: DefaultLinger}
+	var onLoop bool
+	if r, onLoop = p.loops.start(client, target, limits, done); !onLoop {
+		r = startRelay(client, target, limits, done)
+	}
+	p.relays[r] = struct{}{}
+}
