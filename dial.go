@@ -1,9 +1,14 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -23,29 +28,99 @@ func dialCommand() *cli.Command {
 			"ssh -o ProxyUseFdpass=yes -o 'ProxyCommand culvert dial -F -- %h %p' host\n" +
 			"culvert dial --proxy http://proxy.corp:3128 -- example.com 22\n" +
 			"HTTPS_PROXY=http://proxy.corp:3128 culvert dial -v example.com:443",
-		Description: cliway.Choice,
-		Flags: append(cliway.Flags(),
-			&cli.StringSliceFlag{Name: "or", Usage: "`ROUTE` to take where the one before cannot be taken, its proxies joined by commas, or direct; again for a further one"},
-			&cli.StringFlag{Name: "on-eof", Value: string(tunnel.EOFHalfClose), Usage: "at end of file on stdin: `half-close|wait|close`; wait helps where a proxy drops the answer after a half-close"},
-			&cli.BoolFlag{Name: "fdpass", Aliases: []string{"F"}, Usage: "hand the open tunnel's socket over on stdout and exit, for ssh's ProxyUseFdpass yes"},
-		),
-		Action: dial,
+		Description: cliway.Choice + "\n\n" + dialModes,
+		Flags:       append(cliway.Flags(), cliway.DialFlags()...),
+		Action:      dial,
 	}
 }
 
+// dialModes is for the help.
+const dialModes = `With --exec the command follows the target, behind -- if it has flags:
+culvert dial HOST PORT --exec -- COMMAND ARG...`
+
 // dial is the verb.
 func dial(c *cli.Context) error {
-	dieOnSignal()
-	target, err := targetOf(c)
+	if err := oneMode(c); err != nil {
+		return err
+	}
+	switch {
+	case c.String("why") != "":
+		return dialWhy(c)
+	case c.Bool("print-ssh-config"):
+		return printSSHConfig(c)
+	case c.String("listen") != "":
+		return dialListen(c)
+	}
+	target, command, err := cliway.TargetAndCommand(c)
 	if err != nil {
 		return err
 	}
-	way, err := wayOf(c, target)
+	stats, err := cliway.NewStats(c, target)
 	if err != nil {
 		return err
 	}
+	way, err := chooserOf(c).To(target)
+	if err != nil {
+		return err
+	}
+	if len(command) == 0 {
+		dieOnSignal()
+	}
+	d := dialing{verbose: verbose{c: c, on: c.Bool("verbose"), client: way.Client, started: time.Now()}, way: way, target: target, stats: stats}
+	err = d.run(command)
+	code, why := ending(err)
+	return cmp.Or(err, stats.Write(code, why))
+}
+
+// ending is the exit code that an error leads to, and its words.
+func ending(err error) (code int, why string) {
+	var f *failure
+	switch {
+	case err == nil:
+	case !errors.As(err, &f):
+		return tunnel.ExitCode(err), err.Error()
+	case f.err == nil:
+		return f.code, ""
+	default:
+		return cmp.Or(f.code, tunnel.ExitCode(f.err)), f.err.Error()
+	}
+	return tunnel.ExitOK, ""
+}
+
+// modes exclude each other.
+var modes = []string{"why", "print-ssh-config", "listen", "exec", "fdpass"}
+
+// oneMode refuses flags that cannot be meant together.
+func oneMode(c *cli.Context) error {
+	var first string
+	for _, name := range modes {
+		if value := c.String(name); value == "" || value == "false" {
+			continue
+		}
+		if first != "" {
+			return usageErrorf("leave one of them out", "--%s and --%s exclude each other", first, name)
+		}
+		first = name
+	}
+	if first != "" && first != "exec" && (c.Bool("stats") || c.IsSet("stats-fd")) {
+		return usageErrorf("leave one of them out", "--stats is for a tunnel that this process carries, and --%s makes none", first)
+	}
+	return nil
+}
+
+// dialing is one tunnel, from its way to its end.
+type dialing struct {
+	verbose
+	way    *cliway.Way
+	target tunnel.Authority
+	stats  *cliway.Stats
+}
+
+func (d *dialing) run(command []string) error {
+	c, way := d.c, d.way
 	behind := tunnel.FindBehindSocket()
 	if behind == nil {
+		var err error
 		if way.Client.KeepUnread, err = fdpassOf(c); err != nil {
 			return err
 		}
@@ -53,19 +128,22 @@ func dial(c *cli.Context) error {
 	if way.Client.KeepUnread && !way.Client.HandsOver() {
 		return handOverRelay()
 	}
-	v := verbose{c: c, on: c.Bool("verbose"), client: way.Client, started: time.Now()}
-	v.plan(way, target)
-	if v.on {
-		way.Client.Trace = v.trace()
+	d.plan(way, d.target)
+	if d.on {
+		way.Client.Trace = d.trace()
 	}
-	conn, err := way.Client.Open(behind.Context(), target)
+	conn, err := way.Client.Open(behind.Context(), d.target)
 	if err != nil {
 		return explained(err)
 	}
-	v.say("tunnel open after %d ms", time.Since(v.started).Milliseconds())
-	if way.Client.KeepUnread {
-		v.say("handing the socket over")
+	d.stats.Opened(conn)
+	d.say("tunnel open after %d ms", time.Since(d.started).Milliseconds())
+	switch {
+	case way.Client.KeepUnread:
+		d.say("handing the socket over")
 		return explained(conn.HandOver(os.Stdout))
+	case command != nil:
+		return d.exec(conn, command)
 	}
 	stdio := tunnel.Stdio{Conn: conn, In: os.Stdin, Out: os.Stdout, OnEOF: tunnel.OnEOF(c.String("on-eof"))}
 	if behind != nil {
@@ -78,8 +156,173 @@ func dial(c *cli.Context) error {
 	result, err := stdio.Relay()
 	_ = conn.Close()
 	_ = way.Client.Close() // with HTTP/2 the last bytes may be on their way
-	v.end(result)
+	d.stats.Moved(result)
+	d.end(result)
 	return explained(err)
+}
+
+// exec runs the command in the tunnel; its exit code is ours.
+func (d *dialing) exec(conn *tunnel.Conn, words []string) error {
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.Stderr = os.Stderr
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		for {
+			select {
+			case s := <-signals:
+				if s != syscall.SIGINT { // the terminal gives that to both
+					_ = cmd.Process.Signal(s)
+				}
+			case <-ended:
+				return
+			}
+		}
+	}()
+	result, err := tunnel.Exec(cmd, conn)
+	_ = d.way.Client.Close()
+	d.stats.Moved(result)
+	d.end(result)
+	var exit *exec.ExitError
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return &failure{err: errors.New("--exec does not work on this system"), hint: "use --listen, or stdin and stdout"}
+	case !errors.As(err, &exit):
+		return explained(err)
+	case exit.ExitCode() < 0:
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok {
+			return &failure{code: 128 + int(status.Signal())}
+		}
+	}
+	return &failure{code: exit.ExitCode()}
+}
+
+// dialListen gives each connection to a local port a tunnel of its own, until a
+// signal.
+func dialListen(c *cli.Context) error {
+	p := &tunnel.LocalPort{Log: slog.New(tunnel.NewLogHandler(os.Stderr, "text", "info"))}
+	spec, socks, err := tunnel.ParseLocalPort(c.String("listen"))
+	switch {
+	case err != nil:
+		return flagError(c, "listen", err, "as in --listen 2222, --listen 127.0.0.1:2222, --listen unix:PATH or --listen socks5://127.0.0.1:1080")
+	case socks && c.NArg() > 0:
+		return usageErrorf("leave it out, or listen without socks5://", "target %q: the programs that speak SOCKS name theirs", c.Args().First())
+	case !socks:
+		if p.Target, err = cliway.Target(c.Args().Slice()); err != nil {
+			return err
+		}
+	}
+	if typed := flagSource(c, "on-eof"); strings.HasPrefix(typed, "-") {
+		return usageErrorf("leave it out: each connection ends as its program has it", "--on-eof is for stdin")
+	}
+	chooser := chooserOf(c)
+	if !socks { // what is wrong with the flags is told now
+		way, err := chooser.To(p.Target)
+		if err != nil {
+			return err
+		}
+		v := verbose{c: c, on: c.Bool("verbose"), client: way.Client, started: time.Now()}
+		v.plan(way, p.Target)
+	}
+	p.Client = func(target tunnel.Authority) (*tunnel.Client, error) {
+		way, err := chooser.To(target)
+		if err != nil {
+			return nil, err
+		}
+		return way.Client, nil
+	}
+	return serveLocal(c, p, spec, socks)
+}
+
+// serveLocal listens, and drains at a signal; a second one ends at once.
+func serveLocal(c *cli.Context, p *tunnel.LocalPort, spec tunnel.ListenSpec, socks bool) error {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	l, err := spec.Listen(c.Context)
+	if err != nil {
+		return &failure{err: err, hint: tunnel.ListenHint(err)}
+	}
+	if tunnel.BeyondThisMachine(l) && !c.Bool("open") {
+		l.Close()
+		return usageErrorf("listen on 127.0.0.1; --open says that it is meant", "anyone who reaches %s could go through the proxy in your name", l.Addr())
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- p.Serve(l) }()
+	where, whither := l.Addr().String(), "for "+p.Target.String()
+	if l.Addr().Network() == "unix" {
+		where = "unix:" + where
+	}
+	if socks {
+		where, whither = "socks5://"+where, "for any target"
+	}
+	talk(c, "listening on %s %s", where, whither)
+	select {
+	case err := <-failed:
+		p.Close()
+		return fmt.Errorf("the listener failed: %w", err)
+	case <-signals:
+	}
+	ctx, cancel := context.WithCancel(c.Context)
+	defer cancel()
+	if timeout := c.Duration("drain-timeout"); timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	if n := p.Open(); n > 0 {
+		talk(c, "draining: waiting for tunnels to end, of which %d are open; a second signal ends them at once", n)
+	}
+	go func() {
+		<-signals
+		cancel()
+	}()
+	p.Shutdown(ctx)
+	return nil
+}
+
+// dialWhy prints the way to a target.
+func dialWhy(c *cli.Context) error {
+	target, err := tunnel.ParseTarget(c.String("why"))
+	if err != nil {
+		return flagError(c, "why", err, "as in --why example.com:443")
+	}
+	if c.NArg() > 0 {
+		return usageErrorf("leave it out", "unexpected argument %q: --why has its target", c.Args().First())
+	}
+	way, err := chooserOf(c).To(target)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stdout.WriteString(way.Explanation(target)); err != nil {
+		return stdoutError(err)
+	}
+	return nil
+}
+
+// printSSHConfig prints what ssh needs to know.
+func printSSHConfig(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return usageErrorf("as in culvert dial --proxy http://proxy:3128 --print-ssh-config 'git.example.com' '*.example.org'", "--print-ssh-config needs the hosts, as ssh has them")
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	way, err := chooserOf(c).To(tunnel.Authority{})
+	if err != nil {
+		return err
+	}
+	for _, note := range way.Notes {
+		talk(c, "%s", note)
+	}
+	if way.Client.Route.Direct() || !strings.HasPrefix(way.Client.Route.Source, "-") {
+		talk(c, "without --proxy the environment that ssh runs in names the proxy")
+	}
+	if _, err := os.Stdout.WriteString(way.SSHConfig(program, c.Args().Slice(), tunnel.CanHandOver && way.Client.HandsOver())); err != nil {
+		return stdoutError(err)
+	}
+	return nil
 }
 
 // fdpassOf judges --fdpass before anything is connected. An --on-eof from the
@@ -120,30 +363,7 @@ func explained(err error) error {
 	return &failure{err: errors.New(sentence), hint: hint, code: tunnel.ExitCode(err)}
 }
 
-// targetOf reads the arguments, HOST:PORT or HOST PORT.
-func targetOf(c *cli.Context) (target tunnel.Authority, err error) {
-	const forms = "give HOST:PORT, or HOST PORT; IPv6 as [::1]:22, or ::1 22"
-	switch args := c.Args().Slice(); len(args) {
-	case 0:
-		return target, usageErrorf(forms, "no target given")
-	case 1:
-		target, err = tunnel.ParseTarget(args[0])
-	case 2:
-		target, err = tunnel.ParseHostPort(args[0], args[1])
-	default:
-		return target, usageErrorf(forms, "more than a target given: %q", args[2])
-	}
-	if err != nil {
-		return target, usageErrorf(forms, "target %v", err)
-	}
-	return target, nil
-}
-
-// wayOf reads the flags that say how to get to the target.
-func wayOf(c *cli.Context, target tunnel.Authority) (*cliway.Way, error) {
-	way, err := cliway.Of(c, settingsOf(c), target)
-	if err == nil {
-		way.Client.UserAgent = "culvert/" + version()
-	}
-	return way, err
+// chooserOf reads the flags that say how to get to targets.
+func chooserOf(c *cli.Context) *cliway.Chooser {
+	return cliway.NewChooser(c, settingsOf(c), "culvert/"+version())
 }

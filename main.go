@@ -7,24 +7,23 @@ package main
 import (
 	"cmp"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"syscall"
 
 	"culvert/tunnel"
 	"culvert/tunnel/cliargs"
+	"culvert/tunnel/cliway"
 
 	"github.com/fatih/color"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 )
 
-func main() { os.Exit((&commandLine{app: newApp()}).end(os.Args[1:])) }
+func main() { os.Exit((&commandLine{app: newApp()}).end(cliway.Called(os.Args[0], os.Args[1:]))) }
 
 // exitCodes stands in the help and the manual page.
 const exitCodes = `exit codes of dial and probe:
@@ -215,7 +214,7 @@ func (l *commandLine) run(words []string) error {
 
 // parse takes the words apart and adds the environment's.
 func (l *commandLine) parse(words []string) (err error) {
-	l.settings, words, err = cliargs.Take(flagsOf(l.app.Flags), words, true)
+	l.settings, words, err = cliargs.Take(cliargs.OfUrfave(typedOnly, l.app.Flags), words, true)
 	if err != nil {
 		return err
 	}
@@ -235,7 +234,10 @@ func (l *commandLine) parse(words []string) (err error) {
 		return err
 	}
 	settings, err = cliargs.Program{Name: l.app.Name}.Environment(v, l.settings, os.Getenv)
-	l.settings = append(l.settings, settings...)
+	if err != nil {
+		return err
+	}
+	l.settings, l.args, err = cliway.Habits(append(l.settings, settings...), l.args)
 	return err
 }
 
@@ -271,59 +273,13 @@ func (l *commandLine) program() cliargs.Program {
 func verbOf(c *cli.Command) cliargs.Verb {
 	return cliargs.Verb{
 		Name: c.Name, Summary: c.Usage, Args: c.ArgsUsage, Description: c.Description,
-		Examples: strings.Split(c.UsageText, "\n"), Flags: flagsOf(c.Flags),
+		Examples: strings.Split(c.UsageText, "\n"), Flags: cliargs.OfUrfave(typedOnly, c.Flags),
 	}
 }
 
 // typedOnly are the flags that weaken or redirect so much that no environment
 // may set them.
 var typedOnly = []string{"insecure", "tls-insecure", "open", "show-secrets", "fdpass", "exec", "help"}
-
-// flagsOf tells cliargs what urfave's flags are. A flag's usage holds the name
-// of its value in backquotes, or its choices as `a|b`.
-func flagsOf(flags []cli.Flag) []cliargs.Flag {
-	var out []cliargs.Flag
-	for _, f := range flags {
-		d := f.(cli.DocGenerationFlag)
-		repeated, ok := f.(cli.DocGenerationSliceFlag)
-		shown := cliargs.Flag{Names: f.Names(), Usage: strings.ReplaceAll(d.GetUsage(), "`", ""), Repeat: ok && repeated.IsSliceFlag()}
-		shown.Env = !slices.Contains(typedOnly, shown.Names[0])
-		if d.TakesValue() {
-			shown.Value = "VALUE"
-			if parts := strings.Split(d.GetUsage(), "`"); len(parts) == 3 {
-				shown.Value = parts[1]
-			}
-		}
-		if text := strings.ReplaceAll(d.GetDefaultText(), `"`, ""); !slices.Contains([]string{"false", "0", "0s"}, text) {
-			shown.Default = text
-		}
-		if !shown.Repeat {
-			shown.Check = checkOf(f)
-		}
-		out = append(out, shown)
-	}
-	return out
-}
-
-// checkOf lets the flag itself judge a value; the error is what to write.
-func checkOf(f cli.Flag) func(string) error {
-	return func(value string) error {
-		scratch := flag.NewFlagSet("", flag.ContinueOnError)
-		if err := f.Apply(scratch); err != nil {
-			return err
-		}
-		if scratch.Set(f.Names()[0], value) == nil {
-			return nil
-		}
-		switch f.(type) {
-		case *cli.DurationFlag:
-			return errors.New("a duration is a number and a unit, as 10s or 1m30s; 0 is off")
-		case *cli.BoolFlag:
-			return errors.New("use true or false, 1 or 0")
-		}
-		return errors.New("a number is wanted")
-	}
-}
 
 // report says what went wrong and returns the exit code.
 func (l *commandLine) report(err error) int {

@@ -37,7 +37,7 @@ func probeCommand() *cli.Command {
 // probe is the verb.
 func probe(c *cli.Context) error {
 	dieOnSignal()
-	target, err := targetOf(c)
+	target, err := cliway.Target(c.Args().Slice())
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func probe(c *cli.Context) error {
 
 // proberOf sets a Prober up by the flags and the environment.
 func proberOf(c *cli.Context, target tunnel.Authority) (*tunnel.Prober, error) {
-	w, err := wayOf(c, target)
+	w, err := chooserOf(c).To(target)
 	if err != nil {
 		return nil, err
 	}

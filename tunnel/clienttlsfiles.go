@@ -54,11 +54,12 @@ func (f ClientTLSFiles) Options() (o *TLSOptions, notes []string, err error) {
 	return o, notes, nil
 }
 
-// UseTLS speaks TLS by these options with every hop that speaks it, and
-// reports whether there is one. A ServerName is for one such hop alone.
+// UseTLS speaks TLS by these options with every hop that speaks it and has no
+// options of its own, and reports whether there is one. A ServerName is for one
+// such hop alone.
 func (r *Route) UseTLS(o *TLSOptions) (used bool, err error) {
 	for i := range r.Hops {
-		if h := &r.Hops[i]; h.Scheme == SchemeHTTPS || h.Scheme == SchemeH2 {
+		if h := &r.Hops[i]; h.TLS == nil && (h.Scheme == SchemeHTTPS || h.Scheme == SchemeH2) {
 			if used && o.ServerName != "" {
 				return true, errors.New("there are several proxies that speak TLS, and one name cannot be right for all")
 			}

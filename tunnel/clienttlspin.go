@@ -62,5 +62,5 @@ func ReadCertificate(certPath, keyPath string) (c *tls.Certificate, exposed bool
 		return nil, false, fmt.Errorf("%s: %s", certPath, strings.TrimPrefix(err.Error(), "tls: "))
 	}
 	info, err := os.Stat(keyPath)
-	return &pair, err == nil && readableByOthers(info), nil
+	return &pair, err == nil && ReadableByOthers(info), nil
 }

@@ -9,6 +9,9 @@ import (
 	"syscall"
 )
 
+// CanHandOver reports whether this system passes sockets on at all.
+const CanHandOver = canPeek
+
 // ErrNotBare is HandOver's for a tunnel that is more than its socket: bytes of
 // the target's were read already, or the conn is no socket. Such a tunnel can
 // only be relayed.

@@ -19,6 +19,7 @@ type ListenSpec struct {
 	Network string // "tcp" or "unix"
 	Address string // host:port, or the socket's path
 	TLS     bool   // clients speak TLS to the proxy; see NewTLSListener
+	Bare    bool   // what is spoken is not HTTP: String names no scheme
 }
 
 // ParseListen parses http://HOST:PORT, https://HOST:PORT, HOST:PORT, :PORT or
@@ -61,6 +62,9 @@ func (l ListenSpec) Host() string {
 func (l ListenSpec) String() string {
 	if l.Network == "unix" {
 		return "unix:" + l.Address
+	}
+	if l.Bare {
+		return l.Address
 	}
 	return httpScheme(l.TLS) + l.Address
 }
@@ -137,18 +141,25 @@ func ListenerURL(l net.Listener) string {
 // socket are their user's; any other needs credentials, or client certificates,
 // or client networks that are not the whole world.
 func (s *Server) CheckExposure(l net.Listener) error {
-	switch addr := l.Addr().(type) {
-	case *net.UnixAddr:
+	if !BeyondThisMachine(l) {
 		return nil
-	case *net.TCPAddr:
-		if addr.IP.IsLoopback() {
-			return nil
-		}
 	}
 	if s.Verifier != nil || verifiesClients(l) || s.restrictsClients() {
 		return nil
 	}
 	return fmt.Errorf("%s would be an open proxy: anyone who reaches it could use it", ListenerURL(l))
+}
+
+// BeyondThisMachine reports whether others than this machine's users may reach
+// a listener, by the address really bound.
+func BeyondThisMachine(l net.Listener) bool {
+	switch addr := l.Addr().(type) {
+	case *net.UnixAddr:
+		return false
+	case *net.TCPAddr:
+		return !addr.IP.IsLoopback()
+	}
+	return true
 }
 
 func (s *Server) restrictsClients() bool {

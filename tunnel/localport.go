@@ -2,13 +2,43 @@ package tunnel
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
+
+// ParseLocalPort parses where a LocalPort listens: PORT and :PORT, on 127.0.0.1,
+// HOST:PORT, unix:PATH; with socks5:// in front programs name the target. Port
+// 0 takes a free one.
+func ParseLocalPort(s string) (spec ListenSpec, socks bool, err error) {
+	if scheme, rest, ok := strings.Cut(s, "://"); ok {
+		switch strings.ToLower(scheme) {
+		case SchemeSOCKS5, SchemeSOCKS5H, SchemeSOCKS4A, "socks":
+		default:
+			return ListenSpec{}, false, fmt.Errorf("the scheme %q is not supported: use socks5://, or none", scheme)
+		}
+		s, socks = strings.TrimSuffix(rest, "/"), true
+	}
+	if !strings.HasPrefix(s, "unix:") {
+		switch host, port, ok := strings.Cut(s, ":"); {
+		case !ok && strings.Trim(s, "0123456789") != "":
+			return ListenSpec{}, false, errors.New("it is PORT, HOST:PORT, unix:PATH or socks5://HOST:PORT (IPv6 in brackets)")
+		case !ok:
+			s = "127.0.0.1:" + s
+		case host == "":
+			s = "127.0.0.1:" + port
+		}
+	}
+	spec, err = ParseListen(s)
+	spec.Bare = true
+	return spec, socks, err
+}
 
 // LocalPort accepts the connections of programs on this machine and gives each
 // a tunnel of its own. Client is required; set every field before Serve.

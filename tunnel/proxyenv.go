@@ -48,6 +48,9 @@ func RouteFromEnvironment(target Authority, getenv func(string) string) (route R
 	if err != nil {
 		return Route{}, "", fmt.Errorf("%s: %w", variable, err)
 	}
+	if hop.TLS != nil && hop.TLS.Insecure {
+		return Route{}, "", fmt.Errorf("%s: insecure cannot come from the environment: say --insecure", variable)
+	}
 	return Route{Hops: []Hop{hop}, Source: variable}, "from " + variable, nil
 }
 

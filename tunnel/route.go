@@ -142,7 +142,9 @@ var schemePorts = map[string]uint16{SchemeHTTP: 80, SchemeHTTPS: 443, SchemeH2: 
 
 // ParseHop parses a proxy URL: http://[USER:PASSWORD@]HOST[:PORT], the same
 // without a scheme or with https, h2, h2c, socks5, socks5h or socks4a, or
-// unix:PATH. The port defaults to 80, over TLS to 443, for SOCKS to 1080.
+// unix:PATH. The port defaults to 80, over TLS to 443, for SOCKS to 1080. Behind
+// https and h2 a query may tell how TLS is spoken with this hop, as in
+// https://proxy:443?cacert=FILE&pin=sha256//BASE64; the files are read.
 func ParseHop(s string) (Hop, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		return parseUnixHop(path)
@@ -152,6 +154,7 @@ func ParseHop(s string) (Hop, error) {
 		scheme, rest = SchemeHTTP, s
 	}
 	scheme = strings.ToLower(scheme)
+	rest, query, _ := strings.Cut(rest, "?")
 	userinfo, hostport := "", rest
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
 		userinfo, hostport = rest[:i+1], rest[i+1:]
@@ -177,7 +180,50 @@ func ParseHop(s string) (Hop, error) {
 	if hop.Credentials, err = parseUserinfo(userinfo); err != nil {
 		return Hop{}, fmt.Errorf("proxy %q: %w", masked, err)
 	}
+	if strings.Contains(s, "?") {
+		if hop.TLS, err = hop.parseTLS(query); err != nil {
+			return Hop{}, fmt.Errorf("proxy %q: %w", masked, err)
+		}
+	}
 	return hop, nil
+}
+
+// parseTLS reads the query of a hop's URL: cacert, cert, key, server-name, pin
+// (several) and insecure, as the flags of these names, for this hop alone. The
+// files are read.
+func (h Hop) parseTLS(query string) (*TLSOptions, error) {
+	if h.Scheme != SchemeHTTPS && h.Scheme != SchemeH2 {
+		return nil, errors.New("what stands behind a ? is for https and h2")
+	}
+	var files ClientTLSFiles
+	for part := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(part, "=")
+		value, err := url.PathUnescape(value) // a + in a pin is a +
+		if err != nil {
+			return nil, fmt.Errorf("%s has a bad %%-escape: a %% itself is written %%25", name)
+		}
+		switch name {
+		case "cacert":
+			files.Roots = value
+		case "cert":
+			files.Cert = value
+		case "key":
+			files.Key = value
+		case "server-name":
+			files.ServerName = value
+		case "pin":
+			files.Pins = append(files.Pins, value)
+		case "insecure":
+			files.Insecure = value == "" || value == "1" || value == "true"
+		default:
+			return nil, fmt.Errorf("%q behind the ? means nothing: there are cacert, cert, key, server-name, pin, insecure", name)
+		}
+		if value == "" && name != "insecure" {
+			return nil, fmt.Errorf("%s has no value", name)
+		}
+	}
+	options, _, err := files.Options()
+	return options, err
 }
 
 func parseUnixHop(path string) (Hop, error) {

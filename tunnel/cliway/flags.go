@@ -3,6 +3,8 @@
 package cliway
 
 import (
+	"time"
+
 	"culvert/tunnel"
 
 	"github.com/urfave/cli/v2"
@@ -22,8 +24,13 @@ that the proxy offers Digest, NTLM and Basic are tried in this order.`
 func Flags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "proxy", Aliases: []string{"x"}, Usage: "`URL` of a proxy: http://[USER:PASSWORD@]HOST[:PORT], the same without http:// or with https, h2, h2c, socks5h, socks5 (resolves here) or socks4a, unix:PATH, or direct; again for each further hop"},
+		&cli.StringFlag{Name: "proxy-protocol", Aliases: []string{"X"}, Usage: "what proxies without a scheme speak, as nc has it: `connect|5|4`"},
 		&cli.StringFlag{Name: "proxy-user", Usage: "`NAME` for the first proxy; the password comes from CULVERT_PROXY_PASSWORD"},
 		&cli.StringFlag{Name: "proxy-credentials", Usage: "`FILE` of one line, user:password, for the first proxy"},
+		&cli.StringFlag{Name: "credentials-command", Usage: "`COMMAND` for the shell that prints the first proxy's user:password; CULVERT_HOP names the proxy to it"},
+		&cli.BoolFlag{Name: "askpass", Usage: "ask for the first proxy's password: by the program in CULVERT_ASKPASS, on the terminal, or by that in SSH_ASKPASS"},
+		&cli.BoolFlag{Name: "netrc", Usage: "take the credentials of proxies that have none from the file that NETRC names, or .netrc in the home folder"},
+		&cli.StringFlag{Name: "netrc-file", Usage: "or from this `FILE`"},
 		&cli.StringFlag{Name: "auth", Usage: "show the credentials by `basic|digest|ntlm|bearer` only, instead of the strongest scheme that the proxy offers; for bearer the password is the token"},
 		&cli.StringSliceFlag{Name: "header", Aliases: []string{"H"}, Usage: "`'NAME: VALUE'` to send along with CONNECT; 'NAME:' removes one that is sent by default"},
 		&cli.StringFlag{Name: "cacert", Usage: "trust https proxies whose certificate leads to one in the PEM `FILE`, and no others"},
@@ -43,5 +50,23 @@ func Flags() []cli.Flag {
 		&cli.DurationFlag{Name: "timeout", Value: tunnel.DefaultOpenTimeout, Usage: "`TIME` until the tunnel is open; 0 is off; none applies after"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell on stderr what happens"},
 		&cli.BoolFlag{Name: "show-secrets", Usage: "do not mask credentials in what is told"},
+	}
+}
+
+// DialFlags are dial's own.
+func DialFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "or", Usage: "`ROUTE` to take where the one before cannot be taken, its proxies joined by commas, or direct; again for a further one"},
+		&cli.StringFlag{Name: "on-eof", Value: string(tunnel.EOFHalfClose), Usage: "at end of file on stdin: `half-close|wait|close`; wait helps where a proxy drops the answer after a half-close"},
+		&cli.BoolFlag{Name: "fdpass", Aliases: []string{"F"}, Usage: "hand the open tunnel's socket over on stdout and exit, for ssh's ProxyUseFdpass yes"},
+		&cli.StringFlag{Name: "listen", Aliases: []string{"L"}, Usage: "instead of stdin and stdout: accept connections on `ADDR`, each for a tunnel of its own: PORT or HOST:PORT, unix:PATH, or socks5://HOST:PORT, which needs no target"},
+		&cli.BoolFlag{Name: "open", Usage: "with --listen: beyond this machine, for anyone, on purpose"},
+		&cli.DurationFlag{Name: "drain-timeout", Value: 30 * time.Second, Usage: "with --listen: after SIGTERM, `TIME` for open tunnels to end"},
+		&cli.BoolFlag{Name: "exec", Usage: "instead of stdin and stdout: run the command behind the target, whose own they become"},
+		&cli.BoolFlag{Name: "stats", Usage: "at the end, one line of JSON on stderr: bytes, times, exit code"},
+		&cli.IntFlag{Name: "stats-fd", Usage: "or on the descriptor `N`"},
+		&cli.StringFlag{Name: "why", Usage: "print how `HOST:PORT` would be reached, and why so, and exit"},
+		&cli.BoolFlag{Name: "print-ssh-config", Usage: "print the lines for ~/.ssh/config that send the hosts in the arguments this way, and exit"},
+		&cli.StringFlag{Name: "as", Usage: "take the arguments of another program, PROXY PORT HOST PORT [AUTHFILE]: `corkscrew`; so called, culvert does"},
 	}
 }

@@ -3,8 +3,10 @@ package cliway
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"culvert/tunnel"
@@ -12,6 +14,23 @@ import (
 
 	"github.com/urfave/cli/v2"
 )
+
+// Chooser makes the way to a target that the flags and the environment name.
+// Errors are *cliargs.Error.
+type Chooser struct {
+	context   *cli.Context
+	settings  []cliargs.Setting
+	userAgent string
+	mu        sync.Mutex
+	made      map[string]*Way // by what was chosen
+	asked     map[string]*tunnel.Credentials
+}
+
+// NewChooser reads the flags that c has. settings are the same, and know who set
+// them.
+func NewChooser(c *cli.Context, settings []cliargs.Setting, userAgent string) *Chooser {
+	return &Chooser{context: c, settings: settings, userAgent: userAgent, made: make(map[string]*Way), asked: make(map[string]*tunnel.Credentials)}
+}
 
 // Way is a Client set up by the flags and the environment, and what there is
 // to say about how it came about.
@@ -21,56 +40,82 @@ type Way struct {
 	Notes  []string // for -v
 
 	*cli.Context
-	settings []cliargs.Setting
+	chooser *Chooser
 }
 
-// Of reads the flags that c has. settings are the same, and know who set them.
-// An error is a *cliargs.Error. The caller sets Client.UserAgent.
-func Of(c *cli.Context, settings []cliargs.Setting, target tunnel.Authority) (*Way, error) {
-	w := &Way{Client: &tunnel.Client{}, Context: c, settings: settings}
+// To returns the way to a target. Targets of the same route share a Way. A
+// person may be asked for a password on the way, once.
+func (ch *Chooser) To(target tunnel.Authority) (*Way, error) {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	w := &Way{Client: &tunnel.Client{UserAgent: ch.userAgent}, Context: ch.context, chooser: ch}
 	if err := w.route(target); err != nil {
 		return nil, err
 	}
-	if err := w.credentials(); err != nil {
-		return nil, err
+	key := w.Client.Route.String()
+	for _, r := range w.Client.Or {
+		key += "|" + r.String()
 	}
+	if made, ok := ch.made[key]; ok {
+		return made, nil
+	}
+	for _, step := range []func() error{w.credentials, w.alternatives, w.netrc, w.tls, w.auth, w.headers, w.limits} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	ch.made[key] = w
+	return w, nil
+}
+
+// alternatives reads --or.
+func (w *Way) alternatives() error {
 	for _, s := range w.StringSlice("or") {
 		r, err := tunnel.ParseRoute(s)
 		if err != nil {
-			return nil, w.flagError("or", err, "a route is proxies joined by commas, as http://HOST:PORT, or direct")
+			return w.flagError("or", err, "a route is proxies joined by commas, as http://HOST:PORT, or direct")
 		}
 		r.Source = w.source("or")
 		w.noteTyped(r)
 		w.Client.Or = append(w.Client.Or, r)
 	}
-	if err := w.tls(); err != nil {
-		return nil, err
-	}
+	return nil
+}
+
+func (w *Way) auth() error {
 	w.Client.Auth = strings.ToLower(w.String("auth"))
 	if err := tunnel.CheckAuth(w.Client.Auth); err != nil {
-		return nil, w.flagError("auth", err, "leave it out to use the strongest that the proxy offers")
+		return w.flagError("auth", err, "leave it out to use the strongest that the proxy offers")
 	}
+	return nil
+}
+
+func (w *Way) headers() error {
 	for _, s := range w.StringSlice("header") {
 		f, err := tunnel.ParseHeader(s)
 		if err != nil {
-			return nil, w.flagError("header", err, "write --header 'Name: value'")
+			return w.flagError("header", err, "write --header 'Name: value'")
 		}
 		w.Client.Header = append(w.Client.Header, f)
 	}
+	return nil
+}
+
+// limits reads the IP version and the timeouts.
+func (w *Way) limits() (err error) {
 	switch {
 	case w.Bool("ipv4") && w.Bool("ipv6"):
-		return nil, cliargs.Usagef("leave both out to use what there is", "--ipv4 and --ipv6 exclude each other")
+		return cliargs.Usagef("leave both out to use what there is", "--ipv4 and --ipv6 exclude each other")
 	case w.Bool("ipv4"):
 		w.Client.Network = "tcp4"
 	case w.Bool("ipv6"):
 		w.Client.Network = "tcp6"
 	}
-	var err error
 	if w.Client.ConnectTimeout, err = w.Timeout("connect-timeout"); err != nil {
-		return nil, err
+		return err
 	}
 	w.Client.Timeout, err = w.Timeout("timeout")
-	return w, err
+	return err
 }
 
 func (w *Way) route(target tunnel.Authority) (err error) {
@@ -107,7 +152,7 @@ func (w *Way) flagError(name string, err error, hint string) error {
 }
 
 // source tells who set a flag last, "" if nobody did.
-func (w *Way) source(name string) string { return cliargs.Find(w.settings, name).Source }
+func (w *Way) source(name string) string { return cliargs.Find(w.chooser.settings, name).Source }
 
 // Timeout reads a flag, and translates the command line's 0 for off into the library's -1.
 func (w *Way) Timeout(name string) (time.Duration, error) {
@@ -119,4 +164,20 @@ func (w *Way) Timeout(name string) (time.Duration, error) {
 	default:
 		return d, nil
 	}
+}
+
+// Explanation is the way in words, a line for each thing there is to say.
+func (w *Way) Explanation(target tunnel.Authority) string {
+	var b strings.Builder
+	line := func(what, text string) { fmt.Fprintf(&b, "%-7s %s\n", what, cliargs.Printable(text)) }
+	line("target", target.String())
+	line("way", w.Client.Route.String())
+	for _, r := range w.Client.Or {
+		line("or", r.String())
+	}
+	line("why", w.Why)
+	for _, note := range w.Notes {
+		line("note", note)
+	}
+	return b.String()
 }

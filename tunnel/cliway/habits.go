@@ -1,0 +1,50 @@
+package cliway
+
+import (
+	"path/filepath"
+	"strings"
+
+	"culvert/tunnel"
+	"culvert/tunnel/cliargs"
+)
+
+// Called are the words of a command line, by the name that the program was
+// called by: as corkscrew it is dial --as corkscrew.
+func Called(name string, words []string) []string {
+	if strings.TrimSuffix(filepath.Base(name), ".exe") == "corkscrew" {
+		return append([]string{"dial", "--as", "corkscrew"}, words...)
+	}
+	return words
+}
+
+// Habits translates what fingers type that know another program: the arguments
+// of corkscrew, PROXY PORT HOST PORT [AUTHFILE], with --as corkscrew; nc's
+// -X PROTOCOL, for proxies without a scheme of their own.
+func Habits(settings []cliargs.Setting, args []string) ([]cliargs.Setting, []string, error) {
+	if as := cliargs.Find(settings, "as"); as.Value == "corkscrew" {
+		const form = "corkscrew's are PROXY PORT HOST PORT [AUTHFILE]"
+		if len(args) != 4 && len(args) != 5 {
+			return nil, nil, cliargs.Usagef(form, "%d arguments, and corkscrew takes 4 or 5", len(args))
+		}
+		proxy, err := tunnel.ParseHostPort(args[0], args[1])
+		if err != nil {
+			return nil, nil, cliargs.Usagef(form, "the proxy: %v", err)
+		}
+		settings = append(settings, cliargs.Setting{Name: "proxy", Value: "http://" + proxy.String(), Source: "the arguments"})
+		if len(args) == 5 {
+			settings = append(settings, cliargs.Setting{Name: "proxy-credentials", Value: args[4], Source: "the arguments"})
+		}
+		args = args[2:4]
+	}
+	protocol := cliargs.Find(settings, "proxy-protocol")
+	if protocol.Value == "" {
+		return settings, args, nil
+	}
+	scheme := map[string]string{"connect": tunnel.SchemeHTTP, "5": tunnel.SchemeSOCKS5H, "4": tunnel.SchemeSOCKS4A}[protocol.Value]
+	for i, s := range settings {
+		if s.Name == "proxy" && !strings.Contains(s.Value, "://") && !strings.HasPrefix(s.Value, "unix:") && s.Value != "direct" {
+			settings[i].Value = scheme + "://" + s.Value
+		}
+	}
+	return settings, args, nil
+}
