@@ -30,7 +30,8 @@ func serveCommand() *cli.Command {
 			"CLASS is public, private, loopback, link-local, metadata or special.\n" +
 			"Default: public; on a loopback listener private and loopback too.\n\n" +
 			"A ROUTE is http://[USER:PASSWORD@]HOST:PORT (or https, h2, h2c, socks5h,\n" +
-			"socks4a), unix:PATH, or direct; hops of a chain are joined by commas.\n\n" +
+			"socks4a), unix:PATH, or direct; hops of a chain are joined by commas,\n" +
+			"alternatives, tried in order, by |. https and h2 take ?cacert=FILE&pin=...\n\n" +
 			"A duration of 0 turns that limit off.",
 		Flags:  serveFlags(),
 		Action: serve,
@@ -57,6 +58,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "realm", Value: "culvert", Usage: "name of what the password is for"},
 		&cli.BoolFlag{Name: "open", Usage: "serve anyone who reaches a listener: an open proxy, on purpose"},
 		&cli.StringSliceFlag{Name: "via", KeepSpace: true, Usage: "reach targets through another proxy by `RULE`: ROUTE, or PATTERN=ROUTE; first match wins"},
+		&cli.BoolFlag{Name: "via-resolve", Usage: "resolve names behind --via here, judge the addresses, and ask the proxy for these"},
 		&cli.DurationFlag{Name: "header-timeout", Value: tunnel.DefaultHeaderTimeout, Usage: "`TIME` for a request's head to arrive"},
 		&cli.DurationFlag{Name: "connect-timeout", Value: tunnel.DefaultConnectTimeout, Usage: "`TIME` to resolve and connect"},
 		&cli.DurationFlag{Name: "idle-timeout", DefaultText: "off", Usage: "end tunnels, and plain requests, that are silent both ways for `TIME`"},
@@ -230,7 +232,7 @@ func bind(c *cli.Context, server *tunnel.Server, specs []tunnel.ListenSpec, secu
 // newServer makes the Server that the flags describe.
 func newServer(c *cli.Context) (*tunnel.Server, error) {
 	s := &tunnel.Server{
-		Name: c.String("name"), Realm: c.String("realm"), MaxTunnelsPerClient: c.Int("max-tunnels-per-client"),
+		ViaResolve: c.Bool("via-resolve"), Name: c.String("name"), Realm: c.String("realm"), MaxTunnelsPerClient: c.Int("max-tunnels-per-client"),
 		HeaderTimeout: zeroIsOff(c.Duration("header-timeout")), ConnectTimeout: zeroIsOff(c.Duration("connect-timeout")),
 		IdleTimeout: c.Duration("idle-timeout"), Linger: zeroIsOff(c.Duration("linger")),
 	}

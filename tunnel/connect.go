@@ -111,17 +111,10 @@ func (q *connectRequest) target() (Authority, *Error) {
 }
 
 // reach opens the way to the target, by the first Via rule that matches or
-// directly, within ConnectTimeout.
+// directly.
 func (s *Server) reach(ctx context.Context, q *connectRequest, target Authority) (relaySide, *Error) {
 	start := time.Now()
-	route := s.route(target)
-	var side relaySide
-	var e *Error
-	if route.Direct() {
-		side, e = q.at.dialDirect(ctx, target, q.rec)
-	} else {
-		side, e = q.at.dialVia(ctx, route, target, q.via, q.rec)
-	}
+	side, e := q.at.dialRule(ctx, s.rule(target), target, q.via, q.rec)
 	q.rec.Connect = time.Since(start)
 	if e != nil && ctx.Err() != nil { // we are being stopped: no fault of the target's
 		e = &Error{Phase: e.Phase, Type: ErrorInternalResponse, Target: target, Rule: "draining", Err: e}

@@ -25,7 +25,7 @@ func TestReadCredentials(t *testing.T) {
 		{"no user", ":secret\n", Credentials{}, "not user:password"},
 		{"two lines", "me:secret\nyou:secret\n", Credentials{}, "more than one line"},
 		{"control character", "me:secret\x01\n", Credentials{}, "control character"},
-		{"too large", strings.Repeat("a", 5000), Credentials{}, "larger"},
+		{"too large", strings.Repeat("a", 17<<10), Credentials{}, "larger"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "credentials")

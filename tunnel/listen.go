@@ -225,12 +225,14 @@ func (s *Server) describeRoutes() string {
 // describeJudge says which addresses are not ours to judge.
 func (s *Server) describeJudge() string {
 	var parents []string
-	for _, r := range s.Via {
-		if !r.Route.Direct() {
-			parents = append(parents, r.Route.String())
+	for _, rule := range s.Via {
+		for _, r := range rule.routes() {
+			if !r.Direct() {
+				parents = append(parents, r.String())
+			}
 		}
 	}
-	if parents == nil {
+	if parents == nil || s.ViaResolve {
 		return ""
 	}
 	return "; addresses behind " + strings.Join(parents, ", ") + " are the parent's to judge"

@@ -51,13 +51,23 @@ func (c *clientConn) judgePlain(x *plainExchange) *Error {
 	if s.run.draining.Load() {
 		return &Error{Phase: PhasePolicy, Type: ErrorInternalResponse, Target: x.target, Rule: "draining"}
 	}
-	x.route = s.route(x.target)
-	if !x.route.Direct() {
-		x.rec.Via = x.route.String()
-		return c.at.judgeLiteral(x.target)
-	}
-	return nil
+	rule := s.rule(x.target)
+	x.or = rule.Or
+	return x.take(rule.Route)
 }
+
+// take sends the request by a route.
+func (x *plainExchange) take(route Route) *Error {
+	x.route, x.rec.Via = route, ""
+	if route.Direct() {
+		return nil
+	}
+	x.rec.Via = route.String()
+	return x.c.at.judgeLiteral(x.target)
+}
+
+// absolute reports whether the next hop is a parent that gets absolute-form.
+func (x *plainExchange) absolute() bool { return x.c.server.forwards(x.route) }
 
 // plainExchange is one plain request on its way to its answer.
 type plainExchange struct {
@@ -67,6 +77,7 @@ type plainExchange struct {
 	target  Authority
 	path    string // path and query, as they came
 	route   Route
+	or      []Route     // to be tried where that cannot be taken
 	upgrade string      // the protocol to change to, "" = none
 	header  http.Header // the request's, what is hop-by-hop included until outgoing
 	length  int64       // of the request's content; -1 = chunked
@@ -246,7 +257,7 @@ func (x *plainExchange) url() *url.URL {
 	last := &x.c.plain.last
 	u := &url.URL{Scheme: "http", Host: last.text, Opaque: x.path}
 	switch {
-	case x.route.takesRequests(): // absolute-form
+	case x.absolute(): // absolute-form
 		u.Opaque = "//" + last.hostField + strings.TrimPrefix(x.path, "*")
 	case strings.HasPrefix(x.path, "//"): // Opaque would be taken for an authority
 		path, query, ask := strings.Cut(x.path, "?")

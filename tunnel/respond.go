@@ -119,7 +119,7 @@ func (x *plainExchange) checkReply(reply *http.Response) error {
 	switch {
 	case err != nil, reply.ProtoMajor != 1, reply.StatusCode < 200: // a 101 that nobody asked for among them
 		err = malformedReply(x.target, err)
-	case reply.StatusCode == http.StatusProxyAuthRequired && x.route.takesRequests():
+	case reply.StatusCode == http.StatusProxyAuthRequired && x.absolute():
 		err = parentFailure(&Error{Phase: PhaseReply, Type: ErrorCredentials, Target: x.target})
 	default:
 		return nil

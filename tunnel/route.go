@@ -111,9 +111,22 @@ func (r Route) check() error {
 // hold a password.
 func ParseRoute(s string) (Route, error) {
 	if strings.Contains(s, "|") {
-		return Route{}, errors.New("alternatives joined by | are not supported: give one route")
+		return Route{}, errors.New("this is one route, and | stands between several: give each by itself")
 	}
 	return ParseHops(strings.Split(s, ","))
+}
+
+// ParseRoutes parses routes joined by |, each to be tried where the one before
+// cannot be taken. Errors never hold a password.
+func ParseRoutes(s string) (routes []Route, err error) {
+	for one := range strings.SplitSeq(s, "|") {
+		r, err := ParseRoute(one)
+		if err != nil {
+			return nil, err
+		}
+		routes = append(routes, r)
+	}
+	return routes, nil
 }
 
 // ParseHops parses the URLs of a route's hops in order, or "direct" alone.

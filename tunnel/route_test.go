@@ -86,7 +86,7 @@ func TestParseRoute(t *testing.T) {
 		{"a:1,unix:/run/x", "", "a unix socket can only be the first hop"},
 		{"a:1,direct", "", "stands alone"},
 		{"direct,a:1", "", "stands alone"},
-		{"a:1|b:2", "", "alternatives"},
+		{"a:1|b:2", "", "one route"},
 		{"a:1,", "", "empty"},
 		{"", "", "empty"},
 	} {

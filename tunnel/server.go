@@ -54,6 +54,11 @@ type Server struct {
 	// wins; what matches none is reached directly.
 	Via []ViaRule
 
+	// ViaResolve resolves the names of targets behind parents here, judges the
+	// addresses, and asks the parents for these; plain requests to names then go
+	// through CONNECT. Without it names are the parents' to resolve and to judge.
+	ViaResolve bool
+
 	// HeaderTimeout bounds the reading of a request head; KeepAliveTimeout the
 	// wait for a further one; ConnectTimeout resolving and connecting;
 	// IdleTimeout ends tunnels and plain requests on which both ways are

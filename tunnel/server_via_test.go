@@ -287,7 +287,7 @@ func TestParseViaRule(t *testing.T) {
 			t.Errorf("ParseViaRule(%q) = %q, %q, want %q, %q", tt.in, pattern, rule.Route, tt.pattern, tt.route)
 		}
 	}
-	for _, in := range []string{"", "=http://proxy.test", "a.test=", "a..test=direct", "a.test=ftp://proxy.test", "http://a.test|http://b.test"} {
+	for _, in := range []string{"", "=http://proxy.test", "a.test=", "a..test=direct", "a.test=ftp://proxy.test", "http://a.test|ftp://b.test", "http://a.test|"} {
 		if rule, err := ParseViaRule(in); err == nil {
 			t.Errorf("ParseViaRule(%q) = %v, want an error", in, rule)
 		}

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -161,9 +162,9 @@ func (f *forwarder) transport(route Route) *http.Transport {
 	if t := f.byVia[key]; t != nil {
 		return t
 	}
-	if !route.takesRequests() {
+	if !f.at.server.forwards(route) {
 		f.byVia[key] = newTransport(func(ctx context.Context, _, address string) (net.Conn, error) {
-			return f.at.server.tunnelTo(ctx, route, address)
+			return f.at.tunnelTo(ctx, route, address)
 		})
 		return f.byVia[key]
 	}
@@ -194,15 +195,19 @@ func (r Route) takesRequests() bool {
 	return last.Scheme != SchemeH2 && last.Scheme != SchemeH2C && !last.isSOCKS()
 }
 
+// forwards reports whether plain requests go to the route's last parent as they
+// are. One that is to connect to judged addresses is asked for these by CONNECT.
+func (s *Server) forwards(route Route) bool { return !s.ViaResolve && route.takesRequests() }
+
 // tunnelTo opens a tunnel to an origin through a whole route.
-func (s *Server) tunnelTo(ctx context.Context, route Route, address string) (net.Conn, error) {
+func (at *listening) tunnelTo(ctx context.Context, route Route, address string) (net.Conn, error) {
 	target, err := ParseAuthority(address)
 	if err != nil {
 		return nil, err
 	}
-	conn, e := s.parentClient(route).open(ctx, target, nil)
+	conn, e := at.openVia(ctx, route, target, nil)
 	if e != nil {
-		return nil, parentFailure(e)
+		return nil, e
 	}
 	return conn, nil
 }
@@ -251,8 +256,26 @@ const staleTries = 4
 // request was written by then. A request that may be repeated is sent again in
 // that case too (RFC 9112, section 9.3.1), as long as no answer began. One that
 // must not (RFC 9110, section 9.2.2) goes out only on a connection that is not
-// known to have ended, and may fail if the origin closes it at that moment.
+// known to have ended, and may fail if the origin closes it at that moment. A
+// route to whose end there is no connection is left for the rule's next.
 func (x *plainExchange) roundTrip(ctx context.Context) (*http.Response, error) {
+	for {
+		reply, err := x.roundTripAlong(ctx)
+		var e *Error
+		if err == nil || len(x.or) == 0 || !errors.As(err, &e) || !e.elsewhere() || x.interim.answered() || ctx.Err() != nil || !x.body.renew() {
+			return reply, err
+		}
+		x.c.server.complain("a route cannot be taken, trying the next", "route", x.route, "target", x.target, "error", e.Detail)
+		next := x.or[0]
+		x.or = x.or[1:]
+		if e := x.take(next); e != nil {
+			return nil, e
+		}
+	}
+}
+
+// roundTripAlong is roundTrip by one route.
+func (x *plainExchange) roundTripAlong(ctx context.Context) (*http.Response, error) {
 	transport, out := x.transport(), x.outgoing(ctx)
 	for tries := 1; ; tries++ {
 		x.reused, x.stale = false, false

@@ -13,10 +13,14 @@ import (
 type ViaRule struct {
 	Pattern *Pattern // nil = every target
 	Route   Route    // the zero Route is direct: an exception to a later rule
+	Or      []Route  // to be tried in order where the one before cannot be taken
 }
 
-// ParseViaRule parses ROUTE, for every target, or PATTERN=ROUTE. It is a plain
-// ROUTE if its first "://" stands before its first "=".
+// routes are the rule's, in the order in which they are tried.
+func (r *ViaRule) routes() []Route { return append([]Route{r.Route}, r.Or...) }
+
+// ParseViaRule parses ROUTES, for every target, or PATTERN=ROUTES. It is plain
+// ROUTES if its first "://" stands before its first "=".
 func ParseViaRule(s string) (ViaRule, error) {
 	pattern, route, ok := strings.Cut(s, "=")
 	if scheme := strings.Index(s, "://"); !ok || scheme >= 0 && scheme < len(pattern) || strings.HasPrefix(s, "unix:") {
@@ -26,13 +30,19 @@ func ParseViaRule(s string) (ViaRule, error) {
 		return ViaRule{}, errors.New("the pattern before the = is empty")
 	}
 	var rule ViaRule
-	var err error
-	if rule.Route, err = ParseRoute(route); err != nil {
+	routes, err := ParseRoutes(route)
+	if err != nil {
 		return ViaRule{}, err
 	}
-	for _, h := range rule.Route.Hops {
-		if h.Scheme == SchemeSOCKS5 {
-			return ViaRule{}, fmt.Errorf("%s: names would be resolved here, and nobody would judge where they lead: use socks5h", h)
+	rule.Route = routes[0]
+	if len(routes) > 1 {
+		rule.Or = routes[1:]
+	}
+	for _, r := range routes {
+		for _, h := range r.Hops {
+			if h.Scheme == SchemeSOCKS5 {
+				return ViaRule{}, fmt.Errorf("%s: names would be resolved here, and nobody would judge where they lead: use socks5h", h)
+			}
 		}
 	}
 	if pattern == "" {
@@ -48,40 +58,125 @@ func ParseViaRule(s string) (ViaRule, error) {
 
 // String returns the rule as it is written, without credentials.
 func (r ViaRule) String() string {
-	if r.Pattern == nil {
-		return r.Route.String()
+	names := make([]string, 0, 1+len(r.Or))
+	for _, route := range r.routes() {
+		names = append(names, route.String())
 	}
-	return r.Pattern.String() + "=" + r.Route.String()
+	routes := strings.Join(names, "|")
+	if r.Pattern == nil {
+		return routes
+	}
+	return r.Pattern.String() + "=" + routes
 }
 
-// route is the way to a target: the first rule that matches, else direct.
-func (s *Server) route(target Authority) Route {
-	for _, rule := range s.Via {
-		if rule.Pattern == nil || rule.Pattern.match(target, allPorts) {
-			return rule.Route
+// direct is the way where no rule says another.
+var direct ViaRule
+
+// rule is the first that matches the target, else direct.
+func (s *Server) rule(target Authority) *ViaRule {
+	for i := range s.Via {
+		if r := &s.Via[i]; r.Pattern == nil || r.Pattern.match(target, allPorts) {
+			return r
 		}
 	}
-	return Route{}
+	return &direct
+}
+
+// dialRule opens the way to a target by the rule's first route that leads there,
+// each within ConnectTimeout.
+func (at *listening) dialRule(ctx context.Context, rule *ViaRule, target Authority, via []string, rec *Record) (relaySide, *Error) {
+	for i := -1; ; i++ {
+		route := rule.Route
+		if i >= 0 {
+			route = rule.Or[i]
+		}
+		var side relaySide
+		var e *Error
+		if route.Direct() {
+			rec.Via = ""
+			side, e = at.dialDirect(ctx, target, rec)
+		} else {
+			side, e = at.dialVia(ctx, route, target, via, rec)
+		}
+		if e == nil || i+1 == len(rule.Or) || !e.elsewhere() || ctx.Err() != nil {
+			return side, e
+		}
+		at.server.complain("a route cannot be taken, trying the next", "route", route, "target", target, "error", e.Detail)
+	}
 }
 
 // dialVia opens a tunnel through parents. The name layer has been applied; a
-// literal is judged by address here, a name is handed on unresolved. Our
-// pseudonym joins Via, so that a loop is found (RFC 9110, section 7.6.3).
+// literal is judged by address here, a name is handed on unresolved, unless
+// ViaResolve wants it resolved and judged here. Our pseudonym joins Via, so that
+// a loop is found (RFC 9110, section 7.6.3).
 func (at *listening) dialVia(ctx context.Context, route Route, target Authority, via []string, rec *Record) (relaySide, *Error) {
 	rec.Via = route.String()
-	if e := at.judgeLiteral(target); e != nil {
-		return relaySide{}, e
-	}
-	c := at.server.parentClient(route)
 	received := strings.TrimPrefix(rec.Protocol, "http/")
-	conn, e := c.open(ctx, target, []Field{{Name: "Via", Value: strings.Join(append(via, received+" "+at.server.pseudonym()), ", ")}})
+	fields := []Field{{Name: "Via", Value: strings.Join(append(via, received+" "+at.server.pseudonym()), ", ")}}
+	conn, e := at.openVia(ctx, route, target, fields)
 	if e != nil {
-		return relaySide{}, parentFailure(e)
+		return relaySide{}, e
 	}
 	if conn.addr.IsValid() {
 		rec.Addr = conn.addr.String()
 	}
 	return relaySide{conn: conn.NetConn(), early: conn.takeEarly()}, nil
+}
+
+// openVia asks a route's last parent for the target.
+func (at *listening) openVia(ctx context.Context, route Route, target Authority, fields []Field) (*Conn, *Error) {
+	c := at.server.parentClient(route)
+	if !at.server.ViaResolve || target.Addr().IsValid() {
+		if e := at.judgeLiteral(target); e != nil {
+			return nil, e
+		}
+		conn, e := c.open(ctx, target, fields)
+		return conn, parentFailure(e)
+	}
+	literals, e := at.resolved(ctx, target)
+	if e != nil {
+		return nil, e
+	}
+	for i := 0; ; i++ {
+		conn, e := c.open(ctx, literals[i], fields)
+		if e == nil {
+			return conn, nil
+		}
+		// It was this address that could not be reached, not the parent.
+		if i+1 == len(literals) || !e.elsewhere() || e.Phase != PhaseReply || ctx.Err() != nil {
+			e.Target = target
+			return nil, parentFailure(e)
+		}
+	}
+}
+
+// maxViaAddresses bounds how many of a name's addresses a parent is asked for.
+const maxViaAddresses = 4
+
+// resolved are the target's addresses that pass the policy, as authorities.
+func (at *listening) resolved(ctx context.Context, target Authority) ([]Authority, *Error) {
+	d := dialer{resolver: at.server.Resolver, judge: at.judgeAddr}
+	if timeout := at.server.connectTimeout(); timeout > 0 {
+		late := withLateTimeout(ctx, timeout)
+		defer late.release()
+		ctx = late
+	}
+	addrs, e := d.resolve(ctx, target)
+	if e == nil {
+		addrs, e = d.judged(addrs, target)
+	}
+	if e != nil {
+		return nil, e
+	}
+	var literals []Authority
+	for _, addr := range interleave(addrs)[:min(len(addrs), maxViaAddresses)] {
+		literal, err := NewAuthority(addr.String(), target.Port())
+		if err != nil { // as an address with a zone
+			return nil, &Error{Phase: PhaseResolve, Type: ErrorDestinationUnroutable, Target: target, Detail: err.Error()}
+		}
+		literals = append(literals, literal)
+	}
+	return literals, nil
 }
 
 // judgeLiteral applies the address layer where no name has to be resolved.
@@ -147,6 +242,9 @@ func (p *parents) closeIdle() {
 // the kind of failure, not the parent's name, and never that the parent wanted
 // credentials, which are the operator's affair.
 func parentFailure(e *Error) *Error {
+	if e == nil {
+		return nil
+	}
 	out := *e
 	switch {
 	case e.Phase != PhaseReply:
