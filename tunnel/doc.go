@@ -88,6 +88,7 @@
 //
 //	internal/wire   the one head reader, strict for serve, tolerant for dial
 //	internal/h2     HTTP/2's connections and streams, both sides
+//	pac             routes from a proxy auto-config script, or PAC file
 //	cliargs         flags, help and completion of the command line
 //	cliway          the flags by which dial and probe are told the way
 //	tunneltest      scripted proxies and targets for tests
