@@ -33,5 +33,5 @@
 // that it is asked about, and can tell a name server by the names it looks up.
 //
 // The package is a leaf: what it links costs a program about 0.3 ms of CPU at
-// every start, and 4.5 MB. The build tag culvert_no_pac leaves the engine out.
+// every start, and 4 MB. The build tag culvert_no_pac leaves the engine out.
 package pac

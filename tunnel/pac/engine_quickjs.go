@@ -62,14 +62,15 @@ func (p program) native(given []any) (any, error) {
 	return p.call(texts[0], texts[1:])
 }
 
-// evaluate runs one piece of source. The interrupt of a context that ended
-// before the piece began might be forgotten by the engine: hence the timeout.
+// evaluate runs one piece of source. The engine might forget the interrupt of a
+// context that ended just before the piece began: hence the timeout, a little
+// later, so that the context has ended by then.
 func evaluate(ctx context.Context, vm *quickjs.VM, source string) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if deadline, ok := ctx.Deadline(); ok {
-		if err := vm.SetEvalTimeout(max(time.Until(deadline), time.Millisecond)); err != nil {
+		if err := vm.SetEvalTimeout(max(time.Until(deadline), 0) + afterwards/4); err != nil {
 			return nil, err
 		}
 	}
