@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/cliargs"
 	"culvert/tunnel/cliway"
 
 	"github.com/urfave/cli/v2"
@@ -75,8 +76,11 @@ func dial(c *cli.Context) error {
 // ending is the exit code that an error leads to, and its words.
 func ending(err error) (code int, why string) {
 	var f *failure
+	var usage *cliargs.Error
 	switch {
 	case err == nil:
+	case errors.As(err, &usage):
+		return cmp.Or(usage.ExitCode, tunnel.ExitUsage), err.Error()
 	case !errors.As(err, &f):
 		return tunnel.ExitCode(err), err.Error()
 	case f.err == nil:

@@ -291,7 +291,7 @@ func (l *commandLine) report(err error) int {
 	switch {
 	case errors.As(err, &f):
 	case errors.As(err, &usage):
-		f = &failure{err: err, hint: usage.Hint, code: tunnel.ExitUsage}
+		f = &failure{err: err, hint: usage.Hint, code: cmp.Or(usage.ExitCode, tunnel.ExitUsage)}
 	default:
 		f = &failure{err: err}
 	}

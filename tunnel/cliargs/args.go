@@ -31,6 +31,7 @@ type Setting struct {
 // Error is a line that cannot be meant, and what to do about it.
 type Error struct {
 	Message, Hint string
+	ExitCode      int // 0 = that of usage errors
 }
 
 // Error returns the message alone, on one line.
@@ -78,7 +79,7 @@ func Take(flags []Flag, words []string, verbNext bool) (settings []Setting, rest
 		case f.Value == "":
 			value = "true"
 		case len(words) == 0 || words[0] == "--":
-			return settings, nil, &Error{typed + " needs a value", "write " + typed + " " + f.Value}
+			return settings, nil, &Error{Message: typed + " needs a value", Hint: "write " + typed + " " + f.Value}
 		default:
 			value, words = words[0], words[1:]
 		}
@@ -126,11 +127,11 @@ func (p Program) variable(v Verb, name string) string {
 // setting checks a value before anybody acts on it.
 func (f Flag) setting(value, source string) (Setting, error) {
 	if choices := f.choices(); choices != nil && !slices.Contains(choices, value) {
-		return Setting{}, &Error{fmt.Sprintf("%s: bad value %q", source, value), "use one of " + strings.Join(choices, ", ")}
+		return Setting{}, &Error{Message: fmt.Sprintf("%s: bad value %q", source, value), Hint: "use one of " + strings.Join(choices, ", ")}
 	}
 	if f.Check != nil {
 		if err := f.Check(value); err != nil {
-			return Setting{}, &Error{fmt.Sprintf("%s: bad value %q", source, value), err.Error()}
+			return Setting{}, &Error{Message: fmt.Sprintf("%s: bad value %q", source, value), Hint: err.Error()}
 		}
 	}
 	return Setting{f.Names[0], value, source}, nil
@@ -176,7 +177,7 @@ func lookup(flags []Flag, word string) (Flag, bool) {
 // unknown hints at the flag that was probably meant: one dash for two, or two
 // names that begin alike.
 func unknown(flags []Flag, word string) *Error {
-	e := &Error{fmt.Sprintf("unknown flag %s", word), "--help lists the flags; -- ends them, before an argument that begins with -"}
+	e := &Error{Message: fmt.Sprintf("unknown flag %s", word), Hint: "--help lists the flags; -- ends them, before an argument that begins with -"}
 	name := strings.TrimLeft(word, "-")
 	for _, f := range flags {
 		for _, n := range f.Names {

@@ -24,6 +24,8 @@ that the proxy offers Digest, NTLM and Basic are tried in this order.`
 func Flags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "proxy", Aliases: []string{"x"}, Usage: "`URL` of a proxy: http://[USER:PASSWORD@]HOST[:PORT], the same without http:// or with https, h2, h2c, socks5h, socks5 (resolves here) or socks4a, unix:PATH, or direct; again for each further hop"},
+		&cli.StringFlag{Name: "pac", Usage: "ask the proxy auto-config script in `FILE`, or at a URL, for the proxies, instead of the environment"},
+		&cli.BoolFlag{Name: "wpad", Usage: "ask the script of this network, at http://wpad.DOMAIN/wpad.dat: whoever answers there decides"},
 		&cli.StringFlag{Name: "proxy-protocol", Aliases: []string{"X"}, Usage: "what proxies without a scheme speak, as nc has it: `connect|5|4`"},
 		&cli.StringFlag{Name: "proxy-user", Usage: "`NAME` for the first proxy; the password comes from CULVERT_PROXY_PASSWORD"},
 		&cli.StringFlag{Name: "proxy-credentials", Usage: "`FILE` of one line, user:password, for the first proxy"},

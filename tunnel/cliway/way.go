@@ -11,6 +11,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cliargs"
+	"culvert/tunnel/pac"
 
 	"github.com/urfave/cli/v2"
 )
@@ -24,6 +25,8 @@ type Chooser struct {
 	mu        sync.Mutex
 	made      map[string]*Way // by what was chosen
 	asked     map[string]*tunnel.Credentials
+	loading   sync.Mutex
+	loaded    *pac.Script // nil = not yet
 }
 
 // NewChooser reads the flags that c has. settings are the same, and know who set
@@ -46,12 +49,12 @@ type Way struct {
 // To returns the way to a target. Targets of the same route share a Way. A
 // person may be asked for a password on the way, once.
 func (ch *Chooser) To(target tunnel.Authority) (*Way, error) {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
 	w := &Way{Client: &tunnel.Client{UserAgent: ch.userAgent}, Context: ch.context, chooser: ch}
 	if err := w.route(target); err != nil {
 		return nil, err
 	}
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
 	key := w.Client.Route.String()
 	for _, r := range w.Client.Or {
 		key += "|" + r.String()
@@ -118,19 +121,41 @@ func (w *Way) limits() (err error) {
 	return err
 }
 
+// routeSources are the flags of which one may name the proxies.
+var routeSources = []string{"proxy", "pac", "wpad"}
+
+// route chooses the way: by flags, by a script, or by the environment.
 func (w *Way) route(target tunnel.Authority) (err error) {
-	urls := w.StringSlice("proxy")
-	if len(urls) == 0 {
-		w.Client.Route, w.Why, err = tunnel.RouteFromEnvironment(target, os.Getenv)
-		if err != nil {
-			return cliargs.Usagef("correct it, or overrule it with --proxy URL or --proxy direct", "%v", err)
+	var chosen string
+	for _, name := range routeSources {
+		source := w.source(name)
+		switch typed := strings.HasPrefix(source, "-"); {
+		case source == "" || w.String(name) == "false":
+		case chosen == "" || typed && !strings.HasPrefix(w.source(chosen), "-"):
+			chosen = name
+		case typed:
+			return cliargs.Usagef("leave one of them out", "--%s and --%s exclude each other", chosen, name)
 		}
-		return nil
 	}
-	source := w.source("proxy")
-	if w.Client.Route, err = tunnel.ParseHops(urls); err != nil {
+	switch chosen {
+	case "proxy":
+		return w.proxies()
+	case "pac", "wpad":
+		return w.script(chosen, target)
+	}
+	w.Client.Route, w.Why, err = tunnel.RouteFromEnvironment(target, os.Getenv)
+	if err != nil {
+		return cliargs.Usagef("correct it, or overrule it with --proxy URL or --proxy direct", "%v", err)
+	}
+	return nil
+}
+
+// proxies reads --proxy.
+func (w *Way) proxies() (err error) {
+	if w.Client.Route, err = tunnel.ParseHops(w.StringSlice("proxy")); err != nil {
 		return w.flagError("proxy", err, "a proxy is http://HOST:PORT, https://HOST:PORT, socks5h://HOST:PORT, unix:PATH, or direct")
 	}
+	source := w.source("proxy")
 	w.Client.Route.Source, w.Why = source, "from "+source
 	w.noteTyped(w.Client.Route)
 	return nil
