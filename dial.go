@@ -30,7 +30,7 @@ func dialCommand() *cli.Command {
 			"culvert dial --proxy http://proxy.corp:3128 -- example.com 22\n" +
 			"HTTPS_PROXY=http://proxy.corp:3128 culvert dial -v example.com:443",
 		Description: cliway.Choice + "\n\n" + dialModes,
-		Flags:       append(cliway.Flags(), cliway.DialFlags()...),
+		Flags:       urfaveFlags(cliway.Flags(), cliway.DialFlags()),
 		Action:      dial,
 	}
 }
@@ -41,7 +41,7 @@ culvert dial HOST PORT --exec -- COMMAND ARG...`
 
 // dial is the verb.
 func dial(c *cli.Context) error {
-	if err := oneMode(c); err != nil {
+	if err := cliway.OneMode(c); err != nil {
 		return err
 	}
 	switch {
@@ -52,7 +52,7 @@ func dial(c *cli.Context) error {
 	case c.String("listen") != "":
 		return dialListen(c)
 	}
-	target, command, err := cliway.TargetAndCommand(c)
+	target, command, err := cliway.TargetAndCommand(c.Args().Slice(), c.Bool("exec"))
 	if err != nil {
 		return err
 	}
@@ -89,27 +89,6 @@ func ending(err error) (code int, why string) {
 		return cmp.Or(f.code, tunnel.ExitCode(f.err)), f.err.Error()
 	}
 	return tunnel.ExitOK, ""
-}
-
-// modes exclude each other.
-var modes = []string{"why", "print-ssh-config", "listen", "exec", "fdpass"}
-
-// oneMode refuses flags that cannot be meant together.
-func oneMode(c *cli.Context) error {
-	var first string
-	for _, name := range modes {
-		if value := c.String(name); value == "" || value == "false" {
-			continue
-		}
-		if first != "" {
-			return usageErrorf("leave one of them out", "--%s and --%s exclude each other", first, name)
-		}
-		first = name
-	}
-	if first != "" && first != "exec" && (c.Bool("stats") || c.IsSet("stats-fd")) {
-		return usageErrorf("leave one of them out", "--stats is for a tunnel that this process carries, and --%s makes none", first)
-	}
-	return nil
 }
 
 // dialing is one tunnel, from its way to its end.
@@ -298,10 +277,7 @@ func dialWhy(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stdout.WriteString(way.Explanation(target)); err != nil {
-		return stdoutError(err)
-	}
-	return nil
+	return printed(way.Explanation(target))
 }
 
 // printSSHConfig prints what ssh needs to know.
@@ -323,10 +299,7 @@ func printSSHConfig(c *cli.Context) error {
 	if way.Client.Route.Direct() || !strings.HasPrefix(way.Client.Route.Source, "-") {
 		talk(c, "without --proxy the environment that ssh runs in names the proxy")
 	}
-	if _, err := os.Stdout.WriteString(way.SSHConfig(program, c.Args().Slice(), tunnel.CanHandOver && way.Client.HandsOver())); err != nil {
-		return stdoutError(err)
-	}
-	return nil
+	return printed(way.SSHConfig(program, c.Args().Slice(), tunnel.CanHandOver && way.Client.HandsOver()))
 }
 
 // fdpassOf judges --fdpass before anything is connected. An --on-eof from the
@@ -369,5 +342,5 @@ func explained(err error) error {
 
 // chooserOf reads the flags that say how to get to targets.
 func chooserOf(c *cli.Context) *cliway.Chooser {
-	return cliway.NewChooser(c, settingsOf(c), "culvert/"+version())
+	return cliway.NewChooser(c.Context, c, settingsOf(c), "culvert/"+version())
 }

@@ -11,8 +11,10 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"culvert/tunnel"
 	"culvert/tunnel/cliargs"
@@ -73,6 +75,28 @@ func commonFlags() []cli.Flag {
 	}
 }
 
+// urfaveFlags are the flags that other packages read, for urfave to parse.
+func urfaveFlags(specs ...[]cliargs.Spec) []cli.Flag {
+	var out []cli.Flag
+	for _, s := range slices.Concat(specs...) {
+		switch s.Kind {
+		case cliargs.Text:
+			value, _ := s.Default.(string)
+			out = append(out, &cli.StringFlag{Name: s.Name, Aliases: s.Aliases, Usage: s.Usage, Value: value})
+		case cliargs.List:
+			out = append(out, &cli.StringSliceFlag{Name: s.Name, Aliases: s.Aliases, Usage: s.Usage})
+		case cliargs.Switch:
+			out = append(out, &cli.BoolFlag{Name: s.Name, Aliases: s.Aliases, Usage: s.Usage})
+		case cliargs.Duration:
+			value, _ := s.Default.(time.Duration)
+			out = append(out, &cli.DurationFlag{Name: s.Name, Aliases: s.Aliases, Usage: s.Usage, Value: value})
+		case cliargs.Number:
+			out = append(out, &cli.IntFlag{Name: s.Name, Aliases: s.Aliases, Usage: s.Usage})
+		}
+	}
+	return out
+}
+
 // version is the module's if culvert was built as one, as by go install.
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
@@ -121,6 +145,14 @@ func stdoutError(err error) error {
 		return &failure{code: 128 + int(syscall.SIGPIPE)}
 	}
 	return fmt.Errorf("stdout: %w", err)
+}
+
+// printed writes to stdout.
+func printed(text string) error {
+	if _, err := os.Stdout.WriteString(text); err != nil {
+		return stdoutError(err)
+	}
+	return nil
 }
 
 // dieOnSignal makes a signal end the program silently with 128+n. Signals
@@ -196,10 +228,7 @@ func (l *commandLine) run(words []string) error {
 		return err
 	}
 	if page := l.page(); page != "" {
-		if _, err := os.Stdout.WriteString(page); err != nil {
-			return stdoutError(err)
-		}
-		return nil
+		return printed(page)
 	}
 	if l.verb == nil {
 		return usageErrorf("culvert --help tells what they do", "no verb given: serve, dial or probe")
@@ -214,7 +243,7 @@ func (l *commandLine) run(words []string) error {
 
 // parse takes the words apart and adds the environment's.
 func (l *commandLine) parse(words []string) (err error) {
-	l.settings, words, err = cliargs.Take(cliargs.OfUrfave(typedOnly, l.app.Flags), words, true)
+	l.settings, words, err = cliargs.Take(cliargs.FlagsOf(typedOnly, l.app.Flags), words, true)
 	if err != nil {
 		return err
 	}
@@ -273,7 +302,7 @@ func (l *commandLine) program() cliargs.Program {
 func verbOf(c *cli.Command) cliargs.Verb {
 	return cliargs.Verb{
 		Name: c.Name, Summary: c.Usage, Args: c.ArgsUsage, Description: c.Description,
-		Examples: strings.Split(c.UsageText, "\n"), Flags: cliargs.OfUrfave(typedOnly, c.Flags),
+		Examples: strings.Split(c.UsageText, "\n"), Flags: cliargs.FlagsOf(typedOnly, c.Flags),
 	}
 }
 

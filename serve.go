@@ -33,8 +33,7 @@ func serveCommand() *cli.Command {
 			"socks4a), unix:PATH, or direct; hops of a chain are joined by commas,\n" +
 			"alternatives, tried in order, by |. https and h2 take ?cacert=FILE&pin=...\n\n" +
 			"A duration of 0 turns that limit off.",
-		Flags:  serveFlags(),
-		Action: serve,
+		Flags: serveFlags(), Action: serve,
 	}
 }
 

@@ -6,8 +6,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
-
-	"github.com/urfave/cli/v2"
+	"culvert/tunnel/cliargs"
 )
 
 // Choice is for the help of dial and probe.
@@ -21,54 +20,54 @@ and loopback addresses are always exempt. NO_PROXY never concerns --proxy.
 that the proxy offers Digest, NTLM and Basic are tried in this order.`
 
 // Flags are what dial and probe have in common.
-func Flags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "proxy", Aliases: []string{"x"}, Usage: "`URL` of a proxy: http://[USER:PASSWORD@]HOST[:PORT], the same without http:// or with https, h2, h2c, socks5h, socks5 (resolves here) or socks4a, unix:PATH, or direct; again for each further hop"},
-		&cli.StringFlag{Name: "pac", Usage: "ask the proxy auto-config script in `FILE`, or at a URL, for the proxies, instead of the environment"},
-		&cli.BoolFlag{Name: "wpad", Usage: "ask the script of this network, at http://wpad.DOMAIN/wpad.dat: whoever answers there decides"},
-		&cli.StringFlag{Name: "proxy-protocol", Aliases: []string{"X"}, Usage: "what proxies without a scheme speak, as nc has it: `connect|5|4`"},
-		&cli.StringFlag{Name: "proxy-user", Usage: "`NAME` for the first proxy; the password comes from CULVERT_PROXY_PASSWORD"},
-		&cli.StringFlag{Name: "proxy-credentials", Usage: "`FILE` of one line, user:password, for the first proxy"},
-		&cli.StringFlag{Name: "credentials-command", Usage: "`COMMAND` for the shell that prints the first proxy's user:password; CULVERT_HOP names the proxy to it"},
-		&cli.BoolFlag{Name: "askpass", Usage: "ask for the first proxy's password: by the program in CULVERT_ASKPASS, on the terminal, or by that in SSH_ASKPASS"},
-		&cli.BoolFlag{Name: "netrc", Usage: "take the credentials of proxies that have none from the file that NETRC names, or .netrc in the home folder"},
-		&cli.StringFlag{Name: "netrc-file", Usage: "or from this `FILE`"},
-		&cli.StringFlag{Name: "auth", Usage: "show the credentials by `basic|digest|ntlm|bearer` only, instead of the strongest scheme that the proxy offers; for bearer the password is the token"},
-		&cli.StringSliceFlag{Name: "header", Aliases: []string{"H"}, Usage: "`'NAME: VALUE'` to send along with CONNECT; 'NAME:' removes one that is sent by default"},
-		&cli.StringFlag{Name: "cacert", Usage: "trust https proxies whose certificate leads to one in the PEM `FILE`, and no others"},
-		&cli.StringFlag{Name: "cert", Usage: "our certificate for https proxies: a PEM `FILE`, which may hold the key too"},
-		&cli.StringFlag{Name: "key", Usage: "its key: a PEM `FILE`"},
-		&cli.StringFlag{Name: "proxy-server-name", Usage: "send, and verify, `NAME` instead of the https proxy's host"},
-		&cli.StringSliceFlag{Name: "pin", Usage: "want an https proxy's key to be `sha256//BASE64`; again for a further one"},
-		&cli.BoolFlag{Name: "insecure", Aliases: []string{"k"}, Usage: "take any certificate of https proxies; with --pin the key decides"},
-		&cli.BoolFlag{Name: "tls", Usage: "speak TLS with the target, inside the tunnel"},
-		&cli.StringFlag{Name: "tls-server-name", Usage: "with --tls: send, and verify, `NAME` instead of the target's host"},
-		&cli.StringFlag{Name: "tls-alpn", Usage: "with --tls: offer `PROTOCOLS`, joined by commas, as h2,http/1.1"},
-		&cli.StringFlag{Name: "tls-cacert", Usage: "with --tls: trust targets by the authorities in the PEM `FILE`"},
-		&cli.BoolFlag{Name: "tls-insecure", Usage: "with --tls: take any certificate of the target's"},
-		&cli.BoolFlag{Name: "ipv4", Aliases: []string{"4"}, Usage: "connect over IPv4 only"},
-		&cli.BoolFlag{Name: "ipv6", Aliases: []string{"6"}, Usage: "connect over IPv6 only"},
-		&cli.DurationFlag{Name: "connect-timeout", Value: tunnel.DefaultConnectTimeout, Usage: "`TIME` for resolving and connecting to the first hop; 0 is off"},
-		&cli.DurationFlag{Name: "timeout", Value: tunnel.DefaultOpenTimeout, Usage: "`TIME` until the tunnel is open; 0 is off; none applies after"},
-		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell on stderr what happens"},
-		&cli.BoolFlag{Name: "show-secrets", Usage: "do not mask credentials in what is told"},
+func Flags() []cliargs.Spec {
+	return []cliargs.Spec{
+		{Kind: cliargs.List, Name: "proxy", Aliases: []string{"x"}, Usage: "`URL` of a proxy: http://[USER:PASSWORD@]HOST[:PORT], the same without http:// or with https, h2, h2c, socks5h, socks5 (resolves here) or socks4a, unix:PATH, or direct; again for each further hop"},
+		{Kind: cliargs.Text, Name: "pac", Usage: "ask the proxy auto-config script in `FILE`, or at a URL, for the proxies, instead of the environment"},
+		{Kind: cliargs.Switch, Name: "wpad", Usage: "ask the script of this network, at http://wpad.DOMAIN/wpad.dat: whoever answers there decides"},
+		{Kind: cliargs.Text, Name: "proxy-protocol", Aliases: []string{"X"}, Usage: "what proxies without a scheme speak, as nc has it: `connect|5|4`"},
+		{Kind: cliargs.Text, Name: "proxy-user", Usage: "`NAME` for the first proxy; the password comes from CULVERT_PROXY_PASSWORD"},
+		{Kind: cliargs.Text, Name: "proxy-credentials", Usage: "`FILE` of one line, user:password, for the first proxy"},
+		{Kind: cliargs.Text, Name: "credentials-command", Usage: "`COMMAND` for the shell that prints the first proxy's user:password; CULVERT_HOP names the proxy to it"},
+		{Kind: cliargs.Switch, Name: "askpass", Usage: "ask for the first proxy's password: by the program in CULVERT_ASKPASS, on the terminal, or by that in SSH_ASKPASS"},
+		{Kind: cliargs.Switch, Name: "netrc", Usage: "take the credentials of proxies that have none from the file that NETRC names, or .netrc in the home folder"},
+		{Kind: cliargs.Text, Name: "netrc-file", Usage: "or from this `FILE`"},
+		{Kind: cliargs.Text, Name: "auth", Usage: "show the credentials by `basic|digest|ntlm|bearer` only, instead of the strongest scheme that the proxy offers; for bearer the password is the token"},
+		{Kind: cliargs.List, Name: "header", Aliases: []string{"H"}, Usage: "`'NAME: VALUE'` to send along with CONNECT; 'NAME:' removes one that is sent by default"},
+		{Kind: cliargs.Text, Name: "cacert", Usage: "trust https proxies whose certificate leads to one in the PEM `FILE`, and no others"},
+		{Kind: cliargs.Text, Name: "cert", Usage: "our certificate for https proxies: a PEM `FILE`, which may hold the key too"},
+		{Kind: cliargs.Text, Name: "key", Usage: "its key: a PEM `FILE`"},
+		{Kind: cliargs.Text, Name: "proxy-server-name", Usage: "send, and verify, `NAME` instead of the https proxy's host"},
+		{Kind: cliargs.List, Name: "pin", Usage: "want an https proxy's key to be `sha256//BASE64`; again for a further one"},
+		{Kind: cliargs.Switch, Name: "insecure", Aliases: []string{"k"}, Usage: "take any certificate of https proxies; with --pin the key decides"},
+		{Kind: cliargs.Switch, Name: "tls", Usage: "speak TLS with the target, inside the tunnel"},
+		{Kind: cliargs.Text, Name: "tls-server-name", Usage: "with --tls: send, and verify, `NAME` instead of the target's host"},
+		{Kind: cliargs.Text, Name: "tls-alpn", Usage: "with --tls: offer `PROTOCOLS`, joined by commas, as h2,http/1.1"},
+		{Kind: cliargs.Text, Name: "tls-cacert", Usage: "with --tls: trust targets by the authorities in the PEM `FILE`"},
+		{Kind: cliargs.Switch, Name: "tls-insecure", Usage: "with --tls: take any certificate of the target's"},
+		{Kind: cliargs.Switch, Name: "ipv4", Aliases: []string{"4"}, Usage: "connect over IPv4 only"},
+		{Kind: cliargs.Switch, Name: "ipv6", Aliases: []string{"6"}, Usage: "connect over IPv6 only"},
+		{Kind: cliargs.Duration, Name: "connect-timeout", Default: tunnel.DefaultConnectTimeout, Usage: "`TIME` for resolving and connecting to the first hop; 0 is off"},
+		{Kind: cliargs.Duration, Name: "timeout", Default: tunnel.DefaultOpenTimeout, Usage: "`TIME` until the tunnel is open; 0 is off; none applies after"},
+		{Kind: cliargs.Switch, Name: "verbose", Aliases: []string{"v"}, Usage: "tell on stderr what happens"},
+		{Kind: cliargs.Switch, Name: "show-secrets", Usage: "do not mask credentials in what is told"},
 	}
 }
 
 // DialFlags are dial's own.
-func DialFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "or", Usage: "`ROUTE` to take where the one before cannot be taken, its proxies joined by commas, or direct; again for a further one"},
-		&cli.StringFlag{Name: "on-eof", Value: string(tunnel.EOFHalfClose), Usage: "at end of file on stdin: `half-close|wait|close`; wait helps where a proxy drops the answer after a half-close"},
-		&cli.BoolFlag{Name: "fdpass", Aliases: []string{"F"}, Usage: "hand the open tunnel's socket over on stdout and exit, for ssh's ProxyUseFdpass yes"},
-		&cli.StringFlag{Name: "listen", Aliases: []string{"L"}, Usage: "instead of stdin and stdout: accept connections on `ADDR`, each for a tunnel of its own: PORT or HOST:PORT, unix:PATH, or socks5://HOST:PORT, which needs no target"},
-		&cli.BoolFlag{Name: "open", Usage: "with --listen: beyond this machine, for anyone, on purpose"},
-		&cli.DurationFlag{Name: "drain-timeout", Value: 30 * time.Second, Usage: "with --listen: after SIGTERM, `TIME` for open tunnels to end"},
-		&cli.BoolFlag{Name: "exec", Usage: "instead of stdin and stdout: run the command behind the target, whose own they become"},
-		&cli.BoolFlag{Name: "stats", Usage: "at the end, one line of JSON on stderr: bytes, times, exit code"},
-		&cli.IntFlag{Name: "stats-fd", Usage: "or on the descriptor `N`"},
-		&cli.StringFlag{Name: "why", Usage: "print how `HOST:PORT` would be reached, and why so, and exit"},
-		&cli.BoolFlag{Name: "print-ssh-config", Usage: "print the lines for ~/.ssh/config that send the hosts in the arguments this way, and exit"},
-		&cli.StringFlag{Name: "as", Usage: "take the arguments of another program, PROXY PORT HOST PORT [AUTHFILE]: `corkscrew`; so called, culvert does"},
+func DialFlags() []cliargs.Spec {
+	return []cliargs.Spec{
+		{Kind: cliargs.List, Name: "or", Usage: "`ROUTE` to take where the one before cannot be taken, its proxies joined by commas, or direct; again for a further one"},
+		{Kind: cliargs.Text, Name: "on-eof", Default: string(tunnel.EOFHalfClose), Usage: "at end of file on stdin: `half-close|wait|close`; wait helps where a proxy drops the answer after a half-close"},
+		{Kind: cliargs.Switch, Name: "fdpass", Aliases: []string{"F"}, Usage: "hand the open tunnel's socket over on stdout and exit, for ssh's ProxyUseFdpass yes"},
+		{Kind: cliargs.Text, Name: "listen", Aliases: []string{"L"}, Usage: "instead of stdin and stdout: accept connections on `ADDR`, each for a tunnel of its own: PORT or HOST:PORT, unix:PATH, or socks5://HOST:PORT, which needs no target"},
+		{Kind: cliargs.Switch, Name: "open", Usage: "with --listen: beyond this machine, for anyone, on purpose"},
+		{Kind: cliargs.Duration, Name: "drain-timeout", Default: 30 * time.Second, Usage: "with --listen: after SIGTERM, `TIME` for open tunnels to end"},
+		{Kind: cliargs.Switch, Name: "exec", Usage: "instead of stdin and stdout: run the command behind the target, whose own they become"},
+		{Kind: cliargs.Switch, Name: "stats", Usage: "at the end, one line of JSON on stderr: bytes, times, exit code"},
+		{Kind: cliargs.Number, Name: "stats-fd", Usage: "or on the descriptor `N`"},
+		{Kind: cliargs.Text, Name: "why", Usage: "print how `HOST:PORT` would be reached, and why so, and exit"},
+		{Kind: cliargs.Switch, Name: "print-ssh-config", Usage: "print the lines for ~/.ssh/config that send the hosts in the arguments this way, and exit"},
+		{Kind: cliargs.Text, Name: "as", Usage: "take the arguments of another program, PROXY PORT HOST PORT [AUTHFILE]: `corkscrew`; so called, culvert does"},
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // script has a proxy auto-config script choose the way; flag is "pac" or "wpad".
 func (w *Way) script(flag string, target tunnel.Authority) error {
-	script, err := w.chooser.load(w.Context.Context, flag, w.String(flag))
+	script, err := w.chooser.load(w.chooser.ctx, flag, w.String(flag))
 	if err != nil {
 		return w.scriptError(flag, err)
 	}
@@ -20,7 +20,7 @@ func (w *Way) script(flag string, target tunnel.Authority) error {
 		w.Why = "a script chooses for each target"
 		return nil
 	}
-	answer, err := script.Find(w.Context.Context, target)
+	answer, err := script.Find(w.chooser.ctx, target)
 	for _, alert := range answer.Alerts {
 		w.Notes = append(w.Notes, "the script says: "+alert)
 	}

@@ -8,8 +8,6 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cliargs"
-
-	"github.com/urfave/cli/v2"
 )
 
 // Stats is the line that --stats prints; nil = none is wanted.
@@ -29,7 +27,7 @@ type Stats struct {
 }
 
 // NewStats reads --stats and --stats-fd; nil = neither is given.
-func NewStats(c *cli.Context, target tunnel.Authority) (*Stats, error) {
+func NewStats(c cliargs.Values, target tunnel.Authority) (*Stats, error) {
 	s := &Stats{Target: target, out: os.Stderr, started: time.Now(), OpenMS: -1}
 	if c.IsSet("stats-fd") {
 		s.out = os.NewFile(uintptr(c.Int("stats-fd")), "descriptor")

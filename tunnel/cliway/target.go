@@ -6,16 +6,14 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cliargs"
-
-	"github.com/urfave/cli/v2"
 )
 
 const targetForms = "give HOST:PORT, or HOST PORT; IPv6 as [::1]:22, or ::1 22"
 
-// TargetAndCommand reads the arguments; there is a command only with --exec.
-func TargetAndCommand(c *cli.Context) (tunnel.Authority, []string, error) {
-	args := c.Args().Slice()
-	if !c.Bool("exec") {
+// TargetAndCommand reads the arguments; there is a command only
+// withCommand, which is --exec.
+func TargetAndCommand(args []string, withCommand bool) (tunnel.Authority, []string, error) {
+	if !withCommand {
 		target, err := Target(args)
 		return target, nil, err
 	}
@@ -54,4 +52,25 @@ func Target(args []string) (target tunnel.Authority, err error) {
 		return target, cliargs.Usagef(targetForms, "target %v", err)
 	}
 	return target, nil
+}
+
+// modes exclude each other.
+var modes = []string{"why", "print-ssh-config", "listen", "exec", "fdpass"}
+
+// OneMode refuses flags of dial that cannot be meant together.
+func OneMode(c cliargs.Values) error {
+	var first string
+	for _, name := range modes {
+		if value := c.String(name); value == "" || value == "false" {
+			continue
+		}
+		if first != "" {
+			return cliargs.Usagef("leave one of them out", "--%s and --%s exclude each other", first, name)
+		}
+		first = name
+	}
+	if first != "" && first != "exec" && (c.Bool("stats") || c.IsSet("stats-fd")) {
+		return cliargs.Usagef("leave one of them out", "--stats is for a tunnel that this process carries, and --%s makes none", first)
+	}
+	return nil
 }

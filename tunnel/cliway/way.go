@@ -2,6 +2,7 @@ package cliway
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,14 +13,13 @@ import (
 	"culvert/tunnel"
 	"culvert/tunnel/cliargs"
 	"culvert/tunnel/pac"
-
-	"github.com/urfave/cli/v2"
 )
 
 // Chooser makes the way to a target that the flags and the environment name.
 // Errors are *cliargs.Error.
 type Chooser struct {
-	context   *cli.Context
+	ctx       context.Context // of scripts and their loading
+	values    cliargs.Values
 	settings  []cliargs.Setting
 	userAgent string
 	mu        sync.Mutex
@@ -29,10 +29,10 @@ type Chooser struct {
 	loaded    *pac.Script // nil = not yet
 }
 
-// NewChooser reads the flags that c has. settings are the same, and know who set
-// them.
-func NewChooser(c *cli.Context, settings []cliargs.Setting, userAgent string) *Chooser {
-	return &Chooser{context: c, settings: settings, userAgent: userAgent, made: make(map[string]*Way), asked: make(map[string]*tunnel.Credentials)}
+// NewChooser reads flags. settings are the same as values, and know who set
+// them. The context is for reading a script, and asking it.
+func NewChooser(ctx context.Context, values cliargs.Values, settings []cliargs.Setting, userAgent string) *Chooser {
+	return &Chooser{ctx: ctx, values: values, settings: settings, userAgent: userAgent, made: make(map[string]*Way), asked: make(map[string]*tunnel.Credentials)}
 }
 
 // Way is a Client set up by the flags and the environment, and what there is
@@ -42,14 +42,14 @@ type Way struct {
 	Why    string   // how the route was chosen, a clause
 	Notes  []string // for -v
 
-	*cli.Context
+	cliargs.Values
 	chooser *Chooser
 }
 
 // To returns the way to a target. Targets of the same route share a Way. A
 // person may be asked for a password on the way, once.
 func (ch *Chooser) To(target tunnel.Authority) (*Way, error) {
-	w := &Way{Client: &tunnel.Client{UserAgent: ch.userAgent}, Context: ch.context, chooser: ch}
+	w := &Way{Client: &tunnel.Client{UserAgent: ch.userAgent}, Values: ch.values, chooser: ch}
 	if err := w.route(target); err != nil {
 		return nil, err
 	}
