@@ -157,7 +157,8 @@ var schemePorts = map[string]uint16{SchemeHTTP: 80, SchemeHTTPS: 443, SchemeH2: 
 // without a scheme or with https, h2, h2c, socks5, socks5h or socks4a, or
 // unix:PATH. The port defaults to 80, over TLS to 443, for SOCKS to 1080. Behind
 // https and h2 a query may tell how TLS is spoken with this hop, as in
-// https://proxy:443?cacert=FILE&pin=sha256//BASE64; the files are read.
+// https://proxy:443?cacert=FILE&pin=sha256//BASE64; the files are read. An @ in
+// them is written %40.
 func ParseHop(s string) (Hop, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		return parseUnixHop(path)
@@ -167,11 +168,11 @@ func ParseHop(s string) (Hop, error) {
 		scheme, rest = SchemeHTTP, s
 	}
 	scheme = strings.ToLower(scheme)
-	rest, query, _ := strings.Cut(rest, "?")
 	userinfo, hostport := "", rest
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
 		userinfo, hostport = rest[:i+1], rest[i+1:]
 	}
+	hostport, query, asks := strings.Cut(hostport, "?")
 	masked := hostport
 	if ok {
 		masked = scheme + "://" + hostport
@@ -193,7 +194,7 @@ func ParseHop(s string) (Hop, error) {
 	if hop.Credentials, err = parseUserinfo(userinfo); err != nil {
 		return Hop{}, fmt.Errorf("proxy %q: %w", masked, err)
 	}
-	if strings.Contains(s, "?") {
+	if asks {
 		if hop.TLS, err = hop.parseTLS(query); err != nil {
 			return Hop{}, fmt.Errorf("proxy %q: %w", masked, err)
 		}
@@ -206,7 +207,7 @@ func ParseHop(s string) (Hop, error) {
 // files are read.
 func (h Hop) parseTLS(query string) (*TLSOptions, error) {
 	if h.Scheme != SchemeHTTPS && h.Scheme != SchemeH2 {
-		return nil, errors.New("what stands behind a ? is for https and h2")
+		return nil, errors.New("a path, query or fragment is not allowed: what stands behind a ? is for https and h2")
 	}
 	var files ClientTLSFiles
 	for part := range strings.SplitSeq(query, "&") {

@@ -189,3 +189,35 @@ func TestParseHeader(t *testing.T) {
 		})
 	}
 }
+
+// A query tells how TLS is spoken with one hop, and no flag changes that hop.
+func TestParseHopTLS(t *testing.T) {
+	pin := "sha256//" + strings.Repeat("A", 42) + "+="
+	for _, tt := range []struct{ url, err string }{
+		{"https://user:p?ss@proxy.test:8443?insecure&server-name=a.test&pin=" + pin, ""},
+		{"h2://proxy.test?pin=" + pin + "&pin=" + pin, ""},
+		{"http://proxy.test?insecure", "for https and h2"},
+		{"https://proxy.test?pin=x", "a pin begins with"},
+		{"https://proxy.test?colour=red", "means nothing"},
+		{"https://proxy.test?server-name", "no value"},
+		{"https://proxy.test?cacert=/no/such/file", "no such file"},
+		{"https://proxy.test?server-name=%zz", "bad %-escape"},
+		{"https://proxy.test?", "means nothing"},
+	} {
+		h, err := ParseHop(tt.url)
+		if tt.err != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("%s: %v, want %q", tt.url, err, tt.err)
+			}
+			continue
+		}
+		if err != nil || h.TLS == nil || len(h.TLS.Pins) == 0 {
+			t.Errorf("%s: %+v, %v", tt.url, h.TLS, err)
+			continue
+		}
+		r, own := Route{Hops: []Hop{h, {Scheme: SchemeHTTPS, Proxy: h.Proxy}}}, h.TLS
+		if used, err := r.UseTLS(&TLSOptions{ServerName: "all.test"}); !used || err != nil || r.Hops[0].TLS != own || r.Hops[1].TLS.ServerName != "all.test" {
+			t.Errorf("%s: with flags for the others: %+v, %v", tt.url, r.Hops, err)
+		}
+	}
+}
