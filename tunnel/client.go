@@ -54,6 +54,11 @@ type Client struct {
 	// DefaultConnectTimeout, negative = none.
 	ConnectTimeout time.Duration
 
+	// Negotiate makes the tokens of the Negotiate scheme for a proxy of the given
+	// host; nil = the scheme is not tried. It needs no Hop.Credentials. See package
+	// kerberos.
+	Negotiate func(host string) (Negotiator, error)
+
 	// Timeout bounds everything until the tunnel is open; 0 =
 	// DefaultOpenTimeout, negative = none. None applies to the open tunnel.
 	Timeout time.Duration

@@ -30,6 +30,7 @@ func (h *handshake2) run(ctx context.Context) (*h2.Stream, *Error) {
 	switch {
 	case e != nil:
 	case x.reply.Code/100 == 2:
+		e = h.unproven(x.reply)
 	default:
 		h.readRefusal(ctx, s, x)
 		h.again, _ = h.login.challenged(x.reply, h.next, false)

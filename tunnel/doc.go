@@ -67,7 +67,7 @@
 //	                                            content.go
 //	socks.go        the same, in SOCKS
 //	login.go        answers to a 407            challenge.go, login_digest.go,
-//	                                            login_ntlm.go
+//	                                            login_ntlm.go, login_negotiate.go
 //	clienth2.go     the same over HTTP/2        clientframes.go: for who watches
 //	conn.go         the open tunnel
 //	stdio.go        relayed to standard input and output
@@ -88,6 +88,7 @@
 //
 //	internal/wire   the one head reader, strict for serve, tolerant for dial
 //	internal/h2     HTTP/2's connections and streams, both sides
+//	kerberos        tokens of the Negotiate scheme, from tickets
 //	pac             routes from a proxy auto-config script, or PAC file
 //	cliargs         flags, help and completion of the command line
 //	cliway          the flags by which dial and probe are told the way

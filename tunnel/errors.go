@@ -148,6 +148,7 @@ type Error struct {
 	Schemes           []string
 	CredentialsSent   bool
 	CredentialsKept   bool
+	LoginFailed       error // why there was no answer to a challenge; nil = there was, or no reason is known
 	CredentialsSource string
 
 	RCode  string // DNS response code for ErrorDNS, as "NXDOMAIN"

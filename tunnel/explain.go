@@ -240,17 +240,26 @@ func (e *Error) explainCredentials() (sentence, hint string) {
 		return e.proxy() + " refused the credentials for " + e.Target.String() + ": " + answer,
 			"check " + named.where("user name and password")
 	}
+	var failed *LoginError
+	if errors.As(e.LoginFailed, &failed) {
+		answer += "; " + wire.Escape([]byte(failed.Error()), maxDetail)
+	}
 	sentence = e.proxy() + " wants credentials for " + e.Target.String() + ": " + answer
-	known := slices.ContainsFunc(e.Schemes, func(s string) bool { return CheckAuth(strings.ToLower(s)) == nil })
+	others := slices.ContainsFunc(e.Schemes, func(s string) bool { return slices.Contains(append(authSchemes, AuthBearer), strings.ToLower(s)) })
+	tickets := slices.ContainsFunc(e.Schemes, func(s string) bool { return strings.EqualFold(s, AuthNegotiate) })
 	switch {
-	case known && e.CredentialsKept:
+	case failed != nil && !others:
+		return sentence, failed.Hint
+	case tickets && !others:
+		return sentence, "it wants a Kerberos ticket: get one with kinit, and leave --auth out"
+	case others && e.CredentialsKept:
 		return sentence, "yours are for none of these: check --auth"
-	case known || len(e.Schemes) == 0 && !e.CredentialsKept:
+	case others || len(e.Schemes) == 0 && !e.CredentialsKept:
 		return sentence, giveCredentials
 	case len(e.Schemes) == 0:
 		return sentence, "the proxy does not say how it wants them: send them unasked with --auth basic"
 	}
-	return sentence, "culvert knows Basic, Bearer, Digest and NTLM: ask the proxy's administrator to offer one of them"
+	return sentence, "culvert knows Basic, Bearer, Digest, Negotiate and NTLM: ask the proxy's administrator to offer one of them"
 }
 
 const giveCredentials = "give them with --proxy-user NAME and CULVERT_PROXY_PASSWORD, or --proxy-credentials FILE"

@@ -77,6 +77,7 @@ func (h *handshake) run(ctx context.Context) *Error {
 	case e != nil:
 	case x.reply.Code/100 == 2:
 		x.Glued = h.br.Buffered()
+		e = h.unproven(x.reply)
 	default:
 		kept := h.readRefusal(ctx, x)
 		h.again, h.here = h.login.challenged(x.reply, h.next, kept)
@@ -109,7 +110,10 @@ func (h *handshake) tell(x *Exchange, e *Error) {
 func (h *handshake) refusal(x *Exchange, fields []Field) *Error {
 	e := refusal(x)
 	e.CredentialsSent = hasField(fields, "Proxy-Authorization") || h.login != nil && h.login.shown
-	e.CredentialsKept = !e.CredentialsSent && h.login != nil
+	e.CredentialsKept = !e.CredentialsSent && h.login != nil && h.hop.Credentials != nil
+	if h.login != nil {
+		e.LoginFailed = h.login.failed
+	}
 	e.CredentialsSource = h.credentialsSource()
 	return e
 }

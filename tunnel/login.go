@@ -15,6 +15,8 @@ const (
 	AuthBearer = "bearer" // RFC 6750; the password is the token
 	AuthDigest = "digest" // RFC 7616
 	AuthNTLM   = "ntlm"   // version 2, for a connection, over HTTP/1 only
+
+	AuthNegotiate = "negotiate" // RFC 4559, by Client.Negotiate
 )
 
 // authSchemes are the schemes that need a user name, strongest first.
@@ -29,10 +31,10 @@ const (
 // CheckAuth says why a scheme cannot be Client.Auth.
 func CheckAuth(scheme string) error {
 	switch scheme {
-	case "", AuthBasic, AuthBearer, AuthDigest, AuthNTLM:
+	case "", AuthBasic, AuthBearer, AuthDigest, AuthNTLM, AuthNegotiate:
 		return nil
 	}
-	return fmt.Errorf("the scheme %q is not known: basic, bearer, digest or ntlm", wire.Escape([]byte(scheme), maxSchemeLength))
+	return fmt.Errorf("the scheme %q is not known: basic, bearer, digest, ntlm or negotiate", wire.Escape([]byte(scheme), maxSchemeLength))
 }
 
 // login is how one hop's credentials are shown to it while a tunnel is opened:
@@ -40,7 +42,8 @@ func CheckAuth(scheme string) error {
 // as most proxies close theirs after a 407 (RFC 9931).
 type login struct {
 	credentials Credentials
-	schemes     []string // that may be tried, strongest first; those given up are taken out
+	negotiator  func() (Negotiator, error) // nil = there is none
+	schemes     []string                   // that may be tried, strongest first; those given up are taken out
 	rounds      int
 	offered     []challenge // so far, less what continues a scheme
 	current     loginScheme // nil = none yet
@@ -48,6 +51,7 @@ type login struct {
 	sent        bool        // value went out
 	shown       bool        // credentials went with some request
 	cut         bool        // a connection that was kept turned out to be closed
+	failed      error       // why an answer could not be made; nil = none failed
 }
 
 // loginScheme answers the challenges of one scheme.
@@ -66,14 +70,25 @@ type loginScheme interface {
 	resume(next Authority) (string, error)
 }
 
-// newLogin makes the login at a hop; nil if there are no credentials for it.
+// newLogin makes the login at a hop; nil if there is nothing to log in with.
 func (c *Client) newLogin(hop Hop, next Authority) *login {
-	if hop.Credentials == nil {
-		return nil
+	l := &login{}
+	if c.Negotiate != nil && hop.Scheme != SchemeUnix { // a socket has no service name
+		l.schemes = []string{AuthNegotiate}
+		l.negotiator = func() (Negotiator, error) { return c.Negotiate(hop.Proxy.Host()) }
 	}
-	l := &login{credentials: *hop.Credentials, schemes: slices.Clone(authSchemes)}
-	if c.Auth != "" {
+	if hop.Credentials != nil {
+		l.credentials, l.schemes = *hop.Credentials, append(l.schemes, authSchemes...)
+	}
+	switch {
+	case c.Auth == "":
+	case c.Auth == AuthBearer && hop.Credentials != nil, l.may(c.Auth):
 		l.schemes = []string{c.Auth}
+	default:
+		l.schemes = nil
+	}
+	if len(l.schemes) == 0 && hop.Credentials == nil {
+		return nil
 	}
 	// What is the only one to try, or opened a tunnel before, needs no challenge.
 	if only := len(l.schemes) == 1 && (l.may(AuthBasic) || l.may(AuthBearer)); only || c.Auth == "" && c.sharedConns().tookBasic(hop) {
@@ -91,11 +106,14 @@ func (l *login) begin(c challenge, next Authority) bool {
 		l.current = &digestLogin{credentials: l.credentials}
 	case AuthNTLM:
 		l.current = &ntlmLogin{credentials: l.credentials}
+	case AuthNegotiate:
+		l.current = &negotiateLogin{negotiator: l.negotiator}
 	default:
 		l.current = &plainLogin{scheme: scheme, credentials: l.credentials}
 	}
 	value, _, err := l.current.answer(c, next)
 	if err != nil {
+		l.failed = err
 		l.giveUp()
 		return false
 	}
@@ -207,7 +225,7 @@ func (s *sharedConns) tookBasic(hop Hop) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	took, ok := s.basic[hop.String()]
-	return ok && took == *hop.Credentials
+	return ok && hop.Credentials != nil && took == *hop.Credentials
 }
 
 // opened remembers by what a tunnel was opened.

@@ -17,7 +17,8 @@ alone), addresses, CIDRs, each with :PORT if for one port only, or *. localhost
 and loopback addresses are always exempt. NO_PROXY never concerns --proxy.
 --proxy-user takes the password from CULVERT_PROXY_PASSWORD; it and
 --proxy-credentials are for the first proxy and win over its URL. Of the schemes
-that the proxy offers Digest, NTLM and Basic are tried in this order.`
+that the proxy offers Negotiate (with the Kerberos tickets of kinit), Digest, NTLM
+and Basic are tried in this order.`
 
 // Flags are what dial and probe have in common.
 func Flags() []cliargs.Spec {
@@ -32,7 +33,9 @@ func Flags() []cliargs.Spec {
 		{Kind: cliargs.Switch, Name: "askpass", Usage: "ask for the first proxy's password: by the program in CULVERT_ASKPASS, on the terminal, or by that in SSH_ASKPASS"},
 		{Kind: cliargs.Switch, Name: "netrc", Usage: "take the credentials of proxies that have none from the file that NETRC names, or .netrc in the home folder"},
 		{Kind: cliargs.Text, Name: "netrc-file", Usage: "or from this `FILE`"},
-		{Kind: cliargs.Text, Name: "auth", Usage: "show the credentials by `basic|digest|ntlm|bearer` only, instead of the strongest scheme that the proxy offers; for bearer the password is the token"},
+		{Kind: cliargs.Text, Name: "keytab", Usage: "take Kerberos tickets by the keys in `FILE`, instead of kinit's"},
+		{Kind: cliargs.Text, Name: "principal", Usage: "with --keytab: `NAME@REALM` whose key to use"},
+		{Kind: cliargs.Text, Name: "auth", Usage: "show the credentials by `basic|digest|ntlm|negotiate|bearer` only, instead of the strongest scheme that the proxy offers; for bearer the password is the token"},
 		{Kind: cliargs.List, Name: "header", Aliases: []string{"H"}, Usage: "`'NAME: VALUE'` to send along with CONNECT; 'NAME:' removes one that is sent by default"},
 		{Kind: cliargs.Text, Name: "cacert", Usage: "trust https proxies whose certificate leads to one in the PEM `FILE`, and no others"},
 		{Kind: cliargs.Text, Name: "cert", Usage: "our certificate for https proxies: a PEM `FILE`, which may hold the key too"},

@@ -12,6 +12,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cliargs"
+	"culvert/tunnel/kerberos"
 	"culvert/tunnel/pac"
 )
 
@@ -27,12 +28,14 @@ type Chooser struct {
 	asked     map[string]*tunnel.Credentials
 	loading   sync.Mutex
 	loaded    *pac.Script // nil = not yet
+	tickets   *kerberos.Source
 }
 
 // NewChooser reads flags. settings are the same as values, and know who set
 // them. The context is for reading a script, and asking it.
 func NewChooser(ctx context.Context, values cliargs.Values, settings []cliargs.Setting, userAgent string) *Chooser {
-	return &Chooser{ctx: ctx, values: values, settings: settings, userAgent: userAgent, made: make(map[string]*Way), asked: make(map[string]*tunnel.Credentials)}
+	return &Chooser{ctx: ctx, values: values, settings: settings, userAgent: userAgent, made: make(map[string]*Way), asked: make(map[string]*tunnel.Credentials),
+		tickets: &kerberos.Source{Keytab: values.String("keytab"), Principal: values.String("principal")}}
 }
 
 // Way is a Client set up by the flags and the environment, and what there is
@@ -86,6 +89,7 @@ func (w *Way) alternatives() error {
 }
 
 func (w *Way) auth() error {
+	w.Client.Negotiate = w.chooser.tickets.Negotiator
 	w.Client.Auth = strings.ToLower(w.String("auth"))
 	if err := tunnel.CheckAuth(w.Client.Auth); err != nil {
 		return w.flagError("auth", err, "leave it out to use the strongest that the proxy offers")

@@ -1,0 +1,143 @@
+package kerberos
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"culvert/tunnel"
+
+	"github.com/jcmturner/gofork/encoding/asn1"
+	"github.com/jcmturner/gokrb5/v8/asn1tools"
+	"github.com/jcmturner/gokrb5/v8/client"
+	"github.com/jcmturner/gokrb5/v8/crypto"
+	"github.com/jcmturner/gokrb5/v8/gssapi"
+	"github.com/jcmturner/gokrb5/v8/iana/chksumtype"
+	"github.com/jcmturner/gokrb5/v8/iana/flags"
+	"github.com/jcmturner/gokrb5/v8/iana/keyusage"
+	"github.com/jcmturner/gokrb5/v8/messages"
+	"github.com/jcmturner/gokrb5/v8/spnego"
+	"github.com/jcmturner/gokrb5/v8/types"
+)
+
+// negotiation is one conversation with one proxy.
+type negotiation struct {
+	client  *client.Client
+	user    string
+	service string
+	key     types.EncryptionKey // of the ticket that was shown last
+	asked   time.Time           // what its authenticator says ...
+	micros  int                 // ... and the microseconds
+}
+
+// Start is the first token: an AP-REQ (RFC 4120, section 5.5.1) for the
+// service, with mutual authentication wanted, in a NegTokenInit (RFC 4178,
+// section 4.2.1).
+func (n *negotiation) Start() ([]byte, error) {
+	ticket, key, err := n.client.GetServiceTicket(n.service)
+	if err != nil {
+		return nil, n.explain(err)
+	}
+	who, err := types.NewAuthenticator(n.client.Credentials.Domain(), n.client.Credentials.CName())
+	if err != nil {
+		return nil, &tunnel.LoginError{Err: err}
+	}
+	who.Cksum = types.Checksum{CksumType: chksumtype.GSSAPI, Checksum: gssChecksum(gssapi.ContextFlagMutual | gssapi.ContextFlagInteg | gssapi.ContextFlagConf)}
+	request, err := messages.NewAPReq(ticket, key, who)
+	if err != nil {
+		return nil, &tunnel.LoginError{Err: err}
+	}
+	types.SetFlag(&request.APOptions, flags.APOptionMutualRequired)
+	n.key, n.asked, n.micros = key, who.CTime, who.Cusec
+	inner, err := request.Marshal()
+	if err != nil {
+		return nil, &tunnel.LoginError{Err: err}
+	}
+	token, err := krb5Token(inner)
+	if err != nil {
+		return nil, &tunnel.LoginError{Err: err}
+	}
+	hello := spnego.SPNEGOToken{Init: true, NegTokenInit: spnego.NegTokenInit{
+		MechTypes: []asn1.ObjectIdentifier{gssapi.OIDKRB5.OID()}, MechTokenBytes: token,
+	}}
+	out, err := hello.Marshal()
+	if err != nil {
+		return nil, &tunnel.LoginError{Err: err}
+	}
+	return out, nil
+}
+
+// gssChecksum is an authenticator's (RFC 4121, section 4.1.1): no channel
+// bindings, and flags.
+func gssChecksum(flags uint32) []byte {
+	b := make([]byte, 24)
+	binary.LittleEndian.PutUint32(b, 16)
+	binary.LittleEndian.PutUint32(b[20:], flags)
+	return b
+}
+
+// krb5Token frames an AP-REQ (RFC 4121, section 4.1).
+func krb5Token(request []byte) ([]byte, error) {
+	b, err := asn1.Marshal(gssapi.OIDKRB5.OID())
+	if err != nil {
+		return nil, err
+	}
+	return asn1tools.AddASNAppTag(append(append(b, 1, 0), request...), 0), nil
+}
+
+// Verify checks the proxy's last token: that its AP-REP was made with the
+// session key, for what Start said (RFC 4120, section 3.2.5).
+func (n *negotiation) Verify(token []byte) error {
+	init, value, err := spnego.UnmarshalNegToken(token)
+	if err != nil || init {
+		return errors.New("the proxy's Kerberos token is malformed")
+	}
+	answer, ok := value.(spnego.NegTokenResp)
+	if !ok || answer.State() == spnego.NegStateReject {
+		return errors.New("the proxy rejects the Kerberos ticket")
+	}
+	if len(answer.ResponseToken) == 0 {
+		return nil // it shows nothing of itself
+	}
+	var reply spnego.KRB5Token
+	if err := reply.Unmarshal(answer.ResponseToken); err != nil || !reply.IsAPRep() {
+		return errors.New("the proxy's Kerberos token holds no answer")
+	}
+	plain, err := crypto.DecryptEncPart(reply.APRep.EncPart, n.key, keyusage.AP_REP_ENCPART)
+	if err != nil {
+		return errors.New("the proxy does not have the key of " + n.service)
+	}
+	var part messages.EncAPRepPart
+	if err := part.Unmarshal(plain); err != nil {
+		return errors.New("the proxy's Kerberos answer is malformed")
+	}
+	if part.CTime.Unix() != n.asked.Unix() || part.Cusec != n.micros {
+		return errors.New("the proxy's Kerberos answer is for another request")
+	}
+	return nil
+}
+
+// explain makes a sentence and a hint of what the library says.
+func (n *negotiation) explain(err error) error {
+	text := err.Error() // the library has its codes in words only
+	switch {
+	case strings.Contains(text, "S_PRINCIPAL_UNKNOWN"):
+		return &tunnel.LoginError{Err: fmt.Errorf("the realm of %s knows no service %s", n.user, n.service), Hint: "name the proxy as its administrator registered it, by its full name"}
+	case strings.Contains(text, "EXPIRED"), strings.Contains(text, "TGT has expired"), strings.Contains(text, "expired"):
+		return &tunnel.LoginError{Err: fmt.Errorf("the ticket of %s has expired", n.user), Hint: "get a new one with kinit"}
+	case strings.Contains(text, "communicat"), strings.Contains(text, "KDC"):
+		return &tunnel.LoginError{Err: fmt.Errorf("no ticket for %s: %s", n.service, lastPart(text)), Hint: "check the realm's KDC in krb5.conf, and that it can be reached"}
+	}
+	return &tunnel.LoginError{Err: fmt.Errorf("no ticket for %s: %s", n.service, lastPart(text)), Hint: "klist shows what there is; kinit gets new tickets"}
+}
+
+// lastPart is the cause at the end of the library's chain of words.
+func lastPart(text string) string {
+	if i := strings.LastIndex(text, "< "); i >= 0 {
+		text = text[i+2:]
+	}
+	const longest = 200
+	return text[:min(len(text), longest)]
+}

@@ -1,0 +1,102 @@
+package tunnel
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// fakeTickets makes numbered tokens, and wants "proof" back.
+type fakeTickets struct {
+	hosts []string
+	made  int
+	err   error // of Negotiator
+}
+
+func (f *fakeTickets) negotiator(host string) (Negotiator, error) {
+	f.hosts = append(f.hosts, host)
+	return f, f.err
+}
+
+func (f *fakeTickets) Start() ([]byte, error) {
+	f.made++
+	return fmt.Appendf(nil, "token %d", f.made), nil
+}
+
+func (f *fakeTickets) Verify(token []byte) error {
+	if string(token) != "proof" {
+		return errors.New("the proof is wrong")
+	}
+	return nil
+}
+
+func TestLoginNegotiate(t *testing.T) {
+	const closes = "HTTP/1.1 407 No\r\nConnection: close\r\nContent-Length: 0\r\nProxy-Authenticate: "
+	const stays = "HTTP/1.1 407 No\r\nContent-Length: 0\r\nProxy-Authenticate: "
+	none := &LoginError{Err: errors.New("there is no ticket"), Hint: "get one with kinit"}
+	proof := func(s string) string {
+		return "HTTP/1.1 200 OK\r\nProxy-Authenticate: Negotiate " + base64.StdEncoding.EncodeToString([]byte(s)) + "\r\n\r\n"
+	}
+	for _, tt := range []struct {
+		name, user, auth string
+		refuse           string // what answers all but the scheme that is taken
+		challenges       string
+		takes, ok        string
+		err              error
+		want             string // the schemes shown, and the exit code if not 0
+		says             string
+	}{
+		{name: "alone, no user", refuse: stays, challenges: "Negotiate", takes: "Negotiate", want: ",Negotiate"},
+		{name: "over a connection that closes", refuse: closes, challenges: "Negotiate", takes: "Negotiate", want: ",Negotiate"},
+		{name: "before the others", user: "a:b@", refuse: stays, challenges: "Basic realm=x, Negotiate, Digest nonce=n", takes: "Negotiate", want: ",Negotiate"},
+		{name: "then the others", user: "a:b@", refuse: stays, challenges: "Basic realm=x, Negotiate", takes: "Basic", want: ",Negotiate,Basic"},
+		{name: "the others where there is no ticket", user: "a:b@", refuse: stays, challenges: "Negotiate, Basic realm=x", takes: "Basic", err: none, want: ",Basic"},
+		{name: "alone by flag", user: "a:b@", auth: AuthNegotiate, refuse: stays, challenges: "Negotiate, Basic realm=x", takes: "Basic", want: ",Negotiate:5", says: "refused the credentials"},
+		{name: "not by flag", auth: AuthBasic, refuse: stays, challenges: "Negotiate", takes: "Negotiate", want: ":5", says: "wants credentials"},
+		{name: "no ticket", refuse: stays, challenges: "Negotiate", takes: "Negotiate", err: none, want: ":5", says: "it offers Negotiate; there is no ticket|get one with kinit"},
+		{name: "no ticket, but a password would do", refuse: stays, challenges: "Negotiate, Basic realm=x", takes: "Negotiate", err: none, want: ":5", says: "there is no ticket|give them with --proxy-user"},
+		{name: "the proxy's proof", refuse: stays, challenges: "Negotiate", takes: "Negotiate", ok: proof("proof"), want: ",Negotiate"},
+		{name: "a forged proof", refuse: stays, challenges: "Negotiate", takes: "Negotiate", ok: proof("forged"), want: ",Negotiate:8", says: "the proof is wrong"},
+		{name: "a proof that is none", refuse: stays, challenges: "Negotiate", takes: "Negotiate", ok: "HTTP/1.1 200 OK\r\nProxy-Authenticate: Negotiate ***\r\n\r\n", want: ",Negotiate:8", says: "not base64"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var schemes []string
+			proxy := startLoginProxy(t, func(_, _ int, value string) (string, bool) {
+				scheme, _, _ := strings.Cut(value, " ")
+				schemes = append(schemes, scheme)
+				if scheme == tt.takes {
+					if tt.ok != "" {
+						return tt.ok, true
+					}
+					return "HTTP/1.1 200 OK\r\n\r\n", true
+				}
+				return tt.refuse + tt.challenges + "\r\n\r\n", tt.refuse == stays
+			})
+			tickets := &fakeTickets{err: tt.err}
+			c := &Client{Route: mustRoute(t, "http://"+tt.user+proxy.Addr()), Auth: tt.auth, Negotiate: tickets.negotiator}
+			conn, err := c.Open(t.Context(), authority(t, "a.example:22"))
+			got := strings.Join(schemes, ",")
+			if err != nil {
+				got = fmt.Sprint(got, ":", ExitCode(err))
+				sentence, hint := Explain(err)
+				for want := range strings.SplitSeq(tt.says, "|") {
+					if !strings.Contains(sentence+"\n"+hint, want) {
+						t.Errorf("%q is not said in %q, hint %q", want, sentence, hint)
+					}
+				}
+			} else {
+				conn.Close()
+			}
+			if got != tt.want {
+				t.Errorf("shown %q, want %q (%v)", got, tt.want, err)
+			}
+			for _, host := range tickets.hosts {
+				if host != "127.0.0.1" {
+					t.Errorf("a ticket for %q", host)
+				}
+			}
+		})
+	}
+}
