@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,31 @@ type sharedConns struct {
 	mu    sync.Mutex
 	lists map[string]*sharedList
 	basic map[string]Credentials // that a hop took by Basic; guarded by mu
+	shown []string               // the last answers to challenges, for who masks them; guarded by mu
+}
+
+// maxAnswers bounds the answers that are remembered: of all rounds of a few
+// tunnels at once.
+const maxAnswers = 4 * maxLoginRounds
+
+// showed remembers the value of a Proxy-Authorization that goes out.
+func (s *sharedConns) showed(value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.Contains(s.shown, value) {
+		return
+	}
+	if len(s.shown) == maxAnswers {
+		s.shown = slices.Delete(s.shown, 0, 1)
+	}
+	s.shown = append(s.shown, value)
+}
+
+// answers are those that were remembered.
+func (s *sharedConns) answers() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.shown)
 }
 
 // sharedList are those that lead through the same hops.

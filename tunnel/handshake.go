@@ -172,6 +172,7 @@ func (h *handshake) fields() []Field {
 		fields = append(fields, Field{Name: "User-Agent", Value: h.client.UserAgent})
 	}
 	if value := h.login.send(); value != "" {
+		h.client.sharedConns().showed(value)
 		fields = append(fields, Field{Name: "Proxy-Authorization", Value: value})
 	}
 	for _, f := range h.client.Header {

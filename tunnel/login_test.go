@@ -406,3 +406,41 @@ func TestProbeJudgesAfterALogin(t *testing.T) {
 		}
 	}
 }
+
+// A proxy that sends our answer back, in its reason, its fields or its page, has
+// it shown to nobody.
+func TestLoginAnswersAreMasked(t *testing.T) {
+	for _, scheme := range []string{`Digest realm="r", nonce="n", qop="auth", algorithm=MD5`, "NTLM", "Basic realm=r"} {
+		t.Run(scheme, func(t *testing.T) {
+			var answers []string
+			proxy := startLoginProxy(t, func(_, _ int, value string) (string, bool) {
+				if value == "" {
+					return "HTTP/1.1 407 No\r\nContent-Length: 0\r\nProxy-Authenticate: " + scheme + "\r\n\r\n", true
+				}
+				_, secret, _ := strings.Cut(value, " ")
+				answers = append(answers, secret)
+				if _, response, ok := strings.Cut(secret, `response="`); ok {
+					response, _, _ = strings.Cut(response, `"`)
+					answers = append(answers, response)
+				}
+				page := "you sent " + value + " or " + answers[len(answers)-1]
+				return fmt.Sprintf("HTTP/1.1 403 %s\r\nProxy-Status: p; details=%q\r\nX: %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s",
+					answers[len(answers)-1], answers[len(answers)-1], value, len(page), page), false
+			})
+			c := &Client{Route: mustRoute(t, "http://user:password@"+proxy.Addr())}
+			var shown strings.Builder
+			c.Trace = &Trace{Exchanged: func(x *Exchange) { shown.Write(c.Mask(x.Request)); shown.Write(c.Mask(x.Reply)) }}
+			_, err := c.Open(t.Context(), authority(t, "a.example:22"))
+			sentence, hint := Explain(err)
+			shown.WriteString(sentence + hint + err.Error())
+			if len(answers) == 0 || !strings.Contains(shown.String(), "403") {
+				t.Fatalf("nothing was answered: %s", shown.String())
+			}
+			for _, secret := range answers {
+				if strings.Contains(shown.String(), secret) {
+					t.Errorf("%q is in %s", secret, shown.String())
+				}
+			}
+		})
+	}
+}

@@ -24,11 +24,12 @@ const (
 type masker struct {
 	off     bool
 	secrets []string
+	answers func() []string // values of Proxy-Authorization that went out meanwhile; nil = none
 }
 
 // newMasker collects the secrets that the Client sends.
 func newMasker(c *Client, show bool) masker {
-	m := masker{off: show}
+	m := masker{off: show, answers: c.sharedConns().answers}
 	for _, r := range c.routes() {
 		for _, h := range r.Hops {
 			if h.Credentials != nil {
@@ -56,6 +57,23 @@ func (m *masker) add(secret string) {
 	}
 }
 
+// all are the secrets known by now: those of answers too, which a challenge made.
+func (m masker) all() []string {
+	if m.answers == nil {
+		return m.secrets
+	}
+	with := masker{secrets: slices.Clone(m.secrets)}
+	for _, value := range m.answers() {
+		_, secret, _ := strings.Cut(value, " ") // behind the scheme
+		with.add(secret)
+		if _, response, ok := strings.Cut(secret, `response="`); ok { // Digest
+			response, _, _ = strings.Cut(response, `"`)
+			with.add(response)
+		}
+	}
+	return with.secrets
+}
+
 // sent masks what we sent: the values of credential fields.
 func (m masker) sent(b []byte) WireBytes {
 	if m.off || len(b) == 0 {
@@ -69,7 +87,7 @@ func (m masker) received(b []byte) WireBytes {
 	if m.off {
 		return b
 	}
-	for _, secret := range m.secrets {
+	for _, secret := range m.all() {
 		b = bytes.ReplaceAll(b, []byte(secret), []byte(masked))
 	}
 	return b
@@ -80,7 +98,7 @@ func (m masker) text(s string) string {
 	if m.off {
 		return s
 	}
-	for _, secret := range m.secrets {
+	for _, secret := range m.all() {
 		s = strings.ReplaceAll(s, secret, masked)
 		for n := len(secret) - 1; n >= minSecretPrefix; n-- {
 			s = strings.ReplaceAll(s, secret[:n]+"...", masked+"...")
