@@ -4,14 +4,19 @@ package main
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"culvert/tunnel"
 	"culvert/tunnel/kerberos"
+	"culvert/tunnel/tunneltest"
 )
 
 // realm is a throw-away Kerberos realm on loopback, with the user ada and the
@@ -184,5 +189,26 @@ func TestRealKerberosMutual(t *testing.T) {
 		if err := first.Verify(forged); err == nil {
 			t.Errorf("%s was taken", name)
 		}
+	}
+}
+
+// A KDC that says nothing does not hold the tunnel up for ever.
+func TestRealKerberosSilentKDC(t *testing.T) {
+	r := startRealm(t)
+	silent := tunneltest.Start(t, tunneltest.Silent)
+	text, err := os.ReadFile(r.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := write(t, filepath.Join(r.dir, "silent.conf"), regexp.MustCompile(`\tkdc = .*`).ReplaceAllString(string(text), "\tkdc = "+silent.Addr()))
+	source := kerberos.Source{Cache: r.cache("ada"), Config: conf, Timeout: 50 * time.Millisecond}
+	n, err := source.Negotiator("localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = n.Start()
+	var failed *tunnel.LoginError
+	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "did not answer within 50ms") || !strings.Contains(failed.Hint, "krb5.conf") {
+		t.Errorf("the silent KDC: %v", err)
 	}
 }

@@ -241,11 +241,11 @@ func (e *Error) explainCredentials() (sentence, hint string) {
 			"check " + named.where("user name and password")
 	}
 	var failed *LoginError
-	if errors.As(e.LoginFailed, &failed) {
+	others := slices.ContainsFunc(e.Schemes, func(s string) bool { return slices.Contains(append(authSchemes, AuthBearer), strings.ToLower(s)) })
+	if errors.As(e.LoginFailed, &failed) && !(failed.Unset && others) {
 		answer += "; " + wire.Escape([]byte(failed.Error()), maxDetail)
 	}
 	sentence = e.proxy() + " wants credentials for " + e.Target.String() + ": " + answer
-	others := slices.ContainsFunc(e.Schemes, func(s string) bool { return slices.Contains(append(authSchemes, AuthBearer), strings.ToLower(s)) })
 	tickets := slices.ContainsFunc(e.Schemes, func(s string) bool { return strings.EqualFold(s, AuthNegotiate) })
 	switch {
 	case failed != nil && !others:

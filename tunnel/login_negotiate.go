@@ -22,6 +22,10 @@ type Negotiator interface {
 type LoginError struct {
 	Err  error
 	Hint string // "" = nothing
+
+	// Unset reports that nobody set such a login up on this machine: it is not
+	// worth a word where the proxy offers another.
+	Unset bool
 }
 
 // Error is the cause's.

@@ -4,12 +4,14 @@
 package kerberos
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"culvert/tunnel"
 
@@ -32,10 +34,16 @@ type Source struct {
 	// Config is the library's krb5.conf; "" = KRB5_CONFIG, else /etc/krb5.conf.
 	Config string
 
+	// Timeout bounds the wait for the KDC; 0 = DefaultTimeout.
+	Timeout time.Duration
+
 	mu     sync.Mutex
 	client *client.Client // nil = not yet
 	user   string
 }
+
+// DefaultTimeout is how long the KDC may take.
+const DefaultTimeout = 10 * time.Second
 
 // Negotiator is for the proxy of a host name, as the user wrote it: the service
 // is HTTP/host. Errors are *tunnel.LoginError. It fits tunnel.Client.Negotiate.
@@ -49,21 +57,21 @@ func (s *Source) Negotiator(host string) (tunnel.Negotiator, error) {
 		}
 		s.client, s.user = made, user
 	}
-	return &negotiation{client: s.client, user: s.user, service: "HTTP/" + strings.ToLower(host)}, nil
+	return &negotiation{client: s.client, user: s.user, service: "HTTP/" + strings.ToLower(host), timeout: cmp.Or(s.Timeout, DefaultTimeout)}, nil
 }
 
 // open reads the configuration and the user's keys or tickets.
 func (s *Source) open() (*client.Client, string, error) {
-	path := first(s.Config, os.Getenv("KRB5_CONFIG"), "/etc/krb5.conf")
+	path := cmp.Or(s.Config, os.Getenv("KRB5_CONFIG"), "/etc/krb5.conf")
 	conf, err := config.Load(path)
 	var unsupported config.UnsupportedDirective
 	switch {
-	case errors.Is(err, fs.ErrNotExist), err != nil && !errors.As(err, &unsupported) && conf == nil:
-		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("the Kerberos configuration %s: %w", path, cause(err)), Hint: "KRB5_CONFIG names another file"}
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("this machine has no Kerberos configuration: there is no %s", path), Hint: "it is in the form of krb5.conf(5); KRB5_CONFIG names another place", Unset: true}
 	case err != nil && !errors.As(err, &unsupported):
 		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("the Kerberos configuration %s: %w", path, err), Hint: "it is in the form of krb5.conf(5)"}
 	}
-	if file := first(s.Keytab, clientKeytab(s.Principal)); file != "" {
+	if file := cmp.Or(s.Keytab, clientKeytab(s.Principal)); file != "" {
 		return fromKeytab(file, s.Principal, conf)
 	}
 	return s.fromCache(conf)
@@ -93,7 +101,7 @@ func fromKeytab(file, principal string, conf *config.Config) (*client.Client, st
 }
 
 func (s *Source) fromCache(conf *config.Config) (*client.Client, string, error) {
-	name := first(s.Cache, os.Getenv("KRB5CCNAME"), fmt.Sprintf("/tmp/krb5cc_%d", os.Getuid()))
+	name := cmp.Or(s.Cache, os.Getenv("KRB5CCNAME"), fmt.Sprintf("/tmp/krb5cc_%d", os.Getuid()))
 	path := strings.TrimPrefix(name, "FILE:")
 	if kind, _, ok := strings.Cut(path, ":"); ok && len(kind) > 1 && !strings.Contains(kind, "/") {
 		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("the credential cache %s is of kind %s, of which only its own programs know the inside", name, kind),
@@ -109,15 +117,6 @@ func (s *Source) fromCache(conf *config.Config) (*client.Client, string, error) 
 		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("the tickets of %s in %s: %w", user, path, err), Hint: "get new ones with kinit"}
 	}
 	return made, user, nil
-}
-
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }
 
 // cause takes the path off, which the sentence has already.

@@ -27,6 +27,7 @@ type negotiation struct {
 	client  *client.Client
 	user    string
 	service string
+	timeout time.Duration
 	key     types.EncryptionKey // of the ticket that was shown last
 	asked   time.Time           // what its authenticator says ...
 	micros  int                 // ... and the microseconds
@@ -34,40 +35,65 @@ type negotiation struct {
 
 // Start is the first token: an AP-REQ (RFC 4120, section 5.5.1) for the
 // service, with mutual authentication wanted, in a NegTokenInit (RFC 4178,
-// section 4.2.1).
+// section 4.2.1). The ticket may be the KDC's to give, within the Source's
+// Timeout.
 func (n *negotiation) Start() ([]byte, error) {
+	made := make(chan *shown, 1)
+	go func() { made <- n.show() }() // the library takes no context
+	timer := time.NewTimer(n.timeout)
+	defer timer.Stop()
+	select {
+	case s := <-made:
+		if s.err != nil {
+			return nil, s.err
+		}
+		n.key, n.asked, n.micros = s.key, s.asked, s.micros
+		return s.token, nil
+	case <-timer.C:
+		return nil, &tunnel.LoginError{Err: fmt.Errorf("no ticket for %s: the KDC did not answer within %v", n.service, n.timeout), Hint: hintKDC}
+	}
+}
+
+// shown is what Start shows, and what Verify compares with.
+type shown struct {
+	token  []byte
+	key    types.EncryptionKey
+	asked  time.Time
+	micros int
+	err    error
+}
+
+func (n *negotiation) show() *shown {
 	ticket, key, err := n.client.GetServiceTicket(n.service)
 	if err != nil {
-		return nil, n.explain(err)
+		return &shown{err: n.explain(err)}
 	}
 	who, err := types.NewAuthenticator(n.client.Credentials.Domain(), n.client.Credentials.CName())
 	if err != nil {
-		return nil, &tunnel.LoginError{Err: err}
+		return &shown{err: err}
 	}
 	who.Cksum = types.Checksum{CksumType: chksumtype.GSSAPI, Checksum: gssChecksum(gssapi.ContextFlagMutual | gssapi.ContextFlagInteg | gssapi.ContextFlagConf)}
 	request, err := messages.NewAPReq(ticket, key, who)
 	if err != nil {
-		return nil, &tunnel.LoginError{Err: err}
+		return &shown{err: err}
 	}
 	types.SetFlag(&request.APOptions, flags.APOptionMutualRequired)
-	n.key, n.asked, n.micros = key, who.CTime, who.Cusec
 	inner, err := request.Marshal()
 	if err != nil {
-		return nil, &tunnel.LoginError{Err: err}
+		return &shown{err: err}
 	}
 	token, err := krb5Token(inner)
 	if err != nil {
-		return nil, &tunnel.LoginError{Err: err}
+		return &shown{err: err}
 	}
 	hello := spnego.SPNEGOToken{Init: true, NegTokenInit: spnego.NegTokenInit{
 		MechTypes: []asn1.ObjectIdentifier{gssapi.OIDKRB5.OID()}, MechTokenBytes: token,
 	}}
 	out, err := hello.Marshal()
-	if err != nil {
-		return nil, &tunnel.LoginError{Err: err}
-	}
-	return out, nil
+	return &shown{token: out, key: key, asked: who.CTime, micros: who.Cusec, err: err}
 }
+
+const hintKDC = "check the realm's KDC in krb5.conf, and that it can be reached"
 
 // gssChecksum is an authenticator's (RFC 4121, section 4.1.1): no channel
 // bindings, and flags.
@@ -128,7 +154,7 @@ func (n *negotiation) explain(err error) error {
 	case strings.Contains(text, "EXPIRED"), strings.Contains(text, "TGT has expired"), strings.Contains(text, "expired"):
 		return &tunnel.LoginError{Err: fmt.Errorf("the ticket of %s has expired", n.user), Hint: "get a new one with kinit"}
 	case strings.Contains(text, "communicat"), strings.Contains(text, "KDC"):
-		return &tunnel.LoginError{Err: fmt.Errorf("no ticket for %s: %s", n.service, lastPart(text)), Hint: "check the realm's KDC in krb5.conf, and that it can be reached"}
+		return &tunnel.LoginError{Err: fmt.Errorf("no ticket for %s: %s", n.service, lastPart(text)), Hint: hintKDC}
 	}
 	return &tunnel.LoginError{Err: fmt.Errorf("no ticket for %s: %s", n.service, lastPart(text)), Hint: "klist shows what there is; kinit gets new tickets"}
 }
