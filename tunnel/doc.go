@@ -63,7 +63,7 @@
 //	dialer.go       resolve and connect         clientshare.go: or share
 //	clienttls.go    TLS with a proxy, or with the target inside the tunnel;
 //	                clienttlserror.go: why there is none
-//	handshake.go    CONNECT and its reply       proxystatus.go, excerpt.go,
+//	handshake.go    CONNECT and its reply       proxystatus.go, squiderror.go, excerpt.go,
 //	                                            content.go
 //	socks.go        the same, in SOCKS
 //	login.go        answers to a 407            challenge.go, login_digest.go,

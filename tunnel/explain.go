@@ -205,6 +205,19 @@ func (e *Error) explainAnswer() (sentence, hint string) {
 		"it may be a web server, not a proxy, or want TLS, for which use https://: check " + e.where("the proxy's host and port")
 }
 
+// withoutTitle takes a page's title off that says again what the status line
+// said.
+func withoutTitle(words, title string) string {
+	if len(title) == 0 || len(words) <= len(title) || !strings.EqualFold(words[:len(title)], title) {
+		return words
+	}
+	rest := strings.TrimLeft(words[len(title):], " :.")
+	if len(rest) == len(words)-len(title) { // a longer word, and no title
+		return words
+	}
+	return rest
+}
+
 // answer is the proxy's status line in brief, with its own words behind it.
 func (e *Error) answer() string {
 	if e.Told {
@@ -222,7 +235,7 @@ func (e *Error) answer() string {
 	if e.RCode != "" && !strings.Contains(words, e.RCode) {
 		words = strings.TrimPrefix(words+", "+e.RCode, ", ")
 	}
-	if words = strings.TrimRight(words, ". "); words != "" && !strings.EqualFold(words, e.Reason) {
+	if words = strings.TrimRight(withoutTitle(words, reason), ". "); words != "" && !strings.EqualFold(words, e.Reason) {
 		answer += " (" + words + ")"
 	}
 	return answer

@@ -323,6 +323,11 @@ func refusal(x *Exchange) *Error {
 			e.Detail = strings.ReplaceAll(p.Error, "_", " ")
 		}
 	}
+	if is, words, ok := squidError(x.reply.Get("X-Squid-Error")); ok && e.Detail == "" {
+		if e.Detail = words; is != ErrorNone && e.Type != ErrorCredentials {
+			e.Type = is
+		}
+	}
 	// RFC 9110, section 9.3.6 knows no redirected CONNECT: never followed.
 	if location := x.reply.Get("Location"); e.Detail == "" && code/100 == 3 && location != "" {
 		e.Detail = "to " + location
