@@ -201,13 +201,13 @@ func dialListen(c *cli.Context) error {
 		return usageErrorf("leave it out: each connection ends as its program has it", "--on-eof is for stdin")
 	}
 	chooser := chooserOf(c)
-	if !socks { // what is wrong with the flags is told now
-		way, err := chooser.To(p.Target)
-		if err != nil {
-			return err
-		}
-		v := verbose{c: c, on: c.Bool("verbose"), client: way.Client, started: time.Now()}
+	way, err := chooser.To(p.Target) // what is wrong with the flags is told now
+	if err != nil {
+		return err
+	}
+	if v := (verbose{c: c, on: c.Bool("verbose"), client: way.Client, started: time.Now()}); v.on && !socks {
 		v.plan(way, p.Target)
+		way.Client.Trace = v.trace()
 	}
 	p.Client = func(target tunnel.Authority) (*tunnel.Client, error) {
 		way, err := chooser.To(target)

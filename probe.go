@@ -36,7 +36,6 @@ func probeCommand() *cli.Command {
 
 // probe is the verb.
 func probe(c *cli.Context) error {
-	dieOnSignal()
 	target, err := cliway.Target(c.Args().Slice())
 	if err != nil {
 		return err
@@ -45,6 +44,7 @@ func probe(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	dieOnSignal() // and not sooner: a question for a password turns the echo on again
 	report, err := prober.Probe(context.Background(), target)
 	if err != nil {
 		return explained(err)
