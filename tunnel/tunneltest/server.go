@@ -121,14 +121,3 @@ func (s *Server) remove(conn net.Conn) {
 	conn.Close()
 	delete(s.conns, conn)
 }
-
-// Unused returns a loopback address at which nothing listens.
-func Unused(tb TB) string {
-	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatalf("%v", err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
