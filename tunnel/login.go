@@ -138,7 +138,7 @@ func (l *login) challenged(reply *wire.Reply, next Authority, kept bool) (again,
 	offered := challenges(reply)
 	if l.current != nil {
 		if l.goOn(offered, next, kept) {
-			return true, kept
+			return true, kept && (!l.cut || l.current.bound())
 		}
 		l.giveUp()
 	}
