@@ -111,7 +111,7 @@ func (d *dialing) run(command []string) error {
 	if way.Client.KeepUnread && !way.Client.HandsOver() {
 		return handOverRelay()
 	}
-	d.plan(way, d.target)
+	d.plan(way, d.target.String())
 	if d.on {
 		way.Client.Trace = d.trace()
 	}
@@ -201,13 +201,15 @@ func dialListen(c *cli.Context) error {
 		return usageErrorf("leave it out: each connection ends as its program has it", "--on-eof is for stdin")
 	}
 	chooser := chooserOf(c)
-	way, err := chooser.To(p.Target) // what is wrong with the flags is told now
-	if err != nil {
-		return err
+	if c.Bool("verbose") {
+		chooser.Made = func(w *cliway.Way) {
+			v := verbose{c: c, on: true, client: w.Client, started: time.Now()}
+			v.plan(w, whither(p.Target))
+			w.Client.Trace = v.trace()
+		}
 	}
-	if v := (verbose{c: c, on: c.Bool("verbose"), client: way.Client, started: time.Now()}); v.on && !socks {
-		v.plan(way, p.Target)
-		way.Client.Trace = v.trace()
+	if _, err := chooser.To(p.Target); err != nil { // what is wrong with the flags is told now
+		return err
 	}
 	p.Client = func(target tunnel.Authority) (*tunnel.Client, error) {
 		way, err := chooser.To(target)
@@ -233,14 +235,14 @@ func serveLocal(c *cli.Context, p *tunnel.LocalPort, spec tunnel.ListenSpec, soc
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- p.Serve(l) }()
-	where, whither := l.Addr().String(), "for "+p.Target.String()
+	where := l.Addr().String()
 	if l.Addr().Network() == "unix" {
 		where = "unix:" + where
 	}
 	if socks {
-		where, whither = "socks5://"+where, "for any target"
+		where = "socks5://" + where
 	}
-	talk(c, "listening on %s %s", where, whither)
+	talk(c, "listening on %s for %s", where, whither(p.Target))
 	select {
 	case err := <-failed:
 		p.Close()
@@ -338,9 +340,4 @@ func explained(err error) error {
 	}
 	sentence, hint := tunnel.Explain(err)
 	return &failure{err: errors.New(sentence), hint: hint, code: tunnel.ExitCode(err)}
-}
-
-// chooserOf reads the flags that say how to get to targets.
-func chooserOf(c *cli.Context) *cliway.Chooser {
-	return cliway.NewChooser(c.Context, c, settingsOf(c), "culvert/"+version())
 }

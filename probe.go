@@ -90,7 +90,7 @@ func proberOf(c *cli.Context, target tunnel.Authority) (*tunnel.Prober, error) {
 		p.Send = b
 	}
 	v := verbose{c: c, on: c.Bool("verbose"), client: w.Client, started: time.Now()}
-	v.plan(w, target)
+	v.plan(w, target.String())
 	if v.on {
 		w.Client.Trace = v.trace()
 	}
@@ -113,7 +113,7 @@ func (v *verbose) say(format string, args ...any) {
 }
 
 // plan tells the route and what there is to be said about it.
-func (v *verbose) plan(w *cliway.Way, target tunnel.Authority) {
+func (v *verbose) plan(w *cliway.Way, target string) {
 	if w.Client.Route.Direct() {
 		v.say("to %s direct: %s", target, w.Why)
 	} else {
@@ -150,6 +150,7 @@ func (v *verbose) trace() *tunnel.Trace {
 			sentence, _ := tunnel.Explain(why)
 			v.say("%s cannot be taken: %s; trying %s", route, sentence, next)
 		},
+		Spoken:    v.spoken,
 		Secured:   v.secured,
 		Exchanged: v.exchanged,
 	}
@@ -159,6 +160,14 @@ func (v *verbose) trace() *tunnel.Trace {
 func (v *verbose) secured(h *tunnel.TLSHandshake) {
 	for _, line := range h.Words() {
 		v.say("%s", line)
+	}
+}
+
+// spoken tells a message of SOCKS, and its answer.
+func (v *verbose) spoken(x *tunnel.SOCKSMessage) {
+	v.say("> %s", tunnel.EscapeLine(x.Sent))
+	if len(x.Received) > 0 {
+		v.say("< %s", tunnel.EscapeLine(x.Received))
 	}
 }
 
@@ -189,4 +198,17 @@ func (v *verbose) end(r tunnel.StdioResult) {
 	if r.HalfClosed && r.After == 0 && !v.client.Route.Direct() {
 		v.say("nothing came after end of file on stdin was passed on: if an answer is missing, try --on-eof wait")
 	}
+}
+
+// whither is a target for a person; with SOCKS the programs name theirs.
+func whither(target tunnel.Authority) string {
+	if target.IsZero() {
+		return "any target"
+	}
+	return target.String()
+}
+
+// chooserOf reads the flags that say how to get to targets.
+func chooserOf(c *cli.Context) *cliway.Chooser {
+	return cliway.NewChooser(c.Context, c, settingsOf(c), "culvert/"+version())
 }

@@ -94,6 +94,7 @@ type Trace struct {
 	Connected  func(addr string, err error)
 	Secured    func(*TLSHandshake) // after each TLS handshake, whatever its outcome
 	Exchanged  func(*Exchange)     // after each CONNECT exchange, whatever its outcome
+	Spoken     func(*SOCKSMessage) // after each message to a SOCKS proxy, whatever its outcome
 
 	// Abandoned tells that a route could not be taken, an *Error why, and which
 	// one of Client.Or is tried next.

@@ -156,6 +156,8 @@ type Error struct {
 	Rule   string // the policy rule that decided; for the log only
 	Err    error  // what lies beneath, may be nil
 
+	socks bool // in PhaseReply, the hop is spoken to in SOCKS
+
 	head *wire.HeadError // in PhaseReply, what was wrong with the reply's head
 }
 

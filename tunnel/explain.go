@@ -139,10 +139,16 @@ func (e *Error) explainSilence() (sentence, hint string) {
 		if e.head != nil {
 			return e.proxy() + " began an answer and did not finish it in time", "it is overloaded or not a proxy: see it with culvert probe, or wait longer with --timeout"
 		}
+		if e.socks {
+			return e.proxy() + " did not answer in time", "it is overloaded, or no SOCKS proxy: if it speaks HTTP use http://; " + check + ", or wait longer with --timeout"
+		}
 		return e.proxy() + " did not answer in time", "it is overloaded or not a proxy: " + check + ", or wait longer with --timeout"
 	case ErrorConnectionTerminated:
 		if broken := brokenHTTP2(e.Err); broken != "" {
 			return e.proxy() + " gave no answer: " + broken, "HTTP/2 itself works there, but no tunnel: ask the proxy's administrator, or try HTTP/1.1 with http://"
+		}
+		if e.socks {
+			return e.proxy() + " closed the connection without an answer", "it may serve certain clients only, or be no SOCKS proxy: if it speaks HTTP use http://; " + check
 		}
 		return e.proxy() + " closed the connection without an answer", "it may serve certain clients only, or want TLS, for which use https://, or be no HTTP proxy: " + check
 	case ErrorResponseIncomplete:

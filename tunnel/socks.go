@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 
 	"culvert/tunnel/internal/wire"
 )
@@ -71,7 +72,7 @@ func (w *way) askSOCKS(ctx context.Context, i int) *Error {
 	s := socksHandshake{client: w.client, hop: w.client.Route.Hops[i], next: w.next(i), conn: w.beneath()}
 	if e := s.run(ctx); e != nil {
 		if e.Target = s.next; e.Phase != PhaseResolve {
-			e.Hop = s.hop.Name()
+			e.Hop, e.socks = s.hop.Name(), true
 		}
 		return e
 	}
@@ -112,26 +113,46 @@ func (s *socksHandshake) address(ctx context.Context) (netip.Addr, *Error) {
 	return addrs[0], nil
 }
 
+// SOCKSMessage is one message to a SOCKS proxy, and what was read of its answer.
+type SOCKSMessage struct {
+	Hop      Hop
+	Sent     []byte // in a login *** stands for the password
+	Received []byte // of the answer to a request, without the address in it
+}
+
 // exchange writes a message and fills the answer.
 func (s *socksHandshake) exchange(ctx context.Context, message, answer []byte) *Error {
+	return s.exchangeShown(ctx, message, message, answer)
+}
+
+// exchangeShown is exchange for a message that is to be shown as another.
+func (s *socksHandshake) exchangeShown(ctx context.Context, message, shown, answer []byte) *Error {
+	n := 0
+	if t := s.client.Trace; t != nil && t.Spoken != nil {
+		defer func() { t.Spoken(&SOCKSMessage{Hop: s.hop, Sent: shown, Received: answer[:n]}) }()
+	}
 	if _, err := s.conn.Write(message); err != nil && !isReset(err) {
 		return cutError(ctx, PhaseRequest, err)
 	}
-	return s.read(ctx, answer)
+	var e *Error
+	n, e = s.read(ctx, answer)
+	return e
 }
 
-func (s *socksHandshake) read(ctx context.Context, answer []byte) *Error {
-	if n, err := io.ReadFull(s.conn, answer); err != nil {
+// read fills the answer, and returns how far it came.
+func (s *socksHandshake) read(ctx context.Context, answer []byte) (int, *Error) {
+	n, err := io.ReadFull(s.conn, answer)
+	if err != nil {
 		if n > 0 && !isTimeout(err) {
-			return &Error{Phase: PhaseReply, Type: ErrorResponseIncomplete, Err: plainError(err)}
+			return n, &Error{Phase: PhaseReply, Type: ErrorResponseIncomplete, Err: plainError(err)}
 		}
 		e := cutError(ctx, PhaseReply, err)
 		if errors.Is(err, io.EOF) {
 			e.Err = nil // the type's words say it
 		}
-		return e
+		return n, e
 	}
-	return nil
+	return n, nil
 }
 
 // greet settles how the client shows who it is (RFC 1928, section 3): with a
@@ -153,7 +174,11 @@ func (s *socksHandshake) greet(ctx context.Context) *Error {
 	case chosen[1] == socks5Password && s.hop.Credentials != nil:
 		return s.logIn(ctx)
 	case chosen[1] == socks5NoneFits:
-		return s.refused(socksFailure{ErrorCredentials, "it takes no client without, or with a password alone"}, false)
+		words := "it takes no client without a login"
+		if s.hop.Credentials != nil {
+			words = "it takes no user name and password, and no client without a login"
+		}
+		return s.refused(socksFailure{ErrorCredentials, words}, false)
 	}
 	return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: fmt.Sprintf("it chose the login method %d, which was not offered", chosen[1])}
 }
@@ -162,9 +187,10 @@ func (s *socksHandshake) greet(ctx context.Context) *Error {
 func (s *socksHandshake) logIn(ctx context.Context) *Error {
 	c := s.hop.Credentials
 	message := append([]byte{socksLoginVersion, byte(len(c.User))}, c.User...)
-	message = append(append(message, byte(len(c.Password))), c.Password...)
+	message = append(message, byte(len(c.Password)))
+	shown := append(slices.Clone(message), masked...)
 	var answer [2]byte
-	if e := s.exchange(ctx, message, answer[:]); e != nil {
+	if e := s.exchangeShown(ctx, append(message, c.Password...), shown, answer[:]); e != nil {
 		return e
 	}
 	if answer[1] != 0 {
@@ -202,14 +228,15 @@ func (s *socksHandshake) version5(ctx context.Context, address netip.Addr) *Erro
 		rest = net.IPv6len
 	case socks5Name:
 		var length [1]byte
-		if e := s.read(ctx, length[:]); e != nil {
+		if _, e := s.read(ctx, length[:]); e != nil {
 			return e
 		}
 		rest = int(length[0])
 	default:
 		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: fmt.Sprintf("its answer has an address of the unknown kind %d", head[3])}
 	}
-	return s.read(ctx, make([]byte, rest+2))
+	_, e := s.read(ctx, make([]byte, rest+2))
+	return e
 }
 
 // version4 is version 4a: an address 0.0.0.1 stands for the name at the end.

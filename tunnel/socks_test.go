@@ -3,6 +3,7 @@ package tunnel
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -94,7 +95,10 @@ func TestSOCKSInAChain(t *testing.T) {
 			return
 		}
 		defer target.Close()
-		go io.Copy(target, conn)
+		go func() {
+			io.Copy(target, conn)
+			tunneltest.CloseWrite(target)
+		}()
 		io.Copy(conn, target)
 	})
 	first := tunneltest.StartProxy(t, tunneltest.Honest()...)
@@ -124,7 +128,8 @@ func TestSOCKSRefusals(t *testing.T) {
 		{"address kind", "socks5h://", asked + "05 08 00 01!", 8, "proxy P cannot open a.example:22: it does not take this kind of address"},
 		{"unknown code", "socks5h://", asked + "05 63 00 01!", 7, "proxy P could not reach a.example:22: code 99"},
 		{"unknown address", "socks5h://", asked + "05 00 00 07!", 8, "proxy P sent a malformed answer: its answer has an address of the unknown kind 7"},
-		{"no method", "socks5h://", "05 01 00 > 05 ff!", 5, "proxy P wants credentials for a.example:22: it takes no client without, or with a password alone"},
+		{"no method", "socks5h://", "05 01 00 > 05 ff!", 5, "proxy P wants credentials for a.example:22: it takes no client without a login"},
+		{"neither", "socks5h://me:pw@", "05 02 00 02 > 05 ff!", 5, "proxy P wants credentials for a.example:22: it takes no user name and password, and no client without a login"},
 		{"a method of its own", "socks5h://", "05 01 00 > 05 07!", 8, "proxy P sent a malformed answer: it chose the login method 7, which was not offered"},
 		{"wrong password", "socks5h://me:pw@", "05 02 00 02 > 05 02 ; 01 02 6d65 02 7077 > 01 01!", 5, "proxy P refused the credentials for a.example:22: code 1"},
 		{"HTTP", "socks5h://", "05 01 00 > 485454502f312e31!", 8, `proxy P is not a SOCKS proxy: it does not speak socks5h: it begins with "HT"`},
@@ -184,5 +189,21 @@ func TestViaSOCKS(t *testing.T) {
 	}
 	if _, err := ParseViaRule("socks5://proxy.example"); err == nil || !strings.Contains(err.Error(), "use socks5h") {
 		t.Errorf("names resolved unjudged: %v", err)
+	}
+}
+
+// Trace.Spoken has every message and its answer, and no password.
+func TestSOCKSIsTraced(t *testing.T) {
+	p := socksProxy(t, "05 02 00 02 > 05 02 ; 01 02 6d65 02 7077 > 01 00 ; 05 01 00 03 09 612e6578616d706c65 0016 > 05 02 00 01 00000000 0000!")
+	c := proxied(t, "socks5h://me:pw@"+p.Addr())
+	var log strings.Builder
+	c.Trace = &Trace{Spoken: func(m *SOCKSMessage) { fmt.Fprintf(&log, "%s %q > %q\n", m.Hop, m.Sent, m.Received) }}
+	c.Open(t.Context(), authority(t, "a.example:22"))
+	want := strings.ReplaceAll(`P "\x05\x02\x00\x02" > "\x05\x02"
+P "\x01\x02me\x02***" > "\x01\x00"
+P "\x05\x01\x00\x03\ta.example\x00\x16" > "\x05\x02\x00\x01"
+`, "P", "socks5h://"+p.Addr())
+	if log.String() != want {
+		t.Errorf("told\n%swant\n%s", &log, want)
 	}
 }

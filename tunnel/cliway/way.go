@@ -19,6 +19,10 @@ import (
 // Chooser makes the way to a target that the flags and the environment name.
 // Errors are *cliargs.Error.
 type Chooser struct {
+	// Made is called for each Way, once, before anybody uses it; nil = not. It
+	// must not use the Chooser.
+	Made func(*Way)
+
 	ctx       context.Context // of scripts and their loading
 	values    cliargs.Values
 	settings  []cliargs.Setting
@@ -69,6 +73,9 @@ func (ch *Chooser) To(target tunnel.Authority) (*Way, error) {
 		if err := step(); err != nil {
 			return nil, err
 		}
+	}
+	if ch.Made != nil {
+		ch.Made(w)
 	}
 	ch.made[key] = w
 	return w, nil
