@@ -1,0 +1,228 @@
+// Package audit is a conformance suite for the CONNECT side of HTTP proxies, and
+// for what stands around it: authority-form, refusals and their closing, what a
+// tunnel must carry, plain HTTP through the same proxy, CONNECT over HTTP/2.
+//
+// Each check is one row in one of the tables in checks_*.go. A check talks to
+// the proxy in bytes of its own, and sees by a target of the audit's own what
+// came through.
+package audit
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/internal/wire"
+)
+
+// Defaults of an Auditor.
+const (
+	DefaultPatience = 5 * time.Second
+	DefaultQuiet    = 300 * time.Millisecond
+	DefaultBulk     = 64 << 20
+)
+
+// Auditor runs the checks against one proxy. Client is required.
+type Auditor struct {
+	// Client names the proxy, the last hop of its Route. Its Basic credentials go
+	// with every request.
+	Client *tunnel.Client
+
+	// Listen is where the audit's own target listens, HOST:PORT; "" = on
+	// 127.0.0.1 if the proxy is on loopback, else there is none, and the checks
+	// that need it are skipped.
+	Listen string
+
+	// Announce is what the proxy is told to connect to; zero = the listener's
+	// address, or where that is a wildcard the address from which the proxy is
+	// reached.
+	Announce tunnel.Authority
+
+	// Target is asked for where a tunnel alone is needed and there is no target
+	// of the audit's own; zero = none.
+	Target tunnel.Authority
+
+	// Patience is how long to wait for what should come, Quiet for what should
+	// not; 0 = DefaultPatience, DefaultQuiet.
+	Patience, Quiet time.Duration
+
+	// Bulk is how many bytes go each way in the checks of fidelity; 0 = DefaultBulk.
+	Bulk int64
+
+	// Idle is how long a tunnel is left silent; 0 = that check is skipped.
+	Idle time.Duration
+
+	// Only are the checks to run, by id or by the name of their group; nil = all.
+	Only []string
+
+	// Progress is called before each check, and once behind the last; nil = not.
+	Progress func(done, all int, id string)
+}
+
+// check is one row: what is demanded, by which rule, what it takes, and how it
+// is tried.
+type check struct {
+	id, title, rfc string
+	level          tunnel.Level
+	needs          need
+	try            func(*trial)
+}
+
+// need is what a check cannot do without.
+type need uint8
+
+const (
+	needNothing need = iota
+	needOpen         // a target to which the proxy opens tunnels
+	needTarget       // a target of our own to which it does
+	needPlain        // and one to which it sends plain requests
+	needHTTP2        // HTTP/2, and the target
+)
+
+// group is a table of checks.
+type group struct {
+	name, title string
+	checks      []check
+}
+
+var groups = []group{
+	{"open", "opening a tunnel", opening},
+	{"target", "the request's target", targets},
+	{"head", "the request's head", heads},
+	{"refusal", "refusing a tunnel", refusals},
+	{"tunnel", "the open tunnel", tunnels},
+	{"plain", "plain HTTP", plain},
+	{"http2", "CONNECT over HTTP/2", overHTTP2},
+}
+
+// outcome is a check's grade and why.
+type outcome struct {
+	grade tunnel.Grade
+	words string
+}
+
+// bench is what the checks of one run share.
+type bench struct {
+	*Auditor
+	target    *target          // nil = there is none
+	asked     tunnel.Authority // what tunnels are opened to; zero = nothing
+	closed    tunnel.Authority // where nothing listens, beside the target
+	authority string           // the field with the proxy's credentials, or ""
+	missing   map[need]string  // why a need is not met
+	identity  []string
+}
+
+// CheckOnly says which words of Only are neither a check nor a group.
+func CheckOnly(only []string) error {
+	for _, word := range only {
+		known := slices.ContainsFunc(groups, func(g group) bool {
+			return g.name == word || slices.ContainsFunc(g.checks, func(c check) bool { return c.id == word })
+		})
+		if !known {
+			return fmt.Errorf("there is no check and no group %q", wire.Escape([]byte(word), 60))
+		}
+	}
+	return nil
+}
+
+func (a *Auditor) wants(g group, c check) bool {
+	return len(a.Only) == 0 || slices.Contains(a.Only, g.name) || slices.Contains(a.Only, c.id)
+}
+
+// Run tries all checks, one after the other. The error is that of a proxy that
+// cannot be reached at all, an *tunnel.Error, or of the listener, or the
+// context's.
+func (a *Auditor) Run(ctx context.Context) (*Report, error) {
+	b := &bench{Auditor: a.withDefaults(), missing: make(map[need]string)}
+	if err := CheckOnly(a.Only); err != nil {
+		return nil, err
+	}
+	r := &Report{Schema: Schema, Started: time.Now().UTC()}
+	if err := b.prepare(ctx); err != nil {
+		return nil, err
+	}
+	defer b.close()
+	all := 0
+	for _, g := range groups {
+		for _, c := range g.checks {
+			if a.wants(g, c) {
+				all++
+			}
+		}
+	}
+	for _, g := range groups {
+		for _, c := range g.checks {
+			if !a.wants(g, c) {
+				continue
+			}
+			if a.Progress != nil {
+				a.Progress(len(r.Results), all, c.id)
+			}
+			r.Results = append(r.Results, b.run(ctx, g, c))
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+		}
+	}
+	if a.Progress != nil {
+		a.Progress(all, all, "")
+	}
+	hops := a.Client.Route.Hops
+	r.Proxy, r.Identity = hops[len(hops)-1].String(), b.identity
+	r.Target, r.Took = b.asked.String(), micros(time.Since(r.Started))
+	if b.asked.IsZero() {
+		r.Target = ""
+	}
+	r.sum()
+	return r, nil
+}
+
+func (a *Auditor) withDefaults() *Auditor {
+	full := *a
+	if full.Patience == 0 {
+		full.Patience = DefaultPatience
+	}
+	if full.Quiet == 0 {
+		full.Quiet = DefaultQuiet
+	}
+	if full.Bulk == 0 {
+		full.Bulk = DefaultBulk
+	}
+	return &full
+}
+
+// unmet says why a check cannot be tried, or "".
+func (b *bench) unmet(n need) string {
+	if n == needNothing {
+		return ""
+	}
+	return b.missing[n]
+}
+
+func (b *bench) run(ctx context.Context, g group, c check) Result {
+	r := Result{ID: c.id, Group: g.name, Title: c.title, RFC: c.rfc, Level: c.level}
+	started := time.Now()
+	if why := b.unmet(c.needs); why != "" {
+		r.Grade, r.Evidence = tunnel.Skip, why
+		return r
+	}
+	t := &trial{bench: b, ctx: ctx}
+	defer t.end()
+	o := t.attempt(c.try)
+	if c.level == policy && o.grade == tunnel.Fail {
+		o.grade = tunnel.Warn // no standard demands it
+	}
+	r.Grade, r.Evidence, r.Took = o.grade, o.words, micros(time.Since(started))
+	if o.grade == tunnel.Fail || o.grade == tunnel.Warn {
+		r.Sent, r.Received = t.shown()
+	}
+	return r
+}
+
+func (b *bench) close() {
+	if b.target != nil {
+		b.target.close()
+	}
+}

@@ -1,0 +1,157 @@
+package audit
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"culvert/tunnel"
+)
+
+const overH2 = "RFC 9113, section 8.5"
+
+// overHTTP2 is about CONNECT in streams of HTTP/2, where the proxy offers that.
+var overHTTP2 = []check{
+	{"h2-tunnel", "a stream carries bytes both ways", overH2, must, needHTTP2, func(t *trial) {
+		t.target.serve(echo)
+		t.stream().wantEcho("ping")
+	}},
+	{"h2-greeting", "a target that speaks first is heard at once", overH2, must, needHTTP2, func(t *trial) {
+		t.target.serve(func(conn net.Conn) {
+			_, _ = io.WriteString(conn, "hello")
+			echo(conn)
+		})
+		t.stream().wantRead("hello")
+	}},
+	{"h2-bulk", "many bytes pass a stream unchanged", overH2, must, needHTTP2, h2Bulk},
+	{"h2-end-up", "END_STREAM is the client's end of file", overH2, must, needHTTP2, func(t *trial) {
+		got := make(chan string, 1)
+		t.target.serve(func(conn net.Conn) {
+			all, err := io.ReadAll(conn)
+			got <- fmt.Sprintf("%q, %v", all, err)
+		})
+		s := t.stream()
+		_, _ = io.WriteString(s.conn, "last words")
+		_ = s.conn.CloseWrite()
+		if have := t.heard(got, t.Patience); have != `"last words", <nil>` {
+			t.fail(`sent was "last words", then END_STREAM; the target got %s`, have)
+		}
+	}},
+	{"h2-answer-after-end", "the target may answer after END_STREAM", overH2, must, needHTTP2, func(t *trial) {
+		t.target.serve(tally)
+		s := t.stream()
+		_, _ = io.WriteString(s.conn, "question")
+		_ = s.conn.CloseWrite()
+		s.wantRead("8 bytes\n")
+	}},
+	{"h2-end-down", "the target's end of file is END_STREAM", overH2, must, needHTTP2, func(t *trial) {
+		t.target.serve(func(conn net.Conn) {
+			_, _ = io.WriteString(conn, "last words")
+			closeWrite(conn)
+			_, _ = io.Copy(io.Discard, conn)
+		})
+		got, err := io.ReadAll(t.stream().conn)
+		if string(got) != "last words" || err != nil {
+			t.fail("%q came, then: %v", got, err)
+		}
+	}},
+	{"h2-reset", "a target's reset is a stream error, not an end of file", overH2, must, needHTTP2, func(t *trial) {
+		t.target.serve(func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)); reset(conn) })
+		s := t.stream()
+		_, _ = io.WriteString(s.conn, "x")
+		if _, err := io.ReadAll(s.conn); err == nil {
+			t.fail("the stream ended as if all had come")
+		}
+	}},
+	{"h2-refusal-alone", "a refused stream does not disturb the others", overH2, must, needHTTP2, h2RefusalAlone},
+	{"h2-parallel", "32 streams at once keep their bytes apart", overH2, policy, needHTTP2, h2Parallel},
+}
+
+// streams is the Client that opens the check's tunnels over HTTP/2.
+type streams struct {
+	*trial
+	client *tunnel.Client
+	conn   *tunnel.Conn
+}
+
+// stream opens a tunnel to the target.
+func (t *trial) stream() *streams {
+	s := &streams{trial: t, client: t.http2Client()}
+	s.conn = s.open()
+	return s
+}
+
+func (s *streams) open() *tunnel.Conn {
+	ctx, cancel := context.WithTimeout(s.ctx, s.Patience)
+	defer cancel()
+	conn, err := s.client.Open(ctx, s.asked)
+	if err != nil {
+		sentence, _ := tunnel.Explain(err)
+		s.fail("%s", sentence)
+	}
+	s.conns = append(s.conns, conn)
+	_ = conn.SetDeadline(time.Now().Add(s.bulkTime()))
+	return conn
+}
+
+func (s *streams) wantRead(want string) {
+	got := make([]byte, len(want))
+	n, err := io.ReadFull(s.conn, got)
+	if string(got[:n]) != want {
+		s.fail("%q came, then: %v; sent was %q", got[:n], err, want)
+	}
+}
+
+func (s *streams) wantEcho(text string) {
+	_, _ = io.WriteString(s.conn, text)
+	s.wantRead(text)
+}
+
+func h2Bulk(t *trial) {
+	t.target.serve(func(conn net.Conn) {
+		_, _ = io.Copy(conn, stream(4, t.Bulk))
+		closeWrite(conn)
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	s := t.stream()
+	k := &talk{trial: t, conn: s.conn, got: &keeper{r: s.conn}}
+	k.br = bufio.NewReader(k.got)
+	k.wantSum(4)
+}
+
+func h2RefusalAlone(t *trial) {
+	t.target.serve(echo)
+	s := t.stream()
+	ctx, cancel := context.WithTimeout(t.ctx, t.Patience)
+	defer cancel()
+	refused, err := s.client.Open(ctx, t.closed)
+	var e *tunnel.Error
+	switch {
+	case err == nil:
+		refused.Close()
+		t.skip("a tunnel to a closed port was opened")
+	case !errors.As(err, &e) || e.Status == 0:
+		sentence, _ := tunnel.Explain(err)
+		t.fail("the refusal was no answer: %s", sentence)
+	}
+	s.wantEcho("still here")
+}
+
+func h2Parallel(t *trial) {
+	t.target.serve(echo)
+	s := t.stream()
+	conns := []*tunnel.Conn{s.conn}
+	for range 31 {
+		conns = append(conns, s.open())
+	}
+	for i, conn := range conns {
+		fmt.Fprintf(conn, "stream %02d", i)
+	}
+	for i, conn := range conns {
+		(&streams{trial: t, conn: conn}).wantRead(fmt.Sprintf("stream %02d", i))
+	}
+}

@@ -1,0 +1,137 @@
+package audit
+
+import (
+	"fmt"
+	"net"
+	"strings"
+
+	"culvert/tunnel"
+	"culvert/tunnel/internal/wire"
+)
+
+const (
+	must   = tunnel.LevelMust
+	should = tunnel.LevelShould
+	policy = tunnel.LevelPolicy
+)
+
+const connect = "RFC 9110, section 9.3.6"
+
+// opening is about the 2xx and what may come with it.
+var opening = []check{
+	{"connect", "CONNECT opens a tunnel", connect, must, needOpen, func(t *trial) { t.serveEcho(); t.open("") }},
+	{"connect-2xx-head", "the 2xx is a well-formed head", "RFC 9112, section 2.1", must, needOpen, flawlessReply},
+	{"connect-2xx-length", "the 2xx has no Content-Length", connect, must, needOpen, without2xx("Content-Length")},
+	{"connect-2xx-coding", "the 2xx has no Transfer-Encoding", connect, must, needOpen, without2xx("Transfer-Encoding")},
+	{"connect-2xx-version", "the 2xx says HTTP/1.1", "RFC 9110, section 6.2", should, needOpen, versionOf2xx},
+	{"connect-at-once", "the 2xx does not wait for the target to speak", connect, policy, needTarget, func(t *trial) {
+		t.target.serve(func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) })
+		t.open("")
+	}},
+	{"connect-other-host", "the request's target counts, whatever Host says", "RFC 9112, section 3.2.2", should, needTarget, func(t *trial) {
+		t.serveEcho()
+		k := t.talk()
+		k.send("CONNECT {target} HTTP/1.1\r\nHost: elsewhere.invalid:443\r\n{auth}\r\n")
+		reply := k.wantReply()
+		switch {
+		case reply.Code/100 == 2:
+			k.send("ping")
+			k.read("ping")
+		case reply.Code == 400:
+			t.pass("refused as malformed")
+		default:
+			t.warn(`refused with "%s"`, line(reply))
+		}
+	}},
+	{"connect-http10", "an HTTP/1.0 CONNECT without Host opens a tunnel", "RFC 9112, section 3.2", policy, needTarget, opens("CONNECT {target} HTTP/1.0\r\n{auth}\r\n")},
+	{"connect-no-fields", "no field but Host is wanted", connect, policy, needTarget, opens("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")},
+	{"connect-upper-case", "host names are the same in either case", "RFC 9110, section 4.2.3", must, needTarget, opensName(strings.ToUpper)},
+	{"connect-name", "a target may be a name", connect, must, needTarget, opensName(func(s string) string { return s })},
+	{"connect-root-dot", "a name may end in the root's dot", "RFC 3986, section 3.2.2", policy, needTarget, opensName(func(s string) string { return s + "." })},
+	{"connect-ipv6", "a target may be an IPv6 literal in brackets", connect, must, needTarget, opensIPv6},
+}
+
+// serveEcho lets the target echo, if there is one of our own.
+func (t *trial) serveEcho() {
+	if t.target != nil {
+		t.target.serve(echo)
+	}
+}
+
+func flawlessReply(t *trial) {
+	t.serveEcho()
+	k := t.talk()
+	k.send("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
+	reply := k.opened()
+	for _, kind := range []wire.FlawKind{wire.BareLF, wire.BareCR, wire.ObsFold, wire.SpaceBeforeColon, wire.NoColon, wire.EmptyName,
+		wire.BadName, wire.ControlChar, wire.ExtraSpace, wire.NoReason} {
+		if _, flawed := reply.Flaw(kind); flawed {
+			t.fail("%s", kind)
+		}
+	}
+}
+
+func without2xx(name string) func(*trial) {
+	return func(t *trial) {
+		t.serveEcho()
+		k := t.talk()
+		k.send("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
+		if reply := k.opened(); reply.Has(name) {
+			t.fail("%s: %s", name, wire.Escape([]byte(reply.Get(name)), 80))
+		}
+	}
+}
+
+func versionOf2xx(t *trial) {
+	t.serveEcho()
+	k := t.talk()
+	k.send("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
+	if reply := k.opened(); reply.Minor == 0 {
+		t.warn(`"%s"`, line(reply))
+	}
+}
+
+// opens wants a tunnel that carries bytes.
+func opens(request string) func(*trial) {
+	return func(t *trial) {
+		t.serveEcho()
+		k := t.talk()
+		k.send(request)
+		k.opened()
+		k.send("ping")
+		k.read("ping")
+	}
+}
+
+// opensName asks for the target by localhost's name, which every resolver knows.
+func opensName(spell func(string) string) func(*trial) {
+	return func(t *trial) {
+		if !t.asked.Addr().IsLoopback() {
+			t.skip("the target is not on loopback: it has no name that is known to be good")
+		}
+		opens(fmt.Sprintf("CONNECT %s:{port} HTTP/1.1\r\nHost: %[1]s:{port}\r\n{auth}\r\n", spell("localhost")))(t)
+	}
+}
+
+func opensIPv6(t *trial) {
+	if !t.asked.Addr().IsLoopback() {
+		t.skip("the target is not on loopback")
+	}
+	six, err := listenTarget("[::1]:0", tunnel.Authority{}, nil)
+	if err != nil {
+		t.skip("this machine has no IPv6 on loopback")
+	}
+	defer six.close()
+	six.serve(echo)
+	k := t.talk()
+	k.send(fmt.Sprintf("CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n{auth}\r\n", six.announced))
+	reply := k.wantReply()
+	switch {
+	case reply.Code == 403:
+		t.skip(`the proxy does not allow it: "%s"`, line(reply))
+	case reply.Code/100 != 2:
+		t.fail(`the answer was "%s"`, line(reply))
+	}
+	k.send("ping")
+	k.read("ping")
+}

@@ -1,0 +1,202 @@
+package audit
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"culvert/tunnel/internal/wire"
+)
+
+const (
+	hopByHopRule = "RFC 9110, section 7.6.1"
+	viaRule      = "RFC 9110, section 7.6.3"
+)
+
+// plain is about http:// requests through the proxy: absolute-form in,
+// origin-form out.
+var plain = []check{
+	{"plain-origin-form", "absolute-form becomes origin-form", "RFC 9112, section 3.2.1", must, needPlain, func(t *trial) {
+		if s, _ := t.exchange("GET http://{target}/a/b?c=d HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", okReply); !strings.HasPrefix(s.line(), "GET /a/b?c=d HTTP/1.") {
+			t.fail(`the origin got "%s"`, wire.Escape([]byte(s.line()), 100))
+		}
+	}},
+	{"plain-host", "Host is made anew from the target", "RFC 9112, section 3.2.2", must, needPlain, func(t *trial) {
+		if s, _ := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: elsewhere.invalid\r\n{auth}\r\n", okReply); !slices.Equal(s.values("Host"), []string{t.asked.String()}) {
+			t.fail("the origin got Host: %q", s.values("Host"))
+		}
+	}},
+	{"plain-via-request", "Via is added to requests", viaRule, must, needPlain, func(t *trial) {
+		if s, _ := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", okReply); !s.has("Via") {
+			t.fail("the origin got none")
+		}
+	}},
+	{"plain-via-appended", "Via is added behind the one that is there", viaRule, must, needPlain, func(t *trial) {
+		s, _ := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\nVia: 1.0 before\r\n{auth}\r\n", okReply)
+		if via := strings.Join(s.values("Via"), ", "); !strings.HasPrefix(via, "1.0 before, ") {
+			t.fail("the origin got Via: %q", via)
+		}
+	}},
+	{"plain-via-reply", "Via is added to replies", viaRule, must, needPlain, func(t *trial) {
+		if _, k := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", okReply); !k.last.Has("Via") {
+			t.fail("the reply has none")
+		}
+	}},
+	{"plain-connection", "fields that Connection names stay behind", hopByHopRule, must, needPlain, dropped("Connection: x-hop\r\nX-Hop: 1\r\n", "X-Hop")},
+	{"plain-hop-by-hop", "hop-by-hop fields stay behind", hopByHopRule, should, needPlain, dropped("Connection: keep-alive\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: gzip\r\n", "Keep-Alive", "Proxy-Connection")},
+	{"plain-credentials", "Proxy-Authorization stays behind", "RFC 9110, section 11.7.2", should, needPlain, credentialsStay},
+	{"plain-reply-connection", "fields that the reply's Connection names stay behind", hopByHopRule, must, needPlain, func(t *trial) {
+		_, k := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", "HTTP/1.1 200 OK\r\nConnection: x-hop\r\nX-Hop: 1\r\nContent-Length: 2\r\n\r\nhi")
+		if k.last.Has("X-Hop") {
+			t.fail("the client got X-Hop")
+		}
+	}},
+	{"plain-keep-alive", "a client's connection serves several requests", "RFC 9112, section 9.3", should, needPlain, keptAlive},
+	{"plain-keep-alive-alone", "the origin's closing does not end the client's connection", "RFC 9112, section 9.3", should, needPlain, ownPersistence},
+	{"plain-origin-form-in", "a request meant for an origin server is refused", "RFC 9112, section 3.2.1", policy, needNothing, func(t *trial) {
+		k := t.talk()
+		k.send("GET / HTTP/1.1\r\nHost: origin.invalid\r\n{auth}\r\n")
+		if reply := k.wantReply(); reply.Code/100 != 4 && reply.Code/100 != 5 {
+			t.warn(`"%s"`, line(reply))
+		}
+	}},
+	{"plain-expect", "Expect: 100-continue gets its answer before the content", "RFC 9110, section 10.1.1", must, needPlain, expects},
+	{"plain-content-length", "content of a known length passes", "RFC 9112, section 6", must, needPlain, func(t *trial) {
+		if s, _ := t.exchange("POST http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 5\r\n\r\nhello", okReply); !strings.Contains(s.body, "hello") {
+			t.fail("the origin got %q", s.body)
+		}
+	}},
+	{"plain-chunked", "chunked content passes", "RFC 9112, section 7.1", must, needPlain, func(t *trial) {
+		s, _ := t.exchange("POST http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", okReply)
+		if body := strings.NewReplacer("\r\n", "", "3", "", "2", "", "5", "", "0", "").Replace(s.body); body != "hello" {
+			t.fail("the origin got %q", s.body)
+		}
+	}},
+	{"plain-trailers", "trailers pass", "RFC 9110, section 6.5", policy, needPlain, func(t *trial) {
+		s, _ := t.exchange("POST http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n", okReply)
+		if !strings.Contains(strings.ToLower(s.body), "x-sum: 7") {
+			t.warn("the origin got none: %q", s.body)
+		}
+	}},
+	{"plain-length-and-coding", "a length beside chunks does not reach the origin", framingRule, must, needPlain, func(t *trial) {
+		t.originGetsOne("POST http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 30\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"+hidden, func(s *seen) bool {
+			return s.has("Content-Length") && s.has("Transfer-Encoding")
+		}, "both")
+	}},
+	{"plain-lengths-differ", "two lengths that differ are refused", framingRule, must, needPlain, refusesPlain("Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!")},
+	{"plain-bad-chunk", "a malformed chunk is not made whole", "RFC 9112, section 7.1", must, needPlain, badChunk},
+	{"plain-space-colon", "a space before a field's colon is refused", fieldRule, must, needPlain, refusesPlain("X-A : b\r\n\r\n")},
+	{"plain-nul", "a NUL does not reach the origin", "RFC 9110, section 5.5", must, needPlain, originLacks("X-A: a\x00b\r\n", "\x00")},
+	{"plain-bare-cr", "a CR without its LF does not reach the origin", "RFC 9112, section 2.2", must, needPlain, originLacks("X-A: a\rb\r\n", "a\rb")},
+	{"plain-fold", "a folded field line does not reach the origin", "RFC 9112, section 5.2", must, needPlain, originLacks("X-A: a\r\n b\r\n", "\n b")},
+	{"plain-host-missing", "HTTP/1.1 without Host is refused", hostRule, must, needPlain, func(t *trial) {
+		t.wantRefused("GET http://{target}/ HTTP/1.1\r\n{auth}\r\n")
+	}},
+	{"plain-reply-chunked", "a chunked reply passes", "RFC 9112, section 7.1", must, needPlain, passesReply("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", true)},
+	{"plain-reply-close", "a reply that ends by closing passes whole", framingRule, must, needPlain, passesReply("HTTP/1.1 200 OK\r\n\r\nhello", false)},
+	{"plain-reply-both", "a reply's length beside chunks does not reach the client", framingRule, must, needPlain, replyBoth},
+	{"plain-head", "the answer to HEAD has no content", "RFC 9110, section 9.3.2", must, needPlain, headHasNone},
+	{"plain-1xx", "1xx replies reach the client", "RFC 9110, section 15.2", must, needPlain, passes1xx},
+	{"plain-method", "an unknown method passes", "RFC 9110, section 9.1", policy, needPlain, func(t *trial) {
+		s, k := t.exchange("SEARCHING http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", okReply)
+		if !strings.HasPrefix(s.line(), "SEARCHING ") {
+			t.warn(`"%s"`, line(k.last))
+		}
+	}},
+	{"plain-max-forwards", "OPTIONS with Max-Forwards: 0 is answered by the proxy", "RFC 9110, section 7.6.2", must, needPlain, maxForwards},
+	{"plain-upgrade", "a WebSocket's upgrade passes", "RFC 9110, section 7.8", policy, needPlain, upgrades},
+}
+
+const okReply = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+
+// answered is a talk with its last reply.
+type answered struct {
+	*talk
+	last *wire.Reply
+}
+
+// exchange sends a request through the proxy, has the origin answer, and returns
+// what both sides got. A request that does not reach the origin fails the check.
+func (t *trial) exchange(request, reply string) (*seen, answered) {
+	got := make(chan *seen, 1)
+	t.target.serve(originOf(func(s *seen) {
+		select {
+		case got <- s:
+		default:
+		}
+	}, func(*seen) string { return reply }))
+	k := t.talk()
+	k.send(request)
+	a := answered{k, k.wantReply()}
+	select {
+	case s := <-got:
+		return s, a
+	default:
+		t.fail(`the origin got nothing; the answer was "%s"`, line(a.last))
+		return nil, a
+	}
+}
+
+func dropped(fields string, names ...string) func(*trial) {
+	return func(t *trial) {
+		s, _ := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}"+fields+"\r\n", okReply)
+		for _, name := range names {
+			if s.has(name) {
+				t.fail("the origin got %s: %q", name, s.values(name))
+			}
+		}
+	}
+}
+
+func credentialsStay(t *trial) {
+	fields := ""
+	if t.authority == "" {
+		fields = "Proxy-Authorization: Basic YXVkaXQ6YXVkaXQ=\r\n"
+	}
+	if s, _ := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}"+fields+"\r\n", okReply); s.has("Proxy-Authorization") {
+		t.fail("the origin got the credentials for the proxy")
+	}
+}
+
+func keptAlive(t *trial) {
+	t.target.serve(originOf(nil, func(*seen) string { return okReply }))
+	k := t.talk()
+	for i := range 3 {
+		k.send(fmt.Sprintf("GET http://{target}/%d HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", i))
+		reply, err := k.reply()
+		if err != nil {
+			t.warn("no answer to request %d: %s", i+1, because(err))
+		}
+		if _, err := k.content(reply); err != nil {
+			t.fail("the content of answer %d: %s", i+1, because(err))
+		}
+	}
+}
+
+// ownPersistence has the origin close behind its reply.
+func ownPersistence(t *trial) {
+	t.target.serve(func(conn net.Conn) {
+		originOf(nil, func(*seen) string { return "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi" })(&oneReply{Conn: conn})
+	})
+	k := t.talk()
+	for i := range 2 {
+		k.send("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
+		reply, err := k.reply()
+		if err != nil {
+			t.warn("no answer to request %d: %s", i+1, because(err))
+		}
+		if _, err := k.content(reply); err != nil {
+			t.fail("the content of answer %d: %s", i+1, because(err))
+		}
+	}
+}
+
+// oneReply is a conn that ends behind what is written first.
+type oneReply struct{ net.Conn }
+
+func (o *oneReply) Write(b []byte) (int, error) {
+	n, err := o.Conn.Write(b)
+	o.Close()
+	return n, err
+}

@@ -1,0 +1,328 @@
+package audit
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+)
+
+// tunnels is about what an open tunnel carries, and how it ends.
+var tunnels = []check{
+	{"tunnel-all-bytes", "all 256 values of a byte pass, both ways", connect, must, needTarget, allBytes},
+	{"tunnel-http-inside", "HTTP within the tunnel passes untouched", connect, must, needTarget, httpInside},
+	{"tunnel-early", "bytes sent with the CONNECT reach the target first", connect, policy, needTarget, earlyData},
+	{"tunnel-greeting", "a target that speaks first is heard at once, and whole", connect, must, needTarget, greeting},
+	{"tunnel-up", "many bytes up arrive unchanged", connect, must, needTarget, bulkUp},
+	{"tunnel-down", "many bytes down arrive unchanged", connect, must, needTarget, bulkDown},
+	{"tunnel-both", "many bytes both ways at once arrive unchanged", connect, must, needTarget, bulkBoth},
+	{"tunnel-small", "single bytes pass at once", connect, policy, needTarget, smallWrites},
+	{"tunnel-client-eof", "what the client sent before its end is delivered", connect, must, needTarget, clientEnd},
+	{"tunnel-answer-after-eof", "the target may answer after the client's end", connect, policy, needTarget, answerAfterEnd},
+	{"tunnel-target-eof", "what the target sent before its end is delivered", connect, must, needTarget, targetEnd},
+	{"tunnel-send-after-eof", "the client may send after the target's end", connect, policy, needTarget, sendAfterEnd},
+	{"tunnel-target-closes", "the client is told when the target closes", connect, must, needTarget, targetCloses},
+	{"tunnel-target-resets", "the client is told when the target resets", connect, must, needTarget, targetResets},
+	{"tunnel-client-closes", "the target is told when the client closes", connect, must, needTarget, clientCloses},
+	{"tunnel-client-resets", "the target is told when the client resets", connect, must, needTarget, clientResets},
+	{"tunnel-parallel", "32 tunnels at once keep their bytes apart", connect, policy, needTarget, parallelTunnels},
+	{"tunnel-idle", "a silent tunnel stays open", connect, policy, needTarget, idleTunnel},
+}
+
+func allBytes(t *trial) {
+	all := make([]byte, 256)
+	for i := range all {
+		all[i] = byte(i)
+	}
+	t.target.serve(echo)
+	k := t.open("")
+	_, _ = k.conn.Write(all)
+	k.read(string(all))
+}
+
+func httpInside(t *trial) {
+	const request = "GET http://a.example/ HTTP/1.1\r\nHost: b.example\r\nProxy-Authorization: Basic eA==\r\nConnection: close, x\r\n\r\n"
+	t.target.serve(echo)
+	k := t.open("")
+	_, _ = io.WriteString(k.conn, request)
+	k.read(request)
+}
+
+func earlyData(t *trial) {
+	t.target.serve(echo)
+	k := t.talk()
+	k.send("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\nearly")
+	k.opened()
+	k.send(" and late")
+	k.read("early and late")
+}
+
+func greeting(t *trial) {
+	const hello = "SSH-2.0-audit\r\n"
+	t.target.serve(func(conn net.Conn) {
+		_, _ = io.WriteString(conn, hello)
+		echo(conn)
+	})
+	k := t.open("")
+	k.read(hello)
+}
+
+// stream is a reproducible n bytes, and their sum.
+func stream(seed byte, n int64) io.Reader {
+	return io.LimitReader(rand.NewChaCha8([32]byte{seed}), n)
+}
+
+func sumOf(seed byte, n int64) string {
+	h := sha256.New()
+	_, _ = io.Copy(h, stream(seed, n))
+	return fmt.Sprintf("%x", h.Sum(nil))
+}
+
+// summed reads to the end of file, and answers with how much came and its sum.
+func summed(conn net.Conn) {
+	h := sha256.New()
+	n, err := io.Copy(h, conn)
+	if err == nil {
+		fmt.Fprintf(conn, "%d %x\n", n, h.Sum(nil))
+		closeWrite(conn)
+	}
+}
+
+// bulkTime is how long the audit waits for many bytes: at least 1 MiB/s.
+func (t *trial) bulkTime() time.Duration { return t.Patience + time.Duration(t.Bulk>>20)*time.Second }
+
+// bulkUp has the target count, and tell by another way than the tunnel, as some
+// proxies carry nothing back behind the client's end.
+func bulkUp(t *trial) {
+	got := make(chan string, 1)
+	t.target.serve(func(conn net.Conn) {
+		h := sha256.New()
+		n, _ := io.CopyN(h, conn, t.Bulk)
+		got <- fmt.Sprintf("%d bytes, sum %x", n, h.Sum(nil))
+	})
+	k := t.open("")
+	k.hush(t.bulkTime())
+	_, err := io.Copy(k.conn, stream(1, t.Bulk))
+	if err != nil {
+		t.fail("it broke: %s", because(err))
+	}
+	if have := t.heard(got, t.bulkTime()); have != fmt.Sprintf("%d bytes, sum %s", t.Bulk, sumOf(1, t.Bulk)) {
+		t.fail("sent were %d bytes, sum %s; the target got %s", t.Bulk, sumOf(1, t.Bulk), have)
+	}
+}
+
+// heard waits for what the target tells.
+func (t *trial) heard(from <-chan string, within time.Duration) string {
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case s := <-from:
+		return s
+	case <-timer.C:
+		return "nothing that ended in time"
+	case <-t.ctx.Done():
+		return "nothing: the audit was cancelled"
+	}
+}
+
+func bulkDown(t *trial) {
+	t.target.serve(func(conn net.Conn) {
+		_, _ = io.Copy(conn, stream(2, t.Bulk))
+		closeWrite(conn)
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	k := t.open("")
+	k.hush(t.bulkTime())
+	k.wantSum(2)
+}
+
+// wantSum reads Bulk bytes of the stream.
+func (k *talk) wantSum(seed byte) {
+	h := sha256.New()
+	n, err := io.CopyN(h, k.br, k.Bulk)
+	if sum := fmt.Sprintf("%x", h.Sum(nil)); n != k.Bulk || sum != sumOf(seed, k.Bulk) {
+		why := ""
+		if err != nil {
+			why = ": " + because(err)
+		}
+		k.fail("sent were %d bytes, sum %s; %d came, sum %s%s", k.Bulk, sumOf(seed, k.Bulk), n, sum, why)
+	}
+}
+
+func bulkBoth(t *trial) {
+	t.target.serve(echo)
+	k := t.open("")
+	k.hush(2 * t.bulkTime())
+	var up sync.WaitGroup
+	up.Go(func() { _, _ = io.Copy(k.conn, stream(3, k.Bulk)) })
+	defer up.Wait()
+	defer k.conn.Close()
+	k.wantSum(3)
+}
+
+func smallWrites(t *trial) {
+	t.target.serve(echo)
+	k := t.open("")
+	started := time.Now()
+	const rounds = 20
+	for range rounds {
+		k.send("x")
+		k.read("x")
+	}
+	if each := time.Since(started) / rounds; each > 30*time.Millisecond {
+		t.warn("a round trip takes %d ms: bytes are held back", each.Milliseconds())
+	}
+}
+
+func clientEnd(t *trial) {
+	got := make(chan string, 1)
+	t.target.serve(func(conn net.Conn) {
+		all, err := io.ReadAll(conn)
+		words := fmt.Sprintf("%q", all)
+		if err != nil {
+			words += " and a reset"
+		}
+		got <- words
+	})
+	k := t.open("")
+	k.send("last words")
+	k.closeWrite()
+	if have := t.heard(got, t.Patience); have != `"last words"` {
+		t.fail(`sent was "last words", then end of file; the target got %s`, have)
+	}
+}
+
+func answerAfterEnd(t *trial) {
+	t.target.serve(tally)
+	k := t.open("")
+	k.send("question")
+	k.closeWrite()
+	if got, err := io.ReadAll(io.LimitReader(k.br, 100)); string(got) != "8 bytes\n" {
+		why := ""
+		if err != nil {
+			why = ", then: " + because(err)
+		}
+		t.warn(`the answer is lost: "%s" came%s; who pipes a question in has to keep its end open`, got, why)
+	}
+}
+
+func targetEnd(t *trial) {
+	t.target.serve(func(conn net.Conn) {
+		_, _ = io.WriteString(conn, "last words")
+		closeWrite(conn)
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	k := t.open("")
+	got, err := io.ReadAll(io.LimitReader(k.br, 100))
+	if string(got) != "last words" || err != nil {
+		t.fail(`the target sent "last words", then end of file; "%s" came, then: %v`, got, err)
+	}
+}
+
+func sendAfterEnd(t *trial) {
+	got := make(chan string, 1)
+	t.target.serve(func(conn net.Conn) {
+		closeWrite(conn)
+		b := make([]byte, 5)
+		n, _ := io.ReadFull(conn, b)
+		got <- string(b[:n])
+	})
+	k := t.open("")
+	if n, err := k.br.Read(make([]byte, 1)); n > 0 || err != io.EOF {
+		t.warn("the target's end of file does not come through")
+	}
+	k.send("still")
+	if have := t.heard(got, t.Patience); have != "still" {
+		t.warn(`the target got "%s" instead of "still"`, have)
+	}
+}
+
+func targetCloses(t *trial) {
+	t.target.serve(func(net.Conn) {})
+	k := t.open("")
+	if closed, _ := k.ended(t.Patience); !closed {
+		t.fail("the connection stays open")
+	}
+}
+
+func targetResets(t *trial) {
+	t.target.serve(func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 1))
+		reset(conn)
+	})
+	k := t.open("")
+	k.send("x")
+	if closed, _ := k.ended(t.Patience); !closed {
+		t.fail("the connection stays open")
+	}
+}
+
+func clientCloses(t *trial) {
+	t.ends(func(conn net.Conn) { conn.Close() })
+}
+
+func clientResets(t *trial) { t.ends(reset) }
+
+// ends wants the target to notice the client's end.
+func (t *trial) ends(end func(net.Conn)) {
+	ready, over := make(chan string, 1), make(chan string, 1)
+	t.target.serve(func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 1))
+		ready <- ""
+		_, _ = io.Copy(io.Discard, conn)
+		over <- "ended"
+	})
+	k := t.open("")
+	k.send("x")
+	t.heard(ready, t.Patience)
+	end(k.conn)
+	if have := t.heard(over, t.Patience); have != "ended" {
+		t.fail("the target's connection stays open")
+	}
+}
+
+func reset(conn net.Conn) {
+	if within, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = within.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	conn.Close()
+}
+
+func parallelTunnels(t *trial) {
+	const many = 32
+	t.target.serve(echo)
+	talks := make([]*talk, many)
+	for i := range talks {
+		talks[i] = t.open("")
+	}
+	for i, k := range talks {
+		k.send(fmt.Sprintf("tunnel %02d", i))
+	}
+	for i, k := range talks {
+		k.hush(t.Patience)
+		k.read(fmt.Sprintf("tunnel %02d", i))
+	}
+}
+
+func idleTunnel(t *trial) {
+	if t.Idle <= 0 {
+		t.skip("it takes its time: ask for it with --audit-idle TIME")
+	}
+	t.target.serve(echo)
+	k := t.open("")
+	k.hush(t.Idle)
+	started := time.Now()
+	if closed, _ := k.ended(t.Idle); closed {
+		t.warn("it was closed after %s", time.Since(started).Round(time.Second))
+	}
+	k.hush(t.Patience)
+	k.send("ping")
+	k.read("ping")
+	t.pass("after %s it carries bytes", t.Idle)
+}

@@ -1,0 +1,166 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"culvert/tunnel"
+	"culvert/tunnel/internal/wire"
+)
+
+// prepare starts the target and finds out what the proxy lets through.
+func (b *bench) prepare(ctx context.Context) error {
+	hops := b.Client.Route.Hops
+	if len(hops) == 0 {
+		return tunnel.ErrNoProxy
+	}
+	if c := hops[len(hops)-1].Credentials; c != nil {
+		b.authority = "Proxy-Authorization: " + basic(c) + "\r\n"
+	}
+	conn, err := b.Client.OpenProxy(ctx)
+	if err != nil {
+		return err
+	}
+	local, peer := conn.LocalAddr(), conn.RemoteAddr()
+	conn.Close()
+	if err := b.startTarget(local, peer); err != nil {
+		return err
+	}
+	b.asked = b.Target
+	if b.target != nil {
+		b.asked = b.target.announced
+		b.closed = b.target.unused()
+	}
+	b.tryTunnel(ctx)
+	return nil
+}
+
+func (b *bench) startTarget(local, peer net.Addr) error {
+	listen := b.Listen
+	if listen == "" {
+		tcp, ok := peer.(*net.TCPAddr)
+		if ok && !tcp.IP.IsLoopback() || len(b.Client.Route.Hops) > 1 {
+			b.missing[needTarget] = "there is no target of the audit's own: name an address that the proxy reaches with --target-listen"
+			b.missing[needPlain], b.missing[needHTTP2] = b.missing[needTarget], b.missing[needTarget]
+			return nil
+		}
+		listen = "127.0.0.1:0"
+	}
+	t, err := listenTarget(listen, b.Announce, local)
+	b.target = t
+	return err
+}
+
+// tryTunnel finds out which needs are met.
+func (b *bench) tryTunnel(ctx context.Context) {
+	if b.asked.IsZero() {
+		b.missing[needOpen] = "there is no target to ask for: name one, HOST:PORT, or --target-listen"
+		return
+	}
+	try := func(request string) (*wire.Reply, string) {
+		t := &trial{bench: b, ctx: ctx}
+		defer t.end()
+		if b.target != nil {
+			b.target.serve(originOf(nil, func(*seen) string { return "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi" }))
+		}
+		var reply *wire.Reply
+		o := t.attempt(func(t *trial) {
+			k := t.talk()
+			k.send(request)
+			reply = k.wantReply()
+		})
+		if reply == nil {
+			return nil, o.words
+		}
+		return reply, `the proxy answered "` + wire.Escape([]byte(reply.Line), 100) + `"`
+	}
+	reply, words := try("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
+	if reply == nil || reply.Code/100 != 2 {
+		why := "no tunnel to " + b.asked.String() + ": " + words
+		b.missing[needOpen], b.missing[needTarget], b.missing[needHTTP2] = why, why, why
+	}
+	if reply != nil {
+		b.identify(reply)
+	}
+	if b.target == nil {
+		return
+	}
+	reply, words = try("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
+	if reply == nil || reply.Code != 200 {
+		b.missing[needPlain] = "no plain request to " + b.asked.String() + ": " + words
+	}
+	if reply != nil {
+		b.identify(reply)
+	}
+	if b.missing[needHTTP2] == "" {
+		if err := b.tryHTTP2(ctx); err != nil {
+			b.missing[needHTTP2] = "HTTP/2 is not offered: " + wire.Escape([]byte(err.Error()), 160)
+		}
+	}
+}
+
+// identify keeps what the proxy says that it is.
+func (b *bench) identify(reply *wire.Reply) {
+	for _, name := range []string{"Server", "Via", "Proxy-Agent", "Proxy-Status"} {
+		for _, value := range reply.Values(name) {
+			words := name + ": " + wire.Escape([]byte(value), 100)
+			if !slices.Contains(b.identity, words) && len(b.identity) < 8 {
+				b.identity = append(b.identity, words)
+			}
+		}
+	}
+}
+
+// tryHTTP2 opens a tunnel over HTTP/2.
+func (b *bench) tryHTTP2(ctx context.Context) error {
+	b.target.serve(func(net.Conn) {})
+	defer b.target.forget()
+	client := b.http2Client()
+	if client == nil {
+		return errors.New("not over this scheme")
+	}
+	defer client.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, b.Patience)
+	defer cancel()
+	conn, err := client.Open(ctx, b.asked)
+	if err != nil {
+		sentence, _ := tunnel.Explain(err)
+		return errors.New(sentence)
+	}
+	return conn.Close()
+}
+
+// http2Client is the Client that speaks HTTP/2 with the last proxy.
+func (b *bench) http2Client() *tunnel.Client {
+	c := &tunnel.Client{Route: b.Client.Route, Resolver: b.Client.Resolver, Network: b.Client.Network, Timeout: b.Patience}
+	c.Route.Hops = slices.Clone(c.Route.Hops)
+	last := &c.Route.Hops[len(c.Route.Hops)-1]
+	switch last.Scheme {
+	case tunnel.SchemeHTTPS, tunnel.SchemeH2:
+		last.Scheme = tunnel.SchemeH2
+	case tunnel.SchemeHTTP, tunnel.SchemeH2C:
+		last.Scheme = tunnel.SchemeH2C
+	default:
+		return nil
+	}
+	if last.Credentials != nil {
+		c.Auth = tunnel.AuthBasic
+	}
+	return c
+}
+
+// fill puts the target, the credentials and the like into a request.
+func (b *bench) fill(text string) string {
+	return strings.NewReplacer("{target}", b.asked.String(), "{host}", bracketed(b.asked), "{port}", fmt.Sprint(b.asked.Port()),
+		"{closed}", b.closed.String(), "{auth}", b.authority).Replace(text)
+}
+
+// bracketed is a host as it stands in an authority.
+func bracketed(a tunnel.Authority) string {
+	text := a.String()
+	return text[:strings.LastIndexByte(text, ':')]
+}

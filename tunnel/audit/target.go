@@ -1,0 +1,269 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"culvert/tunnel"
+)
+
+// target is the other end of the audit's tunnels, and the origin of its plain
+// requests.
+type target struct {
+	listener  net.Listener
+	announced tunnel.Authority
+	running   sync.WaitGroup
+
+	mu       sync.Mutex
+	handler  func(net.Conn)
+	conns    map[net.Conn]struct{}
+	accepted int
+	closed   bool
+}
+
+// targetTime bounds every conversation of a target's, so that none outlives its
+// check for long.
+const targetTime = 5 * time.Minute
+
+// listenTarget listens. What the proxy is told is announce, or the listener's
+// address, or for a wildcard the address of this machine as the proxy sees it.
+func listenTarget(listen string, announce tunnel.Authority, local net.Addr) (*target, error) {
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return nil, fmt.Errorf("the audit's target cannot listen: %w", err)
+	}
+	t := &target{listener: l, announced: announce, conns: make(map[net.Conn]struct{})}
+	if announce.IsZero() {
+		addr := l.Addr().(*net.TCPAddr)
+		host := addr.IP
+		if seen, ok := local.(*net.TCPAddr); ok && host.IsUnspecified() {
+			host = seen.IP
+		}
+		if t.announced, err = tunnel.NewAuthority(host.String(), uint16(addr.Port)); err != nil {
+			l.Close()
+			return nil, err
+		}
+	}
+	t.running.Go(t.accept)
+	return t, nil
+}
+
+func (t *target) accept() {
+	for {
+		conn, err := t.listener.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			time.Sleep(10 * time.Millisecond) // as when descriptors run short
+			continue
+		}
+		t.mu.Lock()
+		handler := t.handler
+		if handler == nil || t.closed {
+			t.mu.Unlock()
+			conn.Close()
+			continue
+		}
+		t.accepted++
+		t.conns[conn] = struct{}{}
+		t.mu.Unlock()
+		_ = conn.SetDeadline(time.Now().Add(targetTime))
+		t.running.Go(func() {
+			defer func() {
+				conn.Close()
+				t.mu.Lock()
+				delete(t.conns, conn)
+				t.mu.Unlock()
+			}()
+			handler(conn)
+		})
+	}
+}
+
+// serve has the connections from now on handled.
+func (t *target) serve(handler func(net.Conn)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.handler, t.accepted = handler, 0
+}
+
+// forget closes what is open.
+func (t *target) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.handler = nil
+	for c := range t.conns {
+		c.Close()
+	}
+}
+
+func (t *target) close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.listener.Close()
+	t.forget()
+	t.running.Wait()
+}
+
+// reached is how many connections came since serve.
+func (t *target) reached() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.accepted
+}
+
+// unused is an authority beside the target's, where nothing listens.
+func (t *target) unused() tunnel.Authority {
+	host := t.listener.Addr().(*net.TCPAddr).IP.String()
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return tunnel.Authority{}
+	}
+	defer l.Close()
+	a, err := tunnel.NewAuthority(t.announced.Host(), uint16(l.Addr().(*net.TCPAddr).Port))
+	if err != nil {
+		return tunnel.Authority{}
+	}
+	return a
+}
+
+// echo gives every byte back, and a half-close too.
+func echo(conn net.Conn) {
+	_, _ = io.Copy(conn, conn)
+	closeWrite(conn)
+}
+
+// tally answers end of file with the number of bytes that came before.
+func tally(conn net.Conn) {
+	n, err := io.Copy(io.Discard, conn)
+	if err == nil {
+		fmt.Fprintf(conn, "%d bytes\n", n)
+		closeWrite(conn)
+	}
+}
+
+func closeWrite(conn net.Conn) {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+}
+
+// seen is a request as it came to the origin.
+type seen struct {
+	raw  string // the head, with its blank line
+	body string // as it came, chunks and all
+}
+
+// values are a field's, in order.
+func (s *seen) values(name string) (values []string) {
+	for l := range strings.SplitSeq(s.raw, "\r\n") {
+		if n, value, ok := strings.Cut(l, ":"); ok && strings.EqualFold(n, name) {
+			values = append(values, strings.TrimSpace(value))
+		}
+	}
+	return values
+}
+
+func (s *seen) has(name string) bool { return len(s.values(name)) > 0 }
+
+// line is the request line.
+func (s *seen) line() string {
+	l, _, _ := strings.Cut(s.raw, "\r\n")
+	return l
+}
+
+// originOf reads requests as they come, tells of each, and sends what answer
+// returns; "" ends the connection.
+func originOf(tell func(*seen), answer func(*seen) string) func(net.Conn) {
+	return func(conn net.Conn) {
+		br := bufio.NewReader(conn)
+		for {
+			request, err := readSeen(br)
+			if err != nil {
+				return
+			}
+			if tell != nil {
+				tell(request)
+			}
+			reply := answer(request)
+			if _, err := io.WriteString(conn, reply); err != nil || reply == "" {
+				return
+			}
+		}
+	}
+}
+
+// readSeen reads a head, however it is framed, and its content.
+func readSeen(br *bufio.Reader) (*seen, error) {
+	s := &seen{}
+	for len(s.raw) < 1<<20 {
+		l, err := br.ReadString('\n')
+		if err != nil {
+			return nil, err
+		}
+		if s.raw += l; strings.TrimRight(l, "\r\n") == "" {
+			break
+		}
+	}
+	switch length := s.values("Content-Length"); {
+	case s.has("Transfer-Encoding"):
+		var raw bytes.Buffer
+		_, err := readChunks(bufio.NewReaderSize(io.TeeReader(oneByte{br}, &raw), 16))
+		s.body = raw.String()
+		return s, err
+	case len(length) > 0:
+		n, err := strconv.Atoi(length[0])
+		if err != nil || n > 1<<20 {
+			return s, errors.New("a length that the origin does not take")
+		}
+		b := make([]byte, n)
+		_, err = io.ReadFull(br, b)
+		s.body = string(b)
+		return s, err
+	}
+	return s, nil
+}
+
+// oneByte reads no further than is asked for, a byte at a time.
+type oneByte struct{ r io.Reader }
+
+func (o oneByte) Read(b []byte) (int, error) { return o.r.Read(b[:min(1, len(b))]) }
+
+// readChunks reads chunked content with its trailer section (RFC 9112, section
+// 7.1), and no byte behind it.
+func readChunks(br *bufio.Reader) (content []byte, err error) {
+	for len(content) < 1<<20 {
+		l, err := br.ReadString('\n')
+		if err != nil {
+			return content, err
+		}
+		size, _, _ := strings.Cut(strings.TrimSpace(l), ";")
+		n, err := strconv.ParseUint(size, 16, 20)
+		if err != nil {
+			return content, errors.New("a chunk's size is malformed")
+		}
+		if n == 0 {
+			for {
+				if l, err = br.ReadString('\n'); err != nil || strings.TrimSpace(l) == "" {
+					return content, err
+				}
+			}
+		}
+		chunk := make([]byte, n+2)
+		if _, err := io.ReadFull(br, chunk); err != nil {
+			return content, err
+		}
+		content = append(content, chunk[:n]...)
+	}
+	return content, errors.New("content without end")
+}

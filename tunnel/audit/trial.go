@@ -1,0 +1,230 @@
+package audit
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/internal/wire"
+)
+
+// maxKept bounds what is kept of a conversation, in bytes each way.
+const maxKept = 2 << 10
+
+// trial is one check's run. pass, warn, fail and skip end it at once.
+type trial struct {
+	*bench
+	ctx   context.Context
+	conns []net.Conn
+	talks []*talk
+}
+
+// attempt runs a check, and passes it unless it ended otherwise.
+func (t *trial) attempt(try func(*trial)) (o outcome) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case outcome:
+			o = p
+		default:
+			panic(p)
+		}
+	}()
+	try(t)
+	return outcome{grade: tunnel.Pass}
+}
+
+func (t *trial) pass(format string, args ...any) {
+	panic(outcome{tunnel.Pass, fmt.Sprintf(format, args...)})
+}
+func (t *trial) warn(format string, args ...any) {
+	panic(outcome{tunnel.Warn, fmt.Sprintf(format, args...)})
+}
+func (t *trial) fail(format string, args ...any) {
+	panic(outcome{tunnel.Fail, fmt.Sprintf(format, args...)})
+}
+func (t *trial) skip(format string, args ...any) {
+	panic(outcome{tunnel.Skip, fmt.Sprintf(format, args...)})
+}
+
+// end closes what the trial opened.
+func (t *trial) end() {
+	for _, c := range t.conns {
+		c.Close()
+	}
+	if t.target != nil {
+		t.target.forget()
+	}
+}
+
+// shown is the conversation, the last that had an answer, credentials masked.
+func (t *trial) shown() (sent, received tunnel.WireBytes) {
+	for i := len(t.talks) - 1; i >= 0; i-- {
+		if k := t.talks[i]; len(k.got.kept) > 0 || i == 0 {
+			text := string(k.sent)
+			if t.authority != "" {
+				text = strings.ReplaceAll(text, t.authority, "Proxy-Authorization: ***\r\n")
+			}
+			return tunnel.WireBytes(text[:min(len(text), maxKept)]), k.got.kept
+		}
+	}
+	return nil, nil
+}
+
+// talk is a conversation over one connection to the proxy.
+type talk struct {
+	*trial
+	conn net.Conn
+	br   *bufio.Reader
+	got  *keeper
+	sent []byte
+}
+
+// keeper keeps the first bytes that were read.
+type keeper struct {
+	r    io.Reader
+	kept []byte
+}
+
+func (k *keeper) Read(b []byte) (int, error) {
+	n, err := k.r.Read(b)
+	k.kept = append(k.kept, b[:min(n, maxKept-len(k.kept))]...)
+	return n, err
+}
+
+// talk connects to the proxy. All that is said has Patience, from now on.
+func (t *trial) talk() *talk {
+	conn, err := t.Client.OpenProxy(t.ctx)
+	if err != nil {
+		sentence, _ := tunnel.Explain(err)
+		t.skip("%s", sentence)
+	}
+	t.conns = append(t.conns, conn)
+	_ = conn.SetDeadline(time.Now().Add(t.Patience))
+	k := &talk{trial: t, conn: conn, got: &keeper{r: conn}}
+	k.br = bufio.NewReader(k.got)
+	t.talks = append(t.talks, k)
+	return k
+}
+
+// send writes text, filled in. A proxy that closed before may still have
+// answered, so that errors show when reading.
+func (k *talk) send(text string) {
+	text = k.fill(text)
+	k.sent = append(k.sent, text[:min(len(text), max(0, maxKept-len(k.sent)))]...)
+	_, _ = io.WriteString(k.conn, text)
+}
+
+// reply reads a final reply's head, nil if none came.
+func (k *talk) reply() (*wire.Reply, error) {
+	for range 16 {
+		reply, err := wire.ReadReply(k.br, 0)
+		if err != nil {
+			return nil, err
+		}
+		if reply.Code >= 200 {
+			return reply, nil
+		}
+	}
+	return nil, errors.New("1xx replies without end")
+}
+
+// wantReply fails the check if there is no reply.
+func (k *talk) wantReply() *wire.Reply {
+	reply, err := k.reply()
+	if err != nil {
+		k.fail("no answer: %s", because(err))
+	}
+	return reply
+}
+
+// because is a read error for a person.
+func because(err error) string {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "nothing came in time"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed"
+	}
+	return wire.Escape([]byte(err.Error()), 120)
+}
+
+// content reads the reply's content by its framing, within bounds.
+func (k *talk) content(reply *wire.Reply) ([]byte, error) {
+	framing, err := reply.Framing()
+	switch {
+	case err != nil:
+		return nil, err
+	case framing.Chunked:
+		return readChunks(k.br)
+	case framing.Length >= 0:
+		b := make([]byte, min(framing.Length, 1<<20))
+		_, err := io.ReadFull(k.br, b)
+		return b, err
+	}
+	return io.ReadAll(io.LimitReader(k.br, 1<<20))
+}
+
+// ended waits until the proxy closes, and reports whether it did; bytes that
+// come before are given back.
+func (k *talk) ended(within time.Duration) (closed bool, before []byte) {
+	_ = k.conn.SetReadDeadline(time.Now().Add(within))
+	before, err := io.ReadAll(io.LimitReader(k.br, 64<<10))
+	return err == nil || !errors.Is(err, os.ErrDeadlineExceeded), before
+}
+
+// open asks for a tunnel to the target, with extra field lines.
+func (t *trial) open(fields string) *talk {
+	k := t.talk()
+	k.send("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}" + fields + "\r\n")
+	k.opened()
+	return k
+}
+
+// opened wants a 2xx.
+func (k *talk) opened() *wire.Reply {
+	reply := k.wantReply()
+	if reply.Code/100 != 2 {
+		k.fail(`the answer was "%s"`, line(reply))
+	}
+	return reply
+}
+
+// read wants these very bytes.
+func (k *talk) read(want string) {
+	got := make([]byte, len(want))
+	n, err := io.ReadFull(k.br, got)
+	if string(got[:n]) != want {
+		why := ""
+		if err != nil {
+			why = ", then: " + because(err)
+		}
+		k.fail(`%d bytes came, "%s"%s; sent were %d, "%s"`, n, wire.Escape(got[:n], 60), why, len(want), wire.Escape([]byte(want), 60))
+	}
+}
+
+// hush gives the connection that much time from now on.
+func (k *talk) hush(d time.Duration) { _ = k.conn.SetDeadline(time.Now().Add(d)) }
+
+func (k *talk) closeWrite() {
+	half, ok := k.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		k.skip("the connection to the proxy cannot be half-closed")
+	}
+}
+
+// line is a reply's first line, fit to be shown.
+func line(reply *wire.Reply) string { return wire.Escape([]byte(reply.Line), 100) }
+
+// basic is RFC 7617's value.
+func basic(c *tunnel.Credentials) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.User+":"+c.Password))
+}

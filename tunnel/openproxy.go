@@ -1,0 +1,61 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"net"
+)
+
+// OpenProxy connects to the route's last proxy, through those before it, with
+// TLS for HTTP/1.1 if the hop wants that, and asks it nothing: what is sent and
+// received on the conn is all the caller's. The context covers the connecting,
+// and so do the Client's timeouts. The caller closes the conn. Errors are
+// *Error, save ErrNoProxy.
+func (c *Client) OpenProxy(ctx context.Context) (net.Conn, error) {
+	if c.Route.Direct() {
+		return nil, ErrNoProxy
+	}
+	if timeout := orDefault(c.Timeout, DefaultOpenTimeout); timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	hops := c.Route.Hops
+	last := hops[len(hops)-1]
+	if last.isSOCKS() {
+		return nil, &Error{Phase: PhaseRequest, Type: ErrorRequest, Hop: last.Name(), Detail: "the last proxy speaks SOCKS, not HTTP"}
+	}
+	conn, err := c.reach(ctx, last)
+	if err != nil {
+		return nil, err
+	}
+	if last.Scheme != SchemeHTTPS && last.Scheme != SchemeH2 {
+		return conn, nil
+	}
+	secured, e := c.secureFor(ctx, conn, last, protocolHTTP1)
+	if e != nil {
+		conn.Close()
+		e.Hop = last.Name()
+		return nil, e
+	}
+	return secured, nil
+}
+
+// reach connects to the last hop.
+func (c *Client) reach(ctx context.Context, last Hop) (net.Conn, error) {
+	hops := c.Route.Hops
+	if len(hops) == 1 {
+		conn, _, e := c.connectFirst(ctx, last.Proxy)
+		if e != nil {
+			return nil, e
+		}
+		return conn, nil
+	}
+	if last.Scheme == SchemeUnix {
+		return nil, errors.New("a unix socket can be the first proxy only")
+	}
+	c.sharedConns() // for the copy to share
+	before := *c
+	before.Route, before.Or, before.TLS = Route{Hops: hops[:len(hops)-1], Source: c.Route.Source}, nil, nil
+	return before.Open(ctx, last.Proxy)
+}
