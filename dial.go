@@ -64,10 +64,11 @@ func dial(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	d := dialing{verbose: verbose{c: c, on: c.Bool("verbose"), client: way.Client, started: time.Now()}, way: way, target: target, stats: stats, opened: func() {}}
 	if len(command) == 0 {
 		dieOnSignal()
+		d.opened = dieAbandoned(c.Bool("fdpass"))
 	}
-	d := dialing{verbose: verbose{c: c, on: c.Bool("verbose"), client: way.Client, started: time.Now()}, way: way, target: target, stats: stats}
 	err = d.run(command)
 	code, why := ending(err)
 	return cmp.Or(err, stats.Write(code, why))
@@ -97,6 +98,7 @@ type dialing struct {
 	way    *cliway.Way
 	target tunnel.Authority
 	stats  *cliway.Stats
+	opened func() // the tunnel is open, and from now on it tells who is gone
 }
 
 func (d *dialing) run(command []string) error {
@@ -109,7 +111,7 @@ func (d *dialing) run(command []string) error {
 		}
 	}
 	if way.Client.KeepUnread && !way.Client.HandsOver() {
-		return handOverRelay()
+		return handOverRelay(d.opened)
 	}
 	d.plan(way, d.target.String())
 	if d.on {
@@ -119,6 +121,7 @@ func (d *dialing) run(command []string) error {
 	if err != nil {
 		return explained(err)
 	}
+	d.opened()
 	d.stats.Opened(conn)
 	d.say("tunnel open after %d ms", time.Since(d.started).Milliseconds())
 	switch {
@@ -321,8 +324,8 @@ func fdpassOf(c *cli.Context) (bool, error) {
 
 // handOverRelay is --fdpass for a tunnel that is more than a socket: another
 // process relays, and has said why if it does not.
-func handOverRelay() error {
-	code, err := tunnel.HandOverRelay(os.Stdout, os.Stderr)
+func handOverRelay(opened func()) error {
+	code, err := tunnel.HandOverRelay(os.Stdout, os.Stderr, opened)
 	if code != 0 {
 		return &failure{code: code}
 	}

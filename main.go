@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -153,22 +152,6 @@ func printed(text string) error {
 		return stdoutError(err)
 	}
 	return nil
-}
-
-// dieOnSignal makes a signal end the program silently with 128+n. Signals
-// that were ignored from the start, as by nohup, stay ignored.
-func dieOnSignal() {
-	signals := make(chan os.Signal, 1)
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
-		if !signal.Ignored(s) {
-			signal.Notify(signals, s)
-		}
-	}
-	go func() {
-		if s, ok := (<-signals).(syscall.Signal); ok {
-			os.Exit(128 + int(s))
-		}
-	}()
 }
 
 // talk writes one line to stderr: "culvert VERB: message".

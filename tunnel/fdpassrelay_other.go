@@ -12,7 +12,7 @@ import (
 func (c *Client) HandsOver() bool { return true }
 
 // HandOverRelay is errors.ErrUnsupported on this system.
-func HandOverRelay(*os.File, io.Writer) (code int, err error) { return 0, noHandOver{} }
+func HandOverRelay(*os.File, io.Writer, func()) (code int, err error) { return 0, noHandOver{} }
 
 // BehindSocket is a process's place behind a socket that was handed over, which
 // no process has on this system.

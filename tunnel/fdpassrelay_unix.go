@@ -38,9 +38,10 @@ func (c *Client) HandsOver() bool {
 // must then find a BehindSocket, waits until that has opened its tunnel, and
 // hands the socket to it over through out, which must pass CheckHandOver. The
 // new process lives for as long as the tunnel, in a session of its own. Until
-// the tunnel is open what it says on stderr goes to stderr. A code that is not 0
-// is its exit code: it has said why.
-func HandOverRelay(out *os.File, stderr io.Writer) (code int, err error) {
+// the tunnel is open what it says on stderr goes to stderr. opened is called then,
+// before the socket is handed over. A code that is not 0 is its exit code: it has
+// said why.
+func HandOverRelay(out *os.File, stderr io.Writer, opened func()) (code int, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return 0, err
@@ -80,6 +81,7 @@ func HandOverRelay(out *os.File, stderr io.Writer) (code int, err error) {
 		}
 		return exit.ExitCode(), nil
 	}
+	opened()
 	raw, err := ours.SyscallConn()
 	if err == nil {
 		err = sendSocket(out, raw)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -15,7 +16,7 @@ type OnEOF string
 // What can be done about end of file on the input.
 const (
 	EOFHalfClose OnEOF = "half-close" // passed on; the target may go on answering
-	EOFWait      OnEOF = "wait"       // not passed on: some proxies drop the answer then
+	EOFWait      OnEOF = "wait"       // not passed on, some proxies drop the answer then; as close once nobody reads the output
 	EOFClose     OnEOF = "close"      // ends the tunnel
 )
 
@@ -106,6 +107,8 @@ type stdioRelay struct {
 	upErr   error // of a write to Conn; guarded by writing
 	inErr   error // of a read of In; guarded by writing
 	inEnded bool  // In ended the tunnel: EOFClose; guarded by writing
+
+	unwatch func() // of Out behind an EOFWait; nil = it is not watched; guarded by writing
 }
 
 // copyDown copies from the tunnel to Out. It is the way that decides when a
@@ -197,12 +200,11 @@ func (r *stdioRelay) endUp(err error) {
 		r.inErr = err
 		r.Conn.SetReadDeadline(past)
 	case r.OnEOF == EOFWait:
+		if out, ok := r.Out.(*os.File); ok {
+			r.unwatch = WhenAbandoned(nil, out, r.abandoned)
+		}
 	case r.OnEOF == EOFClose:
-		r.inEnded = true
-		// In order: a close with unread bytes would be a reset, which can
-		// overtake what was sent.
-		r.Conn.CloseWrite()
-		r.Conn.SetReadDeadline(past)
+		r.closeUp()
 	default:
 		// Before, not after: the answer may be quicker than this goroutine.
 		r.halfClosed.Store(true)
@@ -212,11 +214,34 @@ func (r *stdioRelay) endUp(err error) {
 	}
 }
 
+// closeUp is the end of a tunnel by In's, with writing held.
+func (r *stdioRelay) closeUp() {
+	r.inEnded = true
+	// In order: a close with unread bytes would be a reset, which can overtake
+	// what was sent.
+	r.Conn.CloseWrite()
+	r.Conn.SetReadDeadline(past)
+}
+
+// abandoned ends a tunnel whose input has ended and whose answer nobody reads:
+// a target that is not told of the end could wait for ever.
+func (r *stdioRelay) abandoned() {
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	if !r.stopped {
+		r.closeUp()
+	}
+}
+
 // stopUp ends the way up: a write that waits for the target is interrupted,
 // and no further one begins.
 func (r *stdioRelay) stopUp() {
 	r.Conn.SetWriteDeadline(past)
 	r.writing.Lock()
-	defer r.writing.Unlock()
 	r.stopped = true
+	unwatch := r.unwatch
+	r.writing.Unlock()
+	if unwatch != nil {
+		unwatch() // without writing, which a last look may want
+	}
 }
