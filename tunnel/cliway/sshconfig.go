@@ -44,7 +44,8 @@ func (w *Way) SSHConfig(program string, hosts []string, fdpass bool) string {
 }
 
 // shellWord quotes what a shell would take apart: ssh runs the command by the
-// user's.
+// user's, whichever that is. fish alone takes \ in single quotes for more than
+// itself, so none stands there.
 func shellWord(s string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=@%+,[]", r)
@@ -52,5 +53,5 @@ func shellWord(s string) string {
 	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) || r == '[' || r == ']' }) {
 		return s
 	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	return "'" + strings.NewReplacer("'", `'\''`, `\`, `'\\'`).Replace(s) + "'"
 }
