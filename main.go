@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -154,6 +155,33 @@ func printed(text string) error {
 	return nil
 }
 
+// dieOnSignal makes a signal end the program silently with 128+n. Signals
+// that were ignored from the start, as by nohup, stay ignored.
+func dieOnSignal() {
+	signals := make(chan os.Signal, 1)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
+	go func() {
+		if s, ok := (<-signals).(syscall.Signal); ok {
+			os.Exit(128 + int(s))
+		}
+	}()
+}
+
+// dieAbandoned ends the program, as SIGPIPE would, when whoever started it is
+// gone while the tunnel is being opened, until stop: a killed ssh sends no signal,
+// and a proxy may be silent for long. With --fdpass stdin means nothing.
+func dieAbandoned(fdpass bool) (stop func()) {
+	in := os.Stdin
+	if fdpass {
+		in = nil
+	}
+	return tunnel.WhenAbandoned(in, os.Stdout, func() { os.Exit(128 + int(syscall.SIGPIPE)) })
+}
+
 // talk writes one line to stderr: "culvert VERB: message".
 func talk(c *cli.Context, format string, args ...any) {
 	say(styleFor(os.Stderr, c.String("color")).Talk, "culvert "+c.Command.Name+":", fmt.Sprintf(format, args...))
@@ -291,7 +319,7 @@ func verbOf(c *cli.Command) cliargs.Verb {
 
 // typedOnly are the flags that weaken or redirect so much that no environment
 // may set them.
-var typedOnly = []string{"insecure", "tls-insecure", "open", "show-secrets", "fdpass", "exec", "help"}
+var typedOnly = []string{"insecure", "tls-insecure", "open", "show-secrets", "fdpass", "exec", "help", "i-own-this"}
 
 // report says what went wrong and returns the exit code.
 func (l *commandLine) report(err error) int {

@@ -3,15 +3,20 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/cliargs"
+	"culvert/tunnel/cliaudit"
 	"culvert/tunnel/cliway"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 )
 
 func probeCommand() *cli.Command {
@@ -25,7 +30,7 @@ func probeCommand() *cli.Command {
 		Description: "Before each line on stdout stands * for talk, > for bytes sent, < for bytes\n" +
 			"received. Bytes that are not printable are escaped: \\r \\n \\t \\\\ \\xNN.\n" +
 			"The exit code is that of the verdict, in the last line.\n\n" + cliway.Choice,
-		Flags: append(urfaveFlags(cliway.Flags()),
+		Flags: append(urfaveFlags(cliway.Flags(), cliaudit.Flags()),
 			&cli.DurationFlag{Name: "wait", Value: tunnel.DefaultProbeWait, Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a refusal; 0 is off"},
 			&cli.StringFlag{Name: "send", Usage: "send `TEXT` through the open tunnel, with \\r \\n \\t \\\\ \\xNN for what cannot be typed"},
 			&cli.BoolFlag{Name: "json", Usage: "print the report as one JSON document"},
@@ -36,6 +41,9 @@ func probeCommand() *cli.Command {
 
 // probe is the verb.
 func probe(c *cli.Context) error {
+	if a := auditOf(c); a.Wanted() {
+		return a.run()
+	}
 	target, err := cliway.Target(c.Args().Slice())
 	if err != nil {
 		return err
@@ -59,6 +67,37 @@ func probe(c *cli.Context) error {
 		return stdoutError(err)
 	case report.Verdict.ExitCode != tunnel.ExitOK:
 		return &failure{code: report.Verdict.ExitCode} // the verdict is told already
+	}
+	return nil
+}
+
+// auditing is probe --audit and its like.
+type auditing struct {
+	cliaudit.Command
+}
+
+func auditOf(c *cli.Context) *auditing {
+	a := &auditing{cliaudit.Command{Values: c, Settings: settingsOf(c), Args: c.Args().Slice(), Way: chooserOf(c).To,
+		Out: os.Stdout, Style: styleFor(os.Stdout, c.String("color"))}}
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		a.Progress = os.Stderr
+	}
+	return a
+}
+
+func (a *auditing) run() error {
+	dieOnSignal()
+	failed, err := a.Run(context.Background())
+	var usage *cliargs.Error
+	switch {
+	case errors.As(err, &usage):
+		return err
+	case errors.Is(err, syscall.EPIPE):
+		return stdoutError(err)
+	case err != nil:
+		return explained(err)
+	case failed:
+		return &failure{code: tunnel.ExitCheck}
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ const connect = "RFC 9110, section 9.3.6"
 
 // opening is about the 2xx and what may come with it.
 var opening = []check{
-	{"connect", "CONNECT opens a tunnel", connect, must, needOpen, func(t *trial) { t.serveEcho(); t.open("") }},
+	{"connect", "CONNECT opens a tunnel", connect, must, needNothing, connects},
 	{"connect-2xx-head", "the 2xx is a well-formed head", "RFC 9112, section 2.1", must, needOpen, flawlessReply},
 	{"connect-2xx-length", "the 2xx has no Content-Length", connect, must, needOpen, without2xx("Content-Length")},
 	{"connect-2xx-coding", "the 2xx has no Transfer-Encoding", connect, must, needOpen, without2xx("Transfer-Encoding")},
@@ -55,6 +55,21 @@ var opening = []check{
 func (t *trial) serveEcho() {
 	if t.target != nil {
 		t.target.serve(echo)
+	}
+}
+
+func connects(t *trial) {
+	if t.asked.IsZero() {
+		t.skip("%s", t.missing[needOpen])
+	}
+	t.serveEcho()
+	k := t.talk()
+	k.send("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
+	switch reply := k.wantReply(); {
+	case reply.Code == 403 || reply.Code == 407:
+		t.skip(`the proxy does not allow it: "%s"`, line(reply))
+	case reply.Code/100 != 2:
+		t.fail(`the answer was "%s"`, line(reply))
 	}
 }
 

@@ -162,5 +162,8 @@ func (b *bench) fill(text string) string {
 // bracketed is a host as it stands in an authority.
 func bracketed(a tunnel.Authority) string {
 	text := a.String()
+	if a.IsZero() {
+		return ""
+	}
 	return text[:strings.LastIndexByte(text, ':')]
 }

@@ -1,0 +1,348 @@
+package audit
+
+import (
+	"bytes"
+	"encoding/xml"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"culvert/tunnel"
+)
+
+const (
+	testPatience = 400 * time.Millisecond
+	testQuiet    = 40 * time.Millisecond
+	testBulk     = 1 << 20
+)
+
+// auditOf runs checks against a proxy, all of them if none is named.
+func auditOf(t *testing.T, proxy string, edit func(*Auditor), only ...string) *Report {
+	t.Helper()
+	route, err := tunnel.ParseRoute(proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &Auditor{Client: &tunnel.Client{Route: route}, Patience: testPatience, Quiet: testQuiet, Bulk: testBulk, Only: only}
+	if edit != nil {
+		edit(a)
+	}
+	r, err := a.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// startServe starts a Server that allows all, and wants ada's password if asks.
+func startServe(t *testing.T, asks bool) string {
+	t.Helper()
+	all, err := tunnel.ParsePattern("*:*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := tunnel.ParseListen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := spec.Listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &tunnel.Server{Policy: tunnel.Policy{Allow: []tunnel.Pattern{all}}}
+	if asks {
+		s.Verifier = onlyAda{}
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	t.Cleanup(func() { s.Close(); <-served })
+	return l.Addr().String()
+}
+
+type onlyAda struct{}
+
+func (onlyAda) Verify(user, password string) bool { return user == "ada" && password == "lovelace" }
+
+// passed and faulted are the checks that some proxy of these tests passed, and
+// that one with faults did not.
+var passed, faulted = map[string]bool{}, map[string]bool{}
+
+// serve passes every check there is, the opt-in and the credentials' too.
+func TestServePassesEveryCheck(t *testing.T) {
+	for _, tt := range []struct {
+		name, proxy string
+	}{
+		{"open", "http://" + startServe(t, false)},
+		{"with credentials", "http://ada:lovelace@" + startServe(t, true)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := auditOf(t, tt.proxy, func(a *Auditor) { a.Idle, a.Patience = 10*time.Millisecond, 10*time.Second })
+			for _, result := range r.Results {
+				switch {
+				case result.Grade == tunnel.Pass:
+					passed[result.ID] = true
+				case result.Grade != tunnel.Skip || !strings.HasPrefix(result.ID, "refusal-407"):
+					t.Errorf("%s: %s %s", result.ID, result.Grade, result.Evidence)
+				}
+			}
+			if r.Failed() {
+				t.Error("it is said to have failed")
+			}
+			var text bytes.Buffer
+			r.WriteJSON(&text)
+			if strings.Contains(text.String(), "lovelace") || strings.Contains(text.String(), "YWRhOmxvdmVsYWNl") {
+				t.Error("the report has the password")
+			}
+		})
+	}
+}
+
+// fault is a proxy and the checks that it must not pass.
+type fault struct {
+	name  string
+	proxy bad
+	ids   string
+}
+
+func faults() []fault {
+	return []fault{
+		{"200 to everything", bad{refuses: func(head string) string {
+			if strings.Contains(head, "garbage") || strings.Contains(head, "\x16\x03") || strings.HasPrefix(head, "GET /") {
+				return "HTTP/1.1 200 OK\r\n\r\n"
+			}
+			return ""
+		}, plain: blind}, `target host-missing host-twice host-invalid method-case version-missing version-2 version-odd field-space-colon
+		field-no-colon length-on-connect coding-on-connect length-and-coding lengths-differ length-invalid coding-unknown garbage tls-in-clear
+		head-limit refusal-unknown-name plain-origin-form-in`},
+		{"no answer", bad{refuses: func(head string) string {
+			if strings.Contains(head, "X-A:") || strings.Contains(head, "\r\n b") {
+				return "not HTTP"
+			}
+			return ""
+		}}, "field-nul field-bare-cr field-fold"},
+		{"a 2xx full of faults", bad{reply: "HTTP/1.0 200 OK\nContent-Length: 5\nTransfer-Encoding: chunked\n\n"}, "connect-2xx-head connect-2xx-length connect-2xx-coding connect-2xx-version"},
+		{"a 2xx that waits", bad{late: afterTheFirst(func(far net.Conn) {
+			far.SetReadDeadline(time.Now().Add(2 * testPatience))
+			far.Read(make([]byte, 1))
+		})}, "connect-at-once"},
+		{"particular", bad{refuses: func(head string) string {
+			for _, odd := range []string{"HTTP/1.0\r\n", "ocalhost", "LOCALHOST", "[::1]", "elsewhere", "X-Field"} {
+				if strings.Contains(head, odd) || strings.HasPrefix(head, "\r\n") {
+					return "HTTP/1.1 500 No\r\n\r\n"
+				}
+			}
+			return ""
+		}}, "connect-other-host connect-http10 connect-upper-case connect-name connect-root-dot connect-ipv6 leading-line head-lines head-8k"},
+		{"mangled up", bad{relay: mangledUp}, "connect-no-fields head-bytewise tunnel-all-bytes tunnel-http-inside tunnel-early tunnel-up tunnel-both tunnel-client-eof tunnel-send-after-eof tunnel-parallel"},
+		{"mangled down", bad{relay: mangledDown}, "tunnel-greeting tunnel-down tunnel-both tunnel-answer-after-eof tunnel-target-eof"},
+		{"broken", bad{refuses: func(string) string { return "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n" }}, "connect"},
+		{"deaf", bad{relay: deaf}, "tunnel-target-closes tunnel-target-resets tunnel-client-closes tunnel-client-resets"},
+		{"slow", bad{relay: sluggish}, "tunnel-small"},
+		{"idle", bad{relay: idle}, "tunnel-idle"},
+		{"reads on", bad{plain: byTarget, reads: true, refuses: refusesSome("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")},
+			"refusal-closes refusal-400-closes refusal-smuggle refusal-400-smuggle refusal-proxy-status"},
+		{"a sloppy refusal", bad{refuses: func(head string) string {
+			if open, _ := canConnect(head); open {
+				return ""
+			}
+			<-time.After(1100 * time.Millisecond)
+			return "HTTP/1.1 500 No\nContent-Length: 1000\n\n" + head
+		}}, "refusal-framed refusal-head refusal-code refusal-prompt refusal-no-echo refusal-proxy-status"},
+		{"a refusal that is reset", bad{refuses: refusesSome("HTTP/1.1 502 No\r\nContent-Length: 5\r\n\r\n"), lingers: func(c net.Conn) { reset(c) }}, "refusal-readable"},
+		{"blind", bad{plain: blind}, `plain-origin-form plain-host plain-via-request plain-via-appended plain-via-reply plain-connection plain-hop-by-hop plain-credentials
+		plain-reply-connection plain-keep-alive-alone plain-length-and-coding plain-lengths-differ plain-space-colon plain-nul plain-bare-cr plain-fold
+		plain-host-missing plain-reply-both plain-max-forwards plain-bad-chunk`},
+		{"by itself", bad{plain: byItself}, `plain-keep-alive plain-expect plain-content-length plain-chunked plain-trailers plain-reply-chunked plain-reply-close plain-head plain-1xx
+		plain-method plain-upgrade`},
+	}
+}
+
+// afterTheFirst leaves the first tunnel alone, by which the audit finds out what
+// it can try.
+func afterTheFirst(late func(net.Conn)) func(net.Conn) {
+	var n atomic.Int32
+	return func(far net.Conn) {
+		if n.Add(1) > 1 {
+			late(far)
+		}
+	}
+}
+
+// byTarget answers by itself, and has the origin see it.
+func byTarget(conn net.Conn, head string) {
+	if open, port := canConnect(head); open {
+		far, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			far.Close()
+		}
+	}
+	io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nxx")
+}
+
+// canConnect reports whether something listens on the first line's port.
+func canConnect(head string) (bool, string) {
+	first, _, _ := strings.Cut(strings.TrimSpace(head), " HTTP/")
+	port := portInTarget.FindStringSubmatch(first)
+	if port == nil {
+		return false, ""
+	}
+	far, err := net.Dial("tcp", "127.0.0.1:"+port[1])
+	if err != nil {
+		return false, port[1]
+	}
+	far.Close()
+	return true, port[1]
+}
+
+// refusesSome refuses what cannot be connected to.
+func refusesSome(reply string) func(string) string {
+	return func(head string) string {
+		if open, _ := canConnect(head); open {
+			return ""
+		}
+		return reply
+	}
+}
+
+func TestFaultsAreFound(t *testing.T) {
+	for _, tt := range faults() {
+		t.Run(tt.name, func(t *testing.T) {
+			wantFaulted(t, "http://"+tt.proxy.start(t), strings.Fields(tt.ids))
+		})
+	}
+	t.Run("over HTTP/2", func(t *testing.T) {
+		wantFaulted(t, "http://"+badHTTP2(t, false), strings.Fields("h2-tunnel h2-greeting h2-bulk h2-answer-after-end h2-end-down h2-reset h2-refusal-alone h2-parallel"))
+	})
+	t.Run("up, over HTTP/2", func(t *testing.T) { wantFaulted(t, "http://"+badHTTP2(t, true), []string{"h2-end-up"}) })
+	for name, challenge := range map[string]string{"401 for 407": "HTTP/1.1 401 No\r\n", "no challenge": "HTTP/1.1 407 No\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			asks := bad{plain: byTarget, reads: true, refuses: func(head string) string {
+				if strings.Contains(head, "Basic YWRhOmxvdmVsYWNl") || strings.HasPrefix(head, "GET") {
+					return ""
+				}
+				return challenge + "Content-Length: 0\r\n\r\n"
+			}}
+			wantFaulted(t, "http://ada:lovelace@"+asks.start(t), []string{"refusal-407", "refusal-407-smuggle", "refusal-407-closes"})
+		})
+	}
+}
+
+func wantFaulted(t *testing.T, proxy string, only []string) {
+	t.Helper()
+	r := auditOf(t, proxy, func(a *Auditor) { a.Idle = 50 * time.Millisecond }, only...)
+	for _, result := range r.Results {
+		if result.Grade == tunnel.Pass || result.Grade == tunnel.Skip || result.Evidence == "" {
+			t.Errorf("%s: %s %q", result.ID, result.Grade, result.Evidence)
+		}
+		faulted[result.ID] = true
+	}
+}
+
+// A check that no proxy passes, or none fails, is no check.
+func TestEveryCheckIsTriedBothWays(t *testing.T) {
+	if len(passed) == 0 || len(faulted) == 0 {
+		t.Skip("the tests that try them did not run")
+	}
+	all := 0
+	ids := map[string]bool{}
+	for _, g := range groups {
+		for _, c := range g.checks {
+			all++
+			if ids[c.id] || !passed[c.id] || !faulted[c.id] {
+				t.Errorf("%s: twice %t, passed %t, faulted %t", c.id, ids[c.id], passed[c.id], faulted[c.id])
+			}
+			ids[c.id] = true
+		}
+	}
+	if all < 60 {
+		t.Errorf("%d checks", all)
+	}
+}
+
+// The forms of a report: text, JSON and back, JUnit, Markdown, a comparison.
+func TestReportForms(t *testing.T) {
+	good := auditOf(t, "http://"+startServe(t, false), nil, "head", "connect")
+	lenient := bad{}
+	broken := auditOf(t, "http://"+lenient.start(t), nil, "head", "connect")
+	if good.Failed() || !broken.Failed() {
+		t.Errorf("failed: %t, %t", good.Failed(), broken.Failed())
+	}
+	var text, doc, junit, table, compared bytes.Buffer
+	broken.WriteText(&text, tunnel.Style{})
+	for _, want := range []string{"fail  host-missing", "> CONNECT 127.0.0.1:", `< HTTP/1.1 200 OK\r\n`, "verdict: "} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in\n%s", want, &text)
+		}
+	}
+	broken.WriteJSON(&doc)
+	back, err := ReadReport(&doc)
+	if err != nil || len(back.Results) != len(broken.Results) || back.verdict() != broken.verdict() {
+		t.Errorf("%v", err)
+	}
+	broken.WriteJUnit(&junit)
+	var suite junitSuite
+	if err := xml.Unmarshal(junit.Bytes(), &suite); err != nil || suite.Tests != len(broken.Results) || suite.Failures == 0 {
+		t.Errorf("%v: %d tests, %d failures", err, suite.Tests, suite.Failures)
+	}
+	broken.WriteMarkdown(&table)
+	if lines := strings.Count(table.String(), "\n| "); lines != len(broken.Results)+1 {
+		t.Errorf("%d rows, want %d", lines, len(broken.Results)+1)
+	}
+	if same, _ := WriteComparison(&compared, tunnel.Style{}, good, broken); same || !strings.Contains(compared.String(), "pass  fail  host-missing") {
+		t.Errorf("the comparison:\n%s", &compared)
+	}
+	if same, _ := WriteComparison(&compared, tunnel.Style{}, good, good); !same {
+		t.Error("an audit differs from itself")
+	}
+	if _, err := ReadReport(strings.NewReader("{}")); err == nil {
+		t.Error("any JSON is an audit")
+	}
+}
+
+// What cannot be tried is skipped, and says why.
+func TestUnmetNeeds(t *testing.T) {
+	denies := bad{refuses: func(string) string { return "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n" }}
+	r := auditOf(t, "http://"+denies.start(t), nil)
+	for _, result := range r.Results {
+		if skipped := result.Grade == tunnel.Skip && strings.Contains(result.Evidence, "403"); !skipped && !strings.Contains("garbage tls-in-clear refusal-unknown-name plain-origin-form-in", result.ID) {
+			t.Errorf("%s: %s %q", result.ID, result.Grade, result.Evidence)
+		}
+	}
+	if err := CheckOnly([]string{"nonsense"}); err == nil {
+		t.Error("a check that is none is taken")
+	}
+}
+
+func TestSurvey(t *testing.T) {
+	route, _ := tunnel.ParseRoute("http://" + startServe(t, false))
+	a := &Auditor{Client: &tunnel.Client{Route: route}, Patience: 10 * time.Second}
+	open, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	ways, err := a.Survey(t.Context(), []Way{{Target: open.Addr().String()}, {Target: "169.254.169.254:80"}, {Target: "[fe80::1]:80"}, {Target: "127.0.0.1:1"}, {Target: "a b:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers []string
+	for _, w := range ways {
+		answers = append(answers, w.Answer)
+	}
+	if got := strings.Join(answers, ", "); got != "open, denied, denied, tried, refused" || !AnyOpen(ways) {
+		t.Errorf("%s", got)
+	}
+	var text strings.Builder
+	WriteSurvey(&text, tunnel.Style{}, ways)
+	if !strings.HasSuffix(text.String(), "verdict: 1 open, 1 tried, 2 denied, 1 refused\n") {
+		t.Errorf("%s", &text)
+	}
+	for list, want := range map[string]int{"22": 1, "22,22": 1, "80-82, 443": 4, "1-65535": 0, "0": 0, "5-4": 0, "": 0, "65536": 0} {
+		if ports, err := ParsePorts(list); len(ports) != want && err == nil || want == 0 && err == nil {
+			t.Errorf("%q: %v, %v", list, ports, err)
+		}
+	}
+}

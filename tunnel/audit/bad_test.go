@@ -1,0 +1,305 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// bad is a proxy with faults. The zero one opens a tunnel to whatever loopback
+// port it can read out of a CONNECT, and answers all else with 400.
+type bad struct {
+	reply   string                             // for 2xx; "" = a good one
+	refuses func(head string) (reply string)   // "" = open
+	plain   func(conn net.Conn, head string)   // an absolute-form request; nil = 400
+	relay   func(client, target io.ReadWriter) // nil = both ways, half-closes included
+	reads   bool                               // the bytes behind a refusal as the next request
+	lingers func(client net.Conn)              // before a refused connection is closed; nil = not
+	late    func(target net.Conn)              // before the 2xx; nil = not
+}
+
+var portInTarget = regexp.MustCompile(`([0-9]+)[^0-9]*$`)
+
+func (b *bad) start(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	var mu sync.Mutex
+	var conns []net.Conn
+	running.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			conns = append(conns, conn)
+			mu.Unlock()
+			conn.SetDeadline(time.Now().Add(time.Minute))
+			running.Go(func() {
+				defer conn.Close()
+				b.serve(conn)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		mu.Lock()
+		for _, c := range conns {
+			c.Close()
+		}
+		mu.Unlock()
+		running.Wait()
+	})
+	return l.Addr().String()
+}
+
+func (b *bad) serve(conn net.Conn) {
+	br := bufio.NewReader(conn)
+	for {
+		var head string
+		for {
+			line, err := br.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if head += line; strings.TrimSpace(line) == "" && strings.TrimSpace(head) != "" {
+				break
+			}
+		}
+		first, _, _ := strings.Cut(head, "\n")
+		words := strings.Fields(strings.TrimSuffix(strings.TrimSpace(first), "HTTP/1.1"))
+		refusal := ""
+		if b.refuses != nil {
+			refusal = b.refuses(head)
+		}
+		switch {
+		case refusal != "":
+			io.WriteString(conn, refusal)
+			if b.lingers != nil {
+				b.lingers(conn)
+			}
+			if !b.reads {
+				return
+			}
+		case len(words) > 1 && strings.HasPrefix(words[1], "http://") && words[0] != "CONNECT":
+			if b.plain == nil {
+				io.WriteString(conn, "HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n")
+				return
+			}
+			b.plain(&behind{conn, br}, head)
+			if !b.reads {
+				return
+			}
+		default:
+			b.connect(&behind{conn, br}, strings.Join(words, " "))
+			return
+		}
+	}
+}
+
+// behind is a conn some of whose bytes wait in a reader.
+type behind struct {
+	net.Conn
+	br *bufio.Reader
+}
+
+func (c *behind) Read(b []byte) (int, error) { return c.br.Read(b) }
+func (c *behind) CloseWrite() error          { closeWrite(c.Conn); return nil }
+
+// connect opens a tunnel to the last number in the target.
+func (b *bad) connect(conn *behind, target string) {
+	reply := b.reply
+	if reply == "" {
+		reply = "HTTP/1.1 200 OK\r\n\r\n"
+	}
+	port := portInTarget.FindStringSubmatch(target)
+	var far net.Conn
+	if port != nil {
+		host := "127.0.0.1:"
+		if strings.Contains(target, "[::1]") {
+			host = "[::1]:"
+		}
+		far, _ = net.Dial("tcp", host+port[1])
+	}
+	if far == nil { // as if it were open
+		io.WriteString(conn, reply)
+		return
+	}
+	defer far.Close()
+	if b.late != nil {
+		b.late(far)
+	}
+	io.WriteString(conn, reply)
+	if b.relay != nil {
+		b.relay(conn, far)
+		return
+	}
+	both(conn, far)
+}
+
+func both(client, target io.ReadWriter) {
+	var up sync.WaitGroup
+	up.Go(func() {
+		io.Copy(target, client)
+		closeWrite(target.(net.Conn))
+	})
+	io.Copy(client, target)
+	closeWrite(client.(net.Conn))
+	up.Wait()
+}
+
+// mangledUp and mangledDown give letters on in the other case.
+func mangledUp(client, target io.ReadWriter) {
+	both(client, &mangler{Conn: target.(net.Conn), up: true})
+}
+
+func mangledDown(client, target io.ReadWriter) {
+	both(client, &mangler{Conn: target.(net.Conn)})
+}
+
+type mangler struct {
+	net.Conn
+	up bool
+}
+
+func (m *mangler) Read(b []byte) (int, error) {
+	n, err := m.Conn.Read(b)
+	if !m.up {
+		mangle(b[:n])
+	}
+	return n, err
+}
+
+func (m *mangler) Write(b []byte) (int, error) {
+	if m.up {
+		b = bytes.Clone(b)
+		mangle(b)
+	}
+	return m.Conn.Write(b)
+}
+
+func mangle(b []byte) {
+	for i, c := range b {
+		if c|0x20 >= 'a' && c|0x20 <= 'z' {
+			b[i] = c ^ 0x20
+		}
+	}
+}
+
+func (m *mangler) CloseWrite() error { closeWrite(m.Conn); return nil }
+
+// deaf never ends what the other side ended.
+func deaf(client, target io.ReadWriter) {
+	var up sync.WaitGroup
+	up.Go(func() { io.Copy(target, client) })
+	io.Copy(client, target)
+	<-time.After(3 * testPatience) // longer than the audit waits
+	up.Wait()
+}
+
+// sluggish holds each piece back; idle ends what is silent.
+func sluggish(client, target io.ReadWriter) {
+	b := make([]byte, 1024)
+	for {
+		n, err := client.Read(b)
+		if err != nil {
+			return
+		}
+		<-time.After(50 * time.Millisecond)
+		target.Write(b[:n])
+		if n, err = target.Read(b); err != nil {
+			return
+		}
+		client.Write(b[:n])
+	}
+}
+
+func idle(client, target io.ReadWriter) {
+	client.(net.Conn).SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	io.Copy(target, client)
+}
+
+// blind passes a plain request on as it came, and all else both ways.
+func blind(conn net.Conn, head string) {
+	port := regexp.MustCompile(`http://[^/]*:([0-9]+)`).FindStringSubmatch(head)
+	if port == nil {
+		return
+	}
+	origin, err := net.Dial("tcp", "127.0.0.1:"+port[1])
+	if err != nil {
+		return
+	}
+	defer origin.Close()
+	io.WriteString(origin, head)
+	both(conn, origin)
+}
+
+// byItself answers a plain request without the origin.
+func byItself(conn net.Conn, head string) {
+	io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nxx")
+}
+
+// badHTTP2 is a proxy over HTTP/2 in clear that mangles what it carries up or
+// down, and ends every tunnel as if all were well.
+func badHTTP2(t *testing.T, up bool) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(func() { cancel(); l.Close() })
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		far, err := net.Dial("tcp", r.Host)
+		if err != nil {
+			panic(http.ErrAbortHandler) // a reset instead of an answer
+		}
+		defer far.Close()
+		context.AfterFunc(ctx, func() { far.Close() })
+		w.WriteHeader(http.StatusOK)
+		w.(http.Flusher).Flush()
+		m := &mangler{Conn: far, up: up}
+		go func() {
+			io.Copy(m, r.Body)
+			m.CloseWrite()
+		}()
+		b := make([]byte, 4096)
+		for {
+			n, err := m.Read(b)
+			w.Write(b[:n])
+			w.(http.Flusher).Flush()
+			if err != nil {
+				return
+			}
+		}
+	})
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			br := bufio.NewReader(conn)
+			if first, _ := br.Peek(3); string(first) != "PRI" { // HTTP/1.1: a proxy without faults
+				go (&bad{plain: blind}).serve(&behind{conn, br})
+				continue
+			}
+			go (&http2.Server{}).ServeConn(&behind{conn, br}, &http2.ServeConnOpts{Context: ctx, Handler: handler})
+		}
+	}()
+	return l.Addr().String()
+}

@@ -1,0 +1,196 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"culvert/tunnel"
+)
+
+// Pace is how long a survey leaves between two requests.
+const Pace = 50 * time.Millisecond
+
+// maxPorts bounds one survey of ports.
+const maxPorts = 4096
+
+// Way is one target of a survey, and what the proxy said to it.
+type Way struct {
+	Target string `json:"target"`
+	Why    string `json:"why,omitempty"` // what it is an example of
+	Answer string `json:"answer"`        // open, denied, tried, refused or no answer
+	Status int    `json:"status,omitempty"`
+	Words  string `json:"words,omitempty"` // the status line, or why there is none
+}
+
+// The answers of a survey.
+const (
+	answerOpen   = "open"      // 2xx
+	answerDenied = "denied"    // by policy: 403 and its like
+	answerTried  = "tried"     // the proxy went there, in vain: 502, 503, 504
+	answerOther  = "refused"   // any other refusal
+	answerNone   = "no answer" // the connection was closed, or silent
+)
+
+// Survey asks the proxy for each target, one after the other with a Pace between
+// them, closes each tunnel that opens at once, and sends nothing through it. The
+// error is that of a proxy that cannot be reached.
+func (a *Auditor) Survey(ctx context.Context, targets []Way) ([]Way, error) {
+	b := &bench{Auditor: a.withDefaults(), missing: make(map[need]string)}
+	if hops := a.Client.Route.Hops; len(hops) > 0 && hops[len(hops)-1].Credentials != nil {
+		b.authority = "Proxy-Authorization: " + basic(hops[len(hops)-1].Credentials) + "\r\n"
+	}
+	conn, err := a.Client.OpenProxy(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn.Close()
+	tick := time.NewTicker(Pace)
+	defer tick.Stop()
+	for i := range targets {
+		if a.Progress != nil {
+			a.Progress(i, len(targets), targets[i].Target)
+		}
+		b.ask(ctx, &targets[i])
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if a.Progress != nil {
+		a.Progress(len(targets), len(targets), "")
+	}
+	return targets, nil
+}
+
+func (b *bench) ask(ctx context.Context, w *Way) {
+	t := &trial{bench: b, ctx: ctx}
+	defer t.end()
+	w.Answer = answerNone
+	o := t.attempt(func(t *trial) {
+		k := t.talk()
+		k.send("CONNECT " + w.Target + " HTTP/1.1\r\nHost: " + w.Target + "\r\n{auth}\r\n")
+		reply := k.wantReply()
+		w.Status, w.Words = reply.Code, line(reply)
+		switch {
+		case reply.Code/100 == 2:
+			w.Answer = answerOpen
+		case reply.Code == 403 || reply.Code == 429 || reply.Code == 451 || reply.Code/100 == 3:
+			w.Answer = answerDenied
+		case reply.Code >= 502 && reply.Code <= 504:
+			w.Answer = answerTried
+		default:
+			w.Answer = answerOther
+		}
+	})
+	if w.Answer == answerNone {
+		w.Words = o.words
+	}
+}
+
+// ParsePorts reads ports and ranges of them, as "22,80,8000-8010".
+func ParsePorts(list string) ([]uint16, error) {
+	var ports []uint16
+	for part := range strings.SplitSeq(list, ",") {
+		from, to, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		if !isRange {
+			to = from
+		}
+		low, err1 := strconv.ParseUint(from, 10, 16)
+		high, err2 := strconv.ParseUint(to, 10, 16)
+		if err1 != nil || err2 != nil || low == 0 || low > high {
+			return nil, fmt.Errorf("%q is no port and no range of them", part)
+		}
+		if len(ports)+int(high-low) >= maxPorts {
+			return nil, fmt.Errorf("these are more than %d ports", maxPorts)
+		}
+		for p := low; p <= high; p++ {
+			if !slices.Contains(ports, uint16(p)) {
+				ports = append(ports, uint16(p))
+			}
+		}
+	}
+	return ports, nil
+}
+
+// PortWays are the ports of one host, as it stands in an authority.
+func PortWays(host string, ports []uint16) (ways []Way) {
+	for _, p := range ports {
+		ways = append(ways, Way{Target: fmt.Sprintf("%s:%d", host, p)})
+	}
+	return ways
+}
+
+// Reachable are targets that a proxy for others should not open: itself, its own
+// machine in every spelling, private networks, the metadata services of clouds.
+// proxy is the proxy's own address.
+func Reachable(proxy tunnel.Authority) []Way {
+	p := fmt.Sprint(proxy.Port())
+	ways := []Way{{Target: proxy.String(), Why: "the proxy itself"}}
+	for _, w := range [...]struct{ target, why string }{
+		{"127.0.0.1:" + p, "the proxy's own loopback"},
+		{"localhost:" + p, "the same, by name"},
+		{"localhost.:" + p, "with the root's dot"},
+		{"LOCALHOST:" + p, "in capitals"},
+		{"[::1]:" + p, "by IPv6"},
+		{"[::ffff:127.0.0.1]:" + p, "IPv4 in IPv6"},
+		{"[::ffff:7f00:1]:" + p, "the same in hexadecimal"},
+		{"[::]:" + p, "the unspecified address of IPv6"},
+		{"0.0.0.0:" + p, "the unspecified address"},
+		{"127.1:" + p, "a short form"},
+		{"127.255.255.254:" + p, "the far end of loopback"},
+		{"0x7f000001:" + p, "in hexadecimal"},
+		{"2130706433:" + p, "as one number"},
+		{"0177.0.0.1:" + p, "in octal"},
+		{"[64:ff9b::7f00:1]:" + p, "through NAT64"},
+		{"10.0.0.1:80", "private, RFC 1918"},
+		{"172.16.0.1:80", "private, RFC 1918"},
+		{"192.168.0.1:80", "private, RFC 1918"},
+		{"100.64.0.1:80", "shared, RFC 6598"},
+		{"[fc00::1]:80", "private, RFC 4193"},
+		{"[fe80::1]:80", "link-local"},
+		{"169.254.1.1:80", "link-local"},
+		{"169.254.169.254:80", "metadata of AWS, Azure, Google and others"},
+		{"[fd00:ec2::254]:80", "metadata of AWS by IPv6"},
+		{"metadata.google.internal:80", "metadata of Google by name"},
+		{"100.100.100.200:80", "metadata of Alibaba"},
+		{"168.63.129.16:80", "Azure's host"},
+		{"192.0.0.192:80", "metadata of Oracle"},
+		{"224.0.0.1:80", "multicast"},
+		{"255.255.255.255:80", "broadcast"},
+	} {
+		ways = append(ways, Way{Target: w.target, Why: w.why})
+	}
+	return ways
+}
+
+// AnyOpen reports whether a tunnel opened.
+func AnyOpen(ways []Way) bool {
+	return slices.ContainsFunc(ways, func(w Way) bool { return w.Answer == answerOpen })
+}
+
+// WriteSurvey writes what each target came to, and how many of each.
+func WriteSurvey(w io.Writer, style tunnel.Style, ways []Way) error {
+	var b strings.Builder
+	counts := map[string]int{}
+	colour := map[string]func(string) string{answerOpen: style.Bad, answerTried: style.Warn, answerDenied: style.Good, answerOther: style.Good, answerNone: style.Warn}
+	for _, way := range ways {
+		counts[way.Answer]++
+		answer := dress(colour[way.Answer], fmt.Sprintf("%-9s", way.Answer))
+		fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("  %s  %-30s  %-42s  %s", answer, way.Target, way.Words, dress(style.Faint, way.Why)), " "))
+	}
+	var sums []string
+	for _, answer := range [...]string{answerOpen, answerTried, answerDenied, answerOther, answerNone} {
+		if n := counts[answer]; n > 0 {
+			sums = append(sums, fmt.Sprintf("%d %s", n, answer))
+		}
+	}
+	fmt.Fprintf(&b, "%s %s\n", dress(style.Bold, "verdict:"), strings.Join(sums, ", "))
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,260 @@
+// Package cliaudit is the part of probe's command line that audits a proxy,
+// surveys what it lets through, and compares audits.
+package cliaudit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"culvert/tunnel"
+	"culvert/tunnel/audit"
+	"culvert/tunnel/cliargs"
+	"culvert/tunnel/cliway"
+)
+
+// Flags are probe's flags for an audit.
+func Flags() []cliargs.Spec {
+	return []cliargs.Spec{
+		{Name: "audit", Kind: cliargs.Switch, Usage: "run the conformance suite against the proxy; exit 11 if it breaks a MUST"},
+		{Name: "list", Kind: cliargs.Switch, Usage: "print the checks of --audit, and exit"},
+		{Name: "check", Kind: cliargs.List, Usage: "of --audit, only the check or group `ID`; repeatable, or joined by commas"},
+		{Name: "target-listen", Kind: cliargs.Text, Usage: "listen on `HOST:PORT` for what the proxy is asked to connect to; by default a port of 127.0.0.1 if the proxy is on loopback"},
+		{Name: "target-announce", Kind: cliargs.Text, Usage: "tell the proxy to connect to `HOST:PORT`, which leads to --target-listen"},
+		{Name: "audit-idle", Kind: cliargs.Duration, Usage: "leave a tunnel silent for `TIME`, and see whether it lives"},
+		{Name: "junit", Kind: cliargs.Text, Usage: "of --audit, write JUnit's XML to `FILE` too"},
+		{Name: "markdown", Kind: cliargs.Switch, Usage: "print the audit as a Markdown table"},
+		{Name: "compare", Kind: cliargs.Switch, Usage: "print where two audits differ: probe --compare A.json B.json"},
+		{Name: "ports", Kind: cliargs.Text, Usage: "ask the proxy for each port of the target: `22,80,8000-8010`"},
+		{Name: "reach", Kind: cliargs.Switch, Usage: "ask the proxy for what it should not open: itself, loopback, private networks, metadata; exit 11 if it does"},
+		{Name: "i-own-this", Kind: cliargs.Switch, Usage: "say that you may test a proxy that is not on loopback: --audit, --ports and --reach want it"},
+	}
+}
+
+// Command is a run of probe that is an audit or the like.
+type Command struct {
+	Values   cliargs.Values
+	Settings []cliargs.Setting
+	Args     []string
+	Way      func(tunnel.Authority) (*cliway.Way, error)
+	Out      io.Writer
+	Style    tunnel.Style
+	Progress io.Writer // a terminal; nil = there is none
+}
+
+// modes are the flags that ask for one of these, and extras those that say how.
+var (
+	modes  = []string{"audit", "list", "compare", "ports", "reach"}
+	extras = []string{"check", "audit-idle", "junit", "markdown", "target-listen", "target-announce"}
+)
+
+// Wanted reports whether the flags ask for one of these. An extra from the
+// environment waits for its mode.
+func (c *Command) Wanted() bool {
+	return slices.ContainsFunc(modes, c.set) || slices.ContainsFunc(extras, c.typed)
+}
+
+// Run does what the flags ask for. failed is for exit code 11. A mistake on the
+// command line is a *cliargs.Error.
+func (c *Command) Run(ctx context.Context) (failed bool, err error) {
+	if err := c.check(); err != nil {
+		return false, err
+	}
+	switch {
+	case c.Values.Bool("list"):
+		return false, audit.WriteList(c.Out, c.Style)
+	case c.Values.Bool("compare"):
+		return c.compare()
+	}
+	auditor, target, err := c.auditor()
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case c.Values.Bool("audit"):
+		return c.audit(ctx, auditor)
+	case c.Values.Bool("reach"):
+		last := auditor.Client.Route.Hops[len(auditor.Client.Route.Hops)-1]
+		return c.survey(ctx, auditor, audit.Reachable(last.Proxy), true)
+	}
+	ports, err := audit.ParsePorts(c.Values.String("ports"))
+	if err != nil {
+		return false, cliargs.Usagef("as in --ports 22,80,443,8000-8010", "--ports: %v", err)
+	}
+	if target.IsZero() {
+		return false, cliargs.Usagef("as in culvert probe --proxy http://127.0.0.1:3128 --ports 22,80 example.com:443", "--ports needs the target whose ports are asked for")
+	}
+	return c.survey(ctx, auditor, audit.PortWays(hostOf(target), ports), false)
+}
+
+// check refuses flags that do not go together.
+func (c *Command) check() error {
+	var given []string
+	for _, name := range modes {
+		if c.set(name) {
+			given = append(given, "--"+name)
+		}
+	}
+	if len(given) > 1 {
+		return cliargs.Usagef("leave one of them out", "%s exclude each other", strings.Join(given, " and "))
+	}
+	for _, name := range extras {
+		if c.typed(name) && !c.Values.Bool("audit") {
+			return cliargs.Usagef("add --audit, or leave it out", "--%s is for --audit", name)
+		}
+	}
+	for _, name := range []string{"send", "wait"} {
+		if c.typed(name) {
+			return cliargs.Usagef("leave it out", "--%s is for a single exchange, not for %s", name, given[0])
+		}
+	}
+	return nil
+}
+
+// typed reports whether a flag stands on the command line.
+func (c *Command) typed(name string) bool {
+	return c.set(name) && strings.HasPrefix(cliargs.Find(c.Settings, name).Source, "-")
+}
+
+// set reports whether a flag was set, on the command line or by a variable.
+func (c *Command) set(name string) bool {
+	s := cliargs.Find(c.Settings, name)
+	return s.Source != "" && s.Value != "false" && s.Value != ""
+}
+
+// auditor is what the flags set up.
+func (c *Command) auditor() (a *audit.Auditor, target tunnel.Authority, err error) {
+	if len(c.Args) > 0 {
+		if target, err = cliway.Target(c.Args); err != nil {
+			return nil, target, err
+		}
+	}
+	way, err := c.Way(target)
+	if err != nil {
+		return nil, target, err
+	}
+	hops := way.Client.Route.Hops
+	switch {
+	case len(hops) == 0:
+		return nil, target, cliargs.Usagef("name it with --proxy http://HOST:PORT", "there is no proxy to audit: the way would be direct (%s)", way.Why)
+	case strings.HasPrefix(hops[len(hops)-1].Scheme, "socks"):
+		return nil, target, cliargs.Usagef("name one with --proxy http://HOST:PORT", "the audit is about CONNECT, and %s speaks SOCKS", hops[len(hops)-1])
+	case !c.Values.Bool("i-own-this") && !onLoopback(hops):
+		return nil, target, cliargs.Usagef("--i-own-this says that you may", "%s is not on this machine: its owner may take this for an attack", hops[len(hops)-1])
+	}
+	a = &audit.Auditor{Client: way.Client, Target: target, Listen: c.Values.String("target-listen"), Idle: c.Values.Duration("audit-idle"), Progress: c.progress()}
+	if announced := c.Values.String("target-announce"); announced != "" {
+		if a.Announce, err = tunnel.ParseTarget(announced); err != nil {
+			return nil, target, cliargs.Usagef("as in --target-announce 192.0.2.7:8443", "--target-announce: %v", err)
+		}
+		if a.Listen == "" {
+			return nil, target, cliargs.Usagef("add --target-listen HOST:PORT", "--target-announce is for --target-listen")
+		}
+	}
+	for _, words := range c.Values.StringSlice("check") {
+		a.Only = append(a.Only, strings.FieldsFunc(words, func(r rune) bool { return r == ',' || r == ' ' })...)
+	}
+	if err := audit.CheckOnly(a.Only); err != nil {
+		return nil, target, cliargs.Usagef("culvert probe --list names them", "--check: %v", err)
+	}
+	return a, target, nil
+}
+
+// onLoopback reports whether the whole way stays on this machine.
+func onLoopback(hops []tunnel.Hop) bool {
+	for _, h := range hops {
+		if h.Scheme != tunnel.SchemeUnix && !h.Proxy.Addr().IsLoopback() && !strings.EqualFold(h.Proxy.Host(), "localhost") {
+			return false
+		}
+	}
+	return true
+}
+
+// hostOf is a target's host as it stands in an authority.
+func hostOf(a tunnel.Authority) string {
+	text := a.String()
+	return text[:strings.LastIndexByte(text, ':')]
+}
+
+func (c *Command) audit(ctx context.Context, a *audit.Auditor) (failed bool, err error) {
+	var junit *os.File
+	if name := c.Values.String("junit"); name != "" { // before ten seconds of work
+		if junit, err = os.Create(name); err != nil {
+			return false, cliargs.Usagef("give a file that can be written", "--junit: %v", err)
+		}
+		defer junit.Close()
+	}
+	report, err := a.Run(ctx)
+	if err != nil {
+		return false, err
+	}
+	if junit != nil {
+		if err := errors.Join(report.WriteJUnit(junit), junit.Close()); err != nil {
+			return false, fmt.Errorf("--junit: %w", err)
+		}
+	}
+	switch {
+	case c.Values.Bool("json"):
+		err = report.WriteJSON(c.Out)
+	case c.Values.Bool("markdown"):
+		err = report.WriteMarkdown(c.Out)
+	default:
+		err = report.WriteText(c.Out, c.Style)
+	}
+	return report.Failed(), err
+}
+
+func (c *Command) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way, harmful bool) (failed bool, err error) {
+	if ways, err = a.Survey(ctx, ways); err != nil {
+		return false, err
+	}
+	if c.Values.Bool("json") {
+		e := json.NewEncoder(c.Out)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		err = e.Encode(map[string]any{"schema": audit.Schema, "ways": ways})
+	} else {
+		err = audit.WriteSurvey(c.Out, c.Style, ways)
+	}
+	return harmful && audit.AnyOpen(ways), err
+}
+
+func (c *Command) compare() (bool, error) {
+	if len(c.Args) != 2 {
+		return false, cliargs.Usagef("write them with culvert probe --audit --json", "--compare needs two files")
+	}
+	var reports [2]*audit.Report
+	for i, name := range c.Args {
+		f, err := os.Open(name)
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			return false, cliargs.Usagef("write it with culvert probe --audit --json", "%s: %v", name, path.Err)
+		}
+		reports[i], err = audit.ReadReport(f)
+		f.Close()
+		if err != nil {
+			return false, cliargs.Usagef("write it with culvert probe --audit --json", "%s: %v", name, err)
+		}
+	}
+	_, err := audit.WriteComparison(c.Out, c.Style, reports[0], reports[1])
+	return false, err
+}
+
+// progress draws a line on the terminal, and wipes it at the end.
+func (c *Command) progress() func(done, all int, what string) {
+	if c.Progress == nil {
+		return nil
+	}
+	return func(done, all int, what string) {
+		fmt.Fprint(c.Progress, "\r\x1b[K")
+		if done < all {
+			fmt.Fprintf(c.Progress, "%d of %d: %s", done+1, all, what)
+		}
+	}
+}
