@@ -218,15 +218,21 @@ func startSquid(t *testing.T, users string) string {
 // startSquidAsking has a squid ask for logins; asking writes the auth_param
 // lines, and what they need into the folder. nil = it asks for none.
 func startSquidAsking(t *testing.T, asking func(dir string) string) string {
+	return startSquidWith(t, func(dir string) string {
+		if asking == nil {
+			return ""
+		}
+		return asking(dir) + "acl known proxy_auth REQUIRED\nhttp_access deny !known\n"
+	})
+}
+
+// startSquidWith puts lines before the last one, which allows everything.
+func startSquidWith(t *testing.T, lines func(dir string) string) string {
 	squid := needs(t, "squid")[0]
 	dir, port := t.TempDir(), freePort(t)
 	// squid leaves root for the user proxy, who must reach its files.
 	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
 		os.Chmod(d, 0o777)
-	}
-	auth := ""
-	if asking != nil {
-		auth = asking(dir) + "acl known proxy_auth REQUIRED\nhttp_access deny !known\n"
 	}
 	config := write(t, filepath.Join(dir, "squid.conf"), fmt.Sprintf(`
 http_port 127.0.0.1:%s
@@ -243,7 +249,7 @@ connect_timeout 3 seconds
 acl bad dst 127.0.0.9
 http_access deny bad
 %shttp_access allow all
-`, port, dir, dir, auth))
+`, port, dir, dir, lines(dir)))
 	os.Chmod(config, 0o644)
 	background(t, squid, "--foreground", "-f", config, "-n", "culvert"+port)
 	accepts(t, "127.0.0.1:"+port)
