@@ -52,7 +52,7 @@ func startRefusingServe(t *testing.T, r rules) string {
 // up after a second; what it says of names that do not exist is the same.
 func startRefusingSquid(t *testing.T, r rules) string {
 	return startSquidWith(t, func(string) string {
-		lines := "connect_timeout 1 seconds\ndns_nameservers 127.0.0.1\ndns_timeout 1 seconds\n"
+		lines := "connect_timeout 1 seconds\ndns_nameservers 127.0.0.1\ndns_timeout 1 seconds\ndns_retransmit_interval 1 seconds\n"
 		if r.bars {
 			lines += "http_access deny all\n"
 		}

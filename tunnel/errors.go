@@ -156,9 +156,8 @@ type Error struct {
 	Rule   string // the policy rule that decided; for the log only
 	Err    error  // what lies beneath, may be nil
 
-	socks bool // in PhaseReply, the hop is spoken to in SOCKS
-
-	head *wire.HeadError // in PhaseReply, what was wrong with the reply's head
+	head   *wire.HeadError // in PhaseReply, what was wrong with the reply's head
+	scheme string          // in PhaseRequest and PhaseReply, the proxy's; "" = unknown
 }
 
 // Error names the phase, the hop or target, and the cause, on one line.

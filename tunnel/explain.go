@@ -134,23 +134,32 @@ func (e *Error) explainProxy() (sentence, hint string) {
 // that a proxy would give.
 func (e *Error) explainSilence() (sentence, hint string) {
 	check := "check " + e.where("the proxy's host and port")
+	socks := (Hop{Scheme: e.scheme}).isSOCKS()
 	switch e.Type {
 	case ErrorConnectionReadTimeout:
 		if e.head != nil {
 			return e.proxy() + " began an answer and did not finish it in time", "it is overloaded or not a proxy: see it with culvert probe, or wait longer with --timeout"
 		}
-		if e.socks {
-			return e.proxy() + " did not answer in time", "it is overloaded, or no SOCKS proxy: if it speaks HTTP use http://; " + check + ", or wait longer with --timeout"
+		hint = "it may wait for " + e.Target.String() + " in vain, be overloaded, or be no proxy: "
+		switch {
+		case e.Phase == PhaseRequest:
+			hint = "it is overloaded or not a proxy: "
+		case socks:
+			hint = "it may be no SOCKS proxy (for HTTP, use http://), or wait for " + e.Target.String() + " in vain: "
 		}
-		return e.proxy() + " did not answer in time", "it is overloaded or not a proxy: " + check + ", or wait longer with --timeout"
+		return e.proxy() + " did not answer in time", hint + check + ", or wait longer with --timeout"
 	case ErrorConnectionTerminated:
 		if broken := brokenHTTP2(e.Err); broken != "" {
 			return e.proxy() + " gave no answer: " + broken, "HTTP/2 itself works there, but no tunnel: ask the proxy's administrator, or try HTTP/1.1 with http://"
 		}
-		if e.socks {
-			return e.proxy() + " closed the connection without an answer", "it may serve certain clients only, or be no SOCKS proxy: if it speaks HTTP use http://; " + check
+		hint = "it may serve certain clients only, or want TLS, for which use https://, or be no HTTP proxy: "
+		switch {
+		case socks:
+			hint = "it may serve certain clients only, or be no SOCKS proxy: "
+		case e.scheme == SchemeH2C:
+			hint = "it may not speak HTTP/2 in clear, for which use http:// or https://, or serve certain clients only: "
 		}
-		return e.proxy() + " closed the connection without an answer", "it may serve certain clients only, or want TLS, for which use https://, or be no HTTP proxy: " + check
+		return e.proxy() + " closed the connection without an answer", hint + check
 	case ErrorResponseIncomplete:
 		return e.proxy() + " closed the connection within its answer's head", "it failed, or is not a proxy: see what came with culvert probe"
 	case ErrorResponseHeadSize:
@@ -176,9 +185,12 @@ var openings = [...]struct{ bytes, hint string }{
 	{"220", "a mail or ftp server listens there: "},
 }
 
+// whatSpeaks also knows an opening of which only the first bytes were read, as
+// SOCKS does.
 func (e *Error) whatSpeaks(check string) string {
+	raw := string(e.head.Raw)
 	for _, o := range openings {
-		if strings.HasPrefix(string(e.head.Raw), o.bytes) {
+		if strings.HasPrefix(raw, o.bytes) || len(raw) >= 2 && strings.HasPrefix(o.bytes, raw) {
 			return o.hint + check
 		}
 	}
@@ -241,7 +253,8 @@ func (e *Error) answer() string {
 	if e.RCode != "" && !strings.Contains(words, e.RCode) {
 		words = strings.TrimPrefix(words+", "+e.RCode, ", ")
 	}
-	if words = strings.TrimRight(withoutTitle(words, reason), ". "); words != "" && !strings.EqualFold(words, e.Reason) {
+	words = withoutTitle(withoutTitle(words, fmt.Sprintf("%d %s", e.Status, reason)), reason)
+	if words = strings.TrimRight(words, ". "); words != "" && !strings.EqualFold(words, e.Reason) {
 		answer += " (" + words + ")"
 	}
 	return answer
@@ -271,6 +284,8 @@ func (e *Error) explainCredentials() (sentence, hint string) {
 		return sentence, failed.Hint
 	case tickets && !others:
 		return sentence, "it wants a Kerberos ticket: get one with kinit, and leave --auth out"
+	case e.Told && e.CredentialsKept:
+		return sentence, "culvert knows no other login for SOCKS: ask the proxy's administrator to take a password"
 	case others && e.CredentialsKept:
 		return sentence, "yours are for none of these: check --auth"
 	case others || len(e.Schemes) == 0 && !e.CredentialsKept:
@@ -291,6 +306,8 @@ func (e *Error) refusedHint() string {
 		return "the proxy limits how often: wait a while and try again"
 	case e.Status == http.StatusUnavailableForLegalReasons:
 		return "the proxy blocks it for legal reasons: ask its administrator which rule that is"
+	case barsClient(e.Detail):
+		return "ask the proxy's administrator to let this machine in"
 	case e.Type == ErrorDestinationProhibited:
 		return "ask the proxy's administrator to allow the address that " + e.Target.Host() + " leads to"
 	case port == 22:
@@ -311,6 +328,9 @@ func (e *Error) unreachedHint() string {
 	case ErrorConnectionRefused:
 		return fmt.Sprintf("nothing listens on port %d there, as the proxy sees it: check the port, or whether the server runs", e.Target.Port())
 	case ErrorConnectionTimeout, ErrorConnectionReadTimeout:
+		if e.Status == http.StatusGatewayTimeout && e.Detail == "" { // some say it of every failure
+			return "check the name and the port: the server is down, or a firewall between the proxy and it drops the connection"
+		}
 		return "the server is down, or a firewall between the proxy and it drops the connection"
 	case ErrorConnectionLimit:
 		return "the proxy has no tunnel to spare: try again later"
@@ -319,8 +339,11 @@ func (e *Error) unreachedHint() string {
 	case ErrorProtocol, ErrorResponseIncomplete, ErrorResponseHeadSize, ErrorInternal, ErrorTLSProtocol, ErrorTLSCertificate:
 		return "the proxy's own way out does not work: tell its administrator"
 	}
-	if e.Status == http.StatusServiceUnavailable {
-		return "the proxy is overloaded, stopping, or cannot reach " + e.Target.Host() + ": check the name, or try again later"
+	if e.Status == http.StatusServiceUnavailable && e.Detail != wordsFailed {
+		return "the proxy is overloaded, stopping, or cannot reach " + e.Target.Host() + ": check the name and the port, or try again later"
+	}
+	if e.Told && e.Type == ErrorDestinationUnavailable {
+		return "check that " + e.Target.String() + " exists and is up, as seen from the proxy, or ask its administrator whether its rules allow it"
 	}
 	return "check that " + e.Target.String() + " exists and is up, as seen from the proxy"
 }

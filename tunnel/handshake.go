@@ -3,6 +3,7 @@ package tunnel
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -97,7 +98,7 @@ func (h *handshake) tell(x *Exchange, e *Error) {
 		// An answer may quote the request.
 		hide := newMasker(h.client, false)
 		e.Reason, e.Detail = hide.text(e.Reason), hide.text(e.Detail)
-		e.Hop, e.Target = h.hop.Name(), h.next
+		e.Hop, e.Target, e.scheme = h.hop.Name(), h.next, h.hop.Scheme
 		x.Err = e
 	}
 	if t := h.client.Trace; t != nil && t.Exchanged != nil {
@@ -334,6 +335,9 @@ func refusal(x *Exchange) *Error {
 	}
 	if e.Detail == "" && !x.reply.Has("Content-Encoding") {
 		e.Detail = excerptText(x.Body, x.reply.Get("Content-Type"))
+		if is, words, ok := wordedError(code, e.Reason+" "+e.Detail); ok && len(e.Schemes) == 0 {
+			e.Type, e.Detail = is, cmp.Or(words, e.Detail)
+		}
 	}
 	e.Detail = wire.Escape([]byte(e.Detail), maxDetail)
 	return e

@@ -42,7 +42,7 @@ var socks5Failures = map[byte]socksFailure{ // RFC 1928, section 6
 	3: {ErrorDestinationUnroutable, "network unreachable"},
 	4: {ErrorDestinationUnroutable, "host unreachable, or its name unknown"},
 	5: {ErrorConnectionRefused, "connection refused"},
-	6: {ErrorConnectionTimeout, "time to live expired"},
+	6: {ErrorConnectionTimeout, "no answer in time (time to live expired)"},
 	7: {ErrorRequest, "it cannot CONNECT"},
 	8: {ErrorRequest, "it does not take this kind of address"},
 }
@@ -72,7 +72,7 @@ func (w *way) askSOCKS(ctx context.Context, i int) *Error {
 	s := socksHandshake{client: w.client, hop: w.client.Route.Hops[i], next: w.next(i), conn: w.beneath()}
 	if e := s.run(ctx); e != nil {
 		if e.Target = s.next; e.Phase != PhaseResolve {
-			e.Hop, e.socks = s.hop.Name(), true
+			e.Hop, e.scheme = s.hop.Name(), s.hop.Scheme
 		}
 		return e
 	}
@@ -143,6 +143,9 @@ func (s *socksHandshake) exchangeShown(ctx context.Context, message, shown, answ
 func (s *socksHandshake) read(ctx context.Context, answer []byte) (int, *Error) {
 	n, err := io.ReadFull(s.conn, answer)
 	if err != nil {
+		if n >= 2 && answer[0] == socks5Version && s.hop.Scheme == SchemeSOCKS4A {
+			return n, s.foreign(answer[:n]) // version 5 is briefer
+		}
 		if n > 0 && !isTimeout(err) {
 			return n, &Error{Phase: PhaseReply, Type: ErrorResponseIncomplete, Err: plainError(err)}
 		}
@@ -174,11 +177,12 @@ func (s *socksHandshake) greet(ctx context.Context) *Error {
 	case chosen[1] == socks5Password && s.hop.Credentials != nil:
 		return s.logIn(ctx)
 	case chosen[1] == socks5NoneFits:
-		words := "it takes no client without a login"
-		if s.hop.Credentials != nil {
-			words = "it takes no user name and password, and no client without a login"
+		if s.hop.Credentials == nil {
+			return s.refused(socksFailure{ErrorCredentials, "it takes no client without a login"}, false)
 		}
-		return s.refused(socksFailure{ErrorCredentials, words}, false)
+		e := s.refused(socksFailure{ErrorCredentials, "of another kind than a user name and a password"}, false)
+		e.CredentialsKept = true
+		return e
 	}
 	return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: fmt.Sprintf("it chose the login method %d, which was not offered", chosen[1])}
 }
@@ -194,7 +198,7 @@ func (s *socksHandshake) logIn(ctx context.Context) *Error {
 		return e
 	}
 	if answer[1] != 0 {
-		return s.refused(socksFailure{ErrorCredentials, fmt.Sprintf("code %d", answer[1])}, true)
+		return s.refused(socksFailure{ErrorCredentials, fmt.Sprintf("the login failed with code %d", answer[1])}, true)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func (c *Conn) readLoop() {
 // readPreface awaits the client's first bytes (RFC 9113, section 3.4).
 func (c *Conn) readPreface() error {
 	if c.client {
-		return c.noHTTP1()
+		return c.notHTTP2()
 	}
 	var got []byte
 	for len(got) < len(Preface) {
@@ -49,14 +49,15 @@ func (c *Conn) readPreface() error {
 	return nil
 }
 
-// noHTTP1 finds the server that answers our preface in HTTP/1, as one does that
-// knows nothing else.
-func (c *Conn) noHTTP1() error {
+// notHTTP2 finds the server that answers our preface in HTTP/1, as one does that
+// knows nothing else, or in another protocol: SETTINGS, the first frame, begins
+// with a zero, for it is never as long as 64 KiB.
+func (c *Conn) notHTTP2() error {
 	if err := c.in.fill(); err != nil {
 		return err
 	}
 	got := c.in.unread
-	if !bytes.HasPrefix(got, []byte("HTTP/1.")) {
+	if got[0] == 0 {
 		return nil
 	}
 	line, _, _ := bytes.Cut(got[:min(len(got), 100)], []byte("\r\n"))
