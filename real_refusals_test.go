@@ -28,15 +28,17 @@ type rules struct {
 type refusingProxy struct {
 	scheme  string // as it is spoken to; "" = http
 	start   func(t *testing.T, r rules) (address string)
-	classes string // those of moreRefusals that it has, in one word each
+	classes string // those of more that it has, in one word each
 }
 
 // refusingProxies have these classes beyond the common ones. Left out are:
 // no-name with cntlm, haproxy and stunnel, which only pass on what the proxy
-// behind them says; bars with privoxy, which hangs up on a client that it does
-// not permit, as dante does, with ncat, which has no such rule behind
-// --proxy-type, and with microsocks, which has none; silent with those that
-// have no bound of their own on a connection, of which tinyproxy stands for all.
+// behind them says; bars with ncat and microsocks, which have no such rule for
+// their proxies; silent with those that have no bound of their own on a
+// connection, of which tinyproxy stands for all, and with trafficserver, which
+// opens every tunnel before it connects, so that a refused target is an empty
+// tunnel there; asks with privoxy and trafficserver, which know no logins, and
+// with dante, whose users are the machine's.
 var refusingProxies = map[string]refusingProxy{
 	"serve":         {"", startRefusingServe, "no-name bars asks silent"},
 	"squid":         {"", startRefusingSquid, "no-name bars asks silent"},

@@ -212,9 +212,6 @@ func TestRealProbe(t *testing.T) {
 		}{
 			{"open", open, 0}, {"denied", "127.0.0.9:80", 6}, {"target unreachable", closed, 7},
 		} {
-			if name == "tinyproxy" && test.exit == 7 {
-				test.exit = 8 // tinyproxy says 500 Unable to connect, which is nobody's word for it
-			}
 			t.Run(test.name, func(t *testing.T) { expectProbe(t, test.exit, "--proxy", "http://"+address, test.target) })
 		}
 	})

@@ -93,7 +93,7 @@ func TestExplainAnswer(t *testing.T) {
 			"proxy PROXY refused a:80: 403 " + strings.Repeat("r", 80) + "... (" + strings.Repeat("w", 200) + ")", "ask the proxy's administrator to allow a"},
 
 		{"no answer", "a:443", "",
-			"proxy PROXY closed the connection without an answer", "it may serve certain clients only, or want TLS, for which use https://, or be no HTTP proxy: check the proxy's host and port"},
+			"proxy PROXY closed the connection without an answer", "it may serve certain clients only, be a relay whose proxy is down, or want TLS, for which use https://, or be no HTTP proxy: check the proxy's host and port"},
 		{"head broken off", "a:443", "HTTP/1.1 200 OK\r\n",
 			"proxy PROXY closed the connection within its answer's head", "it failed, or is not a proxy: see what came with culvert probe"},
 		{"head too large", "a:443", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("a", 70<<10),
@@ -229,6 +229,8 @@ func TestExplainError(t *testing.T) {
 			"proxy proxy.corp:3128 did not answer in time", "it may be no SOCKS proxy (for HTTP, use http://), or wait for example.com:22 in vain: check the proxy's host and port, or wait longer with --timeout"},
 		{"SOCKS proxy hangs up", &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Target: target, Hop: hop, scheme: SchemeSOCKS5},
 			"proxy proxy.corp:3128 closed the connection without an answer", "it may serve certain clients only, or be no SOCKS proxy: check the proxy's host and port"},
+		{"HTTPS proxy hangs up", &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Target: target, Hop: hop, scheme: SchemeHTTPS},
+			"proxy proxy.corp:3128 closed the connection without an answer", "it may serve certain clients only, or be a relay whose proxy is down, or no HTTP proxy: check the proxy's host and port"},
 		{"HTTP/2 proxy hangs up", &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Target: target, Hop: hop, scheme: SchemeH2C},
 			"proxy proxy.corp:3128 closed the connection without an answer", "it may not speak HTTP/2 in clear, for which use http:// or https://, or serve certain clients only: check the proxy's host and port"},
 		{"proxy does not read", &Error{Phase: PhaseRequest, Type: ErrorConnectionReadTimeout, Target: target, Hop: hop},

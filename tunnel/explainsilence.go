@@ -1,0 +1,90 @@
+package tunnel
+
+import (
+	"strings"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// explainSilence is for a proxy that was reached and gave no answer, or none
+// that a proxy would give.
+func (e *Error) explainSilence() (sentence, hint string) {
+	check := "check " + e.where("the proxy's host and port")
+	switch e.Type {
+	case ErrorConnectionReadTimeout:
+		if e.head != nil {
+			return e.proxy() + " began an answer and did not finish it in time", "it is overloaded or not a proxy: see it with culvert probe, or wait longer with --timeout"
+		}
+		hint = e.whyMute()
+		return e.proxy() + " did not answer in time", hint + check + ", or wait longer with --timeout"
+	case ErrorConnectionTerminated:
+		if broken := brokenHTTP2(e.Err); broken != "" {
+			return e.proxy() + " gave no answer: " + broken, "HTTP/2 itself works there, but no tunnel: ask the proxy's administrator, or try HTTP/1.1 with http://"
+		}
+		hint = e.whyHungUp()
+		return e.proxy() + " closed the connection without an answer", hint + check
+	case ErrorResponseIncomplete:
+		return e.proxy() + " closed the connection within its answer's head", "it failed, or is not a proxy: see what came with culvert probe"
+	case ErrorResponseHeadSize:
+		return e.proxy() + " sent an answer whose head is larger than 64 KiB", "it is not a proxy, or a broken one: see what came with culvert probe"
+	}
+	if cause, foreign := strings.CutPrefix(e.cause(), "it does not speak socks"); foreign {
+		return e.proxy() + " is not a SOCKS proxy: it does not speak socks" + cause, e.whatSpeaks(check)
+	}
+	if e.head != nil && e.head.Problem == wire.NotHTTP {
+		return e.proxy() + " is not an HTTP proxy: " + strings.TrimPrefix(e.cause(), "the answer is not HTTP: "), e.whatSpeaks(check)
+	}
+	return e.proxy() + " sent a malformed answer: " + e.cause(), "it is not a proxy, or a broken one: see what came with culvert probe"
+}
+
+// whyMute guesses why a proxy says nothing. One that has the request may itself
+// wait for the target.
+func (e *Error) whyMute() string {
+	switch {
+	case e.Phase == PhaseRequest:
+		return "it is overloaded or not a proxy: "
+	case e.speaksSOCKS():
+		return "it may be no SOCKS proxy (for HTTP, use http://), or wait for " + e.Target.String() + " in vain: "
+	}
+	return "it may wait for " + e.Target.String() + " in vain, be overloaded, or be no proxy: "
+}
+
+// whyHungUp guesses why a proxy closes without a word: relays in front of one
+// do so when that is down.
+func (e *Error) whyHungUp() string {
+	const some = "it may serve certain clients only, "
+	switch {
+	case e.speaksSOCKS():
+		return some + "or be no SOCKS proxy: "
+	case e.scheme == SchemeH2C:
+		return "it may not speak HTTP/2 in clear, for which use http:// or https://, or serve certain clients only: "
+	case e.scheme == SchemeHTTPS || e.scheme == SchemeH2:
+		return some + "or be a relay whose proxy is down, or no HTTP proxy: "
+	}
+	return some + "be a relay whose proxy is down, or want TLS, for which use https://, or be no HTTP proxy: "
+}
+
+func (e *Error) speaksSOCKS() bool { return Hop{Scheme: e.scheme}.isSOCKS() }
+
+// openings tell what really listens by the first bytes it sends.
+var openings = [...]struct{ bytes, hint string }{
+	{"HTTP/1.", "it speaks HTTP/1.1, so use http:// or https://, or: "},
+	{"SSH-", "an ssh server listens there: "},
+	{"\x15\x03", "that port wants TLS: use https:// if it is a proxy's; "},
+	{"\x16\x03", "that port speaks TLS: use https:// if it is a proxy's; "},
+	{"\x05", "that looks like a socks proxy: use socks5h://, or: "},
+	{"\x00\x00", "that looks like HTTP/2: use h2c:// if it is a proxy's; "},
+	{"220", "a mail or ftp server listens there: "},
+}
+
+// whatSpeaks also knows an opening of which only the first bytes were read, as
+// SOCKS does.
+func (e *Error) whatSpeaks(check string) string {
+	raw := string(e.head.Raw)
+	for _, o := range openings {
+		if strings.HasPrefix(raw, o.bytes) || len(raw) >= 2 && strings.HasPrefix(o.bytes, raw) {
+			return o.hint + check
+		}
+	}
+	return check
+}
