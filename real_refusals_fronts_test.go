@@ -3,7 +3,6 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -55,7 +54,7 @@ func startRefusingHaproxy(t *testing.T, r rules) string {
 	if r.bars {
 		rule = "  http-request deny if { src 127.0.0.1 }\n"
 	}
-	pem := write(t, filepath.Join(dir, "both.pem"), contents(t, own.cert)+contents(t, own.pem))
+	pem := write(t, filepath.Join(dir, "both.pem"), contents(own.cert)+contents(own.pem))
 	config := write(t, filepath.Join(dir, "haproxy.cfg"), "defaults\n  mode http\n  timeout connect 2s\n  timeout client 30s\n  timeout server 30s\n  retries 0\n"+
 		"listen front\n  bind 127.0.0.1:"+port+" ssl crt "+pem+"\n"+rule+"  server back "+back+"\n")
 	background(t, needs(t, "haproxy")[0], "-db", "-f", config)
@@ -63,7 +62,7 @@ func startRefusingHaproxy(t *testing.T, r rules) string {
 	return "127.0.0.1:" + port
 }
 
-// startRefusingStunnel starts stunnel over TLS before squid; to bar a client it
+// startRefusingStunnel starts stunnel over TLS before tinyproxy; to bar a client it
 // wants a certificate.
 func startRefusingStunnel(t *testing.T, r rules) string {
 	back, dir, port := behind(t, r, startRefusingTinyproxy), t.TempDir(), freePort(t)
@@ -76,14 +75,6 @@ func startRefusingStunnel(t *testing.T, r rules) string {
 	background(t, needs(t, "stunnel4")[0], config)
 	accepts(t, "127.0.0.1:"+port)
 	return "127.0.0.1:" + port
-}
-
-func contents(t *testing.T, path string) string {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
 
 func startRefusingMicrosocks(t *testing.T, r rules) string {

@@ -51,6 +51,7 @@ func TestPlainReplyFieldsOfOneConnection(t *testing.T) {
 		{"end-to-end fields stay", "X-B: 1\r\nSet-Cookie: a\r\nX-B: 2\r\nSet-Cookie: b\r\n", "Set-Cookie: a\r\nSet-Cookie: b\r\nVia: 1.1 p\r\nX-B: 1\r\nX-B: 2\r\n"},
 		{"the fixed ones", "Proxy-Connection: keep-alive\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nUpgrade: h2c\r\n", "Via: 1.1 p\r\n"},
 		{"what Connection names", "Connection: X-A, x-b\r\nX-A: 1\r\nX-b: 2\r\nX-C: 3\r\n", "Via: 1.1 p\r\nX-C: 3\r\n"},
+		{"what Connection names beside close", "Connection: X-A\r\nconnection:close,x-b\r\nX-A: 1\r\nX-b: 2\r\nX-C: 3\r\n", "Via: 1.1 p\r\nX-C: 3\r\n"},
 		{"Connection names itself", "Connection: connection\r\n", "Via: 1.1 p\r\n"},
 		{"Connection names the framing", "Connection: content-length, transfer-encoding\r\n", "Via: 1.1 p\r\n"},
 		{"Via is there", "Via: 1.0 a, HTTP/1.1 b (c)\r\nVia: 1.1 d\r\n", "Via: 1.0 a, HTTP/1.1 b (c), 1.1 d, 1.1 p\r\n"},
@@ -149,4 +150,26 @@ func TestPlainMaxForwardsZeroWithContent(t *testing.T) {
 		t.Errorf("got %q", a.raw)
 	}
 	p.origin.untouched()
+}
+
+// The options are those of the final head, in whatever pieces it comes, and of
+// nothing behind it.
+func TestReplyOptionsInPieces(t *testing.T) {
+	const text = "HTTP/1.1 103 Early\r\nConnection: x-early\r\n\r\nHTTP/1.1 200 OK\r\nConnection: close, X-A\r\nX-Connection: x-no\r\nCONNECTION:x-b\r\n\r\nConnection: x-body\r\n\r\n"
+	for size := 1; size <= len(text); size++ {
+		var o replyOptions
+		for rest := text; rest != ""; rest = rest[min(size, len(rest)):] {
+			o.scan([]byte(rest[:min(size, len(rest))]))
+		}
+		if got := strings.Join(o.values, "|"); got != " close, X-A|x-b" {
+			t.Fatalf("in pieces of %d: %q", size, got)
+		}
+	}
+	var o replyOptions
+	for range 100 {
+		o.scan([]byte(strings.Repeat("a", 1000)))
+	}
+	if len(o.line) > maxOptionLine {
+		t.Errorf("%d bytes of a line are kept", len(o.line))
+	}
 }

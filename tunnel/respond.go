@@ -168,7 +168,7 @@ func (x *plainExchange) respond(reply *http.Response) (out replyOutcome) {
 	out.keep = !x.close && x.body.done.Load() && !x.c.server.run.draining.Load()
 	// HEAD and 304 announce the length of what they do not bring.
 	length := reply.Header.Get("Content-Length")
-	removeHopByHop(reply.Header)
+	x.removeReplyHopByHop(reply.Header)
 	appendVia(reply.Header, min(reply.ProtoMinor, 1), x.c.at.forward.via)
 	if reply.Header["Date"] == nil { // RFC 9110, section 6.6.1
 		reply.Header["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}

@@ -71,14 +71,15 @@ type upstreamConn struct {
 	mu      sync.Mutex
 	x       *plainExchange // under way; nil = idle
 	closed  bool
-	ended   bool // drained is closed
+	ended   bool         // drained is closed
+	options replyOptions // of the reply under way
 }
 
 // carry says whose request goes over the connection.
 func (c *upstreamConn) carry(x *plainExchange) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.x = x
+	c.x, c.options = x, replyOptions{}
 	if c.closed {
 		x.body.interrupt(errUpstreamGone)
 	}
@@ -99,12 +100,22 @@ func (c *upstreamConn) Read(b []byte) (int, error) {
 		x.pending.flush()
 	}
 	n, err := c.Conn.Read(b)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.x != nil {
+		c.options.scan(b[:n])
+	}
 	if err != nil {
-		c.mu.Lock()
 		c.end()
-		c.mu.Unlock()
 	}
 	return n, err
+}
+
+// replyOptions are the Connection fields of the reply that was read last.
+func (c *upstreamConn) replyOptions() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.options.values
 }
 
 // Write fails only when nothing more can be read: an origin that takes no more

@@ -33,6 +33,7 @@ func (x *plainExchange) serveUpgrade() bool {
 	}
 	early := &Conn{Conn: next.conn, early: next.early}
 	upstream := &upstreamConn{Conn: early}
+	x.upstream = upstream
 	upstream.carry(x)
 	ctx, cancel := context.WithCancel(s.run.ctx)
 	defer cancel()

@@ -94,7 +94,7 @@ func (s *streams) open() *tunnel.Conn {
 		s.fail("%s", sentence)
 	}
 	s.conns = append(s.conns, conn)
-	_ = conn.SetDeadline(time.Now().Add(s.bulkTime()))
+	_ = conn.SetDeadline(time.Now().Add(s.Patience))
 	return conn
 }
 
@@ -119,6 +119,7 @@ func h2Bulk(t *trial) {
 	})
 	s := t.stream()
 	k := &talk{trial: t, conn: s.conn, got: &keeper{r: s.conn}}
+	k.pace()
 	k.br = bufio.NewReader(k.got)
 	k.wantSum(4)
 }

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 
@@ -47,7 +46,7 @@ var plain = []check{
 	{"plain-hop-by-hop", "hop-by-hop fields stay behind", hopByHopRule, should, needPlain, dropped("Connection: keep-alive\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: gzip\r\n", "Keep-Alive", "Proxy-Connection")},
 	{"plain-credentials", "Proxy-Authorization stays behind", "RFC 9110, section 11.7.2", should, needPlain, credentialsStay},
 	{"plain-reply-connection", "fields that the reply's Connection names stay behind", hopByHopRule, must, needPlain, func(t *trial) {
-		_, k := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", "HTTP/1.1 200 OK\r\nConnection: x-hop\r\nX-Hop: 1\r\nContent-Length: 2\r\n\r\nhi")
+		_, k := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", "HTTP/1.1 200 OK\r\nConnection: x-hop, close\r\nX-Hop: 1\r\nContent-Length: 2\r\n\r\nhi")
 		if k.last.Has("X-Hop") {
 			t.fail("the client got X-Hop")
 		}
@@ -93,8 +92,8 @@ var plain = []check{
 	{"plain-host-missing", "HTTP/1.1 without Host is refused", hostRule, must, needPlain, func(t *trial) {
 		t.wantRefused("GET http://{target}/ HTTP/1.1\r\n{auth}\r\n")
 	}},
-	{"plain-reply-chunked", "a chunked reply passes", "RFC 9112, section 7.1", must, needPlain, passesReply("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", true)},
-	{"plain-reply-close", "a reply that ends by closing passes whole", framingRule, must, needPlain, passesReply("HTTP/1.1 200 OK\r\n\r\nhello", false)},
+	{"plain-reply-chunked", "a chunked reply passes", "RFC 9112, section 7.1", must, needPlain, passesReply("HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")},
+	{"plain-reply-close", "a reply that ends by closing passes whole", framingRule, must, needPlain, passesReply("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello")},
 	{"plain-reply-both", "a reply's length beside chunks does not reach the client", framingRule, must, needPlain, replyBoth},
 	{"plain-head", "the answer to HEAD has no content", "RFC 9110, section 9.3.2", must, needPlain, headHasNone},
 	{"plain-1xx", "1xx replies reach the client", "RFC 9110, section 15.2", must, needPlain, passes1xx},
@@ -108,7 +107,12 @@ var plain = []check{
 	{"plain-upgrade", "a WebSocket's upgrade passes", "RFC 9110, section 7.8", policy, needPlain, upgrades},
 }
 
-const okReply = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+// okReply closes the origin's connection, so that no proxy keeps one that ends
+// with its check; keptReply leaves it open.
+const (
+	okReply   = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
+	keptReply = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+)
 
 // answered is a talk with its last reply.
 type answered struct {
@@ -160,7 +164,7 @@ func credentialsStay(t *trial) {
 }
 
 func keptAlive(t *trial) {
-	t.target.serve(originOf(nil, func(*seen) string { return okReply }))
+	t.target.serve(originOf(nil, func(*seen) string { return keptReply }))
 	k := t.talk()
 	for i := range 3 {
 		k.send(fmt.Sprintf("GET http://{target}/%d HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", i))
@@ -176,9 +180,7 @@ func keptAlive(t *trial) {
 
 // ownPersistence has the origin close behind its reply.
 func ownPersistence(t *trial) {
-	t.target.serve(func(conn net.Conn) {
-		originOf(nil, func(*seen) string { return "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi" })(&oneReply{Conn: conn})
-	})
+	t.target.serve(originOf(nil, func(*seen) string { return okReply }))
 	k := t.talk()
 	for i := range 2 {
 		k.send("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
@@ -190,13 +192,4 @@ func ownPersistence(t *trial) {
 			t.fail("the content of answer %d: %s", i+1, because(err))
 		}
 	}
-}
-
-// oneReply is a conn that ends behind what is written first.
-type oneReply struct{ net.Conn }
-
-func (o *oneReply) Write(b []byte) (int, error) {
-	n, err := o.Conn.Write(b)
-	o.Close()
-	return n, err
 }

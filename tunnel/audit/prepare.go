@@ -65,7 +65,7 @@ func (b *bench) tryTunnel(ctx context.Context) {
 		t := &trial{bench: b, ctx: ctx}
 		defer t.end()
 		if b.target != nil {
-			b.target.serve(originOf(nil, func(*seen) string { return "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi" }))
+			b.target.serve(originOf(nil, func(*seen) string { return okReply }))
 		}
 		var reply *wire.Reply
 		o := t.attempt(func(t *trial) {

@@ -183,7 +183,7 @@ func (s *seen) line() string {
 }
 
 // originOf reads requests as they come, tells of each, and sends what answer
-// returns; "" ends the connection.
+// returns. The connection ends behind an answer that says so, and with "".
 func originOf(tell func(*seen), answer func(*seen) string) func(net.Conn) {
 	return func(conn net.Conn) {
 		br := bufio.NewReader(conn)
@@ -196,7 +196,7 @@ func originOf(tell func(*seen), answer func(*seen) string) func(net.Conn) {
 				tell(request)
 			}
 			reply := answer(request)
-			if _, err := io.WriteString(conn, reply); err != nil || reply == "" {
+			if _, err := io.WriteString(conn, reply); err != nil || reply == "" || strings.Contains(reply, "close\r\n") {
 				return
 			}
 		}

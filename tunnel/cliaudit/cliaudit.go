@@ -27,6 +27,7 @@ func Flags() []cliargs.Spec {
 		{Name: "check", Kind: cliargs.List, Usage: "of --audit, only the check or group `ID`; repeatable, or joined by commas"},
 		{Name: "target-listen", Kind: cliargs.Text, Usage: "listen on `HOST:PORT` for what the proxy is asked to connect to; by default a port of 127.0.0.1 if the proxy is on loopback"},
 		{Name: "target-announce", Kind: cliargs.Text, Usage: "tell the proxy to connect to `HOST:PORT`, which leads to --target-listen"},
+		{Name: "patience", Kind: cliargs.Duration, Default: audit.DefaultPatience, Usage: "of --audit, --ports and --reach: `TIME` to wait for each answer"},
 		{Name: "audit-idle", Kind: cliargs.Duration, Usage: "leave a tunnel silent for `TIME`, and see whether it lives"},
 		{Name: "junit", Kind: cliargs.Text, Usage: "of --audit, write JUnit's XML to `FILE` too"},
 		{Name: "markdown", Kind: cliargs.Switch, Usage: "print the audit as a Markdown table"},
@@ -145,10 +146,12 @@ func (c *Command) auditor() (a *audit.Auditor, target tunnel.Authority, err erro
 		return nil, target, cliargs.Usagef("name it with --proxy http://HOST:PORT", "there is no proxy to audit: the way would be direct (%s)", way.Why)
 	case strings.HasPrefix(hops[len(hops)-1].Scheme, "socks"):
 		return nil, target, cliargs.Usagef("name one with --proxy http://HOST:PORT", "the audit is about CONNECT, and %s speaks SOCKS", hops[len(hops)-1])
+	case c.Values.Duration("patience") <= 0 || c.Values.Duration("audit-idle") < 0:
+		return nil, target, cliargs.Usagef("as in --patience 5s", "--patience and --audit-idle are positive times")
 	case !c.Values.Bool("i-own-this") && !onLoopback(hops):
 		return nil, target, cliargs.Usagef("--i-own-this says that you may", "%s is not on this machine: its owner may take this for an attack", hops[len(hops)-1])
 	}
-	a = &audit.Auditor{Client: way.Client, Target: target, Listen: c.Values.String("target-listen"), Idle: c.Values.Duration("audit-idle"), Progress: c.progress()}
+	a = &audit.Auditor{Client: way.Client, Target: target, Listen: c.Values.String("target-listen"), Patience: c.Values.Duration("patience"), Idle: c.Values.Duration("audit-idle"), Progress: c.progress()}
 	if announced := c.Values.String("target-announce"); announced != "" {
 		if a.Announce, err = tunnel.ParseTarget(announced); err != nil {
 			return nil, target, cliargs.Usagef("as in --target-announce 192.0.2.7:8443", "--target-announce: %v", err)
