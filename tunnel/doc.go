@@ -47,7 +47,8 @@
 //	requestbody.go  the request's content on its way from the client
 //	transport.go    connections to origins and parents; connauth.go: those of
 //	                one client alone
-//	respond.go      the reply, framed anew; hopbyhop.go: what stays behind
+//	respond.go      the reply, framed anew; hopbyhop.go, replyoptions.go: what
+//	                stays behind
 //	clientwatch.go  a client that leaves while it waits; hasended_unix.go: a
 //	                kept connection whose other end left; silence.go: bytes
 //	                that are owed and do not come
@@ -63,6 +64,7 @@
 //	dialer.go       resolve and connect         clientshare.go: or share
 //	clienttls.go    TLS with a proxy, or with the target inside the tunnel;
 //	                clienttlserror.go: why there is none
+//	openproxy.go    or a proxy that is asked nothing
 //	handshake.go    CONNECT and its reply       proxystatus.go, squiderror.go, excerpt.go,
 //	                                            content.go
 //	socks.go        the same, in SOCKS
@@ -73,7 +75,8 @@
 //	stdio.go        relayed to standard input and output
 //	fdpass.go       or handed over to another process; fdpassrelay_unix.go:
 //	                or a socket to one that relays
-//	explain.go      a failure in one sentence and a hint; explaintls.go
+//	explain.go      a failure in one sentence and a hint; explaintls.go;
+//	                proxywords.go: what known proxies say in their pages
 //
 // A Prober is a Client that is watched:
 //
@@ -90,6 +93,8 @@
 //	internal/h2     HTTP/2's connections and streams, both sides
 //	kerberos        tokens of the Negotiate scheme, from tickets
 //	pac             routes from a proxy auto-config script, or PAC file
+//	audit           the conformance suite of probe --audit, and its surveys
+//	cliaudit        the flags of these
 //	cliargs         flags, help and completion of the command line
 //	cliway          the flags by which dial and probe are told the way
 //	tunneltest      scripted proxies and targets for tests

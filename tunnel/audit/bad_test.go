@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"regexp"
@@ -12,8 +13,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // bad is a proxy with faults. The zero one opens a tunnel to whatever loopback
@@ -261,17 +260,23 @@ func badHTTP2(t *testing.T, up bool) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(func() { cancel(); l.Close() })
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 1 { // a proxy without faults
+			if r.Method == http.MethodConnect {
+				conn, rw, _ := http.NewResponseController(w).Hijack()
+				defer conn.Close()
+				(&bad{}).connect(&behind{conn, rw.Reader}, r.Host)
+			}
+			return
+		}
 		far, err := net.Dial("tcp", r.Host)
 		if err != nil {
 			panic(http.ErrAbortHandler) // a reset instead of an answer
 		}
 		defer far.Close()
-		context.AfterFunc(ctx, func() { far.Close() })
-		w.WriteHeader(http.StatusOK)
-		w.(http.Flusher).Flush()
+		defer context.AfterFunc(r.Context(), func() { far.Close() })()
+		flushed := http.NewResponseController(w)
+		flushed.Flush()
 		m := &mangler{Conn: far, up: up}
 		go func() {
 			io.Copy(m, r.Body)
@@ -281,25 +286,17 @@ func badHTTP2(t *testing.T, up bool) string {
 		for {
 			n, err := m.Read(b)
 			w.Write(b[:n])
-			w.(http.Flusher).Flush()
+			flushed.Flush()
 			if err != nil {
 				return
 			}
 		}
 	})
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			br := bufio.NewReader(conn)
-			if first, _ := br.Peek(3); string(first) != "PRI" { // HTTP/1.1: a proxy without faults
-				go (&bad{plain: blind}).serve(&behind{conn, br})
-				continue
-			}
-			go (&http2.Server{}).ServeConn(&behind{conn, br}, &http2.ServeConnOpts{Context: ctx, Handler: handler})
-		}
-	}()
+	s := &http.Server{Handler: handler, Protocols: new(http.Protocols), ErrorLog: log.New(io.Discard, "", 0)}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	t.Cleanup(func() { s.Close(); <-served })
 	return l.Addr().String()
 }

@@ -124,6 +124,11 @@ func opensName(spell func(string) string) func(*trial) {
 		if !t.asked.Addr().IsLoopback() {
 			t.skip("the target is not on loopback: it has no name that is known to be good")
 		}
+		k := t.talk()
+		k.send("CONNECT localhost:{port} HTTP/1.1\r\nHost: localhost:{port}\r\n{auth}\r\n")
+		if reply := k.wantReply(); reply.Code >= 500 {
+			t.skip(`the proxy's resolver does not know localhost: "%s"`, line(reply))
+		}
 		opens(fmt.Sprintf("CONNECT %s:{port} HTTP/1.1\r\nHost: %[1]s:{port}\r\n{auth}\r\n", spell("localhost")))(t)
 	}
 }

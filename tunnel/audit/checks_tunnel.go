@@ -81,16 +81,6 @@ func sumOf(seed byte, n int64) string {
 	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
-// summed reads to the end of file, and answers with how much came and its sum.
-func summed(conn net.Conn) {
-	h := sha256.New()
-	n, err := io.Copy(h, conn)
-	if err == nil {
-		fmt.Fprintf(conn, "%d %x\n", n, h.Sum(nil))
-		closeWrite(conn)
-	}
-}
-
 // paced is a conn of which each piece of many has its time, and not the whole.
 type paced struct {
 	net.Conn
