@@ -81,6 +81,9 @@ func (b *bench) tryTunnel(ctx context.Context) {
 	reply, words := try("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
 	if reply == nil || reply.Code/100 != 2 {
 		why := "no tunnel to " + b.asked.String() + ": " + words
+		if reply != nil && reply.Code == 403 && b.target != nil {
+			why += "; let it listen on a port that the proxy allows, as --target-listen HOST:443"
+		}
 		b.missing[needOpen], b.missing[needTarget], b.missing[needHTTP2] = why, why, why
 	}
 	if reply != nil {

@@ -83,6 +83,12 @@ func (r *Report) Failed() bool {
 	return false
 }
 
+// Inconclusive reports that there were MUSTs to be tried, and none could be.
+func (r *Report) Inconclusive() bool {
+	m := r.Summary[0]
+	return m.Skip > 0 && m.Pass+m.Warn+m.Fail == 0
+}
+
 // verdict is the whole in one line.
 func (r *Report) verdict() string {
 	m, s, p := r.Summary[0], r.Summary[1], r.Summary[2]

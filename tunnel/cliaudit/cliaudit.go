@@ -210,6 +210,9 @@ func (c *Command) audit(ctx context.Context, a *audit.Auditor) (failed bool, err
 	default:
 		err = report.WriteText(c.Out, c.Style)
 	}
+	if err == nil && report.Inconclusive() {
+		err = cliargs.Usagef("let the audit's target listen where the proxy reaches and allows it: --target-listen HOST:443", "no MUST could be tried: the report says why")
+	}
 	return report.Failed(), err
 }
 
