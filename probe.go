@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -33,6 +34,9 @@ func probeCommand() *cli.Command {
 		Flags: append(urfaveFlags(cliway.Flags(), cliaudit.Flags()),
 			&cli.DurationFlag{Name: "wait", Value: tunnel.DefaultProbeWait, Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a refusal; 0 is off"},
 			&cli.StringFlag{Name: "send", Usage: "send `TEXT` through the open tunnel, with \\r \\n \\t \\\\ \\xNN for what cannot be typed"},
+			&cli.IntFlag{Name: "count", Usage: "probe `N` times, a line each, and sum up; 0 is until Ctrl-C"},
+			&cli.DurationFlag{Name: "interval", Value: time.Second, Usage: "of --count: `TIME` from the start of one to that of the next"},
+			&cli.IntFlag{Name: "parallel", Value: 1, Usage: "of --count: at most `N` at once"},
 			&cli.BoolFlag{Name: "json", Usage: "print the report as one JSON document"},
 		),
 		Action: probe,
@@ -52,6 +56,9 @@ func probe(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if flagSource(c, "count") != "" {
+		return probeSeries(c, prober, target)
+	}
 	dieOnSignal() // and not sooner: a question for a password turns the echo on again
 	report, err := prober.Probe(context.Background(), target)
 	if err != nil {
@@ -67,6 +74,52 @@ func probe(c *cli.Context) error {
 		return stdoutError(err)
 	case report.Verdict.ExitCode != tunnel.ExitOK:
 		return &failure{code: report.Verdict.ExitCode} // the verdict is told already
+	}
+	return nil
+}
+
+// maxParallel bounds --parallel.
+const maxParallel = 1024
+
+// probeSeries is probe --count. A first signal ends it with its sums.
+func probeSeries(c *cli.Context, prober *tunnel.Prober, target tunnel.Authority) error {
+	s := &tunnel.Series{Prober: prober, Count: c.Int("count"), Interval: c.Duration("interval"), Parallel: c.Int("parallel")}
+	switch {
+	case s.Count < 0 || s.Interval < 0:
+		return usageErrorf("as in --count 10 --interval 500ms", "--count and --interval are not negative")
+	case s.Parallel < 1 || s.Parallel > maxParallel:
+		return usageErrorf("as in --parallel 10", "--parallel %d: it is 1 to %d", s.Parallel, maxParallel)
+	case s.Count == 0 && c.Bool("json"):
+		return usageErrorf("give --count a number", "--json has every try, and --count 0 has no end")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends at once
+	style, asJSON := styleFor(os.Stdout, c.String("color")), c.Bool("json")
+	var failed error
+	report, err := s.Run(ctx, target, asJSON, func(t tunnel.Try) {
+		if !asJSON && failed == nil {
+			if failed = t.WriteText(os.Stdout, style); failed != nil {
+				stop()
+			}
+		}
+	})
+	switch {
+	case failed != nil:
+		return stdoutError(failed)
+	case errors.Is(err, context.Canceled):
+		return &failure{code: 128 + int(syscall.SIGINT)}
+	case err != nil:
+		return explained(err)
+	case asJSON:
+		err = report.WriteJSON(os.Stdout)
+	default:
+		err = report.WriteText(os.Stdout, style)
+	}
+	if err != nil {
+		return stdoutError(err)
+	}
+	if code := report.ExitCode(); code != tunnel.ExitOK {
+		return &failure{code: code}
 	}
 	return nil
 }
@@ -113,6 +166,11 @@ func proberOf(c *cli.Context, target tunnel.Authority) (*tunnel.Prober, error) {
 	}
 	if hops := w.Client.Route.Hops; strings.HasPrefix(hops[len(hops)-1].Scheme, "socks") {
 		return nil, usageErrorf("name one with --proxy http://HOST:PORT; culvert dial -v goes through SOCKS", "probe is about CONNECT, and %s speaks SOCKS", hops[len(hops)-1])
+	}
+	for _, name := range []string{"interval", "parallel"} {
+		if source := flagSource(c, name); strings.HasPrefix(source, "-") && flagSource(c, "count") == "" {
+			return nil, usageErrorf("add --count N, or leave it out", "%s is for --count", source)
+		}
 	}
 	p := &tunnel.Prober{Why: w.Why, ShowSecrets: c.Bool("show-secrets")}
 	if p.Wait, err = w.Timeout("wait"); err != nil {

@@ -80,7 +80,7 @@
 //
 // A Prober is a Client that is watched:
 //
-//	prober.go → recording.go, Exchange → checks.go, checkstls.go, checksh2.go,
+//	series.go → prober.go → recording.go, Exchange → checks.go, checkstls.go, checksh2.go,
 //	verdict.go → assemble.go → report.go, reporttls.go: JSON; reporttext.go:
 //	text, dressed by style.go
 //

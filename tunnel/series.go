@@ -1,0 +1,196 @@
+package tunnel
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Series probes the same target again and again, and sums up. Prober is
+// required.
+type Series struct {
+	Prober *Prober
+
+	Count    int           // tries; 0 = until the context ends
+	Interval time.Duration // from the start of one try to that of the next
+	Parallel int           // tries under way at once, at most; 0 = one
+}
+
+// Try is one probe of a Series.
+type Try struct {
+	Number  int       `json:"n"` // from 1
+	Started time.Time `json:"started"`
+	Verdict Verdict   `json:"verdict"`
+	Total   Micros    `json:"total_us"` // until the tunnel was open, or it was certain that there is none
+	Phases  []Span    `json:"phases"`
+}
+
+// SeriesReport is what came of a Series.
+type SeriesReport struct {
+	Schema   int         `json:"schema"`
+	Started  time.Time   `json:"started"`
+	Target   Authority   `json:"target"`
+	Plan     Plan        `json:"plan"`
+	Tries    []Try       `json:"tries,omitempty"` // if they were kept
+	Done     int         `json:"done"`
+	Opened   int         `json:"opened"`
+	Phases   []PhaseTime `json:"phases"`   // in the order in which a tunnel passes them, "total" last
+	Failures []Failures  `json:"failures"` // most frequent first
+}
+
+// PhaseTime is how long one phase took, of the tries in which it was finished.
+type PhaseTime struct {
+	Phase string `json:"phase"`
+	Tries int    `json:"tries"`
+	Min   Micros `json:"min_us"`
+	P50   Micros `json:"p50_us"` // percentiles by nearest rank
+	P90   Micros `json:"p90_us"`
+	P99   Micros `json:"p99_us"`
+	Max   Micros `json:"max_us"`
+}
+
+// Failures counts the tries of one verdict.
+type Failures struct {
+	Kind     VerdictKind `json:"kind"`
+	Tries    int         `json:"tries"`
+	Sample   string      `json:"sample"` // the first one's words
+	ExitCode int         `json:"exit_code"`
+}
+
+// phaseTotal stands for a try as a whole.
+const phaseTotal = "total"
+
+// phaseOrder is the order of a SeriesReport.
+var phaseOrder = []string{SpanResolve, SpanConnect, SpanTLSProxy, SpanRequest, SpanFirstReplyByte, SpanReplyComplete, SpanTLSInside, SpanFirstTunnelByte, SpanClose, phaseTotal}
+
+// Run probes until Count tries are done, or the context ends: then what was
+// under way is left out. tell gets each try as it ends, one at a time. keep
+// leaves the tries in the report, which takes memory for each. The error is
+// Probe's, for a request that cannot be sent.
+func (s *Series) Run(ctx context.Context, target Authority, keep bool, tell func(Try)) (*SeriesReport, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sum := &seriesSum{keep: keep, tell: tell, report: &SeriesReport{Schema: ReportSchema, Started: time.Now().UTC(), Target: target, Failures: []Failures{}}}
+	places := make(chan struct{}, max(1, s.Parallel))
+	var running sync.WaitGroup
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for n := 1; (s.Count == 0 || n <= s.Count) && ctx.Err() == nil; n++ {
+		select {
+		case <-next.C:
+			next.Reset(s.Interval)
+		case <-ctx.Done():
+			continue
+		}
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			continue
+		}
+		running.Go(func() {
+			defer func() { <-places }()
+			r, err := s.Prober.Probe(ctx, target)
+			if err != nil {
+				sum.failed(err)
+				cancel()
+				return
+			}
+			sum.add(n, r)
+		})
+	}
+	running.Wait()
+	return sum.report, sum.end()
+}
+
+// seriesSum gathers tries as they end.
+type seriesSum struct {
+	keep   bool
+	tell   func(Try)
+	mu     sync.Mutex
+	report *SeriesReport
+	times  map[string][]Micros
+	err    error
+}
+
+func (s *seriesSum) failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+func (s *seriesSum) add(n int, r *Report) {
+	t := Try{Number: n, Started: r.Started, Verdict: r.Verdict, Phases: r.Timeline}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.times == nil {
+		s.times = make(map[string][]Micros)
+	}
+	for _, span := range r.Timeline {
+		if span.Phase != SpanClose && span.Phase != SpanFirstTunnelByte {
+			t.Total = max(t.Total, span.At+span.Duration)
+		}
+	}
+	took := make(map[string]Micros) // the hops' together
+	for _, span := range r.Timeline {
+		if span.Finished {
+			took[span.Phase] += span.Duration
+		}
+	}
+	took[phaseTotal] = t.Total
+	for phase, d := range took {
+		s.times[phase] = append(s.times[phase], d)
+	}
+	s.report.Plan = r.Plan
+	if s.report.Done++; r.Verdict.ExitCode == ExitOK {
+		s.report.Opened++
+	} else {
+		s.report.count(r.Verdict)
+	}
+	if s.keep {
+		s.report.Tries = append(s.report.Tries, t)
+	}
+	if s.tell != nil {
+		s.tell(t)
+	}
+}
+
+// count adds a failure to those of its kind.
+func (r *SeriesReport) count(v Verdict) {
+	i := slices.IndexFunc(r.Failures, func(f Failures) bool { return f.Kind == v.Kind })
+	if i < 0 {
+		i = len(r.Failures)
+		r.Failures = append(r.Failures, Failures{Kind: v.Kind, Sample: v.Words, ExitCode: v.ExitCode})
+	}
+	r.Failures[i].Tries++
+}
+
+// end makes the sums, and returns the error that ended the series.
+func (s *seriesSum) end() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.report.Phases = []PhaseTime{}
+	for _, phase := range phaseOrder {
+		if times := s.times[phase]; len(times) > 0 {
+			slices.Sort(times)
+			rank := func(percent int) Micros { return times[(len(times)*percent+99)/100-1] }
+			s.report.Phases = append(s.report.Phases, PhaseTime{phase, len(times), times[0], rank(50), rank(90), rank(99), times[len(times)-1]})
+		}
+	}
+	slices.SortStableFunc(s.report.Failures, func(a, b Failures) int { return cmp.Compare(b.Tries, a.Tries) })
+	if s.report.Done > 0 && (s.err == context.Canceled || s.err == context.DeadlineExceeded) {
+		return nil // it was ended, and has something to show
+	}
+	return s.err
+}
+
+// ExitCode is ExitOK if every try opened, else that of the most frequent failure.
+func (r *SeriesReport) ExitCode() int {
+	if len(r.Failures) == 0 {
+		return ExitOK
+	}
+	return r.Failures[0].ExitCode
+}

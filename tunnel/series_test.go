@@ -1,0 +1,121 @@
+package tunnel
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"culvert/tunnel/tunneltest"
+)
+
+// seriesAt runs a series of probes that do not listen to what they open.
+func seriesAt(t *testing.T, s *Series, proxy string) (*SeriesReport, []Try) {
+	t.Helper()
+	s.Prober = &Prober{Client: *proxied(t, proxy), Wait: -1}
+	var tries []Try
+	r, err := s.Run(t.Context(), authority(t, "example.com:22"), true, func(try Try) { tries = append(tries, try) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, tries
+}
+
+// Failures are counted by class, and the most frequent one gives the exit code.
+func TestSeriesCounts(t *testing.T) {
+	replies := []string{"HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 403 No\r\n\r\n", "HTTP/1.1 502 No\r\n\r\n", "HTTP/1.1 403 Never\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"}
+	var n atomic.Int32
+	proxy := tunneltest.Start(t, func(conn net.Conn) {
+		conn.Read(make([]byte, 1024))
+		conn.Write([]byte(replies[n.Add(1)-1]))
+	})
+	r, tries := seriesAt(t, &Series{Count: len(replies)}, proxy.Addr())
+	if r.Done != 5 || r.Opened != 2 || len(tries) != 5 || len(r.Tries) != 5 || r.ExitCode() != ExitRefused {
+		t.Errorf("%d done, %d open, %d told, exit %d", r.Done, r.Opened, len(tries), r.ExitCode())
+	}
+	if len(r.Failures) != 2 || r.Failures[0].Kind != VerdictDenied || r.Failures[0].Tries != 2 || !strings.Contains(r.Failures[0].Sample, "403 No") {
+		t.Errorf("%+v", r.Failures)
+	}
+	for i, try := range tries {
+		if try.Number != i+1 || try.Total <= 0 || (try.Verdict.ExitCode == 0) != (i == 0 || i == 4) {
+			t.Errorf("%+v", try)
+		}
+	}
+	total := r.Phases[len(r.Phases)-1]
+	if total.Phase != phaseTotal || total.Tries != 5 || total.Min > total.P50 || total.P50 > total.P90 || total.P99 > total.Max {
+		t.Errorf("%+v", total)
+	}
+	var text, doc bytes.Buffer
+	r.WriteText(&text, Style{})
+	if !strings.Contains(text.String(), ": 5 tries, 2 open\n") || !strings.Contains(text.String(), "failed 2 × denied by policy (403 No)\n") {
+		t.Errorf("%s", &text)
+	}
+	r.WriteJSON(&doc)
+	var back SeriesReport
+	if err := json.Unmarshal(doc.Bytes(), &back); err != nil || back.Done != 5 || len(back.Tries) != 5 {
+		t.Errorf("%v: %s", err, &doc)
+	}
+}
+
+// Percentiles are by nearest rank.
+func TestSeriesPercentiles(t *testing.T) {
+	s := &seriesSum{report: &SeriesReport{}, times: map[string][]Micros{}}
+	for i := range 200 {
+		s.times[phaseTotal] = append(s.times[phaseTotal], Micros(200-i))
+	}
+	s.times[SpanConnect] = []Micros{7}
+	s.end()
+	if got := s.report.Phases; got[0] != (PhaseTime{SpanConnect, 1, 7, 7, 7, 7, 7}) || got[1] != (PhaseTime{phaseTotal, 200, 1, 100, 180, 198, 200}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// As many tries as are allowed run at once, and no more.
+func TestSeriesParallel(t *testing.T) {
+	const parallel = 3
+	var now, most atomic.Int32
+	full := make(chan struct{})
+	var once sync.Once
+	proxy := tunneltest.Start(t, func(conn net.Conn) {
+		n := now.Add(1)
+		most.Store(max(most.Load(), n))
+		if n == parallel {
+			once.Do(func() { close(full) })
+		}
+		<-full // nobody is answered before so many are there
+		conn.Read(make([]byte, 1024))
+		now.Add(-1)
+		conn.Write([]byte("HTTP/1.1 403 No\r\n\r\n"))
+	})
+	r, _ := seriesAt(t, &Series{Count: 12, Parallel: parallel}, proxy.Addr())
+	if r.Done != 12 || most.Load() != parallel {
+		t.Errorf("%d done, %d at once", r.Done, most.Load())
+	}
+}
+
+// The interval counts from start to start, and the context's end leaves the sums.
+func TestSeriesInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
+		defer cancel()
+		s := &Series{Prober: &Prober{Client: *proxied(t, "http://proxy.invalid:1"), Wait: -1}, Interval: time.Second}
+		s.Prober.Client.Resolver = fixedResolver{err: &net.DNSError{Err: "no such host", IsNotFound: true}}
+		var starts []time.Duration
+		begin := time.Now()
+		r, err := s.Run(ctx, authority(t, "example.com:22"), false, func(try Try) { starts = append(starts, try.Started.Sub(begin)) })
+		if err != nil || r.Done != 4 || len(r.Tries) != 0 || r.ExitCode() != ExitProxyUnreachable {
+			t.Errorf("%v, %+v", err, r)
+		}
+		for i, start := range starts {
+			if start != time.Duration(i)*time.Second {
+				t.Errorf("try %d after %v", i+1, start)
+			}
+		}
+	})
+}
