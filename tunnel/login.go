@@ -50,6 +50,7 @@ type login struct {
 	value       string      // of Proxy-Authorization; "" = none goes along
 	sent        bool        // value went out
 	shown       bool        // credentials went with some request
+	within      bool        // NTLM may be tried under Negotiate's name, where nothing else is offered
 	cut         bool        // a connection that was kept turned out to be closed
 	failed      error       // why an answer could not be made; nil = none failed
 }
@@ -87,6 +88,7 @@ func (c *Client) newLogin(hop Hop, next Authority) *login {
 	default:
 		l.schemes = nil
 	}
+	l.within = hop.Credentials != nil && (c.Auth == "" || c.Auth == AuthNegotiate)
 	if len(l.schemes) == 0 && hop.Credentials == nil {
 		return nil
 	}
@@ -177,7 +179,28 @@ func (l *login) choose(next Authority) bool {
 			}
 		}
 	}
-	return false
+	return l.chooseWithin(next)
+}
+
+// chooseWithin tries the credentials by NTLM under Negotiate's name, once, where
+// that is all there is on offer and there was no ticket to show.
+func (l *login) chooseWithin(next Authority) bool {
+	offers := func(scheme string) bool {
+		return slices.ContainsFunc(l.offered, func(c challenge) bool { return c.is(scheme) })
+	}
+	if !l.within || l.shown || !offers(AuthNegotiate) || slices.ContainsFunc(authSchemes, offers) {
+		return false
+	}
+	l.within = false
+	l.current = &ntlmLogin{credentials: l.credentials, within: AuthNegotiate}
+	value, _, err := l.current.answer(challenge{}, next)
+	if err != nil {
+		l.failed = err
+		l.giveUp()
+		return false
+	}
+	l.value, l.sent = value, false
+	return true
 }
 
 // goOn answers a further challenge of the scheme that is under way.

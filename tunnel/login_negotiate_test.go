@@ -103,3 +103,48 @@ func TestLoginNegotiate(t *testing.T) {
 		})
 	}
 }
+
+// A proxy that offers Negotiate alone gets NTLM under that name where there are
+// credentials and no ticket, over one connection; one that does not take it has
+// refused them.
+func TestLoginNTLMWithinNegotiate(t *testing.T) {
+	for _, tt := range []struct {
+		name, auth, offers string
+		takes              bool
+		want               string // the types of the messages shown, and the exit code if not 0
+	}{
+		{"taken", "", "Negotiate", true, ",1,3"},
+		{"by flag", AuthNegotiate, "Negotiate", true, ",1,3"},
+		{"refused", "", "Negotiate", false, ",1,3:5"},
+		{"another is offered", "", "Negotiate, Hawk, Basic", true, ",Basic:5"},
+		{"another by flag", AuthDigest, "Negotiate", true, ":5"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var shown []string
+			p := startLoginProxy(t, func(_, _ int, value string) (string, bool) {
+				scheme, rest, _ := strings.Cut(value, " ")
+				message, _ := base64.StdEncoding.DecodeString(rest)
+				if scheme == "Negotiate" && len(message) > 8 && string(message[:7]) == "NTLMSSP" {
+					scheme = fmt.Sprint(message[8])
+				}
+				shown = append(shown, scheme)
+				switch {
+				case scheme == "1":
+					return wanted("Negotiate " + ntlmChallenge()), true
+				case scheme == "3" && tt.takes:
+					return tunnelOpen, true
+				}
+				return wanted(strings.Split(tt.offers, ", ")...), true
+			})
+			tickets := &fakeTickets{err: &LoginError{Err: errors.New("there is no ticket")}}
+			err := p.logIn(t, func(c *Client) { c.Auth, c.Negotiate = tt.auth, tickets.negotiator })
+			got := strings.Join(shown, ",")
+			if code := ExitCode(err); code != 0 {
+				got += fmt.Sprintf(":%d", code)
+			}
+			if _, conns := p.values(); got != tt.want || conns != 1 {
+				t.Errorf("%q over %d connections, want %q: %v", got, conns, tt.want, err)
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 
@@ -8,17 +9,29 @@ import (
 )
 
 // ntlmLogin is NTLM over HTTP ([MS-NTHT]), version 2: a message of ours, a
-// challenge, and the answer to it, all over one connection.
+// challenge, and the answer to it, all over one connection. A proxy that offers
+// Negotiate alone may take the same messages under that name, as Windows' own
+// clients send them where there is no ticket ([MS-SPNG], section 3.3.5.1).
 type ntlmLogin struct {
+	within      string      // AuthNegotiate; "" = under NTLM's own name
 	credentials Credentials // DOMAIN\user, user@domain or a user alone
 	begun, said bool
 }
 
-func (n *ntlmLogin) name() string { return AuthNTLM }
+func (n *ntlmLogin) name() string { return cmp.Or(n.within, AuthNTLM) }
 func (n *ntlmLogin) bound() bool  { return true }
 
+// value is a message under the scheme's name.
+func (n *ntlmLogin) value(message []byte) string {
+	scheme := "NTLM "
+	if n.within != "" {
+		scheme = "Negotiate "
+	}
+	return scheme + base64.StdEncoding.EncodeToString(message)
+}
+
 func (n *ntlmLogin) resume(next Authority) (string, error) {
-	*n = ntlmLogin{credentials: n.credentials}
+	*n = ntlmLogin{credentials: n.credentials, within: n.within}
 	value, _, err := n.answer(challenge{}, next)
 	return value, err
 }
@@ -30,7 +43,7 @@ func (n *ntlmLogin) answer(c challenge, _ Authority) (string, bool, error) {
 		}
 		n.begun = true
 		hello, err := ntlmssp.NewNegotiateMessage("", "")
-		return "NTLM " + base64.StdEncoding.EncodeToString(hello), true, err
+		return n.value(hello), true, err
 	}
 	said := n.said
 	n.said = true
@@ -39,7 +52,7 @@ func (n *ntlmLogin) answer(c challenge, _ Authority) (string, bool, error) {
 		return "", false, err
 	}
 	answer, err := ntlmssp.NewAuthenticateMessage(mendNTLM(message), n.credentials.User, n.credentials.Password, nil)
-	return "NTLM " + base64.StdEncoding.EncodeToString(answer), true, err
+	return n.value(answer), true, err
 }
 
 // mendNTLM empties the fields of a challenge that lead out of it ([MS-NLMP],
