@@ -144,6 +144,10 @@ func (d *dialing) run(command []string) error {
 	_ = way.Client.Close() // with HTTP/2 the last bytes may be on their way
 	d.stats.Moved(result)
 	d.end(result)
+	if err == nil && result.Down == 0 && !result.HalfClosed && stdio.OnEOF != tunnel.EOFClose && !way.Client.Route.Direct() {
+		// Some proxies say 2xx before they connect: then this is all there is.
+		talk(c, "the other side closed the tunnel before a byte came: behind this proxy %s may refuse, or be down", d.target)
+	}
 	return explained(err)
 }
 

@@ -229,7 +229,13 @@ var versions = regexp.MustCompile(`(version |Privoxy )[0-9.]+[0-9]|(OpenSSH_)[^"
 
 func checkRefusal(t *testing.T, want map[string]string, name, proxy, closed string, arg []string) {
 	t.Helper()
-	_, stderr, code := runProgram(t, strings.NewReader(""), culvert(t), arg...)
+	stdin, typing, err := os.Pipe() // somebody who waits for a prompt
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	defer typing.Close()
+	_, stderr, code := runProgram(t, stdin, culvert(t), arg...)
 	got := strings.NewReplacer(proxy, "PROXY", "127.0.0.1:"+closed, "TARGET", "nowhere.invalid:"+closed, "nowhere.invalid:TARGET",
 		"127.0.0.1:25", "TARGET", "127.0.0.9:25", "TARGET",
 		"port "+closed, "port TARGET", "port "+portOf(proxy), "port PROXY", "culvert dial: ", "").Replace(stderr)
