@@ -106,11 +106,31 @@ func (b *bench) tryTunnel(ctx context.Context) {
 	}
 }
 
+// masked takes the credentials out of what is shown, our own words or the
+// proxy's: an error page may bring them back.
+func (b *bench) masked(text string) string {
+	hops := b.Client.Route.Hops
+	c := hops[len(hops)-1].Credentials
+	if c == nil {
+		return text
+	}
+	_, encoded, _ := strings.Cut(basic(c), " ")
+	text = strings.ReplaceAll(text, encoded, "***")
+	if len(c.Password) >= minSecret {
+		text = strings.ReplaceAll(text, c.Password, "***")
+	}
+	return text
+}
+
+// minSecret is the length from which a password is looked for in all that is
+// shown: a shorter one is found in words that are none.
+const minSecret = 6
+
 // identify keeps what the proxy says that it is.
 func (b *bench) identify(reply *wire.Reply) {
 	for _, name := range []string{"Server", "Via", "Proxy-Agent", "Proxy-Status"} {
 		for _, value := range reply.Values(name) {
-			words := name + ": " + wire.Escape([]byte(value), 100)
+			words := b.masked(name + ": " + wire.Escape([]byte(value), 100))
 			if !slices.Contains(b.identity, words) && len(b.identity) < 8 {
 				b.identity = append(b.identity, words)
 			}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"strings"
 	"time"
 
 	"culvert/tunnel"
@@ -69,11 +68,7 @@ func (t *trial) end() {
 func (t *trial) shown() (sent, received tunnel.WireBytes) {
 	for i := len(t.talks) - 1; i >= 0; i-- {
 		if k := t.talks[i]; len(k.got.kept) > 0 || i == 0 {
-			text := string(k.sent)
-			if t.authority != "" {
-				text = strings.ReplaceAll(text, t.authority, "Proxy-Authorization: ***\r\n")
-			}
-			return tunnel.WireBytes(text[:min(len(text), maxKept)]), k.got.kept
+			return tunnel.WireBytes(t.masked(string(k.sent))), tunnel.WireBytes(t.masked(string(k.got.kept)))
 		}
 	}
 	return nil, nil

@@ -188,7 +188,7 @@ func hostOf(a tunnel.Authority) string {
 func (c *Command) audit(ctx context.Context, a *audit.Auditor) (failed bool, err error) {
 	var junit *os.File
 	if name := c.Values.String("junit"); name != "" { // before ten seconds of work
-		if junit, err = os.Create(name); err != nil {
+		if junit, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o644); err != nil {
 			return false, cliargs.Usagef("give a file that can be written", "--junit: %v", err)
 		}
 		defer junit.Close()
@@ -198,7 +198,7 @@ func (c *Command) audit(ctx context.Context, a *audit.Auditor) (failed bool, err
 		return false, err
 	}
 	if junit != nil {
-		if err := errors.Join(report.WriteJUnit(junit), junit.Close()); err != nil {
+		if err := writeJUnit(junit, report); err != nil {
 			return false, fmt.Errorf("--junit: %w", err)
 		}
 	}
@@ -214,6 +214,16 @@ func (c *Command) audit(ctx context.Context, a *audit.Auditor) (failed bool, err
 		err = cliargs.Usagef("let the audit's target listen where the proxy reaches and allows it: --target-listen HOST:443", "no MUST could be tried: the report says why")
 	}
 	return report.Failed(), err
+}
+
+// writeJUnit writes the file, in place of what an earlier audit left in it.
+func writeJUnit(f *os.File, report *audit.Report) error {
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		if err := f.Truncate(0); err != nil {
+			return err
+		}
+	}
+	return errors.Join(report.WriteJUnit(f), f.Close())
 }
 
 func (c *Command) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way, harmful bool) (failed bool, err error) {
