@@ -114,6 +114,7 @@ func (s *session) exchangeReport(x *Exchange) ExchangeReport {
 		return out
 	}
 	out.Status, out.Reason = x.reply.Code, s.shown(x.reply.Reason)
+	out.Product, out.ProductSign = product(x.reply, x.Body)
 	out.Schemes = schemesOf(challenges(x.reply))
 	for _, name := range identityFields {
 		for _, value := range x.reply.Values(name) {

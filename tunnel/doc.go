@@ -84,7 +84,8 @@
 //	verdict.go → assemble.go → report.go, reporttls.go: JSON; reporttext.go:
 //	text, dressed by style.go
 //
-// page.go knows a web page from a tunnel, sfcheck.go the syntax of Proxy-Status;
+// page.go knows a web page from a tunnel, fingerprint.go products by their
+// answers, sfcheck.go the syntax of Proxy-Status;
 // mask.go keeps credentials out of what is shown, wirebytes.go escapes the rest.
 //
 // # Other packages

@@ -75,6 +75,8 @@ type ExchangeReport struct {
 	Schemes      []string        `json:"schemes,omitempty"`       // of authentication that are offered
 	Identity     []IdentityField `json:"identity,omitempty"`
 	ProxyStatus  []ProxyStatus   `json:"proxy_status,omitempty"` // the one nearest the origin first
+	Product      string          `json:"product,omitempty"`      // what the answer looks like the work of
+	ProductSign  string          `json:"product_sign,omitempty"` // by which field, or "its page"
 	Error        string          `json:"error,omitempty"`        // why there is no tunnel
 }
 

@@ -188,6 +188,10 @@ func milliseconds3(m Micros) string {
 }
 
 func (t *reportText) identity(x *ExchangeReport) {
+	if x.Product != "" {
+		t.say("")
+		t.say("%s looks like %s (by %s)", x.Hop, t.bold(x.Product), x.ProductSign)
+	}
 	if len(x.Identity) == 0 {
 		return
 	}

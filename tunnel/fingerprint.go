@@ -1,0 +1,93 @@
+package tunnel
+
+import (
+	"regexp"
+	"strings"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// fingerprint is a sign by which a product is known: what stands in a field of
+// its replies, or in its error pages. All is compared in lower case.
+type fingerprint struct {
+	product string
+	field   string // "" = the content
+	sign    string
+}
+
+// fingerprints are in order: those of products that pass others' words on stand
+// behind those others.
+var fingerprints = [...]fingerprint{
+	{"culvert", "Proxy-Status", "culvert-"},
+	{"Zscaler", "Server", "zscaler"},
+	{"Zscaler", "", "zscaler"},
+	{"Netskope", "", "netskope"},
+	{"FortiGate", "", "fortigate"},
+	{"FortiGate", "", "fortiguard"},
+	{"Palo Alto Networks", "", "palo alto networks"},
+	{"Cisco Umbrella", "Server", "openresty-umbrella"},
+	{"Cisco WSA", "Via", "cisco-wsa"},
+	{"Symantec (Blue Coat) ProxySG", "Server", "bluecoat"},
+	{"Symantec (Blue Coat) ProxySG", "", "blue coat"},
+	{"McAfee Web Gateway", "Via", "mcafee web gateway"},
+	{"McAfee Web Gateway", "", "mcafee web gateway"},
+	{"Forcepoint", "", "forcepoint"},
+	{"Sophos", "", "sophos"},
+	{"Microsoft Forefront TMG", "", "forefront tmg"},
+	{"Microsoft ISA Server", "", "isa server"},
+	{"mitmproxy", "Server", "mitmproxy"},
+	{"Charles", "", "charles error report"},
+	{"Burp Suite", "", "burp suite"},
+	{"Squid", "X-Squid-Error", ""},
+	{"Squid", "Server", "squid"},
+	{"Squid", "Via", "squid"},
+	{"Apache Traffic Server", "Server", "ats/"},
+	{"Apache Traffic Server", "Via", "apachetrafficserver"},
+	{"tinyproxy", "Server", "tinyproxy"},
+	{"tinyproxy", "Via", "tinyproxy"},
+	{"tinyproxy", "Proxy-Agent", "tinyproxy"},
+	{"Privoxy", "Proxy-Agent", "privoxy"},
+	{"Privoxy", "", "privoxy"},
+	{"Cntlm", "", "cntlm"},
+	{"nghttpx", "Server", "nghttpx"},
+	{"nghttpx", "Via", "nghttpx"},
+	{"Envoy", "Server", "envoy"},
+	{"h2o", "Server", "h2o"},
+	{"3proxy", "", "3proxy"},
+	{"HAProxy", "Server", "haproxy"},
+	{"Apache httpd", "Server", "apache"},
+	{"nginx", "Server", "nginx"},
+	{"Varnish", "Via", "varnish"},
+	{"Polipo", "Server", "polipo"},
+}
+
+// versionBehind is a version number right behind a name.
+var versionBehind = regexp.MustCompile(`^[/ ]?(?:version )?v?([0-9]+(?:\.[0-9a-z-]+)*)`)
+
+// product is what an answer looks like the work of, with its version if it says
+// so, and the sign that tells; "" = nothing known.
+func product(reply *wire.Reply, content []byte) (name, sign string) {
+	if reply == nil {
+		return "", ""
+	}
+	page := strings.ToLower(string(content))
+	for _, f := range fingerprints {
+		values, where := []string{page}, "its page"
+		if f.field != "" {
+			values, where = reply.Values(f.field), f.field
+		}
+		for _, value := range values {
+			value = strings.ToLower(value)
+			i := strings.Index(value, f.sign)
+			if i < 0 || value == "" {
+				continue
+			}
+			name = f.product
+			if v := versionBehind.FindStringSubmatch(value[i+len(strings.TrimSuffix(f.sign, "/")):]); v != nil && f.sign != "" && f.product != "culvert" {
+				name += " " + v[1]
+			}
+			return name, where
+		}
+	}
+	return "", ""
+}
