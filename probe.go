@@ -37,6 +37,8 @@ func probeCommand() *cli.Command {
 			&cli.IntFlag{Name: "count", Usage: "probe `N` times, a line each, and sum up; 0 is until Ctrl-C"},
 			&cli.DurationFlag{Name: "interval", Value: time.Second, Usage: "of --count: `TIME` from the start of one to that of the next"},
 			&cli.IntFlag{Name: "parallel", Value: 1, Usage: "of --count: at most `N` at once"},
+			&cli.BoolFlag{Name: "hex", Usage: "show the bytes in hexadecimal, with offsets, and when each read brought them"},
+			&cli.BoolFlag{Name: "raw", Usage: "print the bytes received, as they are, and the verdict to stderr; not to a terminal"},
 			&cli.BoolFlag{Name: "json", Usage: "print the report as one JSON document"},
 		),
 		Action: probe,
@@ -64,16 +66,42 @@ func probe(c *cli.Context) error {
 	if err != nil {
 		return explained(err)
 	}
-	if c.Bool("json") {
+	style := styleFor(os.Stdout, c.String("color"))
+	switch {
+	case c.Bool("json"):
 		err = report.WriteJSON(os.Stdout)
-	} else {
-		err = report.WriteText(os.Stdout, styleFor(os.Stdout, c.String("color")))
+	case c.Bool("raw"):
+		err = report.WriteRaw(os.Stdout)
+		talk(c, "verdict: %s", report.Verdict.Words)
+	case c.Bool("hex"):
+		err = report.WriteHex(os.Stdout, style)
+	default:
+		err = report.WriteText(os.Stdout, style)
 	}
 	switch {
 	case err != nil:
 		return stdoutError(err)
 	case report.Verdict.ExitCode != tunnel.ExitOK:
 		return &failure{code: report.Verdict.ExitCode} // the verdict is told already
+	}
+	return nil
+}
+
+// oneForm refuses forms of the report that exclude each other, or harm.
+func oneForm(c *cli.Context) error {
+	var given []string
+	for _, name := range []string{"json", "hex", "raw"} {
+		if c.Bool(name) {
+			given = append(given, "--"+name)
+		}
+	}
+	switch {
+	case len(given) > 1:
+		return usageErrorf("leave one of them out", "%s exclude each other", strings.Join(given, " and "))
+	case c.Bool("raw") && term.IsTerminal(int(os.Stdout.Fd())):
+		return usageErrorf("--raw | hexdump -C, or --hex", "--raw is not for a terminal: a proxy's bytes could take it over")
+	case flagSource(c, "count") != "" && (c.Bool("hex") || c.Bool("raw")):
+		return usageErrorf("leave it out", "%s is for a single exchange", given[0])
 	}
 	return nil
 }
@@ -171,6 +199,9 @@ func proberOf(c *cli.Context, target tunnel.Authority) (*tunnel.Prober, error) {
 		if source := flagSource(c, name); strings.HasPrefix(source, "-") && flagSource(c, "count") == "" {
 			return nil, usageErrorf("add --count N, or leave it out", "%s is for --count", source)
 		}
+	}
+	if err := oneForm(c); err != nil {
+		return nil, err
 	}
 	p := &tunnel.Prober{Why: w.Why, ShowSecrets: c.Bool("show-secrets")}
 	if p.Wait, err = w.Timeout("wait"); err != nil {

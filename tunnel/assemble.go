@@ -42,7 +42,9 @@ func (s *session) report() *Report {
 	}
 	r.Frames = s.framesReport()
 	for _, x := range s.exchanges {
-		r.Exchanges = append(r.Exchanges, s.exchangeReport(x.Exchange))
+		out := s.exchangeReport(x.Exchange)
+		out.Segments = s.segmentsReport(x.reads)
+		r.Exchanges = append(r.Exchanges, out)
 	}
 	return r
 }

@@ -84,6 +84,10 @@ type Client struct {
 	// refusalWait is how long to watch whether a proxy closes after a refusal;
 	// 0 = not at all. For the Prober.
 	refusalWait time.Duration
+
+	// seen is called with what each read of a proxy's answers over HTTP/1 brought;
+	// nil = not.
+	seen func([]byte)
 }
 
 // Trace watches a Client open a tunnel. Unset hooks are skipped. Connecting

@@ -82,7 +82,7 @@
 //
 //	series.go → prober.go → recording.go, Exchange → checks.go, checkstls.go, checksh2.go,
 //	verdict.go → assemble.go → report.go, reporttls.go: JSON; reporttext.go:
-//	text, dressed by style.go
+//	text, dressed by style.go; segments.go: what each read brought
 //
 // page.go knows a web page from a tunnel, fingerprint.go products by their
 // answers, sfcheck.go the syntax of Proxy-Status;

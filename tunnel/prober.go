@@ -78,6 +78,7 @@ func (p *Prober) Probe(ctx context.Context, target Authority) (*Report, error) {
 	wait := max(0, orDefault(p.Wait, DefaultProbeWait))
 	client.refusalWait = wait
 	rec := &recording{started: time.Now()}
+	client.seen = rec.read
 	client.Trace = rec.trace(p.Client.Trace)
 	conn, err := client.Open(ctx, target)
 	var heard *heardTunnel

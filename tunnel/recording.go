@@ -17,8 +17,9 @@ type recording struct {
 	exchanges []recordedExchange
 	secured   []recordedTLS // with proxies and, last, the target
 	frames    []Framed
-	over      bool // nothing comes in any more
-	closed    bool // what comes in later belongs to attempts that lost the race
+	reads     []segment // of the exchange under way
+	over      bool      // nothing comes in any more
+	closed    bool      // what comes in later belongs to attempts that lost the race
 }
 
 // lookup is the resolution of the first hop's name.
@@ -46,6 +47,7 @@ type recordedTLS struct {
 type recordedExchange struct {
 	*Exchange
 	ended time.Time
+	reads []segment
 }
 
 // trace returns the hooks that fill the recording, and call next's.
@@ -128,7 +130,8 @@ func (r *recording) securedOne(h *TLSHandshake) {
 func (r *recording) exchanged(x *Exchange) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.exchanges = append(r.exchanges, recordedExchange{x, time.Now()})
+	r.exchanges = append(r.exchanges, recordedExchange{x, time.Now(), r.reads})
+	r.reads = nil
 	r.closed = true // the race was over before the first exchange
 }
 

@@ -70,6 +70,7 @@ type ExchangeReport struct {
 	Reason       string          `json:"reason,omitempty"`
 	Content      WireBytes       `json:"content,omitempty"`       // the start of a refusal's content
 	ContentError string          `json:"content_error,omitempty"` // why the content is not whole
+	Segments     []Segment       `json:"segments,omitempty"`      // all that was read, glued bytes included; not over HTTP/2
 	Glued        int             `json:"glued_bytes"`             // that arrived together with a 2xx
 	AfterRefusal string          `json:"after_refusal,omitempty"` // "closed" or "kept open"; "" = not judged
 	Schemes      []string        `json:"schemes,omitempty"`       // of authentication that are offered

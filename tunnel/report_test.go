@@ -65,6 +65,9 @@ func goldenReport(t *testing.T, escaped string) (text, doc string) {
 	for i := range r.Timeline {
 		r.Timeline[i].At, r.Timeline[i].Duration = Micros(i*500), 500
 	}
+	for i := range r.Exchanges { // as the kernel cut them: TestSegments has them
+		r.Exchanges[i].Segments = nil
+	}
 	var b strings.Builder
 	if err := r.WriteText(&b, Style{}); err != nil {
 		t.Fatal(err)

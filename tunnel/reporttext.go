@@ -23,7 +23,10 @@ const (
 // the wire on each line, escaped. The verdict is the last line. The error is
 // the writer's.
 func (r *Report) WriteText(w io.Writer, style Style) error {
-	t := &reportText{Style: style}
+	return r.write(w, &reportText{Style: style})
+}
+
+func (r *Report) write(w io.Writer, t *reportText) error {
 	t.plan(r)
 	for i := range r.Exchanges {
 		t.tls(r, i)
@@ -47,6 +50,7 @@ func (r *Report) WriteText(w io.Writer, style Style) error {
 // reportText collects the text, so that it is written in one piece.
 type reportText struct {
 	Style
+	hex bool
 	out bytes.Buffer
 }
 
@@ -96,6 +100,13 @@ func (t *reportText) plan(r *Report) {
 
 func (t *reportText) exchange(x *ExchangeReport) {
 	t.say("ask %s for %s", x.Hop, x.AskedFor)
+	if t.hex && len(x.Segments) > 0 {
+		t.dumpExchange(x)
+		if x.Status == 0 {
+			t.say("%s", t.bad(x.Error))
+		}
+		return
+	}
 	t.wire(">", t.sent, x.Request, maxLinesShown)
 	for _, head := range x.Interim {
 		t.wire("<", t.received, head, maxLinesShown)

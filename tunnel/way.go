@@ -231,6 +231,9 @@ func (w *way) reader() *bufio.Reader {
 		if w.client.KeepUnread {
 			in = newUnreadReader(w.conn)
 		}
+		if seen := w.client.seen; seen != nil {
+			in = &watchedReader{in, seen}
+		}
 		w.br = bufio.NewReader(in)
 	}
 	return w.br

@@ -1,0 +1,137 @@
+package tunnel
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// maxSegmentBytes bounds what is kept of one exchange.
+const maxSegmentBytes = 96 << 10
+
+// segment is what one read brought, which over TCP is a segment or some that came
+// close together.
+type segment struct {
+	at    time.Time
+	bytes []byte
+}
+
+// Segment is what one read from a proxy brought.
+type Segment struct {
+	At    Micros    `json:"at_us"` // since Report.Started
+	Bytes WireBytes `json:"bytes"`
+}
+
+// watchedReader tells of each read.
+type watchedReader struct {
+	io.Reader
+	seen func([]byte)
+}
+
+func (r *watchedReader) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	if n > 0 {
+		r.seen(b[:n])
+	}
+	return n, err
+}
+
+// read keeps what a read brought, for the exchange under way.
+func (r *recording) read(b []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kept := 0
+	for _, s := range r.reads {
+		kept += len(s.bytes)
+	}
+	if !r.over {
+		r.reads = append(r.reads, segment{time.Now(), bytes.Clone(b[:min(len(b), maxSegmentBytes-kept)])})
+	}
+}
+
+// segmentsReport has the credentials masked; where one was, the boundaries behind
+// the first are lost, as it may lie across them.
+func (s *session) segmentsReport(reads []segment) (out []Segment) {
+	var all []byte
+	for _, r := range reads {
+		all = append(all, r.bytes...)
+	}
+	if shown := s.mask.received(all); len(reads) > 0 && !bytes.Equal(shown, all) {
+		return []Segment{{s.at(reads[0].at), shown}}
+	}
+	for _, r := range reads {
+		out = append(out, Segment{s.at(r.at), r.bytes})
+	}
+	return out
+}
+
+// WriteHex is WriteText with the bytes of the exchanges in hexadecimal, with
+// their offsets, and a line for each read that says when it came.
+func (r *Report) WriteHex(w io.Writer, style Style) error {
+	return r.write(w, &reportText{Style: style, hex: true})
+}
+
+// WriteRaw writes what came from the last proxy, and through the tunnel, and
+// nothing else: not fit for a terminal. Credentials in it are masked.
+func (r *Report) WriteRaw(w io.Writer) error {
+	var raw []byte
+	if n := len(r.Exchanges); n > 0 {
+		x := r.Exchanges[n-1]
+		for _, s := range x.Segments {
+			raw = append(raw, s.Bytes...)
+		}
+		if len(x.Segments) == 0 { // HTTP/2 has no bytes of its own
+			raw = append(append(raw, x.Reply...), x.Content...)
+		}
+	}
+	if r.Tunnel != nil {
+		raw = append(raw, r.Tunnel.Data[min(r.Tunnel.Glued, len(r.Tunnel.Data)):]...)
+	}
+	_, err := w.Write(raw)
+	return err
+}
+
+// dump adds bytes in hexadecimal, 16 on a line, from an offset on.
+func (t *reportText) dump(mark string, dress func(string) string, b []byte, offset int) {
+	for len(b) > 0 {
+		line := b[:min(16, len(b))]
+		digits := hex.EncodeToString(line)
+		var spaced strings.Builder
+		for i := 0; i < len(digits); i += 2 {
+			if spaced.WriteString(" " + digits[i:i+2]); i == 14 {
+				spaced.WriteString(" ")
+			}
+		}
+		text := strings.Map(func(r rune) rune {
+			if r < ' ' || r > '~' {
+				return '.'
+			}
+			return r
+		}, latin1(line))
+		t.out.WriteString(dress(fmt.Sprintf("%s %08x %-49s |%s|", mark, offset, spaced.String(), text)) + "\n")
+		b, offset = b[len(line):], offset+len(line)
+	}
+}
+
+// latin1 makes each byte a character.
+func latin1(b []byte) string {
+	runes := make([]rune, len(b))
+	for i, c := range b {
+		runes[i] = rune(c)
+	}
+	return string(runes)
+}
+
+// dumpExchange is the exchange's bytes for WriteHex.
+func (t *reportText) dumpExchange(x *ExchangeReport) {
+	t.dump(">", t.sent, x.Request, 0)
+	offset := 0
+	for _, s := range x.Segments {
+		t.say("after %s: %s", milliseconds3(s.At), bytesOf(len(s.Bytes)))
+		t.dump("<", t.received, s.Bytes, offset)
+		offset += len(s.Bytes)
+	}
+}
