@@ -214,7 +214,7 @@ func (b *bench) run(ctx context.Context, g group, c check) Result {
 	if c.level == policy && o.grade == tunnel.Fail {
 		o.grade = tunnel.Warn // no standard demands it
 	}
-	r.Grade, r.Evidence, r.Took = o.grade, b.masked(o.words), micros(time.Since(started))
+	r.Grade, r.Evidence, r.Took = o.grade, ascii(b.masked(o.words)), micros(time.Since(started))
 	if o.grade == tunnel.Fail || o.grade == tunnel.Warn {
 		r.Sent, r.Received = t.shown()
 	}

@@ -89,7 +89,7 @@ func (b *bench) ask(ctx context.Context, w *Way) {
 		}
 	})
 	if w.Answer == answerNone {
-		w.Words = o.words
+		w.Words = ascii(o.words)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"culvert/tunnel"
@@ -214,6 +215,20 @@ func (k *talk) closeWrite() {
 	if !ok || half.CloseWrite() != nil {
 		k.skip("the connection to the proxy cannot be half-closed")
 	}
+}
+
+// ascii keeps what a terminal acts on, or shows as it pleases, out of words that
+// quote a proxy.
+func ascii(words string) string {
+	var b strings.Builder
+	for i := range len(words) {
+		if c := words[i]; c < ' ' || c > '~' {
+			fmt.Fprintf(&b, `\x%02x`, c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // line is a reply's first line, fit to be shown.
