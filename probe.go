@@ -38,6 +38,7 @@ func probeCommand() *cli.Command {
 			&cli.IntFlag{Name: "count", Usage: "probe `N` times, a line each, and sum up; 0 is until Ctrl-C"},
 			&cli.DurationFlag{Name: "interval", Value: time.Second, Usage: "of --count: `TIME` from the start of one to that of the next"},
 			&cli.IntFlag{Name: "parallel", Value: 1, Usage: "of --count: at most `N` at once"},
+			&cli.StringFlag{Name: "save", Usage: "write the exchange to a new `FILE` too, which tunneltest plays back"},
 			&cli.BoolFlag{Name: "hex", Usage: "show the bytes in hexadecimal, with offsets, and when each read brought them"},
 			&cli.BoolFlag{Name: "raw", Usage: "print the bytes received, as they are, and the verdict to stderr; not to a terminal"},
 			&cli.BoolFlag{Name: "json", Usage: "print the report as one JSON document"},
@@ -62,8 +63,15 @@ func probe(c *cli.Context) error {
 	if flagSource(c, "count") != "" {
 		return probeSeries(c, prober, target)
 	}
+	save, err := cliaudit.Transcript(c.String("save"), version())
+	if err != nil {
+		return err
+	}
 	dieOnSignal() // and not sooner: a question for a password turns the echo on again
 	report, err := prober.Probe(context.Background(), target)
+	if err == nil {
+		err = save(report)
+	}
 	if err != nil {
 		return explained(err)
 	}
@@ -101,14 +109,13 @@ func oneForm(c *cli.Context) error {
 		return usageErrorf("leave one of them out", "%s exclude each other", strings.Join(given, " and "))
 	case c.Bool("raw") && term.IsTerminal(int(os.Stdout.Fd())):
 		return usageErrorf("--raw | hexdump -C, or --hex", "--raw is not for a terminal: a proxy's bytes could take it over")
-	case flagSource(c, "count") != "" && (c.Bool("hex") || c.Bool("raw")):
-		return usageErrorf("leave it out", "%s is for a single exchange", given[0])
+	case flagSource(c, "count") != "" && (c.Bool("hex") || c.Bool("raw") || c.String("save") != ""):
+		return usageErrorf("leave it out", "%s is for a single exchange", append(given, "--save")[0])
 	}
 	return nil
 }
 
-// maxParallel bounds --parallel.
-const maxParallel = 1024
+const maxParallel = 1024 // of --parallel
 
 // probeSeries is probe --count. A first signal ends it with its sums.
 func probeSeries(c *cli.Context, prober *tunnel.Prober, target tunnel.Authority) error {

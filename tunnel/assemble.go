@@ -41,8 +41,10 @@ func (s *session) report() *Report {
 		r.TLS = append(r.TLS, s.tlsReport(h))
 	}
 	r.Frames = s.framesReport()
-	for _, x := range s.exchanges {
+	for i, x := range s.exchanges {
 		out := s.exchangeReport(x.Exchange)
+		out.Connection = x.conn
+		out.Left = x.left(i+1 < len(s.exchanges) && s.exchanges[i+1].conn == x.conn)
 		out.Segments = s.segmentsReport(x.reads)
 		r.Exchanges = append(r.Exchanges, out)
 	}

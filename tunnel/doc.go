@@ -82,7 +82,8 @@
 //
 //	series.go → prober.go → recording.go, Exchange → checks.go, checkstls.go, checksh2.go,
 //	verdict.go → assemble.go → report.go, reporttls.go: JSON; reporttext.go:
-//	text, dressed by style.go; segments.go: what each read brought
+//	text, dressed by style.go; segments.go: what each read brought;
+//	transcript.go: for tunneltest to play back
 //
 // page.go knows a web page from a tunnel, fingerprint.go products by their
 // answers, sfcheck.go the syntax of Proxy-Status;

@@ -18,6 +18,7 @@ type recording struct {
 	secured   []recordedTLS // with proxies and, last, the target
 	frames    []Framed
 	reads     []segment // of the exchange under way
+	conns     int       // connections to the first hop that were used
 	over      bool      // nothing comes in any more
 	closed    bool      // what comes in later belongs to attempts that lost the race
 }
@@ -48,6 +49,7 @@ type recordedExchange struct {
 	*Exchange
 	ended time.Time
 	reads []segment
+	conn  int // the number of the connection, from 1
 }
 
 // trace returns the hooks that fill the recording, and call next's.
@@ -112,6 +114,9 @@ func (r *recording) connecting(addr string) {
 func (r *recording) connected(addr string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err == nil && (r.conns == 0 || r.closed) { // and not a loser of the race
+		r.conns++
+	}
 	for i, a := range r.attempts {
 		if !r.closed && a.addr == addr && a.ended.IsZero() {
 			r.attempts[i].ended, r.attempts[i].err = time.Now(), err
@@ -130,7 +135,7 @@ func (r *recording) securedOne(h *TLSHandshake) {
 func (r *recording) exchanged(x *Exchange) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.exchanges = append(r.exchanges, recordedExchange{x, time.Now(), r.reads})
+	r.exchanges = append(r.exchanges, recordedExchange{x, time.Now(), r.reads, r.conns})
 	r.reads = nil
 	r.closed = true // the race was over before the first exchange
 }

@@ -62,6 +62,7 @@ type Attempt struct {
 // empty.
 type ExchangeReport struct {
 	Hop          string          `json:"hop"`
+	Connection   int             `json:"connection"` // the number of the connection to the first hop, from 1
 	AskedFor     Authority       `json:"asked_for"`
 	Request      WireBytes       `json:"request"`
 	Interim      []WireBytes     `json:"interim,omitempty"` // heads of 1xx replies
@@ -72,6 +73,7 @@ type ExchangeReport struct {
 	ContentError string          `json:"content_error,omitempty"` // why the content is not whole
 	Segments     []Segment       `json:"segments,omitempty"`      // all that was read, glued bytes included; not over HTTP/2
 	Glued        int             `json:"glued_bytes"`             // that arrived together with a 2xx
+	Left         string          `json:"left,omitempty"`          // "closed", "reset" or "open": by the proxy, in the end; "" = it went on
 	AfterRefusal string          `json:"after_refusal,omitempty"` // "closed" or "kept open"; "" = not judged
 	Schemes      []string        `json:"schemes,omitempty"`       // of authentication that are offered
 	Identity     []IdentityField `json:"identity,omitempty"`

@@ -172,7 +172,7 @@ func (s *session) answered() Verdict {
 func (e *Error) answerInVerdict() string {
 	plain := *e
 	plain.Detail, plain.RCode = "", ""
-	answer, words := plain.answer(), strings.TrimRight(e.Detail, ". ")
+	answer, words := plain.answer(), strings.TrimRight(withoutTitle(e.Detail, strings.TrimSpace(e.Reason)), ". ")
 	if words == "" || strings.EqualFold(words, e.Reason) {
 		return answer
 	}

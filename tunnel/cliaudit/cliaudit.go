@@ -110,7 +110,7 @@ func (c *Command) check() error {
 			return cliargs.Usagef("add --audit, or leave it out", "--%s is for --audit", name)
 		}
 	}
-	for _, name := range []string{"send", "wait", "hex", "raw", "count", "interval", "parallel"} {
+	for _, name := range []string{"send", "wait", "hex", "raw", "save", "count", "interval", "parallel"} {
 		if c.typed(name) {
 			return cliargs.Usagef("leave it out", "--%s is for a single exchange, not for %s", name, given[0])
 		}

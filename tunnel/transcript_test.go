@@ -1,0 +1,122 @@
+package tunnel
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"culvert/tunnel/tunneltest"
+)
+
+// A transcript that is played back makes the report that it was made of.
+func TestTranscriptRoundTrip(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		script []tunneltest.Step
+	}{
+		{"refusal", hangUp(reply403 + "\r\n")},
+		{"refusal that stays", holdOn(reply403 + "\r\n")},
+		{"redirect", hangUp("HTTP/1.1 302 Found\r\nLocation: http://portal.example/\r\n\r\n")},
+		{"half a head", hangUp("HTTP/1.1 200 OK\r\nVia: 1")},
+		{"head that stops", holdOn("HTTP/1.1 200 OK\r\nVia: 1")},
+		{"nothing", hangUp("")},
+		{"garbage", hangUp("\x00\x1b[2J\x07\\n\\\r\n-- x --\n-- y --")},
+		{"reset", []tunneltest.Step{tunneltest.ReadHead, tunneltest.Cut}},
+		{"bytewise", []tunneltest.Step{tunneltest.ReadHead, tunneltest.SendBytewise("HTTP/1.1 200 OK\nA : b\n\nSSH-2.0-x\r\n"), tunneltest.Finish}},
+		{"tunnel that stays", holdOn("HTTP/1.1 200 OK\r\n\r\nSSH-2.0-x\r\n")},
+		{"page", hangUp(reply200 + "\r\n" + htmlPage)},
+		{"1xx and chunks", hangUp("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 502 No\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			probe := func(proxy string) *Report {
+				p := &Prober{Client: *proxied(t, proxy), Wait: 4 * briefWait}
+				if p.Client.Timeout = soon; strings.Contains(tt.name, "stops") {
+					p.Client.Timeout = 4 * briefWait
+				}
+				return probeAt(t, p)
+			}
+			first := probe(tunneltest.StartProxy(t, tt.script...).Addr())
+			var text bytes.Buffer
+			if err := first.WriteTranscript(&text, "0"); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(t.TempDir(), "saved.txtar")
+			if err := os.WriteFile(file, text.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			second := probe(tunneltest.StartTranscript(t, file).Addr())
+			a, b := first.Exchanges[0], second.Exchanges[0]
+			if first.Verdict.Kind != second.Verdict.Kind || !bytes.Equal(a.Reply, b.Reply) || !bytes.Equal(a.Content, b.Content) || a.Left != b.Left || a.AfterRefusal != b.AfterRefusal {
+				t.Errorf("%+v\nplayed back:\n%+v\nfrom\n%s", a, b, &text)
+			}
+			for i, f := range first.Findings {
+				if second.Findings[i].Grade != f.Grade {
+					t.Errorf("%s: %s, then %s", f.ID, f.Grade, second.Findings[i].Grade)
+				}
+			}
+			if (first.Tunnel == nil) != (second.Tunnel == nil) || first.Tunnel != nil && (!bytes.Equal(first.Tunnel.Data, second.Tunnel.Data) || first.Tunnel.End != second.Tunnel.End) {
+				t.Errorf("%+v, then %+v", first.Tunnel, second.Tunnel)
+			}
+		})
+	}
+}
+
+// A login's connections are told apart, and played on as many.
+func TestTranscriptOfALogin(t *testing.T) {
+	p := startLoginProxy(t, func(_, _ int, value string) (string, bool) {
+		if value == "" {
+			return "HTTP/1.1 407 No\r\nConnection: close\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n", false
+		}
+		return tunnelOpen, true
+	})
+	probe := func(proxy string) *Report {
+		return probeAt(t, &Prober{Client: *proxied(t, "http://ada:lovelace@"+proxy), Wait: briefWait})
+	}
+	first := probe(p.Addr())
+	var text bytes.Buffer
+	first.WriteTranscript(&text, "0")
+	if strings.Contains(text.String(), "YWRh") || !strings.Contains(text.String(), "-- connection 2/exchange 2/request --") {
+		t.Errorf("%s", &text)
+	}
+	file := filepath.Join(t.TempDir(), "saved.txtar")
+	os.WriteFile(file, text.Bytes(), 0o644)
+	if second := probe(tunneltest.StartTranscript(t, file).Addr()); second.Verdict != first.Verdict || len(second.Exchanges) != 2 {
+		t.Errorf("%+v", second.Verdict)
+	}
+}
+
+func TestTranscriptRefuses(t *testing.T) {
+	for _, text := range []string{"", "-- a --\n", "-- tunnel/read --\nx\n", "-- c 1/e 1/nonsense --\n", "-- c 1/e 1/left --\nangry\n", "-- c 1/e 1/request --\n\\q\n"} {
+		if _, err := tunneltest.Transcript([]byte(text)); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+	}
+}
+
+// Transcripts of real proxies keep their verdicts.
+func TestTranscriptsOfRealProxies(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "testdata", "transcripts", "*.txtar"))
+	if err != nil || len(files) < 5 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			proxy := "http://" + tunneltest.StartTranscript(t, file).Addr()
+			if strings.Contains(string(text), "-- connection 2/") {
+				proxy = strings.Replace(proxy, "//", "//ada:lovelace@", 1)
+			}
+			r := probeAt(t, &Prober{Client: *proxied(t, proxy), Wait: 4 * briefWait})
+			if want := "\nverdict: " + r.Verdict.Words + "\n"; !strings.Contains(string(text), want) {
+				t.Errorf("%s is not in the comment", want)
+			}
+		})
+	}
+}
