@@ -18,6 +18,7 @@ type recording struct {
 	secured   []recordedTLS // with proxies and, last, the target
 	frames    []Framed
 	reads     []segment // of the exchange under way
+	kept      int       // bytes of these
 	conns     int       // connections to the first hop that were used
 	over      bool      // nothing comes in any more
 	closed    bool      // what comes in later belongs to attempts that lost the race
@@ -136,7 +137,7 @@ func (r *recording) exchanged(x *Exchange) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.exchanges = append(r.exchanges, recordedExchange{x, time.Now(), r.reads, r.conns})
-	r.reads = nil
+	r.reads, r.kept = nil, 0
 	r.closed = true // the race was over before the first exchange
 }
 

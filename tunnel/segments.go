@@ -43,12 +43,8 @@ func (r *watchedReader) Read(b []byte) (int, error) {
 func (r *recording) read(b []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	kept := 0
-	for _, s := range r.reads {
-		kept += len(s.bytes)
-	}
-	if !r.over {
-		r.reads = append(r.reads, segment{time.Now(), bytes.Clone(b[:min(len(b), maxSegmentBytes-kept)])})
+	if b = b[:min(len(b), maxSegmentBytes-r.kept)]; len(b) > 0 && !r.over {
+		r.reads, r.kept = append(r.reads, segment{time.Now(), bytes.Clone(b)}), r.kept+len(b)
 	}
 }
 
