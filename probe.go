@@ -87,11 +87,16 @@ func probe(c *cli.Context) error {
 	default:
 		err = report.WriteText(os.Stdout, style)
 	}
+	return stdoutErrorOr(err, report.Verdict.ExitCode)
+}
+
+// stdoutErrorOr ends with a verdict's exit code, once it is told.
+func stdoutErrorOr(err error, code int) error {
 	switch {
 	case err != nil:
 		return stdoutError(err)
-	case report.Verdict.ExitCode != tunnel.ExitOK:
-		return &failure{code: report.Verdict.ExitCode} // the verdict is told already
+	case code != tunnel.ExitOK:
+		return &failure{code: code}
 	}
 	return nil
 }
@@ -151,13 +156,7 @@ func probeSeries(c *cli.Context, prober *tunnel.Prober, target tunnel.Authority)
 	default:
 		err = report.WriteText(os.Stdout, style)
 	}
-	if err != nil {
-		return stdoutError(err)
-	}
-	if code := report.ExitCode(); code != tunnel.ExitOK {
-		return &failure{code: code}
-	}
-	return nil
+	return stdoutErrorOr(err, report.ExitCode())
 }
 
 // auditing is probe --audit and its like.
@@ -212,6 +211,9 @@ func proberOf(c *cli.Context, target tunnel.Authority) (*tunnel.Prober, error) {
 		return nil, err
 	}
 	p := &tunnel.Prober{Why: w.Why, ShowSecrets: c.Bool("show-secrets")}
+	if p.Interception, err = cliaudit.Interception(c, settingsOf(c)); err != nil {
+		return nil, err
+	}
 	if p.Wait, err = w.Timeout("wait"); err != nil {
 		return nil, err
 	}

@@ -18,17 +18,20 @@ type session struct {
 	*recording
 	prober *Prober
 	target Authority
-	err    *Error       // why there is no tunnel, or nil
-	heard  *heardTunnel // nil if there is no tunnel
+	err    *Error             // why there is no tunnel, or nil
+	heard  *heardTunnel       // nil if there is no tunnel
+	facts  *interceptionFacts // nil if nobody asked, or no certificate came
+	middle *Interception      // what follows from them
 	mask   masker
 }
 
 func (s *session) report() *Report {
+	s.middle = s.interception()
 	r := &Report{
 		Schema: ReportSchema, Started: s.started.UTC(), Target: s.target,
 		Plan:     Plan{Why: s.prober.Why},
 		Attempts: []Attempt{}, Exchanges: []ExchangeReport{},
-		Lookup: s.lookupReport(), Tunnel: s.tunnelReport(),
+		Lookup: s.lookupReport(), Tunnel: s.tunnelReport(), Interception: s.middle,
 		Timeline: s.timeline(), Findings: s.findings(), Verdict: s.verdict(),
 	}
 	for _, hop := range s.prober.Client.Route.Hops {

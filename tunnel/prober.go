@@ -35,6 +35,10 @@ type Prober struct {
 	// Wait is negative; nil = nothing is sent.
 	Send []byte
 
+	// Interception looks for somebody in the middle of the Client's TLS with the
+	// target, with further tunnels and connections; nil = it is not looked for.
+	Interception *InterceptionCheck
+
 	// ShowSecrets leaves credentials in the Report; else they are masked.
 	ShowSecrets bool
 }
@@ -64,10 +68,10 @@ const (
 )
 
 // Probe opens a tunnel to the target, listens, closes it, and reports. It
-// takes no longer than the Client's Timeout, Wait, and about a second for a
-// refusal's content. What a proxy does wrong is in the Report, never the
-// error: that is ErrNoProxy, an *Error for a request that cannot be sent, or
-// the context's own if it was cancelled.
+// takes no longer than the Client's Timeout, Wait, an InterceptionCheck's
+// Patience, and about a second for a refusal's content. What a proxy does wrong
+// is in the Report, never the error: that is ErrNoProxy, an *Error for a request
+// that cannot be sent, or the context's own if it was cancelled.
 func (p *Prober) Probe(ctx context.Context, target Authority) (*Report, error) {
 	if p.Client.Route.Direct() {
 		return nil, ErrNoProxy
@@ -87,10 +91,14 @@ func (p *Prober) Probe(ctx context.Context, target Authority) (*Report, error) {
 		conn.Close()
 	}
 	rec.finish()
+	var facts *interceptionFacts
+	if p.Interception != nil && client.TLS != nil {
+		facts = p.Interception.run(ctx, &client, target, rec)
+	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	s := &session{recording: rec, prober: p, target: target, heard: heard, mask: newMasker(&client, p.ShowSecrets)}
+	s := &session{recording: rec, prober: p, target: target, heard: heard, facts: facts, mask: newMasker(&client, p.ShowSecrets)}
 	if err != nil {
 		s.err = asError(err, PhaseConnect)
 	}

@@ -13,19 +13,20 @@ const ReportSchema = 1
 // Report is all that a Prober found out. Text in it is printable ASCII, and
 // credentials are masked unless Prober.ShowSecrets said otherwise.
 type Report struct {
-	Schema    int              `json:"schema"`
-	Started   time.Time        `json:"started"`
-	Target    Authority        `json:"target"`
-	Plan      Plan             `json:"plan"`
-	Lookup    *Lookup          `json:"lookup,omitempty"` // nil if no name had to be resolved
-	Attempts  []Attempt        `json:"attempts"`         // in the order in which they began
-	TLS       []TLSReport      `json:"tls,omitempty"`    // with proxies and, last, the target
-	Exchanges []ExchangeReport `json:"exchanges"`        // in the order of the hops
-	Frames    []FrameReport    `json:"frames,omitempty"` // of HTTP/2, in the order of the wire
-	Tunnel    *TunnelReport    `json:"tunnel,omitempty"` // nil if there was none
-	Timeline  []Span           `json:"timeline"`
-	Findings  []Finding        `json:"findings"`
-	Verdict   Verdict          `json:"verdict"`
+	Schema       int              `json:"schema"`
+	Started      time.Time        `json:"started"`
+	Target       Authority        `json:"target"`
+	Plan         Plan             `json:"plan"`
+	Lookup       *Lookup          `json:"lookup,omitempty"`       // nil if no name had to be resolved
+	Attempts     []Attempt        `json:"attempts"`               // in the order in which they began
+	TLS          []TLSReport      `json:"tls,omitempty"`          // with proxies and, last, the target
+	Exchanges    []ExchangeReport `json:"exchanges"`              // in the order of the hops
+	Frames       []FrameReport    `json:"frames,omitempty"`       // of HTTP/2, in the order of the wire
+	Tunnel       *TunnelReport    `json:"tunnel,omitempty"`       // nil if there was none
+	Interception *Interception    `json:"interception,omitempty"` // nil if it was not looked for, or no certificate came
+	Timeline     []Span           `json:"timeline"`
+	Findings     []Finding        `json:"findings"`
+	Verdict      Verdict          `json:"verdict"`
 }
 
 // Plan is the way that was to be taken, and why.

@@ -38,6 +38,7 @@ func (r *Report) write(w io.Writer, t *reportText) error {
 		t.tunnel(r.Tunnel)
 	}
 	t.timeline(r)
+	t.interception(r.Interception)
 	for i := range r.Exchanges {
 		t.identity(&r.Exchanges[i])
 	}

@@ -27,8 +27,9 @@ const (
 	VerdictWrongPort         VerdictKind = "wrong-port"
 	VerdictMalformed         VerdictKind = "malformed"
 	VerdictCaptivePortal     VerdictKind = "captive-portal"
-	VerdictRejected          VerdictKind = "rejected" // a proxy's refusal of another kind
-	VerdictTLS               VerdictKind = "tls"      // no TLS with the proxy, or inside with the target
+	VerdictRejected          VerdictKind = "rejected"    // a proxy's refusal of another kind
+	VerdictTLS               VerdictKind = "tls"         // no TLS with the proxy, or inside with the target
+	VerdictIntercepted       VerdictKind = "intercepted" // TLS with the target ends at somebody in the middle
 )
 
 // Verdict is what it comes to.
@@ -62,6 +63,7 @@ func (s *session) verdict() Verdict {
 			v.Hint = hint
 		}
 	}
+	s.tellMiddle(&v)
 	v.Words, v.Hint = s.mask.text(v.Words), s.mask.text(v.Hint)
 	return v
 }

@@ -1,5 +1,6 @@
 // Package cliaudit is the part of probe's command line that audits a proxy,
-// surveys what it lets through, and compares audits.
+// surveys what it lets through, compares audits, and looks for somebody in the
+// middle.
 package cliaudit
 
 import (
@@ -19,7 +20,7 @@ import (
 	"culvert/tunnel/cliway"
 )
 
-// Flags are probe's flags for an audit.
+// Flags are probe's flags for an audit, and for somebody in the middle.
 func Flags() []cliargs.Spec {
 	return []cliargs.Spec{
 		{Name: "audit", Kind: cliargs.Switch, Usage: "run the conformance suite against the proxy; exit 11 if it breaks a MUST"},
@@ -34,6 +35,8 @@ func Flags() []cliargs.Spec {
 		{Name: "compare", Kind: cliargs.Switch, Usage: "print where two audits differ: probe --compare A.json B.json"},
 		{Name: "ports", Kind: cliargs.Text, Usage: "ask the proxy for each port of the target: `22,80,8000-8010`"},
 		{Name: "reach", Kind: cliargs.Switch, Usage: "ask the proxy for what it should not open: itself, loopback, private networks, metadata; exit 11 if it does"},
+		{Name: "tls-no-direct", Kind: cliargs.Switch, Usage: "with --tls: do not ask the target without the proxy too, for its certificate"},
+		{Name: "tls-unrelated", Kind: cliargs.List, Usage: "with --tls: compare the certificate of `HOST:PORT` with the target's if that is no public one; repeatable; none = of nobody"},
 		{Name: "i-own-this", Kind: cliargs.Switch, Usage: "say that you may test a proxy that is not on loopback: --audit, --ports and --reach want it"},
 	}
 }
@@ -110,7 +113,7 @@ func (c *Command) check() error {
 			return cliargs.Usagef("add --audit, or leave it out", "--%s is for --audit", name)
 		}
 	}
-	for _, name := range []string{"send", "wait", "hex", "raw", "save", "count", "interval", "parallel"} {
+	for _, name := range []string{"send", "wait", "hex", "raw", "save", "count", "interval", "parallel", "tls-no-direct", "tls-unrelated"} {
 		if c.typed(name) {
 			return cliargs.Usagef("leave it out", "--%s is for a single exchange, not for %s", name, given[0])
 		}

@@ -1,0 +1,61 @@
+package tunnel
+
+import (
+	"crypto/x509"
+	"time"
+)
+
+// DefaultInterceptionPatience bounds each further handshake of an
+// InterceptionCheck.
+const DefaultInterceptionPatience = 3 * time.Second
+
+// DefaultUnrelated are the names whose certificates are compared with the
+// target's: of three foundations that do not depend on each other. Two are
+// taken that are not the target itself.
+var DefaultUnrelated = []string{"www.iana.org:443", "www.wikipedia.org:443", "www.gnu.org:443"}
+
+// InterceptionCheck is how a Prober finds out whether TLS inside the tunnel ends
+// at the target, or at somebody in the middle who makes certificates of their
+// own. Beside the target's certificate it looks at what others are shown.
+type InterceptionCheck struct {
+	// NoDirect leaves out the handshake with the target that goes through no
+	// proxy.
+	NoDirect bool
+
+	// Unrelated are asked for through the proxies as well, if the target's
+	// certificate is from no public authority; nil = two of DefaultUnrelated,
+	// empty = none.
+	Unrelated []Authority
+
+	// Public are the authorities that the world trusts; nil = those that come
+	// with culvert.
+	Public *x509.CertPool
+
+	// Patience bounds each of the further handshakes, which run at once; 0 =
+	// DefaultInterceptionPatience.
+	Patience time.Duration
+}
+
+// What an Interception comes to.
+const (
+	MiddleNone    = "end to end"  // TLS ends at the target
+	MiddleFound   = "intercepted" // it does not
+	MiddleUnknown = "cannot tell"
+)
+
+// Interception is whether somebody in the middle speaks TLS in the target's
+// place, and why that is believed.
+type Interception struct {
+	Verdict  string     `json:"verdict"`      // a Middle constant
+	By       string     `json:"by,omitempty"` // who made the certificate, if intercepted
+	Evidence []Evidence `json:"evidence"`
+	Hint     string     `json:"hint,omitempty"`
+}
+
+// Evidence is one observation.
+type Evidence struct {
+	ID       string `json:"id"`
+	Says     string `json:"says"`     // MiddleNone, MiddleFound, or MiddleUnknown: it speaks for neither
+	Decisive bool   `json:"decisive"` // it settles the question unless something decisive speaks for MiddleFound
+	Text     string `json:"text"`
+}

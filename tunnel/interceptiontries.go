@@ -1,0 +1,173 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"sync"
+	"time"
+)
+
+// shown is what a TLS handshake showed of its other end.
+type shown struct {
+	name   string              // that was asked for
+	chain  []*x509.Certificate // as it was sent; empty = none came
+	alpn   string
+	tls    uint16 // the version
+	public error  // why this is not a public authority's certificate for the name; nil = it is
+	err    error  // why there is no chain
+}
+
+func (s *shown) came() bool { return s != nil && len(s.chain) > 0 }
+
+// interceptionFacts is all that an InterceptionCheck found out. What was not
+// tried is nil.
+type interceptionFacts struct {
+	target      *shown // through the proxies
+	named       bool   // its chain leads to an authority that the user named
+	pinned      bool   // its key is the one that the user named
+	system      error  // why the system does not trust the chain; nil = it does
+	direct      *shown // the target, through no proxy
+	unrelated   []*shown
+	nonexistent *shown // a host that cannot exist, through the proxies
+	invented    *shown // the target by a server name that cannot exist, through the proxies
+	now         time.Time
+
+	// near is how long the one proxy took to be connected to, reply to answer
+	// CONNECT, handshake the target for TLS; zero = not known.
+	near, reply, handshake time.Duration
+}
+
+// run makes the further handshakes. It is nil if no certificate came.
+func (c *InterceptionCheck) run(ctx context.Context, client *Client, target Authority, rec *recording) *interceptionFacts {
+	h := rec.lastInside()
+	if h == nil || len(h.State.PeerCertificates) == 0 {
+		return nil
+	}
+	f := &interceptionFacts{now: h.Started, named: client.TLS.Roots != nil && h.TrustError == nil && h.NameError == nil, pinned: h.Pinned}
+	f.target = c.shownBy(h)
+	f.system = verifyChain(f.target.chain, nil, h.ServerName, f.now)
+	rec.times(f, h)
+	patience := c.Patience
+	if patience == 0 {
+		patience = DefaultInterceptionPatience
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var tries sync.WaitGroup
+	try := func(result **shown, route Route, target Authority, name string) {
+		tries.Go(func() { *result = c.handshake(ctx, client, route, target, name) })
+	}
+	if !c.NoDirect {
+		try(&f.direct, Route{}, target, h.ServerName)
+	}
+	if f.target.public != nil {
+		unrelated := c.unrelated(target)
+		f.unrelated = make([]*shown, len(unrelated))
+		for i, u := range unrelated {
+			try(&f.unrelated[i], client.Route, u, u.Host())
+		}
+		nowhere := nonexistentName()
+		if a, err := ParseTarget(nowhere + ":443"); err == nil {
+			try(&f.nonexistent, client.Route, a, nowhere)
+		}
+		try(&f.invented, client.Route, target, nonexistentName())
+	}
+	tries.Wait()
+	return f
+}
+
+// nonexistentName is a host's name that no resolver may know (RFC 6761, section
+// 6.4), and that nobody can have a certificate ready for.
+func nonexistentName() string {
+	b := make([]byte, 8)
+	_, _ = rand.Read(b) // it cannot fail
+	return "culvert-" + hex.EncodeToString(b) + ".invalid"
+}
+
+// unrelated are the names to compare with.
+func (c *InterceptionCheck) unrelated(target Authority) (names []Authority) {
+	if c.Unrelated != nil {
+		return c.Unrelated
+	}
+	for _, s := range DefaultUnrelated {
+		if a, err := ParseTarget(s); err == nil && a.Host() != target.Host() && len(names) < 2 {
+			names = append(names, a)
+		}
+	}
+	return names
+}
+
+// handshake speaks TLS with the target by the given name, and takes any
+// certificate. It shows none of the user's.
+func (c *InterceptionCheck) handshake(ctx context.Context, client *Client, route Route, target Authority, name string) *shown {
+	var seen *TLSHandshake
+	once := &Client{
+		Route: route, Header: client.Header, Auth: client.Auth, UserAgent: client.UserAgent, Network: client.Network,
+		ConnectTimeout: client.ConnectTimeout, Timeout: client.Timeout, Negotiate: client.Negotiate, Resolver: client.Resolver,
+		TLS: &TLSOptions{ServerName: name, Insecure: true, Protocols: client.TLS.Protocols},
+		Trace: &Trace{Secured: func(h *TLSHandshake) {
+			if h.inside() {
+				seen = h
+			}
+		}},
+	}
+	conn, err := once.Open(ctx, target)
+	if err == nil {
+		conn.Close()
+	}
+	once.CloseIdleConnections()
+	if seen == nil || len(seen.State.PeerCertificates) == 0 {
+		return &shown{name: name, err: err}
+	}
+	return c.shownBy(seen)
+}
+
+// shownBy judges a handshake in which a certificate came.
+func (c *InterceptionCheck) shownBy(h *TLSHandshake) *shown {
+	public := c.Public
+	if public == nil {
+		public = publicRoots()
+	}
+	s := &shown{name: h.ServerName, chain: h.State.PeerCertificates, alpn: h.State.NegotiatedProtocol, tls: h.State.Version}
+	s.public = verifyChain(s.chain, public, h.ServerName, h.Started)
+	return s
+}
+
+// verifyChain judges a chain and its name (RFC 5280, section 6, RFC 9525, section
+// 6); nil roots are the system's.
+func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, name string, now time.Time) error {
+	intermediates := x509.NewCertPool()
+	for _, c := range chain[1:] {
+		intermediates.AddCert(c)
+	}
+	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now}); err != nil {
+		return err
+	}
+	return chain[0].VerifyHostname(name)
+}
+
+// lastInside is the target's handshake, whatever came of it, or nil.
+func (r *recording) lastInside() *TLSHandshake {
+	if n := len(r.secured); n > 0 && r.secured[n-1].inside() {
+		return r.secured[n-1].TLSHandshake
+	}
+	return nil
+}
+
+// times notes how long the steps took, where there is but one proxy: with more
+// of them the way to the last is not known.
+func (r *recording) times(f *interceptionFacts, h *TLSHandshake) {
+	if len(r.exchanges) != 1 || h.State.Version < tls.VersionTLS13 { // before it takes two round trips
+		return
+	}
+	for _, a := range r.attempts {
+		if a.err == nil && !a.ended.IsZero() {
+			f.near = a.ended.Sub(a.started)
+		}
+	}
+	x := r.exchanges[0]
+	f.reply, f.handshake = x.FirstIn.Sub(x.Sent), h.Ended.Sub(h.Started)
+}
