@@ -5,9 +5,13 @@ import (
 	"time"
 )
 
-// DefaultInterceptionPatience bounds each further handshake of an
-// InterceptionCheck.
-const DefaultInterceptionPatience = 3 * time.Second
+// DefaultInterceptionPatience bounds the further handshakes of an
+// InterceptionCheck. Where the first one was slow they have twice its time, within
+// bounds.
+const (
+	DefaultInterceptionPatience = 3 * time.Second
+	maxInterceptionPatience     = 15 * time.Second
+)
 
 // DefaultUnrelated are the names whose certificates are compared with the
 // target's: of three foundations that do not depend on each other. Two are
@@ -31,7 +35,7 @@ type InterceptionCheck struct {
 	// with culvert.
 	Public *x509.CertPool
 
-	// Patience bounds each of the further handshakes, which run at once; 0 =
+	// Patience bounds the further handshakes, which run at once; 0 =
 	// DefaultInterceptionPatience.
 	Patience time.Duration
 }

@@ -14,21 +14,21 @@ func (s *session) interception() *Interception {
 	return out
 }
 
-// tellMiddle adds to a verdict who speaks TLS. What else is wrong with a tunnel
+// tellMiddle adds to a verdict who speaks TLS. Only what went wrong before TLS
 // comes first.
 func (s *session) tellMiddle(v *Verdict) {
-	if s.middle == nil || v.Kind != VerdictOpen && v.Kind != VerdictTLS {
+	if s.middle == nil {
 		return
 	}
 	switch s.middle.Verdict {
 	case MiddleFound:
-		if v.Kind == VerdictOpen {
-			v.Phase, v.Error, v.ExitCode = PhaseTLS, ErrorTLSCertificate.String(), ExitProxyTLS
-		}
-		v.Kind, v.Words, v.Hint = VerdictIntercepted, "intercepted by "+s.middle.By, s.middle.Hint
+		s.tellFound(v)
 	case MiddleNone:
-		if v.Kind == VerdictOpen {
+		switch v.Kind {
+		case VerdictOpen:
 			v.Words += ", TLS end to end"
+		case VerdictTLS:
+			v.Words += ", and nobody in the middle"
 		}
 	case MiddleUnknown:
 		if v.Kind == VerdictOpen {
@@ -40,12 +40,28 @@ func (s *session) tellMiddle(v *Verdict) {
 	}
 }
 
+// tellFound is for somebody in the middle.
+func (s *session) tellFound(v *Verdict) {
+	words := "intercepted by " + s.middle.By
+	switch v.Kind {
+	case VerdictOpen:
+		v.Phase, v.Error, v.ExitCode = PhaseTLS, ErrorTLSCertificate.String(), ExitProxyTLS
+	case VerdictTLS:
+	case VerdictBroken:
+		words += ", and " + v.Words
+	default:
+		return
+	}
+	v.Kind, v.Words, v.Hint = VerdictIntercepted, words, s.middle.Hint
+}
+
 // interception lists the evidence, and what it comes to.
 func (t *reportText) interception(m *Interception) {
 	if m == nil {
 		return
 	}
-	t.heading("is somebody in the middle?")
+	t.say("")
+	t.say("%s %s", t.bold("is somebody in the middle?"), t.faint("(yes, no: what it speaks for; !: settles it; -: neither)"))
 	dress := map[string]func(string) string{MiddleNone: t.good, MiddleFound: t.bad, MiddleUnknown: t.faint}
 	for _, e := range m.Evidence {
 		mark := map[string]string{MiddleNone: "no", MiddleFound: "yes", MiddleUnknown: "-"}[e.Says]
@@ -58,9 +74,6 @@ func (t *reportText) interception(m *Interception) {
 	if m.By != "" {
 		words += " by " + m.By
 	}
-	if m.Verdict == MiddleUnknown {
-		t.say("  %s", t.warn(words))
-		return
-	}
-	t.say("  %s", dress[m.Verdict](words))
+	dress[MiddleUnknown] = t.warn
+	t.say("  so: %s", dress[m.Verdict](words))
 }

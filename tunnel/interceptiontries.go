@@ -6,21 +6,31 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"sync"
 	"time"
 )
 
 // shown is what a TLS handshake showed of its other end.
 type shown struct {
-	name   string              // that was asked for
-	chain  []*x509.Certificate // as it was sent; empty = none came
-	alpn   string
-	tls    uint16 // the version
-	public error  // why this is not a public authority's certificate for the name; nil = it is
-	err    error  // why there is no chain
+	name      string              // that was asked for
+	chain     []*x509.Certificate // as it was sent; empty = none came
+	alpn      string
+	tls       uint16 // the version
+	trust     error  // why no public authority vouches for the chain; nil = one does
+	nameError error  // why the certificate is not for the name; nil = it is
+	expired   bool   // a public authority did vouch for it, while it was valid
+	trusted   bool   // the system does, or those that the user named, for the name
+	err       error  // why there is no chain
 }
 
 func (s *shown) came() bool { return s != nil && len(s.chain) > 0 }
+
+// leaf is the other end's own certificate; it came.
+func (s *shown) leaf() *x509.Certificate { return s.chain[0] }
+
+// public reports whether it is a public authority's certificate for the name.
+func (s *shown) public() bool { return s.came() && s.trust == nil && s.nameError == nil }
 
 // interceptionFacts is all that an InterceptionCheck found out. What was not
 // tried is nil.
@@ -46,15 +56,13 @@ func (c *InterceptionCheck) run(ctx context.Context, client *Client, target Auth
 	if h == nil || len(h.State.PeerCertificates) == 0 {
 		return nil
 	}
-	f := &interceptionFacts{now: h.Started, named: client.TLS.Roots != nil && h.TrustError == nil && h.NameError == nil, pinned: h.Pinned}
-	f.target = c.shownBy(h)
-	f.system = verifyChain(f.target.chain, nil, h.ServerName, f.now)
-	rec.times(f, h)
-	patience := c.Patience
-	if patience == 0 {
-		patience = DefaultInterceptionPatience
+	f := &interceptionFacts{now: h.Started, target: c.shownBy(h), pinned: h.Pinned}
+	f.named = client.TLS.Roots != nil && f.target.trusted
+	if f.system = verifyChain(f.target.chain, nil, f.now); f.system == nil {
+		f.system = f.target.nameError
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	rec.times(f, h)
+	ctx, cancel := context.WithTimeout(ctx, c.patience(h.Ended.Sub(rec.started)))
 	defer cancel()
 	var tries sync.WaitGroup
 	try := func(result **shown, route Route, target Authority, name string) {
@@ -63,7 +71,7 @@ func (c *InterceptionCheck) run(ctx context.Context, client *Client, target Auth
 	if !c.NoDirect {
 		try(&f.direct, Route{}, target, h.ServerName)
 	}
-	if f.target.public != nil {
+	if !f.target.public() {
 		unrelated := c.unrelated(target)
 		f.unrelated = make([]*shown, len(unrelated))
 		for i, u := range unrelated {
@@ -77,6 +85,14 @@ func (c *InterceptionCheck) run(ctx context.Context, client *Client, target Auth
 	}
 	tries.Wait()
 	return f
+}
+
+// patience is enough for another handshake where the first one took so long.
+func (c *InterceptionCheck) patience(took time.Duration) time.Duration {
+	if c.Patience > 0 {
+		return c.Patience
+	}
+	return min(max(DefaultInterceptionPatience, 2*took), maxInterceptionPatience)
 }
 
 // nonexistentName is a host's name that no resolver may know (RFC 6761, section
@@ -107,7 +123,7 @@ func (c *InterceptionCheck) handshake(ctx context.Context, client *Client, route
 	once := &Client{
 		Route: route, Header: client.Header, Auth: client.Auth, UserAgent: client.UserAgent, Network: client.Network,
 		ConnectTimeout: client.ConnectTimeout, Timeout: client.Timeout, Negotiate: client.Negotiate, Resolver: client.Resolver,
-		TLS: &TLSOptions{ServerName: name, Insecure: true, Protocols: client.TLS.Protocols},
+		TLS: &TLSOptions{ServerName: name, Roots: client.TLS.Roots, Insecure: true, Protocols: client.TLS.Protocols},
 		Trace: &Trace{Secured: func(h *TLSHandshake) {
 			if h.inside() {
 				seen = h
@@ -131,22 +147,28 @@ func (c *InterceptionCheck) shownBy(h *TLSHandshake) *shown {
 	if public == nil {
 		public = publicRoots()
 	}
-	s := &shown{name: h.ServerName, chain: h.State.PeerCertificates, alpn: h.State.NegotiatedProtocol, tls: h.State.Version}
-	s.public = verifyChain(s.chain, public, h.ServerName, h.Started)
+	s := &shown{
+		name: h.ServerName, chain: h.State.PeerCertificates, alpn: h.State.NegotiatedProtocol, tls: h.State.Version,
+		nameError: h.NameError, trusted: h.TrustError == nil && h.NameError == nil,
+	}
+	s.trust = verifyChain(s.chain, public, h.Started)
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](s.trust); ok && invalid.Reason == x509.Expired {
+		if verifyChain(s.chain, public, s.leaf().NotBefore.Add(time.Minute)) == nil {
+			s.trust, s.expired = nil, true
+		}
+	}
 	return s
 }
 
-// verifyChain judges a chain and its name (RFC 5280, section 6, RFC 9525, section
-// 6); nil roots are the system's.
-func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, name string, now time.Time) error {
+// verifyChain judges a chain, and not its name (RFC 5280, section 6); nil roots
+// are the system's.
+func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
 	intermediates := x509.NewCertPool()
 	for _, c := range chain[1:] {
 		intermediates.AddCert(c)
 	}
-	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now}); err != nil {
-		return err
-	}
-	return chain[0].VerifyHostname(name)
+	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now})
+	return err
 }
 
 // lastInside is the target's handshake, whatever came of it, or nil.

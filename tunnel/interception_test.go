@@ -1,0 +1,293 @@
+package tunnel
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"culvert/tunnel/tunneltest"
+
+	"golang.org/x/crypto/x509roots/fallback/bundle"
+)
+
+// certified is a TLS server that says hello by the certificate that pick makes
+// of the server's name.
+func certified(pick func(name string) *tls.Certificate) tunneltest.Handler {
+	return func(conn net.Conn) {
+		server := tls.Server(conn, &tls.Config{GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if pair := pick(h.ServerName); pair != nil {
+				return pair, nil
+			}
+			return nil, errors.New("no certificate for that")
+		}})
+		if server.Handshake() == nil {
+			_, _ = io.WriteString(server, "hello")
+			server.Close()
+		}
+	}
+}
+
+func only(pair tls.Certificate) func(string) *tls.Certificate {
+	return func(string) *tls.Certificate { return &pair }
+}
+
+// inspecting is a proxy that ends every tunnel's TLS itself, by certificates
+// that it makes for whatever name it is asked for.
+func inspecting(t *testing.T, by *certifier) *tunneltest.Proxy {
+	return tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"),
+		tunneltest.Be(certified(func(name string) *tls.Certificate {
+			pair := by.leaf(time.Minute, testAge, name)
+			return &pair
+		})))
+}
+
+// probeTLS probes through the proxy for TLS with localhost's port.
+func probeTLS(t *testing.T, proxy, target string, options TLSOptions, check *InterceptionCheck) *Report {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(target)
+	p := &Prober{Client: Client{Route: mustRoute(t, "http://"+proxy), TLS: &options}, Wait: testPatience, Interception: check}
+	r, err := p.Probe(t.Context(), mustAuthority(t, "localhost:"+port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Who speaks TLS, through proxies that let it be and proxies that do not, to
+// clients that trust the inspector and clients that do not.
+func TestProbeFindsWhoSpeaksTLS(t *testing.T) {
+	public, private, inspector := newCertifier(t, "Public CA"), newCertifier(t, "Private CA"), newCertifier(t, "Inspector")
+	open := func() string {
+		return startServer(t, &Server{Policy: Policy{AllowAddr: []AddrRule{mustAddrRule(t, "loopback")}}}).addr
+	}
+	inspected := func() string { return inspecting(t, inspector).Addr() }
+	for _, tt := range []struct {
+		about    string
+		proxy    func() string
+		target   *certifier
+		roots    *x509.CertPool
+		insecure bool
+		verdict  VerdictKind
+		words    string
+		exit     int
+		middle   string
+	}{
+		{"public", open, public, public.pool, false, VerdictOpen, "open, TLS end to end", ExitOK, MiddleNone},
+		{"private, named", open, private, private.pool, false, VerdictOpen, "open, TLS end to end", ExitOK, MiddleNone},
+		{"private", open, private, public.pool, false, VerdictTLS, "unknown authority", ExitProxyTLS, MiddleNone},
+		{"private, taken anyhow", open, private, public.pool, true, VerdictOpen, "open, TLS end to end", ExitOK, MiddleNone},
+		{"inspected", inspected, public, public.pool, false, VerdictIntercepted, `intercepted by "Inspector"`, ExitProxyTLS, MiddleFound},
+		{"inspected, and trusted", inspected, public, inspector.pool, false, VerdictIntercepted, `intercepted by "Inspector"`, ExitProxyTLS, MiddleFound},
+		{"inspected, private", inspected, private, private.pool, false, VerdictIntercepted, `intercepted by "Inspector"`, ExitProxyTLS, MiddleFound},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			target := tunneltest.Start(t, certified(only(tt.target.old("localhost"))))
+			check := &InterceptionCheck{Public: public.pool, Unrelated: []Authority{}, Patience: testPatience}
+			r := probeTLS(t, tt.proxy(), target.Addr(), TLSOptions{Roots: tt.roots, Insecure: tt.insecure}, check)
+			if r.Verdict.Kind != tt.verdict || r.Verdict.ExitCode != tt.exit || !strings.Contains(r.Verdict.Words, tt.words) {
+				t.Errorf("the verdict is %+v, want %s with %q and exit %d", r.Verdict, tt.verdict, tt.words, tt.exit)
+			}
+			if r.Interception == nil || r.Interception.Verdict != tt.middle {
+				t.Fatalf("%+v, want %s", r.Interception, tt.middle)
+			}
+			var text, document bytes.Buffer
+			if err := errors.Join(r.WriteText(&text, Style{}), r.WriteJSON(&document)); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(text.String(), "so: "+tt.middle) || !strings.HasSuffix(text.String(), "verdict: "+r.Verdict.Words+"\n") {
+				t.Errorf("%s", &text)
+			}
+			var again Report
+			if err := json.Unmarshal(document.Bytes(), &again); err != nil || len(again.Interception.Evidence) != len(r.Interception.Evidence) {
+				t.Errorf("%v in %s", err, &document)
+			}
+		})
+	}
+}
+
+// An inspecting proxy makes certificates for names that have nothing to do with
+// the target, too.
+func TestProbeComparesUnrelatedNames(t *testing.T) {
+	public, inspector := newCertifier(t, "Public CA"), newCertifier(t, "Inspector")
+	proxy := inspecting(t, inspector)
+	check := &InterceptionCheck{NoDirect: true, Public: public.pool, Patience: testPatience,
+		Unrelated: []Authority{mustAuthority(t, "a.test:443"), mustAuthority(t, "b.test:8443")}}
+	r := probeTLS(t, proxy.Addr(), "127.0.0.1:443", TLSOptions{}, check)
+	if r.Verdict.Kind != VerdictIntercepted {
+		t.Errorf("%+v", r.Verdict)
+	}
+	var all strings.Builder
+	for _, e := range r.Interception.Evidence {
+		all.WriteString(e.ID + ": " + e.Text + "\n")
+	}
+	for _, want := range []string{"unrelated-names: who made the certificate makes that of a.test and b.test too", "nonexistent-host: who made", "invented-name: asked for"} {
+		if !strings.Contains(all.String(), want) {
+			t.Errorf("no %q in\n%s", want, &all)
+		}
+	}
+	asked := strings.Join(proxy.Heads(), "")
+	for _, want := range []string{"CONNECT localhost:443 ", "CONNECT a.test:443 ", "CONNECT b.test:8443 ", ".invalid:443 "} {
+		if !strings.Contains(asked, want) {
+			t.Errorf("the proxy was not asked for %q:\n%s", want, asked)
+		}
+	}
+	if n := strings.Count(asked, "CONNECT "); n != 5 {
+		t.Errorf("%d tunnels, want those with the target, two unrelated names, one that cannot exist, and the target by a name that cannot", n)
+	}
+}
+
+// An inspector that keeps to the target is found by what the target shows
+// without the proxy, if that is to be trusted.
+func TestProbeFindsWhoInspectsTheTargetOnly(t *testing.T) {
+	public, private, inspector := newCertifier(t, "Public CA"), newCertifier(t, "Private CA"), newCertifier(t, "Inspector")
+	target, made := tunneltest.Start(t, certified(only(private.old("localhost")))), inspector.old("localhost")
+	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(certified(func(name string) *tls.Certificate {
+		if name == "localhost" {
+			return &made
+		}
+		return nil
+	})))
+	check := &InterceptionCheck{Public: public.pool, Unrelated: []Authority{mustAuthority(t, "a.test:443")}, Patience: testPatience}
+	for _, tt := range []struct {
+		roots *x509.CertPool
+		want  string
+	}{{private.pool, MiddleFound}, {public.pool, MiddleUnknown}} {
+		r := probeTLS(t, proxy.Addr(), target.Addr(), TLSOptions{Roots: tt.roots}, check)
+		if r.Interception.Verdict != tt.want {
+			t.Errorf("%+v, want %s", r.Interception, tt.want)
+		}
+	}
+}
+
+// Where a public authority vouches for the certificate nobody else is asked.
+func TestProbeAsksNobodyElseForPublicCertificates(t *testing.T) {
+	public := newCertifier(t, "Public CA")
+	target := tunneltest.Start(t, certified(only(public.old("localhost"))))
+	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
+	r := probeTLS(t, proxy.Addr(), target.Addr(), TLSOptions{Roots: public.pool}, &InterceptionCheck{Public: public.pool, NoDirect: true})
+	if heads := proxy.Heads(); len(heads) != 1 || r.Interception.Verdict != MiddleNone {
+		t.Errorf("%s after %q", r.Interception.Verdict, heads)
+	}
+}
+
+// The further tunnels log in as the first; the way without the proxy shows the
+// proxy's credentials to nobody.
+func TestInterceptionCheckLogsIn(t *testing.T) {
+	public, private := newCertifier(t, "Public CA"), newCertifier(t, "Private CA")
+	target := tunneltest.Start(t, certified(only(private.old("localhost"))))
+	ts := startServer(t, &Server{Policy: Policy{AllowAddr: []AddrRule{mustAddrRule(t, "loopback")}}, Verifier: oneUser{"ada", "s3cret"}})
+	p := &Prober{Client: Client{Route: mustRoute(t, "http://ada:s3cret@"+ts.addr), TLS: &TLSOptions{Insecure: true}}, Wait: testPatience,
+		Interception: &InterceptionCheck{Public: public.pool, Unrelated: []Authority{mustAuthority(t, "localhost:"+target.Port())}, NoDirect: true, Patience: testPatience}}
+	r, err := p.Probe(t.Context(), mustAuthority(t, "127.0.0.1:"+target.Port()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	_ = r.WriteText(&text, Style{})
+	if !strings.Contains(text.String(), "who made the certificate makes that of localhost too") {
+		t.Errorf("the further tunnels were not opened:\n%s", &text)
+	}
+	for _, secret := range []string{"s3cret", base64.StdEncoding.EncodeToString([]byte("ada:s3cret"))} {
+		if strings.Contains(text.String(), secret) {
+			t.Errorf("%q is shown", secret)
+		}
+	}
+}
+
+// A proxy that keeps the further tunnels waiting holds nobody up.
+func TestInterceptionCheckIsPatientWithinBounds(t *testing.T) {
+	public, private := newCertifier(t, "Public CA"), newCertifier(t, "Private CA")
+	target := tunneltest.Start(t, certified(only(private.old("localhost"))))
+	var conns atomic.Int32
+	proxy := tunneltest.Start(t, func(conn net.Conn) {
+		if conns.Add(1) > 1 {
+			tunneltest.Silent(conn)
+			return
+		}
+		request, err := http.ReadRequest(bufio.NewReader(conn))
+		if err != nil {
+			return
+		}
+		upstream, err := net.Dial("tcp", "127.0.0.1:"+request.URL.Port())
+		if err != nil {
+			return
+		}
+		defer upstream.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+		go func() { _, _ = io.Copy(upstream, conn) }()
+		_, _ = io.Copy(conn, upstream)
+	})
+	check := &InterceptionCheck{Public: public.pool, NoDirect: true, Unrelated: []Authority{mustAuthority(t, "a.test:443")}, Patience: 50 * time.Millisecond}
+	r := probeTLS(t, proxy.Addr(), target.Addr(), TLSOptions{Insecure: true}, check)
+	if r.Interception == nil || r.Interception.Verdict != MiddleUnknown || r.Verdict.Words != "open, cannot tell whether TLS is end to end" {
+		t.Errorf("%+v, %+v", r.Verdict, r.Interception)
+	}
+}
+
+// What was cancelled has no report, whatever it was at.
+func TestInterceptionCheckIsCancelled(t *testing.T) {
+	public, private := newCertifier(t, "Public CA"), newCertifier(t, "Private CA")
+	ctx, cancel := context.WithCancel(t.Context())
+	target := tunneltest.Start(t, certified(func(name string) *tls.Certificate {
+		if strings.HasSuffix(name, ".invalid") {
+			cancel()
+			return nil
+		}
+		pair := private.old("localhost")
+		return &pair
+	}))
+	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
+	p := &Prober{Client: Client{Route: mustRoute(t, "http://"+proxy.Addr()), TLS: &TLSOptions{Insecure: true}}, Wait: testPatience,
+		Interception: &InterceptionCheck{Public: public.pool, NoDirect: true, Unrelated: []Authority{}, Patience: testPatience}}
+	if r, err := p.Probe(ctx, mustAuthority(t, "localhost:"+target.Port())); !errors.Is(err, context.Canceled) {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// Where no certificate came there is nothing to judge.
+func TestNothingToJudgeWithoutCertificate(t *testing.T) {
+	for about, target := range map[string]tunneltest.Handler{
+		"no TLS": tunneltest.Say("SSH-2.0-x\r\n"), "mute": tunneltest.Count, "no certificate": certified(func(string) *tls.Certificate { return nil }),
+	} {
+		t.Run(about, func(t *testing.T) {
+			s := tunneltest.Start(t, target)
+			proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
+			p := &Prober{Client: Client{Route: mustRoute(t, "http://"+proxy.Addr()), TLS: &TLSOptions{}, Timeout: time.Second}, Interception: &InterceptionCheck{}}
+			r, err := p.Probe(t.Context(), mustAuthority(t, s.Addr()))
+			if err != nil || r.Interception != nil || r.Verdict.ExitCode == ExitOK {
+				t.Errorf("%+v, %v, %+v", r.Interception, err, r.Verdict)
+			}
+		})
+	}
+}
+
+// Authorities of the world's come with culvert, and private ones are not among
+// them.
+func TestPublicRoots(t *testing.T) {
+	known := 0
+	for root := range bundle.Roots() {
+		c, err := x509.ParseCertificate(root.Certificate)
+		if err == nil && verifyChain([]*x509.Certificate{c}, publicRoots(), c.NotBefore.Add(time.Hour)) == nil {
+			known++
+		}
+	}
+	if known < 100 {
+		t.Errorf("%d authorities are known", known)
+	}
+	private := newCertifier(t, "Private CA")
+	if s := (&InterceptionCheck{}).seen("a.test", private.old("a.test"), TLSOptions{}); s.trust == nil {
+		t.Error("a private authority is taken for a public one")
+	}
+}

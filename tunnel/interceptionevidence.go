@@ -1,0 +1,201 @@
+package tunnel
+
+import (
+	"crypto/tls"
+	"fmt"
+	"strings"
+	"time"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// interceptionRow weighs one kind of evidence. says is "" where the facts say
+// nothing about it.
+type interceptionRow struct {
+	id    string
+	weigh func(f *interceptionFacts) (says string, decisive bool, text string)
+}
+
+// interceptionRows are weighed in this order.
+var interceptionRows = [...]interceptionRow{
+	{"public-authority", weighPublic},
+	{"named-authority", weighNamed},
+	{"system-trust", weighSystem},
+	{"direct-certificate", weighDirect},
+	{"direct-manner", weighManner},
+	{"unrelated-names", weighUnrelated},
+	{"nonexistent-host", weighNonexistent},
+	{"invented-name", weighInvented},
+	{"known-product", weighProduct},
+	{"fresh-certificate", weighFresh},
+	{"timing", weighTiming},
+}
+
+func weighPublic(f *interceptionFacts) (string, bool, string) {
+	t := f.target
+	switch {
+	case t.public() && t.expired:
+		return MiddleNone, true, "the certificate is by " + f.maker() + ", whom a public authority vouched for until it expired, and for the right name"
+	case t.public():
+		return MiddleNone, true, "the certificate is by " + f.maker() + ", whom a public authority vouches for, and for the right name"
+	case t.trust == nil:
+		return MiddleUnknown, false, "the certificate is by " + f.maker() + ", whom a public authority vouches for, but for " + certificateNames(t.leaf())
+	}
+	return MiddleUnknown, false, "the certificate is by " + f.maker() + "; no public authority vouches for it: " + certificateWords(t.trust)
+}
+
+func weighNamed(f *interceptionFacts) (string, bool, string) {
+	switch {
+	case f.pinned:
+		return MiddleNone, !f.doubted(), "its key is the one you named"
+	case f.named:
+		return MiddleNone, !f.doubted(), "it leads to an authority that you named"
+	}
+	return "", false, ""
+}
+
+// weighSystem is about what was added to this machine's authorities, or to its
+// own internal names.
+func weighSystem(f *interceptionFacts) (string, bool, string) {
+	switch {
+	case f.target.trust == nil || f.named:
+		return "", false, ""
+	case f.system == nil:
+		return MiddleFound, false, "this machine trusts it all the same: somebody added the authority to the system's"
+	}
+	return MiddleUnknown, false, "this machine does not trust it either"
+}
+
+func weighDirect(f *interceptionFacts) (string, bool, string) {
+	d := f.direct
+	switch {
+	case d == nil:
+		return "", false, ""
+	case !d.came():
+		return MiddleUnknown, false, "without the proxy the target shows no certificate: " + d.why()
+	case f.sameWithout():
+		return MiddleNone, !f.minted() && f.product() == "", "without the proxy the target has the same key: it is not the proxy that speaks TLS"
+	case f.target.public():
+		return MiddleUnknown, false, "without the proxy the target shows another certificate, by " + issuerOf(d.leaf())
+	case d.public():
+		return MiddleFound, !f.vouched(), "without the proxy the target shows a public authority's certificate, by " + issuerOf(d.leaf())
+	case d.trusted && !f.target.trusted && !f.pinned:
+		return MiddleFound, true, "without the proxy the target shows a certificate that is trusted, by " + issuerOf(d.leaf())
+	case sameMaker(d, f.target):
+		return MiddleUnknown, false, "without the proxy the target shows another key, by the same authority"
+	}
+	return MiddleFound, false, "without the proxy the target's certificate is by another authority: " + issuerOf(d.leaf())
+}
+
+func weighManner(f *interceptionFacts) (string, bool, string) {
+	d := f.direct
+	switch {
+	case !d.came() || f.target.public():
+		return "", false, ""
+	case d.alpn != f.target.alpn:
+		return MiddleFound, false, fmt.Sprintf("without the proxy it agrees on %s, through it on %s", alpnWords(wire.Escape([]byte(d.alpn), maxShown)), alpnWords(wire.Escape([]byte(f.target.alpn), maxShown)))
+	case d.tls != f.target.tls:
+		return MiddleFound, false, fmt.Sprintf("without the proxy it speaks %s, through it %s", tls.VersionName(d.tls), tls.VersionName(f.target.tls))
+	}
+	return MiddleUnknown, false, "version and protocol are the same without the proxy"
+}
+
+// weighUnrelated is about names whose owners have nothing in common with the
+// target's, nor with each other.
+func weighUnrelated(f *interceptionFacts) (string, bool, string) {
+	var same, public, silent []string
+	for _, u := range f.unrelated {
+		switch {
+		case !u.came():
+			silent = append(silent, u.name)
+		case u.public():
+			public = append(public, u.name)
+		case sameMaker(u, f.target):
+			same = append(same, u.name)
+		}
+	}
+	switch {
+	case len(f.unrelated) == 0:
+		return "", false, ""
+	case len(same) > 0:
+		return MiddleFound, true, "who made the certificate makes that of " + strings.Join(same, " and ") + " too"
+	case len(public) > 0:
+		return MiddleNone, false, "through the proxy " + strings.Join(public, " and ") + " keeps a public authority's certificate"
+	case len(silent) == len(f.unrelated):
+		return MiddleUnknown, false, "through the proxy there is no certificate of " + strings.Join(silent, " and ") + ": " + f.unrelated[0].why()
+	}
+	return MiddleUnknown, false, "the certificates of unrelated names are neither public nor by the same authority"
+}
+
+func weighNonexistent(f *interceptionFacts) (string, bool, string) {
+	n := f.nonexistent
+	switch {
+	case n == nil:
+		return "", false, ""
+	case !n.came():
+		return MiddleNone, false, "for a host that cannot exist the proxy has no certificate"
+	case sameMaker(n, f.target):
+		return MiddleFound, true, "who made the certificate makes one for " + n.name + " too, a host that cannot exist"
+	}
+	return MiddleFound, false, "somebody speaks TLS for " + n.name + ", a host that cannot exist, by " + issuerOf(n.leaf())
+}
+
+// weighInvented asks the target for a name that nobody can have prepared for.
+// A target may make certificates itself, though: then the user knows, or it does
+// so without the proxy too.
+func weighInvented(f *interceptionFacts) (string, bool, string) {
+	n := f.invented
+	switch {
+	case n == nil:
+		return "", false, ""
+	case !n.came():
+		return MiddleUnknown, false, "under a name that cannot exist the target shows no certificate"
+	case n.nameError != nil:
+		return MiddleNone, false, "under a name that cannot exist the target shows a certificate that was there already"
+	}
+	return MiddleFound, f.minted() && !f.sameWithout() && (!f.vouched() || f.otherWithout()),
+		"asked for " + n.name + ", which cannot exist, it has a certificate for that at once"
+}
+
+func weighProduct(f *interceptionFacts) (string, bool, string) {
+	product := f.product()
+	if f.target.trust == nil || product == "" {
+		return "", false, ""
+	}
+	return MiddleFound, false, "the authority's name is that of " + product + ", which makes certificates"
+}
+
+// freshness is how young a certificate is when it looks made for the occasion.
+const freshness = time.Hour
+
+func weighFresh(f *interceptionFacts) (string, bool, string) {
+	age := f.now.Sub(f.target.leaf().NotBefore)
+	if f.target.trust == nil || age < 0 || age > freshness {
+		return "", false, ""
+	}
+	return MiddleFound, false, fmt.Sprintf("the certificate is only %v old", age.Round(time.Second))
+}
+
+// farEnough is how much longer than its own connection a proxy's answer has to
+// take for the times to tell anything.
+const farEnough = 5 * time.Millisecond
+
+// weighTiming compares the round trip within the tunnel, which is that of TLS
+// 1.3's handshake, with the way to the proxy and its way to the target. The name's
+// resolution is among the latter, so this is a hint and no more.
+func weighTiming(f *interceptionFacts) (string, bool, string) {
+	beyond := f.reply - f.near
+	if f.near <= 0 || f.handshake <= 0 {
+		return "", false, ""
+	}
+	times := fmt.Sprintf("the proxy is %s away, its answer took %s, TLS with the target %s", milliseconds3(micros(f.near)), milliseconds3(micros(f.reply)), milliseconds3(micros(f.handshake)))
+	switch {
+	case beyond < farEnough:
+		return MiddleUnknown, false, times + ": too near to tell"
+	case f.handshake < f.near+beyond/4:
+		return MiddleFound, false, times + ": whoever answered is not as far away as the target"
+	case f.handshake > f.near+beyond/2:
+		return MiddleNone, false, times + ": whoever answered is about as far away as the target"
+	}
+	return MiddleUnknown, false, times
+}

@@ -1,0 +1,241 @@
+package tunnel
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"math/big"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// certifier is a throw-away authority that makes certificates.
+type certifier struct {
+	testing.TB
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pool *x509.CertPool
+}
+
+func newCertifier(tb testing.TB, name string) *certifier {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-10000 * time.Hour), NotAfter: time.Now().Add(1000 * time.Hour)}
+	c := &certifier{TB: tb, key: key, pool: x509.NewCertPool()}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c.cert, _ = x509.ParseCertificate(der)
+	c.pool.AddCert(c.cert)
+	return c
+}
+
+// leaf is a certificate for the names, valid from an age ago to a time from now.
+func (c *certifier) leaf(age, left time.Duration, names ...string) tls.Certificate {
+	c.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		c.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
+		NotBefore: time.Now().Add(-age), NotAfter: time.Now().Add(left)}
+	der, err := x509.CreateCertificate(rand.Reader, template, c.cert, key.Public(), c.key)
+	if err != nil {
+		c.Fatal(err)
+	}
+	parsed, _ := x509.ParseCertificate(der)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: parsed}
+}
+
+const testAge = 100 * time.Hour // of a certificate that was there before
+
+func (c *certifier) old(names ...string) tls.Certificate { return c.leaf(testAge, testAge, names...) }
+
+// seen is what a handshake by that name shows of a certificate.
+func (c *InterceptionCheck) seen(name string, pair tls.Certificate, options TLSOptions) *shown {
+	h := &TLSHandshake{ServerName: name, Started: time.Now(), State: tls.ConnectionState{
+		PeerCertificates: []*x509.Certificate{pair.Leaf}, Version: tls.VersionTLS13}}
+	_ = h.verify(options)
+	return c.shownBy(h)
+}
+
+// What the facts come to. Nothing but a public authority's word for the right
+// name may be taken for granted, and no private authority for an interceptor.
+func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
+	const name, invented = "target.test", "culvert-0.invalid"
+	public, private, inspector := newCertifier(t, "Public CA"), newCertifier(t, "Private CA"), newCertifier(t, "Inspector")
+	mitmproxy := newCertifier(t, "mitmproxy")
+	check := &InterceptionCheck{Public: public.pool}
+	see := func(asked string, pair tls.Certificate) *shown {
+		return check.seen(asked, pair, TLSOptions{Roots: private.pool})
+	}
+	silent := func(asked string) *shown { return &shown{name: asked, err: errors.New("no route to host")} }
+	ofTarget, ofPrivate, ofInspector := public.old(name), private.old(name), inspector.old(name)
+	portal := public.old("wifi.test")
+	for _, tt := range []struct {
+		about   string
+		facts   interceptionFacts
+		verdict string
+		by      string
+		settles []string
+		hint    string
+	}{
+		{about: "public authority", facts: interceptionFacts{target: see(name, ofTarget)},
+			verdict: MiddleNone, settles: []string{"public-authority"}},
+		{about: "public authority, expired", facts: interceptionFacts{target: see(name, public.leaf(testAge, -time.Hour, name))},
+			verdict: MiddleNone, settles: []string{"public-authority"}},
+		{about: "public authority, not valid yet", facts: interceptionFacts{target: see(name, public.leaf(-time.Hour, testAge, name))},
+			verdict: MiddleNone, settles: []string{"public-authority"}},
+		{about: "public authority, elsewhere another one", facts: interceptionFacts{target: see(name, ofTarget), direct: see(name, private.old(name))},
+			verdict: MiddleNone, settles: []string{"public-authority"}},
+		{about: "another name's", facts: interceptionFacts{target: see(name, portal)},
+			verdict: MiddleUnknown, hint: "--tls-server-name"},
+		{about: "another name's, made by the public authority of everybody else", facts: interceptionFacts{
+			target: see(name, portal), unrelated: []*shown{see("other.test", public.old("other.test"))}, nonexistent: see(invented, public.old("parked.test"))},
+			verdict: MiddleUnknown},
+		{about: "another name's, and not without the proxy", facts: interceptionFacts{target: see(name, portal), direct: see(name, ofTarget)},
+			verdict: MiddleFound, by: `"wifi.test"`, settles: []string{"direct-certificate"}},
+		{about: "another name's, for all names", facts: interceptionFacts{target: see(name, portal), unrelated: []*shown{see("other.test", portal)}},
+			verdict: MiddleFound, by: `"wifi.test"`, settles: []string{"unrelated-names"}},
+		{about: "private", facts: interceptionFacts{target: see(name, ofInspector)},
+			verdict: MiddleUnknown, hint: "--tls-cacert"},
+		{about: "private, young", facts: interceptionFacts{target: see(name, inspector.leaf(time.Minute, testAge, name))},
+			verdict: MiddleUnknown},
+		{about: "private, trusted here", facts: interceptionFacts{target: see(name, ofInspector)},
+			verdict: MiddleUnknown},
+		{about: "named", facts: interceptionFacts{target: see(name, ofPrivate), named: true},
+			verdict: MiddleNone, settles: []string{"named-authority"}},
+		{about: "pinned", facts: interceptionFacts{target: see(name, ofInspector), pinned: true},
+			verdict: MiddleNone, settles: []string{"named-authority"}},
+		{about: "the same without the proxy", facts: interceptionFacts{target: see(name, ofInspector), direct: see(name, ofInspector)},
+			verdict: MiddleNone, settles: []string{"direct-certificate"}},
+		{about: "the same without the proxy, made as asked for", facts: interceptionFacts{
+			target: see(name, ofInspector), direct: see(name, ofInspector), invented: see(invented, inspector.old(invented))},
+			verdict: MiddleUnknown},
+		{about: "the same without the proxy, by a product on this machine", facts: func() interceptionFacts {
+			pair := mitmproxy.old(name)
+			return interceptionFacts{target: see(name, pair), direct: see(name, pair)}
+		}(), verdict: MiddleUnknown},
+		{about: "made as asked for, by a target that is named", facts: interceptionFacts{named: true,
+			target: see(name, ofPrivate), direct: see(name, ofPrivate), invented: see(invented, private.old(invented))},
+			verdict: MiddleNone, settles: []string{"named-authority"}},
+		{about: "public without the proxy", facts: interceptionFacts{target: see(name, ofInspector), direct: see(name, ofTarget)},
+			verdict: MiddleFound, by: `"Inspector"`, settles: []string{"direct-certificate"}},
+		{about: "named, public without the proxy, and nobody else to compare with", facts: interceptionFacts{named: true,
+			target: see(name, ofPrivate), direct: see(name, ofTarget), unrelated: []*shown{silent("other.test")}},
+			verdict: MiddleUnknown, hint: "may have trusted"},
+		{about: "named, public without the proxy, as others are through it", facts: interceptionFacts{named: true,
+			target: see(name, ofPrivate), direct: see(name, ofTarget), unrelated: []*shown{see("other.test", public.old("other.test"))}},
+			verdict: MiddleNone, settles: []string{"named-authority"}},
+		{about: "named, made as asked for, another without the proxy", facts: interceptionFacts{named: true,
+			target: see(name, ofPrivate), direct: see(name, ofInspector), invented: see(invented, private.old(invented))},
+			verdict: MiddleFound, by: `"Private CA"`, settles: []string{"invented-name"}},
+		{about: "named, made as asked for", facts: interceptionFacts{named: true,
+			target: see(name, ofPrivate), direct: silent(name), invented: see(invented, private.old(invented))},
+			verdict: MiddleUnknown, hint: "may have trusted"},
+		{about: "made as asked for", facts: interceptionFacts{target: see(name, ofInspector), invented: see(invented, inspector.old(invented))},
+			verdict: MiddleFound, by: `"Inspector"`, settles: []string{"invented-name"}},
+		{about: "another's, made as asked for", facts: interceptionFacts{target: see(name, ofInspector), invented: see(invented, private.old(invented))},
+			verdict: MiddleUnknown},
+		{about: "made for unrelated names too", facts: interceptionFacts{target: see(name, ofInspector),
+			unrelated: []*shown{silent("a.test"), see("other.test", inspector.old("other.test"))}},
+			verdict: MiddleFound, by: `"Inspector"`, settles: []string{"unrelated-names"}},
+		{about: "named, and made for unrelated names too", facts: interceptionFacts{named: true, target: see(name, ofPrivate),
+			unrelated: []*shown{see("other.test", private.old("other.test"))}},
+			verdict: MiddleFound, by: `"Private CA"`, settles: []string{"named-authority", "unrelated-names"}},
+		{about: "made for a host that cannot exist", facts: interceptionFacts{target: see(name, ofInspector), nonexistent: see(invented, inspector.old("*"))},
+			verdict: MiddleFound, by: `"Inspector"`, settles: []string{"nonexistent-host"}},
+		{about: "somebody else answers for hosts that cannot exist", facts: interceptionFacts{target: see(name, ofInspector), nonexistent: see(invented, portal)},
+			verdict: MiddleUnknown},
+		{about: "named without the proxy", facts: interceptionFacts{target: see(name, ofInspector), direct: see(name, ofPrivate)},
+			verdict: MiddleFound, by: `"Inspector"`, settles: []string{"direct-certificate"}},
+		{about: "a private one here, a private one there", facts: interceptionFacts{target: see(name, ofInspector), direct: see(name, mitmproxy.old(name))},
+			verdict: MiddleUnknown},
+		{about: "another key of the same authority without the proxy", facts: interceptionFacts{target: see(name, ofInspector), direct: see(name, inspector.old(name))},
+			verdict: MiddleUnknown},
+		{about: "times", facts: interceptionFacts{target: see(name, ofInspector), near: time.Millisecond, reply: 200 * time.Millisecond, handshake: 2 * time.Millisecond},
+			verdict: MiddleUnknown},
+	} {
+		t.Run(tt.about, func(t *testing.T) {
+			f := tt.facts
+			f.now, f.system = time.Now(), errors.New("x509: unknown authority")
+			if tt.about == "private, trusted here" {
+				f.system = nil
+			}
+			got := f.judge()
+			var settles []string
+			for _, e := range got.Evidence {
+				if e.Decisive {
+					settles = append(settles, e.ID)
+				}
+			}
+			if got.Verdict != tt.verdict || got.By != tt.by || !slices.Equal(settles, tt.settles) {
+				t.Errorf("%q by %s, settled by %q; want %q by %s, settled by %q\n%+v", got.Verdict, got.By, settles, tt.verdict, tt.by, tt.settles, got.Evidence)
+			}
+			if !strings.Contains(got.Hint, tt.hint) || (got.Hint == "") != (got.Verdict == MiddleNone) {
+				t.Errorf("the hint is %q, want one with %q", got.Hint, tt.hint)
+			}
+		})
+	}
+}
+
+// Evidence that settles nothing by itself is told all the same.
+func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
+	public, inspector := newCertifier(t, "Public CA"), newCertifier(t, "Zscaler Root CA")
+	check := &InterceptionCheck{Public: public.pool}
+	see := func(asked string, pair tls.Certificate) *shown {
+		return check.seen(asked, pair, TLSOptions{Roots: public.pool})
+	}
+	far := interceptionFacts{near: 2 * time.Millisecond, reply: 102 * time.Millisecond}
+	with := func(f interceptionFacts, change func(*interceptionFacts)) interceptionFacts {
+		change(&f)
+		return f
+	}
+	other := see("t.test", inspector.old("t.test"))
+	other.alpn = "h2"
+	older := see("t.test", inspector.old("t.test"))
+	older.tls = tls.VersionTLS12
+	for _, tt := range []struct {
+		about, id, says, text string
+		facts                 interceptionFacts
+	}{
+		{"answered from nearby", "timing", MiddleFound, "not as far away", with(far, func(f *interceptionFacts) { f.handshake = 4 * time.Millisecond })},
+		{"answered from afar", "timing", MiddleNone, "about as far away", with(far, func(f *interceptionFacts) { f.handshake = 104 * time.Millisecond })},
+		{"answered from between", "timing", MiddleUnknown, "took", with(far, func(f *interceptionFacts) { f.handshake = 40 * time.Millisecond })},
+		{"all on one machine", "timing", MiddleUnknown, "too near", interceptionFacts{near: time.Millisecond, reply: 2 * time.Millisecond, handshake: time.Millisecond}},
+		{"another protocol", "direct-manner", MiddleFound, "ALPN h2, through it on no ALPN", interceptionFacts{direct: other}},
+		{"another version", "direct-manner", MiddleFound, "TLS 1.2, through it TLS 1.3", interceptionFacts{direct: older}},
+		{"trusted here", "system-trust", MiddleFound, "added", interceptionFacts{}},
+		{"a product's name", "known-product", MiddleFound, "Zscaler", interceptionFacts{}},
+		{"public ones pass", "unrelated-names", MiddleNone, "other.test keeps", interceptionFacts{unrelated: []*shown{see("other.test", public.old("other.test"))}}},
+		{"nobody there", "nonexistent-host", MiddleNone, "has no certificate", interceptionFacts{nonexistent: &shown{}}},
+		{"nobody under that name", "invented-name", MiddleUnknown, "shows no certificate", interceptionFacts{invented: &shown{}}},
+		{"prepared", "invented-name", MiddleNone, "was there already", interceptionFacts{invented: see("x.invalid", inspector.old("t.test"))}},
+		{"expired", "public-authority", MiddleNone, "until it expired", interceptionFacts{target: see("t.test", public.leaf(testAge, -time.Hour, "t.test"))}},
+		{"young", "fresh-certificate", MiddleFound, "only 1m0s old", interceptionFacts{target: see("t.test", inspector.leaf(time.Minute, testAge, "t.test"))}},
+		{"not reached", "direct-certificate", MiddleUnknown, "none came", interceptionFacts{direct: &shown{}}},
+	} {
+		f := tt.facts
+		f.now = time.Now()
+		if f.target == nil {
+			f.target = see("t.test", inspector.old("t.test"))
+		}
+		found := slices.IndexFunc(f.judge().Evidence, func(e Evidence) bool {
+			return e.ID == tt.id && e.Says == tt.says && strings.Contains(e.Text, tt.text)
+		})
+		if found < 0 {
+			t.Errorf("%s: no %s that says %q with %q: %+v", tt.about, tt.id, tt.says, tt.text, f.judge().Evidence)
+		}
+	}
+}
