@@ -61,20 +61,24 @@ func (f *interceptionFacts) by() string {
 // maker names who signed the target's certificate.
 func (f *interceptionFacts) maker() string {
 	issuer := f.target.leaf().Issuer
-	name := wire.Escape([]byte(issuer.CommonName), 80)
-	var org string
+	name, org := issuer.CommonName, ""
 	if len(issuer.Organization) > 0 {
-		org = wire.Escape([]byte(issuer.Organization[0]), 80)
+		org = issuer.Organization[0]
 	}
 	switch {
 	case name == "" && org == "":
 		return "an authority without a name"
 	case name == "":
-		return `"` + org + `"`
+		return quoted(org)
 	case org == "" || org == name:
-		return `"` + name + `"`
+		return quoted(name)
 	}
-	return `"` + name + `" of "` + org + `"`
+	return quoted(name) + " of " + quoted(org)
+}
+
+// quoted is a certificate's name for a sentence.
+func quoted(name string) string {
+	return `"` + wire.Escape([]byte(strings.ReplaceAll(name, `"`, "'")), 80) + `"`
 }
 
 // vouched reports whether the user did so for the target's authority or key:
@@ -149,7 +153,7 @@ var products = [...]struct{ piece, product string }{
 	{"mcafee web gateway", "Skyhigh Secure Web Gateway"}, {"skyhigh", "Skyhigh Secure Web Gateway"}, {"barracuda", "Barracuda"},
 	{"watchguard", "WatchGuard"}, {"sonicwall", "SonicWall"}, {"untangle", "Untangle"}, {"kaspersky", "Kaspersky"}, {"avast web", "Avast"},
 	{"eset ssl filter", "ESET"}, {"bitdefender", "Bitdefender"}, {"adguard", "AdGuard"}, {"gateway ca - cloudflare", "Cloudflare Gateway"},
-	{"iboss", "iboss"}, {"contentkeeper", "ContentKeeper"}, {"lightspeed", "Lightspeed"}, {"securly", "Securly"}, {"squid", "squid"}, {"privoxy", "Privoxy"},
+	{"iboss", "iboss"}, {"contentkeeper", "ContentKeeper"}, {"lightspeed", "Lightspeed"}, {"securly", "Securly"}, {"squid", "squid"}, {"cn=not trusted by ", "squid"}, {"privoxy", "Privoxy"},
 }
 
 // product is that of the authority's name, or "".

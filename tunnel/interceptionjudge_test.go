@@ -197,6 +197,7 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 	see := func(asked string, pair tls.Certificate) *shown {
 		return check.seen(asked, pair, TLSOptions{Roots: public.pool})
 	}
+	squid := newCertifier(t, `Not trusted by "Corp CA"`)
 	far := interceptionFacts{near: 2 * time.Millisecond, reply: 102 * time.Millisecond}
 	with := func(f interceptionFacts, change func(*interceptionFacts)) interceptionFacts {
 		change(&f)
@@ -218,12 +219,14 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 		{"another version", "direct-manner", MiddleFound, "TLS 1.2, through it TLS 1.3", interceptionFacts{direct: older}},
 		{"trusted here", "system-trust", MiddleFound, "added", interceptionFacts{}},
 		{"a product's name", "known-product", MiddleFound, "Zscaler", interceptionFacts{}},
+		{"squid's word", "known-product", MiddleFound, "squid", interceptionFacts{target: see("t.test", squid.old("t.test"))}},
+		{"squid's quotes", "public-authority", MiddleUnknown, `by "Not trusted by 'Corp CA'";`, interceptionFacts{target: see("t.test", squid.old("t.test"))}},
 		{"public ones pass", "unrelated-names", MiddleNone, "other.test keeps", interceptionFacts{unrelated: []*shown{see("other.test", public.old("other.test"))}}},
 		{"nobody there", "nonexistent-host", MiddleNone, "has no certificate", interceptionFacts{nonexistent: &shown{}}},
 		{"nobody under that name", "invented-name", MiddleUnknown, "shows no certificate", interceptionFacts{invented: &shown{}}},
 		{"prepared", "invented-name", MiddleNone, "was there already", interceptionFacts{invented: see("x.invalid", inspector.old("t.test"))}},
 		{"expired", "public-authority", MiddleNone, "until it expired", interceptionFacts{target: see("t.test", public.leaf(testAge, -time.Hour, "t.test"))}},
-		{"young", "fresh-certificate", MiddleFound, "only 1m0s old", interceptionFacts{target: see("t.test", inspector.leaf(time.Minute, testAge, "t.test"))}},
+		{"young", "fresh-certificate", MiddleFound, "only 1m", interceptionFacts{target: see("t.test", inspector.leaf(time.Minute, testAge, "t.test"))}},
 		{"not reached", "direct-certificate", MiddleUnknown, "none came", interceptionFacts{direct: &shown{}}},
 	} {
 		f := tt.facts
