@@ -2,14 +2,9 @@ package tunnel
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"io"
-	"math/big"
 	"net"
 	"strings"
 	"testing"
@@ -23,28 +18,8 @@ import (
 // signed, and that is valid for so long from now on.
 func throwAway(t *testing.T, name string, valid time.Duration) (pair tls.Certificate, pool *x509.CertPool) {
 	t.Helper()
-	sign := func(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if parent == nil {
-			parent, signer = template, key
-		}
-		der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, _ := x509.ParseCertificate(der)
-		return c, key
-	}
-	ca, caKey := sign(&x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true,
-		BasicConstraintsValid: true, NotAfter: time.Now().Add(1000 * time.Hour)}, nil, nil)
-	leaf, key := sign(&x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "proxy"}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(valid - 5000*time.Hour), NotAfter: time.Now().Add(valid)}, ca, caKey)
-	pool = x509.NewCertPool()
-	pool.AddCert(ca)
-	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}, pool
+	authority := newCertifier(t, "authority")
+	return authority.leaf(5000*time.Hour-valid, valid, name), authority.pool
 }
 
 // probeSecure probes a Server over TLS that has the certificate.
@@ -89,7 +64,7 @@ func TestProbeJudgesTLS(t *testing.T) {
 		{"expired", old, 0, TLSOptions{Roots: oldRoots, ServerName: "proxy.test"}, VerdictTLS,
 			map[string]Grade{"tls-handshake": Skip, "tls-trust": Fail, "tls-dates": Fail, "tls-name": Pass}, []string{"expired", "verdict: no TLS with the proxy"}},
 		{"unknown authority", good, 0, TLSOptions{Roots: oldRoots, ServerName: "proxy.test"}, VerdictTLS,
-			map[string]Grade{"tls-handshake": Skip, "tls-trust": Fail, "tls-name": Pass}, []string{"subject CN=proxy, issuer CN=authority"}},
+			map[string]Grade{"tls-handshake": Skip, "tls-trust": Fail, "tls-name": Pass}, []string{"subject CN=proxy.test, issuer CN=authority"}},
 		{"insecure", good, 0, TLSOptions{Roots: oldRoots, Insecure: true}, VerdictOpen,
 			map[string]Grade{"tls-trust": Fail, "tls-name": Fail}, []string{"verified by nothing"}},
 		{"too old", good, tls.VersionTLS11, TLSOptions{Roots: roots, ServerName: "proxy.test"}, VerdictTLS,
