@@ -119,6 +119,10 @@ func TestRealSOCKS(t *testing.T) {
 			}
 		})
 	}
+	stdout, _, code := runProgram(t, strings.NewReader(""), culvert(t), "probe", "-x", "socks5h://ada:lovelace@127.0.0.1:"+locked, "-x", "http://"+serve, "127.0.0.1:"+server.port)
+	if code != 0 || !strings.Contains(stdout, "\n> \\x01\\x03ada***\n< \\x01\\x00\n* accepted\n") || !strings.Contains(stdout, "SSH-2.0-") {
+		t.Errorf("probe: exit code %d: %s", code, stdout)
+	}
 	for route, want := range map[string]int{"socks5h://ada:wrong@127.0.0.1:" + locked: 5, "socks5h://127.0.0.1:" + locked: 5, "http://127.0.0.1:" + locked: 8} {
 		_, stderr, code := runProgram(t, strings.NewReader(""), culvert(t), "dial", "--proxy", route, "127.0.0.1:"+server.port)
 		if code != want || !strings.Contains(stderr, "hint: ") || strings.Contains(stderr, "wrong") {

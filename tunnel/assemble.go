@@ -31,8 +31,12 @@ func (s *session) report() *Report {
 		Schema: ReportSchema, Started: s.started.UTC(), Target: s.target,
 		Plan:     Plan{Why: s.prober.Why},
 		Attempts: []Attempt{}, Exchanges: []ExchangeReport{},
-		Lookup: s.lookupReport(), Tunnel: s.tunnelReport(), Interception: s.middle,
+		Tunnel: s.tunnelReport(), Interception: s.middle,
 		Timeline: s.timeline(), Findings: s.findings(), Verdict: s.verdict(),
+	}
+	if s.lookup != nil {
+		l := s.lookupReport(*s.lookup)
+		r.Lookup = &l
 	}
 	for _, hop := range s.prober.Client.Route.Hops {
 		r.Plan.Hops = append(r.Plan.Hops, s.shown(hop.String()))
@@ -40,6 +44,10 @@ func (s *session) report() *Report {
 	for _, a := range s.attempts {
 		r.Attempts = append(r.Attempts, s.attemptReport(a))
 	}
+	for _, l := range s.further {
+		r.FurtherLookups = append(r.FurtherLookups, s.lookupReport(l.lookup))
+	}
+	r.SOCKS = s.socksReports()
 	for _, h := range s.secured {
 		r.TLS = append(r.TLS, s.tlsReport(h))
 	}
@@ -69,19 +77,16 @@ func (s *session) shownError(err error) string {
 // at is a moment's distance from the start.
 func (s *session) at(t time.Time) Micros { return micros(t.Sub(s.started)) }
 
-func (s *session) lookupReport() *Lookup {
-	if s.lookup == nil {
-		return nil
+func (s *session) lookupReport(l lookup) Lookup {
+	out := Lookup{Host: l.host, Addresses: []string{}}
+	for _, a := range l.addrs {
+		out.Addresses = append(out.Addresses, a.Unmap().String())
 	}
-	l := &Lookup{Host: s.lookup.host, Addresses: []string{}}
-	for _, a := range s.lookup.addrs {
-		l.Addresses = append(l.Addresses, a.Unmap().String())
+	if l.err != nil {
+		e := resolveError(l.err, s.target)
+		out.Error = s.shown(e.cause())
 	}
-	if s.lookup.err != nil {
-		e := resolveError(s.lookup.err, s.target)
-		l.Error = s.shown(e.cause())
-	}
-	return l
+	return out
 }
 
 func (s *session) attemptReport(a connectAttempt) Attempt {
@@ -153,84 +158,4 @@ func (s *session) page() string {
 		return "" // what speaks TLS is no page
 	}
 	return s.heard.page(s.exchanges[len(s.exchanges)-1].reply)
-}
-
-// timeline draws up the phases. One that was not finished lasted until the
-// exchange was over.
-func (s *session) timeline() []Span {
-	spans := []Span{}
-	add := func(phase, hop string, from, to, over time.Time) {
-		if from.IsZero() {
-			return
-		}
-		finished := !to.IsZero()
-		if !finished {
-			to = over
-		}
-		spans = append(spans, Span{phase, s.shown(hop), s.at(from), micros(to.Sub(from)), finished})
-	}
-	if s.lookup != nil {
-		add(SpanResolve, "", s.started, s.lookup.ended, time.Time{})
-		spans[0].Finished = s.lookup.err == nil
-	}
-	if span, ok := s.connectSpan(); ok {
-		spans = append(spans, span)
-	}
-	secured := s.secured
-	addTLS := func(before int) {
-		for len(secured) > 0 && secured[0].after <= before {
-			h, phase, hop := secured[0], SpanTLSProxy, secured[0].Peer()
-			if h.inside() {
-				phase, hop = SpanTLSInside, ""
-			}
-			add(phase, hop, h.Started, h.Ended, h.Ended)
-			spans[len(spans)-1].Finished = h.Err == nil
-			secured = secured[1:]
-		}
-	}
-	for i, x := range s.exchanges {
-		addTLS(i)
-		hop := x.Hop.Name()
-		add(SpanRequest, hop, x.Started, x.Sent, x.ended)
-		add(SpanFirstReplyByte, hop, x.Sent, x.FirstIn, x.ended)
-		add(SpanReplyComplete, hop, x.FirstIn, x.Complete, x.ended)
-		if x.Err != nil && x.Watched {
-			closed := x.ended
-			if x.KeptOpen {
-				closed = time.Time{}
-			}
-			add(SpanClose, hop, x.Complete, closed, x.ended)
-		}
-	}
-	addTLS(len(s.exchanges))
-	if s.heard != nil && s.heard.wait > 0 && len(s.exchanges) > 0 {
-		complete := s.exchanges[len(s.exchanges)-1].Complete
-		if h := s.inside(); h != nil {
-			complete = h.Ended
-		}
-		first := s.heard.firstIn
-		if s.heard.glued > 0 {
-			first = complete
-		}
-		add(SpanFirstTunnelByte, "", complete, first, s.heard.ended)
-	}
-	return spans
-}
-
-// connectSpan is the attempt that counted, or all of them together.
-func (s *session) connectSpan() (span Span, ok bool) {
-	for _, a := range s.attempts {
-		end := s.at(a.ended)
-		if a.ended.IsZero() {
-			continue
-		}
-		if a.err == nil {
-			return Span{SpanConnect, "", s.at(a.started), micros(a.ended.Sub(a.started)), true}, true
-		}
-		if !ok {
-			span, ok = Span{Phase: SpanConnect, At: s.at(a.started)}, true
-		}
-		span.Duration = max(span.Duration, end-span.At)
-	}
-	return span, ok
 }

@@ -67,7 +67,7 @@
 //	openproxy.go    or a proxy that is asked nothing
 //	handshake.go    CONNECT and its reply       proxystatus.go, squiderror.go, excerpt.go,
 //	                                            content.go
-//	socks.go        the same, in SOCKS
+//	socks.go        the same, in SOCKS; socksmessage.go: what was said, in words
 //	login.go        answers to a 407            challenge.go, login_digest.go,
 //	                                            login_ntlm.go, login_negotiate.go
 //	clienth2.go     the same over HTTP/2        clientframes.go: for who watches
@@ -81,9 +81,9 @@
 // A Prober is a Client that is watched:
 //
 //	series.go → prober.go → recording.go, Exchange → checks.go, checkstls.go, checksh2.go,
-//	verdict.go → assemble.go → report.go, reporttls.go: JSON; reporttext.go:
-//	text, dressed by style.go; segments.go: what each read brought;
-//	transcript.go: for tunneltest to play back
+//	verdict.go → assemble.go, timeline.go → report.go, reporttls.go, reportsocks.go:
+//	JSON; reporttext.go, reporttimeline.go: text, dressed by style.go;
+//	segments.go: what each read brought; transcript.go: for tunneltest to play back
 //
 // page.go knows a web page from a tunnel, fingerprint.go products by their
 // answers, sfcheck.go the syntax of Proxy-Status;

@@ -317,7 +317,7 @@ func relayTo(addr string) tunneltest.Step {
 
 func TestTimelineInOrder(t *testing.T) {
 	r := probeScript(t, longWait, hangUp(reply200+"\r\nhello")...)
-	want := []string{SpanConnect, SpanRequest, SpanFirstReplyByte, SpanReplyComplete, SpanFirstTunnelByte}
+	want := []string{SpanConnect, SpanRequest, SpanFirstReplyByte, SpanReplyComplete, SpanFirstTunnelByte, SpanClose}
 	var got []string
 	last := Micros(0)
 	for _, s := range r.Timeline {

@@ -12,14 +12,17 @@ import (
 type recording struct {
 	mu        sync.Mutex
 	started   time.Time
-	lookup    *lookup
+	lookup    *lookup // of the first hop's name
+	further   []furtherLookup
 	attempts  []connectAttempt
 	exchanges []recordedExchange
+	spoken    []recordedSOCKS
 	secured   []recordedTLS // with proxies and, last, the target
 	frames    []Framed
 	reads     []segment // of the exchange under way
 	kept      int       // bytes of these
 	conns     int       // connections to the first hop that were used
+	last      time.Time // when the way last came further
 	over      bool      // nothing comes in any more
 	closed    bool      // what comes in later belongs to attempts that lost the race
 }
@@ -30,6 +33,13 @@ type lookup struct {
 	addrs []netip.Addr
 	ended time.Time
 	err   error
+}
+
+// furtherLookup is the resolution of a name that a SOCKS hop is asked for as an
+// address.
+type furtherLookup struct {
+	lookup
+	started time.Time
 }
 
 // connectAttempt is one address tried; ended is zero while it runs.
@@ -43,6 +53,13 @@ type connectAttempt struct {
 type recordedTLS struct {
 	*TLSHandshake
 	after int
+}
+
+// recordedSOCKS is a message of SOCKS, and how many exchanges came before it.
+type recordedSOCKS struct {
+	*SOCKSMessage
+	after int
+	conn  int // as in recordedExchange
 }
 
 // recordedExchange is an exchange and when it was over.
@@ -83,6 +100,12 @@ func (r *recording) trace(next *Trace) *Trace {
 				next.Secured(h)
 			}
 		},
+		Spoken: func(m *SOCKSMessage) {
+			r.spokenOne(m)
+			if next.Spoken != nil {
+				next.Spoken(m)
+			}
+		},
 		Framed: func(f Framed) {
 			r.framed(f)
 			if next.Framed != nil {
@@ -101,7 +124,13 @@ func (r *recording) trace(next *Trace) *Trace {
 func (r *recording) resolved(host string, addrs []netip.Addr, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lookup = &lookup{host: host, addrs: slices.Clone(addrs), ended: time.Now(), err: err}
+	l := lookup{host: host, addrs: slices.Clone(addrs), ended: time.Now(), err: err}
+	switch {
+	case r.conns == 0:
+		r.lookup = &l
+	case r.lookup == nil || r.lookup.host != host: // and not for another connection
+		r.further = append(r.further, furtherLookup{l, r.last})
+	}
 }
 
 func (r *recording) connecting(addr string) {
@@ -117,6 +146,7 @@ func (r *recording) connected(addr string, err error) {
 	defer r.mu.Unlock()
 	if err == nil && (r.conns == 0 || r.closed) { // and not a loser of the race
 		r.conns++
+		r.last = time.Now()
 	}
 	for i, a := range r.attempts {
 		if !r.closed && a.addr == addr && a.ended.IsZero() {
@@ -130,7 +160,14 @@ func (r *recording) securedOne(h *TLSHandshake) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.secured = append(r.secured, recordedTLS{h, len(r.exchanges)})
-	r.closed = true // the race was over before
+	r.closed, r.last = true, time.Now() // the race was over before
+}
+
+func (r *recording) spokenOne(m *SOCKSMessage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.spoken = append(r.spoken, recordedSOCKS{m, len(r.exchanges), r.conns})
+	r.closed, r.last = true, time.Now() // the race was over before
 }
 
 func (r *recording) exchanged(x *Exchange) {
@@ -138,7 +175,7 @@ func (r *recording) exchanged(x *Exchange) {
 	defer r.mu.Unlock()
 	r.exchanges = append(r.exchanges, recordedExchange{x, time.Now(), r.reads, r.conns})
 	r.reads, r.kept = nil, 0
-	r.closed = true // the race was over before the first exchange
+	r.closed, r.last = true, time.Now() // the race was over before the first exchange
 }
 
 // finish lets nothing more in; after it the recording may be read freely.

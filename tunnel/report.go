@@ -13,20 +13,22 @@ const ReportSchema = 1
 // Report is all that a Prober found out. Text in it is printable ASCII, and
 // credentials are masked unless Prober.ShowSecrets said otherwise.
 type Report struct {
-	Schema       int              `json:"schema"`
-	Started      time.Time        `json:"started"`
-	Target       Authority        `json:"target"`
-	Plan         Plan             `json:"plan"`
-	Lookup       *Lookup          `json:"lookup,omitempty"`       // nil if no name had to be resolved
-	Attempts     []Attempt        `json:"attempts"`               // in the order in which they began
-	TLS          []TLSReport      `json:"tls,omitempty"`          // with proxies and, last, the target
-	Exchanges    []ExchangeReport `json:"exchanges"`              // in the order of the hops
-	Frames       []FrameReport    `json:"frames,omitempty"`       // of HTTP/2, in the order of the wire
-	Tunnel       *TunnelReport    `json:"tunnel,omitempty"`       // nil if there was none
-	Interception *Interception    `json:"interception,omitempty"` // nil if it was not looked for, or no certificate came
-	Timeline     []Span           `json:"timeline"`
-	Findings     []Finding        `json:"findings"`
-	Verdict      Verdict          `json:"verdict"`
+	Schema         int              `json:"schema"`
+	Started        time.Time        `json:"started"`
+	Target         Authority        `json:"target"`
+	Plan           Plan             `json:"plan"`
+	Lookup         *Lookup          `json:"lookup,omitempty"`          // nil if no name had to be resolved
+	Attempts       []Attempt        `json:"attempts"`                  // in the order in which they began
+	FurtherLookups []Lookup         `json:"further_lookups,omitempty"` // of names that SOCKS hops were asked for as addresses
+	SOCKS          []SOCKSReport    `json:"socks,omitempty"`           // with hops that speak it, in their order
+	TLS            []TLSReport      `json:"tls,omitempty"`             // with proxies and, last, the target
+	Exchanges      []ExchangeReport `json:"exchanges"`                 // in the order of the hops
+	Frames         []FrameReport    `json:"frames,omitempty"`          // of HTTP/2, in the order of the wire
+	Tunnel         *TunnelReport    `json:"tunnel,omitempty"`          // nil if there was none
+	Interception   *Interception    `json:"interception,omitempty"`    // nil if it was not looked for, or no certificate came
+	Timeline       []Span           `json:"timeline"`
+	Findings       []Finding        `json:"findings"`
+	Verdict        Verdict          `json:"verdict"`
 }
 
 // Plan is the way that was to be taken, and why.
@@ -43,7 +45,7 @@ func micros(d time.Duration) Micros { return Micros(d.Microseconds()) }
 // Duration returns the same as the standard library has it.
 func (m Micros) Duration() time.Duration { return time.Duration(m) * time.Microsecond }
 
-// Lookup is the resolution of the first hop's name.
+// Lookup is the resolution of a name.
 type Lookup struct {
 	Host      string   `json:"host"`
 	Addresses []string `json:"addresses"`
@@ -111,15 +113,18 @@ type Span struct {
 
 // The phases of a timeline.
 const (
-	SpanResolve         = "resolve"           // the first hop's name
-	SpanConnect         = "connect"           // the address that was connected to, or all if none was
-	SpanTLSProxy        = "tls-to-the-proxy"  // the handshake
-	SpanTLSInside       = "tls-inside"        // the handshake with the target, in the tunnel
-	SpanRequest         = "request"           // writing the request
-	SpanFirstReplyByte  = "first-reply-byte"  // from the written request on
-	SpanReplyComplete   = "reply-complete"    // from the first byte to the blank line
-	SpanClose           = "close"             // from a refusal's blank line to the proxy's close
-	SpanFirstTunnelByte = "first-tunnel-byte" // from the blank line on, or from TLS inside
+	SpanResolve             = "resolve"          // the first hop's name, or one that a SOCKS hop is asked for as an address
+	SpanConnect             = "connect"          // the address that was connected to, or all if none was
+	SpanTLSProxy            = "tls-to-the-proxy" // the handshake
+	SpanTLSInside           = "tls-inside"       // the handshake with the target, in the tunnel
+	SpanSOCKSGreeting       = "socks-greeting"   // a message to a SOCKS hop, until its answer
+	SpanSOCKSAuthentication = "socks-authentication"
+	SpanSOCKSConnect        = "socks-connect"
+	SpanRequest             = "request"           // writing the request
+	SpanFirstReplyByte      = "first-reply-byte"  // from the written request on
+	SpanReplyComplete       = "reply-complete"    // from the first byte to the blank line
+	SpanClose               = "close"             // from a refusal's blank line, or what first came out of the tunnel, to the other side's close
+	SpanFirstTunnelByte     = "first-tunnel-byte" // from the blank line on, or from TLS inside
 )
 
 // Grade is what came of a check.

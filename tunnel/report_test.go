@@ -147,34 +147,3 @@ func TestReportShowsBoundedLines(t *testing.T) {
 		t.Errorf("JSON has only %d bytes", len(r.Exchanges[0].Reply))
 	}
 }
-
-func TestTimelineIsNotScaledByItsOwnWait(t *testing.T) {
-	r := &Report{Timeline: []Span{
-		{Phase: SpanReplyComplete, Duration: 100, Finished: true},
-		{Phase: SpanClose, At: 100, Duration: 500_000},
-	}}
-	var text strings.Builder
-	if err := r.WriteText(&text, Style{}); err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(text.String(), "|"+strings.Repeat("=", barWidth)+"|\n") || !strings.Contains(text.String(), "waited in vain") {
-		t.Error(text.String())
-	}
-}
-
-func TestTimelineBars(t *testing.T) {
-	for _, tt := range []struct {
-		at, duration Micros
-		want         string
-	}{
-		{0, 100, strings.Repeat("=", 32)},
-		{50, 50, strings.Repeat(" ", 16) + strings.Repeat("=", 16)},
-		{0, 0, "=" + strings.Repeat(" ", 31)},
-		{100, 0, strings.Repeat(" ", 31) + "="},
-		{50, 5000, strings.Repeat(" ", 16) + strings.Repeat("=", 16)},
-	} {
-		if got := bar(Span{At: tt.at, Duration: tt.duration}, 100); got != tt.want {
-			t.Errorf("bar(%d, %d) = %q, want %q", tt.at, tt.duration, got, tt.want)
-		}
-	}
-}

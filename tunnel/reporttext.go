@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"culvert/tunnel/internal/wire"
 )
@@ -15,7 +14,6 @@ const (
 	maxLineShown    = 1000 // bytes of text of one line
 	maxLinesShown   = 100  // of a head, or of a tunnel
 	maxContentShown = 20   // lines; error pages are mostly style
-	barWidth        = 32
 )
 
 // WriteText writes the Report for a person, as curl -v would: "* " before what
@@ -29,10 +27,12 @@ func (r *Report) WriteText(w io.Writer, style Style) error {
 func (r *Report) write(w io.Writer, t *reportText) error {
 	t.plan(r)
 	for i := range r.Exchanges {
+		t.socks(r, i)
 		t.tls(r, i)
 		t.exchange(&r.Exchanges[i])
 		t.frames(r, r.Exchanges[i].Hop)
 	}
+	t.socks(r, len(r.Exchanges))
 	t.tls(r, len(r.Exchanges))
 	if r.Tunnel != nil {
 		t.tunnel(r.Tunnel)
@@ -43,7 +43,7 @@ func (r *Report) write(w io.Writer, t *reportText) error {
 		t.identity(&r.Exchanges[i])
 	}
 	t.findings(r)
-	t.verdict(&r.Verdict)
+	t.verdict(r)
 	_, err := w.Write(t.out.Bytes())
 	return err
 }
@@ -85,10 +85,8 @@ func (t *reportText) plan(r *Report) {
 		way += " (" + r.Plan.Why + ")"
 	}
 	t.say("CONNECT %s through %s", t.bold(r.Target.String()), way)
-	if l := r.Lookup; l != nil && l.Error != "" {
-		t.say("resolve %s: %s", l.Host, t.bad(l.Error))
-	} else if l != nil {
-		t.say("resolve %s: %s", l.Host, strings.Join(l.Addresses, ", "))
+	if r.Lookup != nil {
+		t.lookup(r.Lookup, "")
 	}
 	for _, a := range r.Attempts {
 		if a.Connected {
@@ -97,6 +95,17 @@ func (t *reportText) plan(r *Report) {
 			t.say("connect %s: %s", a.Address, t.bad(a.Error))
 		}
 	}
+	for i := range r.FurtherLookups {
+		t.lookup(&r.FurtherLookups[i], ", which socks5 is asked for by address")
+	}
+}
+
+func (t *reportText) lookup(l *Lookup, why string) {
+	answer := strings.Join(l.Addresses, ", ")
+	if l.Error != "" {
+		answer = t.bad(l.Error)
+	}
+	t.say("resolve %s%s: %s", l.Host, why, answer)
 }
 
 func (t *reportText) exchange(x *ExchangeReport) {
@@ -148,55 +157,6 @@ func (t *reportText) tunnel(n *TunnelReport) {
 		heard += "; then it was " + n.End
 	}
 	t.say("%s", heard)
-}
-
-// timeline draws a bar for each phase, where it was and as long as it took.
-func (t *reportText) timeline(r *Report) {
-	if len(r.Timeline) == 0 {
-		return
-	}
-	t.heading("timeline")
-	end := Micros(1)
-	for _, s := range r.Timeline {
-		if !s.ownWait() {
-			end = max(end, s.At+s.Duration)
-		}
-	}
-	hop := ""
-	for _, s := range r.Timeline {
-		if s.Hop != hop && len(r.Exchanges) > 1 && s.Hop != "" {
-			t.say("  %s", t.faint("at "+s.Hop))
-		}
-		hop = s.Hop
-		words, note := strings.ReplaceAll(s.Phase, "-", " "), ""
-		switch {
-		case s.Finished:
-		case s.ownWait():
-			note = t.faint("  waited in vain")
-		case s.Phase == SpanConnect || s.Phase == SpanResolve || s.Phase == SpanTLSProxy || s.Phase == SpanTLSInside:
-			note = t.bad("  failed")
-		default:
-			note = t.bad("  never came")
-		}
-		t.say("  %-18s %11s  |%s|%s", words, milliseconds3(s.Duration), t.faint(bar(s, end)), note)
-	}
-}
-
-// ownWait is for a span as long as the Prober chose to wait, which would
-// shrink all others if it set the scale.
-func (s Span) ownWait() bool {
-	return !s.Finished && (s.Phase == SpanClose || s.Phase == SpanFirstTunnelByte)
-}
-
-// bar is the span's place among all that took until end.
-func bar(s Span, end Micros) string {
-	from := min(int(s.At*barWidth/end), barWidth-1)
-	to := max(from+1, min(int((s.At+s.Duration)*barWidth/end), barWidth))
-	return strings.Repeat(" ", from) + strings.Repeat("=", to-from) + strings.Repeat(" ", barWidth-to)
-}
-
-func milliseconds3(m Micros) string {
-	return fmt.Sprintf("%.3f ms", float64(m)/float64(time.Millisecond/time.Microsecond))
 }
 
 func (t *reportText) identity(x *ExchangeReport) {
@@ -264,8 +224,12 @@ func (t *reportText) finding(f Finding) {
 	}
 }
 
-func (t *reportText) verdict(v *Verdict) {
+func (t *reportText) verdict(r *Report) {
+	v := &r.Verdict
 	t.say("")
+	if len(r.Plan.Hops) > 1 && v.Sentence != "" {
+		t.say("%s", v.Sentence) // which hop it was
+	}
 	if v.Hint != "" {
 		t.say("hint: %s", v.Hint)
 	}

@@ -126,7 +126,7 @@ func (t *reportText) dumpExchange(x *ExchangeReport) {
 	t.dump(">", t.sent, x.Request, 0)
 	offset := 0
 	for _, s := range x.Segments {
-		t.say("after %s: %s", milliseconds3(s.At), bytesOf(len(s.Bytes)))
+		t.say("after %s: %s", strings.TrimSpace(durationOf(s.At)), bytesOf(len(s.Bytes)))
 		t.dump("<", t.received, s.Bytes, offset)
 		offset += len(s.Bytes)
 	}

@@ -63,7 +63,7 @@ type Failures struct {
 const phaseTotal = "total"
 
 // phaseOrder is the order of a SeriesReport.
-var phaseOrder = []string{SpanResolve, SpanConnect, SpanTLSProxy, SpanRequest, SpanFirstReplyByte, SpanReplyComplete, SpanTLSInside, SpanFirstTunnelByte, SpanClose, phaseTotal}
+var phaseOrder = []string{SpanResolve, SpanConnect, SpanTLSProxy, SpanSOCKSGreeting, SpanSOCKSAuthentication, SpanSOCKSConnect, SpanRequest, SpanFirstReplyByte, SpanReplyComplete, SpanTLSInside, SpanFirstTunnelByte, SpanClose, phaseTotal}
 
 // Run probes until Count tries are done, or the context ends: then what was
 // under way is left out. tell gets each try as it ends, one at a time. keep
@@ -123,16 +123,11 @@ func (s *seriesSum) failed(err error) {
 }
 
 func (s *seriesSum) add(n int, r *Report) {
-	t := Try{Number: n, Started: r.Started, Verdict: r.Verdict, Phases: r.Timeline}
+	t := Try{Number: n, Started: r.Started, Verdict: r.Verdict, Phases: r.Timeline, Total: openAfter(r.Timeline)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.times == nil {
 		s.times = make(map[string][]Micros)
-	}
-	for _, span := range r.Timeline {
-		if span.Phase != SpanClose && span.Phase != SpanFirstTunnelByte {
-			t.Total = max(t.Total, span.At+span.Duration)
-		}
 	}
 	took := make(map[string]Micros) // the hops' together
 	for _, span := range r.Timeline {

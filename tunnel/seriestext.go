@@ -16,10 +16,10 @@ func (t Try) WriteText(w io.Writer, style Style) error {
 	var phases []string
 	for _, span := range t.Phases {
 		if span.Finished && span.Phase != SpanRequest && span.Phase != SpanReplyComplete {
-			phases = append(phases, strings.ReplaceAll(span.Phase, "-", " ")+" "+milliseconds3(span.Duration))
+			phases = append(phases, span.words()+" "+strings.TrimSpace(durationOf(span.Duration)))
 		}
 	}
-	_, err := fmt.Fprintf(w, "%4d  %12s  %s  %s\n", t.Number, milliseconds3(t.Total), dress(words), style.faint(strings.Join(phases, ", ")))
+	_, err := fmt.Fprintf(w, "%4d  %12s  %s  %s\n", t.Number, durationOf(t.Total), dress(words), style.faint(strings.Join(phases, ", ")))
 	return err
 }
 
@@ -31,7 +31,7 @@ func (r *SeriesReport) WriteText(w io.Writer, style Style) error {
 		fmt.Fprintf(&b, "  %-18s %6s %12s %12s %12s %12s %12s\n", "ms", "tries", "min", "p50", "p90", "p99", "max")
 	}
 	for _, p := range r.Phases {
-		fmt.Fprintf(&b, "  %-18s %6d", strings.ReplaceAll(p.Phase, "-", " "), p.Tries)
+		fmt.Fprintf(&b, "  %-18s %6d", Span{Phase: p.Phase}.words(), p.Tries)
 		for _, m := range []Micros{p.Min, p.P50, p.P90, p.P99, p.Max} {
 			fmt.Fprintf(&b, " %12.3f", float64(m)/1000)
 		}

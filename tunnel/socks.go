@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"culvert/tunnel/internal/wire"
 )
@@ -71,9 +72,6 @@ type socksHandshake struct {
 func (w *way) askSOCKS(ctx context.Context, i int) *Error {
 	s := socksHandshake{client: w.client, hop: w.client.Route.Hops[i], next: w.next(i), conn: w.beneath()}
 	if e := s.run(ctx); e != nil {
-		if e.Target = s.next; e.Phase != PhaseResolve {
-			e.Hop, e.scheme = s.hop.Name(), s.hop.Scheme
-		}
 		return e
 	}
 	w.conn, w.br, w.last = s.conn, nil, s.hop.Name()
@@ -89,7 +87,11 @@ func (s *socksHandshake) run(ctx context.Context) *Error {
 	if s.hop.Scheme == SchemeSOCKS4A {
 		return s.version4(ctx, address)
 	}
-	if e := s.greet(ctx); e != nil {
+	method, e := s.greet(ctx)
+	if e == nil && method == socks5Password {
+		e = s.logIn(ctx)
+	}
+	if e != nil {
 		return e
 	}
 	return s.version5(ctx, address)
@@ -102,105 +104,100 @@ func (s *socksHandshake) address(ctx context.Context) (netip.Addr, *Error) {
 		return s.next.Addr(), nil
 	}
 	d := dialer{resolver: s.client.Resolver, network: s.client.Network}
+	if t := s.client.Trace; t != nil {
+		d.trace = t.dialTrace(s.next.Host())
+	}
 	addrs, e := d.resolve(ctx, s.next)
 	if e != nil {
 		e.Detail = "not by this machine; with socks5h:// the proxy does it"
 		return netip.Addr{}, e
 	}
-	if t := s.client.Trace; t != nil && t.Resolved != nil {
-		t.Resolved(s.next.Host(), addrs, nil)
-	}
 	return addrs[0], nil
 }
 
-// SOCKSMessage is one message to a SOCKS proxy, and what was read of its answer.
-type SOCKSMessage struct {
-	Hop      Hop
-	Sent     []byte // in a login *** stands for the password
-	Received []byte // of the answer to a request, without the address in it
-}
-
-// exchange writes a message and fills the answer.
-func (s *socksHandshake) exchange(ctx context.Context, message, answer []byte) *Error {
-	return s.exchangeShown(ctx, message, message, answer)
-}
-
-// exchangeShown is exchange for a message that is to be shown as another.
-func (s *socksHandshake) exchangeShown(ctx context.Context, message, shown, answer []byte) *Error {
-	n := 0
+// exchange sends a message, reads as much of its answer, has it judged, and tells
+// of both.
+func (s *socksHandshake) exchange(ctx context.Context, m *SOCKSMessage, length int, judge func(answer []byte) *Error) *Error {
+	m.Hop, m.Next, m.Started = s.hop, s.next, time.Now()
+	e := s.converse(ctx, m, length)
+	if e == nil {
+		e = judge(m.Received)
+	}
+	m.Ended = time.Now()
+	if e != nil {
+		e.Target, e.Hop, e.scheme = s.next, s.hop.Name(), s.hop.Scheme
+		m.Err = e
+	}
 	if t := s.client.Trace; t != nil && t.Spoken != nil {
-		defer func() { t.Spoken(&SOCKSMessage{Hop: s.hop, Sent: shown, Received: answer[:n]}) }()
+		t.Spoken(m)
 	}
-	if _, err := s.conn.Write(message); err != nil && !isReset(err) {
-		return cutError(ctx, PhaseRequest, err)
-	}
-	var e *Error
-	n, e = s.read(ctx, answer)
 	return e
 }
 
-// read fills the answer, and returns how far it came.
-func (s *socksHandshake) read(ctx context.Context, answer []byte) (int, *Error) {
-	n, err := io.ReadFull(s.conn, answer)
-	if err != nil {
-		if n >= 2 && answer[0] == socks5Version && s.hop.Scheme == SchemeSOCKS4A {
-			return n, s.foreign(answer[:n]) // version 5 is briefer
-		}
-		if n > 0 && !isTimeout(err) {
-			return n, &Error{Phase: PhaseReply, Type: ErrorResponseIncomplete, Err: plainError(err)}
-		}
-		e := cutError(ctx, PhaseReply, err)
-		if errors.Is(err, io.EOF) {
-			e.Err = nil // the type's words say it
-		}
-		return n, e
+func (s *socksHandshake) converse(ctx context.Context, m *SOCKSMessage, length int) *Error {
+	if _, err := s.conn.Write(m.wire()); err != nil && !isReset(err) {
+		return cutError(ctx, PhaseRequest, err)
 	}
-	return n, nil
+	return s.read(ctx, m, length)
+}
+
+// read reads on in the answer.
+func (s *socksHandshake) read(ctx context.Context, m *SOCKSMessage, length int) *Error {
+	answer := make([]byte, length)
+	n, err := io.ReadFull(s.conn, answer)
+	m.Received = append(m.Received, answer[:n]...)
+	switch {
+	case err == nil:
+		return nil
+	case len(m.Received) >= 2 && m.Received[0] == socks5Version && s.hop.Scheme == SchemeSOCKS4A:
+		return s.foreign(m.Received) // version 5 is briefer
+	case len(m.Received) > 0 && !isTimeout(err):
+		return &Error{Phase: PhaseReply, Type: ErrorResponseIncomplete, Err: plainError(err)}
+	}
+	e := cutError(ctx, PhaseReply, err)
+	if errors.Is(err, io.EOF) {
+		e.Err = nil // the type's words say it
+	}
+	return e
 }
 
 // greet settles how the client shows who it is (RFC 1928, section 3): with a
 // password only where there is one.
-func (s *socksHandshake) greet(ctx context.Context) *Error {
+func (s *socksHandshake) greet(ctx context.Context) (method byte, e *Error) {
 	greeting := []byte{socks5Version, 1, socks5NoLogin}
 	if s.hop.Credentials != nil {
 		greeting = []byte{socks5Version, 2, socks5NoLogin, socks5Password}
 	}
-	var chosen [2]byte
-	if e := s.exchange(ctx, greeting, chosen[:]); e != nil {
-		return e
-	}
-	switch {
-	case chosen[0] != socks5Version:
-		return s.foreign(chosen[:])
-	case chosen[1] == socks5NoLogin:
-		return nil
-	case chosen[1] == socks5Password && s.hop.Credentials != nil:
-		return s.logIn(ctx)
-	case chosen[1] == socks5NoneFits:
-		if s.hop.Credentials == nil {
+	e = s.exchange(ctx, &SOCKSMessage{Step: SOCKSGreeting, Sent: greeting}, 2, func(chosen []byte) *Error {
+		switch method = chosen[1]; {
+		case chosen[0] != socks5Version:
+			return s.foreign(chosen)
+		case method == socks5NoLogin, method == socks5Password && s.hop.Credentials != nil:
+			return nil
+		case method == socks5NoneFits && s.hop.Credentials == nil:
 			return s.refused(socksFailure{ErrorCredentials, "it takes no client without a login"}, false)
+		case method == socks5NoneFits:
+			e := s.refused(socksFailure{ErrorCredentials, "of another kind than a user name and a password"}, false)
+			e.CredentialsKept = true
+			return e
 		}
-		e := s.refused(socksFailure{ErrorCredentials, "of another kind than a user name and a password"}, false)
-		e.CredentialsKept = true
-		return e
-	}
-	return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: fmt.Sprintf("it chose the login method %d, which was not offered", chosen[1])}
+		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: fmt.Sprintf("it chose the login method %d, which was not offered", method)}
+	})
+	return method, e
 }
 
 // logIn is RFC 1929.
 func (s *socksHandshake) logIn(ctx context.Context) *Error {
 	c := s.hop.Credentials
-	message := append([]byte{socksLoginVersion, byte(len(c.User))}, c.User...)
-	message = append(message, byte(len(c.Password)))
-	shown := append(slices.Clone(message), masked...)
-	var answer [2]byte
-	if e := s.exchangeShown(ctx, append(message, c.Password...), shown, answer[:]); e != nil {
-		return e
-	}
-	if answer[1] != 0 {
-		return s.refused(socksFailure{ErrorCredentials, fmt.Sprintf("the login failed with code %d", answer[1])}, true)
-	}
-	return nil
+	user := append([]byte{socksLoginVersion, byte(len(c.User))}, c.User...)
+	m := &SOCKSMessage{Step: SOCKSAuthentication, Sent: append(slices.Clone(user), masked...)}
+	m.secret = append(append(user, byte(len(c.Password))), c.Password...)
+	return s.exchange(ctx, m, 2, func(answer []byte) *Error {
+		if answer[1] != 0 {
+			return s.refused(socksFailure{ErrorCredentials, fmt.Sprintf("the login failed with code %d", answer[1])}, true)
+		}
+		return nil
+	})
 }
 
 // version5 is the request and its answer (RFC 1928, sections 4 and 6). The
@@ -215,32 +212,29 @@ func (s *socksHandshake) version5(ctx context.Context, address netip.Addr) *Erro
 	default:
 		message = append(append(message, socks5Name, byte(len(s.next.Host()))), s.next.Host()...)
 	}
-	var head [4]byte
-	if e := s.exchange(ctx, s.withPort(message), head[:]); e != nil {
-		return e
-	}
-	switch {
-	case head[0] != socks5Version:
-		return s.foreign(head[:])
-	case head[1] != 0:
-		return s.refused(known(socks5Failures, head[1]), false)
-	}
-	rest := net.IPv4len
-	switch head[3] {
-	case socks5IPv4:
-	case socks5IPv6:
-		rest = net.IPv6len
-	case socks5Name:
-		var length [1]byte
-		if _, e := s.read(ctx, length[:]); e != nil {
-			return e
+	m := &SOCKSMessage{Step: SOCKSConnect, Sent: s.withPort(message), address: address}
+	return s.exchange(ctx, m, 4, func(head []byte) *Error {
+		switch {
+		case head[0] != socks5Version:
+			return s.foreign(head)
+		case head[1] != 0:
+			return s.refused(known(socks5Failures, head[1]), false)
 		}
-		rest = int(length[0])
-	default:
-		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: fmt.Sprintf("its answer has an address of the unknown kind %d", head[3])}
-	}
-	_, e := s.read(ctx, make([]byte, rest+2))
-	return e
+		rest := net.IPv4len
+		switch head[3] {
+		case socks5IPv4:
+		case socks5IPv6:
+			rest = net.IPv6len
+		case socks5Name:
+			if e := s.read(ctx, m, 1); e != nil {
+				return e
+			}
+			rest = int(m.Received[4])
+		default:
+			return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: fmt.Sprintf("its answer has an address of the unknown kind %d", head[3])}
+		}
+		return s.read(ctx, m, rest+2)
+	})
 }
 
 // version4 is version 4a: an address 0.0.0.1 stands for the name at the end.
@@ -256,17 +250,16 @@ func (s *socksHandshake) version4(ctx context.Context, address netip.Addr) *Erro
 	if c := s.hop.Credentials; c != nil {
 		message = append(message, c.User...)
 	}
-	message = append(append(message, 0), name...)
-	var answer [8]byte
-	switch e := s.exchange(ctx, message, answer[:]); {
-	case e != nil:
-		return e
-	case answer[0] != 0:
-		return s.foreign(answer[:])
-	case answer[1] != socks4Granted:
-		return s.refused(known(socks4Failures, answer[1]), s.hop.Credentials != nil)
-	}
-	return nil
+	m := &SOCKSMessage{Step: SOCKSConnect, Sent: append(append(message, 0), name...), address: address}
+	return s.exchange(ctx, m, 8, func(answer []byte) *Error {
+		switch {
+		case answer[0] != 0:
+			return s.foreign(answer)
+		case answer[1] != socks4Granted:
+			return s.refused(known(socks4Failures, answer[1]), s.hop.Credentials != nil)
+		}
+		return nil
+	})
 }
 
 // withPort adds the port, most significant byte first.

@@ -201,7 +201,7 @@ func TestSOCKSIsTraced(t *testing.T) {
 	c.Trace = &Trace{Spoken: func(m *SOCKSMessage) { fmt.Fprintf(&log, "%s %q > %q\n", m.Hop, m.Sent, m.Received) }}
 	c.Open(t.Context(), authority(t, "a.example:22"))
 	want := strings.ReplaceAll(`P "\x05\x02\x00\x02" > "\x05\x02"
-P "\x01\x02me\x02***" > "\x01\x00"
+P "\x01\x02me***" > "\x01\x00"
 P "\x05\x01\x00\x03\ta.example\x00\x16" > "\x05\x02\x00\x01"
 `, "P", "socks5h://"+p.Addr())
 	if log.String() != want {

@@ -13,6 +13,8 @@ type Style struct {
 	Bad      func(string) string // a failure, a check that failed
 	Faint    func(string) string // what may be skipped over: times, sections
 	Bold     func(string) string // what should be read first
+
+	Width int // columns that the timeline may take; 0 = 80
 }
 
 // dress applies one field of a Style.

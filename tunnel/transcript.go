@@ -24,7 +24,7 @@ const (
 
 // WriteTranscript writes the exchange as a txtar archive, which tunneltest plays
 // back: for each connection and exchange the request, what each read brought and
-// when, and how it was left; then the tunnel. Bytes are escaped as WireBytes, a
+// when, and how it was left, and likewise each message of SOCKS; then the tunnel. Bytes are escaped as WireBytes, a
 // line of theirs on each line; what goes through TLS stands as it was inside.
 // Credentials are masked as in the Report. version is culvert's.
 func (r *Report) WriteTranscript(w io.Writer, version string) error {
@@ -36,6 +36,7 @@ func (r *Report) WriteTranscript(w io.Writer, version string) error {
 		a.Files = append(a.Files, txtar.File{Name: fmt.Sprintf(format, args...), Data: data})
 	}
 	for i, x := range r.Exchanges {
+		r.addSOCKS(i, add)
 		at := fmt.Sprintf("connection %d/exchange %d", x.Connection, i+1)
 		add(escapedLines(x.Request), "%s/request", at)
 		for _, s := range x.Segments {
@@ -45,6 +46,7 @@ func (r *Report) WriteTranscript(w io.Writer, version string) error {
 			add([]byte(x.Left+"\n"), "%s/left", at)
 		}
 	}
+	r.addSOCKS(len(r.Exchanges), add)
 	if t := r.Tunnel; t != nil {
 		if len(t.Sent) > 0 {
 			add(escapedLines(t.Sent), "tunnel/sent")
@@ -58,6 +60,25 @@ func (r *Report) WriteTranscript(w io.Writer, version string) error {
 	}
 	_, err := w.Write(txtar.Format(a))
 	return err
+}
+
+// addSOCKS adds what was said in SOCKS right before that exchange.
+func (r *Report) addSOCKS(before int, add func(data []byte, format string, args ...any)) {
+	for i, h := range r.SOCKS {
+		if h.Before != before {
+			continue
+		}
+		at := fmt.Sprintf("connection %d/socks %d", h.Connection, i+1)
+		for _, m := range h.Messages {
+			add(escapedLines(m.Request), "%s/%s", at, m.Step)
+			if len(m.Reply) > 0 {
+				add(escapedLines(m.Reply), "%s/after %d us", at, m.At+m.Duration)
+			}
+		}
+		if h.Left != "" {
+			add([]byte(h.Left+"\n"), "%s/left", at)
+		}
+	}
 }
 
 // escapedLines breaks behind each line end of the wire. No line can be taken for
@@ -77,11 +98,19 @@ func escapedLines(b []byte) []byte {
 // left is how the proxy left the connection of an exchange; "" = something came
 // after it there, or it is a tunnel.
 func (x *Exchange) left(goesOn bool) string {
-	e, failed := errors.AsType[*Error](x.Err)
-	switch {
-	case !failed, goesOn:
+	if goesOn {
 		return ""
-	case x.Watched && x.KeptOpen, e.Type == ErrorConnectionReadTimeout, e.Type == ErrorResponseHeadSize:
+	}
+	return leftAfter(x.Err, x.Watched && x.KeptOpen)
+}
+
+// leftAfter is left for what ended the way, if anything did.
+func leftAfter(err error, keptOpen bool) string {
+	e, failed := errors.AsType[*Error](err)
+	switch {
+	case !failed:
+		return ""
+	case keptOpen, e.Type == ErrorConnectionReadTimeout, e.Type == ErrorResponseHeadSize:
 		return leftOpen
 	case isReset(e.Err):
 		return leftReset

@@ -96,6 +96,10 @@ func (s *session) failure() Verdict {
 	switch e := s.err; {
 	case e.Phase == PhaseReply && e.Status != 0:
 		return s.answered()
+	case e.Phase == PhaseReply && e.Told:
+		return s.toldInSOCKS()
+	case e.Phase == PhaseResolve && e.Hop == "": // for a socks5 hop
+		return s.notReached(string(e.Phase) + ": " + e.cause())
 	case e.Phase == PhaseReply || e.Phase == PhaseRequest:
 		return s.unanswered()
 	case e.Phase == PhaseTLS:
@@ -150,10 +154,7 @@ func (s *session) answered() Verdict {
 		}
 		return verdictOf(VerdictDenied, "denied by policy", answer)
 	case ExitTarget:
-		if e.Target != s.target {
-			return verdictOf(VerdictTargetUnreachable, "next proxy unreachable", e.Target.String()+": "+answer)
-		}
-		return verdictOf(VerdictTargetUnreachable, "target unreachable", answer)
+		return s.notReached(answer)
 	}
 	switch {
 	case e.Status == http.StatusNetworkAuthenticationRequired:
@@ -167,6 +168,32 @@ func (s *session) answered() Verdict {
 		return verdictOf(VerdictNotAProxy, "not a proxy", answer)
 	}
 	return verdictOf(VerdictRejected, "request rejected", answer)
+}
+
+// notReached is for what a proxy was asked for, or was to be: the target, or the
+// next proxy.
+func (s *session) notReached(cause string) Verdict {
+	if s.err.Target != s.target {
+		return verdictOf(VerdictTargetUnreachable, "next proxy unreachable", s.err.Target.String()+": "+cause)
+	}
+	return verdictOf(VerdictTargetUnreachable, "target unreachable", cause)
+}
+
+// toldInSOCKS is answered for a hop that has no status codes.
+func (s *session) toldInSOCKS() Verdict {
+	e, cause := s.err, s.err.cause()
+	switch e.ExitCode() {
+	case ExitCredentials:
+		if e.CredentialsSent {
+			return verdictOf(VerdictCredentials, "credentials refused", cause)
+		}
+		return verdictOf(VerdictCredentials, "credentials wanted", cause)
+	case ExitRefused:
+		return verdictOf(VerdictDenied, "denied by policy", cause)
+	case ExitTarget:
+		return s.notReached(cause)
+	}
+	return verdictOf(VerdictRejected, "request rejected", cause)
 }
 
 // answerInVerdict is the proxy's status line with its own words behind it, for
@@ -240,7 +267,7 @@ func (s *session) unanswered() Verdict {
 			return verdictOf(VerdictHungUp, "hung up", "the connection was closed without an answer")
 		}
 	} else if e.head.Problem == wire.NotHTTP {
-		return notHTTP(e.head.Raw)
+		return foreignTo(e.scheme, e.head.Raw)
 	}
 	cause := e.cause()
 	switch e.Type {
@@ -254,12 +281,16 @@ func (s *session) unanswered() Verdict {
 	return v
 }
 
-// notHTTP tells TLS, which some other port or scheme would have been right
+// foreignTo tells TLS, which some other port or scheme would have been right
 // for, from other protocols.
-func notHTTP(raw []byte) Verdict {
+func foreignTo(scheme string, raw []byte) Verdict {
 	// RFC 8446, section 5.1: a record of an alert or a handshake.
 	if bytes.HasPrefix(raw, []byte{21, 3}) || bytes.HasPrefix(raw, []byte{22, 3}) {
 		return verdictOf(VerdictWrongPort, "wrong port", "TLS spoken there")
 	}
-	return verdictOf(VerdictNotAProxy, "not a proxy", `it answered "`+wire.Escape(raw, 60)+`"`)
+	what := "not a proxy"
+	if (Hop{Scheme: scheme}).isSOCKS() {
+		what = "not a SOCKS proxy"
+	}
+	return verdictOf(VerdictNotAProxy, what, `it answered "`+wire.Escape(raw, 60)+`"`)
 }

@@ -77,6 +77,8 @@ func transcriptStep(part string, data []byte) (Step, error) {
 		return ReadHead, nil
 	case "after", "read":
 		return Send(string(data)), nil
+	case "greeting", "authentication", "connect":
+		return readSOCKS(part), nil
 	case "sent":
 		return func(t *Turn) bool {
 			_, err := io.ReadFull(t.br, make([]byte, len(data)))
@@ -89,5 +91,5 @@ func transcriptStep(part string, data []byte) (Step, error) {
 		}
 		return nil, fmt.Errorf("%q is no way to leave", data)
 	}
-	return nil, fmt.Errorf("no such part: there are %s", strings.Join(slices.Sorted(slices.Values([]string{"request", "after", "read", "sent", "left"})), ", "))
+	return nil, fmt.Errorf("no such part: there are %s", strings.Join(slices.Sorted(slices.Values([]string{"request", "after", "read", "sent", "left", "greeting", "authentication", "connect"})), ", "))
 }

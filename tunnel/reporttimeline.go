@@ -1,0 +1,193 @@
+package tunnel
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Bounds on a bar, in columns.
+const (
+	minBar = 10
+	maxBar = 100
+)
+
+// defaultWidth is a Style's where nobody knows better.
+const defaultWidth = 80
+
+// timelineText is a timeline that is being drawn.
+type timelineText struct {
+	*reportText
+	places []string // a heading for each phase; nil = none
+	label  int      // columns of what stands before the time
+	bar    int      // columns
+	end    Micros   // what the whole bar stands for
+	most   Micros   // the longest phase, which catches the eye
+}
+
+// timeline draws a bar for each phase, where it was and as long as it took, and
+// tells how long it was until the tunnel was open, or was not to be had.
+func (t *reportText) timeline(r *Report) {
+	if len(r.Timeline) == 0 {
+		return
+	}
+	t.heading("timeline")
+	total := "no tunnel after"
+	if r.Tunnel != nil {
+		total = "open after"
+	}
+	l := timelineText{reportText: t, places: r.places(), end: 1, label: len("first tunnel byte")}
+	l.measure(r.Timeline)
+	place := ""
+	for i, s := range r.Timeline {
+		if l.places != nil && l.places[i] != place {
+			place = l.places[i]
+			t.say("  %s", place)
+		}
+		l.row(s)
+	}
+	t.say("  %-*s %10s", l.label, total, durationOf(openAfter(r.Timeline)))
+}
+
+// measure finds the scale, and how much room there is.
+func (t *timelineText) measure(spans []Span) {
+	notes := 0
+	for _, s := range spans {
+		t.label = max(t.label, len(t.words(s)))
+		if !s.ownWait() {
+			t.end, t.most = max(t.end, s.At+s.Duration), max(t.most, s.Duration)
+		}
+		if s.note() != "" {
+			notes = max(notes, len("  ")+len(s.note()))
+		}
+	}
+	width := t.Width
+	if width == 0 {
+		width = defaultWidth
+	}
+	t.bar = min(max(width-len("*   ")-t.label-len(" 123.456 ms  ||")-notes, minBar), maxBar)
+}
+
+// words are a phase's, beneath its heading if there are any.
+func (t *timelineText) words(s Span) string {
+	words := s.words()
+	if t.places != nil {
+		words = "  " + words
+	}
+	return words
+}
+
+// words are the phase for a person.
+func (s Span) words() string {
+	return strings.ReplaceAll(strings.Replace(s.Phase, SpanSOCKSAuthentication, "socks-auth", 1), "-", " ")
+}
+
+func (t *timelineText) row(s Span) {
+	dress := t.faint
+	switch {
+	case s.ownWait():
+	case !s.Finished:
+		dress = t.bad
+	case s.Duration == t.most:
+		dress = t.bold
+	}
+	note := ""
+	if s.note() != "" {
+		note = "  " + dress(s.note())
+	}
+	// Blanks have no colour, which some terminals would underline.
+	bar := bar(s, t.end, t.bar)
+	drawn := strings.TrimSpace(bar)
+	before, after, _ := strings.Cut(bar, drawn)
+	t.say("  %-*s %10s  |%s%s%s|%s", t.label, t.words(s), durationOf(s.Duration), before, dress(drawn), after, note)
+}
+
+// places are the headings of a timeline's phases; nil if there is one hop.
+func (r *Report) places() []string {
+	if len(r.Plan.Hops) < 2 {
+		return nil
+	}
+	places := make([]string, len(r.Timeline))
+	place := r.Plan.Hops[0]
+	for i := len(places) - 1; i >= 0; i-- { // what leads to a hop stands with it
+		switch s := r.Timeline[i]; {
+		case s.Hop != "":
+			place = r.Plan.hop(s.Hop)
+		case s.Phase == SpanTLSInside, s.Phase == SpanFirstTunnelByte, s.Phase == SpanClose:
+			place = r.Target.String() + " through the tunnel"
+		}
+		places[i] = place
+	}
+	return places
+}
+
+// hop is the URL of the hop of that name.
+func (p *Plan) hop(name string) string {
+	for _, url := range p.Hops {
+		if strings.HasSuffix(url, "://"+name) {
+			return url
+		}
+	}
+	return name
+}
+
+// note is what is to be said of a phase that was not finished.
+func (s Span) note() string {
+	switch {
+	case s.Finished:
+		return ""
+	case s.Phase == SpanFirstTunnelByte:
+		return "none came"
+	case s.Phase == SpanClose:
+		return "kept open"
+	case s.Phase == SpanConnect, s.Phase == SpanResolve, s.Phase == SpanTLSProxy, s.Phase == SpanTLSInside:
+		return "failed"
+	}
+	return "never came"
+}
+
+// ownWait is for a span as long as the Prober chose to wait, which would
+// shrink all others if it set the scale.
+func (s Span) ownWait() bool {
+	return !s.Finished && (s.Phase == SpanClose || s.Phase == SpanFirstTunnelByte)
+}
+
+// openAfter is when the tunnel was open, or it was certain that there is none.
+func openAfter(spans []Span) (total Micros) {
+	for _, s := range spans {
+		if s.Phase != SpanClose && s.Phase != SpanFirstTunnelByte {
+			total = max(total, s.At+s.Duration)
+		}
+	}
+	return total
+}
+
+// bar is the span's place among all that took until end, on so many columns:
+// "=" for what took at least half of one, else "-", and ">" for what went on
+// behind the end.
+func bar(s Span, end Micros, columns int) string {
+	width := Micros(columns)
+	from := min(int(s.At*width/end), columns-1)
+	to := max(from+1, min(int((s.At+s.Duration)*width/end), columns))
+	drawn := strings.Repeat("=", to-from)
+	if 2*s.Duration*width < end {
+		drawn = "-"
+	}
+	if s.At+s.Duration > end {
+		drawn = drawn[1:] + ">"
+	}
+	return strings.Repeat(" ", from) + drawn + strings.Repeat(" ", columns-to)
+}
+
+// durationOf has the decimal point at the same place, in milliseconds and, from
+// one second on, in seconds.
+func durationOf(m Micros) string {
+	if d := m.Duration(); d >= time.Second {
+		return fmt.Sprintf("%.3f s ", d.Seconds())
+	}
+	return milliseconds3(m)
+}
+
+func milliseconds3(m Micros) string {
+	return fmt.Sprintf("%.3f ms", float64(m)/float64(time.Millisecond/time.Microsecond))
+}

@@ -1,0 +1,131 @@
+package tunnel
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"culvert/tunnel/tunneltest"
+)
+
+// timelineLines is a timeline's text, without its heading.
+func timelineLines(t *testing.T, r *Report, style Style) []string {
+	t.Helper()
+	text := &reportText{Style: style}
+	text.timeline(r)
+	return strings.Split(strings.TrimSuffix(text.out.String(), "\n"), "\n")[2:]
+}
+
+func TestTimelineIsNotScaledByItsOwnWait(t *testing.T) {
+	r := &Report{Timeline: []Span{
+		{Phase: SpanReplyComplete, Duration: 100, Finished: true},
+		{Phase: SpanClose, At: 100, Duration: 500_000},
+	}}
+	lines := timelineLines(t, r, Style{Width: 60})
+	if !strings.HasSuffix(lines[0], "|"+strings.Repeat("=", 13)+"|") || !strings.HasSuffix(lines[1], " >|  kept open") {
+		t.Errorf("%q", lines)
+	}
+	if want := "*   no tunnel after     0.100 ms"; lines[2] != want {
+		t.Errorf("%q, want %q", lines[2], want)
+	}
+}
+
+func TestTimelineBars(t *testing.T) {
+	for _, tt := range []struct {
+		at, duration Micros
+		want         string
+	}{
+		{0, 100, strings.Repeat("=", 32)},
+		{50, 50, strings.Repeat(" ", 16) + strings.Repeat("=", 16)},
+		{0, 0, "-" + strings.Repeat(" ", 31)},
+		{100, 0, strings.Repeat(" ", 31) + "-"},
+		{50, 2, strings.Repeat(" ", 16) + "=" + strings.Repeat(" ", 15)},
+		{50, 5000, strings.Repeat(" ", 16) + strings.Repeat("=", 15) + ">"},
+	} {
+		if got := bar(Span{At: tt.at, Duration: tt.duration}, 100, 32); got != tt.want {
+			t.Errorf("bar(%d, %d) = %q, want %q", tt.at, tt.duration, got, tt.want)
+		}
+	}
+}
+
+// longTimeline has every phase, of the longest way.
+func longTimeline(finished bool) *Report {
+	r := &Report{Plan: Plan{Hops: []string{"https://p.example:443", "socks5://q.example:1080"}}}
+	for i, s := range []Span{
+		{Phase: SpanResolve}, {Phase: SpanConnect}, {Phase: SpanTLSProxy, Hop: "p.example:443"}, {Phase: SpanRequest, Hop: "p.example:443"},
+		{Phase: SpanFirstReplyByte, Hop: "p.example:443"}, {Phase: SpanReplyComplete, Hop: "p.example:443"},
+		{Phase: SpanSOCKSGreeting, Hop: "q.example:1080"}, {Phase: SpanSOCKSAuthentication, Hop: "q.example:1080"}, {Phase: SpanSOCKSConnect, Hop: "q.example:1080"},
+		{Phase: SpanTLSInside}, {Phase: SpanFirstTunnelByte}, {Phase: SpanClose},
+	} {
+		s.At, s.Duration, s.Finished = Micros(i)*990_000, 990_000, finished
+		r.Timeline = append(r.Timeline, s)
+	}
+	return r
+}
+
+// The timeline takes the room there is, and no more from 60 columns on; colours
+// take none.
+func TestTimelineFits(t *testing.T) {
+	colour := func(s string) string { return "\x1b[1m" + s + "\x1b[0m" }
+	bare := strings.NewReplacer("\x1b[1m", "", "\x1b[0m", "")
+	for _, tt := range []struct{ width, bar int }{{60, 10}, {80, 30}, {0, 30}, {140, 90}, {400, 100}, {20, 10}} {
+		for _, finished := range []bool{true, false} {
+			plain := timelineLines(t, longTimeline(finished), Style{Width: tt.width})
+			dressed := timelineLines(t, longTimeline(finished), Style{Width: tt.width, Faint: colour, Bold: colour, Bad: colour})
+			widest := 0
+			for i, line := range plain {
+				if widest = max(widest, len(line)); bare.Replace(dressed[i]) != line {
+					t.Errorf("%q, in colour %q", line, dressed[i])
+				}
+				if start := strings.IndexByte(line, '|'); !finished && start > 0 && strings.LastIndexByte(line, '|')-start-1 != tt.bar {
+					t.Errorf("at %d columns, a bar of %q", tt.width, line)
+				}
+			}
+			if tt.width >= 60 && (widest > tt.width || !finished && tt.width <= 140 && widest < tt.width) {
+				t.Errorf("%d columns at %d:\n%s", widest, tt.width, strings.Join(plain, "\n"))
+			}
+		}
+	}
+}
+
+// Each phase stands beneath its hop, in one column.
+func TestTimelineByHop(t *testing.T) {
+	lines := timelineLines(t, longTimeline(true), Style{})
+	var headings []string
+	for _, line := range lines[:len(lines)-1] {
+		if strings.HasPrefix(line, "*     ") {
+			if strings.IndexByte(line, '|') != 36 {
+				t.Errorf("%q", line)
+			}
+			continue
+		}
+		headings = append(headings, strings.TrimPrefix(line, "*   "))
+	}
+	if want := []string{"https://p.example:443", "socks5://q.example:1080", " through the tunnel"}; !slices.Equal(headings, want) {
+		t.Errorf("%q, want %q", headings, want)
+	}
+	if lines = timelineLines(t, &Report{Plan: Plan{Hops: []string{"http://p.example:80"}}, Timeline: longTimeline(true).Timeline[:2]}, Style{}); len(lines) != 3 {
+		t.Errorf("one hop needs no heading: %q", lines)
+	}
+}
+
+func TestDurationOf(t *testing.T) {
+	for m, want := range map[Micros]string{0: "0.000 ms", 1500: "1.500 ms", 999_999: "999.999 ms", 1_000_000: "1.000 s ", 30_002_500: "30.003 s "} {
+		if got := durationOf(m); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// A tunnel that was reset has its end in the timeline, and is open when the
+// reply is complete.
+func TestTimelineOfAResetTunnel(t *testing.T) {
+	r := probeScript(t, longWait, tunneltest.ReadHead, tunneltest.Send(reply200+"\r\n"), tunneltest.Cut)
+	n := len(r.Timeline)
+	if s := r.Timeline[n-1]; s.Phase != SpanClose || !s.Finished {
+		t.Fatalf("%+v", r.Timeline)
+	}
+	if complete := r.Timeline[n-3]; complete.Phase != SpanReplyComplete || openAfter(r.Timeline) != complete.At+complete.Duration {
+		t.Errorf("open after %d of %+v", openAfter(r.Timeline), r.Timeline)
+	}
+}
