@@ -20,9 +20,7 @@ import (
 	"culvert/tunnel/cliargs"
 	"culvert/tunnel/cliway"
 
-	"github.com/fatih/color"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 )
 
 func main() { os.Exit((&commandLine{app: newApp()}).end(cliway.Called(os.Args[0], os.Args[1:]))) }
@@ -155,9 +153,10 @@ func printed(text string) error {
 	return nil
 }
 
-// dieOnSignal makes a signal end the program silently with 128+n. Signals
-// that were ignored from the start, as by nohup, stay ignored.
-func dieOnSignal() {
+// dieOnSignal makes a signal end the program silently with 128+n, and with what
+// is to be done last. Signals that were ignored from the start, as by nohup, stay
+// ignored.
+func dieOnSignal(last ...func()) {
 	signals := make(chan os.Signal, 1)
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		if !signal.Ignored(s) {
@@ -166,6 +165,9 @@ func dieOnSignal() {
 	}
 	go func() {
 		if s, ok := (<-signals).(syscall.Signal); ok {
+			for _, f := range last {
+				f()
+			}
 			os.Exit(128 + int(s))
 		}
 	}()
@@ -184,34 +186,13 @@ func dieAbandoned(fdpass bool) (stop func()) {
 
 // talk writes one line to stderr: "culvert VERB: message".
 func talk(c *cli.Context, format string, args ...any) {
-	say(styleFor(os.Stderr, c.String("color")).Talk, "culvert "+c.Command.Name+":", fmt.Sprintf(format, args...))
+	say(cliway.StyleFor(os.Stderr, c.String("color")).Talk, "culvert "+c.Command.Name+":", fmt.Sprintf(format, args...))
 }
 
 // say is one write, so that lines of several goroutines stay whole. Control
 // characters, which may be a proxy's, never reach the terminal.
 func say(dress func(string) string, who, message string) {
 	fmt.Fprintln(os.Stderr, dress(who), cliargs.Printable(message))
-}
-
-// styleFor decides about colour for one stream; mode is the value of --color.
-func styleFor(f *os.File, mode string) tunnel.Style {
-	on := mode == "always" || mode != "never" &&
-		os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
-	dress := func(attributes ...color.Attribute) func(string) string {
-		c := color.New(attributes...)
-		// The object's own switch overrules the library's, which judges stdout only.
-		if on {
-			c.EnableColor()
-		} else {
-			c.DisableColor()
-		}
-		return func(s string) string { return c.Sprint(s) }
-	}
-	return tunnel.Style{
-		Talk: dress(color.FgCyan), Sent: dress(color.FgBlue), Received: dress(color.FgMagenta),
-		Good: dress(color.FgGreen), Warn: dress(color.FgYellow), Bad: dress(color.FgRed, color.Bold),
-		Faint: dress(color.Faint), Bold: dress(color.Bold),
-	}
 }
 
 // commandLine is what the words and the environment ask for.
@@ -340,7 +321,7 @@ func (l *commandLine) report(err error) int {
 		if l.verb != nil {
 			who += " " + l.verb.Name
 		}
-		style := styleFor(os.Stderr, cliargs.Find(l.settings, "color").Value)
+		style := cliway.StyleFor(os.Stderr, cliargs.Find(l.settings, "color").Value)
 		say(style.Bad, who+":", err.Error())
 		if f.hint != "" {
 			say(style.Bold, "hint:", f.hint)

@@ -60,22 +60,28 @@ func probe(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	var progress *cliaudit.Progress // none with -v, which tells all as it comes
+	if !c.Bool("verbose") {
+		progress = cliaudit.NewProgress(os.Stderr)
+		prober.Client.Trace = &tunnel.Trace{Waiting: progress.Waiting}
+	}
 	if flagSource(c, "count") != "" {
-		return probeSeries(c, prober, target)
+		return probeSeries(c, prober, target, progress)
 	}
 	save, err := cliaudit.Transcript(c.String("save"), version())
 	if err != nil {
 		return err
 	}
-	dieOnSignal() // and not sooner: a question for a password turns the echo on again
+	dieOnSignal(progress.Wipe) // and not sooner: a question for a password turns the echo on again
 	report, err := prober.Probe(context.Background(), target)
+	progress.Wipe()
 	if err == nil {
 		err = save(report)
 	}
 	if err != nil {
-		return explained(err)
+		return ended(err, 0)
 	}
-	style := styleFor(os.Stdout, c.String("color"))
+	style := cliway.StyleFor(os.Stdout, c.String("color"))
 	switch {
 	case c.Bool("json"):
 		err = report.WriteJSON(os.Stdout)
@@ -87,14 +93,22 @@ func probe(c *cli.Context) error {
 	default:
 		err = report.WriteText(os.Stdout, style)
 	}
-	return stdoutErrorOr(err, report.Verdict.ExitCode)
+	if err != nil {
+		return stdoutError(err)
+	}
+	return ended(nil, report.Verdict.ExitCode)
 }
 
-// stdoutErrorOr ends with a verdict's exit code, once it is told.
-func stdoutErrorOr(err error, code int) error {
+// ended is how probe ends: by an error, or by an exit code once all is told.
+func ended(err error, code int) error {
+	var usage *cliargs.Error
 	switch {
-	case err != nil:
+	case errors.As(err, &usage):
+		return err
+	case errors.Is(err, syscall.EPIPE):
 		return stdoutError(err)
+	case err != nil:
+		return explained(err)
 	case code != tunnel.ExitOK:
 		return &failure{code: code}
 	}
@@ -120,43 +134,16 @@ func oneForm(c *cli.Context) error {
 	return nil
 }
 
-const maxParallel = 1024 // of --parallel
-
 // probeSeries is probe --count. A first signal ends it with its sums.
-func probeSeries(c *cli.Context, prober *tunnel.Prober, target tunnel.Authority) error {
-	s := &tunnel.Series{Prober: prober, Count: c.Int("count"), Interval: c.Duration("interval"), Parallel: c.Int("parallel")}
-	switch {
-	case s.Count < 0 || s.Interval < 0:
-		return usageErrorf("as in --count 10 --interval 500ms", "--count and --interval are not negative")
-	case s.Parallel < 1 || s.Parallel > maxParallel:
-		return usageErrorf("as in --parallel 10", "--parallel %d: it is 1 to %d", s.Parallel, maxParallel)
-	case s.Count == 0 && c.Bool("json"):
-		return usageErrorf("give --count a number", "--json has every try, and --count 0 has no end")
-	}
+func probeSeries(c *cli.Context, prober *tunnel.Prober, target tunnel.Authority, progress *cliaudit.Progress) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends at once
-	style, asJSON := styleFor(os.Stdout, c.String("color")), c.Bool("json")
-	var failed error
-	report, err := s.Run(ctx, target, asJSON, func(t tunnel.Try) {
-		if !asJSON && failed == nil {
-			if failed = t.WriteText(os.Stdout, style); failed != nil {
-				stop()
-			}
-		}
-	})
-	switch {
-	case failed != nil:
-		return stdoutError(failed)
-	case errors.Is(err, context.Canceled):
+	s := cliaudit.Series{Values: c, Prober: prober, Out: os.Stdout, Style: cliway.StyleFor(os.Stdout, c.String("color")), Progress: progress}
+	code, err := s.Run(ctx, target)
+	if errors.Is(err, context.Canceled) {
 		return &failure{code: 128 + int(syscall.SIGINT)}
-	case err != nil:
-		return explained(err)
-	case asJSON:
-		err = report.WriteJSON(os.Stdout)
-	default:
-		err = report.WriteText(os.Stdout, style)
 	}
-	return stdoutErrorOr(err, report.ExitCode())
+	return ended(err, code)
 }
 
 // auditing is probe --audit and its like.
@@ -165,29 +152,18 @@ type auditing struct {
 }
 
 func auditOf(c *cli.Context) *auditing {
-	a := &auditing{cliaudit.Command{Values: c, Settings: settingsOf(c), Args: c.Args().Slice(), Way: chooserOf(c).To,
-		Out: os.Stdout, Style: styleFor(os.Stdout, c.String("color"))}}
-	if term.IsTerminal(int(os.Stderr.Fd())) {
-		a.Progress = os.Stderr
-	}
-	return a
+	return &auditing{cliaudit.Command{Values: c, Settings: settingsOf(c), Args: c.Args().Slice(), Way: chooserOf(c).To,
+		Out: os.Stdout, Style: cliway.StyleFor(os.Stdout, c.String("color")), Progress: cliaudit.NewProgress(os.Stderr)}}
 }
 
 func (a *auditing) run() error {
-	dieOnSignal()
+	dieOnSignal(a.Progress.Wipe)
 	failed, err := a.Run(context.Background())
-	var usage *cliargs.Error
-	switch {
-	case errors.As(err, &usage):
-		return err
-	case errors.Is(err, syscall.EPIPE):
-		return stdoutError(err)
-	case err != nil:
-		return explained(err)
-	case failed:
-		return &failure{code: tunnel.ExitCheck}
+	a.Progress.Wipe()
+	if failed {
+		return ended(err, tunnel.ExitCheck)
 	}
-	return nil
+	return ended(err, tunnel.ExitOK)
 }
 
 // proberOf sets a Prober up by the flags and the environment.

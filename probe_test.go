@@ -2,8 +2,12 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -36,5 +40,64 @@ func TestProbeInterruptedIsSilent(t *testing.T) {
 	cmd.Wait()
 	if code := cmd.ProcessState.ExitCode(); code != 130 || out.Len() > 0 {
 		t.Errorf("exit code %d, said %q; want 130 and nothing", code, out.String())
+	}
+}
+
+// screen is what a terminal shows in the end of what was written to it, line by
+// line, where nothing is longer than a line.
+func screen(written string) []string {
+	var lines []string
+	for line := range strings.SplitSeq(written, "\n") {
+		shown := ""
+		for part := range strings.SplitSeq(line, "\r") {
+			rest, wiped := strings.CutPrefix(part, "\x1b[K")
+			if shown = rest + shown[min(len(rest), len(shown)):]; wiped {
+				shown = rest
+			}
+		}
+		lines = append(lines, shown)
+	}
+	return lines
+}
+
+// On a terminal a probe tells what it waits for, on a line that is gone when the
+// report comes. Nowhere else, and not with -v, a byte of that is written.
+func TestProbeProgress(t *testing.T) {
+	if _, err := exec.LookPath("script"); err != nil || runtime.GOOS != "linux" {
+		t.Skip("needs script(1) of util-linux, for a pseudo-terminal")
+	}
+	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Hold)
+	waiting := regexp.MustCompile("\r\x1b\\[Kwaiting for " + proxy.Addr() + " to answer CONNECT example\\.com:22, [1-9] s")
+	probe := "culvert probe --timeout 2500ms --proxy http://" + proxy.Addr() + " "
+	for _, tt := range []struct {
+		name, command string
+		shown         bool
+		first, last   string // lines on the terminal in the end
+	}{
+		{"both", probe + "example.com:22", true, "* CONNECT example.com:22 ", "verdict: silent "},
+		{"stderr only", probe + "example.com:22 >/dev/null", true, "", ""},
+		{"stdout only", probe + "example.com:22 2>/dev/null", false, "* CONNECT example.com:22 ", "verdict: silent "},
+		{"verbose", probe + "-v example.com:22 >/dev/null", false, "culvert probe: to example.com:22 ", "culvert probe: > "},
+		{"dumb", "TERM=dumb " + probe + "example.com:22 >/dev/null", false, "", ""},
+		{"count", probe + "--count 1 example.com:22", true, "   1 ", "  failed 1 "},
+		{"parallel", probe + "--count 2 --parallel 2 --interval 0 example.com:22 >/dev/null", false, "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), bound)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, "script", "-qec", tt.command, os.DevNull)
+			cmd.Env = append(os.Environ(), "TERM=xterm", "NO_COLOR=1")
+			out, _ := cmd.Output() // its exit code is the probe's
+			text := strings.ReplaceAll(string(out), "\r\n", "\n")
+			if waiting.MatchString(text) != tt.shown || !tt.shown && strings.Contains(text, "\x1b") {
+				t.Errorf("%q", text)
+			}
+			lines := screen(strings.TrimRight(text, "\n"))
+			first, last := lines[0], lines[len(lines)-1]
+			if !strings.HasPrefix(first, tt.first) || !strings.HasPrefix(last, tt.last) || tt.first == "" && strings.Join(lines, "") != "" || strings.Contains(strings.Join(lines, "\n"), "waiting") {
+				t.Errorf("on the terminal: %q", lines)
+			}
+		})
 	}
 }

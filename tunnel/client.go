@@ -90,9 +90,13 @@ type Client struct {
 	seen func([]byte)
 }
 
-// Trace watches a Client open a tunnel. Unset hooks are skipped. Connecting
-// and Connected may be called from several goroutines at once.
+// Trace watches a Client open a tunnel. Unset hooks are skipped. Waiting,
+// Connecting and Connected may be called from several goroutines at once.
 type Trace struct {
+	// Waiting tells, as a wait begins, what for: the words go behind "waiting
+	// for", name the other side, and may hold text that is not fit for a terminal.
+	Waiting func(what string)
+
 	Resolved   func(host string, addrs []netip.Addr, err error)
 	Connecting func(addr string)
 	Connected  func(addr string, err error)
@@ -233,6 +237,7 @@ func (c *Client) connectUnix(ctx context.Context, hop Hop, target Authority) (ne
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
+	c.waiting("a connection to %s", hop.Name())
 	if t := c.Trace; t != nil && t.Connecting != nil {
 		t.Connecting(hop.Name())
 	}
@@ -250,16 +255,31 @@ func (c *Client) connectUnix(ctx context.Context, hop Hop, target Authority) (ne
 // dialTrace adapts the hooks to the dialer's.
 func (t *Trace) dialTrace(host string) *dialTrace {
 	d := &dialTrace{}
+	if t.Waiting != nil {
+		d.resolving = func() { t.Waiting("the address of " + host) }
+	}
 	if t.Resolved != nil {
 		d.resolved = func(addrs []netip.Addr, err error) { t.Resolved(host, addrs, err) }
 	}
-	if t.Connecting != nil {
-		d.attempt = func(ap netip.AddrPort) { t.Connecting(ap.String()) }
+	d.attempt = func(ap netip.AddrPort) {
+		if t.Waiting != nil {
+			t.Waiting("a connection to " + ap.String())
+		}
+		if t.Connecting != nil {
+			t.Connecting(ap.String())
+		}
 	}
 	if t.Connected != nil {
 		d.attempted = func(ap netip.AddrPort, err error) { t.Connected(ap.String(), plainError(err)) }
 	}
 	return d
+}
+
+// waiting tells what is waited for from now on.
+func (c *Client) waiting(format string, args ...any) {
+	if t := c.Trace; t != nil && t.Waiting != nil {
+		t.Waiting(fmt.Sprintf(format, args...))
+	}
 }
 
 // Mask returns a head of an Exchange with the Client's credentials masked.

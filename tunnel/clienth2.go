@@ -25,6 +25,7 @@ type handshake2 struct {
 // closes it; nil on an error.
 func (h *handshake2) run(ctx context.Context) (*h2.Stream, *Error) {
 	fields := h.requestFields()
+	h.waiting()
 	x := &Exchange{Hop: h.hop, Next: h.next, HTTP2: true, Request: headText(fields), Started: time.Now()}
 	s, e := h.converse(ctx, x, fields)
 	switch {

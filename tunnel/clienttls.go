@@ -87,6 +87,11 @@ func (c *Client) secure(ctx context.Context, conn net.Conn, h *TLSHandshake, opt
 	if h.ServerName = options.ServerName; h.ServerName == "" {
 		h.ServerName = h.Target.Host()
 	}
+	if h.inside() {
+		c.waiting("TLS inside the tunnel with %s", h.Peer())
+	} else {
+		c.waiting("TLS with %s", h.Peer())
+	}
 	h.Insecure, h.Started = options.Insecure, time.Now()
 	under := &watchedConn{Conn: conn}
 	secured := &clientTLS{Conn: tls.Client(under, h.config(options)), under: under, handshake: h}

@@ -37,6 +37,7 @@ type dialer struct {
 // dialTrace watches a dialer; unset hooks are skipped. Hooks for attempts may
 // be called from several goroutines at once.
 type dialTrace struct {
+	resolving func()
 	resolved  func(addrs []netip.Addr, err error)
 	attempt   func(netip.AddrPort)
 	attempted func(netip.AddrPort, error)
@@ -78,6 +79,9 @@ func (d *dialer) resolve(ctx context.Context, target Authority) ([]netip.Addr, *
 		r = d.resolver
 	}
 	network := map[string]string{"": "ip", "tcp": "ip", "tcp4": "ip4", "tcp6": "ip6"}[d.network]
+	if d.trace != nil && d.trace.resolving != nil {
+		d.trace.resolving()
+	}
 	addrs, err := r.LookupNetIP(ctx, network, searchless(target.Host()))
 	addrs = slices.Clone(addrs) // the resolver may keep its own
 	for i, a := range addrs {

@@ -70,6 +70,7 @@ type handshake struct {
 // the tunnel begins at the reader's next byte. The conn stays the caller's.
 func (h *handshake) run(ctx context.Context) *Error {
 	fields := h.fields()
+	h.waiting()
 	x := &Exchange{Hop: h.hop, Next: h.next, Request: requestHead(h.next, fields), Started: time.Now()}
 	e := h.converse(ctx, x)
 	// RFC 9110, section 9.3.6: any 2xx opens the tunnel, at the blank line;
@@ -83,12 +84,17 @@ func (h *handshake) run(ctx context.Context) *Error {
 		kept := h.readRefusal(ctx, x)
 		h.again, h.here = h.login.challenged(x.reply, h.next, kept)
 		if h.client.refusalWait > 0 && !h.again {
+			h.client.waiting("%s to close after its refusal", h.hop.Name())
 			h.watchClose(ctx, x)
 		}
 		e = h.refusal(x, fields)
 	}
 	h.tell(x, e)
 	return e
+}
+
+func (h *handshake) waiting() {
+	h.client.waiting("%s to answer CONNECT %s", h.hop.Name(), h.next)
 }
 
 // tell completes what is known of an exchange that ended with e or nil, and

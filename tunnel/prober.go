@@ -87,12 +87,16 @@ func (p *Prober) Probe(ctx context.Context, target Authority) (*Report, error) {
 	conn, err := client.Open(ctx, target)
 	var heard *heardTunnel
 	if err == nil {
+		if wait > 0 {
+			client.waiting("what comes out of the tunnel to %s", target)
+		}
 		heard = hear(ctx, conn, p.Send, wait)
 		conn.Close()
 	}
 	rec.finish()
 	var facts *interceptionFacts
 	if p.Interception != nil && client.TLS != nil {
+		client.waiting("other handshakes, to see who speaks TLS")
 		facts = p.Interception.run(ctx, &client, target, rec)
 	}
 	if ctx.Err() != nil {

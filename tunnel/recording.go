@@ -76,6 +76,7 @@ func (r *recording) trace(next *Trace) *Trace {
 		next = &Trace{}
 	}
 	return &Trace{
+		Waiting: next.Waiting,
 		Resolved: func(host string, addrs []netip.Addr, err error) {
 			r.resolved(host, addrs, err)
 			if next.Resolved != nil {

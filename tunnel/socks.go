@@ -118,6 +118,7 @@ func (s *socksHandshake) address(ctx context.Context) (netip.Addr, *Error) {
 // exchange sends a message, reads as much of its answer, has it judged, and tells
 // of both.
 func (s *socksHandshake) exchange(ctx context.Context, m *SOCKSMessage, length int, judge func(answer []byte) *Error) *Error {
+	s.client.waiting("%s to answer %s's %s for %s", s.hop.Name(), s.hop.Scheme, m.Step, s.next)
 	m.Hop, m.Next, m.Started = s.hop, s.next, time.Now()
 	e := s.converse(ctx, m, length)
 	if e == nil {

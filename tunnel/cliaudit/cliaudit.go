@@ -49,7 +49,7 @@ type Command struct {
 	Way      func(tunnel.Authority) (*cliway.Way, error)
 	Out      io.Writer
 	Style    tunnel.Style
-	Progress io.Writer // a terminal; nil = there is none
+	Progress *Progress // nil = there is no terminal for it
 }
 
 // modes are the flags that ask for one of these, and extras those that say how.
@@ -265,15 +265,16 @@ func (c *Command) compare() (bool, error) {
 	return false, err
 }
 
-// progress draws a line on the terminal, and wipes it at the end.
+// progress shows which check, or which way, is under way.
 func (c *Command) progress() func(done, all int, what string) {
 	if c.Progress == nil {
 		return nil
 	}
 	return func(done, all int, what string) {
-		fmt.Fprint(c.Progress, "\r\x1b[K")
-		if done < all {
-			fmt.Fprintf(c.Progress, "%d of %d: %s", done+1, all, what)
+		if done == all {
+			c.Progress.Wipe()
+			return
 		}
+		c.Progress.Show(fmt.Sprintf("%d of %d: %s", done+1, all, what))
 	}
 }
