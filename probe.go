@@ -277,12 +277,14 @@ func (v *verbose) secured(h *tunnel.TLSHandshake) {
 	}
 }
 
-// spoken tells a message of SOCKS, and its answer.
+// spoken tells a message of SOCKS, its answer, and what they mean.
 func (v *verbose) spoken(x *tunnel.SOCKSMessage) {
+	v.say("%s: %s", x.Step, x.Asks())
 	v.say("> %s", tunnel.EscapeLine(x.Sent))
 	if len(x.Received) > 0 {
 		v.say("< %s", tunnel.EscapeLine(x.Received))
 	}
+	v.say("%s", x.Means())
 }
 
 // exchanged tells the heads of one exchange, what is not printable escaped.

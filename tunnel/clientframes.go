@@ -59,7 +59,10 @@ func frameWords(f h2.Frame) string {
 			fmt.Fprintf(&b, " %s=%d", s.ID, s.Val)
 		}
 	case http2.FrameHeaders:
-		fmt.Fprintf(&b, ", %d fields", len(f.Fields))
+		fmt.Fprintf(&b, ", %d field", len(f.Fields))
+		if len(f.Fields) != 1 {
+			b.WriteString("s")
+		}
 		if f.Flags.Has(http2.FlagHeadersEndStream) {
 			b.WriteString(", END_STREAM")
 		}

@@ -39,6 +39,7 @@ func TestVerdict(t *testing.T) {
 		{"400 of a web server", hangUp("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), VerdictNotAProxy, 8, "not a proxy (400 Bad Request)"},
 		{"400 of a proxy", hangUp("HTTP/1.1 400 Bad Request\r\nVia: 1.1 p\r\nContent-Length: 0\r\n\r\n"), VerdictRejected, 8, "request rejected (400 Bad Request)"},
 		{"500", hangUp("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"), VerdictRejected, 8, "request rejected (500 Oops)"},
+		{"TLS port of culvert serve", hangUp("HTTP/1.1 400 Bad Request\r\nContent-Length: 41\r\n\r\nplain HTTP came to a port that speaks TLS"), VerdictWrongPort, 8, "wrong port (TLS wanted: 400 Bad Request: plain HTTP came to a port that speaks TLS)"},
 		{"TLS port of a web server", hangUp("HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"), VerdictWrongPort, 8, "wrong port (TLS wanted: 400 Bad Request: Client sent an HTTP request to an HTTPS server)"},
 		{"TLS alert", hangUp("\x15\x03\x03\x00\x02\x02\x46"), VerdictWrongPort, 8, "wrong port (TLS spoken there)"},
 		{"ssh banner", hangUp("SSH-2.0-hello\r\n"), VerdictNotAProxy, 8, `not a proxy (it answered "SSH-2.0-hello\r\n")`},

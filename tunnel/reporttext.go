@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"culvert/tunnel/internal/wire"
@@ -40,7 +41,7 @@ func (r *Report) write(w io.Writer, t *reportText) error {
 	t.timeline(r)
 	t.interception(r.Interception)
 	for i := range r.Exchanges {
-		t.identity(&r.Exchanges[i])
+		t.identity(r, i)
 	}
 	t.findings(r)
 	t.verdict(r)
@@ -159,15 +160,21 @@ func (t *reportText) tunnel(n *TunnelReport) {
 	t.say("%s", heard)
 }
 
-func (t *reportText) identity(x *ExchangeReport) {
-	if x.Product != "" {
+// identity adds what the answer tells of the proxy, unless an earlier one of the
+// same hop's told that.
+func (t *reportText) identity(r *Report, i int) {
+	x := r.Exchanges[i]
+	saidBefore := func(same func(ExchangeReport) bool) bool {
+		return slices.ContainsFunc(r.Exchanges[:i], func(e ExchangeReport) bool { return e.Hop == x.Hop && same(e) })
+	}
+	if x.Product != "" && !saidBefore(func(e ExchangeReport) bool { return e.Product == x.Product }) {
 		t.say("")
 		t.say("%s looks like %s (by %s)", x.Hop, t.bold(x.Product), x.ProductSign)
 	}
-	if len(x.Identity) == 0 {
+	if len(x.Identity) == 0 || saidBefore(func(e ExchangeReport) bool { return slices.Equal(e.Identity, x.Identity) }) {
 		return
 	}
-	t.heading(x.Hop + " says of itself")
+	t.heading(r.requestAt(i) + " says of itself")
 	for _, f := range x.Identity {
 		t.say("  %-14s %s", f.Name, f.Value)
 	}
@@ -188,9 +195,24 @@ func (t *reportText) findings(r *Report) {
 	for _, h := range r.TLS {
 		t.findingsOf("findings on TLS with "+h.Peer, r, func(f Finding) bool { return f.Exchange < 0 && f.Hop == h.Peer })
 	}
-	for i, x := range r.Exchanges {
-		t.findingsOf("findings at "+x.Hop, r, func(f Finding) bool { return f.Exchange == i })
+	for i := range r.Exchanges {
+		t.findingsOf("findings at "+r.requestAt(i), r, func(f Finding) bool { return f.Exchange == i })
 	}
+}
+
+// requestAt names an exchange by its hop and, like the timeline, by its number
+// where the hop was asked again.
+func (r *Report) requestAt(i int) string {
+	name, n := r.Exchanges[i].Hop, 0
+	for _, x := range r.Exchanges[:i+1] {
+		if x.Hop == name {
+			n++
+		}
+	}
+	if n == 1 {
+		return name
+	}
+	return fmt.Sprintf("%s, request %d", name, n)
 }
 
 // findingsOf lists some findings, and in one line for each reason what was not

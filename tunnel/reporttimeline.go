@@ -102,17 +102,28 @@ func (t *timelineText) row(s Span) {
 	t.say("  %-*s %10s  |%s%s%s|%s", t.label, t.words(s), durationOf(s.Duration), before, dress(drawn), after, note)
 }
 
-// places are the headings of a timeline's phases; nil if there is one hop.
+// places are the headings of a timeline's phases; nil if one hop was asked once.
 func (r *Report) places() []string {
-	if len(r.Plan.Hops) < 2 {
+	if len(r.Plan.Hops) < 2 && len(r.Exchanges) < 2 {
 		return nil
+	}
+	asked, before := map[string]int{}, map[string]bool{} // how often by then, and whether what comes is from before
+	for _, x := range r.Exchanges {
+		asked[x.Hop]++
 	}
 	places := make([]string, len(r.Timeline))
 	place := r.Plan.Hops[0]
 	for i := len(places) - 1; i >= 0; i-- { // what leads to a hop stands with it
-		switch s := r.Timeline[i]; {
+		s := r.Timeline[i]
+		switch {
 		case s.Hop != "":
-			place = r.Plan.hop(s.Hop)
+			if before[s.Hop] && s.Phase != SpanTLSProxy {
+				asked[s.Hop]--
+			}
+			before[s.Hop] = s.Phase == SpanRequest || before[s.Hop] && s.Phase == SpanTLSProxy
+			if place = r.Plan.hop(s.Hop); asked[s.Hop] > 1 {
+				place += fmt.Sprintf(", request %d", asked[s.Hop])
+			}
 		case s.Phase == SpanTLSInside, s.Phase == SpanFirstTunnelByte, s.Phase == SpanClose:
 			place = r.Target.String() + " through the tunnel"
 		}

@@ -112,10 +112,10 @@ func (t *reportText) tls(r *Report, before int) {
 		}
 		switch {
 		case h.Version == "":
-			t.say("%s: %s", what, t.bad(h.Error))
+			t.say("%s: %s", what, t.bad("none: "+h.cause()))
 			continue
 		case h.Error != "":
-			t.say("%s: %s, %s", what, h.Version, t.bad(h.Error))
+			t.say("%s: %s, %s", what, h.Version, t.bad("but "+h.cause()))
 		default:
 			t.say("%s: %s, %s, %s; verified by %s", what, h.Version, h.Cipher, alpnWords(h.ALPN), h.Verified)
 		}
@@ -123,6 +123,14 @@ func (t *reportText) tls(r *Report, before int) {
 			t.certificate(i, c)
 		}
 	}
+}
+
+// cause is why there is no TLS, without who with.
+func (r *TLSReport) cause() string {
+	if _, cause, ok := strings.Cut(r.Error, ": "); ok && strings.HasPrefix(r.Error, "no TLS with ") {
+		return cause
+	}
+	return r.Error
 }
 
 func (t *reportText) certificate(i int, c Certificate) {

@@ -129,3 +129,40 @@ func TestTimelineOfAResetTunnel(t *testing.T) {
 		t.Errorf("open after %d of %+v", openAfter(r.Timeline), r.Timeline)
 	}
 }
+
+// A hop that was asked again, as logins want it, has a heading for each request.
+func TestTimelineOfALogin(t *testing.T) {
+	const hop = "p.example:443"
+	r := &Report{Plan: Plan{Hops: []string{"https://" + hop}}, Exchanges: []ExchangeReport{{Hop: hop}, {Hop: hop}, {Hop: hop}}}
+	for _, phase := range strings.Fields("connect tls-to-the-proxy request first-reply-byte reply-complete tls-to-the-proxy request first-reply-byte reply-complete request first-reply-byte reply-complete close") {
+		s := Span{Phase: phase, Hop: hop, Finished: true}
+		if phase == SpanConnect {
+			s.Hop = ""
+		}
+		r.Timeline = append(r.Timeline, s)
+	}
+	first, second, third := "https://"+hop, "https://"+hop+", request 2", "https://"+hop+", request 3"
+	want := []string{first, first, first, first, first, second, second, second, second, third, third, third, third}
+	if got := r.places(); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for i, want := range []string{hop, hop + ", request 2", hop + ", request 3"} {
+		if got := r.requestAt(i); got != want {
+			t.Errorf("exchange %d: %q, want %q", i, got, want)
+		}
+	}
+}
+
+// What a hop's answers tell of it stands there once.
+func TestIdentityOnce(t *testing.T) {
+	server := []IdentityField{{"Server", "s"}}
+	r := &Report{Exchanges: []ExchangeReport{{Hop: "p", Product: "one", Identity: server}, {Hop: "p", Product: "one", Identity: server}, {Hop: "q", Product: "one"}, {Hop: "p", Product: "two", Identity: []IdentityField{{"Server", "t"}}}}}
+	text := &reportText{}
+	for i := range r.Exchanges {
+		text.identity(r, i)
+	}
+	want := "*\n* p looks like one (by )\n*\n* p says of itself\n*   Server         s\n*\n* q looks like one (by )\n*\n* p looks like two (by )\n*\n* p, request 3 says of itself\n*   Server         t\n"
+	if got := text.out.String(); got != want {
+		t.Errorf("%q\nwant\n%q", got, want)
+	}
+}

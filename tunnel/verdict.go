@@ -237,9 +237,9 @@ func (s *session) looksLikeProxy() bool {
 	return false
 }
 
-// tlsComplaints are how nginx, Apache and Go tell a client that speaks plain
+// tlsComplaints are how nginx, Apache, Go and culvert serve tell a client that speaks plain
 // HTTP to a TLS port, in lower case.
-var tlsComplaints = [...]string{"plain http request was sent to https port", "speaking plain http to an ssl-enabled", "http request to an https server"}
+var tlsComplaints = [...]string{"plain http request was sent to https port", "speaking plain http to an ssl-enabled", "http request to an https server", "plain http came to a port that speaks tls"}
 
 func (s *session) wantsTLS() bool {
 	if x := s.lastReply(); x != nil {
