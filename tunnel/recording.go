@@ -15,6 +15,7 @@ type recording struct {
 	lookup    *lookup // of the first hop's name
 	further   []furtherLookup
 	attempts  []connectAttempt
+	again     []connectAttempt // for further connections, as logins want them
 	exchanges []recordedExchange
 	spoken    []recordedSOCKS
 	secured   []recordedTLS // with proxies and, last, the target
@@ -24,7 +25,7 @@ type recording struct {
 	conns     int       // connections to the first hop that were used
 	last      time.Time // when the way last came further
 	over      bool      // nothing comes in any more
-	closed    bool      // what comes in later belongs to attempts that lost the race
+	closed    bool      // attempts that come later are for another connection
 }
 
 // lookup is the resolution of the first hop's name.
@@ -137,8 +138,8 @@ func (r *recording) resolved(host string, addrs []netip.Addr, err error) {
 func (r *recording) connecting(addr string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.closed {
-		r.attempts = append(r.attempts, connectAttempt{addr: addr, started: time.Now()})
+	if attempts := r.attemptsNow(); !r.over {
+		*attempts = append(*attempts, connectAttempt{addr: addr, started: time.Now()})
 	}
 }
 
@@ -149,12 +150,21 @@ func (r *recording) connected(addr string, err error) {
 		r.conns++
 		r.last = time.Now()
 	}
-	for i, a := range r.attempts {
-		if !r.closed && a.addr == addr && a.ended.IsZero() {
-			r.attempts[i].ended, r.attempts[i].err = time.Now(), err
+	attempts := *r.attemptsNow()
+	for i, a := range attempts {
+		if !r.over && a.addr == addr && a.ended.IsZero() {
+			attempts[i].ended, attempts[i].err = time.Now(), err
 			return
 		}
 	}
+}
+
+// attemptsNow are those of the connection that is being made.
+func (r *recording) attemptsNow() *[]connectAttempt {
+	if r.closed {
+		return &r.again
+	}
+	return &r.attempts
 }
 
 func (r *recording) securedOne(h *TLSHandshake) {

@@ -65,7 +65,7 @@ func (t *reportText) socks(r *Report, before int) {
 		if h.Before != before {
 			continue
 		}
-		t.say("ask %s for %s by %s", h.Hop, h.AskedFor, h.Scheme)
+		t.say("ask %s for %s by %s%s", h.Hop, h.AskedFor, h.Scheme, further(h.Connection))
 		for i, m := range h.Messages {
 			t.spoken(&m, h.Error != "" && i == len(h.Messages)-1)
 		}

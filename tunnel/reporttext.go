@@ -110,7 +110,7 @@ func (t *reportText) lookup(l *Lookup, why string) {
 }
 
 func (t *reportText) exchange(x *ExchangeReport) {
-	t.say("ask %s for %s", x.Hop, x.AskedFor)
+	t.say("ask %s for %s%s", x.Hop, x.AskedFor, further(x.Connection))
 	if t.hex && len(x.Segments) > 0 {
 		t.dumpExchange(x)
 		if x.Status == 0 {
@@ -139,6 +139,14 @@ func (t *reportText) exchange(x *ExchangeReport) {
 	}
 }
 
+// further names a connection that is not the first.
+func further(connection int) string {
+	if connection < 2 {
+		return ""
+	}
+	return fmt.Sprintf(", over connection %d", connection)
+}
+
 func (t *reportText) tunnel(n *TunnelReport) {
 	if n.Wait == 0 && len(n.Data) == 0 {
 		t.say("the reply opens the tunnel, which was not listened to")
@@ -147,7 +155,10 @@ func (t *reportText) tunnel(n *TunnelReport) {
 	t.say("the reply opens the tunnel")
 	t.wire(">", t.sent, n.Sent, maxLinesShown)
 	t.wire("<", t.received, n.Data, maxLinesShown)
-	heard := bytesOf(len(n.Data)) + " came out of the tunnel"
+	heard := "nothing came out of the tunnel"
+	if len(n.Data) > 0 {
+		heard = bytesOf(len(n.Data)) + " came out of the tunnel"
+	}
 	if n.Wait > 0 {
 		heard += fmt.Sprintf(" within %v", n.Wait.Duration())
 	}

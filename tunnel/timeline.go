@@ -59,14 +59,19 @@ func (l *spanList) addUntil(phase, hop string, from, to, over time.Time) {
 	l.add(phase, hop, from, to, true)
 }
 
-// reach adds the names' resolution, and the attempt to connect that counted, or
-// all of them together.
+// reach adds the names' resolution, the attempt to connect that counted, or all of
+// them together, and those for further connections.
 func (l *spanList) reach() {
 	if l.lookup != nil {
 		l.add(SpanResolve, "", l.started, l.lookup.ended, l.lookup.err == nil)
 	}
 	for _, name := range l.further {
 		l.add(SpanResolve, "", name.started, name.ended, name.err == nil)
+	}
+	for _, a := range l.again {
+		if !a.ended.IsZero() {
+			l.add(SpanConnect, "", a.started, a.ended, a.err == nil)
+		}
 	}
 	var from, to time.Time
 	for _, a := range l.attempts {

@@ -153,6 +153,30 @@ func TestTimelineOfALogin(t *testing.T) {
 	}
 }
 
+// Where a login wants another connection, connecting to it is a phase too.
+func TestTimelineOfAnotherConnection(t *testing.T) {
+	p := startLoginProxy(t, func(_, _ int, value string) (string, bool) {
+		if value == "" {
+			return "HTTP/1.1 407 No\r\nConnection: close\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n", false
+		}
+		return tunnelOpen, true
+	})
+	r := probeAt(t, &Prober{Client: *proxied(t, "http://ada:lovelace@"+p.Addr()), Wait: -1})
+	var phases []string
+	for _, s := range r.Timeline {
+		phases = append(phases, s.Phase)
+	}
+	once := []string{SpanConnect, SpanRequest, SpanFirstReplyByte, SpanReplyComplete}
+	if want := append(slices.Clone(once), once...); !slices.Equal(phases, want) || len(r.Attempts) != 1 {
+		t.Errorf("%q, want %q; %+v", phases, want, r.Attempts)
+	}
+	var text strings.Builder
+	r.WriteText(&text, Style{})
+	if !strings.Contains(text.String(), "\n* ask "+p.Addr()+" for example.com:22, over connection 2\n") || strings.Contains(text.String(), "connection 1") {
+		t.Errorf("%s", &text)
+	}
+}
+
 // What a hop's answers tell of it stands there once.
 func TestIdentityOnce(t *testing.T) {
 	server := []IdentityField{{"Server", "s"}}
