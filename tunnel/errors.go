@@ -157,7 +157,7 @@ type Error struct {
 	Err    error  // what lies beneath, may be nil
 
 	head   *wire.HeadError // in PhaseReply, what was wrong with the reply's head
-	scheme string          // in PhaseRequest and PhaseReply, the proxy's; "" = unknown
+	scheme string          // in PhaseTLS, PhaseRequest and PhaseReply, the proxy's; "" = unknown
 }
 
 // Error names the phase, the hop or target, and the cause, on one line.

@@ -37,7 +37,10 @@ func (e *Error) hintProxyTLS(f *tlsFailure) string {
 	case tlsVersion:
 		return "tell the proxy's administrator that it needs TLS 1.2 or later"
 	case tlsProtocol:
-		return "culvert speaks HTTP/1.1 to proxies: ask the proxy's administrator to offer it"
+		if e.scheme == SchemeH2 {
+			return "use https://" + e.Hop + ", to ask it in HTTP/1.1"
+		}
+		return "culvert speaks HTTP/2 and HTTP/1.1 to proxies: ask the proxy's administrator to offer one of them"
 	case tlsWantsCert:
 		return "give one with --cert FILE and --key FILE"
 	case tlsRefusedCert:

@@ -167,3 +167,22 @@ func TestProbeJudgesHTTP2(t *testing.T) {
 		})
 	}
 }
+
+// A proxy that was to speak HTTP/2 and does not is told of as such, whether it
+// ignores ALPN or ends the handshake over it.
+func TestProbeH2WithoutHTTP2(t *testing.T) {
+	pair, pool := throwAway(t, "localhost", 500*time.Hour)
+	for name, protocols := range map[string][]string{"no ALPN": nil, "another protocol": {"http/1.1"}} {
+		proxy := tunneltest.Start(t, func(conn net.Conn) {
+			tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: protocols}).Handshake()
+			io.Copy(io.Discard, conn)
+		})
+		_, port, _ := net.SplitHostPort(proxy.Addr())
+		route := mustRoute(t, "h2://localhost:"+port)
+		route.Hops[0].TLS = &TLSOptions{Roots: pool}
+		r := probeAt(t, &Prober{Client: Client{Route: route, Resolver: resolveTo("127.0.0.1")}})
+		if v := r.Verdict; v.Kind != VerdictTLS || v.ExitCode != ExitProxyTLS || v.Hint != "use https://localhost:"+port+", to ask it in HTTP/1.1" {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}
