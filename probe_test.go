@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -67,7 +69,7 @@ func TestProbeProgress(t *testing.T) {
 		t.Skip("needs script(1) of util-linux, for a pseudo-terminal")
 	}
 	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Hold)
-	waiting := regexp.MustCompile("\r\x1b\\[Kwaiting for " + proxy.Addr() + " to answer CONNECT example\\.com:22, [1-9] s")
+	waiting := regexp.MustCompile("\r\x1b\\[Kwaiting [1-9] s for " + proxy.Addr() + " to answer CONNECT example\\.com:22")
 	probe := "culvert probe --timeout 2500ms --proxy http://" + proxy.Addr() + " "
 	for _, tt := range []struct {
 		name, command string
@@ -99,5 +101,39 @@ func TestProbeProgress(t *testing.T) {
 				t.Errorf("on the terminal: %q", lines)
 			}
 		})
+	}
+}
+
+// Ctrl-C wipes the line too.
+func TestProbeProgressInterrupted(t *testing.T) {
+	if _, err := exec.LookPath("script"); err != nil || runtime.GOOS != "linux" {
+		t.Skip("needs script(1) of util-linux, for a pseudo-terminal")
+	}
+	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Hold)
+	ctx, cancel := context.WithTimeout(t.Context(), bound)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "script", "-qec", "culvert probe --proxy http://"+proxy.Addr()+" example.com:22", os.DevNull)
+	cmd.Env = append(os.Environ(), "TERM=xterm")
+	keys, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out := bufio.NewReader(stdout)
+	shown, err := out.ReadString('w') // of "waiting"
+	if err != nil {
+		t.Errorf("%q, %v", shown, err)
+	}
+	io.WriteString(keys, "\x03")
+	rest, _ := io.ReadAll(out)
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 130 || !strings.HasSuffix(string(rest), "\r\x1b[K") {
+		t.Errorf("exit code %d, %q", code, rest)
 	}
 }

@@ -88,7 +88,8 @@ func (p *Progress) again() {
 }
 
 func (p *Progress) drawWait() {
-	p.draw(fmt.Sprintf("waiting for %s, %d s", p.what, int(time.Since(p.since).Round(time.Second)/time.Second)))
+	// The time stands where a narrow terminal does not cut it off.
+	p.draw(fmt.Sprintf("waiting %d s for %s", int(time.Since(p.since).Round(time.Second)/time.Second), p.what))
 }
 
 // draw replaces the line. One that filled the last column, or more, could not be

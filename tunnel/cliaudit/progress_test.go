@@ -37,8 +37,8 @@ func TestProgressOfAWait(t *testing.T) {
 		p.Wipe()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		want := "\r\x1b[Kwaiting for p.example:3128 to answer, 0 s" + "\r\x1b[Kwaiting for p.example:3128 to answer, 1 s" + "\r\x1b[Kwaiting for p.example:3128 to answer, 2 s" +
-			"\r\x1b[Kwaiting for TLS [2J, 0 s" + "\r\x1b[Kwaiting for TLS [2J, 1 s" + "\r\x1b[K"
+		want := "\r\x1b[Kwaiting 0 s for p.example:3128 to answer" + "\r\x1b[Kwaiting 1 s for p.example:3128 to answer" + "\r\x1b[Kwaiting 2 s for p.example:3128 to answer" +
+			"\r\x1b[Kwaiting 0 s for TLS [2J" + "\r\x1b[Kwaiting 1 s for TLS [2J" + "\r\x1b[K"
 		if got := drawn(p); got != want {
 			t.Errorf("%q\nwant\n%q", got, want)
 		}
@@ -97,7 +97,7 @@ func TestProgressFromMany(t *testing.T) {
 		}
 		all.Wait()
 		p.Wipe()
-		if got := drawn(p); !strings.HasSuffix(got, "s\r\x1b[K") {
+		if got := drawn(p); !strings.HasSuffix(got, "many\r\x1b[K") {
 			t.Errorf("%q", got)
 		}
 	})
