@@ -8,6 +8,7 @@ func (s *session) interception() *Interception {
 		return nil
 	}
 	out := s.facts.judge()
+	out.By, out.Hint = s.mask.text(out.By), s.mask.text(out.Hint)
 	for i := range out.Evidence {
 		out.Evidence[i].Text = s.mask.text(out.Evidence[i].Text)
 	}

@@ -2,6 +2,8 @@ package tunnel
 
 import (
 	"bytes"
+	"html"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -48,9 +50,10 @@ func newMasker(c *Client, show bool) masker {
 }
 
 // add takes a secret in the forms in which it may come back: as it is, escaped
-// by us, and without the padding of base64.
+// by us, for a URL or for a page, and without the padding of base64.
 func (m *masker) add(secret string) {
-	for _, form := range []string{secret, wire.Escape([]byte(secret), 0), strings.TrimRight(secret, "=")} {
+	forms := []string{secret, wire.Escape([]byte(secret), 0), strings.TrimRight(secret, "="), url.QueryEscape(secret), url.PathEscape(secret), html.EscapeString(secret)}
+	for _, form := range forms {
 		if len(form) >= minSecret && !slices.Contains(m.secrets, form) {
 			m.secrets = append(m.secrets, form)
 		}
@@ -87,8 +90,16 @@ func (m masker) received(b []byte) WireBytes {
 	if m.off {
 		return b
 	}
-	for _, secret := range m.all() {
+	secrets := m.all()
+	for _, secret := range secrets {
 		b = bytes.ReplaceAll(b, []byte(secret), []byte(masked))
+	}
+	for _, secret := range secrets { // that reading no further cut off
+		for n := min(len(b), len(secret)-1); n >= minSecretPrefix; n-- {
+			if start := len(b) - n; string(b[start:]) == secret[:n] {
+				return append(b[:start:start], masked...)
+			}
+		}
 	}
 	return b
 }

@@ -76,8 +76,12 @@ func (s *session) tlsReport(h recordedTLS) TLSReport {
 }
 
 func (s *session) certificate(c *x509.Certificate) Certificate {
+	names := namesOf(c)
+	for i, name := range names {
+		names[i] = s.mask.text(name)
+	}
 	return Certificate{
-		Subject: s.shown(c.Subject.String()), Issuer: s.shown(c.Issuer.String()), Names: namesOf(c),
+		Subject: s.shown(c.Subject.String()), Issuer: s.shown(c.Issuer.String()), Names: names,
 		NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(), DaysLeft: daysLeft(c, s.started), Pin: PinOf(c).String(),
 	}
 }
