@@ -53,7 +53,7 @@ func TestSeriesCounts(t *testing.T) {
 	}
 	var text, doc bytes.Buffer
 	r.WriteText(&text, Style{})
-	if !strings.Contains(text.String(), ": 5 tries, 2 open\n") || !strings.Contains(text.String(), "failed 2 × denied by policy (403 No)\n") {
+	if !strings.Contains(text.String(), ": 5 tries, 2 open\n") || !strings.Contains(text.String(), "\n  failed                  2  denied by policy (403 No)\n") {
 		t.Errorf("%s", &text)
 	}
 	r.WriteJSON(&doc)

@@ -38,7 +38,7 @@ func (r *SeriesReport) WriteText(w io.Writer, style Style) error {
 		b.WriteString("\n")
 	}
 	for _, f := range r.Failures {
-		fmt.Fprintf(&b, "  %s %d × %s\n", style.bad("failed"), f.Tries, f.Sample)
+		fmt.Fprintf(&b, "  %s %6d  %s\n", style.bad(fmt.Sprintf("%-18s", "failed")), f.Tries, f.Sample)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
