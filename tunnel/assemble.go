@@ -52,10 +52,11 @@ func (s *session) report() *Report {
 		r.TLS = append(r.TLS, s.tlsReport(h))
 	}
 	r.Frames = s.framesReport()
+	r.taps, r.secretSentBack = s.tapsReport()
 	for i, x := range s.exchanges {
 		out := s.exchangeReport(x.Exchange)
 		out.Connection = x.conn
-		out.Left = x.left(i+1 < len(s.exchanges) && s.exchanges[i+1].conn == x.conn)
+		out.Left = x.howLeft(i+1 < len(s.exchanges) && s.exchanges[i+1].conn == x.conn)
 		out.Segments = s.segmentsReport(x.reads)
 		r.Exchanges = append(r.Exchanges, out)
 	}
@@ -146,10 +147,21 @@ func (s *session) tunnelReport() *TunnelReport {
 	if s.heard == nil {
 		return nil
 	}
+	data := s.mask.received(s.heard.data)
 	return &TunnelReport{
-		Sent: s.mask.sent(s.heard.sent), Data: s.mask.received(s.heard.data), Glued: s.heard.glued,
+		Sent: s.mask.sent(s.heard.sent), Data: data, Glued: len(data) - commonEnd(data, s.mask.received(s.heard.data[s.heard.glued:])),
 		Wait: micros(s.heard.wait), End: string(s.heard.end), Page: s.page(),
 	}
+}
+
+// commonEnd is how many bytes both end with: what came behind the glued ones,
+// whatever a mask across the two did to their number.
+func commonEnd(a, b []byte) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[len(a)-1-n] == b[len(b)-1-n] {
+		n++
+	}
+	return n
 }
 
 // page is what makes the tunnel's first bytes a page, or "".

@@ -85,9 +85,12 @@ type Client struct {
 	// 0 = not at all. For the Prober.
 	refusalWait time.Duration
 
-	// seen is called with what each read of a proxy's answers over HTTP/1 brought;
-	// nil = not.
-	seen func([]byte)
+	// seen is called with what each read of a proxy's answers over HTTP/1 brought,
+	// and its error; nil = not.
+	seen func([]byte, error)
+
+	// tap wraps a connection before HTTP/2 is spoken on it; nil = it does not.
+	tap func(net.Conn) net.Conn
 }
 
 // Trace watches a Client open a tunnel. Unset hooks are skipped. Waiting,

@@ -82,7 +82,10 @@ func (p *Prober) Probe(ctx context.Context, target Authority) (*Report, error) {
 	wait := max(0, orDefault(p.Wait, DefaultProbeWait))
 	client.refusalWait = wait
 	rec := &recording{started: time.Now()}
-	client.seen = rec.read
+	client.seen, client.tap = rec.read, nil
+	if len(client.Route.Hops) == 1 { // of several, one's frames would hold another's
+		client.tap = rec.tap
+	}
 	client.Trace = rec.trace(p.Client.Trace)
 	conn, err := client.Open(ctx, target)
 	var heard *heardTunnel
@@ -91,6 +94,7 @@ func (p *Prober) Probe(ctx context.Context, target Authority) (*Report, error) {
 			client.waiting("what comes out of the tunnel to %s", target)
 		}
 		heard = hear(ctx, conn, p.Send, wait)
+		rec.untap()
 		conn.Close()
 	}
 	rec.finish()

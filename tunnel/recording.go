@@ -22,8 +22,11 @@ type recording struct {
 	frames    []Framed
 	reads     []segment // of the exchange under way
 	kept      int       // bytes of these
+	left      string    // how the proxy left the connection of the exchange under way; "" = it did not
 	conns     int       // connections to the first hop that were used
 	last      time.Time // when the way last came further
+	taps      []*tapped // those that speak HTTP/2
+	untapped  bool      // what they say no longer belongs to the exchanges
 	over      bool      // nothing comes in any more
 	closed    bool      // attempts that come later are for another connection
 }
@@ -68,7 +71,8 @@ type recordedExchange struct {
 	*Exchange
 	ended time.Time
 	reads []segment
-	conn  int // the number of the connection, from 1
+	left  string // how the proxy left the connection; "" = it did not
+	conn  int    // the number of the connection, from 1
 }
 
 // trace returns the hooks that fill the recording, and call next's.
@@ -184,8 +188,8 @@ func (r *recording) spokenOne(m *SOCKSMessage) {
 func (r *recording) exchanged(x *Exchange) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.exchanges = append(r.exchanges, recordedExchange{x, time.Now(), r.reads, r.conns})
-	r.reads, r.kept = nil, 0
+	r.exchanges = append(r.exchanges, recordedExchange{x, time.Now(), r.reads, r.left, r.conns})
+	r.reads, r.kept, r.left = nil, 0, ""
 	r.closed, r.last = true, time.Now() // the race was over before the first exchange
 }
 

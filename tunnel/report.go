@@ -29,6 +29,9 @@ type Report struct {
 	Timeline       []Span           `json:"timeline"`
 	Findings       []Finding        `json:"findings"`
 	Verdict        Verdict          `json:"verdict"`
+
+	taps           []*tapped // for WriteTranscript
+	secretSentBack bool      // in taps
 }
 
 // Plan is the way that was to be taken, and why.
@@ -95,8 +98,8 @@ type IdentityField struct {
 // TunnelReport is what came of the open tunnel.
 type TunnelReport struct {
 	Sent  WireBytes `json:"sent,omitempty"`
-	Data  WireBytes `json:"data"` // the first bytes, the glued ones included
-	Glued int       `json:"glued_bytes"`
+	Data  WireBytes `json:"data"`           // the first bytes, the glued ones included
+	Glued int       `json:"glued_bytes"`    // of Data, that came together with the reply
 	Wait  Micros    `json:"wait_us"`        // how long was listened at most; 0 = not at all
 	End   string    `json:"end"`            // how it stood then
 	Page  string    `json:"page,omitempty"` // what makes the bytes a page instead of a tunnel

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"strings"
 
 	"culvert/tunnel/internal/wire"
@@ -52,11 +53,25 @@ func (s *session) socksReports() (out []SOCKSReport) {
 		})
 		if m.Err != nil {
 			sentence, _ := Explain(m.Err) // escaped already
-			r.Left = leftAfter(m.Err, false)
+			r.Left = leftAfter(m.Err)
 			r.Error = s.mask.text(sentence)
 		}
 	}
 	return out
+}
+
+// leftAfter is how a SOCKS proxy left the connection; "" = it went on.
+func leftAfter(err error) string {
+	e, failed := errors.AsType[*Error](err)
+	switch {
+	case !failed:
+		return ""
+	case e.Type == ErrorConnectionReadTimeout:
+		return leftOpen
+	case isReset(e.Err):
+		return leftReset
+	}
+	return leftClosed
 }
 
 // socks adds what was said in SOCKS right before that exchange.

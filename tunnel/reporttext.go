@@ -15,6 +15,7 @@ const (
 	maxLineShown    = 1000 // bytes of text of one line
 	maxLinesShown   = 100  // of a head, or of a tunnel
 	maxContentShown = 20   // lines; error pages are mostly style
+	maxOfItself     = 30   // fields in which a proxy tells what it is
 )
 
 // WriteText writes the Report for a person, as curl -v would: "* " before what
@@ -111,23 +112,19 @@ func (t *reportText) lookup(l *Lookup, why string) {
 
 func (t *reportText) exchange(x *ExchangeReport) {
 	t.say("ask %s for %s%s", x.Hop, x.AskedFor, further(x.Connection))
-	if t.hex && len(x.Segments) > 0 {
+	dumped := t.hex && len(x.Segments) > 0
+	if dumped {
 		t.dumpExchange(x)
-		if x.Status == 0 {
-			t.say("%s", t.bad(x.Error))
-		}
-		return
+	} else {
+		t.wire(">", t.sent, x.Request, maxLinesShown)
+		t.wire("<", t.received, bytes.Join(asBytes(x.Interim), nil), maxLinesShown)
+		t.wire("<", t.received, x.Reply, maxLinesShown)
 	}
-	t.wire(">", t.sent, x.Request, maxLinesShown)
-	for _, head := range x.Interim {
-		t.wire("<", t.received, head, maxLinesShown)
-	}
-	t.wire("<", t.received, x.Reply, maxLinesShown)
 	if x.Status == 0 {
 		t.say("%s", t.bad(x.Error))
 		return
 	}
-	if len(x.Content) > 0 {
+	if len(x.Content) > 0 && !dumped {
 		t.say("content, the first %s:", bytesOf(len(x.Content)))
 		t.wire("<", t.received, x.Content, maxContentShown)
 	}
@@ -153,8 +150,13 @@ func (t *reportText) tunnel(n *TunnelReport) {
 		return
 	}
 	t.say("the reply opens the tunnel")
-	t.wire(">", t.sent, n.Sent, maxLinesShown)
-	t.wire("<", t.received, n.Data, maxLinesShown)
+	if t.hex {
+		t.dump(">", t.sent, n.Sent, 0)
+		t.dump("<", t.received, n.Data, 0)
+	} else {
+		t.wire(">", t.sent, n.Sent, maxLinesShown)
+		t.wire("<", t.received, n.Data, maxLinesShown)
+	}
 	heard := "nothing came out of the tunnel"
 	if len(n.Data) > 0 {
 		heard = bytesOf(len(n.Data)) + " came out of the tunnel"
@@ -186,10 +188,13 @@ func (t *reportText) identity(r *Report, i int) {
 		return
 	}
 	t.heading(r.requestAt(i) + " says of itself")
-	for _, f := range x.Identity {
+	for _, f := range x.Identity[:min(len(x.Identity), maxOfItself)] {
 		t.say("  %-14s %s", f.Name, f.Value)
 	}
-	for _, p := range x.ProxyStatus {
+	if more := len(x.Identity) - maxOfItself; more > 0 {
+		t.say("  %d further fields are not shown here: --json has them", more)
+	}
+	for _, p := range x.ProxyStatus[:min(len(x.ProxyStatus), maxOfItself)] {
 		if p.Error == "" {
 			continue
 		}
@@ -282,4 +287,11 @@ func bytesOf(n int) string {
 		return "1 byte"
 	}
 	return fmt.Sprintf("%d bytes", n)
+}
+
+func asBytes(pieces []WireBytes) (out [][]byte) {
+	for _, b := range pieces {
+		out = append(out, b)
+	}
+	return out
 }

@@ -3,14 +3,23 @@ package tunnel
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
+
+	"culvert/tunnel/internal/wire"
 )
 
-// maxSegmentBytes bounds what is kept of one exchange.
-const maxSegmentBytes = 96 << 10
+// maxSegmentBytes bounds what is kept of one exchange: all that a Client reads of
+// one, so that a transcript is whole. What comes in more reads than maxSegments is
+// put to the last of them. maxDumped bounds what WriteHex shows.
+const (
+	maxSegmentBytes = (maxInterim+2)*wire.DefaultMaxHead + 2*maxExcerpt + 2*maxLoginBody
+	maxSegments     = 4096
+	maxDumped       = 96 << 10
+)
 
 // segment is what one read brought, which over TCP is a segment or some that came
 // close together.
@@ -28,24 +37,43 @@ type Segment struct {
 // watchedReader tells of each read.
 type watchedReader struct {
 	io.Reader
-	seen func([]byte)
+	seen func([]byte, error)
 }
 
 func (r *watchedReader) Read(b []byte) (int, error) {
 	n, err := r.Reader.Read(b)
-	if n > 0 {
-		r.seen(b[:n])
-	}
+	r.seen(b[:n], err)
 	return n, err
 }
 
-// read keeps what a read brought, for the exchange under way.
-func (r *recording) read(b []byte) {
+// read keeps what a read brought, for the exchange under way, and how it ended.
+func (r *recording) read(b []byte, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if b = b[:min(len(b), maxSegmentBytes-r.kept)]; len(b) > 0 && !r.over {
-		r.reads, r.kept = append(r.reads, segment{time.Now(), bytes.Clone(b)}), r.kept+len(b)
+	if r.left == "" {
+		r.left = leftBy(err)
 	}
+	if b = b[:min(len(b), maxSegmentBytes-r.kept)]; len(b) == 0 || r.over {
+		return
+	}
+	r.kept += len(b)
+	if n := len(r.reads); n == maxSegments {
+		r.reads[n-1].bytes = append(r.reads[n-1].bytes, b...)
+		return
+	}
+	r.reads = append(r.reads, segment{time.Now(), bytes.Clone(b)})
+}
+
+// leftBy is how a proxy left a connection, by what a read of it failed with; "" =
+// it did not leave.
+func leftBy(err error) string {
+	switch {
+	case isReset(err):
+		return leftReset
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errTruncated):
+		return leftClosed
+	}
+	return ""
 }
 
 // segmentsReport has the credentials masked; where one was, the boundaries behind
@@ -126,6 +154,10 @@ func (t *reportText) dumpExchange(x *ExchangeReport) {
 	t.dump(">", t.sent, x.Request, 0)
 	offset := 0
 	for _, s := range x.Segments {
+		if offset >= maxDumped {
+			t.say("further bytes are not shown here: --json has them")
+			return
+		}
 		t.say("after %s: %s", strings.TrimSpace(durationOf(s.At)), bytesOf(len(s.Bytes)))
 		t.dump("<", t.received, s.Bytes, offset)
 		offset += len(s.Bytes)

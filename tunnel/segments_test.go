@@ -68,7 +68,7 @@ func TestRawOfATunnel(t *testing.T) {
 func TestSegmentsAreBounded(t *testing.T) {
 	rec := &recording{}
 	for range 100 {
-		rec.read(make([]byte, 4096))
+		rec.read(make([]byte, 1<<15), nil)
 	}
 	kept := 0
 	for _, s := range rec.reads {
@@ -76,5 +76,13 @@ func TestSegmentsAreBounded(t *testing.T) {
 	}
 	if kept != maxSegmentBytes {
 		t.Errorf("%d bytes are kept", kept)
+	}
+	rec = &recording{}
+	for i := range 3 * maxSegments {
+		rec.read([]byte{byte(i)}, nil)
+	}
+	last := rec.reads[len(rec.reads)-1].bytes
+	if len(rec.reads) != maxSegments || len(last) != 2*maxSegments+1 || last[2*maxSegments] != 0xff {
+		t.Errorf("%d segments, the last of %d bytes", len(rec.reads), len(last))
 	}
 }

@@ -11,9 +11,19 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
-// ErrNoTranscript is WriteTranscript's error for HTTP/2, whose frames it does not
-// hold.
-var ErrNoTranscript = errors.New("an exchange over HTTP/2 has no transcript")
+// WriteTranscript's errors.
+var (
+	// ErrNoTranscript is for a way through several proxies one of which speaks
+	// HTTP/2: its frames would hold what the others say.
+	ErrNoTranscript = errors.New("an exchange over HTTP/2 has a transcript only if there is one proxy")
+
+	// ErrNoExchange is for a proxy that was not come to speak to.
+	ErrNoExchange = errors.New("there was no exchange")
+
+	// ErrSecretSentBack is for credentials that a proxy sent back within frames, in
+	// a form that cannot be masked there.
+	ErrSecretSentBack = errors.New("the proxy sent the credentials back, compressed as HTTP/2 has it, where they cannot be masked")
+)
 
 // How the proxy left a connection, in ExchangeReport.Left.
 const (
@@ -24,19 +34,35 @@ const (
 
 // WriteTranscript writes the exchange as a txtar archive, which tunneltest plays
 // back: for each connection and exchange the request, what each read brought and
-// when, and how it was left, and likewise each message of SOCKS; then the tunnel. Bytes are escaped as WireBytes, a
-// line of theirs on each line; what goes through TLS stands as it was inside.
-// Credentials are masked as in the Report. version is culvert's.
+// when, and how it was left, and likewise each message of SOCKS; then the tunnel.
+// Bytes are escaped as WireBytes, a line of theirs on each line; what goes through
+// TLS stands as it was inside. Credentials are masked as in the Report. Of HTTP/2
+// the request is as in the Report, and what was read are frames. version is
+// culvert's.
 func (r *Report) WriteTranscript(w io.Writer, version string) error {
-	if len(r.Frames) > 0 {
+	switch {
+	case len(r.Exchanges) == 0 && len(r.SOCKS) == 0:
+		return ErrNoExchange
+	case len(r.Frames) > 0 && len(r.Plan.Hops) > 1:
 		return ErrNoTranscript
+	case r.secretSentBack:
+		return ErrSecretSentBack
 	}
 	a := &txtar.Archive{Comment: fmt.Appendf(nil, "culvert %s, %s\nCONNECT %s through %s\nverdict: %s\n\n", version, r.Started.Format(time.RFC3339), r.Target, strings.Join(r.Plan.Hops, ", then "), r.Verdict.Words)}
 	add := func(data []byte, format string, args ...any) {
 		a.Files = append(a.Files, txtar.File{Name: fmt.Sprintf(format, args...), Data: data})
 	}
+	framed, before := false, 0
 	for i, x := range r.Exchanges {
 		r.addSOCKS(i, add)
+		t := r.tapOf(x.Connection)
+		if framed = t != nil; framed {
+			if x.Connection != before {
+				r.addFrames(t, add)
+			}
+			before = x.Connection
+			continue
+		}
 		at := fmt.Sprintf("connection %d/exchange %d", x.Connection, i+1)
 		add(escapedLines(x.Request), "%s/request", at)
 		for _, s := range x.Segments {
@@ -47,7 +73,7 @@ func (r *Report) WriteTranscript(w io.Writer, version string) error {
 		}
 	}
 	r.addSOCKS(len(r.Exchanges), add)
-	if t := r.Tunnel; t != nil {
+	if t := r.Tunnel; t != nil && !framed {
 		if len(t.Sent) > 0 {
 			add(escapedLines(t.Sent), "tunnel/sent")
 		}
@@ -95,25 +121,14 @@ func escapedLines(b []byte) []byte {
 	return []byte(out.String())
 }
 
-// left is how the proxy left the connection of an exchange; "" = something came
+// howLeft is how the proxy left the connection of an exchange; "" = something came
 // after it there, or it is a tunnel.
-func (x *Exchange) left(goesOn bool) string {
-	if goesOn {
-		return ""
-	}
-	return leftAfter(x.Err, x.Watched && x.KeptOpen)
-}
-
-// leftAfter is left for what ended the way, if anything did.
-func leftAfter(err error, keptOpen bool) string {
-	e, failed := errors.AsType[*Error](err)
+func (x *recordedExchange) howLeft(goesOn bool) string {
 	switch {
-	case !failed:
+	case x.Err == nil, goesOn:
 		return ""
-	case keptOpen, e.Type == ErrorConnectionReadTimeout, e.Type == ErrorResponseHeadSize:
+	case x.left == "":
 		return leftOpen
-	case isReset(e.Err):
-		return leftReset
 	}
-	return leftClosed
+	return x.left
 }

@@ -194,7 +194,11 @@ func (w *way) askHTTP1(ctx context.Context, i int) *Error {
 
 // multiplex speaks HTTP/2 with hop i from here on.
 func (w *way) multiplex(i int) *sharedConn {
-	conn := newSharedConn(w.beneath(), w.addr, w.client.watchFrames(w.client.Route.Hops[i]))
+	beneath := w.beneath()
+	if tap := w.client.tap; tap != nil {
+		beneath = tap(beneath)
+	}
+	conn := newSharedConn(beneath, w.addr, w.client.watchFrames(w.client.Route.Hops[i]))
 	w.conn, w.br = nil, nil
 	return conn
 }

@@ -28,6 +28,8 @@ type Turn struct {
 	proxy *Proxy
 	br    *bufio.Reader
 	asked string // the authority of the last CONNECT
+
+	framed bool // the client speaks HTTP/2
 }
 
 // StartProxy starts a Proxy on 127.0.0.1 for the length of the test.

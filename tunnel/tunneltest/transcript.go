@@ -18,7 +18,7 @@ import (
 // StartTranscript plays a file that culvert probe --save wrote: on the first conn
 // what was recorded of the first connection, and so on, the last one again and
 // again. Each piece is one write; times are not kept. Requests are read and not
-// compared.
+// compared. HTTP/2 is spoken without TLS, as to h2c://.
 func StartTranscript(tb TB, file string) *Proxy {
 	tb.Helper()
 	text, err := os.ReadFile(file)
@@ -72,18 +72,18 @@ func Transcript(text []byte) (scripts [][]Step, err error) {
 
 // transcriptStep is what one part says.
 func transcriptStep(part string, data []byte) (Step, error) {
-	switch part, _, _ = strings.Cut(part, " "); part {
+	switch part, of, _ := strings.Cut(part, " "); part {
 	case "request":
+		if of == "in frames" {
+			return readFramesTo(frameHeaders), nil
+		}
 		return ReadHead, nil
 	case "after", "read":
 		return Send(string(data)), nil
 	case "greeting", "authentication", "connect":
 		return readSOCKS(part), nil
 	case "sent":
-		return func(t *Turn) bool {
-			_, err := io.ReadFull(t.br, make([]byte, len(data)))
-			return err == nil
-		}, nil
+		return readSent(len(data), bytes.Contains(data, []byte("***"))), nil
 	case "left":
 		ends := map[string]Step{"closed": Finish, "reset": Cut, "open": Hold}
 		if step, ok := ends[string(data)]; ok {
@@ -92,4 +92,55 @@ func transcriptStep(part string, data []byte) (Step, error) {
 		return nil, fmt.Errorf("%q is no way to leave", data)
 	}
 	return nil, fmt.Errorf("no such part: there are %s", strings.Join(slices.Sorted(slices.Values([]string{"request", "after", "read", "sent", "left", "greeting", "authentication", "connect"})), ", "))
+}
+
+// readSent reads what was sent through the tunnel: a frame of it over HTTP/2, so
+// many bytes over HTTP/1, and of what is masked, whose length is not known, one.
+func readSent(n int, masked bool) Step {
+	if masked {
+		n = min(n, 1)
+	}
+	return func(t *Turn) bool {
+		if t.framed {
+			return readFramesTo(frameData)(t)
+		}
+		_, err := io.CopyN(io.Discard, t.br, int64(n))
+		return err == nil
+	}
+}
+
+// Types and a flag of frames (RFC 9113, section 6).
+const (
+	frameData         = 0
+	frameHeaders      = 1
+	frameContinuation = 9
+	flagEndHeaders    = 4
+	lengthOfPreface   = 24 // RFC 9113, section 3.4
+)
+
+// readFramesTo reads a client's frames through one of that type; a head may end in
+// CONTINUATION.
+func readFramesTo(wanted byte) Step {
+	return func(t *Turn) bool {
+		if !t.framed {
+			t.framed = true
+			if _, err := io.CopyN(io.Discard, t.br, lengthOfPreface); err != nil {
+				return false
+			}
+		}
+		for {
+			var head [9]byte
+			if _, err := io.ReadFull(t.br, head[:]); err != nil {
+				return false
+			}
+			length := int64(head[0])<<16 | int64(head[1])<<8 | int64(head[2])
+			if _, err := io.CopyN(io.Discard, t.br, length); err != nil {
+				return false
+			}
+			kind, endsHead := head[3], head[4]&flagEndHeaders != 0
+			if kind == wanted && (kind == frameData || endsHead) || kind == frameContinuation && wanted == frameHeaders && endsHead {
+				return true
+			}
+		}
+	}
 }
