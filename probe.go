@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -75,12 +76,10 @@ func probe(c *cli.Context) error {
 	dieOnSignal(progress.Wipe) // and not sooner: a question for a password turns the echo on again
 	report, err := prober.Probe(context.Background(), target)
 	progress.Wipe()
-	if err == nil {
-		err = save(report)
-	}
 	if err != nil {
 		return ended(err, 0)
 	}
+	unsaved := save(report) // told behind the report, which is not lost with it
 	style := cliway.StyleFor(os.Stdout, c.String("color"))
 	switch {
 	case c.Bool("json"):
@@ -93,8 +92,11 @@ func probe(c *cli.Context) error {
 	default:
 		err = report.WriteText(os.Stdout, style)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return stdoutError(err)
+	case unsaved != nil:
+		return &failure{err: unsaved, code: cmp.Or(report.Verdict.ExitCode, tunnel.ExitCode(unsaved))}
 	}
 	return ended(nil, report.Verdict.ExitCode)
 }
@@ -111,25 +113,6 @@ func ended(err error, code int) error {
 		return explained(err)
 	case code != tunnel.ExitOK:
 		return &failure{code: code}
-	}
-	return nil
-}
-
-// oneForm refuses forms of the report that exclude each other, or harm.
-func oneForm(c *cli.Context) error {
-	var given []string
-	for _, name := range []string{"json", "hex", "raw"} {
-		if c.Bool(name) {
-			given = append(given, "--"+name)
-		}
-	}
-	switch {
-	case len(given) > 1:
-		return usageErrorf("leave one of them out", "%s exclude each other", strings.Join(given, " and "))
-	case c.Bool("raw") && term.IsTerminal(int(os.Stdout.Fd())):
-		return usageErrorf("--raw | hexdump -C, or --hex", "--raw is not for a terminal: a proxy's bytes could take it over")
-	case flagSource(c, "count") != "" && (c.Bool("hex") || c.Bool("raw") || c.String("save") != ""):
-		return usageErrorf("leave it out", "%s is for a single exchange", append(given, "--save")[0])
 	}
 	return nil
 }
@@ -183,7 +166,7 @@ func proberOf(c *cli.Context, target tunnel.Authority) (*tunnel.Prober, error) {
 			return nil, usageErrorf("add --count N, or leave it out", "%s is for --count", source)
 		}
 	}
-	if err := oneForm(c); err != nil {
+	if err := cliaudit.OneForm(c, settingsOf(c), w.Client.Route, term.IsTerminal(int(os.Stdout.Fd()))); err != nil {
 		return nil, err
 	}
 	p := &tunnel.Prober{Why: w.Why, ShowSecrets: c.Bool("show-secrets")}
@@ -272,8 +255,8 @@ func (v *verbose) trace() *tunnel.Trace {
 
 // secured tells what a TLS handshake came to.
 func (v *verbose) secured(h *tunnel.TLSHandshake) {
-	for _, line := range h.Words() {
-		v.say("%s", line)
+	for _, line := range h.Words() { // a certificate may hold what a proxy was sent
+		v.say("%s", v.masked([]byte(line)))
 	}
 }
 
@@ -300,12 +283,16 @@ func (v *verbose) exchanged(x *tunnel.Exchange) {
 }
 
 func (v *verbose) head(mark string, head []byte) {
-	if !v.c.Bool("show-secrets") {
-		head = v.client.Mask(head)
-	}
-	for line := range bytes.Lines(head) {
+	for line := range bytes.Lines(v.masked(head)) {
 		v.say("%s %s", mark, tunnel.EscapeLine(line))
 	}
+}
+
+func (v *verbose) masked(text []byte) []byte {
+	if v.c.Bool("show-secrets") {
+		return text
+	}
+	return v.client.Mask(text)
 }
 
 // end tells what went through the tunnel.

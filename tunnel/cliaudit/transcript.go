@@ -10,8 +10,8 @@ import (
 )
 
 // Transcript is probe's --save. It looks before anything is sent whether the file
-// can be made; save makes it, and never overwrites one. An empty name saves
-// nothing.
+// can be made; save makes it, never overwrites one, and leaves no half of one. An
+// empty name saves nothing.
 func Transcript(name, version string) (save func(*tunnel.Report) error, err error) {
 	if name == "" {
 		return func(*tunnel.Report) error { return nil }, nil
@@ -27,9 +27,13 @@ func Transcript(name, version string) (save func(*tunnel.Report) error, err erro
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(r.WriteTranscript(f, version), f.Close()); err != nil {
+		err = r.WriteTranscript(f, version)
+		if closed := f.Close(); err == nil {
+			err = closed
+		}
+		if err != nil {
 			_ = os.Remove(name)
-			return fmt.Errorf("--save: %w", err)
+			return fmt.Errorf("--save: nothing is saved: %w", err)
 		}
 		return nil
 	}, nil
