@@ -51,9 +51,10 @@ type PhaseTime struct {
 	Max   Micros `json:"max_us"`
 }
 
-// Failures counts the tries of one verdict.
+// Failures counts the tries of one verdict, for one cause.
 type Failures struct {
 	Kind     VerdictKind `json:"kind"`
+	Error    string      `json:"error,omitempty"` // RFC 9209 token
 	Tries    int         `json:"tries"`
 	Sample   string      `json:"sample"` // the first one's words
 	ExitCode int         `json:"exit_code"`
@@ -101,6 +102,7 @@ func (s *Series) Run(ctx context.Context, target Authority, keep bool, tell func
 		})
 	}
 	running.Wait()
+	sum.failed(ctx.Err()) // it ended before a try could say so
 	return sum.report, sum.end()
 }
 
@@ -153,12 +155,12 @@ func (s *seriesSum) add(n int, r *Report) {
 	}
 }
 
-// count adds a failure to those of its kind.
+// count adds a failure to those of its class.
 func (r *SeriesReport) count(v Verdict) {
-	i := slices.IndexFunc(r.Failures, func(f Failures) bool { return f.Kind == v.Kind })
+	i := slices.IndexFunc(r.Failures, func(f Failures) bool { return f.Kind == v.Kind && f.Error == v.Error && f.ExitCode == v.ExitCode })
 	if i < 0 {
 		i = len(r.Failures)
-		r.Failures = append(r.Failures, Failures{Kind: v.Kind, Sample: v.Words, ExitCode: v.ExitCode})
+		r.Failures = append(r.Failures, Failures{Kind: v.Kind, Error: v.Error, Sample: v.Words, ExitCode: v.ExitCode})
 	}
 	r.Failures[i].Tries++
 }

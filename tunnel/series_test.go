@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,4 +119,44 @@ func TestSeriesInterval(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Failures of one kind that have different causes are not put under the first
+// one's words.
+func TestSeriesTellsCausesApart(t *testing.T) {
+	r := &SeriesReport{}
+	for _, is := range []ErrorType{ErrorConnectionRefused, ErrorConnectionLimit, ErrorConnectionRefused} {
+		r.count(Verdict{Kind: VerdictProxyUnreachable, Words: is.Words(), Error: is.String(), ExitCode: ExitProxyUnreachable})
+	}
+	if len(r.Failures) != 2 || r.Failures[0].Tries != 2 || r.Failures[1].Sample != ErrorConnectionLimit.Words() {
+		t.Errorf("%+v", r.Failures)
+	}
+}
+
+// A series that ended before its first try has nothing to show, and says so.
+func TestSeriesCancelledBeforeATry(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s := &Series{Prober: &Prober{Client: *proxied(t, tunneltest.Unused(t))}, Count: 3}
+	if r, err := s.Run(ctx, authority(t, "example.com:22"), false, nil); err != context.Canceled || r.Done != 0 {
+		t.Errorf("%d done, %v", r.Done, err)
+	}
+}
+
+// A try that came to no phase ends without blanks.
+func TestTryWithoutPhases(t *testing.T) {
+	var line bytes.Buffer
+	Try{Number: 1, Verdict: Verdict{Words: "proxy unreachable", ExitCode: ExitProxyUnreachable}}.WriteText(&line, Style{})
+	if got := line.String(); got != "   1      0.000 ms  proxy unreachable\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// A machine that ran out of descriptors is not the proxy's fault.
+func TestOwnDescriptorsInAVerdict(t *testing.T) {
+	e := &Error{Phase: PhaseConnect, Hop: "127.0.0.1:1", Type: dialErrorType(syscall.EMFILE), Err: syscall.EMFILE}
+	v := (&session{err: e}).failure()
+	if want := "proxy unreachable (connect: too many open files)"; v.Words != want || v.Hint != hintDescriptors {
+		t.Errorf("%+v", v)
+	}
 }

@@ -19,7 +19,8 @@ func (t Try) WriteText(w io.Writer, style Style) error {
 			phases = append(phases, span.words()+" "+strings.TrimSpace(durationOf(span.Duration)))
 		}
 	}
-	_, err := fmt.Fprintf(w, "%4d  %12s  %s  %s\n", t.Number, durationOf(t.Total), dress(words), style.faint(strings.Join(phases, ", ")))
+	line := fmt.Sprintf("%4d  %12s  %s  %s", t.Number, durationOf(t.Total), dress(words), style.faint(strings.Join(phases, ", ")))
+	_, err := io.WriteString(w, strings.TrimRight(line, " ")+"\n")
 	return err
 }
 
