@@ -38,9 +38,9 @@ func auditOf(t *testing.T, proxy string, edit func(*Auditor), only ...string) *R
 }
 
 // startServe starts a Server that allows all, and wants ada's password if asks.
-func startServe(t *testing.T, asks bool) string {
+func startServe(t *testing.T, asks bool, allow ...string) string {
 	t.Helper()
-	all, err := tunnel.ParsePattern("*:*")
+	all, err := tunnel.ParsePattern(strings.Join(append(allow, "*:*")[:1], ""))
 	if err != nil {
 		t.Fatal(err)
 	}

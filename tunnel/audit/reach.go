@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/internal/wire"
 )
 
 // Pace is how long a survey leaves between two requests.
@@ -76,11 +78,11 @@ func (b *bench) ask(ctx context.Context, w *Way) {
 		k := t.talk()
 		k.send("CONNECT " + w.Target + " HTTP/1.1\r\nHost: " + w.Target + "\r\n{auth}\r\n")
 		reply := k.wantReply()
-		w.Status, w.Words = reply.Code, line(reply)
+		w.Status, w.Words = reply.Code, b.masked(line(reply))
 		switch {
 		case reply.Code/100 == 2:
 			w.Answer = answerOpen
-		case reply.Code == 403 || reply.Code == 429 || reply.Code == 451 || reply.Code/100 == 3:
+		case reply.Code == 403 || reply.Code == 429 || reply.Code == 451 || reply.Code/100 == 3 || saysDenied(reply):
 			w.Answer = answerDenied
 		case reply.Code >= 502 && reply.Code <= 504:
 			w.Answer = answerTried
@@ -89,8 +91,35 @@ func (b *bench) ask(ctx context.Context, w *Way) {
 		}
 	})
 	if w.Answer == answerNone {
-		w.Words = ascii(o.words)
+		w.Words = b.masked(ascii(o.words))
 	}
+}
+
+// saysDenied reports whether Proxy-Status tells of a decision: RFC 9209, section
+// 2.3.5 has 502 for an address that is prohibited.
+func saysDenied(reply *wire.Reply) bool {
+	for _, value := range reply.Values("Proxy-Status") {
+		for _, token := range [...]string{"destination_ip_prohibited", "http_request_denied"} {
+			if strings.Contains(value, "error="+token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Inconclusive says why a survey found nothing out, "" if it did.
+func Inconclusive(ways []Way) string {
+	none := func(of func(Way) bool) bool {
+		return len(ways) > 0 && !slices.ContainsFunc(ways, func(w Way) bool { return !of(w) })
+	}
+	switch {
+	case none(func(w Way) bool { return w.Status == 407 || w.Status == 401 }):
+		return "the proxy wants credentials, and judged nothing"
+	case none(func(w Way) bool { return w.Answer == answerNone }):
+		return "the proxy answered nothing"
+	}
+	return ""
 }
 
 // ParsePorts reads ports and ranges of them, as "22,80,8000-8010".
@@ -128,10 +157,14 @@ func PortWays(host string, ports []uint16) (ways []Way) {
 
 // Reachable are targets that a proxy for others should not open: itself, its own
 // machine in every spelling, private networks, the metadata services of clouds.
-// proxy is the proxy's own address.
+// proxy is the proxy's own address, zero if it listens on a unix socket: then
+// its machine is asked for by ssh's port.
 func Reachable(proxy tunnel.Authority) []Way {
-	p := fmt.Sprint(proxy.Port())
-	ways := []Way{{Target: proxy.String(), Why: "the proxy itself"}}
+	p := fmt.Sprint(cmp.Or(proxy.Port(), 22))
+	var ways []Way
+	if !proxy.IsZero() {
+		ways = append(ways, Way{Target: proxy.String(), Why: "the proxy itself"})
+	}
 	for _, w := range [...]struct{ target, why string }{
 		{"127.0.0.1:" + p, "the proxy's own loopback"},
 		{"localhost:" + p, "the same, by name"},
@@ -164,7 +197,9 @@ func Reachable(proxy tunnel.Authority) []Way {
 		{"224.0.0.1:80", "multicast"},
 		{"255.255.255.255:80", "broadcast"},
 	} {
-		ways = append(ways, Way{Target: w.target, Why: w.why})
+		if w.target != proxy.String() {
+			ways = append(ways, Way{Target: w.target, Why: w.why})
+		}
 	}
 	return ways
 }

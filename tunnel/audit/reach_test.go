@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/tunneltest"
 )
 
 func TestSurvey(t *testing.T) {
@@ -36,6 +37,65 @@ func TestSurvey(t *testing.T) {
 	for list, want := range map[string]int{"22": 1, "22,22": 1, "80-82, 443": 4, "1-65535": 0, "0": 0, "5-4": 0, "": 0, "65536": 0} {
 		if ports, err := ParsePorts(list); len(ports) != want && err == nil || want == 0 && err == nil {
 			t.Errorf("%q: %v, %v", list, ports, err)
+		}
+	}
+}
+
+// surveyOf surveys a proxy that answers everything so.
+func surveyOf(t *testing.T, reply string) []Way {
+	t.Helper()
+	proxy := tunneltest.StartProxy(t, tunneltest.Answer(reply)...)
+	route, _ := tunnel.ParseRoute("http://ada:hunter2hunter2@" + proxy.Addr())
+	a := &Auditor{Client: &tunnel.Client{Route: route}, Patience: 10 * time.Second}
+	ways, err := a.Survey(t.Context(), []Way{{Target: "127.0.0.1:1"}, {Target: "127.0.0.1:2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ways
+}
+
+// What the answers of a survey come to; none shows credentials or escapes.
+func TestSurveyAnswers(t *testing.T) {
+	for _, tt := range []struct{ reply, answer, words, inconclusive string }{
+		{"HTTP/1.1 502 No\r\nProxy-Status: p; error=destination_ip_prohibited\r\n\r\n", answerDenied, "HTTP/1.1 502 No", ""},
+		{"HTTP/1.1 502 No\r\nProxy-Status: p; error=connection_refused\r\n\r\n", answerTried, "HTTP/1.1 502 No", ""},
+		{"HTTP/1.1 403 hunter2hunter2\x1b[2J\r\n\r\n", answerDenied, `HTTP/1.1 403 ***\x1b[2J`, ""},
+		{"HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\n\r\n", answerOther, "HTTP/1.1 407 No", "the proxy wants credentials, and judged nothing"},
+		{"", answerNone, "no answer: the connection was closed", "the proxy answered nothing"},
+	} {
+		ways := surveyOf(t, tt.reply)
+		if w := ways[1]; w.Answer != tt.answer || w.Words != tt.words || Inconclusive(ways) != tt.inconclusive {
+			t.Errorf("%q: %+v, %q", tt.reply, w, Inconclusive(ways))
+		}
+	}
+}
+
+// The ports that serve allows are told from those it denies.
+func TestSurveyOfPorts(t *testing.T) {
+	route, _ := tunnel.ParseRoute("http://" + startServe(t, false, "*:22,80"))
+	a := &Auditor{Client: &tunnel.Client{Route: route}, Patience: 10 * time.Second}
+	ways, err := a.Survey(t.Context(), PortWays("127.0.0.1", []uint16{21, 22, 23, 79, 80, 81, 443}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range ways {
+		allowed := strings.HasSuffix(w.Target, ":22") || strings.HasSuffix(w.Target, ":80")
+		if (w.Answer == answerDenied) == allowed {
+			t.Errorf("%+v", w)
+		}
+	}
+}
+
+// Each target is asked for once, a proxy on a unix socket for none without a port.
+func TestReachable(t *testing.T) {
+	loopback, _ := tunnel.ParseAuthority("127.0.0.1:3128")
+	for _, proxy := range []tunnel.Authority{loopback, {}} {
+		seen := map[string]bool{}
+		for _, w := range Reachable(proxy) {
+			if seen[w.Target] || w.Target == "" || strings.HasSuffix(w.Target, ":0") || w.Why == "" {
+				t.Errorf("%+v", w)
+			}
+			seen[w.Target] = true
 		}
 	}
 }

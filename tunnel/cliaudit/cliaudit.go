@@ -241,6 +241,9 @@ func (c *Command) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way
 	} else {
 		err = audit.WriteSurvey(c.Out, c.Style, ways)
 	}
+	if why := audit.Inconclusive(ways); why != "" && err == nil {
+		err = cliargs.Usagef("name credentials with --proxy http://USER:PASSWORD@HOST:PORT, or look with culvert probe what it says", "%s", why)
+	}
 	return harmful && audit.AnyOpen(ways), err
 }
 
