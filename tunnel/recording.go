@@ -197,5 +197,5 @@ func (r *recording) exchanged(x *Exchange) {
 func (r *recording) finish() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.closed, r.over = true, true
+	r.closed, r.over, r.untapped = true, true, true
 }

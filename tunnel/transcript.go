@@ -21,8 +21,8 @@ var (
 	ErrNoExchange = errors.New("there was no exchange")
 
 	// ErrSecretSentBack is for credentials that a proxy sent back within frames, in
-	// a form that cannot be masked there.
-	ErrSecretSentBack = errors.New("the proxy sent the credentials back, compressed as HTTP/2 has it, where they cannot be masked")
+	// a form that cannot be masked there, or may have.
+	ErrSecretSentBack = errors.New("the proxy sent the credentials back, or may have, compressed as HTTP/2 has it, where they cannot be masked")
 )
 
 // How the proxy left a connection, in ExchangeReport.Left.

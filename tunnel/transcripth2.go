@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -13,6 +14,9 @@ import (
 
 	"culvert/tunnel/internal/h2"
 )
+
+// maxTapped bounds what is kept of one connection, each way.
+const maxTapped = 512 << 10
 
 // tapped is what went over a connection of HTTP/2, up to the end of the tunnel.
 type tapped struct {
@@ -76,7 +80,7 @@ func (t *tap) keep(kept *int, sent bool, b []byte, err error) {
 	if left := leftBy(err); left != "" && t.on.left == "" {
 		t.on.left, r.left = left, left
 	}
-	if b = b[:min(len(b), maxSegmentBytes-*kept)]; len(b) == 0 {
+	if b = b[:min(len(b), maxTapped-*kept)]; len(b) == 0 {
 		return
 	}
 	*kept += len(b)
@@ -131,7 +135,8 @@ func (s *session) tapsReport() (out []*tapped, secret bool) {
 }
 
 // received is all that was read.
-func (t *tapped) received() (all []byte) {
+func (t *tapped) received() []byte {
+	all := make([]byte, 0, t.read)
 	for _, p := range t.pieces {
 		if !p.sent {
 			all = append(all, p.bytes...)
@@ -144,22 +149,34 @@ func (t *tapped) received() (all []byte) {
 // Prober reads less, and who plays a transcript back does not wait for grants.
 const window = 65535
 
+// maxDecoded bounds the fields that are looked through for credentials: few bytes
+// of the wire may stand for many.
+const maxDecoded = 1 << 20
+
 // usable is how much of what a proxy sent can be played back: the window's worth
 // of data, and no frame that cannot be read to its end, whose fields cannot be
-// looked through. secret reports credentials in what it holds.
+// looked through. secret reports credentials in what it holds, or that there is too
+// much of it to tell.
 func (s *session) usable(all []byte) (end int, secret bool) {
 	in := bytes.NewReader(all)
 	framer := http2.NewFramer(io.Discard, in)
-	var said bytes.Buffer
-	dec := hpack.NewDecoder(4096, func(f hpack.HeaderField) { said.WriteString(f.Name + ": " + f.Value + "\n") })
-	dec.SetAllowedMaxDynamicTableSize(4096)
+	framer.SetMaxReadFrameSize(16384) // as internal/h2: larger ones are refused unread
+	var content bytes.Buffer
+	decoded := 0
+	dec := hpack.NewDecoder(4096, nil)
+	dec.SetEmitFunc(func(f hpack.HeaderField) {
+		if decoded += len(f.Name) + len(f.Value); decoded > maxDecoded {
+			dec.SetEmitEnabled(false)
+		}
+		secret = secret || s.mask.holds([]byte(f.Name)) || s.mask.holds([]byte(f.Value))
+	})
 	for data := 0; ; {
 		f, err := framer.ReadFrame()
 		switch {
 		case err != nil && end == 0: // it is not HTTP/2, and is not read as such
 			end = len(all)
 		case errors.Is(err, io.ErrUnexpectedEOF) && len(all)-end >= 9 && http2.FrameType(all[end+3]) == http2.FrameData:
-			said.Write(all[end+9:])
+			content.Write(all[end+9:])
 			end = len(all)
 		case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 			end = len(all) - in.Len()
@@ -170,7 +187,7 @@ func (s *session) usable(all []byte) (end int, secret bool) {
 		switch f := f.(type) {
 		case *http2.DataFrame:
 			data += int(f.Length)
-			said.Write(f.Data())
+			content.Write(f.Data())
 		case *http2.HeadersFrame:
 			_, _ = dec.Write(f.HeaderBlockFragment())
 		case *http2.ContinuationFrame:
@@ -181,8 +198,13 @@ func (s *session) usable(all []byte) (end int, secret bool) {
 		}
 		end = len(all) - in.Len()
 	}
-	shown := s.mask.received(said.Bytes())
-	return end, !bytes.Equal(shown, said.Bytes())
+	unread := decoded > maxDecoded && !s.mask.off && len(s.mask.all()) > 0
+	return end, secret || unread || s.mask.holds(content.Bytes())
+}
+
+// holds reports whether a secret stands in b.
+func (m masker) holds(b []byte) bool {
+	return !m.off && slices.ContainsFunc(m.all(), func(secret string) bool { return bytes.Contains(b, []byte(secret)) })
 }
 
 // inPlace is received with as many bytes for a secret as it had.
@@ -191,7 +213,9 @@ func (m masker) inPlace(b []byte) []byte {
 		return b
 	}
 	for _, secret := range m.all() {
-		b = bytes.ReplaceAll(b, []byte(secret), bytes.Repeat([]byte("*"), len(secret)))
+		if bytes.Contains(b, []byte(secret)) {
+			b = bytes.ReplaceAll(b, []byte(secret), bytes.Repeat([]byte("*"), len(secret)))
+		}
 	}
 	return b
 }
