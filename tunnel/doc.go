@@ -98,9 +98,9 @@
 //	kerberos        tokens of the Negotiate scheme, from tickets
 //	pac             routes from a proxy auto-config script, or PAC file
 //	audit           the conformance suite of probe --audit, and its surveys
-//	cliaudit        the flags of these
+//	cliaudit        the flags of these, probe --count, and what is under way on a terminal
 //	cliargs         flags, help and completion of the command line
-//	cliway          the flags by which dial and probe are told the way
+//	cliway          the flags by which dial and probe are told the way; how a stream is dressed
 //	tunneltest      scripted proxies and targets for tests
 //
 // # Failures

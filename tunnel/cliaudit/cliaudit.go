@@ -1,6 +1,6 @@
 // Package cliaudit is the part of probe's command line that audits a proxy,
-// surveys what it lets through, compares audits, and looks for somebody in the
-// middle.
+// surveys what it lets through, compares audits, looks for somebody in the
+// middle, probes again and again, and tells on a terminal what is under way.
 package cliaudit
 
 import (
