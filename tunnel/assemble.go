@@ -17,6 +17,7 @@ var identityFields = [...]string{"Server", "Via", "Proxy-Agent", "X-Squid-Error"
 type session struct {
 	*recording
 	prober *Prober
+	route  Route
 	target Authority
 	err    *Error             // why there is no tunnel, or nil
 	heard  *heardTunnel       // nil if there is no tunnel
@@ -29,7 +30,7 @@ func (s *session) report() *Report {
 	s.middle = s.interception()
 	r := &Report{
 		Schema: ReportSchema, Started: s.started.UTC(), Target: s.target,
-		Plan:     Plan{Why: s.prober.Why},
+		Plan:     Plan{Hops: s.hops(), Why: s.prober.Why},
 		Attempts: []Attempt{}, Exchanges: []ExchangeReport{},
 		Tunnel: s.tunnelReport(), Interception: s.middle,
 		Timeline: s.timeline(), Findings: s.findings(), Verdict: s.verdict(),
@@ -37,9 +38,6 @@ func (s *session) report() *Report {
 	if s.lookup != nil {
 		l := s.lookupReport(*s.lookup)
 		r.Lookup = &l
-	}
-	for _, hop := range s.prober.Client.Route.Hops {
-		r.Plan.Hops = append(r.Plan.Hops, s.shown(hop.String()))
 	}
 	for _, a := range s.attempts {
 		r.Attempts = append(r.Attempts, s.attemptReport(a))
@@ -61,6 +59,20 @@ func (s *session) report() *Report {
 		r.Exchanges = append(r.Exchanges, out)
 	}
 	return r
+}
+
+// hops are the URLs of the way.
+func (s *session) hops() (urls []string) {
+	for _, hop := range s.route.Hops {
+		urls = append(urls, s.shown(hop.String()))
+	}
+	return urls
+}
+
+// abandonedRoute is for a way that led to no tunnel.
+func (s *session) abandonedRoute() AbandonedRoute {
+	sentence, _ := Explain(s.err) // escaped already
+	return AbandonedRoute{Hops: s.hops(), Why: s.mask.text(sentence), Took: micros(time.Since(s.started))}
 }
 
 // shown makes text from the network fit to be shown.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -72,13 +73,45 @@ const (
 // Patience, and about a second for a refusal's content. What a proxy does wrong
 // is in the Report, never the error: that is ErrNoProxy, an *Error for a request
 // that cannot be sent, or the context's own if it was cancelled.
+//
+// Of Client.Or those routes are taken that lead through a proxy which is asked by
+// CONNECT; the Report is of the last one, and has in its Plan why not of those
+// before.
 func (p *Prober) Probe(ctx context.Context, target Authority) (*Report, error) {
 	if p.Client.Route.Direct() {
 		return nil, ErrNoProxy
 	}
 	client := p.Client
 	client.shared = nil // its frames are to be seen
+	client.Or = slices.DeleteFunc(slices.Clone(client.Or), func(r Route) bool { return !r.connects() })
 	defer client.CloseIdleConnections()
+	var abandoned []AbandonedRoute
+	for i := 0; ; i++ {
+		s := p.probeRoute(ctx, client.along(i), target)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case s.err != nil && s.err.Phase == PhaseRequest && s.err.Type == ErrorRequest:
+			return nil, s.err
+		case s.err == nil || !s.err.elsewhere() || i == len(client.Or):
+			r := s.report()
+			r.Plan.Abandoned = abandoned
+			return r, nil
+		}
+		if t := p.Client.Trace; t != nil && t.Abandoned != nil {
+			t.Abandoned(s.route, s.err, client.Or[i])
+		}
+		abandoned = append(abandoned, s.abandonedRoute())
+	}
+}
+
+// connects reports whether the last proxy on the way is asked by CONNECT.
+func (r Route) connects() bool {
+	return !r.Direct() && !r.Hops[len(r.Hops)-1].isSOCKS()
+}
+
+// probeRoute is Probe along the Client's one route.
+func (p *Prober) probeRoute(ctx context.Context, client *Client, target Authority) *session {
 	wait := max(0, orDefault(p.Wait, DefaultProbeWait))
 	client.refusalWait = wait
 	rec := &recording{started: time.Now()}
@@ -87,33 +120,24 @@ func (p *Prober) Probe(ctx context.Context, target Authority) (*Report, error) {
 		client.tap = rec.tap
 	}
 	client.Trace = rec.trace(p.Client.Trace)
+	s := &session{recording: rec, prober: p, route: client.Route, target: target, mask: newMasker(client, p.ShowSecrets)}
 	conn, err := client.Open(ctx, target)
-	var heard *heardTunnel
 	if err == nil {
 		if wait > 0 {
 			client.waiting("what comes out of the tunnel to %s", target)
 		}
-		heard = hear(ctx, conn, p.Send, wait)
+		s.heard = hear(ctx, conn, p.Send, wait)
 		rec.untap()
 		conn.Close()
-	}
-	rec.finish()
-	var facts *interceptionFacts
-	if p.Interception != nil && client.TLS != nil {
-		client.waiting("other handshakes, to see who speaks TLS")
-		facts = p.Interception.run(ctx, &client, target, rec)
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	s := &session{recording: rec, prober: p, target: target, heard: heard, facts: facts, mask: newMasker(&client, p.ShowSecrets)}
-	if err != nil {
+	} else {
 		s.err = asError(err, PhaseConnect)
 	}
-	if s.err != nil && s.err.Phase == PhaseRequest && s.err.Type == ErrorRequest {
-		return nil, s.err
+	rec.finish()
+	if p.Interception != nil && client.TLS != nil {
+		client.waiting("other handshakes, to see who speaks TLS")
+		s.facts = p.Interception.run(ctx, client, target, rec)
 	}
-	return s.report(), nil
+	return s
 }
 
 // hear sends what is to be sent and reads until wait is over, the tunnel

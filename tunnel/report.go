@@ -36,8 +36,16 @@ type Report struct {
 
 // Plan is the way that was to be taken, and why.
 type Plan struct {
-	Hops []string `json:"hops"` // URLs without credentials
-	Why  string   `json:"why,omitempty"`
+	Hops      []string         `json:"hops"` // URLs without credentials
+	Why       string           `json:"why,omitempty"`
+	Abandoned []AbandonedRoute `json:"abandoned,omitempty"` // ways that could not be taken before
+}
+
+// AbandonedRoute is a way that could not be taken, so that another one was.
+type AbandonedRoute struct {
+	Hops []string `json:"hops"`
+	Why  string   `json:"why"`
+	Took Micros   `json:"took_us"`
 }
 
 // Micros is a duration in whole microseconds.

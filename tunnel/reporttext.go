@@ -82,6 +82,9 @@ func (t *reportText) wire(mark string, dress func(string) string, b []byte, most
 }
 
 func (t *reportText) plan(r *Report) {
+	for _, a := range r.Plan.Abandoned {
+		t.say("%s cannot be taken: %s", strings.Join(a.Hops, ", then "), t.bad(a.Why))
+	}
 	way := strings.Join(r.Plan.Hops, ", then ")
 	if r.Plan.Why != "" {
 		way += " (" + r.Plan.Why + ")"
