@@ -130,7 +130,7 @@ func faults() []fault {
 			}
 			return ""
 		}}, "field-nul field-bare-cr field-fold"},
-		{"a 2xx full of faults", bad{reply: "HTTP/1.0 200 OK\nContent-Length: 5\nTransfer-Encoding: chunked\n\n"}, "connect-2xx-head connect-2xx-length connect-2xx-coding connect-2xx-version"},
+		{"a 2xx full of faults", bad{reply: "HTTP/1.0 200 OK\nContent-Length: 5\nTransfer-Encoding: chunked\n\n", refuses: refuseIf("HTTP/1.1 400 No\r\n\r\n", ":0 ")}, "connect-2xx-head connect-2xx-length connect-2xx-coding connect-2xx-version"},
 		{"a 2xx that waits", bad{late: afterTheFirst(func(far net.Conn) {
 			far.SetReadDeadline(time.Now().Add(2 * testPatience))
 			far.Read(make([]byte, 1))
@@ -161,6 +161,7 @@ func faults() []fault {
 			<-time.After(1100 * time.Millisecond)
 			return "HTTP/1.1 500 No\nContent-Length: 1000\n\n" + head
 		}}, "refusal-framed refusal-head refusal-code refusal-prompt refusal-no-echo refusal-proxy-status"},
+		{"a fault of its own above 8 KiB", bad{refuses: above8K("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")}, "head-too-large"},
 		{"a refusal that is reset", bad{refuses: refusesSome("HTTP/1.1 502 No\r\nContent-Length: 5\r\n\r\n"), lingers: func(c net.Conn) { reset(c) }}, "refusal-readable"},
 		{"blind", bad{plain: blind}, `plain-origin-form plain-host plain-via-request plain-via-appended plain-via-reply plain-connection plain-hop-by-hop plain-credentials
 		plain-reply-connection plain-keep-alive-alone plain-length-and-coding plain-lengths-differ plain-space-colon plain-nul plain-bare-cr plain-fold

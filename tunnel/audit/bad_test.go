@@ -69,16 +69,20 @@ func (b *bad) start(t *testing.T) string {
 func (b *bad) serve(conn net.Conn) {
 	br := bufio.NewReader(conn)
 	for {
-		var head string
-		for {
+		var text strings.Builder
+		for begun := false; ; {
 			line, err := br.ReadString('\n')
 			if err != nil {
 				return
 			}
-			if head += line; strings.TrimSpace(line) == "" && strings.TrimSpace(head) != "" {
+			text.WriteString(line)
+			if strings.TrimSpace(line) != "" {
+				begun = true
+			} else if begun {
 				break
 			}
 		}
+		head := text.String()
 		first, _, _ := strings.Cut(head, "\n")
 		words := strings.Fields(strings.TrimSuffix(strings.TrimSpace(first), "HTTP/1.1"))
 		refusal := ""

@@ -41,7 +41,7 @@ var overHTTP2 = []check{
 			t.fail(`sent was "last words", then END_STREAM; the target got %s`, have)
 		}
 	}},
-	{"h2-answer-after-end", "the target may answer after END_STREAM", overH2, must, needHTTP2, func(t *trial) {
+	{"h2-answer-after-end", "the target may answer after END_STREAM", overH2, policy, needHTTP2, func(t *trial) {
 		t.target.serve(tally)
 		s := t.stream()
 		_, _ = io.WriteString(s.conn, "question")

@@ -28,7 +28,7 @@ var opening = []check{
 		t.target.serve(func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) })
 		t.open("")
 	}},
-	{"connect-other-host", "the request's target counts, whatever Host says", "RFC 9112, section 3.2.2", should, needTarget, func(t *trial) {
+	{"connect-other-host", "the request's target counts, whatever Host says", "RFC 9112, section 3.3", should, needTarget, func(t *trial) {
 		t.serveEcho()
 		k := t.talk()
 		k.send("CONNECT {target} HTTP/1.1\r\nHost: elsewhere.invalid:443\r\n{auth}\r\n")
@@ -45,7 +45,7 @@ var opening = []check{
 	}},
 	{"connect-http10", "an HTTP/1.0 CONNECT without Host opens a tunnel", "RFC 9112, section 3.2", policy, needTarget, opens("CONNECT {target} HTTP/1.0\r\n{auth}\r\n")},
 	{"connect-no-fields", "no field but Host is wanted", connect, policy, needTarget, opens("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")},
-	{"connect-upper-case", "host names are the same in either case", "RFC 9110, section 4.2.3", must, needTarget, opensName(strings.ToUpper)},
+	{"connect-upper-case", "host names are the same in either case", "RFC 9110, section 4.2.3", should, needTarget, opensName(strings.ToUpper)},
 	{"connect-name", "a target may be a name", connect, must, needTarget, opensName(func(s string) string { return s })},
 	{"connect-root-dot", "a name may end in the root's dot", "RFC 3986, section 3.2.2", policy, needTarget, opensName(func(s string) string { return s + "." })},
 	{"connect-ipv6", "a target may be an IPv6 literal in brackets", connect, must, needTarget, opensIPv6},
@@ -66,8 +66,12 @@ func connects(t *trial) {
 	k := t.talk()
 	k.send("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
 	switch reply := k.wantReply(); {
-	case reply.Code == 403 || reply.Code == 407:
+	case reply.Code == 403, reply.Code == 407, reply.Code == 429, reply.Code == 451, reply.Code/100 == 3:
 		t.skip(`the proxy does not allow it: "%s"`, line(reply))
+	case reply.Code == 405, reply.Code == 501:
+		t.skip(`the proxy has no CONNECT: "%s"`, line(reply))
+	case reply.Code >= 502 && reply.Code <= 504:
+		t.skip(`the proxy does not reach the target: "%s"`, line(reply))
 	case reply.Code/100 != 2:
 		t.fail(`the answer was "%s"`, line(reply))
 	}
@@ -97,13 +101,24 @@ func without2xx(name string) func(*trial) {
 	}
 }
 
+// versionOf2xx wants no proxy of HTTP/1.0 to call itself one of HTTP/1.1: what
+// it says when it refuses shows which of the two it is.
 func versionOf2xx(t *trial) {
 	t.serveEcho()
 	k := t.talk()
 	k.send("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
-	if reply := k.opened(); reply.Minor == 0 {
-		t.warn(`"%s"`, line(reply))
+	reply := k.opened()
+	if reply.Minor > 0 {
+		return
 	}
+	other := t.talk()
+	other.send(refusedRequest)
+	if refusal, err := other.reply(); err != nil || refusal.Code/100 == 2 {
+		t.skip(`it says "%s", and nothing else says which version the proxy has`, line(reply))
+	} else if refusal.Minor > 0 {
+		t.warn(`it says "%s", though refusals say "%s"`, line(reply), line(refusal))
+	}
+	t.pass("it says HTTP/1.0, as refusals do: this is a proxy of HTTP/1.0")
 }
 
 // opens wants a tunnel that carries bytes.
@@ -137,7 +152,10 @@ func opensIPv6(t *trial) {
 	if !t.asked.Addr().IsLoopback() {
 		t.skip("the target is not on loopback")
 	}
-	six, err := listenTarget("[::1]:0", tunnel.Authority{}, nil)
+	six, err := listenTarget(fmt.Sprintf("[::1]:%d", t.asked.Port()), tunnel.Authority{}, nil) // a port that the proxy allows
+	if err != nil {
+		six, err = listenTarget("[::1]:0", tunnel.Authority{}, nil)
+	}
 	if err != nil {
 		t.skip("this machine has no IPv6 on loopback")
 	}

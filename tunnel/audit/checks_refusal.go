@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	earlyRule  = "RFC 9931"
+	earlyRule  = "RFC 9931, section 8"
 	statusRule = "RFC 9209, section 2"
 )
 
@@ -35,7 +35,7 @@ var refusals = []check{
 	{"refusal-code", "a target that refuses is told by 502, 503 or 504", "RFC 9110, section 15.6", policy, needTarget, refusalCode},
 	{"refusal-prompt", "a target that refuses is told at once", "RFC 9110, section 15.6", policy, needTarget, refusalPrompt},
 	{"refusal-proxy-status", "the cause stands in Proxy-Status", statusRule, policy, needTarget, refusalStatus},
-	{"refusal-unknown-name", "a name that cannot exist is told by 502 or 504", "RFC 9110, section 15.6", policy, needNothing, unknownName},
+	{"refusal-unknown-name", "a name that cannot exist is told by 502, 503 or 504", "RFC 9110, section 15.6", policy, needNothing, unknownName},
 	{"refusal-no-echo", "a refusal does not bring the request's fields back", "RFC 9110, section 17", policy, needTarget, refusalNoEcho},
 	{"refusal-407", "credentials are asked for by 407 and Proxy-Authenticate", "RFC 9110, section 15.5.8", must, needTarget, asks407},
 	{"refusal-407-smuggle", "bytes behind a CONNECT that gets 407 are no request", earlyRule, must, needPlain, notSmuggled407},
@@ -55,11 +55,27 @@ func (t *trial) refused(request string) (*talk, *wire.Reply) {
 
 func refusalCloses(request string) func(*trial) {
 	return func(t *trial) {
-		k, _ := t.refused(request)
-		if closed, _ := k.ended(3 * t.Quiet); !closed {
-			t.warn("it stays open: what a client sends early would be read as its next request")
-		}
+		k, reply := t.refused(request)
+		k.wantClosed(reply)
 	}
+}
+
+// wantClosed wants the connection closed behind a refusal. One that stays open
+// breaks the rule for sure when a further request is answered on it.
+func (k *talk) wantClosed(refusal *wire.Reply) {
+	if _, err := k.content(refusal); err != nil {
+		k.warn("the content does not end: %s", because(err))
+	}
+	if closed, _ := k.ended(3 * k.Quiet); closed {
+		return
+	}
+	k.target.serve(originOf(nil, func(*seen) string { return okReply }))
+	k.hush(k.Patience)
+	k.send(hidden)
+	if second, err := k.reply(); err == nil {
+		k.fail(`it stays open, and a further request is answered: "%s"`, line(second))
+	}
+	k.warn("it stays open, though a further request gets no answer")
 }
 
 // smuggled sends a request behind one that is refused, and looks whether it was
@@ -161,7 +177,7 @@ func unknownName(t *trial) {
 	switch {
 	case reply.Code/100 == 2:
 		t.fail("a tunnel was opened: whoever answers there is not the target")
-	case reply.Code == 502, reply.Code == 504:
+	case reply.Code >= 502 && reply.Code <= 504:
 	case reply.Code == 403, reply.Code == 407:
 		t.skip(`the proxy did not try: "%s"`, line(reply))
 	default:
@@ -203,10 +219,16 @@ func asks407(t *trial) {
 }
 
 func closes407(t *trial) {
-	k, _ := t.challenged("")
-	if closed, _ := k.ended(3 * t.Quiet); !closed {
-		t.warn("it stays open, as logins by NTLM and Negotiate need it")
+	k, reply := t.challenged("")
+	for _, challenge := range reply.Values("Proxy-Authenticate") {
+		if scheme, _, _ := strings.Cut(challenge, " "); strings.EqualFold(scheme, "NTLM") || strings.EqualFold(scheme, "Negotiate") {
+			if closed, _ := k.ended(3 * t.Quiet); !closed {
+				t.warn("it stays open, as logins by NTLM and Negotiate need it")
+			}
+			return
+		}
 	}
+	k.wantClosed(reply)
 }
 
 func notSmuggled407(t *trial) {

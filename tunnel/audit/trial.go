@@ -145,13 +145,16 @@ func (k *talk) wantReply() *wire.Reply {
 // because is a read error for a person.
 func because(err error) string {
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case timedOut(err):
 		return "nothing came in time"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the connection was closed"
 	}
 	return wire.Escape([]byte(err.Error()), 120)
 }
+
+// timedOut reports whether nothing came, rather than an end.
+func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
 // content reads the reply's content by its framing, within bounds.
 func (k *talk) content(reply *wire.Reply) ([]byte, error) {
@@ -174,7 +177,7 @@ func (k *talk) content(reply *wire.Reply) ([]byte, error) {
 func (k *talk) ended(within time.Duration) (closed bool, before []byte) {
 	_ = k.conn.SetReadDeadline(time.Now().Add(within))
 	before, err := io.ReadAll(io.LimitReader(k.br, 64<<10))
-	return err == nil || !errors.Is(err, os.ErrDeadlineExceeded), before
+	return err == nil || !timedOut(err), before
 }
 
 // open asks for a tunnel to the target, with extra field lines.

@@ -1,0 +1,79 @@
+package audit
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Heads of a size are asked for between these, in bytes.
+const (
+	smallHead = 1 << 10
+	largeHead = 1 << 20
+)
+
+// askSized sends a CONNECT with a head of a size, and returns the code of the
+// answer, 0 for none. The lines have 1 KiB each and names of their own, so that
+// no limit of a single field is met instead.
+func (t *trial) askSized(size int) (code int) {
+	var b strings.Builder
+	b.WriteString(t.fill("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}"))
+	for i := 0; b.Len() < size; i++ {
+		name := fmt.Sprintf("X-Pad-%d: ", i)
+		b.WriteString(name + strings.Repeat("a", max(1, min(size-b.Len(), 1<<10)-len(name)-2)) + "\r\n")
+	}
+	k := t.talk()
+	k.send(b.String() + "\r\n")
+	defer k.conn.Close()
+	reply, err := k.reply()
+	switch {
+	case err != nil && timedOut(err):
+		t.warn("a head of %d KiB is neither answered nor hung up on in time", size>>10)
+	case err != nil:
+		return 0
+	}
+	return reply.Code
+}
+
+// findLimit finds the largest head that is taken, to 1 KiB, and the code for one
+// that is larger. The bool is false if all are taken.
+func (t *trial) findLimit() (low, code int, limited bool) {
+	t.serveEcho()
+	if code = t.askSized(largeHead); code/100 == 2 {
+		return largeHead, code, false
+	}
+	low, high := smallHead, largeHead
+	for high-low > 1<<10 {
+		middle := (low + high) / 2
+		if got := t.askSized(middle); got/100 == 2 {
+			low = middle
+		} else {
+			high, code = middle, got
+		}
+	}
+	return low, code, true
+}
+
+func headLimit(t *trial) {
+	low, code, limited := t.findLimit()
+	if !limited {
+		t.warn("a head of 1 MiB is taken: who sends heads can fill the proxy's memory")
+	}
+	answer := fmt.Sprintf("%d", code)
+	if code == 0 {
+		answer = "a closed connection"
+	}
+	t.pass("heads up to about %d KiB are taken, in lines of 1 KiB; above, the answer is %s", low>>10, answer)
+}
+
+func headTooLarge(t *trial) {
+	low, code, limited := t.findLimit()
+	switch {
+	case !limited:
+		t.skip("no limit is met up to 1 MiB")
+	case code == 0:
+		t.warn("above %d KiB the connection is closed, without an answer that arrives", low>>10)
+	case code/100 != 4:
+		t.fail("above %d KiB the answer is %d", low>>10, code)
+	}
+	t.pass("above %d KiB the answer is %d", low>>10, code)
+}

@@ -1,0 +1,130 @@
+package audit
+
+import (
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"culvert/tunnel"
+)
+
+const (
+	refused403 = "HTTP/1.1 403 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+	refused503 = "HTTP/1.1 503 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+)
+
+// refuseIf refuses the heads that have one of these.
+func refuseIf(reply string, marks ...string) func(string) string {
+	return func(head string) string {
+		if slices.ContainsFunc(marks, func(m string) bool { return strings.Contains(head, m) }) {
+			return reply
+		}
+		return ""
+	}
+}
+
+// above8K refuses heads of more than 8 KiB.
+func above8K(reply string) func(string) string {
+	return func(head string) string {
+		if len(head) > 8<<10 {
+			return reply
+		}
+		return ""
+	}
+}
+
+// hangs says nothing to the heads that have the mark, for longer than the audit
+// waits.
+func hangs(mark string) func(string) string {
+	return func(head string) string {
+		if strings.Contains(head, mark) {
+			<-time.After(2 * testPatience)
+			return "x"
+		}
+		return ""
+	}
+}
+
+// inHTTP10 passes a plain request on as one of HTTP/1.0, the reply as it comes.
+func inHTTP10(conn net.Conn, head string) {
+	blind(conn, strings.Replace(head, " HTTP/1.1\r\n", " HTTP/1.0\r\n", 1))
+}
+
+// oneEach answers one request to a connection.
+func oneEach(conn net.Conn, head string) {
+	origin := &oneReply{Conn: conn}
+	blind(origin, strings.Replace(head, "\r\n", "\r\nConnection: close\r\n", 1))
+}
+
+// oneReply passes nothing on that comes from the client.
+type oneReply struct{ net.Conn }
+
+func (*oneReply) Read([]byte) (int, error) { return 0, io.EOF }
+
+// stayOpen keeps a refused connection, and says nothing more.
+func stayOpen(net.Conn) { <-time.After(3 * testPatience) }
+
+// What no rule forbids is not held against a proxy.
+func TestFairness(t *testing.T) {
+	mute := "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"
+	for _, tt := range []struct {
+		name  string
+		proxy bad
+		want  string // grade and check
+	}{
+		{"ports refused by 403", bad{refuses: refuseIf(refused403, ":0 ", ":65536 ", "x HTTP", ": HTTP")}, "pass target-port-0, pass target-port-65536, pass target-port-letters, pass target-empty-port"},
+		{"ports that are tried", bad{refuses: refuseIf(refused503, ":0 ", ": HTTP")}, "warn target-port-0, warn target-empty-port"},
+		{"a malformed target refused by 503", bad{refuses: refuseIf(refused503, "me@")}, "warn target-userinfo"},
+		{"an empty host that leads nowhere", bad{refuses: refuseIf(refused503, "CONNECT :")}, "pass target-no-host"},
+		{"HTTP/1.0", bad{reply: "HTTP/1.0 200 OK\r\n\r\n", refuses: refuseIf("HTTP/1.0 400 No\r\n\r\n", ":0 ")}, "pass connect-2xx-version"},
+		{"HTTP/1.0 where it says 1.1 elsewhere", bad{reply: "HTTP/1.0 200 OK\r\n\r\n", refuses: refuseIf("HTTP/1.1 400 No\r\n\r\n", ":0 ")}, "warn connect-2xx-version"},
+		{"waits behind a NUL", bad{refuses: hangs("\x00"), plain: blind}, "warn target-nul, warn field-nul, warn plain-nul"},
+		{"origins are asked in HTTP/1.0", bad{plain: inHTTP10}, "skip plain-reply-chunked, skip plain-reply-both, skip plain-1xx, pass plain-reply-close"},
+		{"a close that is announced only", bad{plain: func(conn net.Conn, head string) {
+			if strings.HasPrefix(head, "HEAD") {
+				io.WriteString(conn, mute)
+				stayOpen(conn)
+				return
+			}
+			byItself(conn, head)
+		}}, "pass plain-head"},
+		{"content behind HEAD", bad{plain: func(conn net.Conn, head string) { io.WriteString(conn, mute+"hello") }}, "fail plain-head"},
+		{"a request to a connection", bad{plain: oneEach}, "warn plain-keep-alive, skip plain-keep-alive-alone"},
+		{"a refusal that stays open in silence", bad{refuses: refusesSome(refused403), lingers: stayOpen}, "warn refusal-closes"},
+		{"a refusal that stays open for more", bad{refuses: refusesSome(refused403), plain: byItself, reads: true}, "fail refusal-closes"},
+		{"out of reach", bad{refuses: refuseIf("HTTP/1.1 504 No\r\nContent-Length: 0\r\n\r\n", "CONNECT")}, "skip connect"},
+		{"no CONNECT", bad{refuses: refuseIf("HTTP/1.1 501 No\r\nContent-Length: 0\r\n\r\n", "CONNECT")}, "skip connect"},
+		{"heads of 8 KiB at most", bad{refuses: above8K("HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n")}, "pass head-limit, pass head-too-large"},
+		{"a hundred fields at most", bad{refuses: func(head string) string {
+			if strings.Count(head, "\n") > 102 { // the request line and the blank one are none
+				return "HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n"
+			}
+			return ""
+		}}, "pass head-lines"},
+		{"both lengths on CONNECT", bad{}, "warn length-and-coding"},
+		{"HTTP/2.0", bad{}, "warn version-2"},
+		{"credentials that it did not ask for", bad{plain: blind}, "warn plain-credentials"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var only []string
+			for word := range strings.SplitSeq(tt.want, ", ") {
+				_, id, _ := strings.Cut(word, " ")
+				only = append(only, id)
+			}
+			grades := map[string]tunnel.Grade{}
+			for _, r := range auditOf(t, "http://"+tt.proxy.start(t), nil, only...).Results {
+				grades[r.ID] = r.Grade
+				t.Log(r.ID, r.Grade, r.Evidence)
+			}
+			for word := range strings.SplitSeq(tt.want, ", ") {
+				if grade, id, _ := strings.Cut(word, " "); grades[id] != tunnel.Grade(grade) {
+					t.Errorf("%s: %s, want %s", id, grades[id], grade)
+				}
+			}
+		})
+	}
+}
