@@ -31,8 +31,9 @@ type Auditor struct {
 	Client *tunnel.Client
 
 	// Listen is where the audit's own target listens, HOST:PORT; "" = on
-	// 127.0.0.1 if the proxy is on loopback, else there is none, and the checks
-	// that need it are skipped.
+	// 127.0.0.1 if the proxy is on loopback, on any port, or if the proxy refuses
+	// that on 443, 80, 8443 or 8080, the first that it allows; else there is none,
+	// and the checks that need it are skipped.
 	Listen string
 
 	// Announce is what the proxy is told to connect to; zero = the listener's
@@ -111,6 +112,7 @@ type bench struct {
 	closed    tunnel.Authority // where nothing listens, beside the target
 	authority string           // the field with the proxy's credentials, or ""
 	missing   map[need]string  // why a need is not met
+	moved     string           // why the target has the port that it has, if it was moved
 	identity  []string
 }
 
@@ -171,7 +173,7 @@ func (a *Auditor) Run(ctx context.Context) (*Report, error) {
 	}
 	hops := a.Client.Route.Hops
 	r.Proxy, r.Identity = hops[len(hops)-1].String(), b.identity
-	r.Target, r.Took = b.asked.String(), micros(time.Since(r.Started))
+	r.Target, r.Moved, r.Took = b.asked.String(), ascii(b.masked(b.moved)), micros(time.Since(r.Started))
 	if b.asked.IsZero() {
 		r.Target = ""
 	}

@@ -55,49 +55,58 @@ func (b *bench) startTarget(local, peer net.Addr) error {
 	return err
 }
 
+// request sends one request, and returns the reply and what is to be said of it.
+func (b *bench) request(ctx context.Context, request string) (reply *wire.Reply, words string) {
+	t := &trial{bench: b, ctx: ctx}
+	defer t.end()
+	if b.target != nil {
+		b.target.serve(originOf(nil, func(*seen) string { return okReply }))
+	}
+	o := t.attempt(func(t *trial) {
+		k := t.talk()
+		k.send(request)
+		reply = k.wantReply()
+	})
+	if reply == nil {
+		return nil, o.words
+	}
+	b.identify(reply)
+	return reply, `the proxy answered "` + line(reply) + `"`
+}
+
+// tunnelRequest and plainRequest are what every proxy that allows the target
+// grants.
+const (
+	tunnelRequest = "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n"
+	plainRequest  = "GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n"
+)
+
 // tryTunnel finds out which needs are met.
 func (b *bench) tryTunnel(ctx context.Context) {
 	if b.asked.IsZero() {
 		b.missing[needOpen] = "there is no target to ask for: name one, HOST:PORT, or --target-listen"
 		return
 	}
-	try := func(request string) (*wire.Reply, string) {
-		t := &trial{bench: b, ctx: ctx}
-		defer t.end()
-		if b.target != nil {
-			b.target.serve(originOf(nil, func(*seen) string { return okReply }))
-		}
-		var reply *wire.Reply
-		o := t.attempt(func(t *trial) {
-			k := t.talk()
-			k.send(request)
-			reply = k.wantReply()
-		})
-		if reply == nil {
-			return nil, o.words
-		}
-		return reply, `the proxy answered "` + wire.Escape([]byte(reply.Line), 100) + `"`
+	reply, words := b.request(ctx, tunnelRequest)
+	if b.Listen == "" && b.target != nil && denied(reply) {
+		reply, words = b.findPort(ctx, reply, words)
 	}
-	reply, words := try("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
 	if reply == nil || reply.Code/100 != 2 {
 		why := "no tunnel to " + b.asked.String() + ": " + words
-		if reply != nil && reply.Code == 403 && b.target != nil {
+		switch {
+		case reply == nil || b.target == nil:
+		case reply.Code >= 502 && reply.Code <= 504:
+			why += "; let the target listen where the proxy reaches it: --target-listen HOST:PORT"
+		case denied(reply):
 			why += "; let it listen on a port that the proxy allows, as --target-listen HOST:443"
 		}
 		b.missing[needOpen], b.missing[needTarget], b.missing[needHTTP2] = why, why, why
 	}
-	if reply != nil {
-		b.identify(reply)
-	}
 	if b.target == nil {
 		return
 	}
-	reply, words = try("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
-	if reply == nil || reply.Code != 200 {
+	if reply, words = b.request(ctx, plainRequest); reply == nil || reply.Code != 200 {
 		b.missing[needPlain] = "no plain request to " + b.asked.String() + ": " + words
-	}
-	if reply != nil {
-		b.identify(reply)
 	}
 	if b.missing[needHTTP2] == "" {
 		if err := b.tryHTTP2(ctx); err != nil {
@@ -130,6 +139,9 @@ const minSecret = 6
 func (b *bench) identify(reply *wire.Reply) {
 	for _, name := range []string{"Server", "Via", "Proxy-Agent", "Proxy-Status"} {
 		for _, value := range reply.Values(name) {
+			if name == "Proxy-Status" { // its name, and not what it says of this request
+				value, _, _ = strings.Cut(value, ";")
+			}
 			words := b.masked(name + ": " + wire.Escape([]byte(value), 100))
 			if !slices.Contains(b.identity, words) && len(b.identity) < 8 {
 				b.identity = append(b.identity, words)

@@ -21,8 +21,9 @@ type Report struct {
 	Schema   int           `json:"schema"`
 	Started  time.Time     `json:"started"`
 	Took     tunnel.Micros `json:"took_us"`
-	Proxy    string        `json:"proxy"`            // its URL, without credentials
-	Target   string        `json:"target,omitempty"` // what tunnels were opened to
+	Proxy    string        `json:"proxy"`                  // its URL, without credentials
+	Target   string        `json:"target,omitempty"`       // what tunnels were opened to
+	Moved    string        `json:"target_moved,omitempty"` // why it has this port, where another was tried first
 	Identity []string      `json:"identity,omitempty"`
 	Results  []Result      `json:"results"` // in the order in which they were tried
 	Summary  []Tally       `json:"summary"` // by level
@@ -107,7 +108,11 @@ func (r *Report) WriteText(w io.Writer, style tunnel.Style) error {
 		fmt.Fprintf(&b, "  %s\n", words)
 	}
 	if r.Target != "" {
-		fmt.Fprintf(&b, "  tunnels to %s\n", r.Target)
+		moved := r.Moved
+		if moved != "" {
+			moved = ", as " + moved
+		}
+		fmt.Fprintf(&b, "  tunnels to %s%s\n", r.Target, moved)
 	}
 	skipped, reasons := map[string][]string{}, []string(nil)
 	for _, g := range groups {

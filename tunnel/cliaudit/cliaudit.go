@@ -26,7 +26,7 @@ func Flags() []cliargs.Spec {
 		{Name: "audit", Kind: cliargs.Switch, Usage: "run the conformance suite against the proxy; exit 11 if it breaks a MUST"},
 		{Name: "list", Kind: cliargs.Switch, Usage: "print the checks of --audit, and exit"},
 		{Name: "check", Kind: cliargs.List, Usage: "of --audit, only the check or group `ID`; repeatable, or joined by commas"},
-		{Name: "target-listen", Kind: cliargs.Text, Usage: "listen on `HOST:PORT` for what the proxy is asked to connect to; by default a port of 127.0.0.1 if the proxy is on loopback"},
+		{Name: "target-listen", Kind: cliargs.Text, Usage: "listen on `HOST:PORT` for what the proxy is asked to connect to; by default any port of 127.0.0.1 if the proxy is on loopback, or 443, 80, 8443 or 8080 if it refuses that"},
 		{Name: "target-announce", Kind: cliargs.Text, Usage: "tell the proxy to connect to `HOST:PORT`, which leads to --target-listen"},
 		{Name: "patience", Kind: cliargs.Duration, Default: audit.DefaultPatience, Usage: "of --audit, --ports and --reach: `TIME` to wait for each answer"},
 		{Name: "audit-idle", Kind: cliargs.Duration, Usage: "leave a tunnel silent for `TIME`, and see whether it lives"},

@@ -1,0 +1,110 @@
+package audit
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"culvert/tunnel"
+)
+
+// freePorts are n ports of loopback on which nothing listens.
+func freePorts(t *testing.T, n int) (ports []uint16) {
+	t.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, uint16(l.Addr().(*net.TCPAddr).Port))
+	}
+	return ports
+}
+
+// allowing has the audit take these for the ports that proxies allow.
+func allowing(t *testing.T, ports []uint16) {
+	was := allowedPorts
+	allowedPorts = ports
+	t.Cleanup(func() { allowedPorts = was })
+}
+
+// The target moves to a port that the proxy allows; the report says so, and why.
+func TestTargetMoves(t *testing.T) {
+	ports := freePorts(t, 3)
+	taken, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", ports[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	allowing(t, ports)
+	picky := bad{plain: byTarget, refuses: func(head string) string {
+		switch target := fmt.Sprintf("127.0.0.1:%d", ports[2]); {
+		case strings.HasPrefix(head, "CONNECT "+target+" "), strings.HasPrefix(head, "GET http://"+target):
+			return ""
+		}
+		return refused403
+	}}
+	r := auditOf(t, "http://"+picky.start(t), nil, "connect", "tunnel-all-bytes")
+	if r.Target != fmt.Sprintf("127.0.0.1:%d", ports[2]) || r.Summary[0].Pass != 2 {
+		t.Errorf("%s: %+v", r.Target, r.Summary[0])
+	}
+	want := fmt.Sprintf(`with "HTTP/1.1 403 No", and %d cannot be had here (it is in use), %d is refused too`, ports[0], ports[1])
+	var text bytes.Buffer
+	r.WriteText(&text, tunnel.Style{})
+	if !strings.HasPrefix(r.Moved, "it refuses port ") || !strings.HasSuffix(r.Moved, want) || !strings.Contains(text.String(), r.Moved) {
+		t.Errorf("%q, want %q, in\n%s", r.Moved, want, &text)
+	}
+}
+
+// A proxy that allows none of them is told of with all that was tried, and one
+// that wants credentials is left alone.
+func TestTargetStays(t *testing.T) {
+	ports := freePorts(t, 1)
+	allowing(t, ports)
+	denies := bad{refuses: func(string) string { return refused403 }}
+	r := auditOf(t, "http://"+denies.start(t), nil, "tunnel-all-bytes")
+	if want := fmt.Sprintf(`"HTTP/1.1 403 No"; %d is refused too; let it listen on a port that the proxy allows`, ports[0]); !strings.Contains(r.Results[0].Evidence, want) || r.Moved != "" {
+		t.Errorf("%q, moved %q", r.Results[0].Evidence, r.Moved)
+	}
+	asks := bad{refuses: func(string) string { return "HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n" }}
+	if r = auditOf(t, "http://"+asks.start(t), nil, "tunnel-all-bytes"); strings.Contains(r.Results[0].Evidence, "refused too") {
+		t.Errorf("%q", r.Results[0].Evidence)
+	}
+}
+
+// Nobody has to be told a port to audit a serve that was told nothing.
+func TestServeByDefault(t *testing.T) {
+	for _, port := range []uint16{443, 80} {
+		l, err := listenOn(port)
+		if err != nil {
+			t.Skipf("port %d cannot be had here: %v", port, err)
+		}
+		l.close()
+	}
+	spec, err := tunnel.ParseListen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := spec.Listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &tunnel.Server{}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	t.Cleanup(func() { s.Close(); <-served })
+	r := auditOf(t, "http://"+l.Addr().String(), func(a *Auditor) { a.Patience = 10 * time.Second })
+	if r.Target != "127.0.0.1:443" && r.Target != "127.0.0.1:80" || r.Moved == "" {
+		t.Errorf("tunnels to %s, %q", r.Target, r.Moved)
+	}
+	for _, result := range r.Results {
+		optIn := strings.HasPrefix(result.ID, "refusal-407") || result.ID == "tunnel-idle"
+		if result.Grade != tunnel.Pass && !optIn && !noIPv6(result) {
+			t.Errorf("%s: %s %s", result.ID, result.Grade, result.Evidence)
+		}
+	}
+}
