@@ -281,7 +281,7 @@ func judgeProxyStatusSyntax(s *subject) outcome {
 	if len(values) == 0 {
 		return outcome{Skip, "there is no Proxy-Status"}
 	}
-	if err := checkProxyStatus(values); err != nil {
+	if err := CheckProxyStatus(values); err != nil {
 		return outcome{Fail, err.Error() + ": " + s.fieldEvidence("Proxy-Status")}
 	}
 	return outcome{grade: Pass}

@@ -7,11 +7,11 @@ import (
 )
 
 // OpenProxy connects to the route's last proxy, through those before it, with
-// TLS for HTTP/1.1 if the hop wants that, and asks it nothing: what is sent and
-// received on the conn is all the caller's. The context covers the connecting,
-// and so do the Client's timeouts. The caller closes the conn. Errors are
-// *Error, save ErrNoProxy.
-func (c *Client) OpenProxy(ctx context.Context) (net.Conn, error) {
+// TLS if the hop wants that, and asks it nothing: what is sent and received on
+// the conn is all the caller's. TLS offers these protocols by ALPN, HTTP/1.1 if
+// there are none. The context covers the connecting, and so do the Client's
+// timeouts. The caller closes the conn. Errors are *Error, save ErrNoProxy.
+func (c *Client) OpenProxy(ctx context.Context, protocols ...string) (net.Conn, error) {
 	if c.Route.Direct() {
 		return nil, ErrNoProxy
 	}
@@ -32,7 +32,10 @@ func (c *Client) OpenProxy(ctx context.Context) (net.Conn, error) {
 	if last.Scheme != SchemeHTTPS && last.Scheme != SchemeH2 {
 		return conn, nil
 	}
-	secured, e := c.secureFor(ctx, conn, last, protocolHTTP1)
+	if len(protocols) == 0 {
+		protocols = []string{protocolHTTP1}
+	}
+	secured, e := c.secureFor(ctx, conn, last, protocols...)
 	if e != nil {
 		conn.Close()
 		e.Hop = last.Name()

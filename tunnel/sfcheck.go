@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// checkProxyStatus says what is wrong with Proxy-Status field values by RFC
-// 9209, section 2, where parseProxyStatus takes what it can: they are together
-// a structured-field list of strings or tokens, with parameters (RFC 8941,
+// CheckProxyStatus says what is wrong with Proxy-Status field values by RFC
+// 9209, section 2, where a Client takes what it can: they are together a
+// structured-field list of strings or tokens, with parameters (RFC 8941,
 // sections 3.1 and 4.2).
-func checkProxyStatus(values []string) error {
+func CheckProxyStatus(values []string) error {
 	p := sfParser{strings.Trim(strings.Join(values, ", "), " ")}
 	if p.rest == "" {
 		return errors.New("the field is empty")

@@ -13,11 +13,11 @@ func TestCheckProxyStatusAccepts(t *testing.T) {
 		"a; next-protocol=h2; x; y=?0; z=:aGk=:; w=-1.5",
 		"*a:b/c;error=dns_timeout",
 	} {
-		if err := checkProxyStatus([]string{value}); err != nil {
+		if err := CheckProxyStatus([]string{value}); err != nil {
 			t.Errorf("%s: %v", value, err)
 		}
 	}
-	if err := checkProxyStatus([]string{"a; error=dns_error", "b"}); err != nil {
+	if err := CheckProxyStatus([]string{"a; error=dns_error", "b"}); err != nil {
 		t.Errorf("two field lines: %v", err)
 	}
 }
@@ -47,7 +47,7 @@ func TestCheckProxyStatusRefuses(t *testing.T) {
 		"a error=dns_error",
 		"https proxy: failed",
 	} {
-		if err := checkProxyStatus([]string{value}); err == nil {
+		if err := CheckProxyStatus([]string{value}); err == nil {
 			t.Errorf("%q passed", value)
 		}
 	}
@@ -62,9 +62,9 @@ func FuzzCheckProxyStatus(f *testing.F) {
 			return
 		}
 		written := ProxyStatus{Name: name, Error: token, RCode: rcode, Details: details}.String()
-		if err := checkProxyStatus([]string{written}); err != nil {
+		if err := CheckProxyStatus([]string{written}); err != nil {
 			t.Errorf("%s: %v", written, err)
 		}
-		checkProxyStatus([]string{name, details}) // whatever these are, it ends
+		CheckProxyStatus([]string{name, details}) // whatever these are, it ends
 	})
 }

@@ -55,6 +55,10 @@ type Auditor struct {
 	// Idle is how long a tunnel is left silent; 0 = that check is skipped.
 	Idle time.Duration
 
+	// Slow is how long a head is dripped, and a connection left silent, for the
+	// proxy to end them; 0 = those checks are skipped.
+	Slow time.Duration
+
 	// Only are the checks to run, by id or by the name of their group; nil = all.
 	Only []string
 

@@ -68,6 +68,12 @@ var overHTTP2 = []check{
 		}
 	}},
 	{"h2-refusal-alone", "a refused stream does not disturb the others", overH2, must, needHTTP2, h2RefusalAlone},
+	{"h2-2xx-length", "the 2xx of a stream has no Content-Length", connect, must, needHTTP2, lacks2xx("content-length")},
+	{"h2-2xx-fields", "the 2xx of a stream has no field of a connection's", "RFC 9113, section 8.2.2", must, needHTTP2, lacks2xx("connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade")},
+	{"h2-scheme-path", "a CONNECT with :scheme and :path is malformed", overH2, must, needHTTP2, malformed2(field(":scheme", "http"), field(":path", "/"), authority("{target}"))},
+	{"h2-no-authority", "a CONNECT without :authority is malformed", overH2, must, needHTTP2, malformed2()},
+	{"h2-no-port", "an :authority without a port is refused", connect, must, needHTTP2, malformed2(authority("{host}"))},
+	{"h2-407", "credentials are asked for by 407 and Proxy-Authenticate", "RFC 9110, section 15.5.8", must, needHTTP2, asks407In2},
 	{"h2-parallel", "32 streams at once keep their bytes apart", overH2, policy, needHTTP2, h2Parallel},
 }
 

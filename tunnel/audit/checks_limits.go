@@ -3,6 +3,7 @@ package audit
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Heads of a size are asked for between these, in bytes.
@@ -76,4 +77,59 @@ func headTooLarge(t *trial) {
 		t.fail("above %d KiB the answer is %d", low>>10, code)
 	}
 	t.pass("above %d KiB the answer is %d", low>>10, code)
+}
+
+// slowSkipped is why nothing is done for Slow.
+const slowSkipped = "it takes its time: ask for it with --audit-slow TIME"
+
+// slowHead sends a head a byte now and then, and never its end.
+func slowHead(t *trial) {
+	if t.Slow <= 0 {
+		t.skip(slowSkipped)
+	}
+	every := min(max(t.Slow/50, 5*time.Millisecond), 500*time.Millisecond)
+	k := t.talk()
+	k.hush(t.Slow + t.Patience)
+	k.send("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}X-Slow: ")
+	started := time.Now()
+	for time.Since(started) < t.Slow {
+		_ = k.conn.SetReadDeadline(time.Now().Add(every))
+		if _, err := k.br.Peek(1); err == nil || !timedOut(err) {
+			k.toldEnd(started)
+		}
+		k.send("a")
+	}
+	t.warn("after %s of a byte each %s it still waits: a client that drips keeps a connection for longer than that", t.Slow, every)
+}
+
+// silentClient connects, and that is all.
+func silentClient(t *trial) {
+	if t.Slow <= 0 {
+		t.skip(slowSkipped)
+	}
+	k := t.talk()
+	k.hush(t.Slow)
+	started := time.Now()
+	if _, err := k.br.Peek(1); err == nil || !timedOut(err) {
+		k.toldEnd(started)
+	}
+	t.warn("after %s it still waits: a client that says nothing keeps a connection for longer than that", t.Slow)
+}
+
+// toldEnd passes the check with how the proxy ended the connection, and when.
+func (k *talk) toldEnd(started time.Time) {
+	took := told(time.Since(started))
+	k.hush(k.Patience)
+	if reply, err := k.reply(); err == nil {
+		k.pass(`after %s the answer was "%s"`, took, line(reply))
+	}
+	k.pass("after %s the connection was closed", took)
+}
+
+// told is a time as a person says it.
+func told(d time.Duration) time.Duration {
+	if d < 10*time.Second {
+		return d.Round(10 * time.Millisecond)
+	}
+	return d.Round(time.Second)
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"culvert/tunnel"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -35,6 +36,7 @@ var refusals = []check{
 	{"refusal-code", "a target that refuses is told by 502, 503 or 504", "RFC 9110, section 15.6", policy, needTarget, refusalCode},
 	{"refusal-prompt", "a target that refuses is told at once", "RFC 9110, section 15.6", policy, needTarget, refusalPrompt},
 	{"refusal-proxy-status", "the cause stands in Proxy-Status", statusRule, policy, needTarget, refusalStatus},
+	{"refusal-status-syntax", "Proxy-Status is a list of structured fields", statusRule, must, needTarget, refusalStatusSyntax},
 	{"refusal-unknown-name", "a name that cannot exist is told by 502, 503 or 504", "RFC 9110, section 15.6", policy, needNothing, unknownName},
 	{"refusal-no-echo", "a refusal does not bring the request's fields back", "RFC 9110, section 17", policy, needTarget, refusalNoEcho},
 	{"refusal-407", "credentials are asked for by 407 and Proxy-Authenticate", "RFC 9110, section 15.5.8", must, needTarget, asks407},
@@ -168,6 +170,17 @@ func refusalStatus(t *trial) {
 		t.warn("no error in it: %s", value)
 	}
 	t.pass("%s", value)
+}
+
+func refusalStatusSyntax(t *trial) {
+	_, reply := t.refused(unreachedRequest)
+	values := reply.Values("Proxy-Status")
+	if len(values) == 0 {
+		t.skip("there is no Proxy-Status")
+	}
+	if err := tunnel.CheckProxyStatus(values); err != nil {
+		t.fail(`%s: "%s"`, err, wire.Escape([]byte(strings.Join(values, ", ")), 120))
+	}
 }
 
 func unknownName(t *trial) {

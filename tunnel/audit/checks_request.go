@@ -14,6 +14,7 @@ const (
 	messageRule   = "RFC 9112, section 2.2" // so does what does not match the grammar
 	hostRule      = "RFC 9112, section 3.2"
 	fieldRule     = "RFC 9112, section 5.1"
+	slowRule      = "RFC 9110, section 15.5.9"
 	framingRule   = "RFC 9112, section 6.3"
 )
 
@@ -74,6 +75,8 @@ var heads = []check{
 	{"head-8k", "a field line of 8000 bytes is taken", "RFC 9110, section 5.4", policy, needTarget, opens("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}X-Field: " + strings.Repeat("a", 8000) + "\r\n\r\n")},
 	{"head-limit", "heads have a limit", "RFC 9110, section 5.4", policy, needTarget, headLimit},
 	{"head-too-large", "a head above the limit is answered with a 4xx", "RFC 9110, section 5.4", must, needTarget, headTooLarge},
+	{"head-slow", "a head that drips without end is ended", slowRule, policy, needOpen, slowHead},
+	{"head-silent", "a connection that sends nothing is ended", slowRule, policy, needOpen, silentClient},
 }
 
 // connectTo is a CONNECT that is right in all but its target.

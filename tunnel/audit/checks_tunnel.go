@@ -26,6 +26,8 @@ var tunnels = []check{
 	{"tunnel-send-after-eof", "the client may send after the target's end", connect, policy, needTarget, sendAfterEnd},
 	{"tunnel-target-closes", "the client is told when the target closes", connect, must, needTarget, targetCloses},
 	{"tunnel-target-resets", "the client is told when the target resets", connect, must, needTarget, targetResets},
+	{"tunnel-reset-seen", "a target's reset looks like one, not like an end of file", connect, policy, needTarget, resetSeen},
+	{"tunnel-target-gone", "a tunnel whose target is gone is given up", connect, policy, needTarget, targetGone},
 	{"tunnel-client-closes", "the target is told when the client closes", connect, must, needTarget, clientCloses},
 	{"tunnel-client-resets", "the target is told when the client resets", connect, must, needTarget, clientResets},
 	{"tunnel-parallel", "32 tunnels at once keep their bytes apart", connect, policy, needTarget, parallelTunnels},
@@ -249,60 +251,6 @@ func sendAfterEnd(t *trial) {
 	}
 }
 
-func targetCloses(t *trial) {
-	t.target.serve(func(net.Conn) {})
-	k := t.open("")
-	if closed, _ := k.ended(t.Patience); !closed {
-		t.fail("the connection stays open")
-	}
-}
-
-func targetResets(t *trial) {
-	t.target.serve(func(conn net.Conn) {
-		_, _ = conn.Read(make([]byte, 1))
-		reset(conn)
-	})
-	k := t.open("")
-	k.send("x")
-	if closed, _ := k.ended(t.Patience); !closed {
-		t.fail("the connection stays open")
-	}
-}
-
-func clientCloses(t *trial) {
-	t.ends(func(conn net.Conn) { conn.Close() })
-}
-
-func clientResets(t *trial) { t.ends(reset) }
-
-// ends wants the target to notice the client's end.
-func (t *trial) ends(end func(net.Conn)) {
-	ready, over := make(chan string, 1), make(chan string, 1)
-	t.target.serve(func(conn net.Conn) {
-		_, _ = conn.Read(make([]byte, 1))
-		ready <- ""
-		_, _ = io.Copy(io.Discard, conn)
-		over <- "ended"
-	})
-	k := t.open("")
-	k.send("x")
-	t.heard(ready, t.Patience)
-	end(k.conn)
-	if have := t.heard(over, t.Patience); have != "ended" {
-		t.fail("the target's connection stays open")
-	}
-}
-
-func reset(conn net.Conn) {
-	if within, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = within.NetConn()
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	conn.Close()
-}
-
 func parallelTunnels(t *trial) {
 	const many = 32
 	t.target.serve(echo)
@@ -328,7 +276,7 @@ func idleTunnel(t *trial) {
 	k.hush(t.Idle)
 	started := time.Now()
 	if closed, _ := k.ended(t.Idle); closed {
-		t.warn("it was closed after %s", time.Since(started).Round(time.Second))
+		t.warn("it was closed after %s: the idle limit is no longer than that", told(time.Since(started)))
 	}
 	k.hush(t.Patience)
 	k.send("ping")

@@ -30,6 +30,7 @@ func Flags() []cliargs.Spec {
 		{Name: "target-announce", Kind: cliargs.Text, Usage: "tell the proxy to connect to `HOST:PORT`, which leads to --target-listen"},
 		{Name: "patience", Kind: cliargs.Duration, Default: audit.DefaultPatience, Usage: "of --audit, --ports and --reach: `TIME` to wait for each answer"},
 		{Name: "audit-idle", Kind: cliargs.Duration, Usage: "leave a tunnel silent for `TIME`, and see whether it lives"},
+		{Name: "audit-slow", Kind: cliargs.Duration, Usage: "drip a head, and send nothing, for up to `TIME` each, and see whether the proxy ends that"},
 		{Name: "junit", Kind: cliargs.Text, Usage: "of --audit, write JUnit's XML to `FILE` too"},
 		{Name: "markdown", Kind: cliargs.Switch, Usage: "print the audit as a Markdown table"},
 		{Name: "compare", Kind: cliargs.Switch, Usage: "print where two audits differ: probe --compare A.json B.json"},
@@ -55,7 +56,7 @@ type Command struct {
 // modes are the flags that ask for one of these, and extras those that say how.
 var (
 	modes  = []string{"audit", "list", "compare", "ports", "reach"}
-	extras = []string{"check", "audit-idle", "junit", "markdown", "target-listen", "target-announce"}
+	extras = []string{"check", "audit-idle", "audit-slow", "junit", "markdown", "target-listen", "target-announce"}
 )
 
 // Wanted reports whether the flags ask for one of these. An extra from the
@@ -149,12 +150,12 @@ func (c *Command) auditor() (a *audit.Auditor, target tunnel.Authority, err erro
 		return nil, target, cliargs.Usagef("name it with --proxy http://HOST:PORT", "there is no proxy to audit: the way would be direct (%s)", way.Why)
 	case strings.HasPrefix(hops[len(hops)-1].Scheme, "socks"):
 		return nil, target, cliargs.Usagef("name one with --proxy http://HOST:PORT", "the audit is about CONNECT, and %s speaks SOCKS", hops[len(hops)-1])
-	case c.Values.Duration("patience") <= 0 || c.Values.Duration("audit-idle") < 0:
-		return nil, target, cliargs.Usagef("as in --patience 5s", "--patience and --audit-idle are positive times")
+	case c.Values.Duration("patience") <= 0 || c.Values.Duration("audit-idle") < 0 || c.Values.Duration("audit-slow") < 0:
+		return nil, target, cliargs.Usagef("as in --patience 5s", "--patience, --audit-idle and --audit-slow are positive times")
 	case !c.Values.Bool("i-own-this") && !onLoopback(hops):
 		return nil, target, cliargs.Usagef("--i-own-this says that you may", "%s is not on this machine: its owner may take this for an attack", hops[len(hops)-1])
 	}
-	a = &audit.Auditor{Client: way.Client, Target: target, Listen: c.Values.String("target-listen"), Patience: c.Values.Duration("patience"), Idle: c.Values.Duration("audit-idle"), Progress: c.progress()}
+	a = &audit.Auditor{Client: way.Client, Target: target, Listen: c.Values.String("target-listen"), Patience: c.Values.Duration("patience"), Idle: c.Values.Duration("audit-idle"), Slow: c.Values.Duration("audit-slow"), Progress: c.progress()}
 	if announced := c.Values.String("target-announce"); announced != "" {
 		if a.Announce, err = tunnel.ParseTarget(announced); err != nil {
 			return nil, target, cliargs.Usagef("as in --target-announce 192.0.2.7:8443", "--target-announce: %v", err)

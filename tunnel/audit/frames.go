@@ -1,0 +1,189 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"culvert/tunnel"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// frames is a conversation in frames of HTTP/2, over a connection of its own, for
+// what no Client sends. What is kept of it is text, a line for each field.
+type frames struct {
+	*talk
+	framer *http2.Framer
+}
+
+// answer2 is what came of one stream.
+type answer2 struct {
+	status int // 0 = there was none
+	fields []hpack.HeaderField
+	ended  string // how it ended instead
+	late   bool   // it did not
+}
+
+func field(name, value string) hpack.HeaderField { return hpack.HeaderField{Name: name, Value: value} }
+
+func authority(value string) hpack.HeaderField { return field(":authority", value) }
+
+// frames connects to the proxy, by prior knowledge where there is no TLS, and
+// sends the preface.
+func (t *trial) frames() *frames {
+	conn, err := t.Client.OpenProxy(t.ctx, http2.NextProtoTLS)
+	if err != nil {
+		sentence, _ := tunnel.Explain(err)
+		t.skip("%s", sentence)
+	}
+	t.conns = append(t.conns, conn)
+	_ = conn.SetDeadline(time.Now().Add(t.Patience))
+	f := &frames{&talk{trial: t, conn: conn, got: &keeper{}}, http2.NewFramer(conn, conn)}
+	f.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	t.talks = append(t.talks, f.talk)
+	_, _ = io.WriteString(conn, http2.ClientPreface)
+	_ = f.framer.WriteSettings()
+	return f
+}
+
+// connect2 asks for a tunnel on a connection's first stream, with the proxy's
+// credentials, and returns what came of it.
+func (t *trial) connect2(fields ...hpack.HeaderField) answer2 {
+	if _, credentials, ok := strings.Cut(strings.TrimSpace(t.authority), ": "); ok {
+		fields = append(fields[:len(fields):len(fields)], field("proxy-authorization", credentials))
+	}
+	return t.frames().ask(fields)
+}
+
+func (f *frames) ask(fields []hpack.HeaderField) answer2 {
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	f.sent = []byte("HEADERS, stream 1\r\n")
+	for _, h := range append([]hpack.HeaderField{field(":method", "CONNECT")}, fields...) {
+		h.Value = f.fill(h.Value)
+		_ = encoder.WriteField(h)
+		f.sent = fmt.Appendf(f.sent, "%s: %s\r\n", h.Name, h.Value)
+	}
+	_ = f.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})
+	for {
+		frame, err := f.framer.ReadFrame()
+		var malformed http2.StreamError
+		switch {
+		case errors.As(err, &malformed):
+			f.fail("the answer's head is malformed: %s", malformed.Error())
+		case err != nil:
+			return answer2{ended: because(err), late: timedOut(err)}
+		}
+		if a, over := f.took(frame); over {
+			return a
+		}
+	}
+}
+
+// took acts on a frame, and reports whether the stream has its answer.
+func (f *frames) took(frame http2.Frame) (a answer2, over bool) {
+	switch frame := frame.(type) {
+	case *http2.SettingsFrame:
+		if !frame.IsAck() {
+			_ = f.framer.WriteSettingsAck()
+		}
+	case *http2.PingFrame:
+		if !frame.IsAck() {
+			_ = f.framer.WritePing(true, frame.Data)
+		}
+	case *http2.MetaHeadersFrame:
+		if frame.StreamID != 1 {
+			break
+		}
+		f.keep("HEADERS, stream 1")
+		for _, h := range frame.Fields {
+			f.keep(h.Name + ": " + h.Value)
+		}
+		code, _ := strconv.Atoi(frame.PseudoValue("status"))
+		return answer2{status: code, fields: frame.Fields}, code >= 200
+	case *http2.RSTStreamFrame:
+		f.keep("RST_STREAM " + frame.ErrCode.String())
+		return answer2{ended: "the stream was reset with " + frame.ErrCode.String()}, frame.StreamID == 1
+	case *http2.GoAwayFrame:
+		f.keep("GOAWAY " + frame.ErrCode.String())
+		return answer2{ended: "the connection was given up with " + frame.ErrCode.String()}, frame.ErrCode != http2.ErrCodeNo
+	}
+	return answer2{}, false
+}
+
+func (f *frames) keep(text string) {
+	text += "\r\n"
+	f.got.kept = append(f.got.kept, text[:min(len(text), maxKept-len(f.got.kept))]...)
+}
+
+// opened2 wants a tunnel by a CONNECT in which nothing is wrong.
+func (t *trial) opened2() answer2 {
+	a := t.connect2(authority("{target}"))
+	if a.status/100 != 2 {
+		t.skip("a CONNECT in frames of our own opens no tunnel: %s", a)
+	}
+	return a
+}
+
+func (a answer2) String() string {
+	if a.status == 0 {
+		return a.ended
+	}
+	return fmt.Sprintf(":status %d", a.status)
+}
+
+func lacks2xx(names ...string) func(*trial) {
+	return func(t *trial) {
+		t.target.serve(echo)
+		for _, h := range t.opened2().fields {
+			for _, name := range names {
+				if h.Name == name {
+					t.fail("%s: %q", h.Name, h.Value)
+				}
+			}
+		}
+	}
+}
+
+// malformed2 wants a stream error, or a refusal before it (RFC 9113, section
+// 8.1.1).
+func malformed2(fields ...hpack.HeaderField) func(*trial) {
+	return func(t *trial) {
+		t.target.serve(echo)
+		t.opened2()
+		switch a := t.connect2(fields...); {
+		case a.late:
+			t.warn("it was neither refused nor taken: nothing came in time")
+		case a.status/100 == 2:
+			t.fail("a tunnel was opened: %s", a)
+		case a.status >= 500:
+			t.warn("refused, but not as malformed: %s", a)
+		default:
+			t.pass("%s", a)
+		}
+	}
+}
+
+func asks407In2(t *trial) {
+	if t.authority == "" {
+		t.skip("the audit has no credentials to leave out")
+	}
+	t.target.serve(echo)
+	a := t.frames().ask([]hpack.HeaderField{authority("{target}")})
+	challenged := false
+	for _, h := range a.fields {
+		challenged = challenged || h.Name == "proxy-authenticate"
+	}
+	switch {
+	case a.status/100 == 2:
+		t.skip("the proxy wants no credentials")
+	case a.status != 407 || !challenged:
+		t.fail("%s, with Proxy-Authenticate: %t", a, challenged)
+	}
+}
