@@ -17,7 +17,9 @@ import (
 
 // auditedProxies are the real proxies whose grades are held in testdata/audits:
 // of the table of refusals those that speak HTTP of their own, and serve over TLS.
-var auditedProxies = []string{"serve", "serve-tls", "squid", "tinyproxy", "apache", "privoxy", "ncat", "trafficserver", "nghttpx"}
+// With -login they want ada's password, and only what that changes is tried.
+var auditedProxies = []string{"serve", "serve-tls", "squid", "tinyproxy", "apache", "privoxy", "ncat", "trafficserver", "nghttpx",
+	"serve-login", "squid-login", "tinyproxy-login", "apache-login", "ncat-login", "nghttpx-login"}
 
 // unheld are the checks whose grade is a matter of time, or of the machine's
 // names and IPv6.
@@ -30,9 +32,12 @@ func TestRealAudits(t *testing.T) {
 			t.Parallel()
 			target := freePort(t)
 			arg := []string{"probe", "--audit", "--json", "--patience", "2s", "--target-listen", "127.0.0.1:" + target}
-			if name == "serve-tls" {
+			switch kind, asks := strings.CutSuffix(name, "-login"); {
+			case asks:
+				arg = append(arg, "--check", "refusal,plain-credentials,h2-407", "--proxy", "http://ada:lovelace@"+refusingProxies[kind].start(t, rules{open: target, asks: true}))
+			case name == "serve-tls":
 				arg = append(arg, "--insecure", "--proxy", "https://"+startAuditedTLS(t, target))
-			} else {
+			default:
 				arg = append(arg, "--proxy", "http://"+refusingProxies[name].start(t, rules{open: target}))
 			}
 			stdout, stderr, code := runProgram(t, nil, culvert(t), arg...)

@@ -117,6 +117,7 @@ type bench struct {
 	authority string           // the field with the proxy's credentials, or ""
 	missing   map[need]string  // why a need is not met
 	moved     string           // why the target has the port that it has, if it was moved
+	http10    bool             // plain requests are answered in HTTP/1.0
 	identity  []string
 }
 

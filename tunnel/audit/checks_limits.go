@@ -57,7 +57,7 @@ func (t *trial) findLimit() (low, code int, limited bool) {
 func headLimit(t *trial) {
 	low, code, limited := t.findLimit()
 	if !limited {
-		t.warn("a head of 1 MiB is taken: who sends heads can fill the proxy's memory")
+		t.warn("a head of 1 MiB is taken: the limit, if there is one, is above that")
 	}
 	answer := fmt.Sprintf("%d", code)
 	if code == 0 {

@@ -68,18 +68,21 @@ var plain = []check{
 		}
 	}},
 	{"plain-chunked", "chunked content passes", "RFC 9112, section 7.1", must, needPlain, func(t *trial) {
+		t.wantProxy11("chunks")
 		s, _ := t.exchange("POST http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", okReply)
 		if body := strings.NewReplacer("\r\n", "", "3", "", "2", "", "5", "", "0", "").Replace(s.body); body != "hello" {
 			t.fail("the origin got %q", s.body)
 		}
 	}},
 	{"plain-trailers", "trailers pass", "RFC 9110, section 6.5", policy, needPlain, func(t *trial) {
+		t.wantProxy11("chunks")
 		s, _ := t.exchange("POST http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n", okReply)
 		if !strings.Contains(strings.ToLower(s.body), "x-sum: 7") {
 			t.warn("the origin got none: %q", s.body)
 		}
 	}},
 	{"plain-length-and-coding", "a length beside chunks does not reach the origin", framingRule, must, needPlain, func(t *trial) {
+		t.wantProxy11("chunks")
 		t.originGetsOne("POST http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 30\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"+hidden, func(s *seen) bool {
 			return s.has("Content-Length") && s.has("Transfer-Encoding")
 		})

@@ -83,6 +83,10 @@ func TestFairness(t *testing.T) {
 		{"HTTP/1.0 where it says 1.1 elsewhere", bad{reply: "HTTP/1.0 200 OK\r\n\r\n", refuses: refuseIf("HTTP/1.1 400 No\r\n\r\n", ":0 ")}, "warn connect-2xx-version"},
 		{"waits behind a NUL", bad{refuses: hangs("\x00"), plain: blind}, "warn target-nul, warn field-nul, warn plain-nul"},
 		{"origins are asked in HTTP/1.0", bad{plain: inHTTP10}, "skip plain-reply-chunked, skip plain-reply-both, skip plain-1xx, pass plain-reply-close"},
+		{"a proxy of HTTP/1.0", bad{plain: func(conn net.Conn, head string) {
+			io.WriteString(conn, "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nxx")
+		}},
+			"skip plain-chunked, skip plain-trailers, skip plain-length-and-coding, skip plain-bad-chunk, skip plain-expect"},
 		{"a close that is announced only", bad{plain: func(conn net.Conn, head string) {
 			if strings.HasPrefix(head, "HEAD") {
 				io.WriteString(conn, mute)

@@ -108,6 +108,7 @@ func (b *bench) tryTunnel(ctx context.Context) {
 	if reply, words = b.request(ctx, plainRequest); reply == nil || reply.Code != 200 {
 		b.missing[needPlain] = "no plain request to " + b.asked.String() + ": " + words
 	}
+	b.http10 = reply != nil && reply.Minor == 0
 	if b.missing[needHTTP2] == "" {
 		if err := b.tryHTTP2(ctx); err != nil {
 			b.missing[needHTTP2] = "HTTP/2 is not offered: " + wire.Escape([]byte(err.Error()), 160)

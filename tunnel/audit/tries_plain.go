@@ -12,6 +12,7 @@ import (
 // expects has the origin ask for the content, and sends it only then, or after a
 // proxy that asks itself.
 func expects(t *trial) {
+	t.wantProxy11("expectation")
 	got := make(chan *seen, 1)
 	t.target.serve(func(conn net.Conn) {
 		head, rest, err := splitExpect(conn)
@@ -134,6 +135,7 @@ func (t *trial) wantRefused(request string) {
 
 // badChunk looks whether the origin is given an end that the client never sent.
 func badChunk(t *trial) {
+	t.wantProxy11("chunks")
 	whole := make(chan bool, 1)
 	t.target.serve(func(conn net.Conn) {
 		b := make([]byte, 64<<10)
@@ -190,6 +192,14 @@ func (t *trial) wantHTTP11(what string) {
 	s, _ := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", okReply)
 	if strings.HasSuffix(s.line(), " HTTP/1.0") {
 		t.skip("the proxy asks origins in HTTP/1.0, to which %s is no answer", what)
+	}
+}
+
+// wantProxy11 skips the check where the proxy is one of HTTP/1.0: a client must
+// not send it what came with HTTP/1.1 (RFC 9112, section 6.1).
+func (t *trial) wantProxy11(what string) {
+	if t.http10 {
+		t.skip("the proxy answers in HTTP/1.0, to which clients send no %s", what)
 	}
 }
 
