@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
+	"sync"
 	"time"
 
 	"culvert/tunnel"
@@ -87,8 +89,33 @@ type streams struct {
 // stream opens a tunnel to the target.
 func (t *trial) stream() *streams {
 	s := &streams{trial: t, client: t.http2Client()}
+	t.client, t.seen = s.client, &framesSeen{}
+	s.client.Trace = &tunnel.Trace{Framed: t.seen.add}
 	s.conn = s.open()
 	return s
+}
+
+// framesSeen keeps what a connection's frames tell, a line each, but for
+// settings, windows and data.
+type framesSeen struct {
+	mu             sync.Mutex
+	sent, received string
+}
+
+func (s *framesSeen) add(f tunnel.Framed) {
+	kind, _, _ := strings.Cut(f.Words, " ")
+	if kind != "HEADERS" && kind != "RST_STREAM" && kind != "GOAWAY" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := &s.received
+	if f.Sent {
+		text = &s.sent
+	}
+	if len(*text) < maxKept {
+		*text += f.Words + "\r\n"
+	}
 }
 
 func (s *streams) open() *tunnel.Conn {

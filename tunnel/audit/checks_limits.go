@@ -2,6 +2,7 @@ package audit
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,9 +23,13 @@ func (t *trial) askSized(size int) (code int) {
 		name := fmt.Sprintf("X-Pad-%d: ", i)
 		b.WriteString(name + strings.Repeat("a", max(1, min(size-b.Len(), 1<<10)-len(name)-2)) + "\r\n")
 	}
+	b.WriteString("\r\n")
 	k := t.talk()
-	k.send(b.String() + "\r\n")
 	defer k.conn.Close()
+	k.pace() // a slow way is no limit
+	for part := range slices.Chunk([]byte(b.String()), 16<<10) {
+		k.send(string(part))
+	}
 	reply, err := k.reply()
 	switch {
 	case err != nil && timedOut(err):

@@ -22,9 +22,11 @@ const maxKept = 2 << 10
 // trial is one check's run. pass, warn, fail and skip end it at once.
 type trial struct {
 	*bench
-	ctx   context.Context
-	conns []net.Conn
-	talks []*talk
+	ctx    context.Context
+	conns  []net.Conn
+	talks  []*talk
+	client *tunnel.Client // that speaks HTTP/2; nil = none does
+	seen   *framesSeen    // by it
 }
 
 // attempt runs a check, and passes it unless it ended otherwise.
@@ -60,6 +62,9 @@ func (t *trial) end() {
 	for _, c := range t.conns {
 		c.Close()
 	}
+	if t.client != nil {
+		t.client.CloseIdleConnections()
+	}
 	if t.target != nil {
 		t.target.forget()
 	}
@@ -67,6 +72,11 @@ func (t *trial) end() {
 
 // shown is the conversation, the last that had an answer, credentials masked.
 func (t *trial) shown() (sent, received tunnel.WireBytes) {
+	if len(t.talks) == 0 && t.seen != nil {
+		t.seen.mu.Lock()
+		defer t.seen.mu.Unlock()
+		return tunnel.WireBytes(t.masked(t.seen.sent)), tunnel.WireBytes(t.masked(t.seen.received))
+	}
 	for i := len(t.talks) - 1; i >= 0; i-- {
 		if k := t.talks[i]; len(k.got.kept) > 0 || i == 0 {
 			return tunnel.WireBytes(t.masked(string(k.sent))), tunnel.WireBytes(t.masked(string(k.got.kept)))
