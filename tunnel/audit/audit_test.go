@@ -229,7 +229,7 @@ func TestFaultsAreFound(t *testing.T) {
 	t.Run("over HTTP/2", func(t *testing.T) {
 		wantFaulted(t, "http://"+badHTTP2(t, false), strings.Fields("h2-tunnel h2-greeting h2-bulk h2-answer-after-end h2-end-down h2-reset h2-refusal-alone h2-parallel"))
 	})
-	t.Run("up, over HTTP/2", func(t *testing.T) { wantFaulted(t, "http://"+badHTTP2(t, true), []string{"h2-end-up"}) })
+	t.Run("up, over HTTP/2", func(t *testing.T) { wantFaulted(t, "http://"+badHTTP2(t, true), []string{"h2-end-up", "h2-bulk-up"}) })
 	t.Run("lax, over HTTP/2", func(t *testing.T) {
 		wantFaulted(t, "http://"+laxHTTP2(t, ""), strings.Fields("h2-2xx-length h2-2xx-fields h2-scheme-path h2-no-authority h2-no-port"))
 	})

@@ -29,7 +29,8 @@ var overHTTP2 = []check{
 		})
 		t.stream().wantRead("hello")
 	}},
-	{"h2-bulk", "many bytes pass a stream unchanged", overH2, must, needHTTP2, h2Bulk},
+	{"h2-bulk", "many bytes down a stream arrive unchanged", overH2, must, needHTTP2, h2Bulk},
+	{"h2-bulk-up", "many bytes up a stream arrive unchanged", overH2, must, needHTTP2, h2BulkUp},
 	{"h2-end-up", "END_STREAM is the client's end of file", overH2, must, needHTTP2, func(t *trial) {
 		got := make(chan string, 1)
 		t.target.serve(func(conn net.Conn) {
@@ -155,6 +156,13 @@ func h2Bulk(t *trial) {
 	k.pace()
 	k.br = bufio.NewReader(k.got)
 	k.wantSum(4)
+}
+
+func h2BulkUp(t *trial) {
+	got := t.serveSum()
+	s := t.stream()
+	k := &talk{trial: t, conn: s.conn, got: &keeper{r: s.conn}}
+	k.sendSum(5, got)
 }
 
 func h2RefusalAlone(t *trial) {

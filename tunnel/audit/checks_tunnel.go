@@ -105,23 +105,32 @@ func (k *talk) pace() {
 	k.got.r = k.conn
 }
 
-// bulkUp has the target count, and tell by another way than the tunnel, as some
-// proxies carry nothing back behind the client's end.
-func bulkUp(t *trial) {
+// serveSum has the target count and sum up Bulk bytes, and tell by another way
+// than the tunnel, as some proxies carry nothing back behind the client's end.
+func (t *trial) serveSum() <-chan string {
 	got := make(chan string, 1)
 	t.target.serve(func(conn net.Conn) {
 		h := sha256.New()
 		n, _ := io.CopyN(h, paced{conn, t.Patience}, t.Bulk)
 		got <- fmt.Sprintf("%d bytes, sum %x", n, h.Sum(nil))
 	})
-	k := t.open("")
+	return got
+}
+
+func bulkUp(t *trial) {
+	got := t.serveSum()
+	t.open("").sendSum(1, got)
+}
+
+// sendSum sends Bulk bytes of a stream, and wants serveSum to have got them.
+func (k *talk) sendSum(seed byte, got <-chan string) {
 	k.pace()
-	_, err := io.Copy(k.conn, stream(1, t.Bulk))
-	if err != nil {
-		t.fail("it broke: %s", because(err))
+	if _, err := io.Copy(k.conn, stream(seed, k.Bulk)); err != nil {
+		k.fail("it broke: %s", because(err))
 	}
-	if have := t.heard(got, 2*t.Patience); have != fmt.Sprintf("%d bytes, sum %s", t.Bulk, sumOf(1, t.Bulk)) {
-		t.fail("sent were %d bytes, sum %s; the target got %s", t.Bulk, sumOf(1, t.Bulk), have)
+	want := fmt.Sprintf("%d bytes, sum %s", k.Bulk, sumOf(seed, k.Bulk))
+	if have := k.heard(got, 2*k.Patience); have != want {
+		k.fail("sent were %s; the target got %s", want, have)
 	}
 }
 

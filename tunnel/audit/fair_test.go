@@ -3,6 +3,7 @@ package audit
 import (
 	"io"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -144,6 +145,28 @@ func TestFramesAreShown(t *testing.T) {
 		sent, received := string(result.Sent), string(result.Received)
 		if result.Grade != tunnel.Fail || !strings.HasPrefix(sent, "HEADERS") || !strings.HasPrefix(received, "HEADERS") || strings.Contains(received, "SETTINGS") {
 			t.Errorf("%s %s: sent %q, received %q", result.Grade, result.ID, sent, received)
+		}
+	}
+}
+
+// Limits that are found are told: a size, and times.
+func TestLimitsAreTold(t *testing.T) {
+	limited := bad{relay: idle, refuses: func(head string) string {
+		if len(head) > 20<<10 {
+			return "HTTP/1.1 431 No\r\nContent-Length: 0\r\n\r\n"
+		}
+		return ""
+	}}
+	impatient := startServe(t, false)
+	for _, tt := range []struct{ proxy, id, grade, words string }{
+		{limited.start(t), "head-limit", "pass", `^heads up to about (19|20) KiB are taken, in lines of 1 KiB; above, the answer is 431$`},
+		{limited.start(t), "tunnel-idle", "warn", `^it was closed after [2-9][0-9]+ms: the idle limit is no longer than that$`},
+		{impatient, "head-slow", "pass", `^after [2-9][0-9.]*s the answer was "HTTP/1\.1 408 Request Timeout"$`},
+		{impatient, "head-silent", "pass", `^after [2-9][0-9.]*s the connection was closed$`},
+	} {
+		edit := func(a *Auditor) { a.Idle, a.Slow, a.Patience = 10*time.Second, 10*time.Second, 10*time.Second }
+		if r := auditOf(t, "http://"+tt.proxy, edit, tt.id).Results[0]; string(r.Grade) != tt.grade || !regexp.MustCompile(tt.words).MatchString(r.Evidence) {
+			t.Errorf("%s: %s %q", tt.id, r.Grade, r.Evidence)
 		}
 	}
 }
