@@ -22,8 +22,9 @@ var auditedProxies = []string{"serve", "serve-tls", "squid", "tinyproxy", "apach
 	"serve-login", "squid-login", "tinyproxy-login", "apache-login", "ncat-login", "nghttpx-login"}
 
 // unheld are the checks whose grade is a matter of time, or of the machine's
-// names and IPv6.
-var unheld = []string{"refusal-prompt", "tunnel-small", "refusal-readable", "plain-trailers", "connect-ipv6", "connect-root-dot", "refusal-unknown-name"}
+// names and IPv6; behind a proxy's name, its own. Privoxy, which waits for one
+// side while it writes to the other, mostly gets stuck where both send much.
+var unheld = []string{"refusal-prompt", "tunnel-small", "refusal-readable", "plain-trailers", "connect-ipv6", "connect-root-dot", "refusal-unknown-name", "privoxy tunnel-both"}
 
 // What the audit says of real proxies. CULVERT_UPDATE=1 writes it anew.
 func TestRealAudits(t *testing.T) {
@@ -66,7 +67,7 @@ func wantGrades(t *testing.T, name string, report *audit.Report) {
 	var got bytes.Buffer
 	evidence := map[string]string{}
 	for _, r := range report.Results {
-		if !slices.Contains(unheld, r.ID) {
+		if !slices.Contains(unheld, r.ID) && !slices.Contains(unheld, name+" "+r.ID) {
 			l := fmt.Sprintf("%s %s", r.Grade, r.ID)
 			fmt.Fprintln(&got, l)
 			shown, _ := json.Marshal(r)
