@@ -53,7 +53,7 @@ var checks = [...]check{
 	{"401-for-407", "credentials for the proxy are asked for by 407", "RFC 9110, section 15.5.8", LevelShould, onRefusal(judge401)},
 	{"redirect", "a refusal is no redirect", "RFC 9110, section 15.4", LevelPolicy, onRefusal(judgeRedirect)},
 	{"refusal-framing", "a refusal's content is framed, and whole", "RFC 9112, section 6.3", LevelMust, onRefusal(judgeFraming)},
-	{"closed-after-refusal", "the connection is closed after a refusal", "RFC 9931", LevelMust, onRefusal(judgeClosed)},
+	{"closed-after-refusal", "the connection is closed after a refusal", "RFC 9931, section 8", LevelMust, onRefusal(judgeClosed)},
 	{"proxy-status", "a refusal tells its cause in Proxy-Status", "RFC 9209, section 2", LevelPolicy, onRefusal(judgeProxyStatus)},
 	{"proxy-status-syntax", "Proxy-Status is a list of structured fields", "RFC 9209, section 2", LevelMust, onHead(judgeProxyStatusSyntax)},
 }
