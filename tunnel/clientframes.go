@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/wire"
 
 	"golang.org/x/net/http2"
 )
@@ -44,6 +45,9 @@ func (c *Client) watchFrames(hop Hop) func(h2.Frame) {
 	}
 }
 
+// maxSettingsTold bounds the words about one frame: there are seven settings.
+const maxSettingsTold = 16
+
 func frameWords(f h2.Frame) string {
 	var b strings.Builder
 	b.WriteString(f.Type.String())
@@ -55,7 +59,11 @@ func frameWords(f h2.Frame) string {
 		if f.Flags.Has(http2.FlagSettingsAck) {
 			b.WriteString(" ACK")
 		}
-		for _, s := range f.Settings {
+		for i, s := range f.Settings {
+			if i == maxSettingsTold {
+				b.WriteString(" ...")
+				break
+			}
 			fmt.Fprintf(&b, " %s=%d", s.ID, s.Val)
 		}
 	case http2.FrameHeaders:
@@ -71,7 +79,7 @@ func frameWords(f h2.Frame) string {
 	case http2.FrameGoAway:
 		fmt.Fprintf(&b, " %s, last stream %d", f.Code, f.LastStream)
 		if f.Debug != "" {
-			fmt.Fprintf(&b, ", %.200q", f.Debug)
+			b.WriteString(`, "` + wire.Escape([]byte(f.Debug), maxShown) + `"`)
 		}
 	case http2.FrameWindowUpdate:
 		fmt.Fprintf(&b, " +%d", f.Increment)

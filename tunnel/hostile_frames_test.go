@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"culvert/tunnel/internal/h2"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -72,6 +73,10 @@ var hostileFrames = []struct {
 	{"control characters in fields", head2(true, ":status", "403", "via", nasty), "", []VerdictKind{VerdictMalformed, VerdictDenied}},
 	{"credentials in fields", head2(true, ":status", "403", "via", hostileSecret), "", []VerdictKind{VerdictDenied}},
 	{"credentials in GOAWAY", framesOf(func(f *http2.Framer) { f.WriteGoAway(0, http2.ErrCodeInternal, []byte("no "+hostileSecret+nasty)) }), "", []VerdictKind{VerdictHungUp}},
+	{"GOAWAY behind a refusal", framesOf(func(f *http2.Framer) {
+		f.WriteGoAway(1, http2.ErrCodeNo, []byte("\u00e9\u4e2d "+hostileSecret+nasty))
+		f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(":status", "403"), EndHeaders: true, EndStream: true})
+	}), "", []VerdictKind{VerdictDenied}},
 	{"large GOAWAY", framesOf(func(f *http2.Framer) { f.WriteGoAway(0, http2.ErrCode(0xdeadbeef), []byte(floods[:16000])) }), "", []VerdictKind{VerdictHungUp}},
 	{"a stream nobody opened", framesOf(func(f *http2.Framer) {
 		f.WriteHeaders(http2.HeadersFrameParam{StreamID: 7, BlockFragment: block(":status", "200"), EndHeaders: true})
@@ -145,4 +150,28 @@ func awaitHeaders(conn net.Conn) {
 		}
 	}
 	go io.Copy(io.Discard, conn)
+}
+
+// Words about a frame are few, whatever it holds: they are kept of a thousand.
+func TestWordsOfALargeFrame(t *testing.T) {
+	for _, f := range []h2.Frame{
+		{Type: http2.FrameSettings, Settings: make([]http2.Setting, 2700)},
+		{Type: http2.FrameGoAway, Debug: strings.Repeat(nasty, 1000)},
+	} {
+		if words := frameWords(f); len(words) > 1000 || !strings.Contains(words, "...") {
+			t.Errorf("%d bytes", len(words))
+		}
+	}
+}
+
+// A transcript that could not hold all that came says so.
+func TestTranscriptCutOff(t *testing.T) {
+	on := &tapped{conn: 1, read: maxTapped, pieces: []tappedPiece{{sent: true, bytes: []byte(h2.Preface)}, {bytes: []byte("x")}}}
+	r := &Report{Exchanges: []ExchangeReport{{Connection: 1}}, taps: []*tapped{on}}
+	for _, cut := range []bool{true, false} {
+		var out bytes.Buffer
+		if on.cut = cut; r.WriteTranscript(&out, "0") != nil || strings.Contains(out.String(), "cut off") != cut {
+			t.Errorf("%s", &out)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,9 @@ func (r *Report) WriteTranscript(w io.Writer, version string) error {
 		return ErrSecretSentBack
 	}
 	a := &txtar.Archive{Comment: fmt.Appendf(nil, "culvert %s, %s\nCONNECT %s through %s\nverdict: %s\n\n", version, r.Started.Format(time.RFC3339), r.Target, strings.Join(r.Plan.Hops, ", then "), r.Verdict.Words)}
+	if slices.ContainsFunc(r.taps, func(t *tapped) bool { return t.cut }) {
+		a.Comment = append(a.Comment, "cut off: more came than a transcript holds, and it may play back to another verdict\n\n"...)
+	}
 	add := func(data []byte, format string, args ...any) {
 		a.Files = append(a.Files, txtar.File{Name: fmt.Sprintf(format, args...), Data: data})
 	}

@@ -24,6 +24,7 @@ type tapped struct {
 	pieces     []tappedPiece
 	sent, read int    // bytes kept
 	left       string // how the proxy left it; "" = it did not
+	cut        bool   // more came than is kept
 }
 
 // tappedPiece is what one write or read moved.
@@ -80,6 +81,7 @@ func (t *tap) keep(kept *int, sent bool, b []byte, err error) {
 	if left := leftBy(err); left != "" && t.on.left == "" {
 		t.on.left, r.left = left, left
 	}
+	t.on.cut = t.on.cut || len(b) > maxTapped-*kept
 	if b = b[:min(len(b), maxTapped-*kept)]; len(b) == 0 {
 		return
 	}
@@ -116,8 +118,8 @@ func (s *session) tapsReport() (out []*tapped, secret bool) {
 		all := s.mask.inPlace(t.received())
 		end, hidden := s.usable(all)
 		secret = secret || hidden
-		masked := &tapped{conn: t.conn, left: t.left}
-		if end < t.read {
+		masked := &tapped{conn: t.conn, left: t.left, cut: t.cut}
+		if end < t.read || t.cut {
 			masked.left = ""
 		}
 		for _, p := range t.pieces {
