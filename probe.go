@@ -29,7 +29,7 @@ func probeCommand() *cli.Command {
 		UsageText: "culvert probe --proxy http://proxy.corp:3128 example.com:443\n" +
 			"culvert probe -x proxy:3128 --send 'HEAD / HTTP/1.0\\r\\n\\r\\n' example.com:80\n" +
 			"HTTPS_PROXY=http://proxy.corp:3128 culvert probe --json example.com:443\n" +
-			"culvert probe -x proxy:3128 --tls www.example.com:443   # is somebody in the middle?\n" +
+			"culvert probe -x proxy:3128 --tls www.example.com:443   # who speaks TLS?\n" +
 			"culvert probe --proxy http://127.0.0.1:3128 --audit",
 		Description: "Before each line on stdout stands * for talk, > for bytes sent, < for bytes\n" +
 			"received. Bytes that are not printable are escaped: \\r \\n \\t \\\\ \\xNN.\n" +
