@@ -31,7 +31,7 @@ const exitCodes = `exit codes of dial and probe:
    1  unexpected failure
    2  usage
    3  the proxy cannot be reached (name, TCP)
-   4  TLS to the proxy failed
+   4  TLS failed, to the proxy or the target, or is intercepted
    5  the proxy wants credentials, or refused them
    6  the proxy refused the target
    7  the proxy could not reach the target
