@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -120,12 +121,25 @@ func ended(err error, code int) error {
 
 // probeSeries is probe --count. A first signal ends it with its sums.
 func probeSeries(c *cli.Context, prober *tunnel.Prober, target tunnel.Authority, progress *cliaudit.Progress) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends at once
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	signals, by := make(chan os.Signal, 1), syscall.SIGINT
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case s := <-signals:
+			by = s.(syscall.Signal)
+		case <-ctx.Done():
+		}
+		signal.Stop(signals) // a second signal ends at once
+		stop()
+	})
 	s := cliaudit.Series{Values: c, Prober: prober, Out: os.Stdout, Style: cliway.StyleFor(os.Stdout, c.String("color")), Progress: progress}
 	code, err := s.Run(ctx, target)
-	if errors.Is(err, context.Canceled) {
-		return &failure{code: 128 + int(syscall.SIGINT)}
+	stop()
+	if watching.Wait(); errors.Is(err, context.Canceled) {
+		return &failure{code: 128 + int(by)}
 	}
 	return ended(err, code)
 }
