@@ -170,3 +170,12 @@ func TestLimitsAreTold(t *testing.T) {
 		}
 	}
 }
+
+// A proxy without HTTP/2 is not called something else than a proxy for it.
+func TestWithoutHTTP2(t *testing.T) {
+	lenient := bad{}
+	r := auditOf(t, "http://"+lenient.start(t), nil, "h2-tunnel").Results[0]
+	if r.Grade != tunnel.Skip || !strings.HasPrefix(r.Evidence, "HTTP/2 is not offered: ") || strings.Contains(r.Evidence, "not an HTTP proxy") {
+		t.Errorf("%s %q", r.Grade, r.Evidence)
+	}
+}

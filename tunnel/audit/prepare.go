@@ -163,6 +163,10 @@ func (b *bench) tryHTTP2(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, b.Patience)
 	defer cancel()
 	conn, err := client.Open(ctx, b.asked)
+	var e *tunnel.Error
+	if errors.As(err, &e) && e.Detail != "" { // the whole sentence would say that it is no proxy
+		return errors.New(e.Detail)
+	}
 	if err != nil {
 		sentence, _ := tunnel.Explain(err)
 		return errors.New(sentence)
