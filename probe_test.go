@@ -87,7 +87,7 @@ func TestProbeProgress(t *testing.T) {
 		{"stdout only", probe + "example.com:22 2>/dev/null", false, "* CONNECT example.com:22 ", "verdict: silent "},
 		{"verbose", probe + "-v example.com:22 >/dev/null", false, "culvert probe: to example.com:22 ", "culvert probe: > "},
 		{"dumb", "TERM=dumb " + probe + "example.com:22 >/dev/null", false, "", ""},
-		{"count", probe + "--count 1 example.com:22", true, "   1 ", "  failed 1 "},
+		{"count", probe + "--count 1 example.com:22", true, "   1 ", "  failed     "},
 		{"parallel", probe + "--count 2 --parallel 2 --interval 0 example.com:22 >/dev/null", false, "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -153,7 +153,7 @@ func TestClientCertificateOfAnotherAuthority(t *testing.T) {
 		t.Errorf("another authority's certificate: %q, %v", reply, err)
 	}
 	r := ts.log.next(t, eventRequest)
-	if detail, _ := r["detail"].(string); r["error"] != ErrorTLSCertificate.String() || !strings.Contains(detail, "CN=proxy, issued by CN=authority: certificate signed by unknown authority") || r["user"] != nil {
+	if detail, _ := r["detail"].(string); r["error"] != ErrorTLSCertificate.String() || !strings.Contains(detail, "CN=ada.test, issued by CN=authority: certificate signed by unknown authority") || r["user"] != nil {
 		t.Errorf("its record is %v", r)
 	}
 	if reply, err := ask(tls.Certificate{}); reply != "HTTP/1.1 403" {
@@ -165,7 +165,7 @@ func TestClientCertificateOfAnotherAuthority(t *testing.T) {
 	if reply, err := ask(ada); !strings.HasPrefix(reply, "HTTP/1.1 50") {
 		t.Errorf("the right certificate: %q, %v", reply, err)
 	}
-	if r := ts.log.next(t, eventRequest); r["user"] != "proxy" {
+	if r := ts.log.next(t, eventRequest); r["user"] != "ada.test" {
 		t.Errorf("its record is %v", r)
 	}
 }
