@@ -186,7 +186,7 @@ func dieAbandoned(fdpass bool) (stop func()) {
 
 // talk writes one line to stderr: "culvert VERB: message".
 func talk(c *cli.Context, format string, args ...any) {
-	say(cliway.StyleFor(os.Stderr, c.String("color")).Talk, "culvert "+c.Command.Name+":", fmt.Sprintf(format, args...))
+	say(styleFor(os.Stderr, c.String("color")).Talk, "culvert "+c.Command.Name+":", fmt.Sprintf(format, args...))
 }
 
 // say is one write, so that lines of several goroutines stay whole. Control
@@ -321,7 +321,7 @@ func (l *commandLine) report(err error) int {
 		if l.verb != nil {
 			who += " " + l.verb.Name
 		}
-		style := cliway.StyleFor(os.Stderr, cliargs.Find(l.settings, "color").Value)
+		style := styleFor(os.Stderr, cliargs.Find(l.settings, "color").Value)
 		say(style.Bad, who+":", err.Error())
 		if f.hint != "" {
 			say(style.Bold, "hint:", f.hint)

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"os/signal"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -18,6 +16,7 @@ import (
 	"culvert/tunnel/cliaudit"
 	"culvert/tunnel/cliway"
 
+	"github.com/fatih/color"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 )
@@ -82,7 +81,7 @@ func probe(c *cli.Context) error {
 		return ended(err, 0)
 	}
 	unsaved := save(report) // told behind the report, which is not lost with it
-	style := cliway.StyleFor(os.Stdout, c.String("color"))
+	style := styleFor(os.Stdout, c.String("color"))
 	switch {
 	case c.Bool("json"):
 		err = report.WriteJSON(os.Stdout)
@@ -121,24 +120,10 @@ func ended(err error, code int) error {
 
 // probeSeries is probe --count. A first signal ends it with its sums.
 func probeSeries(c *cli.Context, prober *tunnel.Prober, target tunnel.Authority, progress *cliaudit.Progress) error {
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	signals, by := make(chan os.Signal, 1), syscall.SIGINT
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		select {
-		case s := <-signals:
-			by = s.(syscall.Signal)
-		case <-ctx.Done():
-		}
-		signal.Stop(signals) // a second signal ends at once
-		stop()
-	})
-	s := cliaudit.Series{Values: c, Prober: prober, Out: os.Stdout, Style: cliway.StyleFor(os.Stdout, c.String("color")), Progress: progress}
+	ctx, stop := cliaudit.UntilSignal(context.Background())
+	s := cliaudit.Series{Values: c, Prober: prober, Out: os.Stdout, Style: styleFor(os.Stdout, c.String("color")), Progress: progress}
 	code, err := s.Run(ctx, target)
-	stop()
-	if watching.Wait(); errors.Is(err, context.Canceled) {
+	if by := stop(); errors.Is(err, context.Canceled) {
 		return &failure{code: 128 + int(by)}
 	}
 	return ended(err, code)
@@ -151,7 +136,7 @@ type auditing struct {
 
 func auditOf(c *cli.Context) *auditing {
 	return &auditing{cliaudit.Command{Values: c, Settings: settingsOf(c), Args: c.Args().Slice(), Way: chooserOf(c).To,
-		Out: os.Stdout, Style: cliway.StyleFor(os.Stdout, c.String("color")), Progress: cliaudit.NewProgress(os.Stderr)}}
+		Out: os.Stdout, Style: styleFor(os.Stdout, c.String("color")), Progress: cliaudit.NewProgress(os.Stderr)}}
 }
 
 func (a *auditing) run() error {
@@ -329,4 +314,27 @@ func whither(target tunnel.Authority) string {
 // chooserOf reads the flags that say how to get to targets.
 func chooserOf(c *cli.Context) *cliway.Chooser {
 	return cliway.NewChooser(c.Context, c, settingsOf(c), "culvert/"+version())
+}
+
+// styleFor decides about colour and width for one stream; mode is the value of
+// --color.
+func styleFor(f *os.File, mode string) tunnel.Style {
+	on := mode == "always" || mode != "never" &&
+		os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
+	dress := func(attributes ...color.Attribute) func(string) string {
+		c := color.New(attributes...)
+		// The object's own switch overrules the library's, which judges stdout only.
+		if on {
+			c.EnableColor()
+		} else {
+			c.DisableColor()
+		}
+		return func(s string) string { return c.Sprint(s) }
+	}
+	return tunnel.Style{
+		Width: cliway.Columns(f),
+		Talk:  dress(color.FgCyan), Sent: dress(color.FgBlue), Received: dress(color.FgMagenta),
+		Good: dress(color.FgGreen), Warn: dress(color.FgYellow), Bad: dress(color.FgRed, color.Bold),
+		Faint: dress(color.Faint), Bold: dress(color.Bold),
+	}
 }

@@ -100,7 +100,7 @@
 //	audit           the conformance suite of probe --audit, and its surveys
 //	cliaudit        the flags of these, probe --count, and what is under way on a terminal
 //	cliargs         flags, help and completion of the command line
-//	cliway          the flags by which dial and probe are told the way; how a stream is dressed
+//	cliway          the flags by which dial and probe are told the way; how wide a terminal is
 //	tunneltest      scripted proxies and targets for tests
 //
 // # Failures
