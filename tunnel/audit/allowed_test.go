@@ -97,14 +97,11 @@ func TestServeByDefault(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	t.Cleanup(func() { s.Close(); <-served })
-	r := auditOf(t, "http://"+l.Addr().String(), func(a *Auditor) { a.Patience = 10 * time.Second })
-	if r.Target != "127.0.0.1:443" && r.Target != "127.0.0.1:80" || r.Moved == "" {
-		t.Errorf("tunnels to %s, %q", r.Target, r.Moved)
+	r := auditOf(t, "http://"+l.Addr().String(), func(a *Auditor) { a.Patience = 10 * time.Second }, "connect", "tunnel-all-bytes", "plain-host")
+	if strings.Contains(r.Results[0].Evidence, "it is in use") {
+		t.Skip("somebody took the ports meanwhile")
 	}
-	for _, result := range r.Results {
-		optIn := strings.Contains("tunnel-idle head-slow head-silent h2-407", result.ID) || strings.HasPrefix(result.ID, "refusal-407")
-		if result.Grade != tunnel.Pass && !optIn && !noIPv6(result) {
-			t.Errorf("%s: %s %s", result.ID, result.Grade, result.Evidence)
-		}
+	if r.Target != "127.0.0.1:443" && r.Target != "127.0.0.1:80" || r.Moved == "" || r.Summary[0].Pass != 3 {
+		t.Errorf("tunnels to %s, %q: %+v", r.Target, r.Moved, r.Results)
 	}
 }

@@ -143,6 +143,7 @@ func (b *bad) connect(conn *behind, target string) {
 		return
 	}
 	defer far.Close()
+	far.SetDeadline(time.Now().Add(time.Minute)) // whoever answers there
 	if b.late != nil {
 		b.late(far)
 	}
@@ -247,6 +248,7 @@ func blind(conn net.Conn, head string) {
 		return
 	}
 	defer origin.Close()
+	origin.SetDeadline(time.Now().Add(time.Minute))
 	io.WriteString(origin, head)
 	both(conn, origin)
 }

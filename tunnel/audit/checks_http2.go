@@ -35,7 +35,7 @@ var overHTTP2 = []check{
 		got := make(chan string, 1)
 		t.target.serve(func(conn net.Conn) {
 			all, err := io.ReadAll(conn)
-			got <- fmt.Sprintf("%q, %v", all, err)
+			offer(got, fmt.Sprintf("%q, %v", all, err))
 		})
 		s := t.stream()
 		_, _ = io.WriteString(s.conn, "last words")

@@ -112,7 +112,7 @@ func (t *trial) serveSum() <-chan string {
 	t.target.serve(func(conn net.Conn) {
 		h := sha256.New()
 		n, _ := io.CopyN(h, paced{conn, t.Patience}, t.Bulk)
-		got <- fmt.Sprintf("%d bytes, sum %x", n, h.Sum(nil))
+		offer(got, fmt.Sprintf("%d bytes, sum %x", n, h.Sum(nil)))
 	})
 	return got
 }
@@ -205,7 +205,7 @@ func clientEnd(t *trial) {
 		if err != nil {
 			words += " and a reset"
 		}
-		got <- words
+		offer(got, words)
 	})
 	k := t.open("")
 	k.send("last words")
@@ -248,7 +248,7 @@ func sendAfterEnd(t *trial) {
 		closeWrite(conn)
 		b := make([]byte, 5)
 		n, _ := io.ReadFull(conn, b)
-		got <- string(b[:n])
+		offer(got, string(b[:n]))
 	})
 	k := t.open("")
 	if n, err := k.br.Read(make([]byte, 1)); n > 0 || err != io.EOF {

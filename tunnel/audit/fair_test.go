@@ -179,3 +179,18 @@ func TestWithoutHTTP2(t *testing.T) {
 		t.Errorf("%s %q", r.Grade, r.Evidence)
 	}
 }
+
+// A proxy that connects to the target more than once does not keep the audit.
+func TestTargetIsReachedTwice(t *testing.T) {
+	eager := bad{late: func(far net.Conn) {
+		for range 3 {
+			if second, err := net.Dial("tcp", far.RemoteAddr().String()); err == nil {
+				second.Close()
+			}
+		}
+	}}
+	r := auditOf(t, "http://"+eager.start(t), nil, "tunnel-client-eof", "tunnel-up")
+	if len(r.Results) != 2 {
+		t.Errorf("%+v", r.Results)
+	}
+}

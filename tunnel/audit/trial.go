@@ -230,6 +230,15 @@ func (k *talk) closeWrite() {
 	}
 }
 
+// offer tells the check something, once: a proxy that connects to the target a
+// second time must not keep that waiting for ever.
+func offer[T any](to chan<- T, what T) {
+	select {
+	case to <- what:
+	default:
+	}
+}
+
 // ascii keeps what a terminal acts on, or shows as it pleases, out of words that
 // quote a proxy.
 func ascii(words string) string {

@@ -86,9 +86,9 @@ func (t *trial) ends(end func(net.Conn)) {
 	ready, over := make(chan string, 1), make(chan string, 1)
 	t.target.serve(func(conn net.Conn) {
 		_, _ = conn.Read(make([]byte, 1))
-		ready <- ""
+		offer(ready, "")
 		_, _ = io.Copy(io.Discard, conn)
-		over <- "ended"
+		offer(over, "ended")
 	})
 	k := t.open("")
 	k.send("x")

@@ -20,7 +20,7 @@ func expects(t *trial) {
 			return
 		}
 		s := &seen{raw: head, body: rest}
-		got <- s
+		offer(got, s)
 		_, _ = conn.Write([]byte(okReply))
 	})
 	k := t.talk()
@@ -143,7 +143,7 @@ func badChunk(t *trial) {
 		for {
 			n, err := conn.Read(b)
 			if text += string(b[:n]); err != nil || strings.Contains(text, "\r\n0\r\n\r\n") {
-				whole <- strings.Contains(text, "\r\n0\r\n\r\n")
+				offer(whole, strings.Contains(text, "\r\n0\r\n\r\n"))
 				return
 			}
 		}
