@@ -146,7 +146,7 @@ func faults() []fault {
 			}
 			return ""
 		}}, "connect-other-host connect-http10 connect-upper-case connect-name connect-root-dot connect-ipv6 leading-line head-lines head-8k"},
-		{"mangled up", bad{relay: mangledUp}, "connect-no-fields head-bytewise tunnel-all-bytes tunnel-http-inside tunnel-early tunnel-up tunnel-both tunnel-client-eof tunnel-send-after-eof tunnel-parallel"},
+		{"mangled up", bad{relay: mangledUp}, "connect-carries connect-no-fields head-bytewise tunnel-all-bytes tunnel-http-inside tunnel-early tunnel-up tunnel-both tunnel-client-eof tunnel-send-after-eof tunnel-parallel"},
 		{"mangled down", bad{relay: mangledDown}, "tunnel-greeting tunnel-down tunnel-both tunnel-answer-after-eof tunnel-target-eof"},
 		{"broken", bad{refuses: func(string) string { return "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n" }}, "connect"},
 		{"deaf", bad{relay: deaf}, "tunnel-target-closes tunnel-target-gone tunnel-target-resets tunnel-client-closes tunnel-client-resets"},

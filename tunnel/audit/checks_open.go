@@ -20,6 +20,7 @@ const connect = "RFC 9110, section 9.3.6"
 // opening is about the 2xx and what may come with it.
 var opening = []check{
 	{"connect", "CONNECT opens a tunnel", connect, must, needNothing, connects},
+	{"connect-carries", "what goes through the tunnel reaches the target, and comes back", connect, must, needOpen, carries},
 	{"connect-2xx-head", "the 2xx is a well-formed head", "RFC 9112, section 2.1", must, needOpen, flawlessReply},
 	{"connect-2xx-length", "the 2xx has no Content-Length", connect, must, needOpen, without2xx("Content-Length")},
 	{"connect-2xx-coding", "the 2xx has no Transfer-Encoding", connect, must, needOpen, without2xx("Transfer-Encoding")},
@@ -49,6 +50,18 @@ var opening = []check{
 	{"connect-name", "a target may be a name", connect, must, needTarget, opensName(func(s string) string { return s })},
 	{"connect-root-dot", "a name may end in the root's dot", "RFC 3986, section 3.2.2", policy, needTarget, opensName(func(s string) string { return s + "." })},
 	{"connect-ipv6", "a target may be an IPv6 literal in brackets", connect, must, needTarget, opensIPv6},
+}
+
+// carries is what all that need the target need. A proxy that looks into tunnels,
+// to inspect TLS, opens them and carries nothing that it does not understand.
+func carries(t *trial) {
+	if t.target == nil {
+		t.skip("there is no target of the audit's own")
+	}
+	t.target.serve(echo)
+	k := t.open("")
+	k.send("ping")
+	k.read("ping")
 }
 
 // serveEcho lets the target echo, if there is one of our own.

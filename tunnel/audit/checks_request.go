@@ -20,27 +20,27 @@ const (
 
 // targets is about authority-form: host and port, and nothing else.
 var targets = []check{
-	{"target-no-port", "a target without a port is refused", connect, must, needTarget, declines(connectTo("{host}"))},
-	{"target-empty-port", "an empty port is refused", connect, must, needTarget, declines(connectTo("{host}:"))},
-	{"target-port-0", "port 0 is refused", connect, must, needTarget, declines(connectTo("{host}:0"))},
-	{"target-port-65536", "a port above 65535 is refused", connect, must, needTarget, declines(connectTo("{host}:65536"))},
-	{"target-port-wraps", "a port does not wrap at 65536", connect, must, needTarget, func(t *trial) {
+	{"target-no-port", "a target without a port is refused", connect, must, needOpen, declines(connectTo("{host}"))},
+	{"target-empty-port", "an empty port is refused", connect, must, needOpen, declines(connectTo("{host}:"))},
+	{"target-port-0", "port 0 is refused", connect, must, needOpen, declines(connectTo("{host}:0"))},
+	{"target-port-65536", "a port above 65535 is refused", connect, must, needOpen, declines(connectTo("{host}:65536"))},
+	{"target-port-wraps", "a port does not wrap at 65536", connect, must, needOpen, func(t *trial) {
 		declines(connectTo(fmt.Sprintf("{host}:%d", int(t.asked.Port())+65536)))(t)
 	}},
-	{"target-port-wraps-32", "a port does not wrap at 2 to the 32nd", connect, must, needTarget, func(t *trial) {
+	{"target-port-wraps-32", "a port does not wrap at 2 to the 32nd", connect, must, needOpen, func(t *trial) {
 		declines(connectTo(fmt.Sprintf("{host}:%d", int64(t.asked.Port())+1<<32)))(t)
 	}},
-	{"target-port-letters", "a port with letters is refused", connect, must, needTarget, declines(connectTo("{host}:{port}x"))},
-	{"target-port-sign", "a port with a sign is refused", connect, must, needTarget, declines(connectTo("{host}:+{port}"))},
-	{"target-port-space", "a space within the target is refused", requestTarget, should, needTarget, rejects(connectTo("{host}: {port}"))},
-	{"target-userinfo", "a target with user information is refused", requestTarget, should, needTarget, rejects(connectTo("me@{target}"))},
-	{"target-path", "a target with a path is refused", requestTarget, should, needTarget, rejects(connectTo("{target}/"))},
-	{"target-absolute", "absolute-form is no CONNECT target", requestTarget, should, needTarget, rejects(connectTo("http://{target}/"))},
-	{"target-no-host", "an empty host leads nowhere", "RFC 9110, section 4.2.1", policy, needTarget, leadsNowhere(connectTo(":{port}"))},
-	{"target-bracket-name", "brackets are for IPv6 only", requestTarget, should, needTarget, rejects(connectTo("[{host}]:{port}"))},
-	{"target-bracket-open", "brackets that are not closed are refused", requestTarget, should, needTarget, rejects(connectTo("[::1:{port}"))},
-	{"target-high-byte", "bytes beyond ASCII are refused", requestTarget, should, needTarget, rejects(connectTo("\xe4{target}"))},
-	{"target-nul", "a NUL is refused", requestTarget, should, needTarget, rejects(connectTo("{host}\x00:{port}"))},
+	{"target-port-letters", "a port with letters is refused", connect, must, needOpen, declines(connectTo("{host}:{port}x"))},
+	{"target-port-sign", "a port with a sign is refused", connect, must, needOpen, declines(connectTo("{host}:+{port}"))},
+	{"target-port-space", "a space within the target is refused", requestTarget, should, needOpen, rejects(connectTo("{host}: {port}"))},
+	{"target-userinfo", "a target with user information is refused", requestTarget, should, needOpen, rejects(connectTo("me@{target}"))},
+	{"target-path", "a target with a path is refused", requestTarget, should, needOpen, rejects(connectTo("{target}/"))},
+	{"target-absolute", "absolute-form is no CONNECT target", requestTarget, should, needOpen, rejects(connectTo("http://{target}/"))},
+	{"target-no-host", "an empty host leads nowhere", "RFC 9110, section 4.2.1", policy, needOpen, leadsNowhere(connectTo(":{port}"))},
+	{"target-bracket-name", "brackets are for IPv6 only", requestTarget, should, needOpen, rejects(connectTo("[{host}]:{port}"))},
+	{"target-bracket-open", "brackets that are not closed are refused", requestTarget, should, needOpen, rejects(connectTo("[::1:{port}"))},
+	{"target-high-byte", "bytes beyond ASCII are refused", requestTarget, should, needOpen, rejects(connectTo("\xe4{target}"))},
+	{"target-nul", "a NUL is refused", requestTarget, should, needOpen, rejects(connectTo("{host}\x00:{port}"))},
 	{"target-decimal-ip", "an address as one number is no way around the rules", "RFC 3986, section 7.4", policy, needTarget, rejectsSpelling("2130706433")},
 	{"target-hex-ip", "an address in hexadecimal is no way around the rules", "RFC 3986, section 7.4", policy, needTarget, rejectsSpelling("0x7f000001")},
 	{"target-short-ip", "a short address is no way around the rules", "RFC 3986, section 7.4", policy, needTarget, rejectsSpelling("127.1")},
@@ -49,25 +49,25 @@ var targets = []check{
 
 // heads is about the rest of the head, and its framing.
 var heads = []check{
-	{"host-missing", "HTTP/1.1 without Host is refused", hostRule, must, needTarget, rejects("CONNECT {target} HTTP/1.1\r\n{auth}\r\n")},
-	{"host-twice", "two Host fields are refused", hostRule, must, needTarget, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nHost: {target}\r\n{auth}\r\n")},
-	{"host-invalid", "an invalid Host is refused", hostRule, must, needTarget, rejects("CONNECT {target} HTTP/1.1\r\nHost: a b:c\r\n{auth}\r\n")},
-	{"method-case", "methods are case-sensitive", "RFC 9110, section 9.1", should, needTarget, rejects("connect {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", 405, 501)},
-	{"version-missing", "a request line without a version is refused", messageRule, should, needTarget, rejects("CONNECT {target}\r\nHost: {target}\r\n{auth}\r\n")},
-	{"version-2", "HTTP/2.0 in a request line is refused", "RFC 9110, section 6.2", policy, needTarget, rejects("CONNECT {target} HTTP/2.0\r\nHost: {target}\r\n{auth}\r\n", 505)},
-	{"version-odd", "a malformed version is refused", messageRule, should, needTarget, rejects("CONNECT {target} HTTP/1.x\r\nHost: {target}\r\n{auth}\r\n", 505)},
-	{"field-space-colon", "a space before a field's colon is refused", fieldRule, must, needTarget, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}X-A : b\r\n\r\n")},
-	{"field-no-colon", "a field line without a colon is refused", messageRule, should, needTarget, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}nothing\r\n\r\n")},
+	{"host-missing", "HTTP/1.1 without Host is refused", hostRule, must, needOpen, rejects("CONNECT {target} HTTP/1.1\r\n{auth}\r\n")},
+	{"host-twice", "two Host fields are refused", hostRule, must, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nHost: {target}\r\n{auth}\r\n")},
+	{"host-invalid", "an invalid Host is refused", hostRule, must, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: a b:c\r\n{auth}\r\n")},
+	{"method-case", "methods are case-sensitive", "RFC 9110, section 9.1", should, needOpen, rejects("connect {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", 405, 501)},
+	{"version-missing", "a request line without a version is refused", messageRule, should, needOpen, rejects("CONNECT {target}\r\nHost: {target}\r\n{auth}\r\n")},
+	{"version-2", "HTTP/2.0 in a request line is refused", "RFC 9110, section 6.2", policy, needOpen, rejects("CONNECT {target} HTTP/2.0\r\nHost: {target}\r\n{auth}\r\n", 505)},
+	{"version-odd", "a malformed version is refused", messageRule, should, needOpen, rejects("CONNECT {target} HTTP/1.x\r\nHost: {target}\r\n{auth}\r\n", 505)},
+	{"field-space-colon", "a space before a field's colon is refused", fieldRule, must, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}X-A : b\r\n\r\n")},
+	{"field-no-colon", "a field line without a colon is refused", messageRule, should, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}nothing\r\n\r\n")},
 	{"field-nul", "a NUL in a field's value is refused, or replaced", "RFC 9110, section 5.5", must, needTarget, rejectsOrMends("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}X-A: a\x00b\r\n\r\n")},
 	{"field-bare-cr", "a CR without its LF is refused, or replaced", "RFC 9112, section 2.2", must, needTarget, rejectsOrMends("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}X-A: a\rb\r\n\r\n")},
 	{"field-fold", "a folded field line is refused, or unfolded", "RFC 9112, section 5.2", must, needTarget, rejectsOrMends("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}X-A: a\r\n b\r\n\r\n")},
 	{"leading-line", "an empty line before the request is passed over", "RFC 9112, section 2.2", should, needTarget, opens("\r\nCONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")},
-	{"length-on-connect", "a CONNECT with content is refused", connect, policy, needTarget, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 4\r\n\r\nping")},
-	{"coding-on-connect", "a CONNECT with Transfer-Encoding is refused", connect, policy, needTarget, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
-	{"length-and-coding", "Content-Length beside Transfer-Encoding is refused", "RFC 9112, section 6.1", policy, needTarget, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
-	{"lengths-differ", "two lengths that differ are refused", framingRule, must, needTarget, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 0\r\nContent-Length: 4\r\n\r\n")},
-	{"length-invalid", "a length that is no number is refused", framingRule, must, needTarget, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: +0\r\n\r\n")},
-	{"coding-unknown", "an unknown transfer coding is refused", "RFC 9112, section 6.1", should, needTarget, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Transfer-Encoding: secret\r\n\r\n", 501)},
+	{"length-on-connect", "a CONNECT with content is refused", connect, policy, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 4\r\n\r\nping")},
+	{"coding-on-connect", "a CONNECT with Transfer-Encoding is refused", connect, policy, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
+	{"length-and-coding", "Content-Length beside Transfer-Encoding is refused", "RFC 9112, section 6.1", policy, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
+	{"lengths-differ", "two lengths that differ are refused", framingRule, must, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 0\r\nContent-Length: 4\r\n\r\n")},
+	{"length-invalid", "a length that is no number is refused", framingRule, must, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: +0\r\n\r\n")},
+	{"coding-unknown", "an unknown transfer coding is refused", "RFC 9112, section 6.1", should, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Transfer-Encoding: secret\r\n\r\n", 501)},
 	{"garbage", "what is no HTTP is refused, or hung up on", messageRule, policy, needNothing, refusesGarbage("\x00\x01\x02\x03 garbage\r\n\r\n")},
 	{"tls-in-clear", "a TLS greeting is no request", messageRule, policy, needNothing, refusesGarbage("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00\r\n\r\n")},
 	{"head-bytewise", "a head may come a byte at a time", "RFC 9112, section 2.2", must, needTarget, bytewise},
@@ -93,7 +93,7 @@ func (t *trial) refusalOf(request string) *wire.Reply {
 	k.send(request)
 	reply, err := k.reply()
 	switch {
-	case err != nil && len(k.got.kept) > 0 && t.target.reached() > 0:
+	case err != nil && len(k.got.kept) > 0 && t.target != nil && t.target.reached() > 0:
 		t.fail("it was not refused, it went to the target, and what came back is no answer: %s", because(err))
 	case err != nil && timedOut(err):
 		t.warn("it was neither refused nor taken: nothing came in time")

@@ -194,3 +194,25 @@ func TestTargetIsReachedTwice(t *testing.T) {
 		t.Errorf("%+v", r.Results)
 	}
 }
+
+// A proxy that looks into tunnels opens them, and lets nothing through that it
+// does not understand. It is told so once, and not by every check that sends
+// something through; what it refuses is judged.
+func TestInspectingProxyIsAccusedOnce(t *testing.T) {
+	inspecting := bad{plain: byTarget, refuses: refuseIf("HTTP/1.1 400 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", ":0 "), relay: func(client, _ io.ReadWriter) {
+		io.Copy(io.Discard, client) // for a greeting of TLS
+	}}
+	r := auditOf(t, "http://"+inspecting.start(t), nil, "connect", "connect-carries", "connect-name", "target-port-0", "tunnel")
+	for _, result := range r.Results {
+		want := tunnel.Skip
+		switch result.ID {
+		case "connect", "target-port-0":
+			want = tunnel.Pass
+		case "connect-carries":
+			want = tunnel.Fail
+		}
+		if result.Grade != want || want == tunnel.Skip && !strings.Contains(result.Evidence, "nothing goes through: it may look into tunnels") {
+			t.Errorf("%s: %s %q, want %s", result.ID, result.Grade, result.Evidence, want)
+		}
+	}
+}
