@@ -117,6 +117,23 @@ func TestProbeFindsWhoSpeaksTLS(t *testing.T) {
 	}
 }
 
+// Where TLS failed for another reason than the certificate's authority, the hint
+// stays about that reason.
+func TestUnknownMiddleLeavesAnotherFailuresHint(t *testing.T) {
+	private := newCertifier(t, "Private CA")
+	wants := func(conn net.Conn) {
+		server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{private.old("localhost")}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12})
+		_ = server.Handshake()
+		server.Close()
+	}
+	target, proxy := tunneltest.Start(t, wants), tunneltest.StartProxy(t, tunneltest.Honest()...)
+	check := &InterceptionCheck{NoDirect: true, Unrelated: []Authority{}, Patience: testPatience}
+	r := probeTLS(t, proxy.Addr(), target.Addr(), TLSOptions{Insecure: true}, check)
+	if r.Interception == nil || r.Interception.Verdict != MiddleUnknown || !strings.Contains(r.Verdict.Hint, "culvert has no certificate for targets") {
+		t.Errorf("%+v, %+v", r.Verdict, r.Interception)
+	}
+}
+
 // An inspecting proxy makes certificates for names that have nothing to do with
 // the target, too.
 func TestProbeComparesUnrelatedNames(t *testing.T) {

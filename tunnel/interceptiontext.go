@@ -1,6 +1,9 @@
 package tunnel
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // interception is what the facts come to, with credentials masked, or nil.
 func (s *session) interception() *Interception {
@@ -35,10 +38,20 @@ func (s *session) tellMiddle(v *Verdict) {
 		if v.Kind == VerdictOpen {
 			v.Words += ", cannot tell whether TLS is end to end"
 		}
-		if v.Hint == "" || v.Kind == VerdictTLS {
+		if v.Hint == "" || s.untrusted() {
 			v.Hint = s.middle.Hint
 		}
 	}
+}
+
+// untrusted reports whether TLS failed because nobody vouches for the
+// certificate, of which the check for somebody in the middle knows more.
+func (s *session) untrusted() bool {
+	if s.err == nil {
+		return false
+	}
+	f, ok := errors.AsType[*tlsFailure](s.err.Err)
+	return ok && (f.problem == tlsUnknown || f.problem == tlsSelfSigned)
 }
 
 // tellFound is for somebody in the middle.
