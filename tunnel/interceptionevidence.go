@@ -127,13 +127,18 @@ func weighUnrelated(f *interceptionFacts) (string, bool, string) {
 	return MiddleUnknown, false, "the certificates of unrelated names are neither public nor by the same authority"
 }
 
+// weighNonexistent is about a host that nobody can have a certificate ready for.
+// One that is not for its name may be of a server to which a resolver leads
+// every name that it does not know, the target's own server among them.
 func weighNonexistent(f *interceptionFacts) (string, bool, string) {
 	n := f.nonexistent
 	switch {
 	case n == nil:
 		return "", false, ""
 	case !n.came():
-		return MiddleNone, false, "for a host that cannot exist the proxy has no certificate"
+		return MiddleUnknown, false, "through the proxy a host that cannot exist shows no certificate"
+	case sameMaker(n, f.target) && n.nameError != nil:
+		return MiddleFound, false, "through the proxy a host that cannot exist shows a certificate by the same authority"
 	case sameMaker(n, f.target):
 		return MiddleFound, true, "who made the certificate makes one for " + n.name + " too, a host that cannot exist"
 	}

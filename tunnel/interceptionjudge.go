@@ -117,7 +117,8 @@ func (f *interceptionFacts) minted() bool {
 
 // sameMaker reports whether one authority made both certificates, or both have
 // the same key, as those of some who make them have. Public authorities make
-// them for anybody, and do not count.
+// them for anybody, and do not count; nor do the names in certificates that are
+// signed by themselves, which programs fill in alike.
 func sameMaker(a, b *shown) bool {
 	if !a.came() || !b.came() {
 		return false
@@ -126,10 +127,16 @@ func sameMaker(a, b *shown) bool {
 	switch {
 	case PinOf(x) == PinOf(y):
 		return true
-	case a.trust == nil, b.trust == nil, x.Issuer.String() == "", !bytes.Equal(x.RawIssuer, y.RawIssuer):
+	case a.trust == nil, b.trust == nil, signedByItself(x), signedByItself(y), x.Issuer.String() == "", !bytes.Equal(x.RawIssuer, y.RawIssuer):
 		return false
 	}
 	return len(x.AuthorityKeyId) == 0 || len(y.AuthorityKeyId) == 0 || bytes.Equal(x.AuthorityKeyId, y.AuthorityKeyId)
+}
+
+// signedByItself reports whether no authority made the certificate, but whoever
+// has its key.
+func signedByItself(c *x509.Certificate) bool {
+	return bytes.Equal(c.RawIssuer, c.RawSubject) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
 }
 
 func issuerOf(c *x509.Certificate) string { return distinguished(c.Issuer.String()) }

@@ -62,6 +62,12 @@ const testAge = 100 * time.Hour // of a certificate that was there before
 
 func (c *certifier) old(names ...string) tls.Certificate { return c.leaf(testAge, testAge, names...) }
 
+// selfSigned is a certificate that names nobody else, and no key of its maker's.
+func selfSigned(tb testing.TB, name string) tls.Certificate {
+	c := newCertifier(tb, name)
+	return tls.Certificate{Certificate: [][]byte{c.cert.Raw}, PrivateKey: c.key, Leaf: c.cert}
+}
+
 // seen is what a handshake by that name shows of a certificate.
 func (c *InterceptionCheck) seen(name string, pair tls.Certificate, options TLSOptions) *shown {
 	h := &TLSHandshake{ServerName: name, Started: time.Now(), State: tls.ConnectionState{
@@ -154,8 +160,16 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 		{about: "named, and made for unrelated names too", facts: interceptionFacts{named: true, target: see(name, ofPrivate),
 			unrelated: []*shown{see("other.test", private.old("other.test"))}},
 			verdict: MiddleFound, by: `"Private CA"`, settles: []string{"named-authority", "unrelated-names"}},
-		{about: "made for a host that cannot exist", facts: interceptionFacts{target: see(name, ofInspector), nonexistent: see(invented, inspector.old("*"))},
+		{about: "made for a host that cannot exist", facts: interceptionFacts{target: see(name, ofInspector), nonexistent: see(invented, inspector.old(invented))},
 			verdict: MiddleFound, by: `"Inspector"`, settles: []string{"nonexistent-host"}},
+		{about: "a resolver leads all names to the target's server", facts: interceptionFacts{target: see(name, ofInspector), nonexistent: see(invented, ofInspector)},
+			verdict: MiddleUnknown},
+		{about: "a resolver leads all names to the target's server, which is the same without the proxy", facts: interceptionFacts{
+			target: see(name, ofInspector), direct: see(name, ofInspector), nonexistent: see(invented, ofInspector), invented: see(invented, ofInspector)},
+			verdict: MiddleNone, settles: []string{"direct-certificate"}},
+		{about: "signed by itself, as another is that has the same names in it", facts: interceptionFacts{
+			target: see(name, selfSigned(t, "Acme Co")), unrelated: []*shown{see("other.test", selfSigned(t, "Acme Co"))}},
+			verdict: MiddleUnknown},
 		{about: "somebody else answers for hosts that cannot exist", facts: interceptionFacts{target: see(name, ofInspector), nonexistent: see(invented, portal)},
 			verdict: MiddleUnknown},
 		{about: "named without the proxy", facts: interceptionFacts{target: see(name, ofInspector), direct: see(name, ofPrivate)},
@@ -222,7 +236,7 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 		{"squid's word", "known-product", MiddleFound, "squid", interceptionFacts{target: see("t.test", squid.old("t.test"))}},
 		{"squid's quotes", "public-authority", MiddleUnknown, `by "Not trusted by 'Corp CA'";`, interceptionFacts{target: see("t.test", squid.old("t.test"))}},
 		{"public ones pass", "unrelated-names", MiddleNone, "other.test keeps", interceptionFacts{unrelated: []*shown{see("other.test", public.old("other.test"))}}},
-		{"nobody there", "nonexistent-host", MiddleNone, "has no certificate", interceptionFacts{nonexistent: &shown{}}},
+		{"nobody there", "nonexistent-host", MiddleUnknown, "shows no certificate", interceptionFacts{nonexistent: &shown{}}},
 		{"nobody under that name", "invented-name", MiddleUnknown, "shows no certificate", interceptionFacts{invented: &shown{}}},
 		{"prepared", "invented-name", MiddleNone, "was there already", interceptionFacts{invented: see("x.invalid", inspector.old("t.test"))}},
 		{"expired", "public-authority", MiddleNone, "until it expired", interceptionFacts{target: see("t.test", public.leaf(testAge, -time.Hour, "t.test"))}},
