@@ -78,9 +78,9 @@ func weighDirect(f *interceptionFacts) (string, bool, string) {
 	case f.target.public():
 		return MiddleUnknown, false, "without the proxy the target shows another certificate, by " + issuerOf(d.leaf())
 	case d.public():
-		return MiddleFound, !f.vouched(), "without the proxy the target shows a public authority's certificate, by " + issuerOf(d.leaf())
+		return MiddleFound, !f.vouched() && !f.split(), "without the proxy the target shows a public authority's certificate, by " + issuerOf(d.leaf())
 	case d.trusted && !f.target.trusted && !f.pinned:
-		return MiddleFound, true, "without the proxy the target shows a certificate that is trusted, by " + issuerOf(d.leaf())
+		return MiddleFound, d.named && !f.split(), "without the proxy the target shows a certificate that is trusted, by " + issuerOf(d.leaf())
 	case sameMaker(d, f.target):
 		return MiddleUnknown, false, "without the proxy the target shows another key, by the same authority"
 	}
@@ -147,7 +147,7 @@ func weighNonexistent(f *interceptionFacts) (string, bool, string) {
 
 // weighInvented asks the target for a name that nobody can have prepared for.
 // A target may make certificates itself, though: then the user knows, or it does
-// so without the proxy too.
+// so without the proxy too, or nobody makes them for others.
 func weighInvented(f *interceptionFacts) (string, bool, string) {
 	n := f.invented
 	switch {
@@ -155,10 +155,13 @@ func weighInvented(f *interceptionFacts) (string, bool, string) {
 		return "", false, ""
 	case !n.came():
 		return MiddleUnknown, false, "under a name that cannot exist the target shows no certificate"
+	case f.kept():
+		return MiddleNone, false, "under a name that cannot exist the target shows the same certificate: it was there already"
 	case n.nameError != nil:
-		return MiddleNone, false, "under a name that cannot exist the target shows a certificate that was there already"
+		return MiddleUnknown, false, "under a name that cannot exist the target shows another certificate, which is not for that name"
 	}
-	return MiddleFound, f.minted() && !f.sameWithout() && (!f.vouched() || f.otherWithout()),
+	alone := !f.direct.came() && !f.vouched() && (!f.othersPass() || f.product() != "")
+	return MiddleFound, f.minted() && (f.otherWithout() || alone),
 		"asked for " + n.name + ", which cannot exist, it has a certificate for that at once"
 }
 

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"bytes"
 	"crypto/x509"
+	"slices"
 	"strings"
 
 	"culvert/tunnel/internal/wire"
@@ -40,6 +41,8 @@ func (f *interceptionFacts) unknownHint() string {
 	switch {
 	case f.vouched():
 		return "who named " + f.maker() + " may have trusted whoever is in the middle: compare with a machine that goes through no proxy"
+	case f.direct.came() && !f.sameWithout() && f.split():
+		return "ask who runs the proxy: the target has another server behind it, or somebody inspects this target alone"
 	case f.target.trust == nil:
 		return "the certificate is for another name: if the target goes by that, say so with --tls-server-name"
 	}
@@ -88,15 +91,23 @@ func (f *interceptionFacts) vouched() bool { return f.named || f.pinned }
 // doubted reports whether what the user vouched for could be whoever is in the
 // middle: many have an inspecting proxy's authority among those they trust.
 func (f *interceptionFacts) doubted() bool {
-	if f.minted() {
+	if f.minted() || f.product() != "" {
 		return !f.sameWithout()
 	}
-	for _, u := range f.unrelated {
-		if u.public() {
-			return false
-		}
-	}
-	return f.otherWithout()
+	return f.otherWithout() && !f.othersPass()
+}
+
+// othersPass reports whether an unrelated name keeps a public authority's
+// certificate through the proxy.
+func (f *interceptionFacts) othersPass() bool {
+	return slices.ContainsFunc(f.unrelated, (*shown).public)
+}
+
+// split reports whether the target may have a server of its own behind the proxy,
+// which is not the one that is met without it (split DNS), rather than somebody
+// before it.
+func (f *interceptionFacts) split() bool {
+	return f.kept() && f.othersPass() && f.product() == ""
 }
 
 // sameWithout and otherWithout report whether the target has the same key
@@ -113,6 +124,12 @@ func (f *interceptionFacts) otherWithout() bool {
 // can have prepared for.
 func (f *interceptionFacts) minted() bool {
 	return f.invented.came() && f.invented.nameError == nil && sameMaker(f.invented, f.target)
+}
+
+// kept reports whether the target shows the same certificate under a name that
+// cannot exist.
+func (f *interceptionFacts) kept() bool {
+	return f.invented.came() && f.invented.leaf().Equal(f.target.leaf())
 }
 
 // sameMaker reports whether one authority made both certificates, or both have

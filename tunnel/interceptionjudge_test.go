@@ -73,7 +73,7 @@ func (c *InterceptionCheck) seen(name string, pair tls.Certificate, options TLSO
 	h := &TLSHandshake{ServerName: name, Started: time.Now(), State: tls.ConnectionState{
 		PeerCertificates: []*x509.Certificate{pair.Leaf}, Version: tls.VersionTLS13}}
 	_ = h.verify(options)
-	return c.shownBy(h)
+	return c.shownBy(h, &options)
 }
 
 // What the facts come to. Nothing but a public authority's word for the right
@@ -88,6 +88,7 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 	}
 	silent := func(asked string) *shown { return &shown{name: asked, err: errors.New("no route to host")} }
 	ofTarget, ofPrivate, ofInspector := public.old(name), private.old(name), inspector.old(name)
+	ofMitmproxy := mitmproxy.old(name)
 	portal := public.old("wifi.test")
 	for _, tt := range []struct {
 		about   string
@@ -129,10 +130,8 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 		{about: "the same without the proxy, made as asked for", facts: interceptionFacts{
 			target: see(name, ofInspector), direct: see(name, ofInspector), invented: see(invented, inspector.old(invented))},
 			verdict: MiddleUnknown},
-		{about: "the same without the proxy, by a product on this machine", facts: func() interceptionFacts {
-			pair := mitmproxy.old(name)
-			return interceptionFacts{target: see(name, pair), direct: see(name, pair)}
-		}(), verdict: MiddleUnknown},
+		{about: "the same without the proxy, by a product on this machine", facts: interceptionFacts{target: see(name, ofMitmproxy), direct: see(name, ofMitmproxy)},
+			verdict: MiddleUnknown},
 		{about: "made as asked for, by a target that is named", facts: interceptionFacts{named: true,
 			target: see(name, ofPrivate), direct: see(name, ofPrivate), invented: see(invented, private.old(invented))},
 			verdict: MiddleNone, settles: []string{"named-authority"}},
@@ -178,6 +177,29 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 			verdict: MiddleUnknown},
 		{about: "another key of the same authority without the proxy", facts: interceptionFacts{target: see(name, ofInspector), direct: see(name, inspector.old(name))},
 			verdict: MiddleUnknown},
+		{about: "another server behind the proxy, as the public one is without it", facts: interceptionFacts{target: see(name, ofInspector),
+			direct: see(name, ofTarget), unrelated: []*shown{see("other.test", public.old("other.test"))}, invented: see(invented, ofInspector)},
+			verdict: MiddleUnknown, hint: "another server behind it"},
+		{about: "another server behind the proxy, as the named one is without it", facts: interceptionFacts{target: see(name, ofInspector),
+			direct: see(name, ofPrivate), unrelated: []*shown{see("other.test", public.old("other.test"))}, invented: see(invented, ofInspector)},
+			verdict: MiddleUnknown, hint: "another server behind it"},
+		{about: "public without the proxy, as others are through it, but made as asked for", facts: interceptionFacts{target: see(name, ofInspector),
+			direct: see(name, ofTarget), unrelated: []*shown{see("other.test", public.old("other.test"))}, invented: see(invented, inspector.old(invented))},
+			verdict: MiddleFound, by: `"Inspector"`, settles: []string{"direct-certificate", "invented-name"}},
+		{about: "inspected without the proxy, by who was added to the system's authorities", facts: interceptionFacts{
+			target: see(name, ofInspector), direct: &shown{name: name, chain: []*x509.Certificate{mitmproxy.old(name).Leaf}, trust: errors.New("not public"), trusted: true}},
+			verdict: MiddleUnknown},
+		{about: "made as asked for, by a target behind a proxy that lets others be", facts: interceptionFacts{target: see(name, ofInspector),
+			invented: see(invented, inspector.old(invented)), unrelated: []*shown{see("other.test", public.old("other.test"))}},
+			verdict: MiddleUnknown},
+		{about: "made as asked for, by a product that lets others be", facts: interceptionFacts{target: see(name, ofMitmproxy),
+			invented: see(invented, mitmproxy.old(invented)), unrelated: []*shown{see("other.test", public.old("other.test"))}},
+			verdict: MiddleFound, by: `"mitmproxy"`, settles: []string{"invented-name"}},
+		{about: "made for each handshake, without the proxy too", facts: interceptionFacts{target: see(name, ofInspector),
+			direct: see(name, inspector.old(name)), invented: see(invented, inspector.old(invented))},
+			verdict: MiddleUnknown},
+		{about: "named, a product, and nobody else to compare with", facts: interceptionFacts{named: true, target: see(name, ofMitmproxy)},
+			verdict: MiddleUnknown, hint: "may have trusted"},
 		{about: "times", facts: interceptionFacts{target: see(name, ofInspector), near: time.Millisecond, reply: 200 * time.Millisecond, handshake: 2 * time.Millisecond},
 			verdict: MiddleUnknown},
 	} {
@@ -211,6 +233,7 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 	see := func(asked string, pair tls.Certificate) *shown {
 		return check.seen(asked, pair, TLSOptions{Roots: public.pool})
 	}
+	prepared := inspector.old("t.test")
 	squid := newCertifier(t, `Not trusted by "Corp CA"`)
 	far := interceptionFacts{near: 2 * time.Millisecond, reply: 102 * time.Millisecond}
 	with := func(f interceptionFacts, change func(*interceptionFacts)) interceptionFacts {
@@ -238,7 +261,8 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 		{"public ones pass", "unrelated-names", MiddleNone, "other.test keeps", interceptionFacts{unrelated: []*shown{see("other.test", public.old("other.test"))}}},
 		{"nobody there", "nonexistent-host", MiddleUnknown, "shows no certificate", interceptionFacts{nonexistent: &shown{}}},
 		{"nobody under that name", "invented-name", MiddleUnknown, "shows no certificate", interceptionFacts{invented: &shown{}}},
-		{"prepared", "invented-name", MiddleNone, "was there already", interceptionFacts{invented: see("x.invalid", inspector.old("t.test"))}},
+		{"prepared", "invented-name", MiddleNone, "was there already", interceptionFacts{target: see("t.test", prepared), invented: see("x.invalid", prepared)}},
+		{"for another name", "invented-name", MiddleUnknown, "not for that name", interceptionFacts{invented: see("x.invalid", inspector.old("t.test"))}},
 		{"expired", "public-authority", MiddleNone, "until it expired", interceptionFacts{target: see("t.test", public.leaf(testAge, -time.Hour, "t.test"))}},
 		{"young", "fresh-certificate", MiddleFound, "only 1m", interceptionFacts{target: see("t.test", inspector.leaf(time.Minute, testAge, "t.test"))}},
 		{"not reached", "direct-certificate", MiddleUnknown, "none came", interceptionFacts{direct: &shown{}}},

@@ -21,6 +21,7 @@ type shown struct {
 	nameError error  // why the certificate is not for the name; nil = it is
 	expired   bool   // a public authority did vouch for it, while it was valid
 	trusted   bool   // the system does, or those that the user named, for the name
+	named     bool   // those that the user named do, for whatever name
 	err       error  // why there is no chain
 }
 
@@ -56,8 +57,8 @@ func (c *InterceptionCheck) run(ctx context.Context, client *Client, target Auth
 	if h == nil || len(h.State.PeerCertificates) == 0 {
 		return nil
 	}
-	f := &interceptionFacts{now: h.Started, target: c.shownBy(h), pinned: h.Pinned}
-	f.named = client.TLS.Roots != nil && f.target.trusted
+	f := &interceptionFacts{now: h.Started, target: c.shownBy(h, client.TLS), pinned: h.Pinned}
+	f.named = f.target.named && f.target.nameError == nil
 	if f.system = verifyChain(f.target.chain, nil, f.now); f.system == nil {
 		f.system = f.target.nameError
 	}
@@ -138,18 +139,18 @@ func (c *InterceptionCheck) handshake(ctx context.Context, client *Client, route
 	if seen == nil || len(seen.State.PeerCertificates) == 0 {
 		return &shown{name: name, err: err}
 	}
-	return c.shownBy(seen)
+	return c.shownBy(seen, client.TLS)
 }
 
 // shownBy judges a handshake in which a certificate came.
-func (c *InterceptionCheck) shownBy(h *TLSHandshake) *shown {
+func (c *InterceptionCheck) shownBy(h *TLSHandshake, options *TLSOptions) *shown {
 	public := c.Public
 	if public == nil {
 		public = publicRoots()
 	}
 	s := &shown{
 		name: h.ServerName, chain: h.State.PeerCertificates, alpn: h.State.NegotiatedProtocol, tls: h.State.Version,
-		nameError: h.NameError, trusted: h.TrustError == nil && h.NameError == nil,
+		nameError: h.NameError, trusted: h.TrustError == nil && h.NameError == nil, named: options.Roots != nil && h.TrustError == nil,
 	}
 	s.trust = verifyChain(s.chain, public, h.Started)
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](s.trust); ok && invalid.Reason == x509.Expired {
