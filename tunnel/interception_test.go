@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -184,6 +185,26 @@ func TestProbeFindsWhoInspectsTheTargetOnly(t *testing.T) {
 		r := probeTLS(t, proxy.Addr(), target.Addr(), TLSOptions{Roots: tt.roots}, check)
 		if r.Interception.Verdict != tt.want {
 			t.Errorf("%+v, want %s", r.Interception, tt.want)
+		}
+	}
+}
+
+// The times say nothing of the last proxy where another is on the way to it, be
+// that one in SOCKS.
+func TestInterceptionTimesAreOfTheOneProxy(t *testing.T) {
+	public := newCertifier(t, "Public CA")
+	target := tunneltest.Start(t, certified(only(public.old("localhost"))))
+	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
+	first := socksThen(t, socksAsked+socksDone, tunneltest.Honest()...)
+	for route, want := range map[string]bool{"http://" + proxy.Addr(): true, "socks5h://" + first.Addr() + ",http://b.example:3128": false} {
+		p := &Prober{Client: Client{Route: mustRoute(t, strings.Split(route, ",")...), TLS: &TLSOptions{Insecure: true}}, Wait: testPatience,
+			Interception: &InterceptionCheck{NoDirect: true, Public: public.pool, Patience: testPatience}}
+		r, err := p.Probe(t.Context(), mustAuthority(t, "localhost:"+target.Port()))
+		if err != nil || r.Interception == nil {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		if got := slices.ContainsFunc(r.Interception.Evidence, func(e Evidence) bool { return e.ID == "timing" }); got != want {
+			t.Errorf("over %s times are weighed: %t, want %t: %+v", route, got, want, r.Interception.Evidence)
 		}
 	}
 }

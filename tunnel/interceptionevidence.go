@@ -202,6 +202,8 @@ func weighTiming(f *interceptionFacts) (string, bool, string) {
 		return MiddleUnknown, false, times + ": too near to tell"
 	case f.handshake < f.near+beyond/4:
 		return MiddleFound, false, times + ": whoever answered is not as far away as the target"
+	case f.handshake > 2*f.reply:
+		return MiddleUnknown, false, times + ": longer than the way explains"
 	case f.handshake > f.near+beyond/2:
 		return MiddleNone, false, times + ": whoever answered is about as far away as the target"
 	}

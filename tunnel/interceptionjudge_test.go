@@ -251,6 +251,7 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 		{"answered from nearby", "timing", MiddleFound, "not as far away", with(far, func(f *interceptionFacts) { f.handshake = 4 * time.Millisecond })},
 		{"answered from afar", "timing", MiddleNone, "about as far away", with(far, func(f *interceptionFacts) { f.handshake = 104 * time.Millisecond })},
 		{"answered from between", "timing", MiddleUnknown, "took", with(far, func(f *interceptionFacts) { f.handshake = 40 * time.Millisecond })},
+		{"slower than from afar", "timing", MiddleUnknown, "longer than the way explains", with(far, func(f *interceptionFacts) { f.handshake = 400 * time.Millisecond })},
 		{"all on one machine", "timing", MiddleUnknown, "too near", interceptionFacts{near: time.Millisecond, reply: 2 * time.Millisecond, handshake: time.Millisecond}},
 		{"another protocol", "direct-manner", MiddleFound, "ALPN h2, through it on no ALPN", interceptionFacts{direct: other}},
 		{"another version", "direct-manner", MiddleFound, "TLS 1.2, through it TLS 1.3", interceptionFacts{direct: older}},

@@ -62,7 +62,9 @@ func (c *InterceptionCheck) run(ctx context.Context, client *Client, target Auth
 	if f.system = verifyChain(f.target.chain, nil, f.now); f.system == nil {
 		f.system = f.target.nameError
 	}
-	rec.times(f, h)
+	if len(client.Route.Hops) == 1 { // with more of them the way to the last is not known
+		rec.times(f, h)
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.patience(h.Ended.Sub(rec.started)))
 	defer cancel()
 	var tries sync.WaitGroup
@@ -180,8 +182,7 @@ func (r *recording) lastInside() *TLSHandshake {
 	return nil
 }
 
-// times notes how long the steps took, where there is but one proxy: with more
-// of them the way to the last is not known.
+// times notes how long the steps took, unless credentials were asked for first.
 func (r *recording) times(f *interceptionFacts, h *TLSHandshake) {
 	if len(r.exchanges) != 1 || h.State.Version < tls.VersionTLS13 { // before it takes two round trips
 		return
