@@ -2,6 +2,8 @@ package tunnel
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -33,15 +35,21 @@ var interceptionRows = [...]interceptionRow{
 
 func weighPublic(f *interceptionFacts) (string, bool, string) {
 	t := f.target
+	signed := "the certificate is signed by " + makerOf(t.leaf())
 	switch {
+	case t.public() && f.now.Before(t.leaf().NotBefore):
+		return MiddleNone, true, signed + ", a public authority, and for the right name; by the clock here it is not valid yet"
 	case t.public() && t.expired:
-		return MiddleNone, true, "the certificate is by " + f.maker() + ", whom a public authority vouched for until it expired, and for the right name"
+		return MiddleNone, true, signed + ", a public authority, and for the right name; it has expired"
 	case t.public():
-		return MiddleNone, true, "the certificate is by " + f.maker() + ", whom a public authority vouches for, and for the right name"
+		return MiddleNone, true, signed + ", a public authority, and for the right name"
 	case t.trust == nil:
-		return MiddleUnknown, false, "the certificate is by " + f.maker() + ", whom a public authority vouches for, but for " + certificateNames(t.leaf())
+		return MiddleUnknown, false, signed + ", a public authority, but for " + certificateNames(t.leaf())
 	}
-	return MiddleUnknown, false, "the certificate is by " + f.maker() + "; no public authority vouches for it: " + certificateWords(t.trust)
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](t.trust); !ok {
+		return MiddleUnknown, false, signed + ", and no public authority vouches for it: " + certificateWords(t.trust)
+	}
+	return MiddleUnknown, false, signed + ", and no public authority vouches for it"
 }
 
 func weighNamed(f *interceptionFacts) (string, bool, string) {
@@ -61,7 +69,7 @@ func weighSystem(f *interceptionFacts) (string, bool, string) {
 	case f.target.trust == nil || f.named:
 		return "", false, ""
 	case f.system == nil:
-		return MiddleFound, false, "this machine trusts it all the same: somebody added the authority to the system's"
+		return MiddleFound, false, "this machine trusts it all the same: the authority was added here, unless the system came with it"
 	}
 	return MiddleUnknown, false, "this machine does not trust it either"
 }
@@ -76,15 +84,15 @@ func weighDirect(f *interceptionFacts) (string, bool, string) {
 	case f.sameWithout():
 		return MiddleNone, !f.minted() && f.product() == "", "without the proxy the target has the same key: it is not the proxy that speaks TLS"
 	case f.target.public():
-		return MiddleUnknown, false, "without the proxy the target shows another certificate, by " + issuerOf(d.leaf())
+		return MiddleUnknown, false, "without the proxy the target shows another certificate, signed by " + makerOf(d.leaf())
 	case d.public():
-		return MiddleFound, !f.vouched() && !f.split(), "without the proxy the target shows a public authority's certificate, by " + issuerOf(d.leaf())
+		return MiddleFound, !f.vouched() && !f.split(), "without the proxy the target shows a public authority's certificate, signed by " + makerOf(d.leaf())
 	case d.trusted && !f.target.trusted && !f.pinned:
-		return MiddleFound, d.named && !f.split(), "without the proxy the target shows a certificate that is trusted, by " + issuerOf(d.leaf())
+		return MiddleFound, d.named && !f.split(), "without the proxy the target shows a certificate that is trusted, signed by " + makerOf(d.leaf())
 	case sameMaker(d, f.target):
-		return MiddleUnknown, false, "without the proxy the target shows another key, by the same authority"
+		return MiddleUnknown, false, "without the proxy the target shows another certificate, signed by the same authority"
 	}
-	return MiddleFound, false, "without the proxy the target's certificate is by another authority: " + issuerOf(d.leaf())
+	return MiddleFound, false, "without the proxy the target shows another certificate, signed by " + makerOf(d.leaf())
 }
 
 func weighManner(f *interceptionFacts) (string, bool, string) {
@@ -103,7 +111,7 @@ func weighManner(f *interceptionFacts) (string, bool, string) {
 // weighUnrelated is about names whose owners have nothing in common with the
 // target's, nor with each other.
 func weighUnrelated(f *interceptionFacts) (string, bool, string) {
-	var same, public, silent []string
+	var same, public, others, silent []string
 	for _, u := range f.unrelated {
 		switch {
 		case !u.came():
@@ -112,6 +120,8 @@ func weighUnrelated(f *interceptionFacts) (string, bool, string) {
 			public = append(public, u.name)
 		case sameMaker(u, f.target):
 			same = append(same, u.name)
+		default:
+			others = append(others, u.name+" shows a certificate signed by "+makerOf(u.leaf()))
 		}
 	}
 	switch {
@@ -120,11 +130,11 @@ func weighUnrelated(f *interceptionFacts) (string, bool, string) {
 	case len(same) > 0:
 		return MiddleFound, true, "who made the certificate makes that of " + strings.Join(same, " and ") + " too"
 	case len(public) > 0:
-		return MiddleNone, false, "through the proxy " + strings.Join(public, " and ") + " keeps a public authority's certificate"
-	case len(silent) == len(f.unrelated):
-		return MiddleUnknown, false, "through the proxy there is no certificate of " + strings.Join(silent, " and ") + ": " + f.unrelated[0].why()
+		return MiddleNone, false, "through the proxy " + strings.Join(public, " and ") + " has a public authority's certificate"
+	case len(others) > 0:
+		return MiddleUnknown, false, "through the proxy " + strings.Join(others, ", and ")
 	}
-	return MiddleUnknown, false, "the certificates of unrelated names are neither public nor by the same authority"
+	return MiddleUnknown, false, "through the proxy there is no certificate of " + strings.Join(silent, " and ") + ": " + f.unrelated[0].why()
 }
 
 // weighNonexistent is about a host that nobody can have a certificate ready for.
@@ -138,11 +148,11 @@ func weighNonexistent(f *interceptionFacts) (string, bool, string) {
 	case !n.came():
 		return MiddleUnknown, false, "through the proxy a host that cannot exist shows no certificate"
 	case sameMaker(n, f.target) && n.nameError != nil:
-		return MiddleFound, false, "through the proxy a host that cannot exist shows a certificate by the same authority"
+		return MiddleFound, false, "through the proxy a host that cannot exist shows a certificate signed by the same authority"
 	case sameMaker(n, f.target):
 		return MiddleFound, true, "who made the certificate makes one for " + n.name + " too, a host that cannot exist"
 	}
-	return MiddleFound, false, "somebody speaks TLS for " + n.name + ", a host that cannot exist, by " + issuerOf(n.leaf())
+	return MiddleFound, false, "through the proxy somebody speaks TLS as " + n.name + ", a host that cannot exist, by a certificate signed by " + makerOf(n.leaf())
 }
 
 // weighInvented asks the target for a name that nobody can have prepared for.
@@ -162,7 +172,7 @@ func weighInvented(f *interceptionFacts) (string, bool, string) {
 	}
 	alone := !f.direct.came() && !f.vouched() && (!f.othersPass() || f.product() != "")
 	return MiddleFound, f.minted() && (f.otherWithout() || alone),
-		"asked for " + n.name + ", which cannot exist, it has a certificate for that at once"
+		"asked for " + n.name + ", which cannot exist, the target shows a certificate made for that"
 }
 
 func weighProduct(f *interceptionFacts) (string, bool, string) {
@@ -170,7 +180,7 @@ func weighProduct(f *interceptionFacts) (string, bool, string) {
 	if f.target.trust == nil || product == "" {
 		return "", false, ""
 	}
-	return MiddleFound, false, "the authority's name is that of " + product + ", which makes certificates"
+	return MiddleFound, false, "the authority goes by the name of " + product + ", which makes certificates for what goes through it"
 }
 
 // freshness is how young a certificate is when it looks made for the occasion.

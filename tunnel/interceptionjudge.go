@@ -26,44 +26,60 @@ func (f *interceptionFacts) judge() *Interception {
 	switch out.Verdict {
 	case MiddleFound:
 		out.By = f.by()
-		out.Hint = "what goes through can be read and changed there; a program that is to work regardless has to trust " + out.By
-		if sameMaker(f.direct, f.target) {
-			out.Hint = "it is met without the proxy as well: look for it in this network, or on this machine"
-		}
+		out.Hint = f.foundHint()
 	case MiddleUnknown:
 		out.Hint = f.unknownHint()
 	}
 	return out
 }
 
+// foundHint says what that means.
+func (f *interceptionFacts) foundHint() string {
+	switch {
+	case sameMaker(f.direct, f.target):
+		return "it is met without the proxy as well: look for it in this network, or on this machine"
+	case f.target.trust == nil:
+		return "another server answers in the target's place, as a captive portal does: log in there by a browser, or ask who runs the proxy"
+	case signedByItself(f.target.leaf()):
+		return "what goes through can be read and changed there: ask who runs the proxy"
+	}
+	return "what goes through can be read and changed there; a program that is to work regardless has to trust " + makerOf(f.target.leaf())
+}
+
 // unknownHint says what would tell more.
 func (f *interceptionFacts) unknownHint() string {
 	switch {
 	case f.vouched():
-		return "who named " + f.maker() + " may have trusted whoever is in the middle: compare with a machine that goes through no proxy"
+		return "you may have named an interceptor's certificate: compare with what a machine that goes through no proxy is shown"
 	case f.direct.came() && !f.sameWithout() && f.split():
 		return "ask who runs the proxy: the target has another server behind it, or somebody inspects this target alone"
-	case f.target.trust == nil:
+	case f.target.trust == nil, f.target.named:
 		return "the certificate is for another name: if the target goes by that, say so with --tls-server-name"
+	case signedByItself(f.target.leaf()):
+		return "if that certificate is the target's own, name it by --tls-cacert"
 	}
-	return "if " + f.maker() + " is the target's own authority, name its certificate by --tls-cacert"
+	return "if " + makerOf(f.target.leaf()) + " is the target's own authority, name its certificate by --tls-cacert"
 }
 
 // by names who is in the middle: who signed the target's certificate, or, as
 // public authorities sign for anybody, whom it is for.
 func (f *interceptionFacts) by() string {
-	if f.target.trust != nil {
-		return f.maker()
-	}
-	if names := namesOf(f.target.leaf()); len(names) > 0 {
+	leaf := f.target.leaf()
+	if names := namesOf(leaf); f.target.trust == nil && len(names) > 0 {
 		return `"` + names[0] + `"`
 	}
-	return f.maker()
+	if signedByItself(leaf) {
+		return "somebody whose certificate is signed by itself"
+	}
+	return makerOf(leaf)
 }
 
-// maker names who signed the target's certificate.
-func (f *interceptionFacts) maker() string {
-	issuer := f.target.leaf().Issuer
+// makerOf names who signed a certificate.
+func makerOf(c *x509.Certificate) string {
+	if signedByItself(c) {
+		return "itself"
+	}
+	issuer := c.Issuer
 	name, org := issuer.CommonName, ""
 	if len(issuer.Organization) > 0 {
 		org = issuer.Organization[0]
@@ -155,8 +171,6 @@ func sameMaker(a, b *shown) bool {
 func signedByItself(c *x509.Certificate) bool {
 	return bytes.Equal(c.RawIssuer, c.RawSubject) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
 }
-
-func issuerOf(c *x509.Certificate) string { return distinguished(c.Issuer.String()) }
 
 // why says why there is no chain.
 func (s *shown) why() string {

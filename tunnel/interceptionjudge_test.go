@@ -88,6 +88,7 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 	}
 	silent := func(asked string) *shown { return &shown{name: asked, err: errors.New("no route to host")} }
 	ofTarget, ofPrivate, ofInspector := public.old(name), private.old(name), inspector.old(name)
+	ofNobody := selfSigned(t, "proxy.test")
 	ofMitmproxy := mitmproxy.old(name)
 	portal := public.old("wifi.test")
 	for _, tt := range []struct {
@@ -113,8 +114,14 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 			verdict: MiddleUnknown},
 		{about: "another name's, and not without the proxy", facts: interceptionFacts{target: see(name, portal), direct: see(name, ofTarget)},
 			verdict: MiddleFound, by: `"wifi.test"`, settles: []string{"direct-certificate"}},
+		{about: "named, and another name's", facts: interceptionFacts{target: see(name, private.old("x.test"))},
+			verdict: MiddleUnknown, hint: "--tls-server-name"},
+		{about: "signed by itself", facts: interceptionFacts{target: see(name, selfSigned(t, name))},
+			verdict: MiddleUnknown, hint: "if that certificate is the target's own, name it by --tls-cacert"},
+		{about: "signed by itself, for all names", facts: interceptionFacts{target: see(name, ofNobody), unrelated: []*shown{see("other.test", ofNobody)}},
+			verdict: MiddleFound, by: "somebody whose certificate is signed by itself", settles: []string{"unrelated-names"}, hint: "ask who runs the proxy"},
 		{about: "another name's, for all names", facts: interceptionFacts{target: see(name, portal), unrelated: []*shown{see("other.test", portal)}},
-			verdict: MiddleFound, by: `"wifi.test"`, settles: []string{"unrelated-names"}},
+			verdict: MiddleFound, by: `"wifi.test"`, settles: []string{"unrelated-names"}, hint: "captive portal"},
 		{about: "private", facts: interceptionFacts{target: see(name, ofInspector)},
 			verdict: MiddleUnknown, hint: "--tls-cacert"},
 		{about: "private, young", facts: interceptionFacts{target: see(name, inspector.leaf(time.Minute, testAge, name))},
@@ -139,7 +146,7 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 			verdict: MiddleFound, by: `"Inspector"`, settles: []string{"direct-certificate"}},
 		{about: "named, public without the proxy, and nobody else to compare with", facts: interceptionFacts{named: true,
 			target: see(name, ofPrivate), direct: see(name, ofTarget), unrelated: []*shown{silent("other.test")}},
-			verdict: MiddleUnknown, hint: "may have trusted"},
+			verdict: MiddleUnknown, hint: "an interceptor's"},
 		{about: "named, public without the proxy, as others are through it", facts: interceptionFacts{named: true,
 			target: see(name, ofPrivate), direct: see(name, ofTarget), unrelated: []*shown{see("other.test", public.old("other.test"))}},
 			verdict: MiddleNone, settles: []string{"named-authority"}},
@@ -148,7 +155,7 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 			verdict: MiddleFound, by: `"Private CA"`, settles: []string{"invented-name"}},
 		{about: "named, made as asked for", facts: interceptionFacts{named: true,
 			target: see(name, ofPrivate), direct: silent(name), invented: see(invented, private.old(invented))},
-			verdict: MiddleUnknown, hint: "may have trusted"},
+			verdict: MiddleUnknown, hint: "an interceptor's"},
 		{about: "made as asked for", facts: interceptionFacts{target: see(name, ofInspector), invented: see(invented, inspector.old(invented))},
 			verdict: MiddleFound, by: `"Inspector"`, settles: []string{"invented-name"}},
 		{about: "another's, made as asked for", facts: interceptionFacts{target: see(name, ofInspector), invented: see(invented, private.old(invented))},
@@ -199,7 +206,7 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 			direct: see(name, inspector.old(name)), invented: see(invented, inspector.old(invented))},
 			verdict: MiddleUnknown},
 		{about: "named, a product, and nobody else to compare with", facts: interceptionFacts{named: true, target: see(name, ofMitmproxy)},
-			verdict: MiddleUnknown, hint: "may have trusted"},
+			verdict: MiddleUnknown, hint: "an interceptor's"},
 		{about: "times", facts: interceptionFacts{target: see(name, ofInspector), near: time.Millisecond, reply: 200 * time.Millisecond, handshake: 2 * time.Millisecond},
 			verdict: MiddleUnknown},
 	} {
@@ -258,13 +265,16 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 		{"trusted here", "system-trust", MiddleFound, "added", interceptionFacts{}},
 		{"a product's name", "known-product", MiddleFound, "Zscaler", interceptionFacts{}},
 		{"squid's word", "known-product", MiddleFound, "squid", interceptionFacts{target: see("t.test", squid.old("t.test"))}},
-		{"squid's quotes", "public-authority", MiddleUnknown, `by "Not trusted by 'Corp CA'";`, interceptionFacts{target: see("t.test", squid.old("t.test"))}},
-		{"public ones pass", "unrelated-names", MiddleNone, "other.test keeps", interceptionFacts{unrelated: []*shown{see("other.test", public.old("other.test"))}}},
+		{"squid's quotes", "public-authority", MiddleUnknown, `by "Not trusted by 'Corp CA'", and`, interceptionFacts{target: see("t.test", squid.old("t.test"))}},
+		{"public ones pass", "unrelated-names", MiddleNone, "other.test has a public", interceptionFacts{unrelated: []*shown{see("other.test", public.old("other.test"))}}},
 		{"nobody there", "nonexistent-host", MiddleUnknown, "shows no certificate", interceptionFacts{nonexistent: &shown{}}},
 		{"nobody under that name", "invented-name", MiddleUnknown, "shows no certificate", interceptionFacts{invented: &shown{}}},
 		{"prepared", "invented-name", MiddleNone, "was there already", interceptionFacts{target: see("t.test", prepared), invented: see("x.invalid", prepared)}},
 		{"for another name", "invented-name", MiddleUnknown, "not for that name", interceptionFacts{invented: see("x.invalid", inspector.old("t.test"))}},
-		{"expired", "public-authority", MiddleNone, "until it expired", interceptionFacts{target: see("t.test", public.leaf(testAge, -time.Hour, "t.test"))}},
+		{"expired", "public-authority", MiddleNone, "it has expired", interceptionFacts{target: see("t.test", public.leaf(testAge, -time.Hour, "t.test"))}},
+		{"too early", "public-authority", MiddleNone, "not valid yet", interceptionFacts{target: see("t.test", public.leaf(-time.Hour, testAge, "t.test"))}},
+		{"signed by itself", "public-authority", MiddleUnknown, "signed by itself, and no public", interceptionFacts{target: see("t.test", selfSigned(t, "t.test"))}},
+		{"unrelated, private", "unrelated-names", MiddleUnknown, `other.test shows a certificate signed by "Not trusted`, interceptionFacts{unrelated: []*shown{see("other.test", squid.old("other.test"))}}},
 		{"young", "fresh-certificate", MiddleFound, "only 1m", interceptionFacts{target: see("t.test", inspector.leaf(time.Minute, testAge, "t.test"))}},
 		{"not reached", "direct-certificate", MiddleUnknown, "none came", interceptionFacts{direct: &shown{}}},
 	} {
