@@ -28,7 +28,7 @@ type InterceptionCheck struct {
 
 	// Unrelated are asked for through the proxies as well, if the target's
 	// certificate is from no public authority; nil = two of DefaultUnrelated,
-	// empty = none.
+	// empty = none. The target itself is left out.
 	Unrelated []Authority
 
 	// Public are the authorities that the world trusts; nil = those that come

@@ -166,6 +166,28 @@ func TestProbeComparesUnrelatedNames(t *testing.T) {
 	}
 }
 
+// The target is not unrelated to itself, whichever name it goes by.
+func TestTargetIsNotComparedWithItself(t *testing.T) {
+	public, private := newCertifier(t, "Public CA"), newCertifier(t, "Private CA")
+	target := tunneltest.Start(t, certified(only(private.old("localhost"))))
+	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
+	check := &InterceptionCheck{NoDirect: true, Public: public.pool, Patience: testPatience,
+		Unrelated: []Authority{mustAuthority(t, "localhost:"+target.Port()), mustAuthority(t, "127.0.0.1:"+target.Port())}}
+	for name, want := range map[string]string{"": "127.0.0.1", "127.0.0.1": ""} {
+		r := probeTLS(t, proxy.Addr(), target.Addr(), TLSOptions{Insecure: true, ServerName: name}, check)
+		i := slices.IndexFunc(r.Interception.Evidence, func(e Evidence) bool { return e.ID == "unrelated-names" })
+		if (i >= 0) != (want != "") || i >= 0 && !strings.HasSuffix(r.Interception.Evidence[i].Text, " of "+want+" too") {
+			t.Errorf("by the name %q: %+v, want one about %q", name, r.Interception.Evidence, want)
+		}
+	}
+	for target, want := range map[string]int{"www.iana.org:8443": 2, "www.example.org:443": 2} {
+		names := (&InterceptionCheck{}).unrelated(mustAuthority(t, target), "WWW.gnu.org.")
+		if len(names) > want || slices.ContainsFunc(names, func(a Authority) bool { return a.Host() == "www.gnu.org" || a.Host()+":8443" == target }) {
+			t.Errorf("%s is compared with %v", target, names)
+		}
+	}
+}
+
 // An inspector that keeps to the target is found by what the target shows
 // without the proxy, if that is to be trusted.
 func TestProbeFindsWhoInspectsTheTargetOnly(t *testing.T) {

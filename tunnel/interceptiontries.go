@@ -7,6 +7,8 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -75,7 +77,7 @@ func (c *InterceptionCheck) run(ctx context.Context, client *Client, target Auth
 		try(&f.direct, Route{}, target, h.ServerName)
 	}
 	if !f.target.public() {
-		unrelated := c.unrelated(target)
+		unrelated := c.unrelated(target, h.ServerName)
 		f.unrelated = make([]*shown, len(unrelated))
 		for i, u := range unrelated {
 			try(&f.unrelated[i], client.Route, u, u.Host())
@@ -106,15 +108,22 @@ func nonexistentName() string {
 	return "culvert-" + hex.EncodeToString(b) + ".invalid"
 }
 
-// unrelated are the names to compare with.
-func (c *InterceptionCheck) unrelated(target Authority) (names []Authority) {
-	if c.Unrelated != nil {
-		return c.Unrelated
-	}
-	for _, s := range DefaultUnrelated {
-		if a, err := ParseTarget(s); err == nil && a.Host() != target.Host() && len(names) < 2 {
-			names = append(names, a)
+// unrelated are the names to compare with. The target itself, and the name that
+// it goes by, show the target's own certificate.
+func (c *InterceptionCheck) unrelated(target Authority, name string) []Authority {
+	names := slices.Clone(c.Unrelated)
+	if c.Unrelated == nil {
+		for _, s := range DefaultUnrelated {
+			if a, err := ParseTarget(s); err == nil {
+				names = append(names, a)
+			}
 		}
+	}
+	names = slices.DeleteFunc(names, func(a Authority) bool {
+		return a.Host() == target.Host() || strings.EqualFold(a.Host(), strings.TrimSuffix(name, "."))
+	})
+	if c.Unrelated == nil {
+		names = names[:min(2, len(names))]
 	}
 	return names
 }
