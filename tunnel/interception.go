@@ -11,6 +11,7 @@ import (
 const (
 	DefaultInterceptionPatience = 3 * time.Second
 	maxInterceptionPatience     = 15 * time.Second
+	publicPatience              = time.Second // where the target's certificate is a public one
 )
 
 // DefaultUnrelated are the names whose certificates are compared with the
@@ -36,7 +37,8 @@ type InterceptionCheck struct {
 	Public *x509.CertPool
 
 	// Patience bounds the further handshakes, which run at once; 0 =
-	// DefaultInterceptionPatience.
+	// DefaultInterceptionPatience. For a target with a public certificate, which
+	// they say little of, it is a second at most.
 	Patience time.Duration
 }
 

@@ -266,6 +266,56 @@ func TestInterceptionCheckLogsIn(t *testing.T) {
 	}
 }
 
+// An authority that the user named made the certificate, expired or not.
+func TestExpiredCertificateOfNamedAuthority(t *testing.T) {
+	public, private := newCertifier(t, "Public CA"), newCertifier(t, "Private CA")
+	target := tunneltest.Start(t, certified(only(private.leaf(testAge, -time.Hour, "localhost"))))
+	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
+	check := &InterceptionCheck{NoDirect: true, Public: public.pool, Unrelated: []Authority{}, Patience: testPatience}
+	for roots, want := range map[*certifier]string{private: MiddleNone, public: MiddleUnknown} {
+		r := probeTLS(t, proxy.Addr(), target.Addr(), TLSOptions{Roots: roots.pool}, check)
+		if r.Interception.Verdict != want || !strings.Contains(r.Verdict.Words, "expired on") {
+			t.Errorf("%+v, %+v, want %s", r.Verdict, r.Interception, want)
+		}
+	}
+}
+
+// A way without the proxy that is closed does not keep those waiting who see a
+// public authority's certificate.
+func TestInterceptionCheckIsBriefWherePublic(t *testing.T) {
+	for _, tt := range []struct {
+		given, took time.Duration
+		public      bool
+		want        time.Duration
+	}{
+		{0, time.Millisecond, false, 3 * time.Second}, {0, 4 * time.Second, false, 8 * time.Second}, {0, time.Minute, false, 15 * time.Second},
+		{0, time.Minute, true, time.Second}, {time.Minute, 0, false, time.Minute}, {time.Minute, 0, true, time.Second}, {time.Millisecond, 0, true, time.Millisecond},
+	} {
+		if got := (&InterceptionCheck{Patience: tt.given}).patience(tt.took, tt.public); got != tt.want {
+			t.Errorf("%+v: %v", tt, got)
+		}
+	}
+}
+
+// A tunnel that is cut off after TLS with somebody in the middle ends with their
+// exit code, as one that is not.
+func TestInterceptedAndBrokenIsIntercepted(t *testing.T) {
+	public, inspector := newCertifier(t, "Public CA"), newCertifier(t, "Inspector")
+	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(func(conn net.Conn) {
+		server := tls.Server(conn, &tls.Config{GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			pair := inspector.old(h.ServerName)
+			return &pair, nil
+		}})
+		_ = server.Handshake()
+		conn.Close()
+	}))
+	check := &InterceptionCheck{NoDirect: true, Public: public.pool, Unrelated: []Authority{}, Patience: testPatience}
+	v := probeTLS(t, proxy.Addr(), "localhost:443", TLSOptions{Insecure: true}, check).Verdict
+	if v.Kind != VerdictIntercepted || v.ExitCode != ExitProxyTLS || v.Phase != PhaseTLS || !strings.Contains(v.Words, "and broken") {
+		t.Errorf("%+v", v)
+	}
+}
+
 // A proxy that keeps the further tunnels waiting holds nobody up.
 func TestInterceptionCheckIsPatientWithinBounds(t *testing.T) {
 	public, private := newCertifier(t, "Public CA"), newCertifier(t, "Private CA")

@@ -272,6 +272,7 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 		{"prepared", "invented-name", MiddleNone, "was there already", interceptionFacts{target: see("t.test", prepared), invented: see("x.invalid", prepared)}},
 		{"for another name", "invented-name", MiddleUnknown, "not for that name", interceptionFacts{invented: see("x.invalid", inspector.old("t.test"))}},
 		{"expired", "public-authority", MiddleNone, "it has expired", interceptionFacts{target: see("t.test", public.leaf(testAge, -time.Hour, "t.test"))}},
+		{"expired, private", "public-authority", MiddleUnknown, "and no public authority vouches for it\n", interceptionFacts{target: see("t.test", inspector.leaf(testAge, -time.Hour, "t.test"))}},
 		{"too early", "public-authority", MiddleNone, "not valid yet", interceptionFacts{target: see("t.test", public.leaf(-time.Hour, testAge, "t.test"))}},
 		{"signed by itself", "public-authority", MiddleUnknown, "signed by itself, and no public", interceptionFacts{target: see("t.test", selfSigned(t, "t.test"))}},
 		{"unrelated, private", "unrelated-names", MiddleUnknown, `other.test shows a certificate signed by "Not trusted`, interceptionFacts{unrelated: []*shown{see("other.test", squid.old("other.test"))}}},
@@ -284,7 +285,7 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 			f.target = see("t.test", inspector.old("t.test"))
 		}
 		found := slices.IndexFunc(f.judge().Evidence, func(e Evidence) bool {
-			return e.ID == tt.id && e.Says == tt.says && strings.Contains(e.Text, tt.text)
+			return e.ID == tt.id && e.Says == tt.says && strings.Contains(e.Text+"\n", tt.text)
 		})
 		if found < 0 {
 			t.Errorf("%s: no %s that says %q with %q: %+v", tt.about, tt.id, tt.says, tt.text, f.judge().Evidence)

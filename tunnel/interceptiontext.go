@@ -58,13 +58,14 @@ func (s *session) untrusted() bool {
 func (s *session) tellFound(v *Verdict) {
 	words := "intercepted by " + s.middle.By
 	switch v.Kind {
-	case VerdictOpen:
-		v.Phase, v.Error, v.ExitCode = PhaseTLS, ErrorTLSCertificate.String(), ExitProxyTLS
-	case VerdictTLS:
+	case VerdictOpen, VerdictTLS:
 	case VerdictBroken:
 		words += ", and " + v.Words
 	default:
 		return
+	}
+	if v.Kind != VerdictTLS {
+		v.Phase, v.Error, v.ExitCode = PhaseTLS, ErrorTLSCertificate.String(), ExitProxyTLS
 	}
 	v.Kind, v.Words, v.Hint = VerdictIntercepted, words, s.middle.Hint
 }

@@ -21,9 +21,9 @@ type shown struct {
 	tls       uint16 // the version
 	trust     error  // why no public authority vouches for the chain; nil = one does
 	nameError error  // why the certificate is not for the name; nil = it is
-	expired   bool   // a public authority did vouch for it, while it was valid
+	expired   bool   // it is not valid now; trust is of when it was
 	trusted   bool   // the system does, or those that the user named, for the name
-	named     bool   // those that the user named do, for whatever name
+	named     bool   // those that the user named do, for whatever name, or did before it expired
 	err       error  // why there is no chain
 }
 
@@ -67,7 +67,7 @@ func (c *InterceptionCheck) run(ctx context.Context, client *Client, target Auth
 	if len(client.Route.Hops) == 1 { // with more of them the way to the last is not known
 		rec.times(f, h)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.patience(h.Ended.Sub(rec.started)))
+	ctx, cancel := context.WithTimeout(ctx, c.patience(h.Ended.Sub(rec.started), f.target.public()))
 	defer cancel()
 	var tries sync.WaitGroup
 	try := func(result **shown, route Route, target Authority, name string) {
@@ -92,12 +92,18 @@ func (c *InterceptionCheck) run(ctx context.Context, client *Client, target Auth
 	return f
 }
 
-// patience is enough for another handshake where the first one took so long.
-func (c *InterceptionCheck) patience(took time.Duration) time.Duration {
-	if c.Patience > 0 {
-		return c.Patience
+// patience is enough for another handshake where the first one took so long. Where
+// the target's certificate is public only the way without the proxy is tried, which
+// is often closed and cannot change the verdict.
+func (c *InterceptionCheck) patience(took time.Duration, public bool) time.Duration {
+	patience := c.Patience
+	if patience <= 0 {
+		patience = min(max(DefaultInterceptionPatience, 2*took), maxInterceptionPatience)
 	}
-	return min(max(DefaultInterceptionPatience, 2*took), maxInterceptionPatience)
+	if public {
+		patience = min(patience, publicPatience)
+	}
+	return patience
 }
 
 // nonexistentName is a host's name that no resolver may know (RFC 6761, section
@@ -161,15 +167,24 @@ func (c *InterceptionCheck) shownBy(h *TLSHandshake, options *TLSOptions) *shown
 	}
 	s := &shown{
 		name: h.ServerName, chain: h.State.PeerCertificates, alpn: h.State.NegotiatedProtocol, tls: h.State.Version,
-		nameError: h.NameError, trusted: h.TrustError == nil && h.NameError == nil, named: options.Roots != nil && h.TrustError == nil,
+		nameError: h.NameError, trusted: h.TrustError == nil && h.NameError == nil,
 	}
-	s.trust = verifyChain(s.chain, public, h.Started)
-	if invalid, ok := errors.AsType[x509.CertificateInvalidError](s.trust); ok && invalid.Reason == x509.Expired {
-		if verifyChain(s.chain, public, s.leaf().NotBefore.Add(time.Minute)) == nil {
-			s.trust, s.expired = nil, true
-		}
+	s.trust, s.expired = vouchedFor(s.chain, public, h.Started)
+	if options.Roots != nil {
+		untrusted, _ := vouchedFor(s.chain, options.Roots, h.Started)
+		s.named = untrusted == nil
 	}
 	return s
+}
+
+// vouchedFor returns why the chain does not lead, nor did while it was valid, to
+// one of the roots.
+func vouchedFor(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) (err error, expired bool) {
+	err = verifyChain(chain, roots, now)
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		err, expired = verifyChain(chain, roots, chain[0].NotBefore.Add(time.Minute)), true
+	}
+	return err, expired
 }
 
 // verifyChain judges a chain, and not its name (RFC 5280, section 6); nil roots
