@@ -1,0 +1,123 @@
+package tunnel
+
+import (
+	"crypto/tls"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"culvert/tunnel/tunneltest"
+)
+
+// Mistakes that an earlier InterceptionCheck made.
+
+// Where TLS failed for another reason than the certificate's authority, the hint
+// stays about that reason.
+func TestUnknownMiddleLeavesAnotherFailuresHint(t *testing.T) {
+	private := newCertifier(t, "Private CA")
+	wants := func(conn net.Conn) {
+		server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{private.old("localhost")}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12})
+		_ = server.Handshake()
+		server.Close()
+	}
+	target, proxy := tunneltest.Start(t, wants), tunneltest.StartProxy(t, tunneltest.Honest()...)
+	check := &InterceptionCheck{NoDirect: true, Unrelated: []Authority{}, Patience: testPatience}
+	r := probeTLS(t, proxy.Addr(), target.Addr(), TLSOptions{Insecure: true}, check)
+	if r.Interception == nil || r.Interception.Verdict != MiddleUnknown || !strings.Contains(r.Verdict.Hint, "culvert has no certificate for targets") {
+		t.Errorf("%+v, %+v", r.Verdict, r.Interception)
+	}
+}
+
+// The target is not unrelated to itself, whichever name it goes by.
+func TestTargetIsNotComparedWithItself(t *testing.T) {
+	public, private := newCertifier(t, "Public CA"), newCertifier(t, "Private CA")
+	target := tunneltest.Start(t, certified(only(private.old("localhost"))))
+	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
+	check := &InterceptionCheck{NoDirect: true, Public: public.pool, Patience: testPatience,
+		Unrelated: []Authority{mustAuthority(t, "localhost:"+target.Port()), mustAuthority(t, "127.0.0.1:"+target.Port())}}
+	for name, want := range map[string]string{"": "127.0.0.1", "127.0.0.1": ""} {
+		r := probeTLS(t, proxy.Addr(), target.Addr(), TLSOptions{Insecure: true, ServerName: name}, check)
+		i := slices.IndexFunc(r.Interception.Evidence, func(e Evidence) bool { return e.ID == "unrelated-names" })
+		if (i >= 0) != (want != "") || i >= 0 && !strings.HasSuffix(r.Interception.Evidence[i].Text, " of "+want+" too") {
+			t.Errorf("by the name %q: %+v, want one about %q", name, r.Interception.Evidence, want)
+		}
+	}
+	for target, want := range map[string]int{"www.iana.org:8443": 2, "www.example.org:443": 2} {
+		names := (&InterceptionCheck{}).unrelated(mustAuthority(t, target), "WWW.gnu.org.")
+		if len(names) > want || slices.ContainsFunc(names, func(a Authority) bool { return a.Host() == "www.gnu.org" || a.Host()+":8443" == target }) {
+			t.Errorf("%s is compared with %v", target, names)
+		}
+	}
+}
+
+// The times say nothing of the last proxy where another is on the way to it, be
+// that one in SOCKS.
+func TestInterceptionTimesAreOfTheOneProxy(t *testing.T) {
+	public := newCertifier(t, "Public CA")
+	target := tunneltest.Start(t, certified(only(public.old("localhost"))))
+	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
+	first := socksThen(t, socksAsked+socksDone, tunneltest.Honest()...)
+	for route, want := range map[string]bool{"http://" + proxy.Addr(): true, "socks5h://" + first.Addr() + ",http://b.example:3128": false} {
+		p := &Prober{Client: Client{Route: mustRoute(t, strings.Split(route, ",")...), TLS: &TLSOptions{Insecure: true}}, Wait: testPatience,
+			Interception: &InterceptionCheck{NoDirect: true, Public: public.pool, Patience: testPatience}}
+		r, err := p.Probe(t.Context(), mustAuthority(t, "localhost:"+target.Port()))
+		if err != nil || r.Interception == nil {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		if got := slices.ContainsFunc(r.Interception.Evidence, func(e Evidence) bool { return e.ID == "timing" }); got != want {
+			t.Errorf("over %s times are weighed: %t, want %t: %+v", route, got, want, r.Interception.Evidence)
+		}
+	}
+}
+
+// An authority that the user named made the certificate, expired or not.
+func TestExpiredCertificateOfNamedAuthority(t *testing.T) {
+	public, private := newCertifier(t, "Public CA"), newCertifier(t, "Private CA")
+	target := tunneltest.Start(t, certified(only(private.leaf(testAge, -time.Hour, "localhost"))))
+	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
+	check := &InterceptionCheck{NoDirect: true, Public: public.pool, Unrelated: []Authority{}, Patience: testPatience}
+	for roots, want := range map[*certifier]string{private: MiddleNone, public: MiddleUnknown} {
+		r := probeTLS(t, proxy.Addr(), target.Addr(), TLSOptions{Roots: roots.pool}, check)
+		if r.Interception.Verdict != want || !strings.Contains(r.Verdict.Words, "expired on") {
+			t.Errorf("%+v, %+v, want %s", r.Verdict, r.Interception, want)
+		}
+	}
+}
+
+// A way without the proxy that is closed does not keep those waiting who see a
+// public authority's certificate.
+func TestInterceptionCheckIsBriefWherePublic(t *testing.T) {
+	for _, tt := range []struct {
+		given, took time.Duration
+		public      bool
+		want        time.Duration
+	}{
+		{0, time.Millisecond, false, 3 * time.Second}, {0, 4 * time.Second, false, 8 * time.Second}, {0, time.Minute, false, 15 * time.Second},
+		{0, time.Minute, true, time.Second}, {time.Minute, 0, false, time.Minute}, {time.Minute, 0, true, time.Second}, {time.Millisecond, 0, true, time.Millisecond},
+	} {
+		if got := (&InterceptionCheck{Patience: tt.given}).patience(tt.took, tt.public); got != tt.want {
+			t.Errorf("%+v: %v", tt, got)
+		}
+	}
+}
+
+// A tunnel that is cut off after TLS with somebody in the middle ends with their
+// exit code, as one that is not.
+func TestInterceptedAndBrokenIsIntercepted(t *testing.T) {
+	public, inspector := newCertifier(t, "Public CA"), newCertifier(t, "Inspector")
+	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(func(conn net.Conn) {
+		server := tls.Server(conn, &tls.Config{GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			pair := inspector.old(h.ServerName)
+			return &pair, nil
+		}})
+		_ = server.Handshake()
+		conn.Close()
+	}))
+	check := &InterceptionCheck{NoDirect: true, Public: public.pool, Unrelated: []Authority{}, Patience: testPatience}
+	v := probeTLS(t, proxy.Addr(), "localhost:443", TLSOptions{Insecure: true}, check).Verdict
+	if v.Kind != VerdictIntercepted || v.ExitCode != ExitProxyTLS || v.Phase != PhaseTLS || !strings.Contains(v.Words, "and broken") {
+		t.Errorf("%+v", v)
+	}
+}
