@@ -127,6 +127,8 @@ func weighUnrelated(f *interceptionFacts) (string, bool, string) {
 	switch {
 	case len(f.unrelated) == 0:
 		return "", false, ""
+	case len(same) > 0 && (f.target.trust == nil || signedByItself(f.target.leaf())):
+		return MiddleFound, true, "through the proxy the key is that of " + strings.Join(same, " and ") + " too"
 	case len(same) > 0:
 		return MiddleFound, true, "who made the certificate makes that of " + strings.Join(same, " and ") + " too"
 	case len(public) > 0:
@@ -147,6 +149,8 @@ func weighNonexistent(f *interceptionFacts) (string, bool, string) {
 		return "", false, ""
 	case !n.came():
 		return MiddleUnknown, false, "through the proxy a host that cannot exist shows no certificate"
+	case n.leaf().Equal(f.target.leaf()):
+		return MiddleFound, false, "through the proxy a host that cannot exist shows the same certificate"
 	case sameMaker(n, f.target) && n.nameError != nil:
 		return MiddleFound, false, "through the proxy a host that cannot exist shows a certificate signed by the same authority"
 	case sameMaker(n, f.target):
@@ -170,8 +174,11 @@ func weighInvented(f *interceptionFacts) (string, bool, string) {
 	case n.nameError != nil:
 		return MiddleUnknown, false, "under a name that cannot exist the target shows another certificate, which is not for that name"
 	}
-	alone := !f.direct.came() && !f.vouched() && (!f.othersPass() || f.product() != "")
-	return MiddleFound, f.minted() && (f.otherWithout() || alone),
+	doubtful := f.vouched() && f.spared()
+	if !f.direct.came() { // with nothing to compare with, either is enough
+		doubtful = f.vouched() || f.spared()
+	}
+	return MiddleFound, f.minted() && !doubtful && !sameMaker(f.direct, f.target),
 		"asked for " + n.name + ", which cannot exist, the target shows a certificate made for that"
 }
 

@@ -107,7 +107,7 @@ func (f *interceptionFacts) vouched() bool { return f.named || f.pinned }
 // doubted reports whether what the user vouched for could be whoever is in the
 // middle: many have an inspecting proxy's authority among those they trust.
 func (f *interceptionFacts) doubted() bool {
-	if f.minted() || f.product() != "" {
+	if f.minted() || f.product() != "" && !f.kept() {
 		return !f.sameWithout()
 	}
 	return f.otherWithout() && !f.othersPass()
@@ -119,12 +119,16 @@ func (f *interceptionFacts) othersPass() bool {
 	return slices.ContainsFunc(f.unrelated, (*shown).public)
 }
 
+// spared reports whether nothing shows that the proxy makes certificates for
+// others than the target.
+func (f *interceptionFacts) spared() bool {
+	return f.othersPass() && f.product() == ""
+}
+
 // split reports whether the target may have a server of its own behind the proxy,
 // which is not the one that is met without it (split DNS), rather than somebody
 // before it.
-func (f *interceptionFacts) split() bool {
-	return f.kept() && f.othersPass() && f.product() == ""
-}
+func (f *interceptionFacts) split() bool { return f.kept() && f.spared() }
 
 // sameWithout and otherWithout report whether the target has the same key
 // without the proxy, or a certificate of another maker's.

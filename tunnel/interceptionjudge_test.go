@@ -202,6 +202,11 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 		{about: "made as asked for, by a product that lets others be", facts: interceptionFacts{target: see(name, ofMitmproxy),
 			invented: see(invented, mitmproxy.old(invented)), unrelated: []*shown{see("other.test", public.old("other.test"))}},
 			verdict: MiddleFound, by: `"mitmproxy"`, settles: []string{"invented-name"}},
+		{about: "named, made as asked for where others are let be, and another server without the proxy", facts: interceptionFacts{named: true, target: see(name, ofPrivate),
+			direct: see(name, ofTarget), invented: see(invented, private.old(invented)), unrelated: []*shown{see("other.test", public.old("other.test"))}},
+			verdict: MiddleUnknown, hint: "an interceptor's"},
+		{about: "named, a product that has the certificate ready", facts: interceptionFacts{named: true, target: see(name, ofMitmproxy), invented: see(invented, ofMitmproxy)},
+			verdict: MiddleNone, settles: []string{"named-authority"}},
 		{about: "made for each handshake, without the proxy too", facts: interceptionFacts{target: see(name, ofInspector),
 			direct: see(name, inspector.old(name)), invented: see(invented, inspector.old(invented))},
 			verdict: MiddleUnknown},
@@ -240,7 +245,7 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 	see := func(asked string, pair tls.Certificate) *shown {
 		return check.seen(asked, pair, TLSOptions{Roots: public.pool})
 	}
-	prepared := inspector.old("t.test")
+	prepared, portal := inspector.old("t.test"), public.old("wifi.test")
 	squid := newCertifier(t, `Not trusted by "Corp CA"`)
 	far := interceptionFacts{near: 2 * time.Millisecond, reply: 102 * time.Millisecond}
 	with := func(f interceptionFacts, change func(*interceptionFacts)) interceptionFacts {
@@ -266,6 +271,8 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 		{"a product's name", "known-product", MiddleFound, "Zscaler", interceptionFacts{}},
 		{"squid's word", "known-product", MiddleFound, "squid", interceptionFacts{target: see("t.test", squid.old("t.test"))}},
 		{"squid's quotes", "public-authority", MiddleUnknown, `by "Not trusted by 'Corp CA'", and`, interceptionFacts{target: see("t.test", squid.old("t.test"))}},
+		{"the same everywhere", "unrelated-names", MiddleFound, "the key is that of other.test too", interceptionFacts{target: see("t.test", portal), unrelated: []*shown{see("other.test", portal)}}},
+		{"the same nowhere", "nonexistent-host", MiddleFound, "shows the same certificate", interceptionFacts{target: see("t.test", prepared), nonexistent: see("x.invalid", prepared)}},
 		{"public ones pass", "unrelated-names", MiddleNone, "other.test has a public", interceptionFacts{unrelated: []*shown{see("other.test", public.old("other.test"))}}},
 		{"nobody there", "nonexistent-host", MiddleUnknown, "shows no certificate", interceptionFacts{nonexistent: &shown{}}},
 		{"nobody under that name", "invented-name", MiddleUnknown, "shows no certificate", interceptionFacts{invented: &shown{}}},
