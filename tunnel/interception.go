@@ -22,6 +22,9 @@ var DefaultUnrelated = []string{"www.iana.org:443", "www.wikipedia.org:443", "ww
 // InterceptionCheck is how a Prober finds out whether TLS inside the tunnel ends
 // at the target, or at somebody in the middle who makes certificates of their
 // own. Beside the target's certificate it looks at what others are shown.
+// Somebody who is before both ways, and makes certificates for the target alone,
+// is not seen; nor is one in the middle told from a target that makes certificates
+// for any name, where there is nobody to compare with.
 type InterceptionCheck struct {
 	// NoDirect leaves out the handshake with the target that goes through no
 	// proxy.

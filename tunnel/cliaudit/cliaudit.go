@@ -37,7 +37,7 @@ func Flags() []cliargs.Spec {
 		{Name: "ports", Kind: cliargs.Text, Usage: "ask the proxy for each port of the target: `22,80,8000-8010`"},
 		{Name: "reach", Kind: cliargs.Switch, Usage: "ask the proxy for what it should not open: itself, loopback, private networks, metadata; exit 11 if it does"},
 		{Name: "tls-no-direct", Kind: cliargs.Switch, Usage: "with --tls: do not connect to the target without the proxy, to compare its certificate"},
-		{Name: "tls-unrelated", Kind: cliargs.List, Usage: "with --tls: compare the certificate of `HOST:PORT` with the target's if that is no public one; repeatable; none = of nobody"},
+		{Name: "tls-unrelated", Kind: cliargs.List, Usage: "with --tls: compare the certificate of `HOST:PORT`, of another owner's, with the target's if that is no public one; repeatable; none = of nobody"},
 		{Name: "i-own-this", Kind: cliargs.Switch, Usage: "say that you may test a proxy that is not on loopback: --audit, --ports and --reach want it"},
 	}
 }
