@@ -40,8 +40,8 @@ type InterceptionCheck struct {
 	Public *x509.CertPool
 
 	// Patience bounds the further handshakes, which run at once; 0 =
-	// DefaultInterceptionPatience. For a target with a public certificate, which
-	// they say little of, it is a second at most.
+	// DefaultInterceptionPatience. That without the proxies takes no longer than
+	// the default, and a second at most for a target with a public certificate.
 	Patience time.Duration
 }
 

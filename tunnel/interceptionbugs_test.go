@@ -86,20 +86,32 @@ func TestExpiredCertificateOfNamedAuthority(t *testing.T) {
 	}
 }
 
-// A way without the proxy that is closed does not keep those waiting who see a
-// public authority's certificate.
-func TestInterceptionCheckIsBriefWherePublic(t *testing.T) {
-	for _, tt := range []struct {
-		given, took time.Duration
-		public      bool
-		want        time.Duration
-	}{
-		{0, time.Millisecond, false, 3 * time.Second}, {0, 4 * time.Second, false, 8 * time.Second}, {0, time.Minute, false, 15 * time.Second},
-		{0, time.Minute, true, time.Second}, {time.Minute, 0, false, time.Minute}, {time.Minute, 0, true, time.Second}, {time.Millisecond, 0, true, time.Millisecond},
+// A way without the proxy that is closed keeps nobody waiting for as long as a slow
+// proxy does, least of all those who see a public authority's certificate.
+func TestInterceptionCheckIsBriefWithoutTheProxy(t *testing.T) {
+	for _, tt := range []struct{ given, took, proxy, direct, public time.Duration }{
+		{0, time.Millisecond, 3 * time.Second, 3 * time.Second, time.Second},
+		{0, 4 * time.Second, 8 * time.Second, 3 * time.Second, time.Second},
+		{0, time.Minute, 15 * time.Second, 3 * time.Second, time.Second},
+		{time.Minute, 0, time.Minute, 3 * time.Second, time.Second},
+		{time.Millisecond, 0, time.Millisecond, time.Millisecond, time.Millisecond},
 	} {
-		if got := (&InterceptionCheck{Patience: tt.given}).patience(tt.took, tt.public); got != tt.want {
-			t.Errorf("%+v: %v", tt, got)
+		p := (&InterceptionCheck{Patience: tt.given}).patience(tt.took)
+		if direct, public := directPatience(p, false), directPatience(p, true); p != tt.proxy || direct != tt.direct || public != tt.public {
+			t.Errorf("%+v: %v, %v, %v", tt, p, direct, public)
 		}
+	}
+}
+
+// The bound is that of the way without the proxy: here nobody ever answers on it.
+func TestClosedWayWithoutTheProxyIsLeftSoon(t *testing.T) {
+	public := newCertifier(t, "Public CA")
+	mute := tunneltest.Start(t, tunneltest.Silent)
+	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(certified(only(public.old("localhost")))))
+	began := time.Now()
+	r := probeTLS(t, proxy.Addr(), mute.Addr(), TLSOptions{Roots: public.pool}, &InterceptionCheck{Public: public.pool, Patience: time.Minute})
+	if took := time.Since(began); took > 30*time.Second || r.Interception.Verdict != MiddleNone {
+		t.Errorf("after %v: %+v", took, r.Interception)
 	}
 }
 

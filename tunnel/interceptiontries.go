@@ -67,11 +67,18 @@ func (c *InterceptionCheck) run(ctx context.Context, client *Client, target Auth
 	if len(client.Route.Hops) == 1 { // with more of them the way to the last is not known
 		rec.times(f, h)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.patience(h.Ended.Sub(rec.started), f.target.public()))
-	defer cancel()
+	patience := c.patience(h.Ended.Sub(rec.started))
 	var tries sync.WaitGroup
 	try := func(result **shown, route Route, target Authority, name string) {
-		tries.Go(func() { *result = c.handshake(ctx, client, route, target, name) })
+		patience := patience
+		if route.Direct() {
+			patience = directPatience(patience, f.target.public())
+		}
+		tries.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
+			*result = c.handshake(ctx, client, route, target, name)
+		})
 	}
 	if !c.NoDirect {
 		try(&f.direct, Route{}, target, h.ServerName)
@@ -92,18 +99,21 @@ func (c *InterceptionCheck) run(ctx context.Context, client *Client, target Auth
 	return f
 }
 
-// patience is enough for another handshake where the first one took so long. Where
-// the target's certificate is public only the way without the proxy is tried, which
-// is often closed and cannot change the verdict.
-func (c *InterceptionCheck) patience(took time.Duration, public bool) time.Duration {
-	patience := c.Patience
-	if patience <= 0 {
-		patience = min(max(DefaultInterceptionPatience, 2*took), maxInterceptionPatience)
+// patience is enough for another handshake where the first one took so long.
+func (c *InterceptionCheck) patience(took time.Duration) time.Duration {
+	if c.Patience > 0 {
+		return c.Patience
 	}
+	return min(max(DefaultInterceptionPatience, 2*took), maxInterceptionPatience)
+}
+
+// directPatience is for the way without the proxy, which is often closed, and not
+// slow because the proxy is. To a public certificate it can add nothing.
+func directPatience(patience time.Duration, public bool) time.Duration {
 	if public {
-		patience = min(patience, publicPatience)
+		return min(patience, publicPatience)
 	}
-	return patience
+	return min(patience, DefaultInterceptionPatience)
 }
 
 // nonexistentName is a host's name that no resolver may know (RFC 6761, section
