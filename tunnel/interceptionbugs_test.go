@@ -1,7 +1,10 @@
 package tunnel
 
 import (
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"math/big"
 	"net"
 	"slices"
 	"strings"
@@ -112,6 +115,34 @@ func TestClosedWayWithoutTheProxyIsLeftSoon(t *testing.T) {
 	r := probeTLS(t, proxy.Addr(), mute.Addr(), TLSOptions{Roots: public.pool}, &InterceptionCheck{Public: public.pool, Patience: time.Minute})
 	if took := time.Since(began); took > 30*time.Second || r.Interception.Verdict != MiddleNone {
 		t.Errorf("after %v: %+v", took, r.Interception)
+	}
+}
+
+// under is an authority that another one made, and whose certificates say so.
+func under(by *certifier, name string) *certifier {
+	c := newCertifier(by.TB, name)
+	template := *c.cert
+	template.SerialNumber, template.SubjectKeyId = big.NewInt(2), nil
+	der, err := x509.CreateCertificate(rand.Reader, &template, by.cert, c.key.Public(), by.key)
+	if err != nil {
+		by.Fatal(err)
+	}
+	c.cert, _ = x509.ParseCertificate(der)
+	return c
+}
+
+// A server that forgets to send the certificate between is not taken for somebody
+// in the middle because another of the target's sends it.
+func TestForgottenIntermediateIsNoInterceptor(t *testing.T) {
+	public := newCertifier(t, "Public CA")
+	between := under(public, "Public Intermediate")
+	whole := between.old("localhost")
+	whole.Certificate = append(whole.Certificate, between.cert.Raw)
+	target := tunneltest.Start(t, certified(only(whole)))
+	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(certified(only(between.old("localhost")))))
+	r := probeTLS(t, proxy.Addr(), target.Addr(), TLSOptions{Roots: public.pool}, &InterceptionCheck{Public: public.pool, Unrelated: []Authority{}, Patience: testPatience})
+	if r.Interception.Verdict != MiddleNone || !strings.Contains(r.Interception.Evidence[0].Text, "forgot to send") || r.Verdict.Kind != VerdictTLS {
+		t.Errorf("%+v, %+v", r.Verdict, r.Interception)
 	}
 }
 

@@ -41,6 +41,8 @@ func weighPublic(f *interceptionFacts) (string, bool, string) {
 		return MiddleNone, true, signed + ", a public authority, and for the right name; by the clock here it is not valid yet"
 	case t.public() && t.expired:
 		return MiddleNone, true, signed + ", a public authority, and for the right name; it has expired"
+	case t.public() && t.incomplete:
+		return MiddleNone, true, signed + ", a public authority, and for the right name; the server forgot to send an intermediate certificate"
 	case t.public():
 		return MiddleNone, true, signed + ", a public authority, and for the right name"
 	case t.trust == nil:

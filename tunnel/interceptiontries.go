@@ -15,16 +15,17 @@ import (
 
 // shown is what a TLS handshake showed of its other end.
 type shown struct {
-	name      string              // that was asked for
-	chain     []*x509.Certificate // as it was sent; empty = none came
-	alpn      string
-	tls       uint16 // the version
-	trust     error  // why no public authority vouches for the chain; nil = one does
-	nameError error  // why the certificate is not for the name; nil = it is
-	expired   bool   // it is not valid now; trust is of when it was
-	trusted   bool   // the system does, or those that the user named, for the name
-	named     bool   // those that the user named do, for whatever name, or did before it expired
-	err       error  // why there is no chain
+	name       string              // that was asked for
+	chain      []*x509.Certificate // as it was sent; empty = none came
+	alpn       string
+	tls        uint16 // the version
+	trust      error  // why no public authority vouches for the chain; nil = one does
+	nameError  error  // why the certificate is not for the name; nil = it is
+	incomplete bool   // trust is by certificates that others sent
+	expired    bool   // it is not valid now; trust is of when it was
+	trusted    bool   // the system does, or those that the user named, for the name
+	named      bool   // those that the user named do, for whatever name, or did before it expired
+	err        error  // why there is no chain
 }
 
 func (s *shown) came() bool { return s != nil && len(s.chain) > 0 }
@@ -96,7 +97,25 @@ func (c *InterceptionCheck) run(ctx context.Context, client *Client, target Auth
 		try(&f.invented, client.Route, target, nonexistentName())
 	}
 	tries.Wait()
+	c.complete(f)
 	return f
+}
+
+// complete judges the target's chain anew by what others sent: many a server
+// forgets the certificates between its own and the authority's.
+func (c *InterceptionCheck) complete(f *interceptionFacts) {
+	if f.target.trust == nil {
+		return
+	}
+	chain := slices.Clone(f.target.chain)
+	for _, s := range append(slices.Clone(f.unrelated), f.direct) {
+		if s.came() {
+			chain = append(chain, s.chain[1:]...)
+		}
+	}
+	if err, expired := vouchedFor(chain, c.publicRoots(), f.now); err == nil {
+		f.target.trust, f.target.expired, f.target.incomplete = nil, expired, true
+	}
 }
 
 // patience is enough for another handshake where the first one took so long.
@@ -171,20 +190,23 @@ func (c *InterceptionCheck) handshake(ctx context.Context, client *Client, route
 
 // shownBy judges a handshake in which a certificate came.
 func (c *InterceptionCheck) shownBy(h *TLSHandshake, options *TLSOptions) *shown {
-	public := c.Public
-	if public == nil {
-		public = publicRoots()
-	}
 	s := &shown{
 		name: h.ServerName, chain: h.State.PeerCertificates, alpn: h.State.NegotiatedProtocol, tls: h.State.Version,
 		nameError: h.NameError, trusted: h.TrustError == nil && h.NameError == nil,
 	}
-	s.trust, s.expired = vouchedFor(s.chain, public, h.Started)
+	s.trust, s.expired = vouchedFor(s.chain, c.publicRoots(), h.Started)
 	if options.Roots != nil {
 		untrusted, _ := vouchedFor(s.chain, options.Roots, h.Started)
 		s.named = untrusted == nil
 	}
 	return s
+}
+
+func (c *InterceptionCheck) publicRoots() *x509.CertPool {
+	if c.Public != nil {
+		return c.Public
+	}
+	return publicRoots()
 }
 
 // vouchedFor returns why the chain does not lead, nor did while it was valid, to
