@@ -83,7 +83,8 @@ func (k *talk) wantClosed(refusal *wire.Reply) {
 // smuggled sends a request behind one that is refused, and looks whether it was
 // taken for one.
 func smuggled(t *trial, request, behind string) {
-	t.target.serve(originOf(nil, func(*seen) string { return "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhidden" }))
+	arrived := make(chan string, 1)
+	t.target.serve(originOf(func(s *seen) { offer(arrived, s.raw) }, func(*seen) string { return "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhidden" }))
 	k := t.talk()
 	k.send(request + behind)
 	reply := k.wantReply()
@@ -91,8 +92,13 @@ func smuggled(t *trial, request, behind string) {
 		t.skip(`it was not refused: "%s"`, line(reply))
 	}
 	_, rest := k.ended(2 * t.Quiet)
-	if n := t.target.reached(); n > 0 {
-		t.fail("the target got a request that was hidden behind the CONNECT")
+	if t.target.reached() > 0 {
+		select {
+		case head := <-arrived:
+			t.fail(`the target got the request that was hidden behind the CONNECT: "%s"`, wire.Escape([]byte(head), 200))
+		default:
+			t.fail("the target was connected to, for the request that was hidden behind the CONNECT")
+		}
 	}
 	if content, _, _ := strings.Cut(string(rest), "HTTP/1."); len(content) < len(rest) {
 		t.fail("a second answer came: the bytes behind the CONNECT were read as a request")

@@ -216,3 +216,12 @@ func TestInspectingProxyIsAccusedOnce(t *testing.T) {
 		}
 	}
 }
+
+// The evidence of a smuggled request is that request, as the target got it.
+func TestSmuggledRequestIsShown(t *testing.T) {
+	reader := bad{plain: blind, reads: true, refuses: refusesSome("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")}
+	r := auditOf(t, "http://"+reader.start(t), nil, "refusal-smuggle")
+	if got := r.Results[0]; got.Grade != tunnel.Fail || !strings.Contains(got.Evidence, `/hidden HTTP/1.1\r\nHost: 127.0.0.1:`) {
+		t.Errorf("%s %q", got.Grade, got.Evidence)
+	}
+}
