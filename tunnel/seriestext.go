@@ -27,7 +27,11 @@ func (t Try) WriteText(w io.Writer, style Style) error {
 // WriteText writes the sums, without the tries.
 func (r *SeriesReport) WriteText(w io.Writer, style Style) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%s through %s: %d tries, %d open\n", style.bold(r.Target.String()), strings.Join(r.Plan.Hops, ", then "), r.Done, r.Opened)
+	tries := "tries"
+	if r.Done == 1 {
+		tries = "try"
+	}
+	fmt.Fprintf(&b, "\n%s through %s: %d %s, %d open\n", style.bold(r.Target.String()), strings.Join(r.Plan.Hops, ", then "), r.Done, tries, r.Opened)
 	if len(r.Phases) > 0 {
 		fmt.Fprintf(&b, "  %-18s %6s %12s %12s %12s %12s %12s\n", "ms", "tries", "min", "p50", "p90", "p99", "max")
 	}
