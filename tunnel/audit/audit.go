@@ -117,6 +117,7 @@ type bench struct {
 	authority string           // the field with the proxy's credentials, or ""
 	missing   map[need]string  // why a need is not met
 	moved     string           // why the target has the port that it has, if it was moved
+	refused   int              // the status by which the proxy opens no tunnel to asked; 0 = it does, or says nothing
 	http10    bool             // plain requests are answered in HTTP/1.0
 	identity  []string
 }
@@ -146,7 +147,7 @@ func (a *Auditor) Run(ctx context.Context) (*Report, error) {
 	if err := CheckOnly(a.Only); err != nil {
 		return nil, err
 	}
-	r := &Report{Schema: Schema, Started: time.Now().UTC()}
+	r := &Report{Schema: Schema, Started: time.Now().UTC(), By: ascii(a.Client.UserAgent)}
 	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -179,6 +180,7 @@ func (a *Auditor) Run(ctx context.Context) (*Report, error) {
 	hops := a.Client.Route.Hops
 	r.Proxy, r.Identity = hops[len(hops)-1].String(), b.identity
 	r.Target, r.Moved, r.Took = b.asked.String(), ascii(b.masked(b.moved)), micros(time.Since(r.Started))
+	r.Refused = b.refused
 	if b.asked.IsZero() {
 		r.Target = ""
 	}

@@ -312,10 +312,17 @@ func TestReportForms(t *testing.T) {
 	if lines := strings.Count(table.String(), "\n| "); lines != len(broken.Results)+1 {
 		t.Errorf("%d rows, want %d", lines, len(broken.Results)+1)
 	}
-	if same, _ := WriteComparison(&compared, tunnel.Style{}, good, broken); same || !strings.Contains(compared.String(), "pass  fail  host-missing") {
-		t.Errorf("the comparison:\n%s", &compared)
+	if !strings.Contains(table.String(), "\n### host-missing\n") || !strings.Contains(table.String(), "\n    > CONNECT 127.0.0.1:") {
+		t.Errorf("no evidence in\n%s", &table)
 	}
-	if same, _ := WriteComparison(&compared, tunnel.Style{}, good, good); !same {
+	c := Compare(good, broken)
+	if c.WriteText(&compared, tunnel.Style{}); !c.Worse || !strings.Contains(compared.String(), "pass  fail  host-missing") {
+		t.Errorf("the comparison, worse %t:\n%s", c.Worse, &compared)
+	}
+	if c = Compare(broken, good); c.Worse || len(c.Differences) == 0 {
+		t.Errorf("mended is worse: %t, %d differ", c.Worse, len(c.Differences))
+	}
+	if c = Compare(good, good); c.Worse || len(c.Differences) != 0 {
 		t.Error("an audit differs from itself")
 	}
 	if _, err := ReadReport(strings.NewReader("{}")); err == nil {

@@ -92,6 +92,9 @@ func (b *bench) tryTunnel(ctx context.Context) {
 		reply, words = b.findPort(ctx, reply, words)
 	}
 	if reply == nil || reply.Code/100 != 2 {
+		if reply != nil {
+			b.refused = reply.Code
+		}
 		why := "no tunnel to " + b.asked.String() + ": " + words
 		switch {
 		case reply == nil || b.target == nil:

@@ -29,6 +29,18 @@ type Way struct {
 	Words  string `json:"words,omitempty"` // the status line, or why there is none
 }
 
+// SurveyReport is a survey for programs.
+type SurveyReport struct {
+	Schema  int       `json:"schema"` // Schema
+	Started time.Time `json:"started"`
+	By      string    `json:"by,omitempty"`
+	Proxy   string    `json:"proxy"` // its URL, without credentials
+	Ways    []Way     `json:"ways"`
+}
+
+// WriteJSON writes the survey as one JSON document.
+func (r *SurveyReport) WriteJSON(w io.Writer) error { return writeJSON(w, r) }
+
 // The answers of a survey.
 const (
 	answerOpen   = "open"      // 2xx
@@ -218,6 +230,9 @@ func WriteSurvey(w io.Writer, style tunnel.Style, ways []Way) error {
 		counts[way.Answer]++
 		answer := dress(colour[way.Answer], fmt.Sprintf("%-9s", way.Answer))
 		fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("  %s  %-30s  %-42s  %s", answer, way.Target, way.Words, dress(style.Faint, way.Why)), " "))
+	}
+	if counts[answerTried] > 0 {
+		fmt.Fprintln(&b, dress(style.Faint, "  tried: no rule forbade it, and the proxy got no connection there"))
 	}
 	var sums []string
 	for _, answer := range [...]string{answerOpen, answerTried, answerDenied, answerOther, answerNone} {

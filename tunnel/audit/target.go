@@ -33,12 +33,20 @@ type target struct {
 // check for long.
 const targetTime = 5 * time.Minute
 
+// ListenError is why the audit's own target cannot listen.
+type ListenError struct{ Err error }
+
+func (e *ListenError) Error() string { return "the audit's target cannot listen: " + e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *ListenError) Unwrap() error { return e.Err }
+
 // listenTarget listens. What the proxy is told is announce, or the listener's
 // address, or for a wildcard the address of this machine as the proxy sees it.
 func listenTarget(listen string, announce tunnel.Authority, local net.Addr) (*target, error) {
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
-		return nil, fmt.Errorf("the audit's target cannot listen: %w", err)
+		return nil, &ListenError{Err: err}
 	}
 	t := &target{listener: l, announced: announce, conns: make(map[net.Conn]struct{})}
 	if announce.IsZero() {

@@ -5,14 +5,12 @@ package cliaudit
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"culvert/tunnel"
 	"culvert/tunnel/audit"
@@ -24,20 +22,20 @@ import (
 func Flags() []cliargs.Spec {
 	return []cliargs.Spec{
 		{Name: "audit", Kind: cliargs.Switch, Usage: "run the conformance suite against the proxy; exit 11 if it breaks a MUST"},
-		{Name: "list", Kind: cliargs.Switch, Usage: "print the checks of --audit, and exit"},
-		{Name: "check", Kind: cliargs.List, Usage: "of --audit, only the check or group `ID`; repeatable, or joined by commas"},
+		{Name: "list", Kind: cliargs.Switch, Usage: "print the checks of --audit, and exit; --json for programs"},
+		{Name: "check", Kind: cliargs.List, Usage: "of --audit, only the check or group `ID`, or several, joined by commas"},
 		{Name: "target-listen", Kind: cliargs.Text, Usage: "listen on `HOST:PORT` for what the proxy is asked to connect to; by default any port of 127.0.0.1 if the proxy is on loopback, or 443, 80, 8443 or 8080 if it refuses that"},
 		{Name: "target-announce", Kind: cliargs.Text, Usage: "tell the proxy to connect to `HOST:PORT`, which leads to --target-listen"},
 		{Name: "patience", Kind: cliargs.Duration, Default: audit.DefaultPatience, Usage: "of --audit, --ports and --reach: `TIME` to wait for each answer"},
 		{Name: "audit-idle", Kind: cliargs.Duration, Usage: "leave a tunnel silent for `TIME`, and see whether it lives"},
 		{Name: "audit-slow", Kind: cliargs.Duration, Usage: "drip a head, and send nothing, for up to `TIME` each, and see whether the proxy ends that"},
-		{Name: "junit", Kind: cliargs.Text, Usage: "of --audit, write JUnit's XML to `FILE` too"},
-		{Name: "markdown", Kind: cliargs.Switch, Usage: "print the audit as a Markdown table"},
-		{Name: "compare", Kind: cliargs.Switch, Usage: "print where two audits differ: probe --compare A.json B.json"},
+		{Name: "junit", Kind: cliargs.Text, Usage: "of --audit, write JUnit's XML to `FILE` too, in place of what is there"},
+		{Name: "markdown", Kind: cliargs.Switch, Usage: "of --audit, print it in Markdown, with the bytes of what failed"},
+		{Name: "compare", Kind: cliargs.Switch, Usage: "print where two audits differ, probe --compare A.json B.json; exit 11 if B breaks a MUST that A does not"},
 		{Name: "ports", Kind: cliargs.Text, Usage: "ask the proxy for each port of the target: `22,80,8000-8010`"},
 		{Name: "reach", Kind: cliargs.Switch, Usage: "ask the proxy for what it should not open: itself, loopback, private networks, metadata; exit 11 if it does"},
 		{Name: "tls-no-direct", Kind: cliargs.Switch, Usage: "with --tls: do not connect to the target without the proxy, to compare its certificate"},
-		{Name: "tls-unrelated", Kind: cliargs.List, Usage: "with --tls: compare the certificate of `HOST:PORT`, of another owner's, with the target's if that is no public one; repeatable; none = of nobody"},
+		{Name: "tls-unrelated", Kind: cliargs.List, Usage: "with --tls: compare the certificate of `HOST:PORT`, of another owner's, with the target's if that is no public one; none = of nobody"},
 		{Name: "i-own-this", Kind: cliargs.Switch, Usage: "say that you may test a proxy that is not on loopback: --audit, --ports and --reach want it"},
 	}
 }
@@ -51,6 +49,11 @@ type Command struct {
 	Out      io.Writer
 	Style    tunnel.Style
 	Progress *Progress // nil = there is no terminal for it
+
+	// Planned tells which way was chosen, and Tell what is under way, each as it
+	// begins; nil = nobody wants to know.
+	Planned func(*cliway.Way, tunnel.Authority)
+	Tell    func(words string)
 }
 
 // modes are the flags that ask for one of these, and extras those that say how.
@@ -58,6 +61,11 @@ var (
 	modes  = []string{"audit", "list", "compare", "ports", "reach"}
 	extras = []string{"check", "audit-idle", "audit-slow", "junit", "markdown", "target-listen", "target-announce"}
 )
+
+// singles are the flags that mean nothing to these: their requests have no field,
+// and their tunnels no TLS, but those that a check is about.
+var singles = []string{"send", "wait", "hex", "raw", "save", "count", "interval", "parallel", "header", "show-secrets",
+	"tls", "tls-server-name", "tls-alpn", "tls-cacert", "tls-insecure", "tls-no-direct", "tls-unrelated"}
 
 // Wanted reports whether the flags ask for one of these. An extra from the
 // environment waits for its mode.
@@ -73,6 +81,9 @@ func (c *Command) Run(ctx context.Context) (failed bool, err error) {
 	}
 	switch {
 	case c.Values.Bool("list"):
+		if c.Values.Bool("json") {
+			return false, audit.WriteListJSON(c.Out)
+		}
 		return false, audit.WriteList(c.Out, c.Style)
 	case c.Values.Bool("compare"):
 		return c.compare()
@@ -114,10 +125,16 @@ func (c *Command) check() error {
 			return cliargs.Usagef("add --audit, or leave it out", "--%s is for --audit", name)
 		}
 	}
-	for _, name := range []string{"send", "wait", "hex", "raw", "save", "count", "interval", "parallel", "tls-no-direct", "tls-unrelated"} {
+	for _, name := range singles {
 		if c.typed(name) {
 			return cliargs.Usagef("leave it out", "--%s is for a single exchange, not for %s", name, given[0])
 		}
+	}
+	switch {
+	case c.Values.Bool("json") && c.set("markdown") && c.Values.Bool("audit"):
+		return cliargs.Usagef("leave one of them out", "--json and --markdown exclude each other")
+	case len(c.Args) > 0 && (c.Values.Bool("list") || c.Values.Bool("reach")):
+		return cliargs.Usagef("leave it out", "%s has targets of its own: %q is not asked for", given[0], c.Args[0])
 	}
 	return nil
 }
@@ -155,6 +172,9 @@ func (c *Command) auditor() (a *audit.Auditor, target tunnel.Authority, err erro
 	case !c.Values.Bool("i-own-this") && !onLoopback(hops):
 		return nil, target, cliargs.Usagef("--i-own-this says that you may", "%s is not on this machine: its owner may take this for an attack", hops[len(hops)-1])
 	}
+	if c.Planned != nil {
+		c.Planned(way, target)
+	}
 	a = &audit.Auditor{Client: way.Client, Target: target, Listen: c.Values.String("target-listen"), Patience: c.Values.Duration("patience"), Idle: c.Values.Duration("audit-idle"), Slow: c.Values.Duration("audit-slow"), Progress: c.progress()}
 	if announced := c.Values.String("target-announce"); announced != "" {
 		if a.Announce, err = tunnel.ParseTarget(announced); err != nil {
@@ -190,21 +210,22 @@ func hostOf(a tunnel.Authority) string {
 }
 
 func (c *Command) audit(ctx context.Context, a *audit.Auditor) (failed bool, err error) {
-	var junit *os.File
-	if name := c.Values.String("junit"); name != "" { // before ten seconds of work
-		if junit, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o644); err != nil {
-			return false, cliargs.Usagef("give a file that can be written", "--junit: %v", err)
-		}
-		defer junit.Close()
-	}
-	report, err := a.Run(ctx)
+	junit, err := openJUnit(c.Values.String("junit")) // before ten seconds of work
 	if err != nil {
 		return false, err
 	}
-	if junit != nil {
-		if err := writeJUnit(junit, report); err != nil {
-			return false, fmt.Errorf("--junit: %w", err)
+	defer junit.close()
+	report, err := a.Run(ctx)
+	if err != nil {
+		junit.failed(a, err)
+		var listen *audit.ListenError
+		if errors.As(err, &listen) {
+			err = cliargs.Usagef("give an address of this machine and a port that is free, as in --target-listen 127.0.0.1:8443", "--target-listen: %v", listen.Err)
 		}
+		return false, err
+	}
+	if err := junit.write(report.WriteJUnit); err != nil {
+		return false, err
 	}
 	switch {
 	case c.Values.Bool("json"):
@@ -215,30 +236,32 @@ func (c *Command) audit(ctx context.Context, a *audit.Auditor) (failed bool, err
 		err = report.WriteText(c.Out, c.Style)
 	}
 	if err == nil && report.Inconclusive() {
-		err = cliargs.Usagef("let the audit's target listen where the proxy reaches and allows it: --target-listen HOST:443", "no MUST could be tried: the report says why")
+		err = cliargs.Usagef(conclusiveBy(report), "no MUST could be tried: the report says why")
 	}
 	return report.Failed(), err
 }
 
-// writeJUnit writes the file, in place of what an earlier audit left in it.
-func writeJUnit(f *os.File, report *audit.Report) error {
-	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-		if err := f.Truncate(0); err != nil {
-			return err
-		}
+// conclusiveBy is what to do about an audit that could try nothing.
+func conclusiveBy(r *audit.Report) string {
+	switch r.Refused {
+	case 401, 407:
+		return "name credentials that it takes: --proxy http://USER:PASSWORD@HOST:PORT; an audit shows them by Basic only"
+	case 400, 404, 405, 501:
+		return "it may be a web server, not a proxy, or want TLS: look with culvert probe HOST:PORT what it says"
+	case 0:
+		return "look with culvert probe HOST:PORT what it says; for an answer that takes long there is --patience"
 	}
-	return errors.Join(report.WriteJUnit(f), f.Close())
+	return "let the audit's target listen where the proxy reaches and allows it: --target-listen HOST:443"
 }
 
 func (c *Command) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way, harmful bool) (failed bool, err error) {
+	started := time.Now().UTC()
 	if ways, err = a.Survey(ctx, ways); err != nil {
 		return false, err
 	}
 	if c.Values.Bool("json") {
-		e := json.NewEncoder(c.Out)
-		e.SetEscapeHTML(false)
-		e.SetIndent("", "  ")
-		err = e.Encode(map[string]any{"schema": audit.Schema, "ways": ways})
+		hops := a.Client.Route.Hops
+		err = (&audit.SurveyReport{Schema: audit.Schema, Started: started, By: a.Client.UserAgent, Proxy: hops[len(hops)-1].String(), Ways: ways}).WriteJSON(c.Out)
 	} else {
 		err = audit.WriteSurvey(c.Out, c.Style, ways)
 	}
@@ -248,30 +271,13 @@ func (c *Command) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way
 	return harmful && audit.AnyOpen(ways), err
 }
 
-func (c *Command) compare() (bool, error) {
-	if len(c.Args) != 2 {
-		return false, cliargs.Usagef("write them with culvert probe --audit --json", "--compare needs two files")
-	}
-	var reports [2]*audit.Report
-	for i, name := range c.Args {
-		f, err := os.Open(name)
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			return false, cliargs.Usagef("write it with culvert probe --audit --json", "%s: %v", name, path.Err)
-		}
-		reports[i], err = audit.ReadReport(f)
-		f.Close()
-		if err != nil {
-			return false, cliargs.Usagef("write it with culvert probe --audit --json", "%s: %v", name, err)
-		}
-	}
-	_, err := audit.WriteComparison(c.Out, c.Style, reports[0], reports[1])
-	return false, err
-}
-
 // progress shows which check, or which way, is under way.
 func (c *Command) progress() func(done, all int, what string) {
-	if c.Progress == nil {
+	tell := c.Progress.Show
+	switch {
+	case c.Tell != nil:
+		tell = c.Tell
+	case c.Progress == nil:
 		return nil
 	}
 	return func(done, all int, what string) {
@@ -279,6 +285,6 @@ func (c *Command) progress() func(done, all int, what string) {
 			c.Progress.Wipe()
 			return
 		}
-		c.Progress.Show(fmt.Sprintf("%d of %d: %s", done+1, all, what))
+		tell(fmt.Sprintf("%d of %d: %s", done+1, all, what))
 	}
 }

@@ -1,0 +1,165 @@
+package audit
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"time"
+
+	"culvert/tunnel"
+)
+
+// ReadReport reads what WriteJSON wrote. A report may come from anybody: what a
+// terminal acts on is taken out of its text, and what is no grade is an error.
+func ReadReport(from io.Reader) (*Report, error) {
+	r := &Report{}
+	err := json.NewDecoder(from).Decode(r)
+	var syntax *json.SyntaxError
+	var path *fs.PathError
+	switch {
+	case errors.As(err, &path):
+		return nil, path.Err
+	case errors.Is(err, io.EOF):
+		return nil, errors.New("it is empty")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, errors.New("its JSON breaks off")
+	case errors.As(err, &syntax):
+		return nil, errors.New("it is no JSON")
+	case err != nil || r.Schema == 0 || r.Results == nil:
+		return nil, errors.New("it is no audit's JSON")
+	case r.Schema != Schema:
+		return nil, fmt.Errorf("it has schema %d, and this culvert reads %d", r.Schema, Schema)
+	}
+	for _, text := range [...]*string{&r.By, &r.Proxy, &r.Target, &r.Moved} {
+		*text = ascii(*text)
+	}
+	for i := range r.Identity {
+		r.Identity[i] = ascii(r.Identity[i])
+	}
+	for i := range r.Results {
+		if !r.Results[i].clean() {
+			return nil, fmt.Errorf("it grades check %d by what is no grade", i+1)
+		}
+	}
+	r.sum()
+	return r, nil
+}
+
+// clean takes what a terminal acts on out of a result, and reports whether level
+// and grade are such.
+func (r *Result) clean() bool {
+	for _, text := range [...]*string{&r.ID, &r.Group, &r.Title, &r.RFC, &r.Evidence} {
+		*text = ascii(*text)
+	}
+	switch r.Level {
+	case must, should, policy:
+	default:
+		return false
+	}
+	switch r.Grade {
+	case tunnel.Pass, tunnel.Warn, tunnel.Fail, tunnel.Skip:
+		return true
+	}
+	return false
+}
+
+// Comparison is where two audits differ: of two proxies, or of one at two times.
+type Comparison struct {
+	Schema      int          `json:"schema"` // Schema
+	A           Compared     `json:"a"`
+	B           Compared     `json:"b"`
+	Differences []Difference `json:"differences"`
+	Worse       bool         `json:"worse"` // B breaks a MUST that A does not
+}
+
+// Compared is one of two audits.
+type Compared struct {
+	By      string    `json:"by,omitempty"`
+	Proxy   string    `json:"proxy"`
+	Started time.Time `json:"started"`
+	Summary []Tally   `json:"summary"`
+	verdict string
+}
+
+// Difference is a check that two audits grade differently. No grade is that of
+// an audit that has no such check: it was made with --check, or by another
+// version.
+type Difference struct {
+	ID    string       `json:"id"`
+	Title string       `json:"title"`
+	Level tunnel.Level `json:"level"`
+	A     tunnel.Grade `json:"a,omitempty"`
+	B     tunnel.Grade `json:"b,omitempty"`
+}
+
+// Compare compares two audits.
+func Compare(a, b *Report) *Comparison {
+	c := &Comparison{Schema: Schema, A: a.compared(), B: b.compared(), Differences: []Difference{}}
+	graded := map[string]tunnel.Grade{}
+	for _, result := range b.Results {
+		graded[result.ID] = result.Grade
+	}
+	for _, result := range a.Results {
+		c.add(Difference{result.ID, result.Title, result.Level, result.Grade, graded[result.ID]})
+		delete(graded, result.ID)
+	}
+	for _, result := range b.Results {
+		if _, left := graded[result.ID]; left {
+			c.add(Difference{result.ID, result.Title, result.Level, "", result.Grade})
+		}
+	}
+	return c
+}
+
+func (r *Report) compared() Compared {
+	return Compared{By: r.By, Proxy: r.Proxy, Started: r.Started, Summary: r.Summary, verdict: r.verdict()}
+}
+
+func (c *Comparison) add(d Difference) {
+	if d.A == d.B {
+		return
+	}
+	c.Differences = append(c.Differences, d)
+	c.Worse = c.Worse || d.Level == must && d.B == tunnel.Fail
+}
+
+// WriteJSON writes the Comparison as one JSON document.
+func (c *Comparison) WriteJSON(w io.Writer) error { return writeJSON(w, c) }
+
+// WriteText writes the Comparison for a person.
+func (c *Comparison) WriteText(w io.Writer, style tunnel.Style) error {
+	var b strings.Builder
+	c.A.text(&b, "A")
+	c.B.text(&b, "B")
+	colour := map[tunnel.Grade]func(string) string{tunnel.Pass: style.Good, tunnel.Warn: style.Warn, tunnel.Fail: style.Bad, tunnel.Skip: style.Faint}
+	grade := func(g tunnel.Grade) string {
+		if g == "" {
+			return "-   "
+		}
+		return dress(colour[g], fmt.Sprintf("%-4s", g))
+	}
+	for _, d := range c.Differences {
+		fmt.Fprintf(&b, "  %s  %s  %-24s  %-6s  %s\n", grade(d.A), grade(d.B), d.ID, d.Level, d.Title)
+	}
+	switch {
+	case len(c.Differences) == 0:
+		fmt.Fprintf(&b, "%s every check has the same grade\n", dress(style.Bold, "verdict:"))
+	case c.Worse:
+		fmt.Fprintf(&b, "%s %s\n", dress(style.Bold, "verdict:"), dress(style.Bad, fmt.Sprintf("%d differ: B breaks a MUST that A does not", len(c.Differences))))
+	default:
+		fmt.Fprintf(&b, "%s %d differ: B breaks no MUST that A does not\n", dress(style.Bold, "verdict:"), len(c.Differences))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (c Compared) text(b *strings.Builder, name string) {
+	fmt.Fprintf(b, "%s: %s, %s", name, c.Proxy, c.Started.UTC().Format(time.DateTime))
+	if c.By != "" {
+		fmt.Fprintf(b, ", by %s", c.By)
+	}
+	fmt.Fprintf(b, ": %s\n", c.verdict)
+}

@@ -1,0 +1,88 @@
+package audit
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"culvert/tunnel"
+)
+
+// What is no audit is refused in words, whatever stands in the file.
+func TestReadReportRefuses(t *testing.T) {
+	const head = `{"schema": 1, "results": [{"id": "x", "level": "MUST", "grade": `
+	for doc, want := range map[string]string{
+		"":                               "it is empty",
+		`{"schema": 1, "res`:             "its JSON breaks off",
+		"<xml/>":                         "it is no JSON",
+		"[]":                             "it is no audit's JSON",
+		`{"schema": 1, "exchanges": []}`: "it is no audit's JSON",
+		`{"schema": 2, "results": []}`:   "it has schema 2, and this culvert reads 1",
+		head + `"great"}]}`:              "it grades check 1 by what is no grade",
+		head + `"pass"}, {"id": "y"}]}`:  "it grades check 2 by what is no grade",
+	} {
+		if _, err := ReadReport(strings.NewReader(doc)); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %s", doc, err, want)
+		}
+	}
+}
+
+// A report is somebody else's file: nothing in it acts on a terminal.
+func TestHostileReportsAreCompared(t *testing.T) {
+	read := func(grade string) *Report {
+		r, err := ReadReport(strings.NewReader(`{"schema": 1, "by": "\u001b[2J", "proxy": "p\u001b]0;t\u0007", "identity": ["\u009b2J"],
+			"results": [{"id": "a\u001b[31m", "title": "t\u001b[2J", "rfc": "\u001b", "evidence": "\u001b", "level": "MUST", "grade": "` + grade + `"}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	was, is := read("pass"), read("fail")
+	var out bytes.Buffer
+	Compare(was, is).WriteText(&out, tunnel.Style{})
+	is.WriteText(&out, tunnel.Style{})
+	if i := strings.IndexFunc(out.String(), func(r rune) bool { return r != '\n' && (r < ' ' || r > '~') }); i >= 0 {
+		t.Errorf("%q", out.String()[i:])
+	}
+	if !strings.Contains(out.String(), `t\x1b[2J`) || !strings.Contains(out.String(), "B breaks a MUST that A does not") {
+		t.Errorf("%s", &out)
+	}
+}
+
+// A check that one of two audits has not is a difference, and worse only as a
+// MUST that is broken.
+func TestCompareOtherChecks(t *testing.T) {
+	report := func(results ...Result) *Report {
+		r := &Report{Schema: Schema, Results: results}
+		r.sum()
+		return r
+	}
+	a := report(Result{ID: "gone", Level: must, Grade: tunnel.Fail})
+	for _, tt := range []struct {
+		level tunnel.Level
+		grade tunnel.Grade
+		worse bool
+	}{{must, tunnel.Fail, true}, {must, tunnel.Warn, false}, {should, tunnel.Fail, false}, {must, tunnel.Skip, false}} {
+		c := Compare(a, report(Result{ID: "new", Level: tt.level, Grade: tt.grade}))
+		if len(c.Differences) != 2 || c.Differences[0].B != "" || c.Differences[1].A != "" || c.Worse != tt.worse {
+			t.Errorf("%s %s: worse %t, %+v", tt.level, tt.grade, c.Worse, c.Differences)
+		}
+	}
+}
+
+// The verdict counts what was tried, and is silent about levels of which nothing
+// was.
+func TestVerdictWords(t *testing.T) {
+	for want, results := range map[string][]Result{
+		"nothing could be tried; 1 skipped":              {{Level: must, Grade: tunnel.Skip}},
+		"1 of 3 MUSTs passed (1 failed)":                 {{Level: must, Grade: tunnel.Pass}, {Level: must, Grade: tunnel.Fail}, {Level: must, Grade: tunnel.Warn}},
+		"1 of 1 SHOULDs passed":                          {{Level: should, Grade: tunnel.Pass}},
+		"0 of 1 of what is good to have passed":          {{Level: policy, Grade: tunnel.Warn}},
+		"1 of 1 MUSTs passed, 0 of 1 SHOULDs (1 failed)": {{Level: must, Grade: tunnel.Pass}, {Level: should, Grade: tunnel.Fail}},
+	} {
+		r := &Report{Results: results}
+		if r.sum(); r.verdict() != want {
+			t.Errorf("%q, want %q", r.verdict(), want)
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package audit
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"culvert/tunnel"
+)
+
+// WriteList writes all checks there are.
+func WriteList(w io.Writer, style tunnel.Style) error {
+	var b strings.Builder
+	n := 0
+	for _, g := range groups {
+		fmt.Fprintf(&b, "%s: %s\n", dress(style.Bold, g.name), g.title)
+		for _, c := range g.checks {
+			fmt.Fprintf(&b, "  %-24s  %-6s  %-15s  %s\n", c.id, c.level, shortRFC(c.rfc), c.title)
+			n++
+		}
+	}
+	fmt.Fprintf(&b, "%d checks\n", n)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Check is one check as it is listed.
+type Check struct {
+	ID    string       `json:"id"`
+	Group string       `json:"group"`
+	Title string       `json:"title"`
+	RFC   string       `json:"rfc"`
+	Level tunnel.Level `json:"level"`
+}
+
+// WriteListJSON writes all checks there are as one JSON document.
+func WriteListJSON(w io.Writer) error {
+	list := struct {
+		Schema int     `json:"schema"`
+		Checks []Check `json:"checks"`
+	}{Schema: Schema}
+	for _, g := range groups {
+		for _, c := range g.checks {
+			list.Checks = append(list.Checks, Check{c.id, g.name, c.title, c.rfc, c.level})
+		}
+	}
+	return writeJSON(w, list)
+}

@@ -1,0 +1,38 @@
+package cliaudit
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"culvert/tunnel/audit"
+	"culvert/tunnel/cliargs"
+)
+
+// compare is probe --compare. worse is for exit code 11.
+func (c *Command) compare() (worse bool, err error) {
+	const hint = "write it with culvert probe --audit --json"
+	if len(c.Args) != 2 {
+		return false, cliargs.Usagef("write them with culvert probe --audit --json", "--compare needs two files")
+	}
+	var reports [2]*audit.Report
+	for i, name := range c.Args {
+		f, err := os.Open(name)
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			return false, cliargs.Usagef(hint, "%s: %v", name, path.Err)
+		}
+		reports[i], err = audit.ReadReport(f)
+		f.Close()
+		if err != nil {
+			return false, cliargs.Usagef(hint, "%s: %v", name, err)
+		}
+	}
+	comparison := audit.Compare(reports[0], reports[1])
+	if c.Values.Bool("json") {
+		err = comparison.WriteJSON(c.Out)
+	} else {
+		err = comparison.WriteText(c.Out, c.Style)
+	}
+	return comparison.Worse, err
+}
