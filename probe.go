@@ -135,8 +135,16 @@ type auditing struct {
 }
 
 func auditOf(c *cli.Context) *auditing {
-	return &auditing{cliaudit.Command{Values: c, Settings: settingsOf(c), Args: c.Args().Slice(), Way: chooserOf(c).To,
+	a := &auditing{cliaudit.Command{Values: c, Settings: settingsOf(c), Args: c.Args().Slice(), Way: chooserOf(c).To,
 		Out: os.Stdout, Style: styleFor(os.Stdout, c.String("color")), Progress: cliaudit.NewProgress(os.Stderr)}}
+	if c.Bool("verbose") { // which tells all as it comes
+		a.Progress = nil
+		a.Planned = func(w *cliway.Way, target tunnel.Authority) {
+			(&verbose{c: c, on: true, client: w.Client}).plan(w, whither(target))
+		}
+		a.Tell = func(words string) { talk(c, "%s", words) }
+	}
+	return a
 }
 
 func (a *auditing) run() error {
