@@ -175,22 +175,32 @@ func (e *Error) answer() string {
 		return e.cause()
 	}
 	answer := fmt.Sprint(e.Status)
-	reason := strings.TrimSpace(e.Reason)
-	if reason == "" {
-		reason = http.StatusText(e.Status)
-	}
-	if reason != "" {
+	if reason := e.reason(); reason != "" {
 		answer += " " + wire.Escape([]byte(reason), 80)
 	}
 	words := e.Detail
 	if e.RCode != "" && !strings.Contains(words, e.RCode) {
 		words = strings.TrimPrefix(words+", "+e.RCode, ", ")
 	}
-	words = withoutTitle(withoutTitle(words, fmt.Sprintf("%d %s", e.Status, reason)), reason)
-	if words = strings.TrimRight(words, ". "); words != "" && !strings.EqualFold(words, e.Reason) {
+	if words = e.withoutStatus(words); words != "" {
 		answer += " (" + words + ")"
 	}
 	return answer
+}
+
+// reason is the status line's, or what the code is called.
+func (e *Error) reason() string {
+	return cmp.Or(strings.TrimSpace(e.Reason), http.StatusText(e.Status))
+}
+
+// withoutStatus takes off the words what the status line says already.
+func (e *Error) withoutStatus(words string) string {
+	reason := e.reason()
+	words = withoutTitle(withoutTitle(words, fmt.Sprintf("%d %s", e.Status, reason)), reason)
+	if words = strings.TrimRight(words, ". "); strings.EqualFold(words, e.Reason) {
+		return ""
+	}
+	return words
 }
 
 // explainCredentials is for 407, and for 401, which some proxies send in its

@@ -207,8 +207,8 @@ func (s *session) toldInSOCKS() Verdict {
 func (e *Error) answerInVerdict() string {
 	plain := *e
 	plain.Detail, plain.RCode = "", ""
-	answer, words := plain.answer(), strings.TrimRight(withoutTitle(e.Detail, strings.TrimSpace(e.Reason)), ". ")
-	if words == "" || strings.EqualFold(words, e.Reason) {
+	answer, words := plain.answer(), e.withoutStatus(e.Detail)
+	if words == "" {
 		return answer
 	}
 	return answer + ": " + words
