@@ -134,7 +134,7 @@ func (c *Command) check() error {
 	case c.Values.Bool("json") && c.set("markdown") && c.Values.Bool("audit"):
 		return cliargs.Usagef("leave one of them out", "--json and --markdown exclude each other")
 	case len(c.Args) > 0 && (c.Values.Bool("list") || c.Values.Bool("reach")):
-		return cliargs.Usagef("leave it out", "%s has targets of its own: %q is not asked for", given[0], c.Args[0])
+		return cliargs.Usagef("leave it out", "%s takes no target, and %q is given", given[0], c.Args[0])
 	}
 	return nil
 }
@@ -163,6 +163,8 @@ func (c *Command) auditor() (a *audit.Auditor, target tunnel.Authority, err erro
 	}
 	hops := way.Client.Route.Hops
 	switch {
+	case len(hops) == 0 && target.IsZero() && (c.set("pac") || c.set("wpad")):
+		return nil, target, cliargs.Usagef("name the proxy with --proxy http://HOST:PORT", "there is no proxy to audit: a script chooses one for each target, and none is given")
 	case len(hops) == 0:
 		return nil, target, cliargs.Usagef("name it with --proxy http://HOST:PORT", "there is no proxy to audit: the way would be direct (%s)", way.Why)
 	case strings.HasPrefix(hops[len(hops)-1].Scheme, "socks"):
