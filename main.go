@@ -38,7 +38,7 @@ const exitCodes = `exit codes of dial and probe:
    8  a malformed reply, or not a proxy
    9  a deadline of ours passed
   10  the tunnel broke after it was open
-  11  probe: a check failed
+  11  probe: a MUST is broken (--audit, --compare), or a way open (--reach)
 serve ends with 0 when drained, 1 when it failed, 2 for usage.
 A signal ends dial and probe with 128 + its number.`
 

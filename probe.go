@@ -33,7 +33,8 @@ func probeCommand() *cli.Command {
 			"culvert probe --proxy http://127.0.0.1:3128 --audit",
 		Description: "Before each line on stdout stands * for talk, > for bytes sent, < for bytes\n" +
 			"received. Bytes that are not printable are escaped: \\r \\n \\t \\\\ \\xNN.\n" +
-			"The exit code is that of the verdict, in the last line.\n\n" + cliway.Choice,
+			"The exit code is that of the verdict, in the last line; with --count that of the\n" +
+			"commonest failure. culvert --help lists them.\n\n" + cliway.Choice,
 		Flags: append(urfaveFlags(cliway.Flags(), cliaudit.Flags()),
 			&cli.DurationFlag{Name: "wait", Value: tunnel.DefaultProbeWait, Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a refusal; 0 is off"},
 			&cli.StringFlag{Name: "send", Usage: "send `TEXT` through the open tunnel, with \\r \\n \\t \\\\ \\xNN for what cannot be typed"},
