@@ -32,7 +32,7 @@ func Flags() []cliargs.Spec {
 		{Name: "junit", Kind: cliargs.Text, Usage: "of --audit, write JUnit's XML to `FILE` too, in place of what is there"},
 		{Name: "markdown", Kind: cliargs.Switch, Usage: "of --audit, print it in Markdown, with the bytes of what failed"},
 		{Name: "compare", Kind: cliargs.Switch, Usage: "print where two audits differ, probe --compare A.json B.json; exit 11 if B breaks a MUST that A does not"},
-		{Name: "ports", Kind: cliargs.Text, Usage: "ask the proxy for each port of the target: `22,80,8000-8010`"},
+		{Name: "ports", Kind: cliargs.Text, Usage: "ask the proxy for each of the target's `PORTS`, as 22,80,8000-8010; the target may be a HOST alone"},
 		{Name: "reach", Kind: cliargs.Switch, Usage: "ask the proxy for what it should not open: itself, loopback, private networks, metadata; exit 11 if it does"},
 		{Name: "tls-no-direct", Kind: cliargs.Switch, Usage: "with --tls: do not connect to the target without the proxy, to compare its certificate"},
 		{Name: "tls-unrelated", Kind: cliargs.List, Usage: "with --tls: compare the certificate of `HOST:PORT`, of another owner's, with the target's if that is no public one; none = of nobody"},
@@ -104,7 +104,7 @@ func (c *Command) Run(ctx context.Context) (failed bool, err error) {
 		return false, cliargs.Usagef("as in --ports 22,80,443,8000-8010", "--ports: %v", err)
 	}
 	if target.IsZero() {
-		return false, cliargs.Usagef("as in culvert probe --proxy http://127.0.0.1:3128 --ports 22,80 example.com:443", "--ports needs the target whose ports are asked for")
+		return false, cliargs.Usagef("as in culvert probe --proxy http://127.0.0.1:3128 --ports 22,80 example.com", "--ports needs the target whose ports are asked for")
 	}
 	return c.survey(ctx, auditor, audit.PortWays(hostOf(target), ports), false)
 }
@@ -152,10 +152,8 @@ func (c *Command) set(name string) bool {
 
 // auditor is what the flags set up.
 func (c *Command) auditor() (a *audit.Auditor, target tunnel.Authority, err error) {
-	if len(c.Args) > 0 {
-		if target, err = cliway.Target(c.Args); err != nil {
-			return nil, target, err
-		}
+	if target, err = c.target(); err != nil {
+		return nil, target, err
 	}
 	way, err := c.Way(target)
 	if err != nil {
@@ -193,6 +191,21 @@ func (c *Command) auditor() (a *audit.Auditor, target tunnel.Authority, err erro
 		return nil, target, cliargs.Usagef("culvert probe --list names them", "--check: %v", err)
 	}
 	return a, target, nil
+}
+
+// target is what was named, zero if nothing was. --ports has the ports, and wants
+// a host alone.
+func (c *Command) target() (tunnel.Authority, error) {
+	if len(c.Args) == 0 {
+		return tunnel.Authority{}, nil
+	}
+	target, err := cliway.Target(c.Args)
+	if err != nil && c.set("ports") && len(c.Args) == 1 {
+		if host, err := cliway.Target([]string{c.Args[0], "1"}); err == nil {
+			return host, nil
+		}
+	}
+	return target, err
 }
 
 // onLoopback reports whether the whole way stays on this machine.
