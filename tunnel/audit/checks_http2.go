@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/internal/wire"
 )
 
 const overH2 = "RFC 9113, section 8.5"
@@ -35,12 +36,12 @@ var overHTTP2 = []check{
 		got := make(chan string, 1)
 		t.target.serve(func(conn net.Conn) {
 			all, err := io.ReadAll(conn)
-			offer(got, fmt.Sprintf("%q, %v", all, err))
+			offer(got, came(all, err))
 		})
 		s := t.stream()
 		_, _ = io.WriteString(s.conn, "last words")
 		_ = s.conn.CloseWrite()
-		if have := t.heard(got, t.Patience); have != `"last words", <nil>` {
+		if have := t.heard(got, t.Patience); have != `"last words"` {
 			t.fail(`sent was "last words", then END_STREAM; the target got %s`, have)
 		}
 	}},
@@ -59,7 +60,7 @@ var overHTTP2 = []check{
 		})
 		got, err := io.ReadAll(t.stream().conn)
 		if string(got) != "last words" || err != nil {
-			t.fail("%q came, then: %v", got, err)
+			t.fail("%s came", came(got, err))
 		}
 	}},
 	{"h2-reset", "a target's reset is a stream error, not an end of file", overH2, must, needHTTP2, func(t *trial) {
@@ -136,7 +137,7 @@ func (s *streams) wantRead(want string) {
 	got := make([]byte, len(want))
 	n, err := io.ReadFull(s.conn, got)
 	if string(got[:n]) != want {
-		s.fail("%q came, then: %v; sent was %q", got[:n], err, want)
+		s.fail(`%s came; sent was "%s"`, came(got[:n], err), wire.Escape([]byte(want), 60))
 	}
 }
 

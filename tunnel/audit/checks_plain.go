@@ -24,7 +24,7 @@ var plain = []check{
 	}},
 	{"plain-host", "Host is made anew from the target", "RFC 9112, section 3.2.2", must, needPlain, func(t *trial) {
 		if s, _ := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: elsewhere.invalid\r\n{auth}\r\n", okReply); len(s.values("Host")) != 1 || !slices.Contains(t.hosts(), s.values("Host")[0]) {
-			t.fail("the origin got Host: %q", s.values("Host"))
+			t.fail(`the origin got Host: "%s"`, strings.Join(s.values("Host"), `", "`))
 		}
 	}},
 	{"plain-via-request", "Via is added to requests", viaRule, must, needPlain, func(t *trial) {
@@ -160,7 +160,7 @@ func dropped(fields string, names ...string) func(*trial) {
 		s, _ := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}"+fields+"\r\n", okReply)
 		for _, name := range names {
 			if s.has(name) {
-				t.fail("the origin got %s: %q", name, s.values(name))
+				t.fail(`the origin got %s: "%s"`, name, strings.Join(s.values(name), `", "`))
 			}
 		}
 	}

@@ -238,7 +238,7 @@ func targetEnd(t *trial) {
 	k := t.open("")
 	got, err := io.ReadAll(io.LimitReader(k.br, 100))
 	if string(got) != "last words" || err != nil {
-		t.fail(`the target sent "last words", then end of file; "%s" came, then: %v`, got, err)
+		t.fail(`the target sent "last words", then end of file; %s came`, came(got, err))
 	}
 }
 

@@ -2,6 +2,9 @@ package audit
 
 import (
 	"bytes"
+	"errors"
+	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -83,6 +86,27 @@ func TestVerdictWords(t *testing.T) {
 		r := &Report{Results: results}
 		if r.sum(); r.verdict() != want {
 			t.Errorf("%q, want %q", r.verdict(), want)
+		}
+	}
+}
+
+// What came is told in words: no Go type, no "<nil>".
+func TestEvidenceIsInWords(t *testing.T) {
+	for want, err := range map[string]error{
+		`"ab\n"`: nil,
+		`"ab\n", then: the connection was closed`: io.ErrUnexpectedEOF,
+		`"ab\n", then: nothing came in time`:      os.ErrDeadlineExceeded,
+		`"ab\n", then: odd`:                       errors.New("odd"),
+	} {
+		if got := came([]byte("ab\n"), err); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	mangler := bad{relay: mangledDown}
+	r := auditOf(t, "http://"+mangler.start(t), nil, "tunnel-greeting", "tunnel-target-eof", "plain")
+	for _, result := range r.Results {
+		if strings.Contains(result.Evidence, "nil>") || strings.Contains(result.Evidence, "[") {
+			t.Errorf("%s: %s", result.ID, result.Evidence)
 		}
 	}
 }

@@ -163,6 +163,15 @@ func because(err error) string {
 	return wire.Escape([]byte(err.Error()), 120)
 }
 
+// came is what was read, and what broke it off if anything did.
+func came(got []byte, err error) string {
+	words := `"` + wire.Escape(got, 60) + `"`
+	if err != nil {
+		words += ", then: " + because(err)
+	}
+	return words
+}
+
 // timedOut reports whether nothing came, rather than an end.
 func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
@@ -212,11 +221,7 @@ func (k *talk) read(want string) {
 	got := make([]byte, len(want))
 	n, err := io.ReadFull(k.br, got)
 	if string(got[:n]) != want {
-		why := ""
-		if err != nil {
-			why = ", then: " + because(err)
-		}
-		k.fail(`%d bytes came, "%s"%s; sent were %d, "%s"`, n, wire.Escape(got[:n], 60), why, len(want), wire.Escape([]byte(want), 60))
+		k.fail(`%d bytes came, %s; sent were %d, "%s"`, n, came(got[:n], err), len(want), wire.Escape([]byte(want), 60))
 	}
 }
 

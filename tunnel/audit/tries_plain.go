@@ -172,7 +172,7 @@ func passesReply(reply string) func(*trial) {
 		k.send("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
 		got := k.wantReply()
 		if content, err := k.content(got); string(content) != "hello" || err != nil {
-			t.fail("the content came as %q, %v", content, err)
+			t.fail("the content came as %s", came(content, err))
 		}
 	}
 }
@@ -235,7 +235,7 @@ func headHasNone(t *trial) {
 		t.fail("the next answer: %s", because(err))
 	}
 	if content, err := k.content(reply); string(content) != "hi" || err != nil {
-		t.fail("the next answer's content: %q, %v", content, err)
+		t.fail("the next answer's content: %s", came(content, err))
 	}
 }
 
