@@ -128,6 +128,8 @@ func Inconclusive(ways []Way) string {
 	switch {
 	case none(func(w Way) bool { return w.Status == 407 || w.Status == 401 }):
 		return "the proxy wants credentials, and judged nothing"
+	case none(func(w Way) bool { return w.Status == 405 || w.Status == 501 }):
+		return "the proxy has no CONNECT, and judged nothing"
 	case none(func(w Way) bool { return w.Answer == answerNone }):
 		return "the proxy answered nothing"
 	}

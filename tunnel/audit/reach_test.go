@@ -61,6 +61,8 @@ func TestSurveyAnswers(t *testing.T) {
 		{"HTTP/1.1 502 No\r\nProxy-Status: p; error=connection_refused\r\n\r\n", answerTried, "HTTP/1.1 502 No", ""},
 		{"HTTP/1.1 403 hunter2hunter2\x1b[2J\r\n\r\n", answerDenied, `HTTP/1.1 403 ***\x1b[2J`, ""},
 		{"HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\n\r\n", answerOther, "HTTP/1.1 407 No", "the proxy wants credentials, and judged nothing"},
+		{"HTTP/1.1 501 No\r\n\r\n", answerOther, "HTTP/1.1 501 No", "the proxy has no CONNECT, and judged nothing"},
+		{"HTTP/1.1 404 No such domain\r\n\r\n", answerOther, "HTTP/1.1 404 No such domain", ""}, // as Privoxy has it
 		{"", answerNone, "no answer: the connection was closed", "the proxy answered nothing"},
 	} {
 		ways := surveyOf(t, tt.reply)

@@ -281,7 +281,7 @@ func (c *Command) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way
 		err = audit.WriteSurvey(c.Out, c.Style, ways)
 	}
 	if why := audit.Inconclusive(ways); why != "" && err == nil {
-		err = cliargs.Usagef("name credentials with --proxy http://USER:PASSWORD@HOST:PORT, or look with culvert probe what it says", "%s", why)
+		err = cliargs.Usagef("look with culvert probe HOST:PORT what it says; credentials go into --proxy http://USER:PASSWORD@HOST:PORT", "%s", why)
 	}
 	return harmful && audit.AnyOpen(ways), err
 }
