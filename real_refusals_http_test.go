@@ -135,7 +135,8 @@ func startRefusingPrivoxy(t *testing.T, r rules) string {
 
 func startRefusingNcat(t *testing.T, r rules) string {
 	port := freePort(t)
-	arg := []string{"-l", "-k", "--proxy-type", "http", "127.0.0.1", port}
+	// It listens everywhere, whatever address it is told.
+	arg := []string{"-l", "-k", "--proxy-type", "http", "--allow", "127.0.0.1", "127.0.0.1", port}
 	if r.asks {
 		arg = append(arg, "--proxy-auth", "ada:lovelace")
 	}

@@ -182,7 +182,8 @@ func TestRealDialThroughNcat(t *testing.T) {
 	plain := httptest.NewServer(http.HandlerFunc(origin))
 	defer plain.Close()
 	port := freePort(t)
-	background(t, ncat, "-lk", "--proxy-type", "http", "127.0.0.1", port)
+	// It listens everywhere, whatever address it is told.
+	background(t, ncat, "-lk", "--proxy-type", "http", "--allow", "127.0.0.1", "127.0.0.1", port)
 	accepts(t, "127.0.0.1:"+port)
 	request := "GET /d HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 	out, errs, code := runProgram(t, strings.NewReader(request), culvert(t), "dial", "-x", "127.0.0.1:"+port, "--on-eof", "wait", "--", plain.Listener.Addr().String())
