@@ -78,7 +78,12 @@ func connects(t *trial) {
 	t.serveEcho()
 	k := t.talk()
 	k.send("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
-	switch reply := k.wantReply(); {
+	reply, err := k.reply()
+	switch {
+	case err != nil && timedOut(err):
+		t.skip("nothing came in time: the proxy waits for the target, or for something else, or is none")
+	case err != nil:
+		t.fail("no answer: %s", because(err))
 	case reply.Code == 403, reply.Code == 407, reply.Code == 429, reply.Code == 451, reply.Code/100 == 3:
 		t.skip(`the proxy does not allow it: "%s"`, line(reply))
 	case reply.Code == 405, reply.Code == 501:

@@ -225,3 +225,17 @@ func TestSmuggledRequestIsShown(t *testing.T) {
 		t.Errorf("%s %q", got.Grade, got.Evidence)
 	}
 }
+
+// A proxy that says nothing has broken no rule yet: it may wait for a target that
+// does not answer.
+func TestSilentProxyIsInconclusive(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // and nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r := auditOf(t, "http://"+l.Addr().String(), nil, "connect")
+	if r.Failed() || r.Results[0].Grade != tunnel.Skip || !strings.Contains(r.Results[0].Evidence, "nothing came in time") {
+		t.Errorf("%+v", r.Results[0])
+	}
+}

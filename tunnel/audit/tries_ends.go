@@ -16,13 +16,19 @@ func targetCloses(t *trial) {
 	}
 }
 
-func targetResets(t *trial) {
+// resetByTarget opens a tunnel that the target cuts off.
+func (t *trial) resetByTarget() *talk {
 	t.target.serve(func(conn net.Conn) {
 		_, _ = conn.Read(make([]byte, 1))
 		reset(conn)
 	})
 	k := t.open("")
 	k.send("x")
+	return k
+}
+
+func targetResets(t *trial) {
+	k := t.resetByTarget()
 	if closed, _ := k.ended(t.Patience); !closed {
 		t.fail("the connection stays open")
 	}
@@ -30,12 +36,7 @@ func targetResets(t *trial) {
 
 // resetSeen wants what was cut off not to look whole.
 func resetSeen(t *trial) {
-	t.target.serve(func(conn net.Conn) {
-		_, _ = conn.Read(make([]byte, 1))
-		reset(conn)
-	})
-	k := t.open("")
-	k.send("x")
+	k := t.resetByTarget()
 	switch _, err := k.br.ReadByte(); {
 	case err == io.EOF:
 		t.warn("it came as an end of file: what was cut off looks whole")

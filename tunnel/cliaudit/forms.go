@@ -26,6 +26,8 @@ func OneForm(v cliargs.Values, settings []cliargs.Setting, route tunnel.Route, t
 		return cliargs.Usagef("leave it out", "%s is for a single exchange", append(given, "--save")[0])
 	case saved && v.String("save") == "":
 		return cliargs.Usagef("as in --save exchange.txtar", "--save names no file")
+	case saved && v.String("save") == "-":
+		return cliargs.Usagef("as in --save exchange.txtar", "--save goes to a file: stdout has the report")
 	case saved && len(route.Hops) > 1 && speaksHTTP2(route):
 		return cliargs.Usagef("probe one of them alone, or by http:// or https://", "--save: %v", tunnel.ErrNoTranscript)
 	}

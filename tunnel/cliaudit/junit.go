@@ -15,8 +15,11 @@ import (
 type junitFile struct{ *os.File }
 
 func openJUnit(name string) (*junitFile, error) {
-	if name == "" {
+	switch name {
+	case "":
 		return nil, nil
+	case "-":
+		return nil, cliargs.Usagef("as in --junit audit.xml", "--junit goes to a file: stdout has the audit itself")
 	}
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
