@@ -75,7 +75,7 @@ func (k *talk) wantClosed(refusal *wire.Reply) {
 	k.hush(k.Patience)
 	k.send(hidden)
 	if second, err := k.reply(); err == nil {
-		k.fail(`it stays open, and a further request is answered: "%s"`, line(second))
+		k.fail(`it stays open, and a further request, sent after that answer, is answered: "%s"`, line(second))
 	}
 	k.warn("it stays open, though a further request gets no answer")
 }
