@@ -41,9 +41,12 @@ func newMasker(c *Client, show bool) masker {
 		}
 	}
 	for _, f := range c.Header {
-		if strings.EqualFold(f.Name, "Proxy-Authorization") || strings.EqualFold(f.Name, "Authorization") {
-			_, secret, _ := strings.Cut(f.Value, " ") // behind the scheme
-			m.add(strings.TrimSpace(secret))
+		secret, schemed := holdsSecret(f.Name)
+		if value := f.Value; secret {
+			if schemed {
+				_, value, _ = strings.Cut(value, " ")
+			}
+			m.add(strings.TrimSpace(value))
 		}
 	}
 	return m

@@ -92,3 +92,14 @@ func TestMaskFindsOtherForms(t *testing.T) {
 		}
 	}
 }
+
+// What a field was given for its own eyes does not come back in sight, whatever
+// the field is called.
+func TestMaskOfOtherFields(t *testing.T) {
+	c := &Client{Header: []Field{{Name: "X-Api-Key", Value: "k3y-of-the-api"}, {Name: "X-Note", Value: "no-secret-at-all"}, {Name: "Authorization", Value: "Bearer t0ken-of-mine"}}}
+	m := newMasker(c, false)
+	const page = "you sent k3y-of-the-api, no-secret-at-all and t0ken-of-mine by Bearer"
+	if got, want := string(m.received([]byte(page))), "you sent ***, no-secret-at-all and *** by Bearer"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
