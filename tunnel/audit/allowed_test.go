@@ -85,19 +85,7 @@ func TestServeByDefault(t *testing.T) {
 		}
 		l.close()
 	}
-	spec, err := tunnel.ParseListen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := spec.Listen(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &tunnel.Server{}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	t.Cleanup(func() { s.Close(); <-served })
-	r := auditOf(t, "http://"+l.Addr().String(), func(a *Auditor) { a.Patience = 10 * time.Second }, "connect", "tunnel-all-bytes", "plain-host")
+	r := auditOf(t, "http://"+serveBy(t, &tunnel.Server{}), func(a *Auditor) { a.Patience = 10 * time.Second }, "connect", "tunnel-all-bytes", "plain-host")
 	if strings.Contains(r.Results[0].Evidence, "it is in use") {
 		t.Skip("somebody took the ports meanwhile")
 	}

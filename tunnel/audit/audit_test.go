@@ -44,6 +44,16 @@ func startServe(t *testing.T, asks bool, allow ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := &tunnel.Server{Policy: tunnel.Policy{Allow: []tunnel.Pattern{all}}, HeaderTimeout: 2 * time.Second}
+	if asks {
+		s.Verifier = onlyAda{}
+	}
+	return serveBy(t, s)
+}
+
+// serveBy starts a Server for the length of the test, and returns its address.
+func serveBy(t *testing.T, s *tunnel.Server) string {
+	t.Helper()
 	spec, err := tunnel.ParseListen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -51,10 +61,6 @@ func startServe(t *testing.T, asks bool, allow ...string) string {
 	l, err := spec.Listen(t.Context())
 	if err != nil {
 		t.Fatal(err)
-	}
-	s := &tunnel.Server{Policy: tunnel.Policy{Allow: []tunnel.Pattern{all}}, HeaderTimeout: 2 * time.Second}
-	if asks {
-		s.Verifier = onlyAda{}
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()

@@ -11,9 +11,9 @@ import (
 
 // compare is probe --compare. worse is for exit code 11.
 func (c *Command) compare() (worse bool, err error) {
-	const hint = "write it with culvert probe --audit --json"
+	const hint = "culvert probe --audit --json writes such files"
 	if len(c.Args) != 2 {
-		return false, cliargs.Usagef("write them with culvert probe --audit --json", "--compare needs two files")
+		return false, cliargs.Usagef(hint, "--compare needs two files")
 	}
 	var reports [2]*audit.Report
 	for i, name := range c.Args {
