@@ -160,7 +160,7 @@ func TestNothingIsRememberedBetweenFinds(t *testing.T) {
 }
 
 func TestAlertsAreBounded(t *testing.T) {
-	s := Script{Text: "function FindProxyForURL() { for (var i = 0; i < 1000; i++) alert('x'.repeat(10000)); return 'DIRECT' }"}
+	s := Script{Timeout: time.Minute, Text: "function FindProxyForURL() { for (var i = 0; i < 1000; i++) alert('x'.repeat(10000)); return 'DIRECT' }"}
 	answer, err := s.Find(context.Background(), authority(t, "host.example:22"))
 	if err != nil || len(answer.Alerts) != maxNoted || len(answer.Alerts[0]) > 2*maxText {
 		t.Errorf("%d alerts, %v", len(answer.Alerts), err)
