@@ -165,10 +165,7 @@ func (s *sharedConns) take(ctx context.Context, key string) (conn *sharedConn, d
 			conn.reserved++
 			return conn, nil, nil
 		case unsure != nil:
-			if unsure.settled == nil {
-				unsure.settled = make(chan struct{})
-			}
-			if err := s.await(ctx, unsure.settled); err != nil {
+			if err := s.awaitRoom(ctx, unsure); err != nil {
 				return nil, nil, err
 			}
 			continue
@@ -201,6 +198,21 @@ func (s *sharedConns) await(ctx context.Context, over <-chan struct{}) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// awaitRoom waits until the proxy has said how many streams the connection
+// carries, or for the next settling. s.mu is given up meanwhile.
+func (s *sharedConns) awaitRoom(ctx context.Context, conn *sharedConn) error {
+	if !conn.Known() {
+		s.mu.Unlock()
+		defer s.mu.Lock()
+		_, _ = conn.PeerSettings(ctx) // one that ended without is used no more
+		return context.Cause(ctx)
+	}
+	if conn.settled == nil {
+		conn.settled = make(chan struct{})
+	}
+	return s.await(ctx, conn.settled)
 }
 
 // opened puts a connection on the list, with a stream of it reserved, and wakes
@@ -240,8 +252,8 @@ func (s *sharedConns) settle(conn *sharedConn) {
 }
 
 // withRoom returns a connection with room, and forgets those that are over. One
-// is unsure whose reservations may fill it, or may be streams by now and count
-// twice: the next settling tells.
+// is unsure whose proxy has not said how many streams it carries, or whose
+// reservations may fill it, or may be streams by now and count twice.
 func (l *sharedList) withRoom() (found, unsure *sharedConn) {
 	kept := l.conns[:0]
 	for _, conn := range l.conns {
@@ -251,6 +263,8 @@ func (l *sharedList) withRoom() (found, unsure *sharedConn) {
 		kept = append(kept, conn)
 		switch room := conn.Room(); {
 		case found != nil:
+		case !conn.Known():
+			unsure = conn
 		case room > conn.reserved:
 			found = conn
 		case room > 0:

@@ -93,7 +93,7 @@ const (
 	closeGrace       = time.Second      // for the last bytes of a connection that is cut off
 	drainGrace       = 10 * time.Second // for those of one that has come to its end
 	goAwayGrace      = time.Second      // between the two steps of a shutdown
-	assumedStreams   = 100              // until the server's SETTINGS say otherwise
+	assumedStreams   = 1                // until the server's SETTINGS are here: more might be refused
 )
 
 func orDefault[T int | time.Duration](v, def T) T {

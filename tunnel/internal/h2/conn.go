@@ -128,8 +128,9 @@ func (c *Conn) start() {
 }
 
 // Open sends a request and returns its stream, which is the caller's to close.
-// It waits while the server, or MaxStreams, allows no more, and while the server
-// does not read those there are. ctx covers that wait only. ErrGoingAway means
+// The first goes out at once, further ones when the server has said how many it
+// allows. It waits while the server, or MaxStreams, allows no more, and while the
+// server does not read those there are. ctx covers that wait only. ErrGoingAway means
 // that the connection is of no more use.
 func (c *Conn) Open(ctx context.Context, fields []Field, endStream bool) (*Stream, error) {
 	if err := CheckRequest(fields, true); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,6 +228,30 @@ func TestOpenWaitsForASlot(t *testing.T) {
 		c.Close()
 		if err := <-opened; !errors.Is(err, ErrGoingAway) {
 			t.Fatalf("Open on a closed connection: %v", err)
+		}
+	})
+}
+
+// A server may refuse what passes a limit that it has yet to tell.
+func TestOpenSendsOneStreamBeforeTheServersLimitIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, theirs := clientOfNothing(t, Config{})
+		var opened atomic.Int32
+		for range 5 {
+			go func() {
+				if _, err := c.Open(t.Context(), fields(connect...), false); err == nil {
+					opened.Add(1)
+				}
+			}()
+		}
+		synctest.Wait()
+		if opened.Load() != 1 || c.Known() || c.Room() != 0 {
+			t.Fatalf("%d streams are open before the server's SETTINGS are here, room for %d", opened.Load(), c.Room())
+		}
+		_ = http2.NewFramer(theirs, nil).WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 3})
+		synctest.Wait()
+		if opened.Load() != 3 || !c.Known() || c.Room() != 0 {
+			t.Fatalf("%d streams are open where the server allows 3, room for %d", opened.Load(), c.Room())
 		}
 	})
 }

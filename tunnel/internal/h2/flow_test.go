@@ -244,6 +244,8 @@ func TestWritesThatMeetGoOutAsOne(t *testing.T) {
 		c := Client(counted, Config{})
 		defer func() { c.Close(); c.Wait() }()
 		synctest.Wait() // the preface's Write waits for a reader
+		_ = http2.NewFramer(theirs, nil).WriteSettings()
+		_, _ = c.PeerSettings(t.Context())
 		for range 50 {
 			s, err := c.Open(t.Context(), fields(connect...), false)
 			if err != nil {

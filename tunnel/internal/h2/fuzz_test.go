@@ -105,6 +105,9 @@ func FuzzClient(f *testing.F) {
 		synctest.Test(t, func(t *testing.T) {
 			ours, theirs := net.Pipe()
 			c := Client(ours, Config{MaxStreams: 8, MaxHead: 4096})
+			go io.Copy(io.Discard, theirs)
+			_ = http2.NewFramer(theirs, nil).WriteSettings() // without which there is one stream only
+			_, _ = c.PeerSettings(t.Context())
 			var all []*Stream
 			for _, request := range [][]string{connect, get1, with(get1[2:], ":method", "HEAD")} {
 				s, err := c.Open(t.Context(), fields(request...), false)
@@ -113,7 +116,6 @@ func FuzzClient(f *testing.F) {
 				}
 				all = append(all, s)
 			}
-			go io.Copy(io.Discard, theirs)
 			go func() {
 				_, _ = theirs.Write(b)
 				theirs.Close()
