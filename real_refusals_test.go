@@ -227,7 +227,27 @@ func refusals(t *testing.T) map[string]string {
 
 var versions = regexp.MustCompile(`(version |Privoxy )[0-9.]+[0-9]|(OpenSSH_)[^"]*`)
 
+// checkRefusal compares what dial says with the text wanted. What a proxy that
+// reads lines makes of a ClientHello hangs on the line ends among its random
+// bytes, which rarely come in the same way three times.
 func checkRefusal(t *testing.T, want map[string]string, name, proxy, closed string, arg []string) {
+	t.Helper()
+	tries := 1
+	if strings.HasSuffix(name, ": TLS") {
+		tries = 3
+	}
+	var got string
+	for ; tries > 0; tries-- {
+		if got = refusal(t, proxy, closed, arg); got == want[name] {
+			return
+		}
+	}
+	t.Errorf("%s\n%s\nwant\n%s", name, got, want[name])
+}
+
+// refusal is what dial says: the exit code, and the words with the addresses
+// by their names.
+func refusal(t *testing.T, proxy, closed string, arg []string) string {
 	t.Helper()
 	stdin, typing, err := os.Pipe() // somebody who waits for a prompt
 	if err != nil {
@@ -236,11 +256,8 @@ func checkRefusal(t *testing.T, want map[string]string, name, proxy, closed stri
 	defer stdin.Close()
 	defer typing.Close()
 	_, stderr, code := runProgram(t, stdin, culvert(t), arg...)
-	got := strings.NewReplacer(proxy, "PROXY", "127.0.0.1:"+closed, "TARGET", "nowhere.invalid:"+closed, "nowhere.invalid:TARGET",
+	text := strings.NewReplacer(proxy, "PROXY", "127.0.0.1:"+closed, "TARGET", "nowhere.invalid:"+closed, "nowhere.invalid:TARGET",
 		"127.0.0.1:25", "TARGET", "127.0.0.9:25", "TARGET",
 		"port "+closed, "port TARGET", "port "+portOf(proxy), "port PROXY", "culvert dial: ", "").Replace(stderr)
-	got = strings.TrimSpace(fmt.Sprintf("exit %d\n%s", code, versions.ReplaceAllString(got, "${1}${2}N")))
-	if got != want[name] {
-		t.Errorf("%s\n%s\nwant\n%s", name, got, want[name])
-	}
+	return strings.TrimSpace(fmt.Sprintf("exit %d\n%s", code, versions.ReplaceAllString(text, "${1}${2}N")))
 }
