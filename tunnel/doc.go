@@ -64,7 +64,8 @@
 //	dialer.go       resolve and connect         clientshare.go: or share
 //	clienttls.go    TLS with a proxy, or with the target inside the tunnel;
 //	                clienttlserror.go: why there is none
-//	openproxy.go    or a proxy that is asked nothing
+//	openproxy.go    or a proxy that is asked nothing; proxylogin.go: its
+//	                login, for who writes the requests
 //	handshake.go    CONNECT and its reply       proxystatus.go, squiderror.go, excerpt.go,
 //	                                            content.go
 //	socks.go        the same, in SOCKS; socksmessage.go: what was said, in words

@@ -51,11 +51,16 @@ func (d *digestLogin) answer(c challenge, next Authority) (string, bool, error) 
 	return value, again, err
 }
 
-// resume uses the nonce once more. The digest's URI is the authority-form, as it
-// stands in the request line (RFC 7616, section 3.4).
-func (d *digestLogin) resume(next Authority) (value string, err error) {
+// resume uses the nonce once more.
+func (d *digestLogin) resume(next Authority) (string, error) {
+	return d.value(http.MethodConnect, next.String())
+}
+
+// value is the answer for one more request. The digest's URI is the request's
+// target, as it stands in the request line (RFC 7616, section 3.4).
+func (d *digestLogin) value(method, target string) (value string, err error) {
 	d.count++
-	options := digest.Options{Method: http.MethodConnect, URI: next.String(), Count: d.count,
+	options := digest.Options{Method: method, URI: target, Count: d.count,
 		Username: d.credentials.User, Password: d.credentials.Password}
 	c := *d.last
 	if base, session := cutSession(c.Algorithm); session {

@@ -26,8 +26,9 @@ const (
 
 // Auditor runs the checks against one proxy. Client is required.
 type Auditor struct {
-	// Client names the proxy, the last hop of its Route. Its Basic credentials go
-	// with every request.
+	// Client names the proxy, the last hop of its Route. Its credentials are shown
+	// by the scheme by which the proxy takes them, with every request that does
+	// not do without on purpose.
 	Client *tunnel.Client
 
 	// Listen is where the audit's own target listens, HOST:PORT; "" = on
@@ -111,15 +112,16 @@ type outcome struct {
 // bench is what the checks of one run share.
 type bench struct {
 	*Auditor
-	target    *target          // nil = there is none
-	asked     tunnel.Authority // what tunnels are opened to; zero = nothing
-	closed    tunnel.Authority // where nothing listens, beside the target
-	authority string           // the field with the proxy's credentials, or ""
-	missing   map[need]string  // why a need is not met
-	moved     string           // why the target has the port that it has, if it was moved
-	refused   int              // the status by which the proxy opens no tunnel to asked; 0 = it does, or says nothing
-	http10    bool             // plain requests are answered in HTTP/1.0
-	identity  []string
+	target   *target            // nil = there is none
+	asked    tunnel.Authority   // what tunnels are opened to; zero = nothing
+	closed   tunnel.Authority   // where nothing listens, beside the target
+	login    *tunnel.ProxyLogin // nil = the proxy takes no credentials
+	rejected bool               // it refused those that there are
+	missing  map[need]string    // why a need is not met
+	moved    string             // why the target has the port that it has, if it was moved
+	refused  int                // the status by which the proxy opens no tunnel to asked; 0 = it does, or says nothing
+	http10   bool               // plain requests are answered in HTTP/1.0
+	identity []string
 }
 
 // CheckOnly says which words of Only are neither a check nor a group.
@@ -181,6 +183,9 @@ func (a *Auditor) Run(ctx context.Context) (*Report, error) {
 	r.Proxy, r.Identity = hops[len(hops)-1].String(), b.identity
 	r.Target, r.Moved, r.Took = b.asked.String(), ascii(b.masked(b.moved)), micros(time.Since(r.Started))
 	r.Refused = b.refused
+	if b.login != nil {
+		r.Login = b.login.Scheme()
+	}
 	if b.asked.IsZero() {
 		r.Target = ""
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -37,7 +38,12 @@ func laxHTTP2(t *testing.T, refuses string) string {
 				defer conn.Close()
 				br := bufio.NewReader(conn)
 				if start, err := br.Peek(4); err != nil || string(start) != "PRI " {
-					(&bad{}).serve(&behind{conn, br})
+					(&bad{refuses: func(head string) string {
+						if refuses == "" || strings.Contains(head, "\r\nProxy-Authorization: Basic ") {
+							return ""
+						}
+						return "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n"
+					}}).serve(&behind{conn, br})
 					return
 				}
 				laxFrames(&behind{conn, br}, conns.Add(1) == 1, refuses)

@@ -17,15 +17,15 @@ const (
 // answer, 0 for none. The lines have 1 KiB each and names of their own, so that
 // no limit of a single field is met instead.
 func (t *trial) askSized(size int) (code int) {
+	k := t.talk()
+	defer k.conn.Close()
 	var b strings.Builder
-	b.WriteString(t.fill("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}"))
+	b.WriteString(k.fill("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}"))
 	for i := 0; b.Len() < size; i++ {
 		name := fmt.Sprintf("X-Pad-%d: ", i)
 		b.WriteString(name + strings.Repeat("a", max(1, min(size-b.Len(), 1<<10)-len(name)-2)) + "\r\n")
 	}
 	b.WriteString("\r\n")
-	k := t.talk()
-	defer k.conn.Close()
 	k.pace() // a slow way is no limit
 	for part := range slices.Chunk([]byte(b.String()), 16<<10) {
 		k.send(string(part))

@@ -168,7 +168,7 @@ func dropped(fields string, names ...string) func(*trial) {
 
 func credentialsStay(t *trial) {
 	fields := ""
-	if t.authority == "" {
+	if t.login == nil {
 		fields = "Proxy-Authorization: Basic YXVkaXQ6YXVkaXQ=\r\n"
 	}
 	if s, _ := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}"+fields+"\r\n", okReply); s.has("Proxy-Authorization") {

@@ -218,8 +218,11 @@ func refusalNoEcho(t *trial) {
 
 // challenged is a CONNECT without credentials, if the proxy wants any.
 func (t *trial) challenged(behind string) (*talk, *wire.Reply) {
-	if t.authority == "" {
+	if t.login == nil {
 		t.skip("the audit has no credentials to leave out")
+	}
+	if t.login.Bound() { // a login first would be the credentials that are left out
+		behind = strings.ReplaceAll(behind, authMark, "")
 	}
 	k := t.talk()
 	k.send("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n" + behind)

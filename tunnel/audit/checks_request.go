@@ -180,7 +180,7 @@ func refusesGarbage(text string) func(*trial) {
 func bytewise(t *trial) {
 	t.serveEcho()
 	k := t.talk()
-	for _, c := range t.fill("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n") {
+	for _, c := range k.fill("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n") {
 		k.send(string(c))
 	}
 	k.opened()

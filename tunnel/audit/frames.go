@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"culvert/tunnel"
@@ -55,8 +55,12 @@ func (t *trial) frames() *frames {
 // connect2 asks for a tunnel on a connection's first stream, with the proxy's
 // credentials, and returns what came of it.
 func (t *trial) connect2(fields ...hpack.HeaderField) answer2 {
-	if _, credentials, ok := strings.Cut(strings.TrimSpace(t.authority), ": "); ok {
-		fields = append(fields[:len(fields):len(fields)], field("proxy-authorization", credentials))
+	if t.login != nil {
+		value, err := t.login.Value(t.ctx, http.MethodConnect, t.fill("{target}"))
+		if err != nil {
+			t.skip("the login by %s: %s", t.login.Scheme(), ascii(err.Error()))
+		}
+		fields = append(fields[:len(fields):len(fields)], field("proxy-authorization", value))
 	}
 	return t.frames().ask(fields)
 }
@@ -171,7 +175,7 @@ func malformed2(fields ...hpack.HeaderField) func(*trial) {
 }
 
 func asks407In2(t *trial) {
-	if t.authority == "" {
+	if t.login == nil {
 		t.skip("the audit has no credentials to leave out")
 	}
 	t.target.serve(echo)

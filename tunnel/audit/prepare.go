@@ -18,9 +18,6 @@ func (b *bench) prepare(ctx context.Context) error {
 	if len(hops) == 0 {
 		return tunnel.ErrNoProxy
 	}
-	if c := hops[len(hops)-1].Credentials; c != nil {
-		b.authority = "Proxy-Authorization: " + basic(c) + "\r\n"
-	}
 	conn, err := b.Client.OpenProxy(ctx)
 	if err != nil {
 		return err
@@ -35,6 +32,7 @@ func (b *bench) prepare(ctx context.Context) error {
 		b.asked = b.target.announced
 		b.closed = b.target.unused()
 	}
+	b.logIn(ctx, b.asked)
 	b.tryTunnel(ctx)
 	return nil
 }
@@ -97,6 +95,8 @@ func (b *bench) tryTunnel(ctx context.Context) {
 		}
 		why := "no tunnel to " + b.asked.String() + ": " + words
 		switch {
+		case b.rejected:
+			why += ": it refused the credentials"
 		case reply == nil || b.target == nil:
 		case reply.Code >= 502 && reply.Code <= 504:
 			why += "; let the target listen where the proxy reaches it: --target-listen HOST:PORT"
@@ -115,6 +115,9 @@ func (b *bench) tryTunnel(ctx context.Context) {
 		b.missing[needPlain] = "no plain request to " + b.asked.String() + ": " + words
 	}
 	b.http10 = reply != nil && reply.Minor == 0
+	if b.login != nil && b.login.Bound() {
+		b.missing[needHTTP2] = "a login by " + strings.ToUpper(b.login.Scheme()) + " is for a connection of HTTP/1"
+	}
 	if b.missing[needHTTP2] == "" {
 		if err := b.tryHTTP2(ctx); err != nil {
 			b.missing[needHTTP2] = "HTTP/2 is not offered: " + wire.Escape([]byte(err.Error()), 160)
@@ -143,26 +146,6 @@ func (b *bench) tryCarrying(ctx context.Context) {
 		b.missing[needTarget], b.missing[needHTTP2] = why, why
 	})
 }
-
-// masked takes the credentials out of what is shown, our own words or the
-// proxy's: an error page may bring them back.
-func (b *bench) masked(text string) string {
-	hops := b.Client.Route.Hops
-	c := hops[len(hops)-1].Credentials
-	if c == nil {
-		return text
-	}
-	_, encoded, _ := strings.Cut(basic(c), " ")
-	text = strings.ReplaceAll(text, encoded, "***")
-	if len(c.Password) >= minSecret {
-		text = strings.ReplaceAll(text, c.Password, "***")
-	}
-	return text
-}
-
-// minSecret is the length from which a password is looked for in all that is
-// shown: a shorter one is found in words that are none.
-const minSecret = 6
 
 // identify keeps what the proxy says that it is.
 func (b *bench) identify(reply *wire.Reply) {
@@ -215,16 +198,16 @@ func (b *bench) http2Client() *tunnel.Client {
 	default:
 		return nil
 	}
-	if last.Credentials != nil {
-		c.Auth = tunnel.AuthBasic
+	if b.login != nil {
+		c.Auth, c.Negotiate = b.login.Scheme(), b.Client.Negotiate
 	}
 	return c
 }
 
-// fill puts the target, the credentials and the like into a request.
+// fill puts the target and the like into a request.
 func (b *bench) fill(text string) string {
 	return strings.NewReplacer("{target}", b.asked.String(), "{host}", bracketed(b.asked), "{port}", fmt.Sprint(b.asked.Port()),
-		"{closed}", b.closed.String(), "{auth}", b.authority).Replace(text)
+		"{closed}", b.closed.String()).Replace(text)
 }
 
 // bracketed is a host as it stands in an authority.

@@ -55,14 +55,15 @@ const (
 // error is that of a proxy that cannot be reached.
 func (a *Auditor) Survey(ctx context.Context, targets []Way) ([]Way, error) {
 	b := &bench{Auditor: a.withDefaults(), missing: make(map[need]string)}
-	if hops := a.Client.Route.Hops; len(hops) > 0 && hops[len(hops)-1].Credentials != nil {
-		b.authority = "Proxy-Authorization: " + basic(hops[len(hops)-1].Credentials) + "\r\n"
-	}
 	conn, err := a.Client.OpenProxy(ctx)
 	if err != nil {
 		return nil, err
 	}
 	conn.Close()
+	if len(targets) > 0 {
+		first, _ := tunnel.ParseAuthority(targets[0].Target) // which may be no authority
+		b.logIn(ctx, first)
+	}
 	tick := time.NewTicker(Pace)
 	defer tick.Stop()
 	for i := range targets {

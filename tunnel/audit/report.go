@@ -25,6 +25,7 @@ type Report struct {
 	Proxy    string        `json:"proxy"`                  // its URL, without credentials
 	Target   string        `json:"target,omitempty"`       // what tunnels were opened to
 	Moved    string        `json:"target_moved,omitempty"` // why it has this port, where another was tried first
+	Login    string        `json:"login,omitempty"`        // the scheme by which the proxy took the credentials
 	Refused  int           `json:"refused,omitempty"`      // the status by which there is no tunnel to Target
 	Identity []string      `json:"identity,omitempty"`
 	Results  []Result      `json:"results"` // in the order in which they were tried
@@ -129,6 +130,9 @@ func (r *Report) about() []string {
 			moved = ", as " + moved
 		}
 		lines = append(lines, fmt.Sprintf("tunnels to %s%s", r.Target, moved))
+	}
+	if r.Login != "" {
+		lines = append(lines, "logged in by "+r.Login)
 	}
 	by := ""
 	if r.By != "" {

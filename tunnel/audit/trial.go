@@ -3,7 +3,6 @@ package audit
 import (
 	"bufio"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -92,6 +91,8 @@ type talk struct {
 	br   *bufio.Reader
 	got  *keeper
 	sent []byte
+
+	loggedIn bool // the connection is, by a login for connections
 }
 
 // keeper keeps the first bytes that were read.
@@ -260,8 +261,3 @@ func ascii(words string) string {
 
 // line is a reply's first line, fit to be shown.
 func line(reply *wire.Reply) string { return wire.Escape([]byte(reply.Line), 100) }
-
-// basic is RFC 7617's value.
-func basic(c *tunnel.Credentials) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.User+":"+c.Password))
-}

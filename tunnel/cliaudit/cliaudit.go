@@ -260,7 +260,7 @@ func (c *Command) audit(ctx context.Context, a *audit.Auditor) (failed bool, err
 func conclusiveBy(r *audit.Report) string {
 	switch r.Refused {
 	case 401, 407:
-		return "name credentials that it takes: --proxy http://USER:PASSWORD@HOST:PORT; an audit shows them by Basic only"
+		return "name credentials that it takes: --proxy http://USER:PASSWORD@HOST:PORT, with --auth if it is to be one scheme"
 	case 400, 404, 405, 501:
 		return "it may be a web server, not a proxy, or want TLS: look with culvert probe HOST:PORT what it says"
 	case 0:
