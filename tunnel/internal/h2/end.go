@@ -181,7 +181,7 @@ func (c *Conn) dieOf(err error) {
 		c.die(err, nil)
 	case c.writeErr != nil:
 		c.die(&ConnError{Err: c.writeErr}, nil)
-	case errors.Is(err, io.EOF) && len(c.streams) == 0:
+	case errors.Is(err, io.EOF) && len(c.streams) == 0 && (c.peerKnown || !c.client):
 		c.torn = true
 		c.die(nil, nil)
 	default:

@@ -232,6 +232,32 @@ func TestOpenWaitsForASlot(t *testing.T) {
 	})
 }
 
+// A server that closes before it says anything is no HTTP/2 connection that came
+// to its end, whether a stream was opened by then or not.
+func TestAnEndBeforeTheServersSettingsIsNone(t *testing.T) {
+	for _, early := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c, theirs := clientOfNothing(t, Config{})
+			synctest.Wait() // the preface is written
+			if !early {
+				theirs.Close()
+				synctest.Wait()
+			}
+			s, err := c.Open(t.Context(), fields(connect...), false)
+			if early {
+				synctest.Wait()
+				theirs.Close()
+				_, err = s.ReadHead(t.Context())
+				s.Close()
+			}
+			var broken *ConnError
+			if !errors.As(err, &broken) || !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("the stream opened first: %t; its error is %v", early, err)
+			}
+		})
+	}
+}
+
 // A server may refuse what passes a limit that it has yet to tell.
 func TestOpenSendsOneStreamBeforeTheServersLimitIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
