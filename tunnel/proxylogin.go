@@ -30,7 +30,8 @@ type ProxyLogin struct {
 }
 
 // ProxyLogin asks the last proxy for a tunnel to target, which is closed at once,
-// and returns how it took the credentials. It returns nil if there are none, or the
+// and returns how it took the credentials. The Client's Timeout covers it, and
+// each further request of the login's own. It returns nil if there are none, or the
 // proxy wants none, or refused them all; a proxy that asks for them and names no
 // scheme is shown them by Basic. The error, an *Error, says why there was no
 // tunnel, whatever became of the login.
@@ -65,8 +66,18 @@ func (p *ProxyLogin) handshake(l *login, conn net.Conn, br *bufio.Reader) *hands
 	return &handshake{client: p.client, hop: p.hop(), next: p.target, login: l, conn: conn, br: br}
 }
 
+// within bounds what is said to the proxy by the Client's timeout.
+func (p *ProxyLogin) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if timeout := orDefault(p.client.Timeout, DefaultOpenTimeout); timeout > 0 {
+		return context.WithTimeout(ctx, timeout)
+	}
+	return context.WithCancel(ctx)
+}
+
 // try opens a tunnel in as many rounds and connections as the login takes.
 func (p *ProxyLogin) try(ctx context.Context, l *login) error {
+	ctx, cancel := p.within(ctx)
+	defer cancel()
 	for {
 		conn, err := p.client.OpenProxy(ctx)
 		if err != nil {
@@ -131,6 +142,8 @@ func (p *ProxyLogin) Value(ctx context.Context, method, target string) (value st
 
 // challenge has the proxy give a new nonce.
 func (p *ProxyLogin) challenge(ctx context.Context, credentials Credentials) (*digestLogin, error) {
+	ctx, cancel := p.within(ctx)
+	defer cancel()
 	conn, err := p.client.OpenProxy(ctx)
 	if err != nil {
 		return nil, err
@@ -159,6 +172,8 @@ func (p *ProxyLogin) Begin(ctx context.Context, conn net.Conn, br *bufio.Reader)
 	if !ok {
 		return "", errors.New("the login is for single requests")
 	}
+	ctx, cancel := p.within(ctx)
+	defer cancel()
 	n := &ntlmLogin{credentials: bound.credentials, within: bound.within}
 	hello, _, err := n.answer(challenge{}, p.target)
 	if err != nil {

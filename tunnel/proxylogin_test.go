@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"culvert/tunnel/internal/wire"
 )
@@ -180,5 +181,24 @@ func TestProxyLoginNTLM(t *testing.T) {
 	defer conn.Close()
 	if value, err := l.Begin(t.Context(), conn, bufio.NewReader(conn)); err == nil {
 		t.Errorf("over a connection that ends, the login is %q", value)
+	}
+}
+
+// A proxy that says nothing more once it was shown the credentials is not waited
+// for without end.
+func TestProxyLoginDeadline(t *testing.T) {
+	over := make(chan struct{})
+	p := startLoginProxy(t, func(_, _ int, value string) (string, bool) {
+		if value != "" {
+			<-over
+		}
+		return wanted(`Digest realm="r", nonce="n", qop="auth"`), true
+	})
+	t.Cleanup(func() { close(over) })
+	c := proxied(t, "http://Mufasa:secret@"+p.Addr())
+	c.Timeout = 50 * time.Millisecond
+	l, err := c.ProxyLogin(t.Context(), authority(t, "a.example:22"))
+	if l == nil || l.Scheme() != AuthDigest || ExitCode(err) != ExitDeadline {
+		t.Errorf("the login is %+v, %v", l, err)
 	}
 }

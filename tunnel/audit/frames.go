@@ -56,10 +56,7 @@ func (t *trial) frames() *frames {
 // credentials, and returns what came of it.
 func (t *trial) connect2(fields ...hpack.HeaderField) answer2 {
 	if t.login != nil {
-		value, err := t.login.Value(t.ctx, http.MethodConnect, t.fill("{target}"))
-		if err != nil {
-			t.skip("the login by %s: %s", t.login.Scheme(), ascii(err.Error()))
-		}
+		value := t.authorization(http.MethodConnect, t.fill("{target}"))
 		fields = append(fields[:len(fields):len(fields)], field("proxy-authorization", value))
 	}
 	return t.frames().ask(fields)

@@ -16,6 +16,8 @@ func (b *bench) logIn(ctx context.Context, target tunnel.Authority) {
 	if target.IsZero() {
 		target, _ = tunnel.ParseAuthority("culvert-audit.invalid:443")
 	}
+	ctx, cancel := context.WithTimeout(ctx, 2*b.Patience) // for a round without the credentials, and one with them
+	defer cancel()
 	// What else became of the tunnel shows when the audit asks for one itself.
 	login, err := b.Client.ProxyLogin(ctx, target)
 	var e *tunnel.Error
@@ -45,19 +47,28 @@ func (k *talk) authField(head string) string {
 	if k.login == nil || k.login.Bound() && k.loggedIn {
 		return ""
 	}
-	var value string
-	var err error
-	if k.login.Bound() {
-		value, err = k.login.Begin(k.ctx, k.conn, k.br)
-		k.loggedIn, k.got.kept = true, nil // the check's own exchange is what is shown
-	} else {
-		method, target := requestLine(head)
-		value, err = k.login.Value(k.ctx, method, target)
+	if !k.login.Bound() {
+		return "Proxy-Authorization: " + k.authorization(requestLine(head)) + "\r\n"
 	}
+	ctx, cancel := context.WithTimeout(k.ctx, k.Patience)
+	defer cancel()
+	value, err := k.login.Begin(ctx, k.conn, k.br)
 	if err != nil {
 		k.skip("the login by %s: %s", k.login.Scheme(), ascii(err.Error()))
 	}
+	k.loggedIn, k.got.kept = true, nil // the check's own exchange is what is shown
 	return "Proxy-Authorization: " + value + "\r\n"
+}
+
+// authorization is the value for a request by a login for single requests.
+func (t *trial) authorization(method, target string) string {
+	ctx, cancel := context.WithTimeout(t.ctx, t.Patience)
+	defer cancel()
+	value, err := t.login.Value(ctx, method, target)
+	if err != nil {
+		t.skip("the login by %s: %s", t.login.Scheme(), ascii(err.Error()))
+	}
+	return value
 }
 
 // requestLine is a request's method and target, as its first line has them.
