@@ -65,6 +65,7 @@ func TestRealRefusals(t *testing.T) {
 	want := refusals(t)
 	for name, proxy := range refusingProxies {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they mostly wait
 			c := refusalCheck{t: t, want: want, name: name, proxy: proxy, closed: portOf(tunneltest.Unused(t))}
 			c.common()
 			c.more()
