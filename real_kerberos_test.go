@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/audit"
 	"culvert/tunnel/kerberos"
 	"culvert/tunnel/tunneltest"
 )
@@ -135,6 +137,14 @@ func TestRealKerberosAtSquid(t *testing.T) {
 				t.Errorf("exit code %d, want %d, after %q:\n%s", code, tt.code, out, &stderr)
 			}
 		})
+	}
+	probe := exec.CommandContext(t.Context(), culvert(t), "probe", "-x", alone, "--audit", "--json", "--check", "connect-carries,head-bytewise,tunnel-parallel,plain-keep-alive,refusal-407",
+		"--target-listen", "127.0.0.1:0")
+	probe.Env = r.environ(r.cache("ada"))
+	out, _ := probe.Output()
+	report, err := audit.ReadReport(bytes.NewReader(out))
+	if err != nil || report.Login != "negotiate" || report.Summary[0].Pass+report.Summary[1].Pass+report.Summary[2].Pass != len(report.Results) {
+		t.Errorf("an audit by a ticket: %v\n%s", err, out)
 	}
 	// Another client gets through by the same ticket: the realm is right.
 	curl := exec.CommandContext(t.Context(), needs(t, "curl")[0], "-sS", "-o", "/dev/null", "-w", "%{http_connect}", "-p", "--proxy-negotiate", "-U", ":", "-x", "http://"+alone, "http://127.0.0.1:"+server.port)
