@@ -8,6 +8,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -119,6 +120,9 @@ type bench struct {
 	rejected bool               // it refused those that there are
 	missing  map[need]string    // why a need is not met
 	moved    string             // why the target has the port that it has, if it was moved
+	replies  int                // that came while this was found out
+	answered int                // the exit code that the last of them would be for one exchange
+	code     int                // that of the first, which asked for a tunnel
 	refused  int                // the status by which the proxy opens no tunnel to asked; 0 = it does, or says nothing
 	http10   bool               // plain requests are answered in HTTP/1.0
 	identity []string
@@ -190,6 +194,13 @@ func (a *Auditor) Run(ctx context.Context) (*Report, error) {
 		r.Target = ""
 	}
 	r.sum()
+	r.Verdict = r.verdict()
+	switch {
+	case r.Failed():
+		r.ExitCode = tunnel.ExitCheck
+	case r.Inconclusive():
+		r.ExitCode = cmp.Or(b.code, tunnel.ExitUsage)
+	}
 	return r, nil
 }
 
@@ -207,18 +218,10 @@ func (a *Auditor) withDefaults() *Auditor {
 	return &full
 }
 
-// unmet says why a check cannot be tried, or "".
-func (b *bench) unmet(n need) string {
-	if n == needNothing {
-		return ""
-	}
-	return b.missing[n]
-}
-
 func (b *bench) run(ctx context.Context, g group, c check) Result {
 	r := Result{ID: c.id, Group: g.name, Title: c.title, RFC: c.rfc, Level: c.level}
 	started := time.Now()
-	if why := b.unmet(c.needs); why != "" {
+	if why := b.missing[c.needs]; why != "" {
 		r.Grade, r.Evidence = tunnel.Skip, why
 		return r
 	}

@@ -33,7 +33,7 @@ func ReadReport(from io.Reader) (*Report, error) {
 	case r.Schema != Schema:
 		return nil, fmt.Errorf("it has schema %d, and this culvert reads %d", r.Schema, Schema)
 	}
-	for _, text := range [...]*string{&r.By, &r.Proxy, &r.Target, &r.Moved} {
+	for _, text := range [...]*string{&r.By, &r.Proxy, &r.Target, &r.Moved, &r.Login, &r.Verdict} {
 		*text = ascii(*text)
 	}
 	for i := range r.Identity {
@@ -72,8 +72,12 @@ type Comparison struct {
 	A           Compared     `json:"a"`
 	B           Compared     `json:"b"`
 	Differences []Difference `json:"differences"`
-	Worse       bool         `json:"worse"` // B breaks a MUST that A does not
+	Untried     int          `json:"untried"` // MUSTs that A passed and B had to skip
+	Worse       bool         `json:"worse"`   // B breaks a MUST that A does not
 }
+
+// Void reports that B could try nothing of what A did: it is no better for that.
+func (c *Comparison) Void() bool { return c.Untried > 0 && c.B.tried() == 0 }
 
 // Compared is one of two audits.
 type Compared struct {
@@ -114,6 +118,15 @@ func Compare(a, b *Report) *Comparison {
 	return c
 }
 
+// tried is how many MUSTs an audit tried.
+func (c Compared) tried() int {
+	if len(c.Summary) == 0 {
+		return 0
+	}
+	m := c.Summary[0]
+	return m.Pass + m.Warn + m.Fail
+}
+
 func (r *Report) compared() Compared {
 	return Compared{By: r.By, Proxy: r.Proxy, Started: r.Started, Summary: r.Summary, verdict: r.verdict()}
 }
@@ -124,6 +137,9 @@ func (c *Comparison) add(d Difference) {
 	}
 	c.Differences = append(c.Differences, d)
 	c.Worse = c.Worse || d.Level == must && d.B == tunnel.Fail
+	if d.Level == must && d.A == tunnel.Pass && d.B == tunnel.Skip {
+		c.Untried++
+	}
 }
 
 // WriteJSON writes the Comparison as one JSON document.
@@ -144,16 +160,26 @@ func (c *Comparison) WriteText(w io.Writer, style tunnel.Style) error {
 	for _, d := range c.Differences {
 		fmt.Fprintf(&b, "  %s  %s  %-24s  %-6s  %s\n", grade(d.A), grade(d.B), d.ID, d.Level, d.Title)
 	}
-	switch {
-	case len(c.Differences) == 0:
-		fmt.Fprintf(&b, "%s every check has the same grade\n", dress(style.Bold, "verdict:"))
-	case c.Worse:
-		fmt.Fprintf(&b, "%s %s\n", dress(style.Bold, "verdict:"), dress(style.Bad, fmt.Sprintf("%d differ: B breaks a MUST that A does not", len(c.Differences))))
-	default:
-		fmt.Fprintf(&b, "%s %d differ: B breaks no MUST that A does not\n", dress(style.Bold, "verdict:"), len(c.Differences))
-	}
+	fmt.Fprintf(&b, "%s %s\n", dress(style.Bold, "verdict:"), c.words(style))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// words are the verdict.
+func (c *Comparison) words(style tunnel.Style) string {
+	words := fmt.Sprintf("%d differ: B breaks no MUST that A does not", len(c.Differences))
+	switch {
+	case len(c.Differences) == 0:
+		return "every check has the same grade"
+	case c.Worse:
+		words = dress(style.Bad, fmt.Sprintf("%d differ: B breaks a MUST that A does not", len(c.Differences)))
+	case c.Void():
+		words = dress(style.Bad, fmt.Sprintf("%d differ: B could try no MUST", len(c.Differences)))
+	}
+	if c.Untried > 0 {
+		words += fmt.Sprintf("; %d that A passed were not tried in B", c.Untried)
+	}
+	return words
 }
 
 func (c Compared) text(b *strings.Builder, name string) {

@@ -110,3 +110,28 @@ func TestEvidenceIsInWords(t *testing.T) {
 		}
 	}
 }
+
+// An audit that could try nothing is no better than one before it.
+func TestCompareWithAnAuditThatTriedNothing(t *testing.T) {
+	graded := func(a, b tunnel.Grade) *Report {
+		r := &Report{Schema: Schema, Results: []Result{{ID: "x", Level: must, Grade: a}, {ID: "y", Level: must, Grade: b}}}
+		r.sum()
+		return r
+	}
+	for _, tt := range []struct {
+		a, b *Report
+		void bool
+		want string
+	}{
+		{graded("pass", "pass"), graded("skip", "skip"), true, "2 differ: B could try no MUST; 2 that A passed were not tried in B"},
+		{graded("pass", "pass"), graded("pass", "skip"), false, "1 differ: B breaks no MUST that A does not; 1 that A passed were not tried in B"},
+		{graded("pass", "pass"), graded("fail", "skip"), false, "2 differ: B breaks a MUST that A does not; 1 that A passed were not tried in B"},
+		{graded("skip", "skip"), graded("skip", "skip"), false, "every check has the same grade"},
+		{graded("skip", "fail"), graded("skip", "skip"), false, "1 differ: B breaks no MUST that A does not"},
+	} {
+		c := Compare(tt.a, tt.b)
+		if got := c.words(tunnel.Style{}); c.Void() != tt.void || got != tt.want {
+			t.Errorf("void %t, %q, want %q", c.Void(), got, tt.want)
+		}
+	}
+}

@@ -63,7 +63,15 @@ func (b *bench) request(ctx context.Context, request string) (reply *wire.Reply,
 	o := t.attempt(func(t *trial) {
 		k := t.talk()
 		k.send(request)
-		reply = k.wantReply()
+		var err error
+		if reply, err = k.reply(); err != nil {
+			b.answered = silence(err)
+			k.fail("no answer: %s", because(err))
+		}
+		b.replies++
+		if b.answered = tunnel.ExitOK; strings.HasPrefix(request, "CONNECT ") {
+			b.answered = tunnel.ExitCode(tunnel.JudgeReply(reply.Raw, k.behind(reply)))
+		}
 	})
 	if reply == nil {
 		return nil, o.words
@@ -86,15 +94,22 @@ func (b *bench) tryTunnel(ctx context.Context) {
 		return
 	}
 	reply, words := b.request(ctx, tunnelRequest)
+	b.code = b.answered
+	defer b.tryAnything()
 	if b.Listen == "" && b.target != nil && denied(reply) {
-		reply, words = b.findPort(ctx, reply, words)
+		if reply, words = b.findPort(ctx, reply, words); reply.Code/100 == 2 {
+			b.code = tunnel.ExitOK
+		}
 	}
-	if reply == nil || reply.Code/100 != 2 {
+	page := reply != nil && reply.Code/100 == 2 && b.code != tunnel.ExitOK
+	if reply == nil || reply.Code/100 != 2 || page {
 		if reply != nil {
 			b.refused = reply.Code
 		}
 		why := "no tunnel to " + b.asked.String() + ": " + words
 		switch {
+		case page:
+			why += ", and a page instead of a tunnel: it is no proxy, or a login page stands in the way"
 		case b.rejected:
 			why += ": it refused the credentials"
 		case reply == nil || b.target == nil:
@@ -122,6 +137,14 @@ func (b *bench) tryTunnel(ctx context.Context) {
 		if err := b.tryHTTP2(ctx); err != nil {
 			b.missing[needHTTP2] = "HTTP/2 is not offered: " + wire.Escape([]byte(err.Error()), 160)
 		}
+	}
+}
+
+// tryAnything finds out whether it answers in HTTP at all: where it does not, it is
+// no proxy that could break a rule.
+func (b *bench) tryAnything() {
+	if b.replies == 0 {
+		b.missing[needNothing] = b.missing[needOpen]
 	}
 }
 

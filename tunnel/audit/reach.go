@@ -24,9 +24,10 @@ const maxPorts = 4096
 type Way struct {
 	Target string `json:"target"`
 	Why    string `json:"why,omitempty"` // what it is an example of
-	Answer string `json:"answer"`        // open, denied, tried, refused or no answer
+	Answer string `json:"answer"`        // open, page, denied, tried, refused or no answer
 	Status int    `json:"status,omitempty"`
 	Words  string `json:"words,omitempty"` // the status line, or why there is none
+	code   int    // the exit code that it would be for one exchange
 }
 
 // SurveyReport is a survey for programs.
@@ -36,6 +37,21 @@ type SurveyReport struct {
 	By      string    `json:"by,omitempty"`
 	Proxy   string    `json:"proxy"` // its URL, without credentials
 	Ways    []Way     `json:"ways"`
+
+	Verdict  string `json:"verdict"`       // how many of each answer
+	Why      string `json:"why,omitempty"` // why nothing was found out
+	ExitCode int    `json:"exit_code"`
+}
+
+// SurveyReport makes the report of a Survey. Where a tunnel harms, one that opened is an
+// exit code of its own.
+func (a *Auditor) SurveyReport(started time.Time, ways []Way, harmful bool) *SurveyReport {
+	hops := a.Client.Route.Hops
+	r := &SurveyReport{Schema: Schema, Started: started.UTC(), By: a.Client.UserAgent, Proxy: hops[len(hops)-1].String(), Ways: ways, Verdict: surveyVerdict(ways)}
+	if r.Why, r.ExitCode = inconclusive(ways); r.Why == "" && harmful && anyOpen(ways) {
+		r.ExitCode = tunnel.ExitCheck
+	}
+	return r
 }
 
 // WriteJSON writes the survey as one JSON document.
@@ -44,6 +60,7 @@ func (r *SurveyReport) WriteJSON(w io.Writer) error { return writeJSON(w, r) }
 // The answers of a survey.
 const (
 	answerOpen   = "open"      // 2xx
+	answerPage   = "page"      // 2xx, and a page instead of a tunnel
 	answerDenied = "denied"    // by policy: 403 and its like
 	answerTried  = "tried"     // the proxy went there, in vain: 502, 503, 504
 	answerOther  = "refused"   // any other refusal
@@ -90,22 +107,56 @@ func (b *bench) ask(ctx context.Context, w *Way) {
 	o := t.attempt(func(t *trial) {
 		k := t.talk()
 		k.send("CONNECT " + w.Target + " HTTP/1.1\r\nHost: " + w.Target + "\r\n{auth}\r\n")
-		reply := k.wantReply()
-		w.Status, w.Words = reply.Code, b.masked(line(reply))
-		switch {
-		case reply.Code/100 == 2:
-			w.Answer = answerOpen
-		case reply.Code == 403 || reply.Code == 429 || reply.Code == 451 || reply.Code/100 == 3 || saysDenied(reply):
-			w.Answer = answerDenied
-		case reply.Code >= 502 && reply.Code <= 504:
-			w.Answer = answerTried
-		default:
-			w.Answer = answerOther
+		reply, err := k.reply()
+		if err != nil {
+			w.code = silence(err)
+			k.fail("no answer: %s", because(err))
 		}
+		w.Status, w.Words = reply.Code, b.masked(line(reply))
+		w.Answer, w.code = answerTo(reply, k.behind(reply))
 	})
 	if w.Answer == answerNone {
 		w.Words = b.masked(ascii(o.words))
 	}
+}
+
+// silence is the exit code for a proxy that gave no answer.
+func silence(err error) int {
+	if timedOut(err) {
+		return tunnel.ExitDeadline
+	}
+	return tunnel.ExitNotAProxy
+}
+
+// behind is what a reply brings with it: a refusal's content, or of a tunnel what
+// came at once, if the reply's head does not look like a tunnel's.
+func (k *talk) behind(reply *wire.Reply) []byte {
+	if reply.Code/100 != 2 {
+		content, _ := k.content(reply)
+		return content[:min(len(content), 4<<10)]
+	}
+	if k.br.Buffered() == 0 && !reply.Has("Content-Length") && !reply.Has("Transfer-Encoding") && !reply.Has("Content-Type") {
+		return nil
+	}
+	_, came := k.ended(k.Quiet)
+	return came[:min(len(came), 4<<10)]
+}
+
+// answerTo is what a reply to CONNECT comes to in a survey, with the exit code
+// that it would be for one exchange.
+func answerTo(reply *wire.Reply, behind []byte) (answer string, code int) {
+	code = tunnel.ExitCode(tunnel.JudgeReply(reply.Raw, behind))
+	switch {
+	case code == tunnel.ExitOK:
+		return answerOpen, code
+	case reply.Code/100 == 2:
+		return answerPage, code
+	case code == tunnel.ExitRefused || saysDenied(reply):
+		return answerDenied, tunnel.ExitRefused
+	case code == tunnel.ExitTarget:
+		return answerTried, code
+	}
+	return answerOther, code
 }
 
 // saysDenied reports whether Proxy-Status tells of a decision: RFC 9209, section
@@ -121,20 +172,28 @@ func saysDenied(reply *wire.Reply) bool {
 	return false
 }
 
-// Inconclusive says why a survey found nothing out, "" if it did.
-func Inconclusive(ways []Way) string {
-	none := func(of func(Way) bool) bool {
-		return len(ways) > 0 && !slices.ContainsFunc(ways, func(w Way) bool { return !of(w) })
+// inconclusive says why a survey found nothing out, and the exit code for it; ""
+// if it did: who answers everything by the same page judged nothing.
+func inconclusive(ways []Way) (why string, code int) {
+	if len(ways) == 0 || slices.ContainsFunc(ways, func(w Way) bool { return w.code != ways[0].code || w.Status != ways[0].Status }) {
+		return "", tunnel.ExitOK
 	}
+	first := ways[0]
 	switch {
-	case none(func(w Way) bool { return w.Status == 407 || w.Status == 401 }):
-		return "the proxy wants credentials, and judged nothing"
-	case none(func(w Way) bool { return w.Status == 405 || w.Status == 501 }):
-		return "the proxy has no CONNECT, and judged nothing"
-	case none(func(w Way) bool { return w.Answer == answerNone }):
-		return "the proxy answered nothing"
+	case first.Answer == answerNone:
+		return "no answer in HTTP came, and nothing was judged", first.code
+	case first.code == tunnel.ExitCredentials:
+		return "the proxy wants credentials, and judged nothing", first.code
+	case first.Status == 405 || first.Status == 501:
+		return "the proxy has no CONNECT, and judged nothing", first.code
+	case first.Answer == answerPage:
+		return "a page came instead of each tunnel: it is no proxy, or a login page stands in the way", first.code
+	case first.Status/100 == 3 || first.Status == 511:
+		return "every answer sends elsewhere: a login page may stand in the way", first.code
+	case first.code == tunnel.ExitNotAProxy && (len(ways) > 1 || first.Status == 400 || first.Status == 404):
+		return fmt.Sprintf("every answer is %d, which judges nothing: it may be no proxy", first.Status), first.code
 	}
-	return ""
+	return "", tunnel.ExitOK
 }
 
 // ParsePorts reads ports and ranges of them, as "22,80,8000-8010".
@@ -219,31 +278,48 @@ func Reachable(proxy tunnel.Authority) []Way {
 	return ways
 }
 
-// AnyOpen reports whether a tunnel opened.
-func AnyOpen(ways []Way) bool {
+func anyOpen(ways []Way) bool {
 	return slices.ContainsFunc(ways, func(w Way) bool { return w.Answer == answerOpen })
 }
 
-// WriteSurvey writes what each target came to, and how many of each.
-func WriteSurvey(w io.Writer, style tunnel.Style, ways []Way) error {
-	var b strings.Builder
+// answerWords are the answers that need some.
+var answerWords = map[string]string{
+	answerPage:  "a page came instead of a tunnel",
+	answerTried: "no rule forbade it, and the proxy got no connection there",
+	answerOther: "neither a rule nor a connection is told of",
+}
+
+// surveyVerdict is how many of each answer there are.
+func surveyVerdict(ways []Way) string {
 	counts := map[string]int{}
-	colour := map[string]func(string) string{answerOpen: style.Bad, answerTried: style.Warn, answerDenied: style.Good, answerOther: style.Good, answerNone: style.Warn}
 	for _, way := range ways {
 		counts[way.Answer]++
-		answer := dress(colour[way.Answer], fmt.Sprintf("%-9s", way.Answer))
-		fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("  %s  %-30s  %-42s  %s", answer, way.Target, way.Words, dress(style.Faint, way.Why)), " "))
-	}
-	if counts[answerTried] > 0 {
-		fmt.Fprintln(&b, dress(style.Faint, "  tried: no rule forbade it, and the proxy got no connection there"))
 	}
 	var sums []string
-	for _, answer := range [...]string{answerOpen, answerTried, answerDenied, answerOther, answerNone} {
+	for _, answer := range [...]string{answerOpen, answerPage, answerTried, answerDenied, answerOther, answerNone} {
 		if n := counts[answer]; n > 0 {
 			sums = append(sums, fmt.Sprintf("%d %s", n, answer))
 		}
 	}
-	fmt.Fprintf(&b, "%s %s\n", dress(style.Bold, "verdict:"), strings.Join(sums, ", "))
+	return strings.Join(sums, ", ")
+}
+
+// WriteText writes what each target came to, and how many of each.
+func (r *SurveyReport) WriteText(w io.Writer, style tunnel.Style) error {
+	var b strings.Builder
+	seen := map[string]bool{}
+	colour := map[string]func(string) string{answerOpen: style.Bad, answerPage: style.Warn, answerTried: style.Warn, answerDenied: style.Good, answerOther: style.Good, answerNone: style.Warn}
+	for _, way := range r.Ways {
+		seen[way.Answer] = true
+		answer := dress(colour[way.Answer], fmt.Sprintf("%-9s", way.Answer))
+		fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("  %s  %-30s  %-42s  %s", answer, way.Target, way.Words, dress(style.Faint, way.Why)), " "))
+	}
+	for _, answer := range [...]string{answerPage, answerTried, answerOther} {
+		if seen[answer] {
+			fmt.Fprintln(&b, dress(style.Faint, "  "+answer+": "+answerWords[answer]))
+		}
+	}
+	fmt.Fprintf(&b, "%s %s\n", dress(style.Bold, "verdict:"), r.Verdict)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

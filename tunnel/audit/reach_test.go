@@ -26,11 +26,15 @@ func TestSurvey(t *testing.T) {
 	for _, w := range ways {
 		answers = append(answers, w.Answer)
 	}
-	if got := strings.Join(answers, ", "); got != "open, denied, denied, tried, refused" || !AnyOpen(ways) {
+	if got := strings.Join(answers, ", "); got != "open, denied, denied, tried, refused" || !anyOpen(ways) {
 		t.Errorf("%s", got)
 	}
 	var text strings.Builder
-	WriteSurvey(&text, tunnel.Style{}, ways)
+	report := a.SurveyReport(time.Now(), ways, true)
+	report.WriteText(&text, tunnel.Style{})
+	if report.ExitCode != tunnel.ExitCheck || a.SurveyReport(time.Now(), ways, false).ExitCode != tunnel.ExitOK {
+		t.Errorf("the exit code is %d", report.ExitCode)
+	}
 	if !strings.HasSuffix(text.String(), "verdict: 1 open, 1 tried, 2 denied, 1 refused\n") {
 		t.Errorf("%s", &text)
 	}
@@ -56,18 +60,29 @@ func surveyOf(t *testing.T, reply string) []Way {
 
 // What the answers of a survey come to; none shows credentials or escapes.
 func TestSurveyAnswers(t *testing.T) {
-	for _, tt := range []struct{ reply, answer, words, inconclusive string }{
-		{"HTTP/1.1 502 No\r\nProxy-Status: p; error=destination_ip_prohibited\r\n\r\n", answerDenied, "HTTP/1.1 502 No", ""},
-		{"HTTP/1.1 502 No\r\nProxy-Status: p; error=connection_refused\r\n\r\n", answerTried, "HTTP/1.1 502 No", ""},
-		{"HTTP/1.1 403 hunter2hunter2\x1b[2J\r\n\r\n", answerDenied, `HTTP/1.1 403 ***\x1b[2J`, ""},
-		{"HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\n\r\n", answerOther, "HTTP/1.1 407 No", "the proxy wants credentials, and judged nothing"},
-		{"HTTP/1.1 501 No\r\n\r\n", answerOther, "HTTP/1.1 501 No", "the proxy has no CONNECT, and judged nothing"},
-		{"HTTP/1.1 404 No such domain\r\n\r\n", answerOther, "HTTP/1.1 404 No such domain", ""}, // as Privoxy has it
-		{"", answerNone, "no answer: the connection was closed", "the proxy answered nothing"},
+	const page = "Content-Type: text/html\r\nContent-Length: 36\r\n\r\n<html><title>Log in</title></html>...."
+	for _, tt := range []struct {
+		reply, answer, words, why string
+		code                      int
+	}{
+		{"HTTP/1.1 200 OK\r\n\r\n", answerOpen, "HTTP/1.1 200 OK", "", 0},
+		{"HTTP/1.1 200 OK\r\n" + page, answerPage, "HTTP/1.1 200 OK", "a page came instead of each tunnel: it is no proxy, or a login page stands in the way", 8},
+		{"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 403 No\r\n\r\n", answerPage, "HTTP/1.1 200 OK", "a page came instead of each tunnel: it is no proxy, or a login page stands in the way", 8},
+		{"HTTP/1.1 302 Found\r\nLocation: http://login.test/\r\n\r\n", answerDenied, "HTTP/1.1 302 Found", "every answer sends elsewhere: a login page may stand in the way", 6},
+		{"HTTP/1.1 502 No\r\nProxy-Status: p; error=destination_ip_prohibited\r\n\r\n", answerDenied, "HTTP/1.1 502 No", "", 0},
+		{"HTTP/1.1 502 No\r\nProxy-Status: p; error=connection_refused\r\n\r\n", answerTried, "HTTP/1.1 502 No", "", 0},
+		{"HTTP/1.1 500 Unable to connect\r\n\r\n<p>Tinyproxy was unable to connect to the remote web server.</p>", answerTried, "HTTP/1.1 500 Unable to connect", "", 0}, // as tinyproxy has it
+		{"HTTP/1.1 403 hunter2hunter2\x1b[2J\r\n\r\n", answerDenied, `HTTP/1.1 403 ***\x1b[2J`, "", 0},
+		{"HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\n\r\n", answerOther, "HTTP/1.1 407 No", "the proxy wants credentials, and judged nothing", 5},
+		{"HTTP/1.1 501 No\r\n\r\n", answerOther, "HTTP/1.1 501 No", "the proxy has no CONNECT, and judged nothing", 8},
+		{"HTTP/1.1 400 Bad Request\r\n\r\n", answerOther, "HTTP/1.1 400 Bad Request", "every answer is 400, which judges nothing: it may be no proxy", 8},
+		{"HTTP/1.1 404 No such domain\r\nContent-Type: text/html\r\n\r\n<body><p>Privoxy was unable to find it</p></body>", answerTried, "HTTP/1.1 404 No such domain", "", 0}, // as Privoxy has it
+		{"", answerNone, "no answer: the connection was closed", "no answer in HTTP came, and nothing was judged", 8},
 	} {
 		ways := surveyOf(t, tt.reply)
-		if w := ways[1]; w.Answer != tt.answer || w.Words != tt.words || Inconclusive(ways) != tt.inconclusive {
-			t.Errorf("%q: %+v, %q", tt.reply, w, Inconclusive(ways))
+		why, code := inconclusive(ways)
+		if w := ways[1]; w.Answer != tt.answer || w.Words != tt.words || why != tt.why || code != tt.code {
+			t.Errorf("%q: %+v, %q, exit %d", tt.reply, w, why, code)
 		}
 	}
 }

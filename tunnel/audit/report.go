@@ -30,6 +30,8 @@ type Report struct {
 	Identity []string      `json:"identity,omitempty"`
 	Results  []Result      `json:"results"` // in the order in which they were tried
 	Summary  []Tally       `json:"summary"` // by level
+	Verdict  string        `json:"verdict,omitempty"`
+	ExitCode int           `json:"exit_code"` // ExitCheck if a MUST failed, that of one exchange if none could be tried
 }
 
 // Result is what came of one check.

@@ -251,39 +251,41 @@ func (c *Command) audit(ctx context.Context, a *audit.Auditor) (failed bool, err
 		err = report.WriteText(c.Out, c.Style)
 	}
 	if err == nil && report.Inconclusive() {
-		err = cliargs.Usagef(conclusiveBy(report), "no MUST could be tried: the report says why")
+		err = &cliargs.Error{Message: "no MUST could be tried: the report says why", Hint: conclusiveBy(report), ExitCode: report.ExitCode}
 	}
 	return report.Failed(), err
 }
 
 // conclusiveBy is what to do about an audit that could try nothing.
 func conclusiveBy(r *audit.Report) string {
-	switch r.Refused {
-	case 401, 407:
+	switch {
+	case r.Refused == 511 || r.Refused/100 == 3 || r.Refused/100 == 2:
+		return "a login page may stand in the way: open a page in a browser, and look with culvert probe HOST:PORT what it says"
+	case r.ExitCode == tunnel.ExitCredentials:
 		return "name credentials that it takes: --proxy http://USER:PASSWORD@HOST:PORT, with --auth if it is to be one scheme"
-	case 400, 404, 405, 501:
+	case r.Refused != 0 && r.ExitCode == tunnel.ExitNotAProxy:
 		return "it may be a web server, not a proxy, or want TLS: look with culvert probe HOST:PORT what it says"
-	case 0:
+	case r.Refused == 0:
 		return "look with culvert probe HOST:PORT what it says; for an answer that takes long there is --patience"
 	}
 	return "let the audit's target listen where the proxy reaches and allows it: --target-listen HOST:443"
 }
 
 func (c *Command) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way, harmful bool) (failed bool, err error) {
-	started := time.Now().UTC()
+	started := time.Now()
 	if ways, err = a.Survey(ctx, ways); err != nil {
 		return false, err
 	}
+	r := a.SurveyReport(started, ways, harmful)
 	if c.Values.Bool("json") {
-		hops := a.Client.Route.Hops
-		err = (&audit.SurveyReport{Schema: audit.Schema, Started: started, By: a.Client.UserAgent, Proxy: hops[len(hops)-1].String(), Ways: ways}).WriteJSON(c.Out)
+		err = r.WriteJSON(c.Out)
 	} else {
-		err = audit.WriteSurvey(c.Out, c.Style, ways)
+		err = r.WriteText(c.Out, c.Style)
 	}
-	if why := audit.Inconclusive(ways); why != "" && err == nil {
-		err = cliargs.Usagef("look with culvert probe HOST:PORT what it says; credentials go into --proxy http://USER:PASSWORD@HOST:PORT", "%s", why)
+	if r.Why != "" && err == nil {
+		err = &cliargs.Error{Message: r.Why, Hint: "look with culvert probe HOST:PORT what it says; credentials go into --proxy http://USER:PASSWORD@HOST:PORT", ExitCode: r.ExitCode}
 	}
-	return harmful && audit.AnyOpen(ways), err
+	return r.ExitCode == tunnel.ExitCheck, err
 }
 
 // progress shows which check, or which way, is under way.

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 
+	"culvert/tunnel"
 	"culvert/tunnel/audit"
 	"culvert/tunnel/cliargs"
 )
@@ -33,6 +34,9 @@ func (c *Command) compare() (worse bool, err error) {
 		err = comparison.WriteJSON(c.Out)
 	} else {
 		err = comparison.WriteText(c.Out, c.Style)
+	}
+	if comparison.Void() && err == nil {
+		err = &cliargs.Error{Message: "B could try no MUST: there is nothing to compare", Hint: "see in B why, and audit again", ExitCode: tunnel.ExitUnexpected}
 	}
 	return comparison.Worse, err
 }
