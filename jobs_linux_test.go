@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Clients and targets that are to be killed, or that are so many that one
@@ -40,7 +42,10 @@ func runJob(name string, arg []string) error {
 	case "source":
 		return targetJob(func(conn net.Conn) { pour(conn) })
 	case "sink":
-		return targetJob(func(conn net.Conn) { io.Copy(io.Discard, onlyReader{conn}) })
+		return targetJob(func(conn net.Conn) {
+			fmt.Println("moving", leaveUnread(conn))
+			select {} // holds the conn open
+		})
 	case "pull", "push":
 		return clientJob(name, arg[0], arg[1])
 	case "crowd":
@@ -103,8 +108,29 @@ func targetJob(serve func(net.Conn)) error {
 	return err
 }
 
-// clientJob opens a tunnel and pours into it, or reads from it and throws away;
-// it says so once a MiB went.
+// leaveUnread takes a MiB, waits until more is there, and leaves that: a conn
+// killed now ends by a reset.
+func leaveUnread(conn net.Conn) error {
+	if _, err := io.CopyN(io.Discard, conn, 1<<20); err != nil {
+		return err
+	}
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	n, peekErr := 0, error(nil)
+	err = raw.Read(func(fd uintptr) bool {
+		n, _, peekErr = unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK)
+		return peekErr != unix.EAGAIN
+	})
+	if err = errors.Join(err, peekErr); err == nil && n == 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// clientJob opens a tunnel and pours into it, or leaves unread what comes; it
+// says so once a MiB went.
 func clientJob(name, proxy, target string) error {
 	conn, _, err := openTunnel(proxy, target, "")
 	if err != nil {
@@ -114,13 +140,11 @@ func clientJob(name, proxy, target string) error {
 	if name == "push" {
 		_, err = conn.Write(make([]byte, 1<<20))
 	} else {
-		_, err = io.CopyN(io.Discard, conn, 1<<20)
+		err = leaveUnread(conn)
 	}
 	fmt.Println("moving", err)
 	if name == "push" {
 		pour(conn)
-	} else {
-		io.Copy(io.Discard, onlyReader{conn})
 	}
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
