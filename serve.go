@@ -147,8 +147,9 @@ func announce(c *cli.Context, server *tunnel.Server, listeners []net.Listener) {
 	var summaries []string
 	urls := map[string][]string{}
 	for _, l := range listeners {
-		talk(c, "listening on %s", tunnel.ListenerURL(l))
+		// First, for it settles the limits: who reads that we listen may lower them.
 		summary := strings.Join(server.Summary(l), "\n")
+		talk(c, "listening on %s", tunnel.ListenerURL(l))
 		if urls[summary] == nil {
 			summaries = append(summaries, summary)
 		}

@@ -171,8 +171,10 @@ func (s *Server) restrictsClients() bool {
 	return len(s.AllowClient) > 0
 }
 
-// Summary tells who may go where through l, for people: four lines.
+// Summary tells who may go where through l, for people: four lines. It settles
+// what the Server takes from the process's limits, if Serve has not yet.
 func (s *Server) Summary(l net.Listener) []string {
+	s.init()
 	targets, addresses := s.policyFor(l).Describe()
 	return []string{
 		"clients: " + s.describeClients(l),
