@@ -25,7 +25,7 @@ import (
 )
 
 // bound ends every wait of these tests that would not end by itself.
-const bound = 20 * time.Second
+const bound = time.Minute
 
 func TestMain(m *testing.M) {
 	// Under nohup what is started would inherit that a hangup is ignored; what is

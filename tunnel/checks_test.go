@@ -12,7 +12,7 @@ import (
 // a long one ends by what does.
 const (
 	briefWait = 50 * time.Millisecond
-	longWait  = soon
+	longWait  = 20 * time.Second // stands in the golden reports
 )
 
 // probeScript probes a proxy that plays the script.

@@ -17,7 +17,7 @@ import (
 )
 
 // soon is a bound on waits that should end at once, and is never reached.
-const soon = 20 * time.Second
+const soon = time.Minute
 
 // proxied is a Client that goes through the given addresses.
 func proxied(t *testing.T, hops ...string) *Client {

@@ -114,7 +114,7 @@ func TestHostileFrames(t *testing.T) {
 				io.Copy(io.Discard, conn)
 			})
 			p := hostileProber(t, "h2c://ada:"+hostileSecret+"@"+proxy.Addr(), false)
-			p.Client.Timeout = soon / 10
+			p.Client.Timeout = 40 * briefWait
 			r := probeHostile(t, p)
 			if !strings.Contains(fmt.Sprint(tt.kinds), string(r.Verdict.Kind)) {
 				t.Errorf("%+v, want one of %s", r.Verdict, tt.kinds)

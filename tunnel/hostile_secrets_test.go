@@ -137,7 +137,7 @@ func TestHostileCertificates(t *testing.T) {
 			proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send(reply200+"\r\n"), tunneltest.Be(func(conn net.Conn) { tls.Server(conn, config).Handshake() }))
 			p := hostileProber(t, "http://ada:"+hostileSecret+"@"+proxy.Addr(), false)
 			p.Client.TLS = &TLSOptions{Protocols: []string{"x\x1b]0;"}}
-			p.Interception = &InterceptionCheck{NoDirect: true, Patience: soon / 10}
+			p.Interception = &InterceptionCheck{NoDirect: true, Patience: 40 * briefWait}
 			if r := probeHostile(t, p); r.Verdict.Kind != VerdictTLS && r.Verdict.Kind != VerdictIntercepted {
 				t.Errorf("%+v", r.Verdict)
 			}

@@ -77,7 +77,7 @@ func (b *logBuffer) String() string {
 
 func (b *logBuffer) wait(t *testing.T, ok func(string) bool) {
 	t.Helper()
-	limit := time.After(10 * time.Second)
+	limit := time.After(testPatience)
 	for {
 		b.mu.Lock()
 		if ok(b.text.String()) {
@@ -104,7 +104,7 @@ func along(t *testing.T, route string) func(Authority) (*Client, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Client{Route: r, Timeout: 5 * time.Second}
+	c := &Client{Route: r, Timeout: testPatience}
 	return func(Authority) (*Client, error) { return c, nil }
 }
 

@@ -215,7 +215,7 @@ func matrixBulk(m *matrix) {
 	stream := func(seed byte) io.Reader { return io.LimitReader(rand.NewChaCha8([32]byte{seed}), size) }
 	up := make(chan string, 1)
 	target := tunneltest.Start(m.T, func(conn net.Conn) {
-		conn.SetDeadline(time.Now().Add(10 * testPatience))
+		conn.SetDeadline(time.Now().Add(5 * testPatience))
 		var both sync.WaitGroup
 		both.Go(func() { up <- sum(conn, sha256.New()) })
 		io.Copy(conn, stream('d'))
@@ -223,7 +223,7 @@ func matrixBulk(m *matrix) {
 		both.Wait()
 	})
 	conn := m.open(target.Addr(), "")
-	conn.SetDeadline(time.Now().Add(10 * testPatience))
+	conn.SetDeadline(time.Now().Add(5 * testPatience))
 	sent := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(conn, stream('u'))
@@ -254,6 +254,7 @@ func matrixMany(m *matrix) {
 	}
 	var all sync.WaitGroup
 	for i, conn := range conns {
+		conn.SetDeadline(time.Now().Add(testPatience)) // not since the first of all opened
 		all.Go(func() {
 			text := strings.Repeat(fmt.Sprintf("tunnel %d ", i), 2000)
 			sent := make(chan error, 1)

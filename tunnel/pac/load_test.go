@@ -96,7 +96,7 @@ func TestLoadURL(t *testing.T) {
 	server := webServer(t, httptest.NewTLSServer)
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
-	loader := Loader{TLS: &tls.Config{RootCAs: roots}, UserAgent: "culvert/test", Timeout: 5 * time.Second}
+	loader := Loader{TLS: &tls.Config{RootCAs: roots}, UserAgent: "culvert/test", Timeout: time.Minute}
 	for path, want := range map[string]string{
 		"/proxy.pac": "", "/html.pac": "", "/moved": "",
 		"/none":  "the server answered 404 Not Found",

@@ -25,7 +25,7 @@ type Handler func(conn net.Conn)
 
 // longest bounds every read and write of a handler, so that a test that goes
 // wrong ends. No handler needs it to be right.
-const longest = 30 * time.Second
+const longest = 5 * time.Minute
 
 // Server accepts conns and runs a Handler on each.
 type Server struct {

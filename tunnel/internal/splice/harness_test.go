@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds every wait; none is that long unless the test fails.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	if os.Getenv(peersEnv) != "" {
