@@ -379,7 +379,7 @@ func TestLoginDeadline(t *testing.T) {
 		}
 		return "", true
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*briefWait)
 	defer cancel()
 	_, err := proxied(t, "http://me:x@"+p.Addr()).Open(ctx, authority(t, "a.example:22"))
 	if ExitCode(err) != ExitDeadline {
