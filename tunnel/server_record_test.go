@@ -49,11 +49,11 @@ func TestRecordOfEachEnding(t *testing.T) {
 		{"target reset", &Server{}, tunneltest.ResetAfter("hello", 4), func(t *testing.T, _ *testServer, conn net.Conn) {
 			expectReset(t, conn, "hello")
 		}, "target", true, 4, 5},
-		{"idle", &Server{IdleTimeout: 50 * time.Millisecond}, tunneltest.Greet("hello"), func(t *testing.T, _ *testServer, conn net.Conn) {
+		{"idle", &Server{IdleTimeout: time.Second}, tunneltest.Greet("hello"), func(t *testing.T, _ *testServer, conn net.Conn) {
 			expectLast(t, conn, "helloping")
 		}, "idle", false, 4, 9},
-		{"linger behind the target", &Server{Linger: 50 * time.Millisecond}, tunneltest.Say("hello"), stay, "linger", false, 4, 5},
-		{"linger behind the client", &Server{Linger: 50 * time.Millisecond}, func(conn net.Conn) {
+		{"linger behind the target", &Server{Linger: time.Second}, tunneltest.Say("hello"), stay, "linger", false, 4, 5},
+		{"linger behind the client", &Server{Linger: time.Second}, func(conn net.Conn) {
 			io.WriteString(conn, "hello")
 			io.Copy(io.Discard, conn)
 			<-lingered
