@@ -284,7 +284,8 @@ func TestSOCKSServerSilence(t *testing.T) {
 	address, log := localPort(t, &LocalPort{Client: along(t, "direct"), HeaderTimeout: 20 * time.Millisecond})
 	conn := dialTo(t, "tcp", address)
 	io.WriteString(conn, "\x05\x01")
-	if rest, err := io.ReadAll(conn); len(rest) > 0 || err != nil {
+	// A reset if what is said comes late, behind the end.
+	if rest, err := io.ReadAll(conn); len(rest) > 0 || err != nil && !isReset(err) {
 		t.Errorf("%q, %v", rest, err)
 	}
 	log.wait(t, func(s string) bool { return strings.Contains(s, "did not arrive whole") })
