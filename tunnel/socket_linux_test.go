@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"culvert/tunnel/tunneltest"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -295,9 +297,7 @@ func TestSocketAddresses(t *testing.T) {
 }
 
 func TestConnectSocketFails(t *testing.T) {
-	l := listenOn(t, "127.0.0.1:0")
-	free := l.Addr().(*net.TCPAddr).AddrPort()
-	l.Close()
+	free := netip.MustParseAddrPort(tunneltest.Unused(t))
 	if _, err := connectSocket(context.Background(), free); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("nobody listens: %v", err)
 	}
