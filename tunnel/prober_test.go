@@ -336,18 +336,3 @@ func TestTimelineInOrder(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
-
-func TestTimelineOfASilentProxy(t *testing.T) {
-	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Hold)
-	p := &Prober{Client: *proxied(t, proxy.Addr()), Wait: briefWait}
-	withLimits(func(limit time.Duration, last bool) bool {
-		p.Client.Timeout = limit
-		r := probeAt(t, p)
-		end := r.Timeline[len(r.Timeline)-1]
-		ok := end.Phase == SpanFirstReplyByte && !end.Finished && end.Duration >= 10_000
-		if last && !ok {
-			t.Errorf("%+v", end)
-		}
-		return ok
-	})
-}
