@@ -282,7 +282,7 @@ func TestSilentStreamsHoldNeitherBuffersNorGoroutines(t *testing.T) {
 		}
 		_ = p.WritePing(false, [8]byte{}) // one little read, for the input to shrink
 		synctest.Wait()
-		if now := runtime.NumGoroutine(); now != before {
+		if now := runtime.NumGoroutine(); now > before { // fewer: what other tests left has ended
 			t.Errorf("%d goroutines for 100 silent streams", now-before)
 		}
 		c.mu.Lock()

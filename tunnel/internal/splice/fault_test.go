@@ -210,7 +210,7 @@ func TestIdleTunnelHoldsTwoDescriptors(t *testing.T) {
 	}
 	eventually(t, "every pipe is given back", func() bool { open, free := ls.Pipes(); return open > 0 && open == free })
 	open, _ := ls.Pipes()
-	if after := openDescriptors() - 2*open; after != before {
+	if after := openDescriptors() - 2*open; after > before { // fewer: what other tests left is closed
 		t.Errorf("the idle tunnel holds %d descriptors", 2+after-before)
 	}
 }
