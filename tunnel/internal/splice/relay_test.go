@@ -120,7 +120,8 @@ func TestQueuedBytesLeaveBeforeTheReset(t *testing.T) {
 	tt := open(t)
 	go func() { _, _ = io.Copy(tt.target, endless{}) }()
 	tt.stalled()
-	halfClose(t, tt.client) // a direction less
+	halfClose(t, tt.client)      // a direction less
+	expectLast(t, tt.target, "") // which the loop has seen before the reset
 	reset(tt.target)
 	got, err := io.Copy(io.Discard, tt.client)
 	if !errors.Is(err, syscall.ECONNRESET) {
