@@ -341,8 +341,8 @@ func styleFor(f *os.File, mode string) tunnel.Style {
 		return func(s string) string { return c.Sprint(s) }
 	}
 	return tunnel.Style{
-		Width: cliway.Columns(f),
-		Talk:  dress(color.FgCyan), Sent: dress(color.FgBlue), Received: dress(color.FgMagenta),
+		Width: cliway.Columns(f), Wrap: term.IsTerminal(int(f.Fd())),
+		Talk: dress(color.FgCyan), Sent: dress(color.FgBlue), Received: dress(color.FgMagenta),
 		Good: dress(color.FgGreen), Warn: dress(color.FgYellow), Bad: dress(color.FgRed, color.Bold),
 		Faint: dress(color.Faint), Bold: dress(color.Bold),
 	}

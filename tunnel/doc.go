@@ -83,7 +83,7 @@
 //
 //	series.go → prober.go → recording.go, Exchange → checks.go, checkstls.go, checksh2.go,
 //	verdict.go → assemble.go, timeline.go → report.go, reporttls.go, reportsocks.go:
-//	JSON; reporttext.go, reporttimeline.go: text, dressed by style.go;
+//	JSON; reporttext.go, reporttimeline.go: text, dressed by style.go, folded by fold.go;
 //	segments.go: what each read brought; transcript.go, transcripth2.go: for
 //	tunneltest to play back; interception.go, interceptiontries.go: who speaks TLS?
 //	interceptionevidence.go, interceptionjudge.go, publicroots.go, interceptiontext.go

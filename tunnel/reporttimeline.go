@@ -61,11 +61,7 @@ func (t *timelineText) measure(spans []Span) {
 			notes = max(notes, len("  ")+len(s.note()))
 		}
 	}
-	width := t.Width
-	if width == 0 {
-		width = defaultWidth
-	}
-	t.bar = min(max(width-len("*   ")-t.label-len(" 123.456 ms  ||")-notes, minBar), maxBar)
+	t.bar = min(max(t.width()-len("*   ")-t.label-len(" 123.456 ms  ||")-notes, minBar), maxBar)
 }
 
 // words are a phase's, beneath its heading if there are any.

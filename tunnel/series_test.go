@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,13 +55,48 @@ func TestSeriesCounts(t *testing.T) {
 	}
 	var text, doc bytes.Buffer
 	r.WriteText(&text, Style{})
-	if !strings.Contains(text.String(), ": 5 tries, 2 open\n") || !strings.Contains(text.String(), "\n  failed                  2  denied by policy (403 No)\n") {
+	if !strings.Contains(text.String(), ": 5 tries, 2 open\n") || !strings.Contains(text.String(), "\n  failed               2  denied by policy (403 No)\n") {
 		t.Errorf("%s", &text)
 	}
 	r.WriteJSON(&doc)
 	var back SeriesReport
 	if err := json.Unmarshal(doc.Bytes(), &back); err != nil || back.Done != 5 || len(back.Tries) != 5 {
 		t.Errorf("%v: %s", err, &doc)
+	}
+}
+
+// The sums take no more room than there is, and leave columns out rather than
+// wrap; nothing of them is wider than 80 columns where nobody knows the width.
+func TestSeriesSumsFit(t *testing.T) {
+	for _, tt := range []struct {
+		width int
+		most  Micros
+		head  string
+	}{
+		{40, 12_345, "p50    max"}, {40, 99_999_999, "p50"}, {60, 12_345, "min    p50    p90    p99    max"},
+		{60, 99_999_999, "p50       p90       max"}, {80, 12_345, "min    p50    p90    p99    max"},
+		{0, 99_999_999, "min       p50       p90       p99       max"}, {200, 99_999_999, "min       p50       p90       p99       max"},
+	} {
+		r := &SeriesReport{Target: authority(t, "example.com:22"), Plan: Plan{Hops: []string{"http://proxy.example:3128"}}, Done: 1_000_000}
+		for _, phase := range phaseOrder {
+			r.Phases = append(r.Phases, PhaseTime{phase, 1_000_000, tt.most, tt.most, tt.most, tt.most, tt.most})
+		}
+		r.Failures = []Failures{{Tries: 3, Sample: strings.Repeat("some words ", 20) + "end"}}
+		var text bytes.Buffer
+		if err := r.WriteText(&text, Style{Width: tt.width, Wrap: true}); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSpace(text.String()), "\n")
+		for _, line := range lines {
+			if len(line) > (Style{Width: tt.width}).width() {
+				t.Errorf("%d columns at %d: %q", len(line), tt.width, line)
+			}
+		}
+		if !slices.ContainsFunc(lines, func(line string) bool {
+			return strings.Join(strings.Fields(line), " ") == "ms tries "+strings.Join(strings.Fields(tt.head), " ")
+		}) {
+			t.Errorf("at %d, not %q:\n%s", tt.width, tt.head, &text)
+		}
 	}
 }
 

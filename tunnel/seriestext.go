@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -20,7 +21,7 @@ func (t Try) WriteText(w io.Writer, style Style) error {
 		}
 	}
 	line := fmt.Sprintf("%4d  %12s  %s  %s", t.Number, durationOf(t.Total), dress(words), style.faint(strings.Join(phases, ", ")))
-	_, err := io.WriteString(w, strings.TrimRight(line, " ")+"\n")
+	_, err := io.WriteString(w, style.Fold(strings.TrimRight(line, " "), "      ")+"\n")
 	return err
 }
 
@@ -31,22 +32,75 @@ func (r *SeriesReport) WriteText(w io.Writer, style Style) error {
 	if r.Done == 1 {
 		tries = "try"
 	}
-	fmt.Fprintf(&b, "\n%s through %s: %d %s, %d open\n", style.bold(r.Target.String()), strings.Join(r.Plan.Hops, ", then "), r.Done, tries, r.Opened)
-	if len(r.Phases) > 0 {
-		fmt.Fprintf(&b, "  %-18s %6s %12s %12s %12s %12s %12s\n", "ms", "tries", "min", "p50", "p90", "p99", "max")
-	}
+	head := fmt.Sprintf("%s through %s: %d %s, %d open", style.bold(r.Target.String()), strings.Join(r.Plan.Hops, ", then "), r.Done, tries, r.Opened)
+	b.WriteString("\n" + style.Fold(head, "  ") + "\n")
+	label := len("failed")
 	for _, p := range r.Phases {
-		fmt.Fprintf(&b, "  %-18s %6d", Span{Phase: p.Phase}.words(), p.Tries)
-		for _, m := range []Micros{p.Min, p.P50, p.P90, p.P99, p.Max} {
-			fmt.Fprintf(&b, " %12.3f", float64(m)/1000)
-		}
-		b.WriteString("\n")
+		label = max(label, len(p.words()))
 	}
+	r.table(&b, label, style.width())
 	for _, f := range r.Failures {
-		fmt.Fprintf(&b, "  %s %6d  %s\n", style.bad(fmt.Sprintf("%-18s", "failed")), f.Tries, f.Sample)
+		row := fmt.Sprintf("  %s %5d  %s", style.bad(fmt.Sprintf("%-*s", label, "failed")), f.Tries, f.Sample)
+		b.WriteString(style.Fold(row, "    ") + "\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func (p PhaseTime) words() string { return Span{Phase: p.Phase}.words() }
+
+// sumForms are the columns of the sums, and the digits behind the point, best
+// first: what a narrow terminal has no room for is left out.
+var sumForms = []struct {
+	columns  []string
+	decimals int
+}{
+	{[]string{"min", "p50", "p90", "p99", "max"}, 3},
+	{[]string{"min", "p50", "p90", "p99", "max"}, 2},
+	{[]string{"min", "p50", "p90", "p99", "max"}, 1},
+	{[]string{"p50", "p90", "max"}, 3},
+	{[]string{"p50", "p90", "max"}, 2},
+	{[]string{"p50", "max"}, 3},
+	{[]string{"p50", "max"}, 2},
+	{[]string{"p50", "max"}, 1},
+	{[]string{"p50"}, 1},
+}
+
+// table adds a row for each phase, in the best form that fits the width.
+func (r *SeriesReport) table(b *strings.Builder, label, width int) {
+	if len(r.Phases) == 0 {
+		return
+	}
+	for i, form := range sumForms {
+		lines := r.rows(label, form.columns, form.decimals)
+		if len(lines[0]) <= width || i == len(sumForms)-1 {
+			b.WriteString(strings.Join(lines, "\n") + "\n")
+			return
+		}
+	}
+}
+
+// rows are the table's, all as wide.
+func (r *SeriesReport) rows(label int, names []string, decimals int) []string {
+	tries := max(len("tries"), len(strconv.Itoa(r.Done)))
+	lines := []string{fmt.Sprintf("  %-*s %*s", label, "ms", tries, "tries")}
+	for _, p := range r.Phases {
+		lines = append(lines, fmt.Sprintf("  %-*s %*d", label, p.words(), tries, p.Tries))
+	}
+	for _, name := range names {
+		cells, widest := []string{name}, 0
+		for _, p := range r.Phases {
+			m := map[string]Micros{"min": p.Min, "p50": p.P50, "p90": p.P90, "p99": p.P99, "max": p.Max}[name]
+			cells = append(cells, strconv.FormatFloat(float64(m)/1000, 'f', decimals, 64))
+		}
+		for _, c := range cells {
+			widest = max(widest, len(c))
+		}
+		for i, c := range cells {
+			lines[i] += fmt.Sprintf(" %*s", widest, c)
+		}
+	}
+	return lines
 }
 
 // WriteJSON writes the report as one JSON document.

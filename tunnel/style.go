@@ -14,7 +14,8 @@ type Style struct {
 	Faint    func(string) string // what may be skipped over: times, sections
 	Bold     func(string) string // what should be read first
 
-	Width int // columns that the timeline may take; 0 = 80
+	Width int  // columns that tables and the timeline may take; 0 = 80
+	Wrap  bool // lines of words are broken at Width too: somebody reads them there
 }
 
 // dress applies one field of a Style.

@@ -1,0 +1,31 @@
+package tunnel
+
+import (
+	"strings"
+	"testing"
+)
+
+// Lines are broken at blanks, only where they are read on a terminal, and a
+// colour ends with its line.
+func TestFold(t *testing.T) {
+	for _, tt := range []struct {
+		name, line, hang, want string
+		width                  int
+		piped                  bool
+	}{
+		{"short", "* a b", "*   ", "* a b", 10, false},
+		{"at the edge", "* some words", "*   ", "* some words", 12, false},
+		{"past the edge", "* some words", "*   ", "* some\n*   words", 11, false},
+		{"piped", "* some words", "*   ", "* some words", 11, true},
+		{"no width", strings.Repeat("a", 79) + " b", "  ", strings.Repeat("a", 79) + "\n  b", 0, false},
+		{"a wide word", "* " + strings.Repeat("w", 20) + " b", "  ", "* " + strings.Repeat("w", 20) + "\n  b", 10, false},
+		{"columns in it", "a     b c", "  ", "a     b\n  c", 8, false},
+		{"indented", "      aaaaaa bb", "        ", "      aaaaaa\n        bb", 12, false},
+		{"colour", "\x1b[31;1mred words\x1b[0;22m and", "  ", "\x1b[31;1mred\x1b[0m\n  \x1b[31;1mwords\x1b[0;22m\n  and", 7, false},
+		{"faint", "\x1b[2mfaint words\x1b[22m and", "", "\x1b[2mfaint\x1b[0m\n\x1b[2mwords\x1b[22m and", 9, false},
+	} {
+		if got := (Style{Width: tt.width, Wrap: !tt.piped}).Fold(tt.line, tt.hang); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
