@@ -36,6 +36,15 @@ func (s Style) Fold(line, hang string) string {
 	return b.String()
 }
 
+// FoldBehind is Fold for a table's row and the words behind it: they have lines
+// of their own where the row leaves too little room.
+func (s Style) FoldBehind(row, words, hang string) string {
+	if line := row + "  " + words; !s.Wrap || columns(line) <= s.width() {
+		return line
+	}
+	return s.Fold(strings.TrimRight(row, " "), hang) + "\n" + s.Fold(hang+words, hang)
+}
+
 // width is Width, or what is usual.
 func (s Style) width() int {
 	if s.Width <= 0 {

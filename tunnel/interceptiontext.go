@@ -83,7 +83,7 @@ func (t *reportText) interception(m *Interception) {
 		if e.Decisive {
 			mark += "!"
 		}
-		t.say("  %s  %s", dress[e.Says](fmt.Sprintf("%-4s", mark)), e.Text)
+		t.sayHung(hangFinding, "  %s  %s", dress[e.Says](fmt.Sprintf("%-4s", mark)), e.Text)
 	}
 	words := m.Verdict
 	if m.By != "" {

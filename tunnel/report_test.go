@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +124,38 @@ func TestReportWithStyle(t *testing.T) {
 	}
 	if got := regexp.MustCompile(`</?[tsrgwbfB]>`).ReplaceAllString(dressed.String(), ""); trimLines(got) != plain.String() {
 		t.Errorf("undressed:\n%s\nplain:\n%s", got, plain.String())
+	}
+}
+
+// On a terminal, what culvert says is broken at words; bytes of the wire are not,
+// and nothing is where stdout goes elsewhere.
+func TestReportFits(t *testing.T) {
+	r := probeScript(t, longWait, hangUp(reply403+"A: b\n\r\n")...)
+	r.Findings[0].Evidence, r.Findings[0].Grade = strings.Repeat("some evidence ", 30)+"end", Fail
+	var plain, piped strings.Builder
+	r.WriteText(&plain, Style{})
+	r.WriteText(&piped, Style{Width: 40})
+	if lines := strings.Split(piped.String(), "\n"); !slices.ContainsFunc(lines, func(l string) bool { return len(l) > 400 }) {
+		t.Errorf("broken without a terminal:\n%s", &piped)
+	}
+	bold := func(s string) string { return "\x1b[1m" + s + "\x1b[22m" }
+	for _, width := range []int{40, 60, 80, 120} {
+		var text strings.Builder
+		r.WriteText(&text, Style{Width: width, Wrap: true, Faint: bold, Bad: bold})
+		for line := range strings.Lines(text.String()) {
+			if line = strings.TrimSuffix(line, "\n"); line != "" && line[0] == '*' && columns(line) > width {
+				t.Errorf("%d columns at %d: %q", columns(line), width, line)
+			}
+		}
+		words := func(s string) string {
+			return strings.Join(strings.Fields(strings.ReplaceAll(strings.ReplaceAll(s, "\n* ", "\n"), "\n*", "\n")), " ")
+		}
+		bare := strings.NewReplacer("\x1b[1m", "", "\x1b[22m", "", "\x1b[0m", "").Replace(text.String())
+		before, _, _ := strings.Cut(words(plain.String()), " timeline ")
+		_, behind, _ := strings.Cut(words(plain.String()), "no tunnel after")
+		if !strings.Contains(words(bare), before) || !strings.Contains(words(bare), behind) {
+			t.Errorf("words are lost at %d:\n%s", width, &text)
+		}
 	}
 }
 

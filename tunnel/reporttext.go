@@ -59,8 +59,22 @@ type reportText struct {
 
 // say adds a line of culvert's own.
 func (t *reportText) say(format string, args ...any) {
-	t.out.WriteString(strings.TrimRight(t.talk("*")+" "+fmt.Sprintf(format, args...), " ") + "\n")
+	t.sayHung("", format, args...)
 }
+
+// sayHung is say with what stands before the words of further lines, if the line
+// is to be folded; "" = a little more than it has itself.
+func (t *reportText) sayHung(hang, format string, args ...any) {
+	words := fmt.Sprintf(format, args...)
+	if hang == "" {
+		hang = strings.Repeat(" ", len(words)-len(strings.TrimLeft(words, " "))+2)
+	}
+	mark := t.talk("*") + " "
+	t.out.WriteString(strings.TrimRight(t.Fold(mark+words, mark+hang), " ") + "\n")
+}
+
+// hangFinding is for lines behind a finding's first.
+const hangFinding = "        "
 
 // heading adds a line that opens a part.
 func (t *reportText) heading(words string) {
@@ -253,15 +267,17 @@ func (t *reportText) findingsOf(heading string, r *Report, of func(Finding) bool
 		}
 	}
 	for _, reason := range reasons {
-		t.say("  %s  %s: %s", t.faint("skip"), reason, t.faint(strings.Join(skipped[reason], ", ")))
+		t.sayHung(hangFinding, "  %s  %s: %s", t.faint("skip"), reason, t.faint(strings.Join(skipped[reason], ", ")))
 	}
 }
 
 func (t *reportText) finding(f Finding) {
 	grade := map[Grade]func(string) string{Pass: t.good, Warn: t.warn, Fail: t.bad}[f.Grade]
-	t.say("  %s  %-22s  %-6s  %-14s  %s", grade(string(f.Grade)), f.ID, f.Level, shortRFC(f.RFC), f.Title)
+	mark := t.talk("*") + " "
+	row := fmt.Sprintf("%s  %s  %-22s  %-6s  %-14s", mark, grade(string(f.Grade)), f.ID, f.Level, shortRFC(f.RFC))
+	t.out.WriteString(t.FoldBehind(row, f.Title, mark+hangFinding) + "\n")
 	if f.Evidence != "" && f.Grade != Pass {
-		t.say("        %s", f.Evidence)
+		t.sayHung(hangFinding, hangFinding+"%s", f.Evidence)
 	}
 }
 
@@ -281,7 +297,7 @@ func (t *reportText) verdict(r *Report) {
 	case v.Kind == VerdictCredentials:
 		grade = t.warn
 	}
-	t.out.WriteString(t.bold("verdict:") + " " + grade(v.Words) + "\n")
+	t.out.WriteString(t.Fold(t.bold("verdict:")+" "+grade(v.Words), "  ") + "\n")
 }
 
 // bytesOf is a number of bytes in words.

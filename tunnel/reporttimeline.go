@@ -20,7 +20,8 @@ type timelineText struct {
 	*reportText
 	places []string // a heading for each phase; nil = none
 	label  int      // columns of what stands before the time
-	bar    int      // columns
+	bar    int      // columns; 0 = there is no room for one
+	total  string   // what the last row says
 	end    Micros   // what the whole bar stands for
 	most   Micros   // the longest phase, which catches the eye
 }
@@ -32,21 +33,29 @@ func (t *reportText) timeline(r *Report) {
 		return
 	}
 	t.heading("timeline")
-	total := "no tunnel after"
+	l := timelineText{reportText: t, places: r.places(), bar: minBar, end: 1, total: "no tunnel after", label: len("first tunnel byte")}
 	if r.Tunnel != nil {
-		total = "open after"
+		l.total = "open after"
 	}
-	l := timelineText{reportText: t, places: r.places(), end: 1, label: len("first tunnel byte")}
 	l.measure(r.Timeline)
 	place := ""
 	for i, s := range r.Timeline {
 		if l.places != nil && l.places[i] != place {
 			place = l.places[i]
-			t.say("  %s", place)
+			l.line("%s", place)
 		}
 		l.row(s)
 	}
-	t.say("  %-*s %10s", l.label, total, durationOf(openAfter(r.Timeline)))
+	l.line("%-*s %10s", l.label, l.total, durationOf(openAfter(r.Timeline)))
+}
+
+// line adds a line, indented if there is room.
+func (t *timelineText) line(format string, args ...any) {
+	indent := "  "
+	if t.bar == 0 {
+		indent = ""
+	}
+	t.say("%s", indent+fmt.Sprintf(format, args...))
 }
 
 // measure finds the scale, and how much room there is.
@@ -61,12 +70,22 @@ func (t *timelineText) measure(spans []Span) {
 			notes = max(notes, len("  ")+len(s.note()))
 		}
 	}
-	t.bar = min(max(t.width()-len("*   ")-t.label-len(" 123.456 ms  ||")-notes, minBar), maxBar)
+	t.bar = min(t.width()-len("*   ")-t.label-len(" 123.456 ms  ||")-notes, maxBar)
+	if t.bar >= minBar {
+		return
+	}
+	t.bar, t.label = 0, len(t.total)
+	for _, s := range spans {
+		t.label = max(t.label, len(t.words(s)))
+	}
 }
 
 // words are a phase's, beneath its heading if there are any.
 func (t *timelineText) words(s Span) string {
 	words := s.words()
+	if t.bar == 0 {
+		words = strings.NewReplacer("first ", "", "to the ", "to ").Replace(words)
+	}
 	if t.places != nil {
 		words = "  " + words
 	}
@@ -87,6 +106,10 @@ func (t *timelineText) row(s Span) {
 	case s.Duration == t.most:
 		dress = t.bold
 	}
+	if t.bar == 0 {
+		t.line("%-*s %10s %s", t.label, t.words(s), durationOf(s.Duration), dress(s.note()))
+		return
+	}
 	note := ""
 	if s.note() != "" {
 		note = "  " + dress(s.note())
@@ -95,7 +118,7 @@ func (t *timelineText) row(s Span) {
 	bar := bar(s, t.end, t.bar)
 	drawn := strings.TrimSpace(bar)
 	before, after, _ := strings.Cut(bar, drawn)
-	t.say("  %-*s %10s  |%s%s%s|%s", t.label, t.words(s), durationOf(s.Duration), before, dress(drawn), after, note)
+	t.line("%-*s %10s  |%s%s%s|%s", t.label, t.words(s), durationOf(s.Duration), before, dress(drawn), after, note)
 }
 
 // places are the headings of a timeline's phases; nil if one hop was asked once.

@@ -290,6 +290,33 @@ func TestEveryCheckIsTriedBothWays(t *testing.T) {
 	}
 }
 
+// On a terminal the text is broken at words, but for the bytes.
+func TestReportFits(t *testing.T) {
+	r := &Report{Proxy: "http://p.example:3128", Identity: []string{strings.Repeat("Via: it ", 20) + "end"}, Results: []Result{
+		{ID: "connect-2xx-length", Group: groups[0].name, Title: strings.Repeat("a title ", 8) + "end", RFC: "RFC 9110, section 9.3.6", Level: must, Grade: tunnel.Warn, Evidence: strings.Repeat("evidence ", 50) + "end"},
+	}}
+	for _, g := range groups {
+		for _, c := range g.checks {
+			r.Results = append(r.Results, Result{ID: c.id, Group: g.name, Title: c.title, RFC: c.rfc, Level: c.level, Grade: tunnel.Skip, Evidence: "there is no tunnel for the reason that there is none"})
+		}
+	}
+	r.sum()
+	var piped bytes.Buffer
+	r.WriteText(&piped, tunnel.Style{Width: 40})
+	for _, width := range []int{40, 60, 80, 120} {
+		var text bytes.Buffer
+		r.WriteText(&text, tunnel.Style{Width: width, Wrap: true})
+		for line := range strings.Lines(text.String()) {
+			if len(line) > width+1 {
+				t.Errorf("at %d: %q", width, line)
+			}
+		}
+		if strings.Join(strings.Fields(text.String()), " ") != strings.Join(strings.Fields(piped.String()), " ") || strings.Count(piped.String(), "\n") > 20 {
+			t.Errorf("at %d:\n%s\nnot\n%s", width, &text, &piped)
+		}
+	}
+}
+
 // The forms of a report: text, JSON and back, JUnit, Markdown, a comparison.
 func TestReportForms(t *testing.T) {
 	good := auditOf(t, "http://"+startServe(t, false), nil, "head", "connect")

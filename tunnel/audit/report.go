@@ -148,7 +148,7 @@ func (r *Report) WriteText(w io.Writer, style tunnel.Style) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "audit of %s\n", dress(style.Bold, r.Proxy))
 	for _, words := range r.about() {
-		fmt.Fprintf(&b, "  %s\n", words)
+		fmt.Fprintln(&b, style.Fold("  "+words, "    "))
 	}
 	skipped, reasons := map[string][]string{}, []string(nil)
 	for _, g := range groups {
@@ -173,22 +173,27 @@ func (r *Report) WriteText(w io.Writer, style tunnel.Style) error {
 		fmt.Fprintf(&b, "\n%s\n", dress(style.Bold, "skipped"))
 	}
 	for _, reason := range reasons {
-		fmt.Fprintf(&b, "  %s\n      %s\n", reason, dress(style.Faint, strings.Join(skipped[reason], ", ")))
+		fmt.Fprintln(&b, style.Fold("  "+reason, "    "))
+		fmt.Fprintln(&b, style.Fold("      "+dress(style.Faint, strings.Join(skipped[reason], ", ")), "      "))
 	}
 	verdict := dress(style.Good, r.verdict())
 	if r.Failed() {
 		verdict = dress(style.Bad, r.verdict())
 	}
-	fmt.Fprintf(&b, "\n%s %s\n", dress(style.Bold, "verdict:"), verdict)
+	fmt.Fprintln(&b, "\n"+style.Fold(dress(style.Bold, "verdict:")+" "+verdict, "  "))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
+// hang stands before what belongs to a result.
+const hang = "        "
+
 func (r *Result) text(b *strings.Builder, style tunnel.Style) {
 	colour := map[tunnel.Grade]func(string) string{tunnel.Pass: style.Good, tunnel.Warn: style.Warn, tunnel.Fail: style.Bad}[r.Grade]
-	fmt.Fprintf(b, "  %s  %-24s  %-6s  %-15s  %s\n", dress(colour, string(r.Grade)), r.ID, r.Level, shortRFC(r.RFC), r.Title)
+	row := fmt.Sprintf("  %s  %-24s  %-6s  %-15s", dress(colour, string(r.Grade)), r.ID, r.Level, shortRFC(r.RFC))
+	fmt.Fprintln(b, style.FoldBehind(row, r.Title, hang))
 	if r.Evidence != "" {
-		fmt.Fprintf(b, "        %s\n", r.Evidence)
+		fmt.Fprintln(b, style.Fold(hang+r.Evidence, hang))
 	}
 	if r.Grade == tunnel.Fail {
 		shown(b, ">", r.Sent, style.Sent)
