@@ -36,7 +36,7 @@ func probeCommand() *cli.Command {
 			"The exit code is that of the verdict, in the last line; with --count that of the\n" +
 			"commonest failure. culvert --help lists them.\n\n" + cliway.Choice,
 		Flags: append(urfaveFlags(cliway.Flags(), cliaudit.Flags()),
-			&cli.DurationFlag{Name: "wait", Value: tunnel.DefaultProbeWait, Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a refusal; 0 is off"},
+			&cli.DurationFlag{Name: "wait", Value: tunnel.DefaultProbeWait, Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a refusal; 0 is off, and so is --count without --send or --tls"},
 			&cli.StringFlag{Name: "send", Usage: "send `TEXT` through the open tunnel, with \\r \\n \\t \\\\ \\xNN for what cannot be typed"},
 			&cli.IntFlag{Name: "count", Usage: "probe `N` times, a line each, and sum up; 0 is until Ctrl-C"},
 			&cli.DurationFlag{Name: "interval", Value: time.Second, Usage: "of --count: `TIME` from the start of one to that of the next"},
@@ -122,7 +122,7 @@ func ended(err error, code int) error {
 // probeSeries is probe --count. A first signal ends it with its sums.
 func probeSeries(c *cli.Context, prober *tunnel.Prober, target tunnel.Authority, progress *cliaudit.Progress) error {
 	ctx, stop := cliaudit.UntilSignal(context.Background())
-	s := cliaudit.Series{Values: c, Prober: prober, Out: os.Stdout, Style: styleFor(os.Stdout, c.String("color")), Progress: progress}
+	s := cliaudit.Series{Values: c, Settings: settingsOf(c), Prober: prober, Out: os.Stdout, Style: styleFor(os.Stdout, c.String("color")), Progress: progress}
 	code, err := s.Run(ctx, target)
 	if by := stop(); errors.Is(err, context.Canceled) {
 		return &failure{code: 128 + int(by)}

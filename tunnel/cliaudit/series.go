@@ -14,6 +14,7 @@ const maxParallel = 1024 // of --parallel
 // Series is a run of probe --count.
 type Series struct {
 	Values   cliargs.Values
+	Settings []cliargs.Setting
 	Prober   *tunnel.Prober
 	Out      io.Writer
 	Style    tunnel.Style
@@ -32,6 +33,9 @@ func (c *Series) Run(ctx context.Context, target tunnel.Authority) (exitCode int
 		return 0, cliargs.Usagef("as in --parallel 10", "--parallel %d: it is 1 to %d", s.Parallel, maxParallel)
 	case s.Count == 0 && asJSON:
 		return 0, cliargs.Usagef("give --count a number", "--json has every try, and --count 0 has no end")
+	}
+	if !c.listens() {
+		c.Prober.Wait = -1
 	}
 	if c.Progress != nil && s.Parallel > 1 { // one line cannot tell of several
 		c.Prober.Client.Trace = nil
@@ -62,4 +66,12 @@ func (c *Series) Run(ctx context.Context, target tunnel.Authority) (exitCode int
 		return 0, fmt.Errorf("stdout: %w", failed)
 	}
 	return report.ExitCode(), nil
+}
+
+// listens reports whether each try is to listen to the tunnel that it opened,
+// which makes it longer by all the time to listen: if that was asked for, by --send
+// too, or with --tls, as a server that refuses a client's certificate says so only
+// behind the handshake (RFC 8446, section 4.4.2.4).
+func (c *Series) listens() bool {
+	return cliargs.Find(c.Settings, "wait").Source != "" || c.Values.String("send") != "" || c.Values.Bool("tls")
 }
