@@ -34,7 +34,7 @@ func probeCommand() *cli.Command {
 		Description: "Before each line on stdout stands * for talk, > for bytes sent, < for bytes\n" +
 			"received. Bytes that are not printable are escaped: \\r \\n \\t \\\\ \\xNN.\n" +
 			"The exit code is that of the verdict, in the last line; with --count that of the\n" +
-			"commonest failure. culvert --help lists them.\n\n" + cliway.Choice,
+			"commonest failure, or a signal's. culvert --help lists them.\n\n" + cliway.Choice,
 		Flags: append(urfaveFlags(cliway.Flags(), cliaudit.Flags()),
 			&cli.DurationFlag{Name: "wait", Value: tunnel.DefaultProbeWait, Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a refusal; 0 is off, and so is --count without --send or --tls"},
 			&cli.StringFlag{Name: "send", Usage: "send `TEXT` through the open tunnel, with \\r \\n \\t \\\\ \\xNN for what cannot be typed"},
@@ -124,7 +124,8 @@ func probeSeries(c *cli.Context, prober *tunnel.Prober, target tunnel.Authority,
 	ctx, stop := cliaudit.UntilSignal(context.Background())
 	s := cliaudit.Series{Values: c, Settings: settingsOf(c), Prober: prober, Out: os.Stdout, Style: styleFor(os.Stdout, c.String("color")), Progress: progress}
 	code, err := s.Run(ctx, target)
-	if by := stop(); errors.Is(err, context.Canceled) {
+	cut := ctx.Err() != nil
+	if by := stop(); cut && (err == nil || errors.Is(err, context.Canceled)) {
 		return &failure{code: 128 + int(by)}
 	}
 	return ended(err, code)

@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -47,6 +49,49 @@ func TestProbeInterruptedIsSilent(t *testing.T) {
 					t.Errorf("exit code %d, said %q; want %d and nothing", code, out.String(), 128+int(sig))
 				}
 			})
+		}
+	}
+}
+
+// A signal that ends a series has its own exit code, however many tries opened,
+// and the sums tell how far it came.
+func TestProbeCountInterrupted(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("windows has no signals to send")
+	}
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		for _, tt := range []struct{ count, form, want string }{
+			{"100", "--json=false", ": interrupted after 1 of 100 tries, 1 open\n"},
+			{"100", "--json", "\"count\": 100,\n  \"done\": 1,\n  \"interrupted\": true,\n"},
+			{"0", "--json=false", ": 1 try, 1 open\n"},
+		} {
+			asked := make(chan struct{})
+			var n atomic.Int32
+			proxy := tunneltest.Start(t, func(conn net.Conn) {
+				conn.Read(make([]byte, 1024))
+				if n.Add(1) == 1 {
+					conn.Write([]byte("HTTP/1.1 200 OK\r\n\r\n"))
+				} else {
+					close(asked)
+				}
+				conn.Read(make([]byte, 1024))
+			})
+			cmd := exec.CommandContext(t.Context(), "culvert", "probe", "--proxy", "http://"+proxy.Addr(), "--interval", "0", "--count", tt.count, tt.form, "example.com:22")
+			var out bytes.Buffer
+			cmd.Stdout = &out
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-asked:
+			case <-time.After(bound):
+				t.Error("the proxy was not asked again")
+			}
+			cmd.Process.Signal(sig)
+			cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != 128+int(sig) || !strings.Contains(out.String(), tt.want) {
+				t.Errorf("exit code %d, want %d, and %q in\n%s", code, 128+int(sig), tt.want, &out)
+			}
 		}
 	}
 }

@@ -34,7 +34,9 @@ type SeriesReport struct {
 	Target   Authority   `json:"target"`
 	Plan     Plan        `json:"plan"`
 	Tries    []Try       `json:"tries,omitempty"` // if they were kept
+	Count    int         `json:"count,omitempty"` // tries that were asked for; 0 = no number of them
 	Done     int         `json:"done"`
+	Cut      bool        `json:"interrupted,omitempty"` // it was ended before Count tries were done
 	Opened   int         `json:"opened"`
 	Phases   []PhaseTime `json:"phases"`   // in the order in which a tunnel passes them, "total" last
 	Failures []Failures  `json:"failures"` // most frequent first
@@ -73,7 +75,7 @@ var phaseOrder = []string{SpanResolve, SpanConnect, SpanTLSProxy, SpanSOCKSGreet
 func (s *Series) Run(ctx context.Context, target Authority, keep bool, tell func(Try)) (*SeriesReport, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	sum := &seriesSum{keep: keep, tell: tell, report: &SeriesReport{Schema: ReportSchema, Started: time.Now().UTC(), Target: target, Failures: []Failures{}}}
+	sum := &seriesSum{keep: keep, tell: tell, report: &SeriesReport{Schema: ReportSchema, Started: time.Now().UTC(), Target: target, Count: s.Count, Failures: []Failures{}}}
 	places := make(chan struct{}, max(1, s.Parallel))
 	var running sync.WaitGroup
 	next := time.NewTimer(0)
@@ -102,6 +104,7 @@ func (s *Series) Run(ctx context.Context, target Authority, keep bool, tell func
 		})
 	}
 	running.Wait()
+	sum.report.Cut = ctx.Err() != nil && sum.report.Done < s.Count
 	sum.failed(ctx.Err()) // it ended before a try could say so
 	return sum.report, sum.end()
 }

@@ -100,6 +100,31 @@ func TestSeriesSumsFit(t *testing.T) {
 	}
 }
 
+// A series that is ended early says so, unless it had no end of its own.
+func TestSeriesIsCutShort(t *testing.T) {
+	for count, want := range map[int]string{100: ": interrupted after 2 of 100 tries, 2 open\n", 0: ": 2 tries, 2 open\n", 2: ": 2 tries, 2 open\n"} {
+		proxy := tunneltest.Start(t, func(conn net.Conn) {
+			conn.Read(make([]byte, 1024))
+			conn.Write([]byte("HTTP/1.1 200 OK\r\n\r\n"))
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		s := &Series{Prober: &Prober{Client: *proxied(t, proxy.Addr()), Wait: -1}, Count: count}
+		r, err := s.Run(ctx, authority(t, "example.com:22"), true, func(try Try) {
+			if try.Number == 2 {
+				cancel()
+			}
+		})
+		cancel()
+		if err != nil || r.Done != 2 || r.Count != count || r.Cut != (count == 100) {
+			t.Fatalf("%d tries: %v, %+v", count, err, r)
+		}
+		var text bytes.Buffer
+		if r.WriteText(&text, Style{}); !strings.Contains(text.String(), want) {
+			t.Errorf("%d tries:\n%s", count, &text)
+		}
+	}
+}
+
 // Percentiles are by nearest rank.
 func TestSeriesPercentiles(t *testing.T) {
 	s := &seriesSum{report: &SeriesReport{}, times: map[string][]Micros{}}

@@ -28,11 +28,14 @@ func (t Try) WriteText(w io.Writer, style Style) error {
 // WriteText writes the sums, without the tries.
 func (r *SeriesReport) WriteText(w io.Writer, style Style) error {
 	var b strings.Builder
-	tries := "tries"
-	if r.Done == 1 {
-		tries = "try"
+	tries := fmt.Sprintf("%d tries", r.Done)
+	switch {
+	case r.Cut:
+		tries = fmt.Sprintf("interrupted after %d of %d tries", r.Done, r.Count)
+	case r.Done == 1:
+		tries = "1 try"
 	}
-	head := fmt.Sprintf("%s through %s: %d %s, %d open", style.bold(r.Target.String()), strings.Join(r.Plan.Hops, ", then "), r.Done, tries, r.Opened)
+	head := fmt.Sprintf("%s through %s: %s, %d open", style.bold(r.Target.String()), strings.Join(r.Plan.Hops, ", then "), tries, r.Opened)
 	b.WriteString("\n" + style.Fold(head, "  ") + "\n")
 	label := len("failed")
 	for _, p := range r.Phases {
