@@ -24,6 +24,8 @@ func Explain(err error) (sentence, hint string) {
 		return wire.Escape([]byte(err.Error()), 4*maxDetail), ""
 	case e.Phase == PhaseRelay:
 		return e.explainBroken()
+	case e.ownLimit():
+		return ownLimit + " on the way to " + e.whither() + e.because(), hintDescriptors
 	case errors.Is(err, context.Canceled):
 		return "cancelled on the way to " + e.whither(), ""
 	case e.Phase == PhaseReply && (e.Status != 0 || e.Told):
@@ -38,6 +40,18 @@ func Explain(err error) (sentence, hint string) {
 		return e.explainSilence()
 	}
 	return e.explainProxy()
+}
+
+// What is said where this machine has no descriptor left, or culvert may have no
+// more of them.
+const (
+	ownLimit        = "culvert's own limit"
+	hintDescriptors = "this machine ran out of descriptors: raise ulimit -n"
+)
+
+// ownLimit reports whether there was no descriptor for a connection.
+func (e *Error) ownLimit() bool {
+	return e.Type == ErrorConnectionLimit && e.Phase == PhaseConnect
 }
 
 // whither names what was on the way to be reached.

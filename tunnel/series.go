@@ -59,6 +59,7 @@ type Failures struct {
 	Error    string      `json:"error,omitempty"` // RFC 9209 token
 	Tries    int         `json:"tries"`
 	Sample   string      `json:"sample"` // the first one's words
+	Hint     string      `json:"hint,omitempty"`
 	ExitCode int         `json:"exit_code"`
 }
 
@@ -163,7 +164,7 @@ func (r *SeriesReport) count(v Verdict) {
 	i := slices.IndexFunc(r.Failures, func(f Failures) bool { return f.Kind == v.Kind && f.Error == v.Error && f.ExitCode == v.ExitCode })
 	if i < 0 {
 		i = len(r.Failures)
-		r.Failures = append(r.Failures, Failures{Kind: v.Kind, Error: v.Error, Sample: v.Words, ExitCode: v.ExitCode})
+		r.Failures = append(r.Failures, Failures{Kind: v.Kind, Error: v.Error, Sample: v.Words, Hint: v.Hint, ExitCode: v.ExitCode})
 	}
 	r.Failures[i].Tries++
 }

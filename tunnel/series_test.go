@@ -215,9 +215,24 @@ func TestTryWithoutPhases(t *testing.T) {
 
 // A machine that ran out of descriptors is not the proxy's fault.
 func TestOwnDescriptorsInAVerdict(t *testing.T) {
-	e := &Error{Phase: PhaseConnect, Hop: "127.0.0.1:1", Type: dialErrorType(syscall.EMFILE), Err: syscall.EMFILE}
-	v := (&session{err: e}).failure()
-	if want := "proxy unreachable (connect: too many open files)"; v.Words != want || v.Hint != hintDescriptors {
-		t.Errorf("%+v", v)
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
+		e := &Error{Phase: PhaseConnect, Hop: "127.0.0.1:1", Type: dialErrorType(errno), Err: errno}
+		v := (&session{prober: &Prober{}, recording: &recording{}, err: e}).verdict()
+		if v.Kind != VerdictOwnLimit || v.Words != "culvert's own limit: "+errno.Error() || !strings.Contains(v.Hint, "ulimit -n") || v.ExitCode != ExitUnexpected {
+			t.Errorf("%+v", v)
+		}
+		if want := "culvert's own limit on the way to proxy 127.0.0.1:1: " + errno.Error(); v.Sentence != want {
+			t.Errorf("%q, want %q", v.Sentence, want)
+		}
+		r := &SeriesReport{}
+		r.count(v)
+		var text bytes.Buffer
+		if r.WriteText(&text, Style{}); !strings.Contains(text.String(), "  failed     1  "+v.Words+"\n    hint: "+v.Hint+"\n") {
+			t.Errorf("%s", &text)
+		}
+	}
+	told := &Error{Phase: PhaseReply, Status: 503, Hop: "127.0.0.1:1", Type: ErrorConnectionLimit}
+	if told.ownLimit() {
+		t.Error("a proxy's limit is taken for ours")
 	}
 }

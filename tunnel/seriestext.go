@@ -45,6 +45,9 @@ func (r *SeriesReport) WriteText(w io.Writer, style Style) error {
 	for _, f := range r.Failures {
 		row := fmt.Sprintf("  %s %5d  %s", style.bad(fmt.Sprintf("%-*s", label, "failed")), f.Tries, f.Sample)
 		b.WriteString(style.Fold(row, "    ") + "\n")
+		if f.Kind == VerdictOwnLimit { // these say nothing of the proxy
+			b.WriteString(style.Fold("    hint: "+f.Hint, "    ") + "\n")
+		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

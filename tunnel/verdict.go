@@ -22,6 +22,7 @@ const (
 	VerdictTargetUnreachable VerdictKind = "target-unreachable"
 	VerdictNotAProxy         VerdictKind = "not-a-proxy"
 	VerdictProxyUnreachable  VerdictKind = "proxy-unreachable"
+	VerdictOwnLimit          VerdictKind = "own-limit" // of descriptors, on this machine
 	VerdictSilent            VerdictKind = "silent"
 	VerdictHungUp            VerdictKind = "hung-up" // closed without an answer
 	VerdictWrongPort         VerdictKind = "wrong-port"
@@ -44,13 +45,12 @@ type Verdict struct {
 }
 
 const (
-	hintWebServer   = "a web server listens there, not a proxy: check the proxy's host and port"
-	hintMalformed   = "it is not a proxy, or a broken one: its bytes stand above"
-	hintReset       = "the target, or a firewall before it, cut the connection: try another target"
-	hintPortal      = "a login page may stand in the way: open any web page in a browser first"
-	hintWantsTLS    = "that port wants TLS: use https:// if it is a proxy's"
-	hintDescriptors = "this machine ran out of descriptors: raise ulimit -n, or probe with a smaller --parallel"
-	hintTruncated   = "whoever ended the tunnel did not say goodbye in TLS: what came may not be all"
+	hintWebServer = "a web server listens there, not a proxy: check the proxy's host and port"
+	hintMalformed = "it is not a proxy, or a broken one: its bytes stand above"
+	hintReset     = "the target, or a firewall before it, cut the connection: try another target"
+	hintPortal    = "a login page may stand in the way: open any web page in a browser first"
+	hintWantsTLS  = "that port wants TLS: use https:// if it is a proxy's"
+	hintTruncated = "whoever ended the tunnel did not say goodbye in TLS: what came may not be all"
 )
 
 // verdict judges the whole.
@@ -108,15 +108,13 @@ func (s *session) failure() Verdict {
 	}
 	e := s.err
 	cause := e.cause()
-	ours := e.Type == ErrorConnectionLimit // of descriptors
-	if e.Detail == "" && e.Err != nil && (ours || e.Type == ErrorDestinationUnavailable) {
+	switch {
+	case e.ownLimit():
+		return Verdict{Kind: VerdictOwnLimit, Words: ownLimit + e.because(), Hint: hintDescriptors + ", or probe with a smaller --parallel"}
+	case e.Detail == "" && e.Err != nil && e.Type == ErrorDestinationUnavailable:
 		cause = wire.Escape([]byte(e.Err.Error()), maxShown) // the type's words are about targets
 	}
-	v := verdictOf(VerdictProxyUnreachable, "proxy unreachable", string(e.Phase)+": "+cause)
-	if ours {
-		v.Hint = hintDescriptors
-	}
-	return v
+	return verdictOf(VerdictProxyUnreachable, "proxy unreachable", string(e.Phase)+": "+cause)
 }
 
 // tlsVerdict is for a TLS handshake that failed.
