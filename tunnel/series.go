@@ -42,7 +42,8 @@ type SeriesReport struct {
 	Failures []Failures  `json:"failures"` // most frequent first
 }
 
-// PhaseTime is how long one phase took, of the tries in which it was finished.
+// PhaseTime is how long one phase took, of the tries in which it was finished;
+// "total", of those that opened a tunnel if any did, else of all.
 type PhaseTime struct {
 	Phase string `json:"phase"`
 	Tries int    `json:"tries"`
@@ -117,7 +118,10 @@ type seriesSum struct {
 	mu     sync.Mutex
 	report *SeriesReport
 	times  map[string][]Micros
-	err    error
+	// The totals of tries that opened no tunnel: mixed with the others they would
+	// tell of neither.
+	unopened []Micros
+	err      error
 }
 
 func (s *seriesSum) failed(err error) {
@@ -141,7 +145,11 @@ func (s *seriesSum) add(n int, r *Report) {
 			took[span.Phase] += span.Duration
 		}
 	}
-	took[phaseTotal] = t.Total
+	if r.Verdict.ExitCode == ExitOK {
+		took[phaseTotal] = t.Total
+	} else {
+		s.unopened = append(s.unopened, t.Total)
+	}
 	for phase, d := range took {
 		s.times[phase] = append(s.times[phase], d)
 	}
@@ -174,6 +182,9 @@ func (s *seriesSum) end() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.report.Phases = []PhaseTime{}
+	if len(s.times[phaseTotal]) == 0 && len(s.unopened) > 0 {
+		s.times[phaseTotal] = s.unopened
+	}
 	for _, phase := range phaseOrder {
 		if times := s.times[phase]; len(times) > 0 {
 			slices.Sort(times)

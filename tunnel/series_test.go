@@ -50,7 +50,7 @@ func TestSeriesCounts(t *testing.T) {
 		}
 	}
 	total := r.Phases[len(r.Phases)-1]
-	if total.Phase != phaseTotal || total.Tries != 5 || total.Min > total.P50 || total.P50 > total.P90 || total.P99 > total.Max {
+	if total.Phase != phaseTotal || total.Tries != 2 || total.Min > total.P50 || total.P50 > total.P90 || total.P99 > total.Max {
 		t.Errorf("%+v", total)
 	}
 	var text, doc bytes.Buffer
@@ -96,6 +96,39 @@ func TestSeriesSumsFit(t *testing.T) {
 			return strings.Join(strings.Fields(line), " ") == "ms tries "+strings.Join(strings.Fields(tt.head), " ")
 		}) {
 			t.Errorf("at %d, not %q:\n%s", tt.width, tt.head, &text)
+		}
+	}
+}
+
+// The total is of the tries that opened, which quick refusals would make look
+// better; of all, if none did.
+func TestSeriesTotalIsOfOneKind(t *testing.T) {
+	open, refused := Verdict{Kind: VerdictOpen}, Verdict{Kind: VerdictDenied, ExitCode: ExitRefused}
+	for _, tt := range []struct {
+		opened, refused int
+		want            PhaseTime
+		words           string
+	}{
+		{2, 0, PhaseTime{phaseTotal, 2, 300, 300, 300, 300, 300}, "\n  total "},
+		{2, 9, PhaseTime{phaseTotal, 2, 300, 300, 300, 300, 300}, "\n  total, if open "},
+		{0, 9, PhaseTime{phaseTotal, 9, 1, 1, 1, 1, 1}, "\n  total "},
+	} {
+		s := &seriesSum{report: &SeriesReport{}}
+		for i := range tt.opened {
+			s.add(i, &Report{Verdict: open, Timeline: []Span{{Phase: SpanReplyComplete, Duration: 300, Finished: true}}})
+		}
+		for i := range tt.refused {
+			s.add(i, &Report{Verdict: refused, Timeline: []Span{{Phase: SpanReplyComplete, Duration: 1, Finished: true}}})
+		}
+		if err := s.end(); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.report.Phases[len(s.report.Phases)-1]; got != tt.want {
+			t.Errorf("%d open, %d refused: %+v", tt.opened, tt.refused, got)
+		}
+		var text bytes.Buffer
+		if s.report.WriteText(&text, Style{}); !strings.Contains(text.String(), tt.words) {
+			t.Errorf("%d open, %d refused:\n%s", tt.opened, tt.refused, &text)
 		}
 	}
 }

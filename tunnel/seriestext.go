@@ -39,7 +39,7 @@ func (r *SeriesReport) WriteText(w io.Writer, style Style) error {
 	b.WriteString("\n" + style.Fold(head, "  ") + "\n")
 	label := len("failed")
 	for _, p := range r.Phases {
-		label = max(label, len(p.words()))
+		label = max(label, len(r.words(p)))
 	}
 	r.table(&b, label, style.width())
 	for _, f := range r.Failures {
@@ -53,7 +53,14 @@ func (r *SeriesReport) WriteText(w io.Writer, style Style) error {
 	return err
 }
 
-func (p PhaseTime) words() string { return Span{Phase: p.Phase}.words() }
+// words are a phase's; the total says so if it is not of all tries.
+func (r *SeriesReport) words(p PhaseTime) string {
+	words := Span{Phase: p.Phase}.words()
+	if p.Phase == phaseTotal && p.Tries < r.Done {
+		words += ", if open"
+	}
+	return words
+}
 
 // sumForms are the columns of the sums, and the digits behind the point, best
 // first: what a narrow terminal has no room for is left out.
@@ -91,7 +98,7 @@ func (r *SeriesReport) rows(label int, names []string, decimals int) []string {
 	tries := max(len("tries"), len(strconv.Itoa(r.Done)))
 	lines := []string{fmt.Sprintf("  %-*s %*s", label, "ms", tries, "tries")}
 	for _, p := range r.Phases {
-		lines = append(lines, fmt.Sprintf("  %-*s %*d", label, p.words(), tries, p.Tries))
+		lines = append(lines, fmt.Sprintf("  %-*s %*d", label, r.words(p), tries, p.Tries))
 	}
 	for _, name := range names {
 		cells, widest := []string{name}, 0
