@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"bytes"
 	"time"
 
 	"culvert/tunnel/internal/wire"
@@ -160,10 +161,18 @@ func (s *session) tunnelReport() *TunnelReport {
 		return nil
 	}
 	data := s.mask.received(s.heard.data)
-	return &TunnelReport{
+	n := &TunnelReport{
 		Sent: s.mask.sent(s.heard.sent), Data: data, Glued: len(data) - commonEnd(data, s.mask.received(s.heard.data[s.heard.glued:])),
 		Wait: micros(s.heard.wait), End: string(s.heard.end), Page: s.page(),
 	}
+	switch reads := s.heard.reads; {
+	case len(reads) == 0:
+	case !bytes.Equal(data, s.heard.data): // as in segmentsReport
+		n.Segments = []Segment{{s.at(reads[0].at), data[n.Glued:]}}
+	default:
+		n.Segments = s.segmentsReport(reads)
+	}
+	return n
 }
 
 // commonEnd is how many bytes both end with: what came behind the glued ones,

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -47,8 +48,9 @@ type Prober struct {
 // heardTunnel is what came of an open tunnel.
 type heardTunnel struct {
 	sent    []byte
-	data    []byte // what was read, the glued bytes first
-	glued   int    // bytes of data that came with the reply
+	data    []byte    // what was read, the glued bytes first
+	glued   int       // bytes of data that came with the reply
+	reads   []segment // of data, behind those
 	firstIn time.Time
 	ended   time.Time
 	wait    time.Duration // 0 = not listened
@@ -170,6 +172,9 @@ func (l *heardTunnel) read(conn *Conn) {
 		n, err := conn.Read(buf[:maxTunnelBytes-len(l.data)])
 		if n > 0 && l.firstIn.IsZero() {
 			l.firstIn = time.Now()
+		}
+		if n > 0 {
+			l.reads = append(l.reads, segment{time.Now(), bytes.Clone(buf[:n])})
 		}
 		l.data = append(l.data, buf[:n]...)
 		switch {

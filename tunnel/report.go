@@ -105,12 +105,13 @@ type IdentityField struct {
 
 // TunnelReport is what came of the open tunnel.
 type TunnelReport struct {
-	Sent  WireBytes `json:"sent,omitempty"`
-	Data  WireBytes `json:"data"`           // the first bytes, the glued ones included
-	Glued int       `json:"glued_bytes"`    // of Data, that came together with the reply
-	Wait  Micros    `json:"wait_us"`        // how long was listened at most; 0 = not at all
-	End   string    `json:"end"`            // how it stood then
-	Page  string    `json:"page,omitempty"` // what makes the bytes a page instead of a tunnel
+	Sent     WireBytes `json:"sent,omitempty"`
+	Data     WireBytes `json:"data"`               // the first bytes, the glued ones included
+	Glued    int       `json:"glued_bytes"`        // of Data, that came together with the reply
+	Wait     Micros    `json:"wait_us"`            // how long was listened at most; 0 = not at all
+	End      string    `json:"end"`                // how it stood then
+	Segments []Segment `json:"segments,omitempty"` // what each read brought of Data, behind the glued bytes
+	Page     string    `json:"page,omitempty"`     // what makes the bytes a page instead of a tunnel
 }
 
 // Span is one phase of the timeline.

@@ -37,7 +37,7 @@ func (r *Report) write(w io.Writer, t *reportText) error {
 	t.socks(r, len(r.Exchanges))
 	t.tls(r, len(r.Exchanges))
 	if r.Tunnel != nil {
-		t.tunnel(r.Tunnel)
+		t.tunnel(r, r.Tunnel)
 	}
 	t.timeline(r)
 	t.interception(r.Interception)
@@ -161,15 +161,14 @@ func further(connection int) string {
 	return fmt.Sprintf(", over connection %d", connection)
 }
 
-func (t *reportText) tunnel(n *TunnelReport) {
+func (t *reportText) tunnel(r *Report, n *TunnelReport) {
 	if n.Wait == 0 && len(n.Data) == 0 {
 		t.say("the reply opens the tunnel, which was not listened to")
 		return
 	}
 	t.say("the reply opens the tunnel")
 	if t.hex {
-		t.dump(">", t.sent, n.Sent, 0)
-		t.dump("<", t.received, n.Data, 0)
+		t.dumpTunnel(n, len(r.Exchanges) > 0 && len(r.Exchanges[len(r.Exchanges)-1].Segments) > 0)
 	} else {
 		t.wire(">", t.sent, n.Sent, maxLinesShown)
 		t.wire("<", t.received, n.Data, maxLinesShown)

@@ -92,8 +92,8 @@ func (s *session) segmentsReport(reads []segment) (out []Segment) {
 	return out
 }
 
-// WriteHex is WriteText with the bytes of the exchanges in hexadecimal, with
-// their offsets, and a line for each read that says when it came.
+// WriteHex is WriteText with the bytes of the exchanges and of the tunnel in
+// hexadecimal, with their offsets, and a line for each read that says when it came.
 func (r *Report) WriteHex(w io.Writer, style Style) error {
 	return r.write(w, &reportText{Style: style, hex: true})
 }
@@ -152,8 +152,26 @@ func latin1(b []byte) string {
 // dumpExchange is the exchange's bytes for WriteHex.
 func (t *reportText) dumpExchange(x *ExchangeReport) {
 	t.dump(">", t.sent, x.Request, 0)
-	offset := 0
-	for _, s := range x.Segments {
+	t.dumpSegments(x.Segments, 0)
+}
+
+// dumpTunnel is the tunnel's bytes for WriteHex. What came glued to the reply is
+// in the dump of that, if there was one.
+func (t *reportText) dumpTunnel(n *TunnelReport, above bool) {
+	t.dump(">", t.sent, n.Sent, 0)
+	switch {
+	case n.Glued > 0 && above:
+		t.say("%s came together with the reply, and stand with it above", bytesOf(n.Glued))
+	case n.Glued > 0:
+		t.say("together with the reply: %s", bytesOf(n.Glued))
+		t.dump("<", t.received, n.Data[:n.Glued], 0)
+	}
+	t.dumpSegments(n.Segments, n.Glued)
+}
+
+// dumpSegments adds what reads brought, from an offset on, and when.
+func (t *reportText) dumpSegments(segments []Segment, offset int) {
+	for _, s := range segments {
 		if offset >= maxDumped {
 			t.say("further bytes are not shown here: --json has them")
 			return

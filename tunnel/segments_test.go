@@ -2,8 +2,11 @@ package tunnel
 
 import (
 	"bytes"
+	"net"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"culvert/tunnel/tunneltest"
 )
@@ -61,6 +64,56 @@ func TestRawOfATunnel(t *testing.T) {
 	r.WriteHex(&text, Style{})
 	if strings.Contains(text.String(), "hunter2") || strings.Contains(text.String(), "|dTpodW50ZXIy") {
 		t.Errorf("%s", &text)
+	}
+}
+
+// What comes out of the tunnel is kept read by read, behind the glued bytes, and
+// shown once; a credential in it, whole or torn, is masked.
+func TestSegmentsOfATunnel(t *testing.T) {
+	const glued = "SSH-2.0-\r\n"
+	for _, tt := range []struct {
+		name     string
+		writes   []string
+		segments []string
+		shown    string
+	}{
+		{"read by read", []string{"one\r\n", "two\r\n"}, []string{"one\r\n", "two\r\n"}, "ms: 5 bytes\n< 0000000f  74 77 6f 0d 0a "},
+		{"a torn secret", []string{"a hunter2", "hunter2 b"}, []string{"a *** b"}, "|a *** b|\n"},
+		{"nothing", nil, nil, "|SSH-2.0-..|\n"},
+	} {
+		ours, theirs := net.Pipe() // where each write is a read
+		go func() {
+			for _, w := range tt.writes {
+				theirs.Write([]byte(w))
+			}
+			theirs.Close()
+		}()
+		p := &Prober{Client: *proxied(t, "http://u:hunter2hunter2@proxy.test:1")}
+		s := &session{recording: &recording{started: time.Now()}, prober: p, mask: newMasker(&p.Client, false)}
+		s.heard = hear(t.Context(), &Conn{Conn: ours, early: []byte(glued)}, nil, longWait)
+		ours.Close()
+		n := s.tunnelReport()
+		var segments []string
+		for _, s := range n.Segments {
+			segments = append(segments, string(s.Bytes))
+		}
+		if !slices.Equal(segments, tt.segments) || n.Glued != len(glued) || string(n.Data) != glued+strings.Join(segments, "") {
+			t.Errorf("%s: %q, of %q", tt.name, segments, n.Data)
+		}
+		for above, want := range map[bool]int{true: 0, false: 1} {
+			text := &reportText{hex: true}
+			r := &Report{Tunnel: n, Exchanges: make([]ExchangeReport, 1)}
+			if above {
+				r.Exchanges[0].Segments = []Segment{{}}
+			}
+			text.tunnel(r, n)
+			if got := strings.Count(text.out.String(), "|SSH-2.0-..|"); got != want || !strings.Contains(text.out.String(), "together with the reply") {
+				t.Errorf("%s: dumped %d times:\n%s", tt.name, got, &text.out)
+			}
+			if (len(tt.writes) > 0 || !above) && !strings.Contains(text.out.String(), tt.shown) {
+				t.Errorf("%s: no %q in\n%s", tt.name, tt.shown, &text.out)
+			}
+		}
 	}
 }
 
