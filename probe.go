@@ -42,7 +42,7 @@ func probeCommand() *cli.Command {
 			&cli.DurationFlag{Name: "interval", Value: time.Second, Usage: "of --count: `TIME` from the start of one to that of the next"},
 			&cli.IntFlag{Name: "parallel", Value: 1, Usage: "of --count: at most `N` at once"},
 			&cli.StringFlag{Name: "save", Usage: "write the exchange to a new `FILE` too, which tunneltest plays back"},
-			&cli.BoolFlag{Name: "hex", Usage: "show the bytes in hexadecimal, with offsets, and when each read brought them"},
+			&cli.BoolFlag{Name: "hex", Usage: "show the bytes in hexadecimal, with offsets, and when each read brought them; not those of HTTP/2's frames"},
 			&cli.BoolFlag{Name: "raw", Usage: "print the bytes received, as they are, and the verdict to stderr; not to a terminal"},
 			&cli.BoolFlag{Name: "json", Usage: "print the report as one JSON document"},
 		),

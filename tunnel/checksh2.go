@@ -129,6 +129,9 @@ func (t *reportText) frames(r *Report, hop string) {
 		if !began {
 			began = true
 			t.say("frames of HTTP/2, without DATA:")
+			if t.hex { // nothing in them could be masked with certainty (RFC 7541)
+				t.say("--hex shows no bytes of theirs, in which credentials may stand coded by HPACK")
+			}
 		}
 		mark, dress := "<", t.received
 		if f.Sent {

@@ -72,6 +72,10 @@ func TestProbeJudgesTLS(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := probeSecure(t, tt.pair, tt.max, &tt.options)
+			var hex strings.Builder
+			if r.WriteHex(&hex, Style{}); strings.Contains(hex.String(), "frames of HTTP/2") != strings.Contains(hex.String(), "\n* --hex shows no bytes of theirs, ") {
+				t.Errorf("%s", &hex)
+			}
 			if r.Verdict.Kind != tt.verdict {
 				t.Errorf("the verdict is %+v, want %s", r.Verdict, tt.verdict)
 			}

@@ -94,6 +94,7 @@ func (s *session) segmentsReport(reads []segment) (out []Segment) {
 
 // WriteHex is WriteText with the bytes of the exchanges and of the tunnel in
 // hexadecimal, with their offsets, and a line for each read that says when it came.
+// Of HTTP/2 it shows the frames as WriteText does.
 func (r *Report) WriteHex(w io.Writer, style Style) error {
 	return r.write(w, &reportText{Style: style, hex: true})
 }
