@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"time"
 
@@ -65,6 +66,9 @@ func judgeTLSHandshake(h recordedTLS, _ *session) outcome {
 		return outcome{Skip, "the certificate was not accepted"}
 	case e.Err == nil:
 		return outcome{Fail, e.cause()}
+	}
+	if f, ok := errors.AsType[*tlsFailure](e.Err); ok {
+		return outcome{Fail, f.words} // escaped already
 	}
 	return outcome{Fail, wire.Escape([]byte(e.Err.Error()), maxShown)}
 }

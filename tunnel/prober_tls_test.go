@@ -190,3 +190,15 @@ func TestProbeH2WithoutHTTP2(t *testing.T) {
 		}
 	}
 }
+
+// What a proxy says instead of TLS is escaped once.
+func TestProbeShowsWhatIsNotTLS(t *testing.T) {
+	proxy := tunneltest.Start(t, func(conn net.Conn) {
+		conn.Write([]byte("<!DOCTYPE HTML>\n<html>\x1b"))
+		conn.Read(make([]byte, 1024))
+	})
+	f := findingOf(t, probeAt(t, &Prober{Client: *proxied(t, "https://"+proxy.Addr()), Wait: longWait}), "tls-handshake")
+	if want := `"<!DOCTYPE HTML>\n<html>\x1b"`; f.Grade != Fail || !strings.HasSuffix(f.Evidence, want) {
+		t.Errorf("%+v, want %s", f, want)
+	}
+}
