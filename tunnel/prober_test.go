@@ -98,6 +98,10 @@ func TestVerdictOnOpenTunnel(t *testing.T) {
 		if r.Verdict.Kind != VerdictOpen || r.Tunnel.End != string(endFull) || len(r.Tunnel.Data) != maxTunnelBytes {
 			t.Errorf("%+v, %s, %d bytes", r.Verdict, r.Tunnel.End, len(r.Tunnel.Data))
 		}
+		var text strings.Builder
+		if r.WriteText(&text, Style{}); !strings.Contains(text.String(), "* 4096 bytes came out of the tunnel") || !strings.Contains(text.String(), "; probe reads no more\n") {
+			t.Errorf("%s", text.String()[max(0, text.Len()-2000):])
+		}
 	})
 }
 

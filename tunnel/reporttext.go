@@ -177,13 +177,17 @@ func (t *reportText) tunnel(r *Report, n *TunnelReport) {
 	if len(n.Data) > 0 {
 		heard = bytesOf(len(n.Data)) + " came out of the tunnel"
 	}
-	if n.Wait > 0 {
+	full := n.End == string(endFull)
+	if n.Wait > 0 && !full {
 		heard += fmt.Sprintf(" within %v", n.Wait.Duration())
 	}
 	if n.Glued > 0 {
 		heard += fmt.Sprintf(" (%d together with the reply)", n.Glued)
 	}
-	if n.Wait > 0 {
+	switch {
+	case full:
+		heard += "; probe reads no more"
+	case n.Wait > 0:
 		heard += "; then it was " + n.End
 	}
 	t.say("%s", heard)
