@@ -45,7 +45,9 @@ func (l *heardTunnel) page(reply *wire.Reply) string {
 	case isFurtherReply(text):
 		return "a further HTTP reply"
 	}
-	if n, ok := announced(reply); ok {
+	// RFC 9110, section 9.3.6: Content-Length in a 2xx is ignored. A target that
+	// speaks first seldom says just as many bytes and no more.
+	if n, ok := announced(reply); ok && n == int64(len(l.data)) {
 		return fmt.Sprintf("the content of %d bytes that Content-Length announced", n)
 	}
 	return ""
