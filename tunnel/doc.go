@@ -76,7 +76,8 @@
 //	stdio.go        relayed to standard input and output
 //	fdpass.go       or handed over to another process; fdpassrelay_unix.go:
 //	                or a socket to one that relays
-//	explain.go      a failure in one sentence and a hint; explaintls.go;
+//	explain.go      a failure in one sentence and a hint; explaintls.go,
+//	                explaincredentials.go, explainsilence.go;
 //	                proxywords.go: what known proxies say in their pages
 //
 // A Prober is a Client that is watched:

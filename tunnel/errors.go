@@ -158,6 +158,7 @@ type Error struct {
 
 	head   *wire.HeadError // in PhaseReply, what was wrong with the reply's head
 	scheme string          // in PhaseTLS, PhaseRequest and PhaseReply, the proxy's; "" = unknown
+	later  bool            // in PhaseReply, the hop is not the first
 }
 
 // Error names the phase, the hop or target, and the cause, on one line.

@@ -104,7 +104,7 @@ func (h *handshake) tell(x *Exchange, e *Error) {
 		// An answer may quote the request.
 		hide := newMasker(h.client, false)
 		e.Reason, e.Detail = hide.text(e.Reason), hide.text(e.Detail)
-		e.Hop, e.Target, e.scheme = h.hop.Name(), h.next, h.hop.Scheme
+		e.Hop, e.Target, e.scheme, e.later = h.hop.Name(), h.next, h.hop.Scheme, !h.first
 		x.Err = e
 	}
 	if t := h.client.Trace; t != nil && t.Exchanged != nil {

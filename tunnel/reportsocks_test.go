@@ -122,8 +122,8 @@ func TestSOCKSVerdict(t *testing.T) {
 		{"rules", "socks5h://", socksAsked + "05 02 00 01", VerdictDenied, 6, "denied by policy (not allowed by its rules)", "closed", true},
 		{"refused", "socks5h://", socksAsked + "05 05 00 01", VerdictTargetUnreachable, 7, "next proxy unreachable (b.example:3128: connection refused)", "closed", true},
 		{"address kind", "socks5h://", socksAsked + "05 08 00 01", VerdictRejected, 8, "request rejected (it does not take this kind of address)", "closed", true},
-		{"no method", "socks5h://", "05 01 00 > 05 ff", VerdictCredentials, 5, "credentials wanted (it takes no client without a login)", "closed", true},
-		{"wrong password", "socks5h://me:pw@", "05 02 00 02 > 05 02 ; 01 02 6d65 02 7077 > 01 01", VerdictCredentials, 5, "credentials refused (the login failed with code 1)", "closed", true},
+		{"no method", "socks5h://", "05 01 00 > 05 ff", VerdictCredentials, 5, "credentials wanted by PROXY (it takes no client without a login)", "closed", true},
+		{"wrong password", "socks5h://me:pw@", "05 02 00 02 > 05 02 ; 01 02 6d65 02 7077 > 01 01", VerdictCredentials, 5, "credentials refused by PROXY (the login failed with code 1)", "closed", true},
 		{"HTTP", "socks5h://", "05 01 00 > 4854", VerdictNotAProxy, 8, `not a SOCKS proxy (it answered "HT")`, "closed", true},
 		{"TLS", "socks5h://", "05 01 00 > 1503", VerdictWrongPort, 8, "wrong port (TLS spoken there)", "closed", true},
 		{"hung up", "socks5h://", "05 01 00 >", VerdictHungUp, 8, "hung up (the connection was closed without an answer)", "closed", false},
@@ -134,7 +134,7 @@ func TestSOCKSVerdict(t *testing.T) {
 			t.Parallel()
 			p := socksThen(t, tt.script)
 			r := probeAt(t, &Prober{Client: *proxied(t, tt.url+p.Addr(), "http://b.example:3128"), Wait: longWait})
-			if v := r.Verdict; v.Kind != tt.kind || v.ExitCode != tt.exit || v.Words != tt.words || v.Hint == "" {
+			if v := r.Verdict; v.Kind != tt.kind || v.ExitCode != tt.exit || v.Words != strings.ReplaceAll(tt.words, "PROXY", p.Addr()) || v.Hint == "" {
 				t.Errorf("%s %d %q, want %s %d %q; hint %q", v.Kind, v.ExitCode, v.Words, tt.kind, tt.exit, tt.words, v.Hint)
 			}
 			if h := r.SOCKS[0]; h.Error == "" || h.Left != tt.left || len(r.Exchanges) != 0 {

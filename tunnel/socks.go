@@ -65,12 +65,13 @@ type socksHandshake struct {
 	client *Client
 	hop    Hop
 	next   Authority
+	later  bool // it is not the first hop
 	conn   net.Conn
 }
 
 // askSOCKS is askHTTP1 for a hop that speaks SOCKS.
 func (w *way) askSOCKS(ctx context.Context, i int) *Error {
-	s := socksHandshake{client: w.client, hop: w.client.Route.Hops[i], next: w.next(i), conn: w.beneath()}
+	s := socksHandshake{client: w.client, hop: w.client.Route.Hops[i], next: w.next(i), later: i > 0, conn: w.beneath()}
 	if e := s.run(ctx); e != nil {
 		return e
 	}
@@ -126,7 +127,7 @@ func (s *socksHandshake) exchange(ctx context.Context, m *SOCKSMessage, length i
 	}
 	m.Ended = time.Now()
 	if e != nil {
-		e.Target, e.Hop, e.scheme = s.next, s.hop.Name(), s.hop.Scheme
+		e.Target, e.Hop, e.scheme, e.later = s.next, s.hop.Name(), s.hop.Scheme, s.later
 		m.Err = e
 	}
 	if t := s.client.Trace; t != nil && t.Spoken != nil {

@@ -148,10 +148,7 @@ func (s *session) answered() Verdict {
 		if offers == "" {
 			offers = "no scheme offered"
 		}
-		if e.CredentialsSent {
-			return verdictOf(VerdictCredentials, "credentials refused", offers)
-		}
-		return verdictOf(VerdictCredentials, "credentials wanted", offers)
+		return s.credentials(offers)
 	case ExitRefused:
 		if e.Status/100 == 3 {
 			return s.portal()
@@ -174,6 +171,19 @@ func (s *session) answered() Verdict {
 	return verdictOf(VerdictRejected, "request rejected", answer)
 }
 
+// credentials is for a login that is wanted, or failed; in a chain it says at
+// which proxy.
+func (s *session) credentials(cause string) Verdict {
+	words := "credentials wanted"
+	if s.err.CredentialsSent {
+		words = "credentials refused"
+	}
+	if len(s.route.Hops) > 1 {
+		words += " by " + s.shown(s.err.Hop)
+	}
+	return verdictOf(VerdictCredentials, words, cause)
+}
+
 // notReached is for what a proxy was asked for, or was to be: the target, or the
 // next proxy.
 func (s *session) notReached(cause string) Verdict {
@@ -188,10 +198,7 @@ func (s *session) toldInSOCKS() Verdict {
 	e, cause := s.err, s.err.cause()
 	switch e.ExitCode() {
 	case ExitCredentials:
-		if e.CredentialsSent {
-			return verdictOf(VerdictCredentials, "credentials refused", cause)
-		}
-		return verdictOf(VerdictCredentials, "credentials wanted", cause)
+		return s.credentials(cause)
 	case ExitRefused:
 		return verdictOf(VerdictDenied, "denied by policy", cause)
 	case ExitTarget:

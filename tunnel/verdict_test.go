@@ -33,3 +33,47 @@ func TestVerdictOnAnnouncedContent(t *testing.T) {
 		})
 	}
 }
+
+// Credentials that the flags give are for the first proxy alone: whoever is told
+// to give another's by them shows them to the first.
+func TestVerdictOnCredentialsInAChain(t *testing.T) {
+	asks := reply407 + "Proxy-Authenticate: Basic realm=b\r\n\r\n"
+	opens := func(next string) []tunneltest.Step {
+		return []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send(reply200 + "\r\n"), relayTo(next)}
+	}
+	const first = "give them with --proxy-user NAME and CULVERT_PROXY_PASSWORD, or --proxy-credentials FILE"
+	const later = "put USER:PASSWORD@ into that proxy's URL in -x, before its host"
+	for _, tt := range []struct {
+		name          string
+		first, second []tunneltest.Step // nil = the one is opened by the other
+		user          string
+		words, hint   string
+	}{
+		{"the second asks", nil, hangUp(asks), "", "credentials wanted by SECOND (Basic)", later},
+		{"the first asks", hangUp(asks), hangUp(""), "", "credentials wanted by FIRST (Basic)", first},
+		{"the second refuses", nil, hangUp(asks), "me:pw@", "credentials refused by SECOND (Basic)", "check user name and password in -x"},
+		{"in SOCKS", nil, []tunneltest.Step{tunneltest.Send("\x05\xff"), tunneltest.Hold}, "socks5h://", "", later},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			second := tunneltest.StartProxy(t, tt.second...)
+			if tt.first == nil {
+				tt.first = opens(second.Addr())
+			}
+			first := tunneltest.StartProxy(t, tt.first...)
+			c := proxied(t, "http://"+first.Addr(), tt.user+second.Addr())
+			c.Route.Source, c.Auth = "-x", AuthBasic
+			if tt.words == "" {
+				_, err := c.Open(t.Context(), authority(t, "a:22"))
+				if _, hint := Explain(err); hint != tt.hint {
+					t.Errorf("%q, want %q", hint, tt.hint)
+				}
+				return
+			}
+			words := strings.NewReplacer("FIRST", first.Addr(), "SECOND", second.Addr()).Replace(tt.words)
+			if v := probeAt(t, &Prober{Client: *c, Wait: briefWait}).Verdict; v.Words != words || v.Hint != tt.hint || v.ExitCode != ExitCredentials {
+				t.Errorf("%+v, want %q and %q", v, words, tt.hint)
+			}
+		})
+	}
+}

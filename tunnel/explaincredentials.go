@@ -1,0 +1,55 @@
+package tunnel
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// explainCredentials is for 407, and for 401, which some proxies send in its
+// stead.
+func (e *Error) explainCredentials() (sentence, hint string) {
+	answer := e.answer()
+	if len(e.Schemes) > 0 {
+		answer += "; it offers " + strings.Join(e.Schemes, ", ")
+	}
+	if e.CredentialsSent {
+		named := Error{Source: cmp.Or(e.CredentialsSource, e.Source)}
+		return e.proxy() + " refused the credentials for " + e.Target.String() + ": " + answer,
+			"check " + named.where("user name and password")
+	}
+	var failed *LoginError
+	others := slices.ContainsFunc(e.Schemes, func(s string) bool { return slices.Contains(append(authSchemes, AuthBearer), strings.ToLower(s)) })
+	if errors.As(e.LoginFailed, &failed) && !(failed.Unset && others) {
+		answer += "; " + wire.Escape([]byte(failed.Error()), maxDetail)
+	}
+	sentence = e.proxy() + " wants credentials for " + e.Target.String() + ": " + answer
+	tickets := slices.ContainsFunc(e.Schemes, func(s string) bool { return strings.EqualFold(s, AuthNegotiate) })
+	switch {
+	case failed != nil && !others:
+		return sentence, failed.Hint
+	case tickets && !others:
+		return sentence, "it wants a Kerberos ticket: get one with kinit, and leave --auth out"
+	case e.Told && e.CredentialsKept:
+		return sentence, "culvert knows no other login for SOCKS: ask the proxy's administrator to take a password"
+	case others && e.CredentialsKept:
+		return sentence, "yours are for none of these: check --auth"
+	case others || len(e.Schemes) == 0 && !e.CredentialsKept:
+		return sentence, e.giveCredentials()
+	case len(e.Schemes) == 0:
+		return sentence, "the proxy does not say how it wants them: send them unasked with --auth basic"
+	}
+	return sentence, "culvert knows Basic, Bearer, Digest, Negotiate and NTLM: ask the proxy's administrator to offer one of them"
+}
+
+// giveCredentials says where credentials are to be given. Those of the flags are
+// the first proxy's, and no other's to see.
+func (e *Error) giveCredentials() string {
+	if e.later {
+		return "put USER:PASSWORD@ into " + e.where("that proxy's URL") + ", before its host"
+	}
+	return "give them with --proxy-user NAME and CULVERT_PROXY_PASSWORD, or --proxy-credentials FILE"
+}
