@@ -24,6 +24,7 @@ type session struct {
 	heard  *heardTunnel       // nil if there is no tunnel
 	facts  *interceptionFacts // nil if nobody asked, or no certificate came
 	middle *Interception      // what follows from them
+	tlsTry *TLSTry            // nil if none was made
 	mask   masker
 }
 
@@ -33,7 +34,7 @@ func (s *session) report() *Report {
 		Schema: ReportSchema, Started: s.started.UTC(), Target: s.target,
 		Plan:     Plan{Hops: s.hops(), Why: s.prober.Why},
 		Attempts: []Attempt{}, Exchanges: []ExchangeReport{},
-		Tunnel: s.tunnelReport(), Interception: s.middle,
+		Tunnel: s.tunnelReport(), Interception: s.middle, TLSTry: s.tlsTry,
 		Timeline: s.timeline(), Findings: s.findings(), Verdict: s.verdict(),
 	}
 	if s.lookup != nil {

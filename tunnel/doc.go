@@ -86,7 +86,8 @@
 //	verdict.go → assemble.go, timeline.go → report.go, reporttls.go, reportsocks.go:
 //	JSON; reporttext.go, reporttimeline.go: text, dressed by style.go, folded by fold.go;
 //	segments.go: what each read brought; transcript.go, transcripth2.go: for
-//	tunneltest to play back; interception.go, interceptiontries.go: who speaks TLS?
+//	tunneltest to play back; tlstry.go: does it want TLS?
+//	interception.go, interceptiontries.go: who speaks TLS?
 //	interceptionevidence.go, interceptionjudge.go, publicroots.go, interceptiontext.go
 //
 // page.go knows a web page from a tunnel, fingerprint.go products by their

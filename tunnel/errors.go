@@ -159,6 +159,7 @@ type Error struct {
 	head   *wire.HeadError // in PhaseReply, what was wrong with the reply's head
 	scheme string          // in PhaseTLS, PhaseRequest and PhaseReply, the proxy's; "" = unknown
 	later  bool            // in PhaseReply, the hop is not the first
+	noTLS  bool            // in PhaseReply, TLS was tried there as well, in vain
 }
 
 // Error names the phase, the hop or target, and the cause, on one line.

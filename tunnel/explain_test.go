@@ -93,7 +93,7 @@ func TestExplainAnswer(t *testing.T) {
 			"proxy PROXY refused a:80: 403 " + strings.Repeat("r", 80) + "... (" + strings.Repeat("w", 200) + ")", "ask the proxy's administrator to allow a"},
 
 		{"no answer", "a:443", "",
-			"proxy PROXY closed the connection without an answer", "it may serve certain clients only, be a relay whose proxy is down, or want TLS, for which use https://, or be no HTTP proxy: check the proxy's host and port"},
+			"proxy PROXY closed the connection without an answer", "it may serve certain clients only, be a relay whose proxy is down, want TLS, for which use https://, or the PROXY protocol before the request, or be no HTTP proxy: check the proxy's host and port"},
 		{"head broken off", "a:443", "HTTP/1.1 200 OK\r\n",
 			"proxy PROXY closed the connection within its answer's head", "it failed, or is not a proxy: see what came with culvert probe"},
 		{"head too large", "a:443", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("a", 70<<10),

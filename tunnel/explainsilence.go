@@ -61,7 +61,10 @@ func (e *Error) whyHungUp() string {
 	case e.scheme == SchemeHTTPS || e.scheme == SchemeH2:
 		return some + "or be a relay whose proxy is down, or no HTTP proxy: "
 	}
-	return some + "be a relay whose proxy is down, or want TLS, for which use https://, or be no HTTP proxy: "
+	if e.noTLS {
+		return some + "be a relay whose proxy is down, want the PROXY protocol before the request, or be no HTTP proxy: "
+	}
+	return some + "be a relay whose proxy is down, want TLS, for which use https://, or the PROXY protocol before the request, or be no HTTP proxy: "
 }
 
 func (e *Error) speaksSOCKS() bool { return Hop{Scheme: e.scheme}.isSOCKS() }

@@ -20,7 +20,7 @@ const maxTunnelBytes = 4 << 10
 var ErrNoProxy = errors.New("there is no proxy to probe")
 
 // Prober opens one tunnel, keeps every byte and every time of the way, and
-// judges what it saw. The zero Prober has no proxy: see Client.Route.
+// judges what it saw. A proxy that hung up on plain HTTP is asked for TLS too. The zero Prober has no proxy: see Client.Route.
 type Prober struct {
 	// Client opens the tunnel. Its Trace, if any, is called as well.
 	Client Client
@@ -43,6 +43,8 @@ type Prober struct {
 
 	// ShowSecrets leaves credentials in the Report; else they are masked.
 	ShowSecrets bool
+
+	once bool // no further connection is made to tell more of a failure
 }
 
 // heardTunnel is what came of an open tunnel.
@@ -72,7 +74,7 @@ const (
 
 // Probe opens a tunnel to the target, listens, closes it, and reports. It
 // takes no longer than the Client's Timeout, Wait, an InterceptionCheck's
-// Patience, and about a second for a refusal's content. What a proxy does wrong
+// Patience, about a second for a refusal's content, and two for a TLSTry. What a proxy does wrong
 // is in the Report, never the error: that is ErrNoProxy, an *Error for a request
 // that cannot be sent, or the context's own if it was cancelled.
 //
@@ -135,6 +137,10 @@ func (p *Prober) probeRoute(ctx context.Context, client *Client, target Authorit
 		s.err = asError(err, PhaseConnect)
 	}
 	rec.finish()
+	if s.err != nil {
+		s.tlsTry = p.tryTLS(ctx, client, s.err, rec)
+		s.err.noTLS = s.tlsTry != nil && !s.tlsTry.Speaks
+	}
 	if p.Interception != nil && client.TLS != nil {
 		client.waiting("other handshakes, to see who speaks TLS")
 		s.facts = p.Interception.run(ctx, client, target, rec)

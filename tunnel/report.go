@@ -25,6 +25,7 @@ type Report struct {
 	Exchanges      []ExchangeReport `json:"exchanges"`                 // in the order of the hops
 	Frames         []FrameReport    `json:"frames,omitempty"`          // of HTTP/2, in the order of the wire
 	Tunnel         *TunnelReport    `json:"tunnel,omitempty"`          // nil if there was none
+	TLSTry         *TLSTry          `json:"tls_try,omitempty"`         // nil if none was made
 	Interception   *Interception    `json:"interception,omitempty"`    // nil if it was not looked for, or no certificate came
 	Timeline       []Span           `json:"timeline"`
 	Findings       []Finding        `json:"findings"`

@@ -36,6 +36,7 @@ func (r *Report) write(w io.Writer, t *reportText) error {
 	}
 	t.socks(r, len(r.Exchanges))
 	t.tls(r, len(r.Exchanges))
+	t.tlsTry(r.TLSTry)
 	if r.Tunnel != nil {
 		t.tunnel(r, r.Tunnel)
 	}

@@ -77,6 +77,8 @@ var phaseOrder = []string{SpanResolve, SpanConnect, SpanTLSProxy, SpanSOCKSGreet
 func (s *Series) Run(ctx context.Context, target Authority, keep bool, tell func(Try)) (*SeriesReport, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	prober := *s.Prober
+	prober.once = true
 	sum := &seriesSum{keep: keep, tell: tell, report: &SeriesReport{Schema: ReportSchema, Started: time.Now().UTC(), Target: target, Count: s.Count, Failures: []Failures{}}}
 	places := make(chan struct{}, max(1, s.Parallel))
 	var running sync.WaitGroup
@@ -96,7 +98,7 @@ func (s *Series) Run(ctx context.Context, target Authority, keep bool, tell func
 		}
 		running.Go(func() {
 			defer func() { <-places }()
-			r, err := s.Prober.Probe(ctx, target)
+			r, err := prober.Probe(ctx, target)
 			if err != nil {
 				sum.failed(err)
 				cancel()

@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -275,6 +274,11 @@ func (s *session) unanswered() Verdict {
 			if broken := brokenHTTP2(e.Err); broken != "" {
 				return verdictOf(VerdictHungUp, "hung up", broken)
 			}
+			if s.tlsTry != nil && s.tlsTry.Speaks {
+				v := verdictOf(VerdictWrongPort, "wrong port", "it speaks TLS")
+				v.Hint = hintWantsTLS
+				return v
+			}
 			return verdictOf(VerdictHungUp, "hung up", "the connection was closed without an answer")
 		}
 	} else if e.head.Problem == wire.NotHTTP {
@@ -295,8 +299,7 @@ func (s *session) unanswered() Verdict {
 // foreignTo tells TLS, which some other port or scheme would have been right
 // for, from other protocols.
 func foreignTo(scheme string, raw []byte) Verdict {
-	// RFC 8446, section 5.1: a record of an alert or a handshake.
-	if bytes.HasPrefix(raw, []byte{21, 3}) || bytes.HasPrefix(raw, []byte{22, 3}) {
+	if startsTLS(raw) {
 		return verdictOf(VerdictWrongPort, "wrong port", "TLS spoken there")
 	}
 	what := "not a proxy"

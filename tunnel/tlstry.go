@@ -1,0 +1,75 @@
+package tunnel
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"net"
+	"time"
+)
+
+// tlsTryTime bounds a TLSTry.
+const tlsTryTime = 2 * time.Second
+
+// TLSTry is a further connection to a proxy that hung up on plain HTTP without a
+// byte, as those do that speak TLS alone. It shows no credentials, and verifies
+// nothing.
+type TLSTry struct {
+	Hop    string `json:"hop"`
+	Speaks bool   `json:"speaks_tls"`
+	Words  string `json:"words"` // what came of it
+	Took   Micros `json:"took_us"`
+}
+
+// tryTLS makes it where it can tell something, else it is nil. Only the first hop
+// can be met without asking another for a tunnel once more.
+func (p *Prober) tryTLS(ctx context.Context, client *Client, e *Error, rec *recording) *TLSTry {
+	hungUp := (e.Phase == PhaseRequest || e.Phase == PhaseReply) && e.Type == ErrorConnectionTerminated && e.head == nil
+	if p.once || !hungUp || e.scheme != SchemeHTTP || e.later || len(rec.exchanges) != 1 || ctx.Err() != nil {
+		return nil
+	}
+	hop := client.Route.Hops[0]
+	client.waiting("%s to speak TLS", hop.Name())
+	ctx, cancel := context.WithTimeout(ctx, tlsTryTime)
+	defer cancel()
+	started, try := time.Now(), &TLSTry{Hop: hop.Name(), Words: "it could not be connected to"}
+	again := *client
+	again.Trace = nil
+	if conn, _, e := again.connectFirst(ctx, hop.Proxy); e == nil {
+		try.greet(ctx, conn, hop)
+		conn.Close()
+	}
+	try.Took = micros(time.Since(started))
+	return try
+}
+
+// greet sends a ClientHello, and looks how the answer begins.
+func (t *TLSTry) greet(ctx context.Context, conn net.Conn, hop Hop) {
+	config := &tls.Config{InsecureSkipVerify: true} // no more is said than that TLS is wanted
+	if !hop.Proxy.Addr().IsValid() {
+		config.ServerName = hop.Proxy.Host()
+	}
+	under := &watchedConn{Conn: conn}
+	tls.Client(under, config).HandshakeContext(ctx)
+	switch t.Speaks = startsTLS(under.began); {
+	case t.Speaks:
+		t.Words = "it speaks TLS"
+	case len(under.began) > 0:
+		t.Words = "it answered, but not in TLS"
+	default:
+		t.Words = "no answer to that either"
+	}
+}
+
+// startsTLS reports whether bytes begin a record of an alert or a handshake (RFC
+// 8446, section 5.1).
+func startsTLS(raw []byte) bool {
+	return bytes.HasPrefix(raw, []byte{21, 3}) || bytes.HasPrefix(raw, []byte{22, 3})
+}
+
+// tlsTry tells of the further connection.
+func (t *reportText) tlsTry(try *TLSTry) {
+	if try != nil {
+		t.say("a further connection to %s, with TLS: %s", try.Hop, try.Words)
+	}
+}
