@@ -46,12 +46,23 @@ func htmlText(s string) string {
 
 // afterElement returns what follows the closing tag of name.
 func afterElement(s, name string) string {
-	i := strings.Index(strings.ToLower(s), "</"+name)
+	i := indexFold(s, "</"+name)
 	if i < 0 {
 		return ""
 	}
 	_, after, _ := strings.Cut(s[i:], ">")
 	return after
+}
+
+// indexFold is strings.Index for ASCII in any case. What strings.ToLower makes of
+// other bytes has another length.
+func indexFold(s, substr string) int {
+	for i := 0; i+len(substr) <= len(s); i++ {
+		if s[i]|0x20 == substr[0]|0x20 && strings.EqualFold(s[i:i+len(substr)], substr) {
+			return i
+		}
+	}
+	return -1
 }
 
 // EscapeLine returns one line of a head without its line end, for a terminal:

@@ -44,6 +44,7 @@ func TestExcerptText(t *testing.T) {
 		{"comment", "text/html", "a<!-- <p>b -->c", "a c"},
 		{"tag without end", "text/html", "a<p b", "a"},
 		{"script without end", "text/html", "a<script>b", "a"},
+		{"bytes that grow in lower case", "text/html", "<style>" + strings.Repeat("\xff\u0130", 20) + "</Style>a", "a"},
 		{"empty", "text/html", "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
