@@ -141,7 +141,8 @@ func (s *session) exchangeReport(x *Exchange) ExchangeReport {
 		return out
 	}
 	out.Status, out.Reason = x.reply.Code, s.shown(x.reply.Reason)
-	out.Product, out.ProductSign = product(x.reply, x.Body)
+	page, _ := x.decoded()
+	out.Product, out.ProductSign = product(x.reply, page)
 	out.Schemes = schemesOf(challenges(x.reply))
 	for _, name := range identityFields {
 		for _, value := range x.reply.Values(name) {

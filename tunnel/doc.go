@@ -66,8 +66,8 @@
 //	                clienttlserror.go: why there is none
 //	openproxy.go    or a proxy that is asked nothing; proxylogin.go: its
 //	                login, for who writes the requests
-//	handshake.go    CONNECT and its reply       proxystatus.go, squiderror.go, excerpt.go,
-//	                                            content.go
+//	handshake.go    CONNECT and its reply       refusal.go, proxystatus.go, squiderror.go,
+//	                                            excerpt.go, content.go
 //	socks.go        the same, in SOCKS; socksmessage.go: what was said, in words
 //	login.go        answers to a 407            challenge.go, login_digest.go,
 //	                                            login_ntlm.go, login_negotiate.go
@@ -78,7 +78,7 @@
 //	                or a socket to one that relays
 //	explain.go      a failure in one sentence and a hint; explaintls.go,
 //	                explaincredentials.go, explainsilence.go;
-//	                proxywords.go: what known proxies say in their pages
+//	                proxywords.go, blockpage.go: what known proxies say in their pages
 //
 // A Prober is a Client that is watched:
 //

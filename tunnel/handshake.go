@@ -3,7 +3,6 @@ package tunnel
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -312,39 +311,4 @@ func (h *handshake) watchClose(ctx context.Context, x *Exchange) {
 	// close, is not judged.
 	x.Watched = err != nil && ctx.Err() == nil
 	x.KeptOpen = x.Watched && isTimeout(err)
-}
-
-// refusal makes the Error of a final reply that is not 2xx.
-func refusal(x *Exchange) *Error {
-	code := x.reply.Code
-	e := &Error{Phase: PhaseReply, Status: code, Type: statusType(code), Reason: x.reply.Reason}
-	if e.Type == ErrorCredentials {
-		e.Schemes = schemesOf(challenges(x.reply))
-	}
-	if p, ok := firstError(parseProxyStatus(x.reply.Values("Proxy-Status"))); ok {
-		if t, known := ErrorTypeFromToken(p.Error); known && e.Type != ErrorCredentials {
-			e.Type = t
-		}
-		e.RCode = wire.Escape([]byte(p.RCode), 20)
-		if e.Detail = p.Details; e.Detail == "" {
-			e.Detail = strings.ReplaceAll(p.Error, "_", " ")
-		}
-	}
-	if is, words, ok := squidError(x.reply.Get("X-Squid-Error")); ok && e.Detail == "" {
-		if e.Detail = words; is != ErrorNone && e.Type != ErrorCredentials {
-			e.Type = is
-		}
-	}
-	// RFC 9110, section 9.3.6 knows no redirected CONNECT: never followed.
-	if location := x.reply.Get("Location"); e.Detail == "" && code/100 == 3 && location != "" {
-		e.Detail = "to " + location
-	}
-	if e.Detail == "" && !x.reply.Has("Content-Encoding") {
-		e.Detail = excerptText(x.Body, x.reply.Get("Content-Type"))
-		if is, words, ok := wordedError(code, e.Reason+" "+e.Detail); ok && len(e.Schemes) == 0 {
-			e.Type, e.Detail = is, cmp.Or(words, e.Detail)
-		}
-	}
-	e.Detail = wire.Escape([]byte(e.Detail), maxDetail)
-	return e
 }

@@ -11,7 +11,7 @@ const wordsFailed = "the connection failed"
 // proxyWords are pages of proxies that say more than their status, or another
 // thing: all the texts, in lower case, are in the reason and the page.
 var proxyWords = [...]struct {
-	status int
+	status int // 0 = any from 400
 	texts  []string
 	is     ErrorType
 	words  string // "" = the page's
@@ -21,6 +21,12 @@ var proxyWords = [...]struct {
 	{http.StatusBadGateway, []string{"dns lookup failure"}, ErrorDNS, "the name cannot be resolved"}, // Apache
 	{http.StatusInternalServerError, []string{"tinyproxy was unable to connect"}, ErrorDestinationUnavailable, wordsFailed},
 	{http.StatusServiceUnavailable, []string{"privoxy", "connect failed"}, ErrorDestinationUnavailable, wordsFailed},
+	// Symantec ProxySG, whatever the status.
+	{0, []string{"(dns_server_failure)"}, ErrorDNSTimeout, "its name server failed"},
+	{0, []string{"(dns_unresolved_hostname)"}, ErrorDNS, "the name cannot be resolved"},
+	{0, []string{"(tcp_error)", "refused"}, ErrorConnectionRefused, "connection refused"},
+	{0, []string{"(tcp_error)", "timed out"}, ErrorConnectionTimeout, "the connection timed out"},
+	{0, []string{"(tcp_error)"}, ErrorDestinationUnavailable, wordsFailed},
 	{http.StatusServiceUnavailable, []string{"no server is available to handle this request"}, ErrorInternal, ""},       // HAProxy
 	{http.StatusBadGateway, []string{"parent proxy unrea"}, ErrorInternal, "it does not reach the proxy behind it"},     // Cntlm
 	{http.StatusProxyAuthRequired, []string{"is not allowed to connect"}, ErrorDenied, "it does not serve this client"}, // Cntlm
@@ -31,7 +37,7 @@ func wordedError(status int, text string) (is ErrorType, words string, ok bool) 
 	text = strings.ToLower(text)
 candidates:
 	for _, w := range proxyWords {
-		if w.status != status {
+		if w.status != status && (w.status != 0 || status < 400) {
 			continue
 		}
 		for _, t := range w.texts {

@@ -75,6 +75,9 @@ func (s *session) openVerdict() Verdict {
 	case s.heard == nil:
 		return Verdict{}
 	case page != "":
+		if v, ok := s.standIn(); ok {
+			return v
+		}
 		return Verdict{Kind: VerdictNotAProxy, ExitCode: ExitNotAProxy, Hint: hintWebServer,
 			Words: "not a proxy (2xx, but " + page + " instead of a tunnel)"}
 	case s.heard.end == endReset:
