@@ -141,6 +141,9 @@ func (s *session) exchangeReport(x *Exchange) ExchangeReport {
 		return out
 	}
 	out.Status, out.Reason = x.reply.Code, s.shown(x.reply.Reason)
+	if len(x.Body) > 0 {
+		out.ContentCoding = s.shown(x.reply.Get("Content-Encoding"))
+	}
 	page, _ := x.decoded()
 	out.Product, out.ProductSign = product(x.reply, page)
 	out.Schemes = schemesOf(challenges(x.reply))

@@ -76,26 +76,27 @@ type Attempt struct {
 // ExchangeReport is one hop's CONNECT exchange. Parts that never came are
 // empty.
 type ExchangeReport struct {
-	Hop          string          `json:"hop"`
-	Connection   int             `json:"connection"` // the number of the connection to the first hop, from 1
-	AskedFor     Authority       `json:"asked_for"`
-	Request      WireBytes       `json:"request"`
-	Interim      []WireBytes     `json:"interim,omitempty"` // heads of 1xx replies
-	Reply        WireBytes       `json:"reply"`             // the final reply's head, or what came of it
-	Status       int             `json:"status,omitempty"`  // 0 if the head was not whole
-	Reason       string          `json:"reason,omitempty"`
-	Content      WireBytes       `json:"content,omitempty"`       // the start of a refusal's content
-	ContentError string          `json:"content_error,omitempty"` // why the content is not whole
-	Segments     []Segment       `json:"segments,omitempty"`      // all that was read, glued bytes included; not over HTTP/2
-	Glued        int             `json:"glued_bytes"`             // that arrived together with a 2xx
-	Left         string          `json:"left,omitempty"`          // "closed", "reset" or "open": by the proxy, in the end; "" = it went on
-	AfterRefusal string          `json:"after_refusal,omitempty"` // "closed" or "kept open"; "" = not judged
-	Schemes      []string        `json:"schemes,omitempty"`       // of authentication that are offered
-	Identity     []IdentityField `json:"identity,omitempty"`
-	ProxyStatus  []ProxyStatus   `json:"proxy_status,omitempty"` // the one nearest the origin first
-	Product      string          `json:"product,omitempty"`      // what the answer looks like the work of
-	ProductSign  string          `json:"product_sign,omitempty"` // by which field, or "its page"
-	Error        string          `json:"error,omitempty"`        // why there is no tunnel
+	Hop           string          `json:"hop"`
+	Connection    int             `json:"connection"` // the number of the connection to the first hop, from 1
+	AskedFor      Authority       `json:"asked_for"`
+	Request       WireBytes       `json:"request"`
+	Interim       []WireBytes     `json:"interim,omitempty"` // heads of 1xx replies
+	Reply         WireBytes       `json:"reply"`             // the final reply's head, or what came of it
+	Status        int             `json:"status,omitempty"`  // 0 if the head was not whole
+	Reason        string          `json:"reason,omitempty"`
+	Content       WireBytes       `json:"content,omitempty"`        // the start of a refusal's content
+	ContentCoding string          `json:"content_coding,omitempty"` // Content-Encoding, as it came
+	ContentError  string          `json:"content_error,omitempty"`  // why the content is not whole
+	Segments      []Segment       `json:"segments,omitempty"`       // all that was read, glued bytes included; not over HTTP/2
+	Glued         int             `json:"glued_bytes"`              // that arrived together with a 2xx
+	Left          string          `json:"left,omitempty"`           // "closed", "reset" or "open": by the proxy, in the end; "" = it went on
+	AfterRefusal  string          `json:"after_refusal,omitempty"`  // "closed" or "kept open"; "" = not judged
+	Schemes       []string        `json:"schemes,omitempty"`        // of authentication that are offered
+	Identity      []IdentityField `json:"identity,omitempty"`
+	ProxyStatus   []ProxyStatus   `json:"proxy_status,omitempty"` // the one nearest the origin first
+	Product       string          `json:"product,omitempty"`      // what the answer looks like the work of
+	ProductSign   string          `json:"product_sign,omitempty"` // by which field, or "its page"
+	Error         string          `json:"error,omitempty"`        // why there is no tunnel
 }
 
 // IdentityField is a field in which proxies tell what they are.

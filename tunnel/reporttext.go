@@ -143,7 +143,11 @@ func (t *reportText) exchange(x *ExchangeReport) {
 		return
 	}
 	if len(x.Content) > 0 && !dumped {
-		t.say("content, the first %s:", bytesOf(len(x.Content)))
+		coding := ""
+		if x.ContentCoding != "" {
+			coding = ", encoded as " + x.ContentCoding
+		}
+		t.say("content, the first %s%s:", bytesOf(len(x.Content)), coding)
 		t.wire("<", t.received, x.Content, maxContentShown)
 	}
 	switch x.AfterRefusal {
