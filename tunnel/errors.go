@@ -159,6 +159,7 @@ type Error struct {
 	head   *wire.HeadError // in PhaseReply, what was wrong with the reply's head
 	scheme string          // in PhaseTLS, PhaseRequest and PhaseReply, the proxy's; "" = unknown
 	later  bool            // in PhaseReply, the hop is not the first
+	portal bool            // in PhaseReply, it is a redirect to somewhere, or says that a login is to be made there
 	noTLS  bool            // in PhaseReply, TLS was tried there as well, in vain
 }
 
@@ -231,8 +232,10 @@ func statusType(status int) ErrorType {
 	switch {
 	case status == http.StatusProxyAuthRequired, status == http.StatusUnauthorized:
 		return ErrorCredentials
-	case status >= 300 && status < 400, status == http.StatusForbidden,
-		status == http.StatusTooManyRequests, status == http.StatusUnavailableForLegalReasons:
+	case status == http.StatusNotModified: // which answers a conditional GET
+		return ErrorRequest
+	case status >= 300 && status < 400, status == http.StatusForbidden, status == http.StatusTooManyRequests,
+		status == http.StatusUnavailableForLegalReasons, status == http.StatusNetworkAuthenticationRequired:
 		return ErrorDenied
 	case status == http.StatusBadGateway, status == http.StatusServiceUnavailable:
 		return ErrorDestinationUnavailable

@@ -151,9 +151,11 @@ func (e *Error) explainAnswer() (sentence, hint string) {
 	case ExitCredentials:
 		return e.explainCredentials()
 	case ExitRefused:
-		if e.Status/100 == 3 {
-			return e.proxy() + " answered " + target + " with a redirect: " + answer,
-				"a login page may stand in the way: open any web page in a browser first"
+		switch {
+		case e.portal && e.Status/100 == 3:
+			return e.proxy() + " answered " + target + " with a redirect: " + answer, hintPortal
+		case e.portal:
+			return e.proxy() + " refused " + target + ": " + answer, hintPortal
 		}
 		return e.proxy() + " refused " + target + ": " + answer, e.refusedHint()
 	case ExitTarget:
@@ -162,11 +164,27 @@ func (e *Error) explainAnswer() (sentence, hint string) {
 	if e.Told {
 		return e.proxy() + " cannot open " + target + ": " + answer, "give the target by its name and leave that to the proxy, with socks5h:// or socks4a://"
 	}
-	if e.Status == http.StatusInternalServerError {
+	switch e.Status {
+	case http.StatusInternalServerError:
 		return e.proxy() + " failed on " + target + ": " + answer, "tell the proxy's administrator, or try again later"
+	case http.StatusPaymentRequired:
+		return e.proxy() + " refused " + target + ": " + answer, "a quota may be used up, or a payment be due: ask who runs the proxy"
 	}
 	return e.proxy() + " did not understand CONNECT for " + target + ": " + answer,
-		"it may be a web server, not a proxy, or want TLS, for which use https://: check " + e.where("the proxy's host and port")
+		e.misunderstoodHint() + "check " + e.where("the proxy's host and port")
+}
+
+// misunderstoodHint guesses who answers CONNECT like that.
+func (e *Error) misunderstoodHint() string {
+	switch e.Status {
+	case http.StatusMisdirectedRequest: // RFC 9110, section 15.5.20
+		return "it answers for certain names only, and is no proxy under this one: "
+	case http.StatusSwitchingProtocols:
+		return "it changes to a protocol that nobody asked for, and is no proxy: "
+	case http.StatusNotModified:
+		return "it answers as a web server or a cache does: "
+	}
+	return "it may be a web server, not a proxy, or want TLS, for which use https://: "
 }
 
 // withoutTitle takes a page's title off that says again what the status line

@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"io"
+	"net/http"
 	"strings"
 
 	"culvert/tunnel/internal/wire"
@@ -37,7 +38,10 @@ func refusal(x *Exchange) *Error {
 		}
 	}
 	// RFC 9110, section 9.3.6 knows no redirected CONNECT: never followed.
-	if location := x.reply.Get("Location"); e.Detail == "" && code/100 == 3 && location != "" {
+	// A 511 sends a client to log in (RFC 6585, section 6).
+	location := x.reply.Get("Location")
+	e.portal = code == http.StatusNetworkAuthenticationRequired || code/100 == 3 && code != http.StatusNotModified && location != ""
+	if e.Detail == "" && e.portal && location != "" {
 		e.Detail = "to " + location
 	}
 	if e.Detail == "" {

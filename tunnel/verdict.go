@@ -152,7 +152,7 @@ func (s *session) answered() Verdict {
 		}
 		return s.credentials(offers)
 	case ExitRefused:
-		if e.Status/100 == 3 {
+		if e.portal {
 			return s.portal()
 		}
 		return verdictOf(VerdictDenied, "denied by policy", answer)
@@ -160,8 +160,8 @@ func (s *session) answered() Verdict {
 		return s.notReached(answer)
 	}
 	switch {
-	case e.Status == http.StatusNetworkAuthenticationRequired:
-		return s.portal()
+	case e.Status == http.StatusNotModified:
+		return verdictOf(VerdictMalformed, "malformed", "no answer to CONNECT: "+answer)
 	case e.Status == http.StatusBadRequest && s.wantsTLS():
 		v := verdictOf(VerdictWrongPort, "wrong port", "TLS wanted: "+answer)
 		v.Hint = hintWantsTLS
