@@ -147,6 +147,22 @@ func wantExplained(t *testing.T, err error, sentence, hint string) {
 	}
 }
 
+// A challenge that cannot be answered is the proxy's fault, not the user's.
+func TestExplainBrokenChallenge(t *testing.T) {
+	const broken = "the proxy's challenge is broken, or of a kind that culvert does not know: tell its administrator"
+	for _, tt := range []struct{ challenge, says, hint string }{
+		{`Digest realm="x"`, "wants credentials for a:22: 407 No; it offers Digest; no answer to Digest: the challenge has no nonce", broken},
+		{`Digest realm="x", nonce="\x1b[", algorithm=ROT13`, `wants credentials for a:22: 407 No; it offers Digest; no answer to Digest: digest: unsupported algorithm: "ROT13"`, broken},
+		{`Hawk`, "wants credentials for a:22: 407 No; it offers Hawk", "culvert knows Basic, Bearer, Digest, Negotiate and NTLM: ask the proxy's administrator to offer one of them"},
+		{"Digest realm=\"x\"\r\nProxy-Authenticate: Basic realm=x", "refused the credentials for a:22: 407 No; it offers Digest, Basic", "check user name and password"},
+		{"NTLM", "refused the credentials for a:22: 407 No; it offers NTLM", `check user name and password; for NTLM the user may have to be DOMAIN\user`},
+	} {
+		p := tunneltest.StartProxy(t, tunneltest.Answer("HTTP/1.1 407 No\r\nProxy-Authenticate: "+tt.challenge+"\r\nContent-Length: 0\r\n\r\n")...)
+		_, err := proxied(t, "http://me:pw@"+p.Addr()).Open(t.Context(), authority(t, "a:22"))
+		wantExplained(t, err, "proxy "+p.Addr()+" "+tt.says, tt.hint)
+	}
+}
+
 func TestExplainRefusedCredentials(t *testing.T) {
 	p := tunneltest.StartProxy(t, tunneltest.Answer("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\n\r\nsecret password")...)
 	c := proxied(t, "http://me:secret%20password@"+p.Addr())

@@ -17,18 +17,22 @@ func (e *Error) explainCredentials() (sentence, hint string) {
 		answer += "; it offers " + strings.Join(e.Schemes, ", ")
 	}
 	if e.CredentialsSent {
-		named := Error{Source: cmp.Or(e.CredentialsSource, e.Source)}
-		return e.proxy() + " refused the credentials for " + e.Target.String() + ": " + answer,
-			"check " + named.where("user name and password")
+		return e.proxy() + " refused the credentials for " + e.Target.String() + ": " + answer, e.refusedCredentialsHint()
 	}
 	var failed *LoginError
 	others := slices.ContainsFunc(e.Schemes, func(s string) bool { return slices.Contains(append(authSchemes, AuthBearer), strings.ToLower(s)) })
 	if errors.As(e.LoginFailed, &failed) && !(failed.Unset && others) {
 		answer += "; " + wire.Escape([]byte(failed.Error()), maxDetail)
 	}
+	broken := e.brokenChallenge()
+	if broken != "" {
+		answer += "; " + broken
+	}
 	sentence = e.proxy() + " wants credentials for " + e.Target.String() + ": " + answer
 	tickets := slices.ContainsFunc(e.Schemes, func(s string) bool { return strings.EqualFold(s, AuthNegotiate) })
 	switch {
+	case broken != "":
+		return sentence, "the proxy's challenge is broken, or of a kind that culvert does not know: tell its administrator"
 	case failed != nil && !others:
 		return sentence, failed.Hint
 	case tickets && !others:
@@ -43,6 +47,26 @@ func (e *Error) explainCredentials() (sentence, hint string) {
 		return sentence, "the proxy does not say how it wants them: send them unasked with --auth basic"
 	}
 	return sentence, "culvert knows Basic, Bearer, Digest, Negotiate and NTLM: ask the proxy's administrator to offer one of them"
+}
+
+// brokenChallenge says what is wrong with a challenge that there was no answer to,
+// as a Digest without a nonce, "" if it was not that.
+func (e *Error) brokenChallenge() string {
+	var failed *LoginError
+	if e.LoginFailed == nil || !e.CredentialsKept || errors.As(e.LoginFailed, &failed) {
+		return ""
+	}
+	return "no answer to " + wire.Escape([]byte(e.LoginFailed.Error()), maxDetail)
+}
+
+// refusedCredentialsHint is for credentials that were shown.
+func (e *Error) refusedCredentialsHint() string {
+	named := Error{Source: cmp.Or(e.CredentialsSource, e.Source)}
+	hint := "check " + named.where("user name and password")
+	if slices.ContainsFunc(e.Schemes, func(s string) bool { return strings.EqualFold(s, AuthNTLM) }) {
+		hint += `; for NTLM the user may have to be DOMAIN\user`
+	}
+	return hint
 }
 
 // giveCredentials says where credentials are to be given. Those of the flags are

@@ -115,7 +115,7 @@ func (l *login) begin(c challenge, next Authority) bool {
 	}
 	value, _, err := l.current.answer(c, next)
 	if err != nil {
-		l.failed = err
+		l.failed = fmt.Errorf("%s: %w", c.scheme, err)
 		l.giveUp()
 		return false
 	}

@@ -150,6 +150,9 @@ func (s *session) answered() Verdict {
 		if offers == "" {
 			offers = "no scheme offered"
 		}
+		if broken := e.brokenChallenge(); broken != "" {
+			offers += "; " + broken
+		}
 		return s.credentials(offers)
 	case ExitRefused:
 		if e.portal {

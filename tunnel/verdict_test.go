@@ -34,6 +34,15 @@ func TestVerdictOnAnnouncedContent(t *testing.T) {
 	}
 }
 
+// The verdict says what is wrong with a challenge.
+func TestVerdictOnABrokenChallenge(t *testing.T) {
+	proxy := tunneltest.StartProxy(t, hangUp(reply407+"Proxy-Authenticate: Digest realm=x\r\n\r\n")...)
+	v := probeAt(t, &Prober{Client: *proxied(t, "http://me:pw@"+proxy.Addr()), Wait: briefWait}).Verdict
+	if want := "credentials wanted (Digest; no answer to Digest: the challenge has no nonce)"; v.Words != want || !strings.Contains(v.Hint, "broken") {
+		t.Errorf("%+v, want %q", v, want)
+	}
+}
+
 // Credentials that the flags give are for the first proxy alone: whoever is told
 // to give another's by them shows them to the first.
 func TestVerdictOnCredentialsInAChain(t *testing.T) {
