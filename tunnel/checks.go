@@ -258,6 +258,8 @@ func judgeFraming(s *subject) outcome {
 // send payload before the reply, and a proxy may know that its clients do not.
 func judgeClosed(s *subject) outcome {
 	switch {
+	case !s.Watched && isTimeout(s.bodyError):
+		return outcome{Skip, "the content did not end in time"}
 	case !s.Watched:
 		return outcome{Skip, "the connection was not watched to its end"}
 	case s.KeptOpen:

@@ -146,6 +146,10 @@ var checkCases = []struct {
 	{"closed after 407", "closed-after-refusal", hangUp(reply407 + "\r\n"), Pass, ""},
 	{"kept open", "closed-after-refusal", holdOn(reply403 + "\r\n"), Warn, "stayed open"},
 	{"still sending", "closed-after-refusal", []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 403 Forbidden\r\n\r\n"), tunneltest.Repeat("no ")}, Skip, "not watched"},
+	{"still sending, slowly", "closed-after-refusal", []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 403 Forbidden\r\n\r\n"), drip}, Skip, "did not end in time"},
+	{"still sending what it announced", "closed-after-refusal", []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 403 Forbidden\r\nContent-Length: 99999\r\n\r\n"), drip}, Skip, "did not end in time"},
+	{"announced content never comes", "closed-after-refusal", holdOn("HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\n"), Skip, "did not end in time"},
+	{"silent without a length", "closed-after-refusal", holdOn("HTTP/1.1 403 Forbidden\r\n\r\n"), Warn, "stayed open"},
 	{"opened", "closed-after-refusal", hangUp(reply200 + "\r\n"), Skip, "no refusal"},
 
 	{"cause told", "proxy-status", hangUp(reply403 + "Proxy-Status: p; error=http_request_denied\r\n\r\n"), Pass, "http_request_denied"},
@@ -161,7 +165,7 @@ func TestChecks(t *testing.T) {
 		t.Run(tt.id+"/"+tt.name, func(t *testing.T) {
 			t.Parallel()
 			wait := longWait
-			if tt.name == "kept open" {
+			if tt.evidence == "stayed open" || tt.evidence == "did not end in time" {
 				wait = briefWait
 			}
 			got := findingOf(t, probeScript(t, wait, tt.script...), tt.id)

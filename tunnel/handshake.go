@@ -306,9 +306,9 @@ func (h *handshake) watchClose(ctx context.Context, x *Exchange) {
 	defer cancel()
 	release := interruptible(watch, h.conn)
 	defer release()
-	_, err := io.CopyN(io.Discard, h.br, maxExcerpt)
+	n, err := io.CopyN(io.Discard, h.br, maxExcerpt)
 	// A proxy that still sends, or that our own deadline left no time to
 	// close, is not judged.
-	x.Watched = err != nil && ctx.Err() == nil
+	x.Watched = err != nil && ctx.Err() == nil && !(isTimeout(err) && x.unfinished(n))
 	x.KeptOpen = x.Watched && isTimeout(err)
 }

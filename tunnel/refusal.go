@@ -51,6 +51,14 @@ func refusal(x *Exchange) *Error {
 	return e
 }
 
+// unfinished reports whether the content may still be on its way, when n bytes came
+// after what was read of it. What ends with the connection and is silent is not.
+func (x *Exchange) unfinished(n int64) bool {
+	framing, err := x.reply.Framing()
+	framed := err == nil && (framing.Chunked || framing.Length >= 0)
+	return isTimeout(x.bodyError) && (framed || n > 0) || len(x.Body) == maxExcerpt && n > 0
+}
+
 // tellPage takes the cause from the refusal's content.
 func (e *Error) tellPage(x *Exchange) {
 	page, ok := x.decoded()
