@@ -112,6 +112,8 @@ func TestExplainAnswer(t *testing.T) {
 			"proxy PROXY sent an answer whose head is larger than 64 KiB", "it is not a proxy, or a broken one: see what came with culvert probe"},
 		{"NUL", "a:443", "HTTP/1.1 200 \x00\r\n\r\n",
 			"proxy PROXY sent a malformed answer: the head holds a NUL", "it is not a proxy, or a broken one: see what came with culvert probe"},
+		{"lower case", "a:443", "http/1.1 200 ok\r\n\r\n",
+			"proxy PROXY sent a malformed answer: HTTP stands in other letters than capitals in the status line", "it is not a proxy, or a broken one: see what came with culvert probe"},
 		{"absurd status", "a:443", "HTTP/1.1 20 OK\r\n\r\n",
 			"proxy PROXY sent a malformed answer: the status code is not three digits from 100 to 999", "it is not a proxy, or a broken one: see what came with culvert probe"},
 		{"endless 1xx", "a:443", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 20),

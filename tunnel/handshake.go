@@ -271,6 +271,9 @@ func (h *handshake) headError(ctx context.Context, x *Exchange, err error) *Erro
 	if head.Err != nil && ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return cutError(ctx, PhaseReply, head.Err)
 	}
+	if odd := oddHTTP(head.Raw); odd != "" && head.Problem == wire.NotHTTP {
+		head.Problem, head.Detail = wire.Malformed, odd
+	}
 	e := &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: head.Detail, head: head}
 	switch head.Problem {
 	case wire.TooLarge:

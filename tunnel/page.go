@@ -76,6 +76,23 @@ func isFurtherReply(text []byte) bool {
 	return ok && !(len(rest) >= 5 && string(rest[1:5]) == " 408")
 }
 
+// oddHTTP says what stands in the way of reading HTTP from bytes that begin no
+// reply, "" if they are none (RFC 9112, section 4).
+func oddHTTP(raw []byte) string {
+	for _, odd := range [...]struct{ before, words string }{
+		{"\r\n", "an empty line stands before the status line"},
+		{"\n", "an empty line stands before the status line"},
+		{"\xef\xbb\xbf", "a byte order mark stands before the status line"},
+		{"", "HTTP stands in other letters than capitals in the status line"},
+	} {
+		rest, ok := bytes.CutPrefix(raw, []byte(odd.before))
+		if ok && len(rest) > 7 && bytes.EqualFold(rest[:7], []byte("HTTP/1.")) {
+			return odd.words
+		}
+	}
+	return ""
+}
+
 // isChunkSize reports whether the line is that of a chunk (RFC 9112, section
 // 7.1).
 func isChunkSize(line []byte) bool {
