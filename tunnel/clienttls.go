@@ -48,6 +48,7 @@ type TLSHandshake struct {
 	Err        error               // why there is no TLS, an *Error; nil if there is
 
 	began []byte // the first bytes that came, if it failed
+	dated bool   // TrustError is about a date alone: the chain was to be trusted, or will be
 }
 
 // maxBegan is how much of what is no TLS is kept to be shown.
@@ -146,6 +147,10 @@ func (h *TLSHandshake) verify(options TLSOptions) error {
 		intermediates.AddCert(c)
 	}
 	_, h.TrustError = leaf.Verify(x509.VerifyOptions{Roots: options.Roots, Intermediates: intermediates})
+	if h.TrustError != nil {
+		err, expired := vouchedFor(h.State.PeerCertificates, options.Roots, time.Now())
+		h.dated = expired && err == nil
+	}
 	h.NameError = leaf.VerifyHostname(h.ServerName)
 	h.Pinned = slices.Contains(options.Pins, PinOf(leaf))
 	switch {

@@ -43,6 +43,8 @@ func TestProbeJudgesTLS(t *testing.T) {
 	good, roots := throwAway(t, "proxy.test", 100*day)
 	soon, soonRoots := throwAway(t, "proxy.test", 3*day+time.Hour)
 	old, oldRoots := throwAway(t, "proxy.test", -2*day)
+	later := newCertifier(t, "authority")
+	early, earlyRoots := later.leaf(-day, 2*day, "proxy.test"), later.pool
 	for _, tt := range []struct {
 		name    string
 		pair    tls.Certificate
@@ -62,7 +64,11 @@ func TestProbeJudgesTLS(t *testing.T) {
 		{"soon expired", soon, 0, TLSOptions{Roots: soonRoots, ServerName: "proxy.test"}, VerdictOpen,
 			map[string]Grade{"tls-dates": Warn}, []string{"3 days left"}},
 		{"expired", old, 0, TLSOptions{Roots: oldRoots, ServerName: "proxy.test"}, VerdictTLS,
-			map[string]Grade{"tls-handshake": Skip, "tls-trust": Fail, "tls-dates": Fail, "tls-name": Pass}, []string{"expired", "verdict: no TLS with the proxy"}},
+			map[string]Grade{"tls-handshake": Skip, "tls-trust": Pass, "tls-dates": Fail, "tls-name": Pass}, []string{"expired", "verdict: no TLS with the proxy"}},
+		{"expired, and of an unknown authority", old, 0, TLSOptions{Roots: roots, ServerName: "proxy.test"}, VerdictTLS,
+			map[string]Grade{"tls-trust": Fail, "tls-dates": Fail}, nil},
+		{"not valid yet", early, 0, TLSOptions{Roots: earlyRoots, ServerName: "proxy.test"}, VerdictTLS,
+			map[string]Grade{"tls-trust": Pass, "tls-dates": Fail}, nil},
 		{"unknown authority", good, 0, TLSOptions{Roots: oldRoots, ServerName: "proxy.test"}, VerdictTLS,
 			map[string]Grade{"tls-handshake": Skip, "tls-trust": Fail, "tls-name": Pass}, []string{"subject CN=proxy.test, issuer CN=authority"}},
 		{"insecure", good, 0, TLSOptions{Roots: oldRoots, Insecure: true}, VerdictOpen,
