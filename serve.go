@@ -147,8 +147,7 @@ func announce(c *cli.Context, server *tunnel.Server, listeners []net.Listener) {
 	var summaries []string
 	urls := map[string][]string{}
 	for _, l := range listeners {
-		// First, for it settles the limits: who reads that we listen may lower them.
-		summary := strings.Join(server.Summary(l), "\n")
+		summary := strings.Join(server.Summary(l), "\n") // settles the limits, before anybody reads that we listen
 		talk(c, "listening on %s", tunnel.ListenerURL(l))
 		if urls[summary] == nil {
 			summaries = append(summaries, summary)
