@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -155,6 +156,26 @@ func TestReportFits(t *testing.T) {
 		_, behind, _ := strings.Cut(words(plain.String()), "no tunnel after")
 		if !strings.Contains(words(bare), before) || !strings.Contains(words(bare), behind) {
 			t.Errorf("words are lost at %d:\n%s", width, &text)
+		}
+	}
+}
+
+// Of a hop that was asked again, the earlier rounds show what is amiss; JSON has all.
+func TestReportOfRoundsIsBrief(t *testing.T) {
+	r := &Report{Plan: Plan{Hops: []string{"http://p:1", "http://q:1"}}, Exchanges: []ExchangeReport{{Hop: "p:1"}, {Hop: "p:1"}, {Hop: "q:1"}}}
+	for i := range r.Exchanges {
+		for _, grade := range []Grade{Pass, Pass, Warn, Fail, Skip} {
+			r.Findings = append(r.Findings, Finding{Exchange: i, Grade: grade, ID: fmt.Sprintf("%s-%d", grade, i), Evidence: "why"})
+		}
+	}
+	text := &reportText{}
+	text.findings(r)
+	for want, times := range map[string]int{
+		"pass-0": 0, "warn-0": 1, "fail-0": 1, "skip-0": 0, "pass  2 checks, which --json lists\n": 1,
+		"pass-1": 2, "warn-1": 1, "fail-1": 1, "skip-1": 1, "pass-2": 2, "skip-2": 1,
+	} {
+		if got := strings.Count(text.out.String(), want); got != times {
+			t.Errorf("%q %d times, want %d, in\n%s", want, got, times, &text.out)
 		}
 	}
 }

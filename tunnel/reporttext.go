@@ -234,10 +234,11 @@ func (t *reportText) identity(r *Report, i int) {
 // findings lists what was judged, TLS first.
 func (t *reportText) findings(r *Report) {
 	for _, h := range r.TLS {
-		t.findingsOf("findings on TLS with "+h.Peer, r, func(f Finding) bool { return f.Exchange < 0 && f.Hop == h.Peer })
+		t.findingsOf("findings on TLS with "+h.Peer, r, func(f Finding) bool { return f.Exchange < 0 && f.Hop == h.Peer }, false)
 	}
-	for i := range r.Exchanges {
-		t.findingsOf("findings at "+r.requestAt(i), r, func(f Finding) bool { return f.Exchange == i })
+	for i, x := range r.Exchanges {
+		again := slices.ContainsFunc(r.Exchanges[i+1:], func(e ExchangeReport) bool { return e.Hop == x.Hop })
+		t.findingsOf("findings at "+r.requestAt(i), r, func(f Finding) bool { return f.Exchange == i }, again)
 	}
 }
 
@@ -257,14 +258,17 @@ func (r *Report) requestAt(i int) string {
 }
 
 // findingsOf lists some findings, and in one line for each reason what was not
-// judged.
-func (t *reportText) findingsOf(heading string, r *Report, of func(Finding) bool) {
+// judged; in brief, only what is amiss, for a hop whose list comes again.
+func (t *reportText) findingsOf(heading string, r *Report, of func(Finding) bool, brief bool) {
 	t.heading(heading)
 	var reasons []string
+	passed := 0
 	skipped := map[string][]string{}
 	for _, f := range r.Findings {
 		switch {
-		case !of(f):
+		case !of(f), brief && f.Grade == Skip:
+		case brief && f.Grade == Pass:
+			passed++
 		case f.Grade != Skip:
 			t.finding(f)
 		default:
@@ -273,6 +277,9 @@ func (t *reportText) findingsOf(heading string, r *Report, of func(Finding) bool
 			}
 			skipped[f.Evidence] = append(skipped[f.Evidence], f.ID)
 		}
+	}
+	if brief {
+		t.say("  %s  %d checks, which --json lists", t.good(string(Pass)), passed)
 	}
 	for _, reason := range reasons {
 		t.sayHung(hangFinding, "  %s  %s: %s", t.faint("skip"), reason, t.faint(strings.Join(skipped[reason], ", ")))
