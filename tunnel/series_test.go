@@ -246,6 +246,16 @@ func TestTryWithoutPhases(t *testing.T) {
 	}
 }
 
+// A try's phase and its time stay on one line.
+func TestTryIsFoldedBetweenPhases(t *testing.T) {
+	var text bytes.Buffer
+	try := Try{Number: 1, Verdict: Verdict{Words: "open"}, Phases: []Span{{Phase: SpanConnect, Duration: 5, Finished: true}, {Phase: SpanFirstReplyByte, Duration: 5, Finished: true}}}
+	try.WriteText(&text, Style{Width: 50, Wrap: true})
+	if want := "   1      0.000 ms  open  connect 0.005 ms,\n      first reply byte 0.005 ms\n"; text.String() != want {
+		t.Errorf("%q, want %q", &text, want)
+	}
+}
+
 // A machine that ran out of descriptors is not the proxy's fault.
 func TestOwnDescriptorsInAVerdict(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {

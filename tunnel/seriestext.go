@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// unbroken stands for a blank at which Fold is not to break a line.
+const unbroken = "\x1f"
+
 // WriteText writes a try on one line.
 func (t Try) WriteText(w io.Writer, style Style) error {
 	words, dress := t.Verdict.Words, style.bad
@@ -17,11 +20,12 @@ func (t Try) WriteText(w io.Writer, style Style) error {
 	var phases []string
 	for _, span := range t.Phases {
 		if span.Finished && span.Phase != SpanRequest && span.Phase != SpanReplyComplete {
-			phases = append(phases, span.words()+" "+strings.TrimSpace(durationOf(span.Duration)))
+			phases = append(phases, strings.ReplaceAll(span.words()+" "+strings.TrimSpace(durationOf(span.Duration)), " ", unbroken))
 		}
 	}
 	line := fmt.Sprintf("%4d  %12s  %s  %s", t.Number, durationOf(t.Total), dress(words), style.faint(strings.Join(phases, ", ")))
-	_, err := io.WriteString(w, style.Fold(strings.TrimRight(line, " "), "      ")+"\n")
+	line = strings.ReplaceAll(style.Fold(strings.TrimRight(line, " "), "      "), unbroken, " ")
+	_, err := io.WriteString(w, line+"\n")
 	return err
 }
 
