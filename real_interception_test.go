@@ -46,7 +46,7 @@ func TestRealInterception(t *testing.T) {
 				t.Errorf("%q: exit %d, want %d and %q: %s\n%s", arg, got, code, verdict, stderr, stdout)
 			}
 			if tt.authority == "" {
-				probes(4, "no TLS with the target")
+				probes(4, "TLS end to end with the target, but not trusted (")
 				probes(0, "open, TLS end to end", "--tls-insecure")
 				probes(0, "open, TLS end to end", "--tls-cacert", authority)
 				probes(0, "open, TLS end to end", "--tls-cacert", authority, "--tls-no-direct")

@@ -24,24 +24,45 @@ func (s *session) tellMiddle(v *Verdict) {
 	if s.middle == nil {
 		return
 	}
+	doubts := s.doubts() // the handshake came to its end but for these
 	switch s.middle.Verdict {
 	case MiddleFound:
 		s.tellFound(v)
 	case MiddleNone:
-		switch v.Kind {
-		case VerdictOpen:
+		switch {
+		case v.Kind == VerdictOpen:
 			v.Words += ", TLS end to end"
-		case VerdictTLS:
+		case doubts != "":
+			v.Words = "TLS end to end with the target, but not trusted (" + doubts + ")"
+		case v.Kind == VerdictTLS:
 			v.Words += ", and nobody in the middle"
 		}
 	case MiddleUnknown:
-		if v.Kind == VerdictOpen {
+		switch {
+		case v.Kind == VerdictOpen:
 			v.Words += ", cannot tell whether TLS is end to end"
+		case doubts != "":
+			v.Words = "cannot tell who speaks TLS (" + doubts + ")"
+		case v.Kind == VerdictTLS:
+			v.Words += ", cannot tell who speaks it"
 		}
 		if v.Hint == "" || s.untrusted() {
 			v.Hint = s.middle.Hint
 		}
 	}
+}
+
+// doubts says why the target's certificate is not accepted, "" if it is, or if TLS
+// failed otherwise.
+func (s *session) doubts() string {
+	if s.err == nil || s.err.Phase != PhaseTLS || s.err.Hop != "" || s.err.Type != ErrorTLSCertificate {
+		return ""
+	}
+	f, ok := errors.AsType[*tlsFailure](s.err.Err)
+	if !ok {
+		return ""
+	}
+	return f.words
 }
 
 // untrusted reports whether TLS failed because nobody vouches for the
