@@ -52,6 +52,33 @@ func TestExplainPages(t *testing.T) {
 	}
 }
 
+// What else listens is known by its greeting.
+func TestExplainGreetings(t *testing.T) {
+	const check = "check the proxy's host and port"
+	for _, tt := range []struct{ answer, hint string }{
+		{"+OK POP3 ready\r\n", "a mail server (POP3) listens there: "},
+		{"* OK IMAP4rev1\r\n", "a mail server (IMAP) listens there: "},
+		{"RFB 003.008\n", "a VNC server listens there: "},
+		{"\x4a\x00\x00\x00\x0a8.0.36\x00abc", "a MySQL server listens there: "},
+		{"\x09\x00\x00\x00\xff\x6a\x04#HY000", "a MySQL server listens there: "},
+		{"-ERR unknown command 'CONNECT'\r\n", "a Redis server listens there: "},
+		{"-ERR what\r\n", ""},
+		{"\xff\xfd\x18\xff\xfd\x20", "a telnet server listens there: "},
+		{"RTSP/1.0 400 Bad Request\r\n\r\n", "an RTSP server listens there: "},
+		{"SIP/2.0 400 Bad Request\r\n\r\n", "a SIP server listens there: "},
+		{"ICAP/1.0 400 Bad Request\r\n\r\n", "an ICAP server, a filter for proxies, listens there: "},
+		{"<HTML><body>400", "it sends a page without a head, as HTTP/0.9 had it, and is a web server: "},
+		{"<xml>", ""},
+		{"\x4a\x00\x00\x00", ""},
+	} {
+		p := tunneltest.StartProxy(t, tunneltest.Answer(tt.answer)...)
+		_, err := proxied(t, p.Addr()).Open(t.Context(), authority(t, "a:22"))
+		if _, hint := Explain(err); hint != tt.hint+check {
+			t.Errorf("%q: %q, want %q", tt.answer, hint, tt.hint+check)
+		}
+	}
+}
+
 // What else listens where a SOCKS or HTTP/2 proxy was to be, and the hints to
 // SOCKS's own words.
 func TestExplainForeign(t *testing.T) {

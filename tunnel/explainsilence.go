@@ -78,16 +78,43 @@ var openings = [...]struct{ bytes, hint string }{
 	{"\x05", "that looks like a socks proxy: use socks5h://, or: "},
 	{"\x00\x00", "that looks like HTTP/2: use h2c:// if it is a proxy's; "},
 	{"220", "a mail or ftp server listens there: "},
+	{"+OK", "a mail server (POP3) listens there: "},
+	{"* OK", "a mail server (IMAP) listens there: "},
+	{"RFB 00", "a VNC server listens there: "},
+	{"-ERR unknown command", "a Redis server listens there: "},
+	{"-ERR wrong number of arguments", "a Redis server listens there: "},
+	{"-DENIED Redis", "a Redis server listens there: "},
+	{"-NOAUTH", "a Redis server listens there: "},
+	{"\xff\xfb", "a telnet server listens there: "}, // RFC 854: IAC WILL
+	{"\xff\xfd", "a telnet server listens there: "}, // IAC DO
+	{"RTSP/1.0", "an RTSP server listens there: "},
+	{"SIP/2.0", "a SIP server listens there: "},
+	{"ICAP/1.0", "an ICAP server, a filter for proxies, listens there: "},
 }
 
 // whatSpeaks also knows an opening of which only the first bytes were read, as
 // SOCKS does.
 func (e *Error) whatSpeaks(check string) string {
 	raw := string(e.head.Raw)
+	switch {
+	case isMySQL(raw):
+		return "a MySQL server listens there: " + check
+	case isHTML(e.head.Raw):
+		return "it sends a page without a head, as HTTP/0.9 had it, and is a web server: " + check
+	}
 	for _, o := range openings {
 		if strings.HasPrefix(raw, o.bytes) || len(raw) >= 2 && strings.HasPrefix(o.bytes, raw) {
 			return o.hint + check
 		}
 	}
 	return check
+}
+
+// isMySQL knows the greeting: a packet's length, its number 0, the protocol 10 and
+// the server's version, or an error in its stead.
+func isMySQL(raw string) bool {
+	if len(raw) < 6 || raw[0] == 0 || raw[1:4] != "\x00\x00\x00" {
+		return false
+	}
+	return raw[4] == 10 && raw[5] >= '0' && raw[5] <= '9' || raw[4] == 0xff && int(raw[0]) <= len(raw)-4
 }
