@@ -232,8 +232,6 @@ func statusType(status int) ErrorType {
 	switch {
 	case status == http.StatusProxyAuthRequired, status == http.StatusUnauthorized:
 		return ErrorCredentials
-	case status == http.StatusNotModified: // which answers a conditional GET
-		return ErrorRequest
 	case status >= 300 && status < 400, status == http.StatusForbidden, status == http.StatusTooManyRequests,
 		status == http.StatusUnavailableForLegalReasons, status == http.StatusNetworkAuthenticationRequired:
 		return ErrorDenied

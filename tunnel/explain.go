@@ -181,8 +181,6 @@ func (e *Error) misunderstoodHint() string {
 		return "it answers for certain names only, and is no proxy under this one: "
 	case http.StatusSwitchingProtocols:
 		return "it changes to a protocol that nobody asked for, and is no proxy: "
-	case http.StatusNotModified:
-		return "it answers as a web server or a cache does: "
 	}
 	return "it may be a web server, not a proxy, or want TLS, for which use https://: "
 }

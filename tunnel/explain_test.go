@@ -68,7 +68,7 @@ func TestExplainAnswer(t *testing.T) {
 		{"a redirect to nowhere", "a:443", "HTTP/1.1 301 Moved Permanently\r\n\r\n",
 			"proxy PROXY refused a:443: 301 Moved Permanently", "ask the proxy's administrator to allow a"},
 		{"not modified", "a:443", "HTTP/1.1 304 Not Modified\r\n\r\n",
-			"proxy PROXY did not understand CONNECT for a:443: 304 Not Modified", "it answers as a web server or a cache does: check the proxy's host and port"},
+			"proxy PROXY refused a:443: 304 Not Modified", "ask the proxy's administrator to allow a"},
 		{"payment", "a:443", "HTTP/1.1 402 Payment Required\r\n\r\n",
 			"proxy PROXY refused a:443: 402 Payment Required", "a quota may be used up, or a payment be due: ask who runs the proxy"},
 		{"misdirected", "a:443", "HTTP/1.1 421 Misdirected Request\r\n\r\n",

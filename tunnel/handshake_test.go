@@ -150,7 +150,7 @@ func TestReplyOpensNoTunnel(t *testing.T) {
 		{"text is shown", append(replies("HTTP/1.1 403 Forbidden\r\nContent-Length: 14\r\n\r\nnot\tfor\x1b[31m u"), finish), 6, ErrorDenied, 403, `not for\x1b[31m u`},
 		{"text of a page is shown", append(replies("HTTP/1.0 403 Forbidden\r\nContent-Type: text/html\r\n\r\n<html><head><title>403</title></head><body><p>not &lt;here&gt;</p>"), finish), 6, ErrorDenied, 403, "not <here>"},
 		{"chunked text is shown", append(replies("HTTP/1.1 502 Bad Gateway\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nall\r\n5\r\n gone\r\n0\r\n\r\n"), tunneltest.Hold), 7, ErrorDestinationUnavailable, 502, "all gone"},
-		{"compressed text is not", append(replies("HTTP/1.1 403 Forbidden\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08"), finish), 6, ErrorDenied, 403, ""},
+		{"compressed text that breaks off is named", append(replies("HTTP/1.1 403 Forbidden\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08"), finish), 6, ErrorDenied, 403, "its page is encoded as gzip"},
 		{"length and coding: the content is not read", append(replies("HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), tunneltest.Hold), 6, ErrorDenied, 403, ""},
 		{"Proxy-Status overrules the code", append(replies("HTTP/1.1 503 Service Unavailable\r\nProxy-Status: p; error=http_request_denied; details=\"not at night\"\r\n\r\n"), finish), 6, ErrorDenied, 503, "not at night"},
 		{"content without end", []tunneltest.Step{tunneltest.Send("HTTP/1.1 403 Forbidden\r\n\r\n"), tunneltest.Repeat(strings.Repeat("no ", 1000))}, 6, ErrorDenied, 403, "no no no"},

@@ -36,7 +36,7 @@ func TestVerdict(t *testing.T) {
 		{"302", hangUp("HTTP/1.1 302 Found\r\nLocation: http://login.example/\x1b\r\n\r\n"), VerdictCaptivePortal, 6, `captive portal? (302 to http://login.example/\x1b)`},
 		{"511", hangUp("HTTP/1.1 511 Log In\r\nContent-Length: 0\r\n\r\n"), VerdictCaptivePortal, 6, "captive portal? (511 Log In)"},
 		{"301 to nowhere", hangUp("HTTP/1.1 301 Moved\r\nContent-Length: 0\r\n\r\n"), VerdictDenied, 6, "denied by policy (301 Moved)"},
-		{"304", hangUp("HTTP/1.1 304 Not Modified\r\nLocation: /\r\n\r\n"), VerdictMalformed, 8, "malformed (no answer to CONNECT: 304 Not Modified)"},
+		{"304", hangUp("HTTP/1.1 304 Not Modified\r\nLocation: /\r\n\r\n"), VerdictDenied, 6, "denied by policy (304 Not Modified)"},
 		{"402", hangUp("HTTP/1.1 402 Payment Required\r\n\r\n"), VerdictRejected, 8, "request rejected (402 Payment Required)"},
 		{"405", hangUp("HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n"), VerdictNotAProxy, 8, "not a proxy (405 Method Not Allowed)"},
 		{"400 of a web server", hangUp("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), VerdictNotAProxy, 8, "not a proxy (400 Bad Request)"},

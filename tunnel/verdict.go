@@ -163,8 +163,6 @@ func (s *session) answered() Verdict {
 		return s.notReached(answer)
 	}
 	switch {
-	case e.Status == http.StatusNotModified:
-		return verdictOf(VerdictMalformed, "malformed", "no answer to CONNECT: "+answer)
 	case e.Status == http.StatusBadRequest && s.wantsTLS():
 		v := verdictOf(VerdictWrongPort, "wrong port", "TLS wanted: "+answer)
 		v.Hint = hintWantsTLS
