@@ -36,7 +36,7 @@ func probeCommand() *cli.Command {
 			"The exit code is that of the verdict, in the last line; with --count that of the\n" +
 			"commonest failure, or a signal's. culvert --help lists them.\n\n" + cliway.Choice,
 		Flags: append(urfaveFlags(cliway.Flags(), cliaudit.Flags()),
-			&cli.DurationFlag{Name: "wait", Value: tunnel.DefaultProbeWait, Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a refusal; 0 is off, and so is --count without --send or --tls"},
+			&cli.DurationFlag{Name: "wait", Value: tunnel.DefaultProbeWait, Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a refusal; 0 is off; with --count, unless given, half the interval at most"},
 			&cli.StringFlag{Name: "send", Usage: "send `TEXT` through the open tunnel, with \\r \\n \\t \\\\ \\xNN for what cannot be typed"},
 			&cli.IntFlag{Name: "count", Usage: "probe `N` times, a line each, and sum up; 0 is until Ctrl-C"},
 			&cli.DurationFlag{Name: "interval", Value: time.Second, Usage: "of --count: `TIME` from the start of one to that of the next"},

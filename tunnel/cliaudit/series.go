@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"culvert/tunnel"
 	"culvert/tunnel/cliargs"
@@ -34,7 +35,7 @@ func (c *Series) Run(ctx context.Context, target tunnel.Authority) (exitCode int
 	case s.Count == 0 && asJSON:
 		return 0, cliargs.Usagef("give --count a number", "--json has every try, and --count 0 has no end")
 	}
-	if !c.listens() {
+	if c.Prober.Wait = c.listen(s.Interval); c.Prober.Wait == 0 {
 		c.Prober.Wait = -1
 	}
 	if c.Progress != nil && s.Parallel > 1 { // one line cannot tell of several
@@ -68,10 +69,13 @@ func (c *Series) Run(ctx context.Context, target tunnel.Authority) (exitCode int
 	return report.ExitCode(), nil
 }
 
-// listens reports whether each try is to listen to the tunnel that it opened,
-// which makes it longer by all the time to listen: if that was asked for, by --send
-// too, or with --tls, as a server that refuses a client's certificate says so only
-// behind the handshake (RFC 8446, section 4.4.2.4).
-func (c *Series) listens() bool {
-	return cliargs.Find(c.Settings, "wait").Source != "" || c.Values.String("send") != "" || c.Values.Bool("tls")
+// listen is how long each try listens to the tunnel that it opened: unasked no
+// longer than the interval leaves time for. With --send there is an answer to wait
+// for, and with --tls the refusal of a client's certificate, which comes behind the
+// handshake (RFC 8446, section 4.4.2.4).
+func (c *Series) listen(interval time.Duration) time.Duration {
+	if cliargs.Find(c.Settings, "wait").Source != "" || c.Values.String("send") != "" || c.Values.Bool("tls") {
+		return c.Prober.Wait
+	}
+	return min(c.Prober.Wait, interval/2)
 }
