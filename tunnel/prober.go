@@ -20,7 +20,8 @@ const maxTunnelBytes = 4 << 10
 var ErrNoProxy = errors.New("there is no proxy to probe")
 
 // Prober opens one tunnel, keeps every byte and every time of the way, and
-// judges what it saw. A proxy that hung up on plain HTTP is asked for TLS too. The zero Prober has no proxy: see Client.Route.
+// judges what it saw. A proxy that hung up on plain HTTP is asked for TLS too. The
+// zero Prober has no proxy: see Client.Route.
 type Prober struct {
 	// Client opens the tunnel. Its Trace, if any, is called as well.
 	Client Client
@@ -74,9 +75,10 @@ const (
 
 // Probe opens a tunnel to the target, listens, closes it, and reports. It
 // takes no longer than the Client's Timeout, Wait, an InterceptionCheck's
-// Patience, about a second for a refusal's content, and two for a TLSTry. What a proxy does wrong
-// is in the Report, never the error: that is ErrNoProxy, an *Error for a request
-// that cannot be sent, or the context's own if it was cancelled.
+// Patience, about a second for a refusal's content, and two for a TLSTry. What a
+// proxy does wrong is in the Report, never the error: that is ErrNoProxy, an
+// *Error for a request that cannot be sent, or the context's own if it was
+// cancelled.
 //
 // Of Client.Or those routes are taken that lead through a proxy which is asked by
 // CONNECT; the Report is of the last one, and has in its Plan why not of those
