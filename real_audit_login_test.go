@@ -26,7 +26,7 @@ func TestRealAuditsOfEveryLogin(t *testing.T) {
 				t.Parallel()
 				proxy := startSquidAsking(t, squidScheme(t, login.scheme))
 				stdout, stderr, code := runProgram(t, nil, culvert(t), "probe", "--audit", "--json", "--patience", "2s",
-					"--target-listen", "127.0.0.1:"+auditedPort(t), "--proxy", "http://ada:lovelace@"+proxy)
+					"--target-listen", "127.0.0.1:"+freePort(t), "--proxy", "http://ada:lovelace@"+proxy)
 				report, err := audit.ReadReport(strings.NewReader(stdout))
 				if err != nil || stderr != "" || (code == 11) != report.Failed() {
 					t.Fatalf("exit %d, %v: %s", code, err, stderr)

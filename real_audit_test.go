@@ -6,13 +6,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"culvert/tunnel/audit"
@@ -35,7 +32,7 @@ func TestRealAudits(t *testing.T) {
 	for _, name := range auditedProxies {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			target := auditedPort(t)
+			target := freePort(t)
 			arg := []string{"probe", "--audit", "--json", "--patience", "2s", "--target-listen", "127.0.0.1:" + target}
 			switch kind, asks := strings.CutSuffix(name, "-login"); {
 			case asks:
@@ -56,23 +53,6 @@ func TestRealAudits(t *testing.T) {
 			wantGrades(t, name, report)
 		})
 	}
-}
-
-// auditedPorts are below those that connections get by themselves: what proxies
-// and audits that run beside dial out from takes none away.
-var auditedPorts atomic.Int32
-
-func auditedPort(t *testing.T) string {
-	t.Helper()
-	for range 1000 {
-		port := strconv.Itoa(20000 + os.Getpid()%10000 + int(auditedPorts.Add(1)))
-		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 func startAuditedTLS(t *testing.T, port string) string {

@@ -12,8 +12,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -110,17 +112,23 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
+// freePorts are below those that connections get by themselves: what tests that
+// run beside dial out from, or listen on, takes none away.
+var freePorts atomic.Int32
+
 // freePort is a port that was free a moment ago, for programs that cannot take
-// one themselves.
+// one themselves. No other test of this process is given it.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := strconv.Itoa(20000 + (os.Getpid()*100+int(freePorts.Add(1)))%10000)
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	t.Fatal("no port is free")
+	return ""
 }
 
 // eventually waits until ok says yes, at most bound.
