@@ -175,12 +175,18 @@ func saysDenied(reply *wire.Reply) bool {
 // inconclusive says why a survey found nothing out, and the exit code for it; ""
 // if it did: who answers everything by the same page judged nothing.
 func inconclusive(ways []Way) (why string, code int) {
-	if len(ways) == 0 || slices.ContainsFunc(ways, func(w Way) bool { return w.code != ways[0].code || w.Status != ways[0].Status }) {
+	if len(ways) == 0 {
 		return "", tunnel.ExitOK
 	}
 	first := ways[0]
+	silent := first.Answer == answerNone // closed for one, mute for another: it is the same
+	if slices.ContainsFunc(ways, func(w Way) bool {
+		return w.Answer != first.Answer || !silent && (w.code != first.code || w.Status != first.Status)
+	}) {
+		return "", tunnel.ExitOK
+	}
 	switch {
-	case first.Answer == answerNone:
+	case silent:
 		return "no answer in HTTP came, and nothing was judged", first.code
 	case first.code == tunnel.ExitCredentials:
 		return "the proxy wants credentials, and judged nothing", first.code

@@ -116,3 +116,14 @@ func TestReachable(t *testing.T) {
 		}
 	}
 }
+
+// A proxy that closes on some requests and is mute to others has judged none.
+func TestSurveyWithoutAnswers(t *testing.T) {
+	ways := []Way{{Answer: answerNone, code: tunnel.ExitDeadline}, {Answer: answerNone, code: tunnel.ExitNotAProxy}}
+	if why, code := inconclusive(ways); why == "" || code != tunnel.ExitDeadline {
+		t.Errorf("%q, exit %d", why, code)
+	}
+	if why, code := inconclusive(append(ways, Way{Answer: answerDenied, Status: 403, code: tunnel.ExitRefused})); why != "" || code != tunnel.ExitOK {
+		t.Errorf("with a denial: %q, exit %d", why, code)
+	}
+}
