@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -75,8 +76,8 @@ func newClientConn(at *listening, conn net.Conn) *clientConn {
 }
 
 func remoteAddrPort(conn net.Conn) (ap netip.AddrPort) {
-	if own, ok := conn.(interface{ remoteAddrPort() netip.AddrPort }); ok {
-		return own.remoteAddrPort()
+	if own, ok := conn.(sock.Addressed); ok {
+		return own.RemoteAddrPort()
 	}
 	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		return tcp.AddrPort()

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"culvert/tunnel/internal/sock"
 	"net"
 	"net/netip"
 	"sync"
@@ -48,8 +49,8 @@ func (s *slots) release(client netip.Addr) {
 // out the lowest free number, so a high one tells how many are taken, whatever
 // for.
 func (s *Server) isCrowded(conn net.Conn) bool {
-	numbered, ok := conn.(interface{ descriptor() int })
-	return ok && s.run.mostDescriptors > 0 && numbered.descriptor() >= s.run.mostDescriptors
+	numbered, ok := conn.(sock.Numbered)
+	return ok && s.run.mostDescriptors > 0 && numbered.Descriptor() >= s.run.mostDescriptors
 }
 
 // admit takes a tunnel's slot; the caller releases it with s.run.slots.

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"culvert/tunnel/internal/sock"
 	"errors"
 	"net"
 	"os"
@@ -317,8 +318,8 @@ func (r *relay) shut(e *relayEnd) {
 	r.mu.Lock()
 	reset := r.cause != nil && !e.broken
 	r.mu.Unlock()
-	if stream, ok := e.given.(interface{ tear() }); reset && ok {
-		stream.tear() // an exchange of a protocol that has resets of its own
+	if stream, ok := e.given.(sock.Aborter); reset && ok {
+		stream.Abort() // an exchange of a protocol that has resets of its own
 	}
 	if tcp := tcpOf(e.given); reset && tcp != nil {
 		awaitSent(tcp, r.grace, r.isEnded)

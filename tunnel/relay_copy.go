@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"culvert/tunnel/internal/sock"
 	"errors"
 	"io"
 	"sync"
@@ -158,7 +159,7 @@ func (d *relayDirection) count(n int) {
 // lookAway is to be called before from is left unread for a time that the
 // other side decides, and has the timer look at it instead.
 func (d *relayDirection) lookAway() {
-	if _, stream := d.from.conn.(*streamConn); d.from.heart == nil && !stream {
+	if _, stream := d.from.conn.(sock.Erring); d.from.heart == nil && !stream {
 		return
 	}
 	d.unread.Store(true)
@@ -175,7 +176,7 @@ func (d *relayDirection) check() {
 		return
 	}
 	var err error
-	if stream, ok := d.from.conn.(*streamConn); ok {
+	if stream, ok := d.from.conn.(sock.Erring); ok {
 		err = stream.Err()
 	} else {
 		err = d.from.pendingError()

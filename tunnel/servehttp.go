@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -235,7 +236,7 @@ func (w *handlerWire) end(bw *bufio.Writer, h *replyHead, _ io.Writer) error {
 	return bw.Flush()
 }
 
-func (w *handlerWire) breakOff(bool) { w.conn.torn = true }
+func (w *handlerWire) breakOff(bool) { w.conn.aborted = true }
 
 func (w *handlerWire) switched(reply *http.Response, protocols string) error {
 	var b strings.Builder
@@ -294,7 +295,7 @@ type handlerConn struct {
 	control  *http.ResponseController
 	hijacked bool
 	side     relaySide // of a hijacked connection
-	torn     bool      // the answer must not pass for a whole one
+	aborted  bool      // the answer must not pass for a whole one
 	once     sync.Once
 	closed   chan struct{}
 }
@@ -304,7 +305,7 @@ func (c *handlerConn) wait(given bool) {
 	if given {
 		<-c.closed
 	}
-	if c.torn && !c.hijacked {
+	if c.aborted && !c.hijacked {
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -325,8 +326,10 @@ func (c *handlerConn) Close() error {
 	return nil
 }
 
-// tear has the handler end as one that failed.
-func (c *handlerConn) tear() { c.torn = true }
+// Abort implements sock.Aborter: the handler ends as one that failed.
+func (c *handlerConn) Abort() { c.aborted = true }
+
+var _ sock.Aborter = (*handlerConn)(nil)
 
 func (c *handlerConn) LocalAddr() net.Addr {
 	addr, _ := c.r.Context().Value(http.LocalAddrContextKey).(net.Addr)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/sock"
 )
 
 // protocolHTTP2 is HTTP/2's name in records, and in ALPN it is "h2" (RFC 9113,
@@ -166,10 +167,16 @@ func (c *clientConn) brokenHTTP2(err error) {
 // streamConn is a tunnel over HTTP/2 as relays have it.
 type streamConn struct {
 	*h2.Stream
-	code h2.ErrCode // that tears it
+	code h2.ErrCode // of its reset
 }
 
 func newStreamConn(s *h2.Stream, code h2.ErrCode) net.Conn { return &streamConn{s, code} }
 
-// tear passes a reset on, behind what was written (RFC 9113, section 8.5).
-func (c *streamConn) tear() { c.Reset(c.code) }
+// Abort implements sock.Aborter: it passes a reset on, behind what was written
+// (RFC 9113, section 8.5).
+func (c *streamConn) Abort() { c.Reset(c.code) }
+
+var (
+	_ sock.Aborter = (*streamConn)(nil)
+	_ sock.Erring  = (*streamConn)(nil)
+)

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"culvert/tunnel/internal/sock"
 	"errors"
 	"io"
 	"net"
@@ -219,15 +220,20 @@ func (s *socket) SetLinger(seconds int) error {
 // SyscallConn implements syscall.Conn.
 func (s *socket) SyscallConn() (syscall.RawConn, error) { return s.park() }
 
-// descriptor is the descriptor's number, -1 if there is none any more or Go's
-// poller has it.
-func (s *socket) descriptor() int {
+// Descriptor implements sock.Numbered.
+func (s *socket) Descriptor() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.fd
 }
 
-func (s *socket) remoteAddrPort() netip.AddrPort { return s.remote }
+// RemoteAddrPort implements sock.Addressed.
+func (s *socket) RemoteAddrPort() netip.AddrPort { return s.remote }
+
+var (
+	_ sock.Numbered  = (*socket)(nil)
+	_ sock.Addressed = (*socket)(nil)
+)
 
 // RemoteAddr implements net.Conn.
 func (s *socket) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(s.remote) }
