@@ -20,9 +20,6 @@ type Resolver interface {
 // (RFC 8305, section 5: "Connection Attempt Delay").
 const attemptDelay = 250 * time.Millisecond
 
-// keepAlive finds dead peers of silent tunnels within about two minutes.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4}
-
 // dialer resolves a name once, judges every address, and connects to one that
 // passed: the address judged is the address dialled (RULES 20).
 type dialer struct {
@@ -291,11 +288,4 @@ func (d *dialer) connectTo(ctx context.Context, ap netip.AddrPort) (net.Conn, er
 		d.trace.attempted(ap, err)
 	}
 	return conn, err
-}
-
-// connectTCP opens one TCP connection with TCP_NODELAY (Go's default) and
-// keepalive.
-func connectTCP(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
-	d := net.Dialer{KeepAliveConfig: keepAlive}
-	return d.DialContext(ctx, "tcp", ap.String())
 }

@@ -8,8 +8,6 @@ import (
 	"syscall"
 )
 
-const canPeek = false
-
 // noHandOver is errors.ErrUnsupported in words.
 type noHandOver struct{}
 
@@ -18,7 +16,5 @@ func (noHandOver) Unwrap() error { return errors.ErrUnsupported }
 
 // CheckHandOver says that this system cannot pass sockets.
 func CheckHandOver(*os.File) error { return noHandOver{} }
-
-func peek(syscall.RawConn, []byte) (int, error) { return 0, noHandOver{} }
 
 func sendSocket(*os.File, syscall.RawConn) error { return noHandOver{} }

@@ -4,14 +4,11 @@ package tunnel
 
 import (
 	"errors"
-	"io"
 	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
-
-const canPeek = true
 
 // CheckHandOver says why no socket can be handed over through out: it is no
 // unix socket. Nothing is sent, and no flag of out is changed.
@@ -28,26 +25,6 @@ func CheckHandOver(out *os.File) error {
 		return errors.New("is no unix socket")
 	}
 	return nil
-}
-
-// peek copies what is in the socket to b and leaves it there. It waits for at
-// least a byte, end of file or the conn's deadline.
-func peek(raw syscall.RawConn, b []byte) (n int, err error) {
-	failed := raw.Read(func(fd uintptr) bool {
-		for err = unix.EINTR; err == unix.EINTR; {
-			n, _, err = unix.Recvfrom(int(fd), b, unix.MSG_PEEK)
-		}
-		return err != unix.EAGAIN
-	})
-	switch {
-	case failed != nil:
-		return 0, failed
-	case err != nil:
-		return 0, os.NewSyscallError("recv", err)
-	case n == 0:
-		return 0, io.EOF
-	}
-	return n, nil
 }
 
 // sendSocket sends the socket's descriptor through out, and waits where that

@@ -124,22 +124,6 @@ func (h *handshake) refusal(x *Exchange, fields []Field) *Error {
 	return e
 }
 
-// interruptible lets the context's end interrupt reads and writes on conn, and
-// returns what lifts that again. A deadline left behind would cut the tunnel.
-func interruptible(ctx context.Context, conn net.Conn) (release func()) {
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		conn.SetDeadline(past)
-		close(done)
-	})
-	return func() {
-		if !stop() {
-			<-done
-			conn.SetDeadline(time.Time{})
-		}
-	}
-}
-
 // converse writes the request and reads replies up to the final one's head.
 func (h *handshake) converse(ctx context.Context, x *Exchange) *Error {
 	release := interruptible(ctx, h.conn)

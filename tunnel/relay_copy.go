@@ -4,15 +4,9 @@ import (
 	"culvert/tunnel/internal/sock"
 	"errors"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 )
-
-// relayBuffer is what one read of a relay fills at most.
-type relayBuffer [32 << 10]byte
-
-var relayBuffers = sync.Pool{New: func() any { return new(relayBuffer) }}
 
 // relayDirection is one way through a relay.
 type relayDirection struct {

@@ -4,19 +4,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
-	"time"
 )
-
-// past is a deadline that has passed for every clock.
-var past = time.Unix(1, 0)
-
-// bareConn is a conn of this package that adds nothing to the stream of the
-// conn within, so that the relay may read and write that one in its stead.
-// NetConn does not say so: tls.Conn has it too.
-type bareConn interface {
-	net.Conn
-	bareConn() net.Conn
-}
 
 // relayEnd is one of the relay's two conns.
 type relayEnd struct {
@@ -57,8 +45,6 @@ func (e *relayEnd) wake() {
 
 func (e *relayEnd) close() { e.once.Do(func() { _ = e.given.Close() }) }
 
-type halfCloser interface{ CloseWrite() error }
-
 // halfCloser finds a CloseWrite that a wrapper may hide.
 func (e *relayEnd) halfCloser() (halfCloser, bool) {
 	if half, ok := e.given.(halfCloser); ok {
@@ -66,27 +52,4 @@ func (e *relayEnd) halfCloser() (halfCloser, bool) {
 	}
 	half, ok := e.conn.(halfCloser)
 	return half, ok
-}
-
-// tcpConn is a TCP connection: a *net.TCPConn, or a socket.
-type tcpConn interface {
-	net.Conn
-	syscall.Conn
-	SetLinger(seconds int) error
-}
-
-// tcpOf returns the TCP conn at the heart of conn, or nil.
-func tcpOf(conn net.Conn) tcpConn {
-	for {
-		switch c := conn.(type) {
-		case tcpConn:
-			return c
-		case bareConn:
-			conn = c.bareConn()
-		case interface{ NetConn() net.Conn }:
-			conn = c.NetConn()
-		default:
-			return nil
-		}
-	}
 }

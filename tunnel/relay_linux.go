@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"io"
-	"net"
 	"os"
 	"syscall"
 	"time"
@@ -37,21 +36,6 @@ type socketDirection struct {
 func (s *socketDirection) init(d *relayDirection) {
 	s.pipes = relayPipes
 	s.noSplice = d.to.raw == nil
-}
-
-// socketOf returns the descriptor of a plain stream socket, else nil.
-func socketOf(conn net.Conn) syscall.RawConn {
-	switch c := conn.(type) {
-	case tcpConn:
-		if raw, err := c.SyscallConn(); err == nil {
-			return raw
-		}
-	case *net.UnixConn:
-		if raw, err := c.SyscallConn(); err == nil && c.LocalAddr().Network() == "unix" {
-			return raw
-		}
-	}
-	return nil
 }
 
 // copy copies until end of file, and reports whether it came to that.
@@ -226,9 +210,4 @@ func queued(tcp tcpConn) bool {
 		}
 	})
 	return err == nil && n > 0
-}
-
-// socketError makes a system call's error one like package net's.
-func socketError(op string, conn net.Conn, err error) error {
-	return &net.OpError{Op: op, Net: conn.LocalAddr().Network(), Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: os.NewSyscallError(op, err)}
 }

@@ -3,8 +3,6 @@
 package tunnel
 
 import (
-	"net"
-	"syscall"
 	"time"
 )
 
@@ -13,8 +11,6 @@ import (
 type socketDirection struct{}
 
 func (*socketDirection) init(*relayDirection) {}
-
-func socketOf(net.Conn) syscall.RawConn { return nil }
 
 func (d *relayDirection) copy() (eof bool) { return d.copyConn() }
 

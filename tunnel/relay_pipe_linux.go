@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"errors"
+	"io"
 	"os"
 	"sync"
 
@@ -107,4 +108,21 @@ func retry(call func() (int, error)) (int, error) {
 			return n, err
 		}
 	}
+}
+
+// take takes left bytes out of a pipe that holds as many.
+func (p *relayPipe) take(left *int) ([]byte, error) {
+	held := make([]byte, *left)
+	for i := 0; i < len(held); {
+		n, err := retry(func() (int, error) { return unix.Read(p.r, held[i:]) })
+		if err == nil && n == 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return nil, os.NewSyscallError("read", err)
+		}
+		i += n
+		*left -= n
+	}
+	return held, nil
 }

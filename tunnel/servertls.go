@@ -115,12 +115,6 @@ func (c *secureConn) readNow(b []byte) (n int, err error) {
 // awaitMore waits for bytes from the client, or its end of file.
 func (c *secureConn) awaitMore() error { return c.wire.fill() }
 
-// errNothingYet is a failure that passes: crypto/tls goes on after it where it
-// was, as after a deadline.
-var errNothingYet net.Error = nothingYet{}
-
-type nothingYet struct{}
-
 func (nothingYet) Error() string   { return "nothing has come yet" }
 func (nothingYet) Timeout() bool   { return true }
 func (nothingYet) Temporary() bool { return true }

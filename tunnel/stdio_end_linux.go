@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"errors"
-	"io"
 	"os"
 	"syscall"
 
@@ -82,21 +81,4 @@ func pollOne(fd uintptr, event int16, milliseconds int) (int, error) {
 	return retry(func() (int, error) {
 		return unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: event}}, milliseconds)
 	})
-}
-
-// take takes left bytes out of a pipe that holds as many.
-func (p *relayPipe) take(left *int) ([]byte, error) {
-	held := make([]byte, *left)
-	for i := 0; i < len(held); {
-		n, err := retry(func() (int, error) { return unix.Read(p.r, held[i:]) })
-		if err == nil && n == 0 {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return nil, os.NewSyscallError("read", err)
-		}
-		i += n
-		*left -= n
-	}
-	return held, nil
 }
