@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"culvert/tunnel/internal/wire"
@@ -197,22 +196,6 @@ func (at *listening) acceptLoop() error {
 			}
 		}
 	}
-}
-
-// isTemporary says whether accept may work again later: descriptors or memory
-// ran out, the client was gone before it was accepted, or, as Linux has it, the
-// new connection's own network error came out of accept.
-func isTemporary(err error) bool {
-	for _, errno := range []syscall.Errno{
-		syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EPROTO, syscall.EPERM,
-		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH,
-	} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	var op *net.OpError
-	return errors.As(err, &op) && op.Temporary()
 }
 
 func (s *Server) complain(msg string, args ...any) {
