@@ -7,9 +7,6 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// maxShown bounds one piece of text that a proxy sent, in bytes of ASCII.
-const maxShown = 200
-
 // identityFields are those in which proxies tell what they are.
 var identityFields = [...]string{"Server", "Via", "Proxy-Agent", "X-Squid-Error", "X-Cache", "X-Cache-Lookup", "X-Proxy-Error", "Proxy-Status"}
 

@@ -4,8 +4,6 @@ import (
 	"html"
 	"regexp"
 	"strings"
-
-	"culvert/tunnel/internal/wire"
 )
 
 // blockPages are what filters say on the pages with which they answer in another's
@@ -76,25 +74,4 @@ func elementText(page, name string) string {
 		text = text[:end]
 	}
 	return strings.Join(strings.Fields(html.UnescapeString(htmlText(text))), " ")
-}
-
-// standIn is for a 2xx that a page follows, which a filter or a login sent in the
-// tunnel's stead; ok is false for any other page.
-func (s *session) standIn() (v Verdict, ok bool) {
-	text, cause := string(s.heard.data), " page instead of a tunnel"
-	if title := elementText(text, "title"); title != "" {
-		cause += ": " + wire.Escape([]byte(title), 80)
-	}
-	switch {
-	case isBlockPage(text):
-		v = verdictOf(VerdictDenied, "denied by policy", "2xx, but a block"+cause)
-		v.Hint = (&Error{Type: ErrorDenied, Target: s.target}).refusedHint()
-	case isLoginPage(text):
-		v = verdictOf(VerdictCaptivePortal, "captive portal?", "2xx, but a login"+cause)
-		v.Hint = hintPortal + "; or it is a web server's own: check the proxy's host and port"
-	default:
-		return v, false
-	}
-	v.ExitCode = ExitRefused
-	return v, true
 }

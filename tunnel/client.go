@@ -323,3 +323,26 @@ func ParseHeader(s string) (Field, error) {
 	f := Field{Name: name, Value: strings.Trim(value, " \t")}
 	return f, CheckHeader(f)
 }
+
+// InClear reports whether a password goes over a network unprotected, and to
+// whom (RFC 7617, section 4). What goes through a tunnel in TLS to a hop is
+// protected up to there only.
+func (c *Client) InClear() (proxy string, ok bool) {
+	for i := range c.Or {
+		if proxy, ok := c.along(i + 1).InClear(); ok {
+			return proxy, ok
+		}
+	}
+	for i, h := range c.Route.Hops {
+		sent := h.Credentials != nil && c.Auth != AuthDigest && c.Auth != AuthNTLM
+		for _, f := range c.Header {
+			sent = sent || i == 0 && strings.EqualFold(f.Name, "Proxy-Authorization") && f.Value != ""
+		}
+		safe := h.Scheme == SchemeUnix || h.Scheme == SchemeHTTPS || h.Scheme == SchemeH2 ||
+			h.Proxy.Host() == "localhost" || h.Proxy.Addr().IsLoopback()
+		if sent && !safe {
+			return h.Name(), true
+		}
+	}
+	return "", false
+}

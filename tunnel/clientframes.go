@@ -86,3 +86,6 @@ func frameWords(f h2.Frame) string {
 	}
 	return b.String()
 }
+
+// maxShown bounds one piece of text that a proxy sent, in bytes of ASCII.
+const maxShown = 200

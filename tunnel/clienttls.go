@@ -12,21 +12,6 @@ import (
 	"time"
 )
 
-// TLSOptions are how a Client speaks TLS with one other side: a proxy (Hop.TLS)
-// or the target (Client.TLS). The zero TLSOptions verify as a browser does, by
-// the system's authorities and the name that was asked for. TLS 1.2 is the
-// oldest version spoken.
-type TLSOptions struct {
-	Roots       *x509.CertPool   // authorities to trust; nil = the system's
-	Certificate *tls.Certificate // ours, for who asks for one; nil = none
-	ServerName  string           // sent, and verified; "" = the host connected to
-	Protocols   []string         // ALPN, the target's only: a proxy is spoken to in what culvert knows
-	Pins        []Pin            // the certificate's key must be one of them; nil = any
-
-	// Insecure trusts any certificate. Pins still decide where there are some.
-	Insecure bool
-}
-
 // protocolHTTP1 is HTTP/1.1's name in ALPN (RFC 7301, section 6).
 const protocolHTTP1 = "http/1.1"
 
@@ -230,3 +215,24 @@ func (c *watchedConn) SetWriteDeadline(time.Time) error { return nil }
 
 // NetConn returns the conn beneath.
 func (c *watchedConn) NetConn() net.Conn { return c.Conn }
+
+// vouchedFor returns why the chain does not lead, nor did while it was valid, to
+// one of the roots.
+func vouchedFor(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) (err error, expired bool) {
+	err = verifyChain(chain, roots, now)
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		err, expired = verifyChain(chain, roots, chain[0].NotBefore.Add(time.Minute)), true
+	}
+	return err, expired
+}
+
+// verifyChain judges a chain, and not its name (RFC 5280, section 6); nil roots
+// are the system's.
+func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
+	intermediates := x509.NewCertPool()
+	for _, c := range chain[1:] {
+		intermediates.AddCert(c)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now})
+	return err
+}

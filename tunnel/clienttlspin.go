@@ -64,3 +64,18 @@ func ReadCertificate(certPath, keyPath string) (c *tls.Certificate, exposed bool
 	info, err := os.Stat(keyPath)
 	return &pair, err == nil && ReadableByOthers(info), nil
 }
+
+// TLSOptions are how a Client speaks TLS with one other side: a proxy (Hop.TLS)
+// or the target (Client.TLS). The zero TLSOptions verify as a browser does, by
+// the system's authorities and the name that was asked for. TLS 1.2 is the
+// oldest version spoken.
+type TLSOptions struct {
+	Roots       *x509.CertPool   // authorities to trust; nil = the system's
+	Certificate *tls.Certificate // ours, for who asks for one; nil = none
+	ServerName  string           // sent, and verified; "" = the host connected to
+	Protocols   []string         // ALPN, the target's only: a proxy is spoken to in what culvert knows
+	Pins        []Pin            // the certificate's key must be one of them; nil = any
+
+	// Insecure trusts any certificate. Pins still decide where there are some.
+	Insecure bool
+}

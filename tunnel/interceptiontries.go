@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -207,27 +206,6 @@ func (c *InterceptionCheck) publicRoots() *x509.CertPool {
 		return c.Public
 	}
 	return publicRoots()
-}
-
-// vouchedFor returns why the chain does not lead, nor did while it was valid, to
-// one of the roots.
-func vouchedFor(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) (err error, expired bool) {
-	err = verifyChain(chain, roots, now)
-	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
-		err, expired = verifyChain(chain, roots, chain[0].NotBefore.Add(time.Minute)), true
-	}
-	return err, expired
-}
-
-// verifyChain judges a chain, and not its name (RFC 5280, section 6); nil roots
-// are the system's.
-func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
-	intermediates := x509.NewCertPool()
-	for _, c := range chain[1:] {
-		intermediates.AddCert(c)
-	}
-	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now})
-	return err
 }
 
 // lastInside is the target's handshake, whatever came of it, or nil.

@@ -120,3 +120,21 @@ func (m masker) text(s string) string {
 	}
 	return s
 }
+
+// holds reports whether a secret stands in b.
+func (m masker) holds(b []byte) bool {
+	return !m.off && slices.ContainsFunc(m.all(), func(secret string) bool { return bytes.Contains(b, []byte(secret)) })
+}
+
+// inPlace is received with as many bytes for a secret as it had.
+func (m masker) inPlace(b []byte) []byte {
+	if m.off {
+		return b
+	}
+	for _, secret := range m.all() {
+		if bytes.Contains(b, []byte(secret)) {
+			b = bytes.ReplaceAll(b, []byte(secret), bytes.Repeat([]byte("*"), len(secret)))
+		}
+	}
+	return b
+}

@@ -62,3 +62,6 @@ func (c *Client) reach(ctx context.Context, last Hop) (net.Conn, error) {
 	before.Route, before.Or, before.TLS = Route{Hops: hops[:len(hops)-1], Source: c.Route.Source}, nil, nil
 	return before.Open(ctx, last.Proxy)
 }
+
+// ErrNoProxy is Probe's error for a Client whose route is direct.
+var ErrNoProxy = errors.New("there is no proxy to probe")

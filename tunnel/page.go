@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"bytes"
-	"fmt"
 	"strings"
 
 	"culvert/tunnel/internal/wire"
@@ -14,44 +13,6 @@ var htmlOpenings = [...]string{"<!doctype", "<html", "<head", "<body", "<title",
 // bannerOpenings are those of servers that speak first: ssh, smtp and ftp,
 // pop3, imap, vnc. Such bytes are a tunnel's, whatever the reply announced.
 var bannerOpenings = [...]string{"SSH-", "220", "+OK", "* OK", "RFB "}
-
-// page says what makes the tunnel's first bytes a page that a web server sent
-// instead of a tunnel, or "". Only bytes that nobody asked for can be one, so
-// that a tunnel to a web server is not mistaken for it.
-func (l *heardTunnel) page(reply *wire.Reply) string {
-	unasked := l.data
-	if len(l.sent) > 0 {
-		unasked = l.data[:l.glued]
-	}
-	text := bytes.TrimLeft(unasked, " \t\r\n")
-	if len(text) == 0 {
-		return ""
-	}
-	for _, banner := range bannerOpenings {
-		if bytes.HasPrefix(text, []byte(banner)) {
-			return ""
-		}
-	}
-	chunked := wire.HasToken(reply.Values("Transfer-Encoding"), "chunked")
-	if size, rest, ok := bytes.Cut(text, []byte("\n")); ok && chunked && isChunkSize(size) {
-		if isHTML(rest) {
-			return "an HTML page in chunks"
-		}
-		return "content in chunks"
-	}
-	switch {
-	case isHTML(text):
-		return "an HTML page"
-	case isFurtherReply(text):
-		return "a further HTTP reply"
-	}
-	// RFC 9110, section 9.3.6: Content-Length in a 2xx is ignored. A target that
-	// speaks first seldom says just as many bytes and no more.
-	if n, ok := announced(reply); ok && n == int64(len(l.data)) {
-		return fmt.Sprintf("the content of %d bytes that Content-Length announced", n)
-	}
-	return ""
-}
 
 // announced returns the length of content that a reply announces, if any.
 func announced(reply *wire.Reply) (int64, bool) {

@@ -3,7 +3,9 @@ package tunnel
 import (
 	"bytes"
 	"context"
+	"culvert/tunnel/internal/wire"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -15,9 +17,6 @@ const DefaultProbeWait = 500 * time.Millisecond
 
 // maxTunnelBytes bounds what a Prober reads from an open tunnel.
 const maxTunnelBytes = 4 << 10
-
-// ErrNoProxy is Probe's error for a Client whose route is direct.
-var ErrNoProxy = errors.New("there is no proxy to probe")
 
 // Prober opens one tunnel, keeps every byte and every time of the way, and
 // judges what it saw. A proxy that hung up on plain HTTP is asked for TLS too. The
@@ -200,4 +199,42 @@ func (l *heardTunnel) read(conn *Conn) {
 		return
 	}
 	l.end = endFull
+}
+
+// page says what makes the tunnel's first bytes a page that a web server sent
+// instead of a tunnel, or "". Only bytes that nobody asked for can be one, so
+// that a tunnel to a web server is not mistaken for it.
+func (l *heardTunnel) page(reply *wire.Reply) string {
+	unasked := l.data
+	if len(l.sent) > 0 {
+		unasked = l.data[:l.glued]
+	}
+	text := bytes.TrimLeft(unasked, " \t\r\n")
+	if len(text) == 0 {
+		return ""
+	}
+	for _, banner := range bannerOpenings {
+		if bytes.HasPrefix(text, []byte(banner)) {
+			return ""
+		}
+	}
+	chunked := wire.HasToken(reply.Values("Transfer-Encoding"), "chunked")
+	if size, rest, ok := bytes.Cut(text, []byte("\n")); ok && chunked && isChunkSize(size) {
+		if isHTML(rest) {
+			return "an HTML page in chunks"
+		}
+		return "content in chunks"
+	}
+	switch {
+	case isHTML(text):
+		return "an HTML page"
+	case isFurtherReply(text):
+		return "a further HTTP reply"
+	}
+	// RFC 9110, section 9.3.6: Content-Length in a 2xx is ignored. A target that
+	// speaks first seldom says just as many bytes and no more.
+	if n, ok := announced(reply); ok && n == int64(len(l.data)) {
+		return fmt.Sprintf("the content of %d bytes that Content-Length announced", n)
+	}
+	return ""
 }

@@ -34,18 +34,6 @@ type Segment struct {
 	Bytes WireBytes `json:"bytes"`
 }
 
-// watchedReader tells of each read.
-type watchedReader struct {
-	io.Reader
-	seen func([]byte, error)
-}
-
-func (r *watchedReader) Read(b []byte) (int, error) {
-	n, err := r.Reader.Read(b)
-	r.seen(b[:n], err)
-	return n, err
-}
-
 // read keeps what a read brought, for the exchange under way, and how it ended.
 func (r *recording) read(b []byte, err error) {
 	r.mu.Lock()

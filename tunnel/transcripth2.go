@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -202,24 +201,6 @@ func (s *session) usable(all []byte) (end int, secret bool) {
 	}
 	unread := decoded > maxDecoded && !s.mask.off && len(s.mask.all()) > 0
 	return end, secret || unread || s.mask.holds(content.Bytes())
-}
-
-// holds reports whether a secret stands in b.
-func (m masker) holds(b []byte) bool {
-	return !m.off && slices.ContainsFunc(m.all(), func(secret string) bool { return bytes.Contains(b, []byte(secret)) })
-}
-
-// inPlace is received with as many bytes for a secret as it had.
-func (m masker) inPlace(b []byte) []byte {
-	if m.off {
-		return b
-	}
-	for _, secret := range m.all() {
-		if bytes.Contains(b, []byte(secret)) {
-			b = bytes.ReplaceAll(b, []byte(secret), bytes.Repeat([]byte("*"), len(secret)))
-		}
-	}
-	return b
 }
 
 // tapOf is what went over a connection, if that speaks HTTP/2.

@@ -260,3 +260,15 @@ func (w *way) beneath() net.Conn {
 	}
 	return w.conn
 }
+
+// watchedReader tells of each read.
+type watchedReader struct {
+	io.Reader
+	seen func([]byte, error)
+}
+
+func (r *watchedReader) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	r.seen(b[:n], err)
+	return n, err
+}
