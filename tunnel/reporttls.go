@@ -3,11 +3,8 @@ package tunnel
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"strings"
 	"time"
-
-	"culvert/tunnel/internal/wire"
 )
 
 // TLSReport is one TLS handshake. Where it came to no certificate, there is
@@ -38,24 +35,7 @@ type Certificate struct {
 }
 
 // What a TLSReport's trust rests on.
-const (
-	verifiedChain   = "the chain and the name"
-	verifiedPinned  = "the chain, the name and the pinned key"
-	verifiedPin     = "the pinned key alone"
-	verifiedNothing = "nothing"
-)
-
-func (h *TLSHandshake) verified() string {
-	switch {
-	case h.Err != nil, h.Insecure && !h.Pinned:
-		return verifiedNothing
-	case h.Insecure:
-		return verifiedPin
-	case h.Pinned:
-		return verifiedPinned
-	}
-	return verifiedChain
-}
+const ()
 
 func (s *session) tlsReport(h recordedTLS) TLSReport {
 	r := TLSReport{
@@ -84,16 +64,6 @@ func (s *session) certificate(c *x509.Certificate) Certificate {
 		Subject: s.shown(c.Subject.String()), Issuer: s.shown(c.Issuer.String()), Names: names,
 		NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(), DaysLeft: daysLeft(c, s.started), Pin: PinOf(c).String(),
 	}
-}
-
-// daysLeft is whole days, rounded down: -1 on the day after the last.
-func daysLeft(c *x509.Certificate, now time.Time) int {
-	left := c.NotAfter.Sub(now)
-	days := int(left / (24 * time.Hour))
-	if left < 0 {
-		days--
-	}
-	return days
 }
 
 // inside returns the target's handshake if there was one, and it succeeded.
@@ -152,37 +122,5 @@ func (t *reportText) certificate(i int, c Certificate) {
 	t.say("    issuer %s, %s to %s, %s", distinguished(c.Issuer), dateOf(c.NotBefore), dateOf(c.NotAfter), daysWords(c.DaysLeft))
 	if i == 0 {
 		t.say("    pin %s", c.Pin)
-	}
-}
-
-func alpnWords(protocol string) string {
-	if protocol == "" {
-		return "no ALPN"
-	}
-	return "ALPN " + protocol
-}
-
-func daysWords(left int) string {
-	switch {
-	case left < 0:
-		return fmt.Sprintf("expired %d days ago", -left)
-	case left == 1:
-		return "1 day left"
-	}
-	return fmt.Sprintf("%d days left", left)
-}
-
-// Words tells of the handshake in lines for a person: version, cipher, ALPN, and
-// the certificate, or why there is no TLS. They hold no control character.
-func (h *TLSHandshake) Words() []string {
-	if h.Err != nil {
-		sentence, _ := Explain(h.Err)
-		return []string{sentence}
-	}
-	leaf := h.State.PeerCertificates[0]
-	return []string{
-		fmt.Sprintf("TLS with %s: %s, %s, %s; verified by %s", h.Peer(), tls.VersionName(h.State.Version),
-			tls.CipherSuiteName(h.State.CipherSuite), alpnWords(wire.Escape([]byte(h.State.NegotiatedProtocol), maxShown)), h.verified()),
-		fmt.Sprintf("its certificate: %s, %s", describeCertificate(leaf), daysWords(daysLeft(leaf, h.Started))),
 	}
 }
