@@ -3,6 +3,7 @@ package tunnel
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -346,3 +347,12 @@ func (c *clientConn) logRequest(rec *Record) {
 
 // credentials are the Proxy-Authorization values of a head.
 func credentials(head *wire.Request) []string { return head.Values("Proxy-Authorization") }
+
+// CheckName says why a name cannot be Server.Name: it stands in Via as a
+// pseudonym (RFC 9110, section 7.6.3) and in Proxy-Status.
+func CheckName(name string) error {
+	if !wire.IsToken(name) || len(name) > 255 {
+		return fmt.Errorf("%q is not a token: letters, digits and - . _ only", name)
+	}
+	return nil
+}

@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"context"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -108,28 +107,6 @@ func (q *connectRequest) target() (Authority, *Error) {
 		return Authority{}, &Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: err.Error()}
 	}
 	return target, nil
-}
-
-// reach opens the way to the target, by the first Via rule that matches or
-// directly.
-func (s *Server) reach(ctx context.Context, q *connectRequest, target Authority) (relaySide, *Error) {
-	start := time.Now()
-	side, e := q.at.dialRule(ctx, s.rule(target), target, q.via, q.rec)
-	q.rec.Connect = time.Since(start)
-	if e != nil && ctx.Err() != nil { // we are being stopped: no fault of the target's
-		e = &Error{Phase: e.Phase, Type: ErrorInternalResponse, Target: target, Rule: "draining", Err: e}
-	}
-	return side, e
-}
-
-// dialDirect connects to one of the target's addresses that pass the policy.
-func (at *listening) dialDirect(ctx context.Context, target Authority, rec *Record) (relaySide, *Error) {
-	d := dialer{resolver: at.server.Resolver, timeout: at.server.connectTimeout(), judge: at.judgeAddr, connect: connectSocket}
-	conn, addr, e := d.dial(ctx, target)
-	if addr.IsValid() {
-		rec.Addr = addr.String()
-	}
-	return relaySide{conn: conn}, e
 }
 
 func (s *Server) connectTimeout() time.Duration {

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"net"
 	"net/netip"
 	"strings"
 
@@ -44,4 +45,47 @@ func (s *Server) isLoop(via []string) bool {
 		}
 	}
 	return false
+}
+
+// judgeAddr is the address layer for one listener: the policy, and that our own
+// listeners are never a target.
+func (at *listening) judgeAddr(ap netip.AddrPort) *Error {
+	if at.server.isOwnListener(ap) {
+		return &Error{Phase: PhasePolicy, Type: ErrorDestinationProhibited, Rule: "own listener",
+			Detail: "this proxy's own address is not a target"}
+	}
+	return at.policy.JudgeAddr(ap).err(Authority{})
+}
+
+// isOwnListener reports whether a connection to ap would arrive here.
+func (s *Server) isOwnListener(ap netip.AddrPort) bool {
+	addr := ap.Addr().Unmap()
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock()
+	for at := range s.run.listeners {
+		tcp, ok := at.Addr().(*net.TCPAddr)
+		if !ok || tcp.Port != int(ap.Port()) {
+			continue
+		}
+		bound := tcp.AddrPort().Addr().Unmap()
+		if bound == addr || bound.IsUnspecified() && classify(addr, s.run.own.contains) == ClassLoopback {
+			return true
+		}
+		// 0.0.0.0 and :: as a target are this host's loopback.
+		if addr.IsUnspecified() && bound.IsLoopback() {
+			return true
+		}
+	}
+	return false
+}
+
+// policyFor is the policy with the defaults of a listener filled in: a personal
+// proxy, on a loopback TCP listener, takes its user where the user could go
+// without it.
+func (s *Server) policyFor(l net.Listener) *Policy {
+	rules := []AddrRule{{class: ClassPublic}}
+	if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
+		rules = append(rules, AddrRule{class: ClassPrivate}, AddrRule{class: ClassLoopback})
+	}
+	return s.Policy.withAddrDefault(rules...)
 }

@@ -3,7 +3,6 @@ package tunnel
 import (
 	"context"
 	"log/slog"
-	"strconv"
 	"time"
 )
 
@@ -105,14 +104,6 @@ func protocolName(minor int) string {
 		return "http/1.0"
 	}
 	return "http/1.1"
-}
-
-// newID makes a record's id: the process's own random prefix and a count.
-func (s *Server) newID() string {
-	b := make([]byte, 0, 24)
-	b = append(b, s.run.prefix...)
-	b = append(b, '-')
-	return string(strconv.AppendUint(b, s.run.ids.Add(1), 36))
 }
 
 // refusedBy fills in what an Error tells.

@@ -5,15 +5,13 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"culvert/tunnel/internal/wire"
 )
 
 // Defaults of Server's durations.
@@ -204,49 +202,6 @@ func (s *Server) complain(msg string, args ...any) {
 	}
 }
 
-// policyFor is the policy with the defaults of a listener filled in: a personal
-// proxy, on a loopback TCP listener, takes its user where the user could go
-// without it.
-func (s *Server) policyFor(l net.Listener) *Policy {
-	rules := []AddrRule{{class: ClassPublic}}
-	if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
-		rules = append(rules, AddrRule{class: ClassPrivate}, AddrRule{class: ClassLoopback})
-	}
-	return s.Policy.withAddrDefault(rules...)
-}
-
-// judgeAddr is the address layer for one listener: the policy, and that our own
-// listeners are never a target.
-func (at *listening) judgeAddr(ap netip.AddrPort) *Error {
-	if at.server.isOwnListener(ap) {
-		return &Error{Phase: PhasePolicy, Type: ErrorDestinationProhibited, Rule: "own listener",
-			Detail: "this proxy's own address is not a target"}
-	}
-	return at.policy.JudgeAddr(ap).err(Authority{})
-}
-
-// isOwnListener reports whether a connection to ap would arrive here.
-func (s *Server) isOwnListener(ap netip.AddrPort) bool {
-	addr := ap.Addr().Unmap()
-	s.run.mu.Lock()
-	defer s.run.mu.Unlock()
-	for at := range s.run.listeners {
-		tcp, ok := at.Addr().(*net.TCPAddr)
-		if !ok || tcp.Port != int(ap.Port()) {
-			continue
-		}
-		bound := tcp.AddrPort().Addr().Unmap()
-		if bound == addr || bound.IsUnspecified() && classify(addr, s.run.own.contains) == ClassLoopback {
-			return true
-		}
-		// 0.0.0.0 and :: as a target are this host's loopback.
-		if addr.IsUnspecified() && bound.IsLoopback() {
-			return true
-		}
-	}
-	return false
-}
-
 // start serves one client connection on a goroutine of its own.
 func (s *Server) start(at *listening, conn net.Conn) {
 	c := newClientConn(at, conn)
@@ -300,11 +255,14 @@ func (s *Server) relay(client, target relaySide, done func(relayResult)) {
 	s.run.relays[r] = struct{}{}
 }
 
-// CheckName says why a name cannot be Server.Name: it stands in Via as a
-// pseudonym (RFC 9110, section 7.6.3) and in Proxy-Status.
-func CheckName(name string) error {
-	if !wire.IsToken(name) || len(name) > 255 {
-		return fmt.Errorf("%q is not a token: letters, digits and - . _ only", name)
-	}
-	return nil
+// newID makes a record's id: the process's own random prefix and a count.
+func (s *Server) newID() string {
+	b := make([]byte, 0, 24)
+	b = append(b, s.run.prefix...)
+	b = append(b, '-')
+	return string(strconv.AppendUint(b, s.run.ids.Add(1), 36))
 }
+
+// forwards reports whether plain requests go to the route's last parent as they
+// are. One that is to connect to judged addresses is asked for these by CONNECT.
+func (s *Server) forwards(route Route) bool { return !s.ViaResolve && route.takesRequests() }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/acme"
@@ -209,4 +210,9 @@ func (f *recordFrame) pass(b []byte) {
 			f.header = 0
 		}
 	}
+}
+
+// tlsWords is a library's error without its prefix.
+func tlsWords(err error) string {
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "tls: "), "x509: ")
 }

@@ -139,11 +139,6 @@ func orNameless(name string) string {
 	return name
 }
 
-// tlsWords is a library's error without its prefix.
-func tlsWords(err error) string {
-	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "tls: "), "x509: ")
-}
-
 // certificateUser is whom a verified client certificate makes: the subject's
 // common name, or else its first mail address, DNS name or URI, or else its
 // serial number, which its issuer knows. "" = no certificate was verified.

@@ -206,50 +206,6 @@ func (r Route) takesRequests() bool {
 	return last.Scheme != SchemeH2 && last.Scheme != SchemeH2C && !last.isSOCKS()
 }
 
-// forwards reports whether plain requests go to the route's last parent as they
-// are. One that is to connect to judged addresses is asked for these by CONNECT.
-func (s *Server) forwards(route Route) bool { return !s.ViaResolve && route.takesRequests() }
-
-// tunnelTo opens a tunnel to an origin through a whole route.
-func (at *listening) tunnelTo(ctx context.Context, route Route, address string) (net.Conn, error) {
-	target, err := ParseAuthority(address)
-	if err != nil {
-		return nil, err
-	}
-	conn, e := at.openVia(ctx, route, target, nil)
-	if e != nil {
-		return nil, e
-	}
-	return conn, nil
-}
-
-// connectParent connects to a route's last hop, through those before it.
-func (s *Server) connectParent(ctx context.Context, route Route) (net.Conn, error) {
-	last := len(route.Hops) - 1
-	c := s.parentClient(Route{Hops: route.Hops[:last]})
-	var conn *Conn
-	var e *Error
-	if hop := route.Hops[last]; hop.Scheme == SchemeUnix {
-		var unix net.Conn
-		unix, e = c.connectUnix(ctx, hop, Authority{})
-		conn = &Conn{Conn: unix}
-	} else if conn, e = c.open(ctx, hop.Proxy, nil); e != nil && e.Hop == "" {
-		e.Hop = hop.Name()
-	}
-	if e != nil {
-		return nil, parentFailure(e)
-	}
-	if hop := route.Hops[last]; hop.Scheme == SchemeHTTPS {
-		secured, e := c.secureFor(ctx, conn, hop, protocolHTTP1)
-		if e != nil {
-			conn.Close()
-			return nil, parentFailure(e)
-		}
-		return secured, nil
-	}
-	return conn, nil
-}
-
 func (f *forwarder) closeIdle() {
 	f.direct.CloseIdleConnections()
 	f.mu.Lock()

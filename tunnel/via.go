@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"sync"
+	"time"
 )
 
 // ViaRule sends the targets that match a pattern through a route.
@@ -257,4 +259,66 @@ func parentFailure(e *Error) *Error {
 		out.Detail = "the next proxy: " + e.Type.Words()
 	}
 	return &out
+}
+
+// connectParent connects to a route's last hop, through those before it.
+func (s *Server) connectParent(ctx context.Context, route Route) (net.Conn, error) {
+	last := len(route.Hops) - 1
+	c := s.parentClient(Route{Hops: route.Hops[:last]})
+	var conn *Conn
+	var e *Error
+	if hop := route.Hops[last]; hop.Scheme == SchemeUnix {
+		var unix net.Conn
+		unix, e = c.connectUnix(ctx, hop, Authority{})
+		conn = &Conn{Conn: unix}
+	} else if conn, e = c.open(ctx, hop.Proxy, nil); e != nil && e.Hop == "" {
+		e.Hop = hop.Name()
+	}
+	if e != nil {
+		return nil, parentFailure(e)
+	}
+	if hop := route.Hops[last]; hop.Scheme == SchemeHTTPS {
+		secured, e := c.secureFor(ctx, conn, hop, protocolHTTP1)
+		if e != nil {
+			conn.Close()
+			return nil, parentFailure(e)
+		}
+		return secured, nil
+	}
+	return conn, nil
+}
+
+// tunnelTo opens a tunnel to an origin through a whole route.
+func (at *listening) tunnelTo(ctx context.Context, route Route, address string) (net.Conn, error) {
+	target, err := ParseAuthority(address)
+	if err != nil {
+		return nil, err
+	}
+	conn, e := at.openVia(ctx, route, target, nil)
+	if e != nil {
+		return nil, e
+	}
+	return conn, nil
+}
+
+// dialDirect connects to one of the target's addresses that pass the policy.
+func (at *listening) dialDirect(ctx context.Context, target Authority, rec *Record) (relaySide, *Error) {
+	d := dialer{resolver: at.server.Resolver, timeout: at.server.connectTimeout(), judge: at.judgeAddr, connect: connectSocket}
+	conn, addr, e := d.dial(ctx, target)
+	if addr.IsValid() {
+		rec.Addr = addr.String()
+	}
+	return relaySide{conn: conn}, e
+}
+
+// reach opens the way to the target, by the first Via rule that matches or
+// directly.
+func (s *Server) reach(ctx context.Context, q *connectRequest, target Authority) (relaySide, *Error) {
+	start := time.Now()
+	side, e := q.at.dialRule(ctx, s.rule(target), target, q.via, q.rec)
+	q.rec.Connect = time.Since(start)
+	if e != nil && ctx.Err() != nil { // we are being stopped: no fault of the target's
+		e = &Error{Phase: e.Phase, Type: ErrorInternalResponse, Target: target, Rule: "draining", Err: e}
+	}
+	return side, e
 }
