@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"context"
-	"net/http"
 	"slices"
 	"strings"
 )
@@ -41,23 +40,4 @@ func (c *Client) openAny(ctx context.Context, target Authority, extra []Field) (
 		}
 	}
 	return c.along(len(c.Or)).open(ctx, target, extra)
-}
-
-// elsewhere reports whether another route may lead there: this one was not to be
-// had, or its end could not be reached. What a proxy decided, it decided.
-func (e *Error) elsewhere() bool {
-	switch e.Phase {
-	case PhaseResolve, PhaseConnect:
-		return true
-	case PhaseTLS:
-		return e.Hop != "" // and not the target's certificate
-	case PhaseRequest, PhaseReply:
-	default:
-		return false
-	}
-	switch e.Status {
-	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return e.ExitCode() == ExitTarget
-	}
-	return e.Told && e.ExitCode() == ExitTarget || e.Status == 0 && e.Type == ErrorConnectionReadTimeout
 }

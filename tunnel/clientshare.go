@@ -135,11 +135,6 @@ func (c *Client) shareKey(hops []Hop) string {
 	return b.String()
 }
 
-// mayShare reports whether the hop may turn out to speak HTTP/2.
-func (h Hop) mayShare() bool {
-	return h.Scheme == SchemeHTTPS || h.Scheme == SchemeH2 || h.Scheme == SchemeH2C
-}
-
 // opening is a connection that somebody opens for all who wait for it.
 type opening struct {
 	over   chan struct{} // closed when there is one, or will not be

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -144,19 +143,6 @@ func resolveError(err error, target Authority) *Error {
 		e.RCode, e.Detail = "SERVFAIL", "the name server could not answer"
 	}
 	return e
-}
-
-// plainError takes the wrapping off that repeats addresses and operations.
-func plainError(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) && op.Err != nil {
-		err = op.Err
-	}
-	var call *os.SyscallError
-	if errors.As(err, &call) && call.Err != nil {
-		err = call.Err
-	}
-	return err
 }
 
 // judged keeps the addresses that pass; if none does, the first refusal is the

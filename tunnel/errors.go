@@ -291,3 +291,35 @@ func asError(err error, phase Phase) *Error {
 	}
 	return &Error{Phase: phase, Type: ErrorInternal, Err: err}
 }
+
+// elsewhere reports whether another route may lead there: this one was not to be
+// had, or its end could not be reached. What a proxy decided, it decided.
+func (e *Error) elsewhere() bool {
+	switch e.Phase {
+	case PhaseResolve, PhaseConnect:
+		return true
+	case PhaseTLS:
+		return e.Hop != "" // and not the target's certificate
+	case PhaseRequest, PhaseReply:
+	default:
+		return false
+	}
+	switch e.Status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return e.ExitCode() == ExitTarget
+	}
+	return e.Told && e.ExitCode() == ExitTarget || e.Status == 0 && e.Type == ErrorConnectionReadTimeout
+}
+
+// plainError takes the wrapping off that repeats addresses and operations.
+func plainError(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		err = op.Err
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) && call.Err != nil {
+		err = call.Err
+	}
+	return err
+}

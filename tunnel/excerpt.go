@@ -1,12 +1,9 @@
 package tunnel
 
 import (
-	"bytes"
 	"html"
 	"strings"
 	"unicode"
-
-	"culvert/tunnel/internal/wire"
 )
 
 // excerptText makes one line of the proxy's own words of a refusal's content:
@@ -63,11 +60,4 @@ func indexFold(s, substr string) int {
 		}
 	}
 	return -1
-}
-
-// EscapeLine returns one line of a head without its line end, for a terminal:
-// what is not printable ASCII is escaped, a CR before the LF only if it stands
-// anywhere else, and what passes a kilobyte is cut.
-func EscapeLine(line []byte) string {
-	return wire.Escape(bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), 1<<10)
 }

@@ -281,3 +281,5 @@ func (e *Error) unreachedHint() string {
 	}
 	return "check that " + e.Target.String() + " exists and is up, as seen from the proxy"
 }
+
+const hintPortal = "a login page may stand in the way: open any web page in a browser first"

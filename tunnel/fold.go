@@ -92,3 +92,6 @@ func litBehind(lit, word string) string {
 	}
 	return lit
 }
+
+// defaultWidth is a Style's where nobody knows better.
+const defaultWidth = 80

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"io"
 	"net"
@@ -212,11 +211,6 @@ func setField(fields []Field, f Field) []Field {
 
 func hasField(fields []Field, name string) bool {
 	return slices.ContainsFunc(fields, func(f Field) bool { return strings.EqualFold(f.Name, name) })
-}
-
-// basic is the Proxy-Authorization value of RFC 7617.
-func (c Credentials) basic() string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.User+":"+c.Password))
 }
 
 // cut is cutError, unless TLS is what failed.

@@ -12,9 +12,6 @@ const (
 	maxBar = 100
 )
 
-// defaultWidth is a Style's where nobody knows better.
-const defaultWidth = 80
-
 // timelineText is a timeline that is being drawn.
 type timelineText struct {
 	*reportText

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/url"
@@ -295,4 +296,38 @@ func (c Credentials) Check() error {
 
 func hasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
+}
+
+// isSOCKS reports whether the hop is spoken to in SOCKS.
+func (h Hop) isSOCKS() bool {
+	return h.Scheme == SchemeSOCKS5 || h.Scheme == SchemeSOCKS5H || h.Scheme == SchemeSOCKS4A
+}
+
+// checkSOCKS says why a hop cannot be asked in SOCKS.
+func (h Hop) checkSOCKS(next Authority) error {
+	switch c := h.Credentials; {
+	case len(next.Host()) > maxSocksText:
+		return fmt.Errorf("%s: the name to ask it for is longer than SOCKS can say", h)
+	case h.Scheme == SchemeSOCKS4A && next.Addr().IsValid() && !next.Addr().Unmap().Is4():
+		return fmt.Errorf("%s: SOCKS 4 knows no IPv6: use socks5h", h)
+	case c != nil && (len(c.User) > maxSocksText || len(c.Password) > maxSocksText):
+		return fmt.Errorf("%s: a user name or password is longer than SOCKS can say", h)
+	case c != nil && h.Scheme != SchemeSOCKS4A && c.Password == "":
+		return fmt.Errorf("%s: a SOCKS login needs a password", h)
+	}
+	return nil
+}
+
+const maxSocksText = 255 // bytes of a name, user or password
+
+// mayShare reports whether the hop may turn out to speak HTTP/2.
+func (h Hop) mayShare() bool {
+	return h.Scheme == SchemeHTTPS || h.Scheme == SchemeH2 || h.Scheme == SchemeH2C
+}
+
+const alpnHTTP2 = "h2"
+
+// basic is the Proxy-Authorization value of RFC 7617.
+func (c Credentials) basic() string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.User+":"+c.Password))
 }

@@ -8,14 +8,12 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/h2"
-	"culvert/tunnel/internal/sock"
 )
 
 // protocolHTTP2 is HTTP/2's name in records, and in ALPN it is "h2" (RFC 9113,
 // section 3.2).
 const (
 	protocolHTTP2 = "http/2"
-	alpnHTTP2     = "h2"
 )
 
 // maxStreams is how many tunnels and requests a client may have on one
@@ -162,8 +160,3 @@ func (c *clientConn) brokenHTTP2(err error) {
 	rec.Status = 0
 	c.logRequest(rec)
 }
-
-var (
-	_ sock.Aborter = (*streamConn)(nil)
-	_ sock.Erring  = (*streamConn)(nil)
-)

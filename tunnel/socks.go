@@ -27,8 +27,6 @@ const (
 
 	socks4Version = 4
 	socks4Granted = 90
-
-	maxSocksText = 255 // bytes of a name, user or password
 )
 
 // socksFailure is what a SOCKS proxy's code means.
@@ -52,11 +50,6 @@ var socks4Failures = map[byte]socksFailure{
 	91: {ErrorDestinationUnavailable, "rejected or failed"},
 	92: {ErrorCredentials, "it could not ask this machine for the user's name"},
 	93: {ErrorCredentials, "the user's name is not the one this machine gives"},
-}
-
-// isSOCKS reports whether the hop is spoken to in SOCKS.
-func (h Hop) isSOCKS() bool {
-	return h.Scheme == SchemeSOCKS5 || h.Scheme == SchemeSOCKS5H || h.Scheme == SchemeSOCKS4A
 }
 
 // socksHandshake has one SOCKS proxy open the next piece of the way. Nothing is
@@ -290,19 +283,4 @@ func (s *socksHandshake) refused(f socksFailure, sent bool) *Error {
 func (s *socksHandshake) foreign(began []byte) *Error {
 	return &Error{Phase: PhaseReply, Type: ErrorProtocol, head: &wire.HeadError{Problem: wire.NotHTTP, Raw: began},
 		Detail: "it does not speak " + s.hop.Scheme + ": it begins with \"" + wire.Escape(began, 40) + "\""}
-}
-
-// checkSOCKS says why a hop cannot be asked in SOCKS.
-func (h Hop) checkSOCKS(next Authority) error {
-	switch c := h.Credentials; {
-	case len(next.Host()) > maxSocksText:
-		return fmt.Errorf("%s: the name to ask it for is longer than SOCKS can say", h)
-	case h.Scheme == SchemeSOCKS4A && next.Addr().IsValid() && !next.Addr().Unmap().Is4():
-		return fmt.Errorf("%s: SOCKS 4 knows no IPv6: use socks5h", h)
-	case c != nil && (len(c.User) > maxSocksText || len(c.Password) > maxSocksText):
-		return fmt.Errorf("%s: a user name or password is longer than SOCKS can say", h)
-	case c != nil && h.Scheme != SchemeSOCKS4A && c.Password == "":
-		return fmt.Errorf("%s: a SOCKS login needs a password", h)
-	}
-	return nil
 }

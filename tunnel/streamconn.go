@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/sock"
 	"net"
 )
 
@@ -16,3 +17,8 @@ func newStreamConn(s *h2.Stream, code h2.ErrCode) net.Conn { return &streamConn{
 // Abort implements sock.Aborter: it passes a reset on, behind what was written
 // (RFC 9113, section 8.5).
 func (c *streamConn) Abort() { c.Reset(c.code) }
+
+var (
+	_ sock.Aborter = (*streamConn)(nil)
+	_ sock.Erring  = (*streamConn)(nil)
+)

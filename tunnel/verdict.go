@@ -47,7 +47,7 @@ const (
 	hintWebServer = "a web server listens there, not a proxy: check the proxy's host and port"
 	hintMalformed = "it is not a proxy, or a broken one: its bytes stand above"
 	hintReset     = "the target, or a firewall before it, cut the connection: try another target"
-	hintPortal    = "a login page may stand in the way: open any web page in a browser first"
+
 	hintWantsTLS  = "that port wants TLS: use https:// if it is a proxy's"
 	hintTruncated = "whoever ended the tunnel did not say goodbye in TLS: what came may not be all"
 )

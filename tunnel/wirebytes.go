@@ -1,6 +1,9 @@
 package tunnel
 
-import "culvert/tunnel/internal/wire"
+import (
+	"bytes"
+	"culvert/tunnel/internal/wire"
+)
 
 // WireBytes are bytes as they went over the wire. In text and JSON they are
 // printable ASCII: CR, LF, HTAB and backslash as \r, \n, \t and \\, every
@@ -18,4 +21,11 @@ func (b *WireBytes) UnmarshalText(text []byte) error {
 		*b = plain
 	}
 	return err
+}
+
+// EscapeLine returns one line of a head without its line end, for a terminal:
+// what is not printable ASCII is escaped, a CR before the LF only if it stands
+// anywhere else, and what passes a kilobyte is cut.
+func EscapeLine(line []byte) string {
+	return wire.Escape(bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), 1<<10)
 }
