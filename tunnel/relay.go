@@ -220,7 +220,7 @@ func (r *relay) halfClose(from, to *relayEnd) {
 		r.arm()
 	}
 	skip := to.closed
-	half, ok := to.halfCloser()
+	half, ok := to.conn.(halfCloser)
 	to.closed = to.closed || !ok
 	r.mu.Unlock()
 	switch {
@@ -318,14 +318,17 @@ func (r *relay) shut(e *relayEnd) {
 	r.mu.Lock()
 	reset := r.cause != nil && !e.broken
 	r.mu.Unlock()
-	if stream, ok := e.given.(sock.Aborter); reset && ok {
+	if stream, ok := e.conn.(sock.Aborter); reset && ok {
 		stream.Abort() // an exchange of a protocol that has resets of its own
 	}
-	if tcp := tcpOf(e.given); reset && tcp != nil {
+	if tcp := tcpOf(e.conn); reset && tcp != nil {
 		awaitSent(tcp, r.grace, r.isEnded)
 		_ = tcp.SetLinger(0)
-		// Before what is around it: TLS would say goodbye, as if all were well.
-		_ = tcp.Close()
+		if net.Conn(tcp) != e.conn {
+			// Before what is around it: TLS would send close_notify, as if all
+			// were well.
+			_ = tcp.Close()
+		}
 	}
 	e.close()
 }

@@ -67,6 +67,13 @@ func (p *pipePool) put(pipe *relayPipe, left int) {
 	pipe.close()
 }
 
+// counts returns how many pipes are open, and how many of them are free.
+func (p *pipePool) counts() (all, free int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all, len(p.free)
+}
+
 func openPipe() (*relayPipe, error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {

@@ -244,12 +244,12 @@ func TestRelayRule8NothingIsLeftRunning(t *testing.T) {
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
 			eachRelay(t, nil, func(t *testing.T, tt *testTunnel) {
-				closed := [2]closeCounter{{Conn: tt.nearClient}, {Conn: tt.nearTarget}}
-				tt.nearClient, tt.nearTarget = &closed[0], &closed[1]
+				client, target := countCloses(tt.nearClient), countCloses(tt.nearTarget)
+				tt.nearClient, tt.nearTarget = client, target
 				tt.start(relayLimits{idle: time.Hour, linger: time.Hour})
 				end(tt)
 				tt.wait()
-				if a, b := closed[0].times.Load(), closed[1].times.Load(); a != 1 || b != 1 {
+				if a, b := client.closes(), target.closes(); a != 1 || b != 1 {
 					t.Errorf("at done the conns had been closed %d and %d times", a, b)
 				}
 				eventually(t, "no goroutine is in a relay", func() bool { return relayGoroutines() == 0 })
@@ -258,14 +258,41 @@ func TestRelayRule8NothingIsLeftRunning(t *testing.T) {
 	}
 }
 
-// closeCounter is a bareConn: the relay looks through it, yet closes it.
-type closeCounter struct {
+// closeCounter counts the calls of Close on a conn of any kind.
+type closeCounter interface {
+	net.Conn
+	closes() int32
+}
+
+func countCloses(conn net.Conn) closeCounter {
+	if tcp, ok := conn.(tcpConn); ok {
+		return &countingTCP{tcpConn: tcp}
+	}
+	return &countingConn{Conn: conn}
+}
+
+// countingTCP lets the relay see the socket.
+type countingTCP struct {
+	tcpConn
+	times atomic.Int32
+}
+
+func (c *countingTCP) CloseWrite() error { return c.tcpConn.(halfCloser).CloseWrite() }
+func (c *countingTCP) closes() int32     { return c.times.Load() }
+func (c *countingTCP) Close() error {
+	c.times.Add(1)
+	return c.tcpConn.Close()
+}
+
+type countingConn struct {
 	net.Conn
 	times atomic.Int32
 }
 
-func (c *closeCounter) bareConn() net.Conn { return c.Conn }
-func (c *closeCounter) Close() error {
+func (c *countingConn) CloseWrite() error { return c.Conn.(halfCloser).CloseWrite() }
+func (c *countingConn) NetConn() net.Conn { return c.Conn }
+func (c *countingConn) closes() int32     { return c.times.Load() }
+func (c *countingConn) Close() error {
 	c.times.Add(1)
 	return c.Conn.Close()
 }

@@ -25,8 +25,6 @@ func tcpOf(conn net.Conn) tcpConn {
 		switch c := conn.(type) {
 		case tcpConn:
 			return c
-		case bareConn:
-			conn = c.bareConn()
 		case interface{ NetConn() net.Conn }:
 			conn = c.NetConn()
 		default:
@@ -35,14 +33,7 @@ func tcpOf(conn net.Conn) tcpConn {
 	}
 }
 
-// bareConn is a conn of this package that adds nothing to the stream of the
-// conn within, so that the relay may read and write that one in its stead.
-// NetConn does not say so: tls.Conn has it too.
-type bareConn interface {
-	net.Conn
-	bareConn() net.Conn
-}
-
+// halfCloser is a conn that can send end of file and be read from afterwards.
 type halfCloser interface{ CloseWrite() error }
 
 // keepAlive finds dead peers of silent tunnels within about two minutes.
