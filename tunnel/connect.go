@@ -119,11 +119,7 @@ func (s *Server) tunnel(q *connectRequest, client, next relaySide) {
 	rec, from := q.rec, q.client
 	rec.log(s.AccessLog, eventOpen)
 	s.relay(client, next, func(result relayResult) {
-		rec.Up, rec.Down, rec.ClosedBy = result.up, result.down, result.closedBy
-		if result.err != nil {
-			rec.Error = asError(result.err, PhaseRelay).Type
-		}
-		rec.Duration = time.Since(rec.Start)
+		rec.endTunnel(result)
 		s.run.slots.release(from)
 		rec.log(s.AccessLog, eventClose)
 	})

@@ -3,6 +3,7 @@
 package tunnel
 
 import (
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -46,19 +47,18 @@ func Exec(cmd *exec.Cmd, conn *Conn) (StdioResult, error) {
 	over := make(chan relayResult, 1)
 	r := startRelay(relaySide{conn: local}, relaySide{conn: conn.NetConn(), early: conn.takeEarly()}, relayLimits{}, func(result relayResult) { over <- result })
 	failed := cmd.Wait()
-	result := r.drainUp(over)
+	result := drainUp(r, over)
 	stdio := StdioResult{Up: result.up, Down: result.down}
-	if failed == nil && result.err != nil && result.closedBy == ClosedByTarget {
-		e := asError(result.err, PhaseRelay)
-		e.Target, e.Hop = conn.target, conn.hop
-		return stdio, e
+	var broken *Broken
+	if failed == nil && errors.As(result.err, &broken) && result.closedBy == ClosedByTarget {
+		return stdio, &Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated, Target: conn.target, Hop: conn.hop, Detail: broken.Reason(), Err: broken.Err}
 	}
 	return stdio, failed
 }
 
 // drainUp waits for a relay whose client has left, for as long as that client's
 // bytes make progress.
-func (r *relay) drainUp(over <-chan relayResult) relayResult {
+func drainUp(r runningRelay, over <-chan relayResult) relayResult {
 	tick := time.NewTicker(execPatience)
 	defer tick.Stop()
 	for before := int64(-1); ; {

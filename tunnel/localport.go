@@ -272,11 +272,7 @@ func (c *localConn) relay(tunnel *Conn) {
 		p.mu.Lock()
 		delete(p.relays, r)
 		p.mu.Unlock()
-		rec.Up, rec.Down, rec.ClosedBy = result.up, result.down, result.closedBy
-		if result.err != nil {
-			rec.Error = asError(result.err, PhaseRelay).Type
-		}
-		rec.Duration = time.Since(rec.Start)
+		rec.endTunnel(result)
 		rec.log(p.Log, eventClose)
 		p.active.Done()
 	}

@@ -106,6 +106,15 @@ func protocolName(minor int) string {
 	return "http/1.1"
 }
 
+// endTunnel fills in how a tunnel ended.
+func (r *Record) endTunnel(result relayResult) {
+	r.Up, r.Down, r.ClosedBy = result.up, result.down, result.closedBy
+	if result.err != nil {
+		r.Error = ErrorConnectionTerminated
+	}
+	r.Duration = time.Since(r.Start)
+}
+
 // refusedBy fills in what an Error tells.
 func (r *Record) refusedBy(e *Error) {
 	r.Error, r.Status, r.Detail = e.Type, e.HTTPStatus(), e.Detail

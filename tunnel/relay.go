@@ -51,7 +51,7 @@ type relayLimits struct {
 type relayResult struct {
 	up, down int64 // payload bytes written, client→target and target→client
 	closedBy ClosedBy
-	err      error // nil for an orderly end and for our own close, else *Error
+	err      error // nil for an orderly end and for our own close, else *Broken
 }
 
 // runningRelay is what is known of a relay while it runs, however it works.
@@ -60,10 +60,21 @@ type runningRelay interface {
 	counts() (up, down int64) // payload bytes so far
 }
 
-// brokenBy is the error of a tunnel whose connection on one side broke.
-func brokenBy(side ClosedBy, err error) *Error {
-	return &Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated, Detail: "the " + string(side) + "'s connection broke", Err: err}
+// Broken is the error of a relay whose connection on one side was reset or could
+// not be written to.
+type Broken struct {
+	Side ClosedBy // ClosedByClient or ClosedByTarget
+	Err  error    // what the connection returned
 }
+
+// Reason says which connection broke, without why.
+func (b *Broken) Reason() string { return "the " + string(b.Side) + "'s connection broke" }
+
+// Error implements error.
+func (b *Broken) Error() string { return b.Reason() + ": " + b.Err.Error() }
+
+// Unwrap returns Err.
+func (b *Broken) Unwrap() error { return b.Err }
 
 // relay copies both ways between two conns, under the contract of eleven rules
 // that relay_test.go names one by one.
@@ -160,7 +171,7 @@ func (r *relay) fail(e *relayEnd, err error) {
 	if r.cause != nil {
 		return
 	}
-	r.cause = brokenBy(e.by, err)
+	r.cause = &Broken{e.by, err}
 	by := e.by
 	if isLocalFailure(err) {
 		by = ClosedByError

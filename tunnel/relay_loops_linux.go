@@ -101,7 +101,7 @@ func loopResult(r splice.Result) relayResult {
 		if r.Broke == splice.EndTarget {
 			broke = ClosedByTarget
 		}
-		out.err = brokenBy(broke, r.Err)
+		out.err = &Broken{broke, r.Err}
 	}
 	return out
 }
