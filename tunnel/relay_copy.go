@@ -43,9 +43,9 @@ func (d *relayDirection) sendEarly() bool {
 // buffer is held while waiting, unless the conn offers a way to wait without.
 func (d *relayDirection) copyConn() (eof bool) {
 	switch from := d.from.conn.(type) {
-	case patientConn:
+	case sock.Patient:
 		return d.copyPatient(from)
-	case *streamConn:
+	case sock.Stream:
 		return d.copyStream(from)
 	}
 	buf := relayBuffers.Get().(*relayBuffer)
@@ -65,7 +65,7 @@ func (d *relayDirection) copyConn() (eof bool) {
 }
 
 // copyStream is copyConn for a stream, which gives its own buffers out.
-func (d *relayDirection) copyStream(from *streamConn) (eof bool) {
+func (d *relayDirection) copyStream(from sock.Stream) (eof bool) {
 	switch _, err := from.WriteTo(directionWriter{d}); {
 	case err == nil:
 		return true
@@ -86,22 +86,12 @@ func (w directionWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// patientConn is a conn that says when it has nothing, so that it can be waited
-// for without a buffer.
-type patientConn interface {
-	// readNow reads what is there, as far as it fits; errNothingYet, with
-	// bytes or without, says that awaitMore comes next.
-	readNow(b []byte) (int, error)
-	// awaitMore returns when there is something for readNow.
-	awaitMore() error
-}
-
 // copyPatient is copyConn, with a buffer only while it holds bytes.
-func (d *relayDirection) copyPatient(from patientConn) (eof bool) {
+func (d *relayDirection) copyPatient(from sock.Patient) (eof bool) {
 	for {
 		err := d.passOn(from)
-		if errors.Is(err, errNothingYet) {
-			err = from.awaitMore()
+		if errors.Is(err, sock.ErrNothingYet) {
+			err = from.AwaitMore()
 		}
 		switch {
 		case errors.Is(err, errStopped):
@@ -118,10 +108,10 @@ func (d *relayDirection) copyPatient(from patientConn) (eof bool) {
 var errStopped = errors.New("stopped")
 
 // passOn writes what can be had in one piece.
-func (d *relayDirection) passOn(from patientConn) error {
+func (d *relayDirection) passOn(from sock.Patient) error {
 	buf := relayBuffers.Get().(*relayBuffer)
 	defer relayBuffers.Put(buf)
-	n, err := from.readNow(buf[:])
+	n, err := from.ReadNow(buf[:])
 	if n > 0 && !d.write(buf[:n]) {
 		return errStopped
 	}
@@ -153,7 +143,7 @@ func (d *relayDirection) count(n int) {
 // lookAway is to be called before from is left unread for a time that the
 // other side decides, and has the timer look at it instead.
 func (d *relayDirection) lookAway() {
-	if _, stream := d.from.conn.(sock.Erring); d.from.heart == nil && !stream {
+	if _, stream := d.from.conn.(sock.Stream); d.from.heart == nil && !stream {
 		return
 	}
 	d.unread.Store(true)
@@ -170,7 +160,7 @@ func (d *relayDirection) check() {
 		return
 	}
 	var err error
-	if stream, ok := d.from.conn.(sock.Erring); ok {
+	if stream, ok := d.from.conn.(sock.Stream); ok {
 		err = stream.Err()
 	} else {
 		err = d.from.pendingError()

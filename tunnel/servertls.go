@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"crypto/tls"
+	"culvert/tunnel/internal/sock"
 	"errors"
 	"io"
 	"net"
@@ -100,10 +101,10 @@ func (c *secureConn) Close() error {
 	return c.Conn.Close()
 }
 
-// readNow reads what is there, as far as it fits, and does not wait: with or
-// without bytes, errNothingYet says that awaitMore comes next. After the first
-// call every Read is such a one. Only one goroutine may call it.
-func (c *secureConn) readNow(b []byte) (n int, err error) {
+var _ sock.Patient = (*secureConn)(nil)
+
+// ReadNow implements sock.Patient.
+func (c *secureConn) ReadNow(b []byte) (n int, err error) {
 	c.wire.patient = true
 	for n < len(b) && err == nil {
 		var more int
@@ -113,12 +114,8 @@ func (c *secureConn) readNow(b []byte) (n int, err error) {
 	return n, err
 }
 
-// awaitMore waits for bytes from the client, or its end of file.
-func (c *secureConn) awaitMore() error { return c.wire.fill() }
-
-func (nothingYet) Error() string   { return "nothing has come yet" }
-func (nothingYet) Timeout() bool   { return true }
-func (nothingYet) Temporary() bool { return true }
+// AwaitMore implements sock.Patient.
+func (c *secureConn) AwaitMore() error { return c.wire.fill() }
 
 // tlsWire is the conn beneath a secureConn's tls.Conn.
 type tlsWire struct {
@@ -158,7 +155,7 @@ func (w *tlsWire) Read(b []byte) (n int, err error) {
 	case w.ended:
 		return 0, io.EOF
 	default:
-		return 0, errNothingYet
+		return 0, sock.ErrNothingYet
 	}
 	w.frame.pass(b[:n])
 	return n, err

@@ -66,9 +66,3 @@ func interruptible(ctx context.Context, conn net.Conn) (release func()) {
 type relayBuffer [32 << 10]byte
 
 var relayBuffers = sync.Pool{New: func() any { return new(relayBuffer) }}
-
-// errNothingYet is a failure that passes: crypto/tls goes on after it where it
-// was, as after a deadline.
-var errNothingYet net.Error = nothingYet{}
-
-type nothingYet struct{}

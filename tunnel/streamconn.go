@@ -20,5 +20,5 @@ func (c *streamConn) Abort() { c.Reset(c.code) }
 
 var (
 	_ sock.Aborter = (*streamConn)(nil)
-	_ sock.Erring  = (*streamConn)(nil)
+	_ sock.Stream  = (*streamConn)(nil)
 )

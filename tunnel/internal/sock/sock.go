@@ -5,7 +5,11 @@
 // and is then never true again.
 package sock
 
-import "net/netip"
+import (
+	"io"
+	"net"
+	"net/netip"
+)
 
 // Numbered is a conn that knows the number of its descriptor.
 type Numbered interface {
@@ -27,9 +31,32 @@ type Aborter interface {
 	Abort()
 }
 
-// Erring is a conn that reports a failure of its stream to one who is not
-// reading from it.
-type Erring interface {
+// Stream is a conn over a stream that gives its own buffers out, and that reports
+// its failure to one who is not reading from it.
+type Stream interface {
+	io.WriterTo
+
 	// Err returns what ended the stream, or nil.
 	Err() error
 }
+
+// Patient is a conn that says when it has nothing, so that one can wait for it
+// without holding a buffer. One goroutine at a time may use it.
+type Patient interface {
+	// ReadNow reads what is there, as far as it fits, and does not wait:
+	// ErrNothingYet, with bytes or without, says that AwaitMore comes next. After
+	// the first call every Read of the conn is such a one.
+	ReadNow(b []byte) (int, error)
+	// AwaitMore returns when there is something for ReadNow, end of file included.
+	AwaitMore() error
+}
+
+// ErrNothingYet is a failure that passes: crypto/tls goes on after it where it
+// was, as after a deadline.
+var ErrNothingYet net.Error = nothingYet{}
+
+type nothingYet struct{}
+
+func (nothingYet) Error() string   { return "nothing has come yet" }
+func (nothingYet) Timeout() bool   { return true }
+func (nothingYet) Temporary() bool { return true }
