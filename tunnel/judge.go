@@ -32,7 +32,15 @@ func (at *listening) judge(a asked, rec *Record) *Error {
 	}
 	decision := at.policy.JudgeTarget(a.target)
 	rec.Rule = decision.Rule
-	return decision.err(a.target)
+	return decisionError(decision, a.target)
+}
+
+// decisionError is a policy's decision as an error of target, nil if it is allowed.
+func decisionError(d Decision, target Authority) *Error {
+	if d.Allowed {
+		return nil
+	}
+	return &Error{Phase: PhasePolicy, Type: d.Type, Target: target, Detail: d.Reason, Rule: d.Rule}
 }
 
 // isLoop reports whether the request has been here before (RFC 9110, section
@@ -54,7 +62,7 @@ func (at *listening) judgeAddr(ap netip.AddrPort) *Error {
 		return &Error{Phase: PhasePolicy, Type: ErrorDestinationProhibited, Rule: "own listener",
 			Detail: "this proxy's own address is not a target"}
 	}
-	return at.policy.JudgeAddr(ap).err(Authority{})
+	return decisionError(at.policy.JudgeAddr(ap), Authority{})
 }
 
 // isOwnListener reports whether a connection to ap would arrive here.

@@ -82,14 +82,6 @@ const (
 	reasonAddress = "this destination leads to an address that is not allowed here"
 )
 
-// err is the decision as an error of target, nil if it is allowed.
-func (d Decision) err(target Authority) *Error {
-	if d.Allowed {
-		return nil
-	}
-	return &Error{Phase: PhasePolicy, Type: d.Type, Target: target, Detail: d.Reason, Rule: d.Rule}
-}
-
 // withAddrDefault is a copy in which rules stand for a nil AllowAddr.
 func (p *Policy) withAddrDefault(rules ...AddrRule) *Policy {
 	c := &Policy{Allow: p.Allow, Deny: p.Deny, AllowAddr: p.AllowAddr, DenyAddr: p.DenyAddr, IsOwn: p.IsOwn}

@@ -225,10 +225,10 @@ func TestReasonsNameNoHost(t *testing.T) {
 
 func TestDecisionAsError(t *testing.T) {
 	target := mustAuthority(t, "a.example:25")
-	if e := (Decision{Allowed: true}).err(target); e != nil {
+	if e := decisionError(Decision{Allowed: true}, target); e != nil {
 		t.Errorf("allowed: %v", e)
 	}
-	e := testPolicy(t, "", "", "", "").JudgeTarget(target).err(target)
+	e := decisionError(testPolicy(t, "", "", "", "").JudgeTarget(target), target)
 	if e == nil {
 		t.Fatal("denied: no error")
 	}
