@@ -64,14 +64,10 @@ func (c *unawareConn) Close() error {
 
 // listening is the server's one listener.
 func (ts *testServer) listening() (at *listening) {
-	ts.Helper()
-	eventually(ts, "the server listens", func() bool {
-		ts.server.run.mu.Lock()
-		defer ts.server.run.mu.Unlock()
-		for at = range ts.server.run.listeners {
-		}
-		return at != nil
-	})
+	ts.server.run.mu.Lock()
+	defer ts.server.run.mu.Unlock()
+	for at = range ts.server.run.listeners {
+	}
 	return at
 }
 

@@ -143,8 +143,8 @@ type listening struct {
 }
 
 // Serve accepts clients on l until Shutdown or Close, and then returns
-// ErrServerClosed. It owns and closes l. It may be called for several
-// listeners, each from a goroutine of its own.
+// ErrServerClosed, at once if the Server was stopped before. It owns and closes
+// l. It may be called for several listeners, each from a goroutine of its own.
 func (s *Server) Serve(l net.Listener) error {
 	s.init()
 	at := &listening{Listener: l, server: s, url: ListenerURL(l), policy: s.policyFor(l)}

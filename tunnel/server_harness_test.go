@@ -42,7 +42,7 @@ func startServerOn(tb testing.TB, s *Server, l net.Listener) *testServer {
 	}
 	s.AccessLog = ts.log.logger()
 	s.init() // the tests read what it sets
-	go func() { ts.served <- s.Serve(l) }()
+	serveOn(tb, s, l, ts.served)
 	tb.Cleanup(func() {
 		s.Close()
 		if err := <-ts.served; !errors.Is(err, ErrServerClosed) {
@@ -53,6 +53,25 @@ func startServerOn(tb testing.TB, s *Server, l net.Listener) *testServer {
 		}
 	})
 	return ts
+}
+
+// serveOn calls Serve on a goroutine of its own, and returns once the listener
+// is one of the server's: a Shutdown, or a client that asks for the listener
+// itself, would otherwise depend on whether that goroutine has run yet. What
+// Serve returns goes to served.
+func serveOn(tb testing.TB, s *Server, l net.Listener, served chan<- error) {
+	tb.Helper()
+	go func() { served <- s.Serve(l) }()
+	eventually(tb, "the server listens", func() bool {
+		s.run.mu.Lock()
+		defer s.run.mu.Unlock()
+		for at := range s.run.listeners {
+			if at.Listener == l {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 func listenOn(tb testing.TB, address string) net.Listener {

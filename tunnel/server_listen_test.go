@@ -292,12 +292,7 @@ func TestOwnListenersKnowEachOther(t *testing.T) {
 	ts := startServer(t, s)
 	other := listenOn(t, "127.0.0.1:0")
 	served := make(chan error, 1)
-	go func() { served <- s.Serve(other) }()
-	eventually(t, "the second listener is on the books", func() bool {
-		s.run.mu.Lock()
-		defer s.run.mu.Unlock()
-		return len(s.run.listeners) == 2
-	})
+	serveOn(t, s, other, served)
 	a := ts.ask(connectHead(other.Addr().String()))
 	ts.checkRefusal(a, 403, "destination_ip_prohibited").want(t, "rule", "own listener")
 	s.Close()

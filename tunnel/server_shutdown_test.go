@@ -37,25 +37,57 @@ func TestShutdownWithoutClients(t *testing.T) {
 	if err := ts.server.Close(); err != nil {
 		t.Errorf("Close after it returned %v", err)
 	}
-	if _, err := listener.Accept(); !errors.Is(err, net.ErrClosed) { // its port may be another's by now
-		t.Errorf("Accept after it returned %v", err)
-	}
-	l := listenOn(t, "127.0.0.1:0")
-	if err := ts.server.Serve(l); !errors.Is(err, ErrServerClosed) {
-		t.Errorf("Serve after it returned %v", err)
-	}
-	if conn, err := l.Accept(); err == nil {
-		conn.Close()
-		t.Error("Serve did not close its listener")
+	wantClosed(t, listener)
+}
+
+// wantClosed checks that a listener takes no more clients. It asks the listener
+// itself, as its port may be another's by now.
+func wantClosed(t *testing.T, l net.Listener) {
+	t.Helper()
+	if conn, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept after the end returned %v", err)
+		if err == nil {
+			conn.Close()
+		}
 	}
 }
 
-func TestShutdownOfAServerThatNeverServed(t *testing.T) {
-	if err := new(Server).Shutdown(context.Background()); err != nil {
-		t.Error(err)
+// A Server that was stopped before it served, or while it began to, closes the
+// listener that it is given, and serves nobody.
+func TestServeAfterTheEnd(t *testing.T) {
+	stops := map[string]func(*Server) error{
+		"Shutdown": func(s *Server) error { return s.Shutdown(context.Background()) },
+		"Close":    (*Server).Close,
 	}
-	if err := new(Server).Close(); err != nil {
-		t.Error(err)
+	for name, stop := range stops {
+		t.Run(name+" before", func(t *testing.T) {
+			s, l := &Server{}, listenOn(t, "127.0.0.1:0")
+			waiting := dialTo(t, "tcp", l.Addr().String())
+			if err := stop(s); err != nil {
+				t.Error(err)
+			}
+			if err := s.Serve(l); !errors.Is(err, ErrServerClosed) {
+				t.Errorf("Serve returned %v", err)
+			}
+			wantClosed(t, l)
+			if b, err := io.ReadAll(waiting); len(b) > 0 || err != nil && !isReset(err) {
+				t.Errorf("a client that was waiting got %q, %v", b, err)
+			}
+		})
+		t.Run(name+" meanwhile", func(t *testing.T) {
+			for range 50 {
+				s, l := &Server{}, listenOn(t, "127.0.0.1:0")
+				served := make(chan error, 1)
+				go func() { served <- s.Serve(l) }()
+				if err := stop(s); err != nil {
+					t.Error(err)
+				}
+				if err := receive(t, "Serve", served); !errors.Is(err, ErrServerClosed) {
+					t.Errorf("Serve returned %v", err)
+				}
+				wantClosed(t, l)
+			}
+		})
 	}
 }
 
