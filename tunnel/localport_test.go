@@ -21,6 +21,11 @@ func localPort(t *testing.T, p *LocalPort) (address string, log *logBuffer) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l.Addr().String(), localPortOn(t, p, l)
+}
+
+func localPortOn(t *testing.T, p *LocalPort, l net.Listener) (log *logBuffer) {
+	t.Helper()
 	log = &logBuffer{}
 	p.Log = slog.New(NewLogHandler(log, "text", "info"))
 	served := make(chan error, 1)
@@ -31,7 +36,7 @@ func localPort(t *testing.T, p *LocalPort) (address string, log *logBuffer) {
 			t.Error(err)
 		}
 	})
-	return l.Addr().String(), log
+	return log
 }
 
 // answering is a proxy that gives one answer; its address.
@@ -148,18 +153,17 @@ func TestLocalPortDrains(t *testing.T) {
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	target, _ := ParseTarget(echo.Addr())
 	p := &LocalPort{Client: along(t, "direct"), Target: target}
-	address, log := localPort(t, p)
-	conn := dialTo(t, "tcp", address)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := localPortOn(t, p, l)
+	conn := dialTo(t, "tcp", l.Addr().String())
 	exchangeEcho(t, conn, "before")
 	drained := make(chan struct{})
 	go func() { p.Shutdown(t.Context()); close(drained) }()
-	for { // until the listener is closed
-		c, err := net.Dial("tcp", address)
-		if err != nil {
-			break
-		}
-		c.Close()
-	}
+	eventually(t, "the drain has begun", p.isClosed)
+	wantClosed(t, l)
 	exchangeEcho(t, conn, "while draining")
 	select {
 	case <-drained:
