@@ -45,6 +45,7 @@ type relaySide struct {
 type relayLimits struct {
 	idle   time.Duration // both ways silent
 	linger time.Duration // one way ended, the other without progress
+	grace  time.Duration // for bytes received before a reset; 0 = relayGrace
 }
 
 // relayResult is what a relay has to tell once it is over.
@@ -83,7 +84,6 @@ type relay struct {
 	up, down       relayDirection
 	limits         relayLimits
 	done           func(relayResult)
-	patience       time.Duration // relayGrace
 	checkEvery     time.Duration // relayCheck
 	started        time.Time
 	progress       atomic.Int64 // nanoseconds after started; kept only if limits are
@@ -110,7 +110,7 @@ func startRelay(client, target relaySide, limits relayLimits, done func(relayRes
 }
 
 func newRelay(client, target relaySide, limits relayLimits, done func(relayResult)) *relay {
-	r := &relay{limits: limits, done: done, patience: relayGrace, checkEvery: relayCheck, started: time.Now(), running: 2}
+	r := &relay{limits: limits, done: done, checkEvery: relayCheck, started: time.Now(), running: 2}
 	r.client.init(client.conn, ClosedByClient)
 	r.target.init(target.conn, ClosedByTarget)
 	r.up.init(r, &r.client, &r.target, client.early)
@@ -177,7 +177,7 @@ func (r *relay) fail(e *relayEnd, err error) {
 		by = ClosedByError
 	}
 	r.closedFirst(by)
-	r.grace = time.Now().Add(r.patience)
+	r.grace = time.Now().Add(orDefault(r.limits.grace, relayGrace))
 	survivor := r.other(e)
 	_ = survivor.conn.SetWriteDeadline(r.grace)
 	if survivor.conn.SetReadDeadline(past) != nil {

@@ -106,12 +106,7 @@ func TestRelayRule3QueuedBytesLeaveBeforeTheReset(t *testing.T) {
 	slow := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
 		return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4096) })
 	}}
-	tt := &testTunnel{TB: t, launch: func(client, target relaySide, limits relayLimits, done func(relayResult)) runningRelay {
-		r := newRelay(client, target, limits, done)
-		r.patience = testPatience
-		r.begin()
-		return r
-	}}
+	tt := &testTunnel{TB: t, launch: startChecking}
 	tt.connect(kindTCP, kindTCP)
 	if tt.client, err = slow.DialContext(t.Context(), "tcp", listener.Addr().String()); err != nil {
 		t.Fatal(err)
@@ -123,7 +118,7 @@ func TestRelayRule3QueuedBytesLeaveBeforeTheReset(t *testing.T) {
 	}
 	near := tcpOf(tt.nearClient)
 	_ = near.(*net.TCPConn).SetWriteBuffer(1 << 20)
-	tt.start(relayLimits{})
+	tt.start(relayLimits{grace: testPatience})
 	text := string(make([]byte, 100_000))
 	send(t, tt.target, text)
 	eventually(t, "all is written", func() bool { _, down := tt.relay.counts(); return down == int64(len(text)) })
@@ -151,7 +146,7 @@ func TestRelayRule3ResetAfterAHalfCloseIsSeen(t *testing.T) {
 // read. The bytes get their chance, but not for ever.
 func TestRelayRule3ResetBehindAStalledPeerIsSeen(t *testing.T) {
 	eachRelay(t, bothReset, func(t *testing.T, tt *testTunnel) {
-		tt.start(relayLimits{})
+		tt.start(relayLimits{grace: 20 * time.Millisecond})
 		go func() { _, _ = io.Copy(tt.target, endless{}) }()
 		stalled(tt)
 		reset(tt.target)

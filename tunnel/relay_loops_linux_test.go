@@ -13,7 +13,7 @@ func init() {
 		if r, ok := testLoops.start(client, target, limits, done); ok {
 			return r
 		}
-		return startRelay(client, target, limits, done)
+		return startChecking(client, target, limits, done)
 	}})
 }
 
