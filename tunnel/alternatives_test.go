@@ -24,13 +24,15 @@ func TestOr(t *testing.T) {
 		{"unresolved", func(*testing.T) string { return "proxy.invalid:1" }, true},
 		{"refused", func(t *testing.T) string { return tunneltest.Unused(t) }, true},
 		{"silent", func(t *testing.T) string { return tunneltest.StartProxy(t, tunneltest.Hold).Addr() }, true},
-		{"no TLS", func(t *testing.T) string { return "https://" + answer("HTTP/1.1 400 No\r\n\r\n")(t) }, true},
+		{"no TLS", func(t *testing.T) string {
+			return "https://" + tunneltest.StartProxy(t, tunneltest.Send("HTTP/1.1 400 No\r\n\r\n"), tunneltest.Finish).Addr()
+		}, true},
 		{"502", answer("HTTP/1.1 502 No\r\n\r\n"), true},
 		{"503", answer("HTTP/1.1 503 No\r\n\r\n"), true},
 		{"504", answer("HTTP/1.1 504 No\r\n\r\n"), true},
 		{"SOCKS could not", func(t *testing.T) string {
 			return "socks4a://" + tunneltest.Start(t, func(conn net.Conn) {
-				io.ReadFull(conn, make([]byte, 9+len("127.0.0.1")))
+				io.ReadFull(conn, make([]byte, 9))
 				conn.Write([]byte{0, 91, 0, 0, 0, 0, 0, 0})
 			}).Addr()
 		}, true},

@@ -136,7 +136,7 @@ func TestHostileAnswers(t *testing.T) {
 
 func hostileProber(t *testing.T, proxy string, silent bool) *Prober {
 	t.Helper()
-	p := &Prober{Client: *proxied(t, proxy), Wait: 2 * briefWait}
+	p := &Prober{Client: *proxied(t, proxy), Wait: 2 * briefWait, tryTime: briefWait}
 	p.Client.Auth = AuthBasic
 	if p.Client.Timeout = soon; silent {
 		p.Client.Timeout = 10 * briefWait

@@ -44,7 +44,8 @@ type Prober struct {
 	// ShowSecrets leaves credentials in the Report; else they are masked.
 	ShowSecrets bool
 
-	once bool // no further connection is made to tell more of a failure
+	once    bool          // no further connection is made to tell more of a failure
+	tryTime time.Duration // of a TLSTry; 0 = tlsTryTime
 }
 
 // heardTunnel is what came of an open tunnel.

@@ -30,7 +30,7 @@ func (p *Prober) tryTLS(ctx context.Context, client *Client, e *Error, rec *reco
 	}
 	hop := client.Route.Hops[0]
 	client.waiting("%s to speak TLS", hop.Name())
-	ctx, cancel := context.WithTimeout(ctx, tlsTryTime)
+	ctx, cancel := context.WithTimeout(ctx, orDefault(p.tryTime, tlsTryTime))
 	defer cancel()
 	started, try := time.Now(), &TLSTry{Hop: hop.Name(), Words: "it could not be connected to"}
 	again := *client

@@ -32,7 +32,7 @@ func TestTranscriptRoundTrip(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			probe := func(proxy string) *Report {
-				p := &Prober{Client: *proxied(t, proxy), Wait: 4 * briefWait}
+				p := &Prober{Client: *proxied(t, proxy), Wait: 4 * briefWait, tryTime: briefWait}
 				if p.Client.Timeout = soon; strings.Contains(tt.name, "stops") {
 					p.Client.Timeout = 4 * briefWait
 				}
