@@ -6,11 +6,13 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"culvert/tunnel/internal/h2"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -366,4 +368,56 @@ func TestShutdownAmidTraffic(t *testing.T) {
 	for range cap(clients) {
 		receive(t, "a client", clients)
 	}
+}
+
+// A connection of HTTP/2 is known as one before the first request on it is
+// served, or drain would cut what it should let finish.
+func TestShutdownKnowsWhoSpeaksHTTP2(t *testing.T) {
+	near, far := tcpPair(t)
+	var c *clientConn
+	var held bool // c.mu, by the test: serving began without it
+	s := &Server{Resolver: fakeResolver(func(context.Context, string) ([]netip.Addr, error) {
+		if !held {
+			c.mu.Lock()
+		}
+		defer c.mu.Unlock()
+		if c.streams == nil {
+			t.Error("a request is served, and drain does not know of the streams")
+		}
+		return nil, &net.DNSError{IsNotFound: true}
+	})}
+	s.Policy.Allow = []Pattern{mustPattern(t, "*:*")}
+	s.init()
+	l := &fakeListener{addr: near.LocalAddr()}
+	at := &listening{server: s, Listener: l, policy: s.policyFor(l)}
+	c = newClientConn(at, &beforeServing{Conn: near, do: func() { held = c.mu.TryLock() }})
+	served := make(chan struct{})
+	go func() { c.serveHTTP2(); close(served) }()
+	client := h2.Client(far, h2.Config{})
+	stream, err := client.Open(t.Context(), []h2.Field{{Name: ":method", Value: "CONNECT"}, {Name: ":authority", Value: "a.test:443"}}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if head, err := stream.ReadHead(t.Context()); err != nil || head.Status() != 502 {
+		t.Errorf("the answer is %+v, %v", head, err)
+	}
+	stream.Close()
+	client.Close()
+	client.Wait()
+	await(t, "the server's end", served)
+}
+
+// beforeServing does something when its deadlines are lifted, which is the last
+// step before requests are served.
+type beforeServing struct {
+	net.Conn
+	do func()
+}
+
+func (c *beforeServing) SetDeadline(t time.Time) error {
+	if c.do != nil && t.IsZero() {
+		c.do()
+		c.do = nil
+	}
+	return c.Conn.SetDeadline(t)
 }

@@ -42,6 +42,9 @@ func (c *clientConn) serveHTTP2() {
 	if c.br != nil { // the preface came without TLS
 		conn = &Conn{Conn: c.conn, early: c.buffered()}
 	}
+	// Drain finds the streams, or has begun: without the lock it could take a
+	// connection with a tunnel on it for one that waits, and cut it.
+	c.mu.Lock()
 	c.conn.SetDeadline(time.Time{})
 	over := h2.Server(conn, h2.Config{
 		MaxStreams: maxStreams, MaxHead: s.MaxHead, EnableConnectProtocol: true,
@@ -49,7 +52,6 @@ func (c *clientConn) serveHTTP2() {
 		IdleTimeout:     offIsNegative(orDefault(s.KeepAliveTimeout, DefaultKeepAliveTimeout)),
 		Rejected:        func(e *h2.StreamError) { go c.rejected(e) },
 	}, c.serveStream)
-	c.mu.Lock()
 	c.streams = over
 	draining := s.run.draining.Load()
 	c.mu.Unlock()
