@@ -33,6 +33,7 @@ func TestKeepUnreadTellsTheSameFailures(t *testing.T) {
 		{"content in chunks", 0, []tunneltest.Step{send("HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nnot\n\n\r\n4\r\nhere\r\n0\r\n\r\n"), finish}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			var errs [2]string
 			for i, keep := range []bool{false, true} {
 				p := tunneltest.StartProxy(t, append([]tunneltest.Step{tunneltest.ReadHead}, tt.script...)...)

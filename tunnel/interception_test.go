@@ -262,6 +262,7 @@ func TestNothingToJudgeWithoutCertificate(t *testing.T) {
 		"no TLS": tunneltest.Say("SSH-2.0-x\r\n"), "mute": tunneltest.Count, "no certificate": certified(func(string) *tls.Certificate { return nil }),
 	} {
 		t.Run(about, func(t *testing.T) {
+			t.Parallel()
 			s := tunneltest.Start(t, target)
 			proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
 			p := &Prober{Client: Client{Route: mustRoute(t, "http://"+proxy.Addr()), TLS: &TLSOptions{}, Timeout: time.Second}, Interception: &InterceptionCheck{}}

@@ -108,6 +108,7 @@ func TestInterceptionCheckIsBriefWithoutTheProxy(t *testing.T) {
 
 // The bound is that of the way without the proxy: here nobody ever answers on it.
 func TestClosedWayWithoutTheProxyIsLeftSoon(t *testing.T) {
+	t.Parallel()
 	public := newCertifier(t, "Public CA")
 	mute := tunneltest.Start(t, tunneltest.Silent)
 	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(certified(only(public.old("localhost")))))

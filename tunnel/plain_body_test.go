@@ -114,6 +114,7 @@ func TestPlainExpectIsRelayed(t *testing.T) {
 
 // Whoever waits for a 100 that the origin never sends is told by the proxy.
 func TestPlainExpectThatTheOriginIgnores(t *testing.T) {
+	t.Parallel()
 	p := newPlainTest(t)
 	client, origin, _ := p.exchange(expectPost)
 	client.expect("HTTP/1.1 100 Continue\r\n\r\n")

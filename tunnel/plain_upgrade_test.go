@@ -108,6 +108,7 @@ func TestPlainUpgradeToWhatWasNotAskedFor(t *testing.T) {
 			client, origin, _ := p.exchange(webSocketGet)
 			origin.send("HTTP/1.1 101 Switching Protocols\r\n" + fields + "\r\n")
 			p.ts.checkRefusal(readAnswer(t, client.Conn), 502, "http_protocol_error")
+			client.Close() // or it is waited for
 			origin.ended()
 		})
 	}

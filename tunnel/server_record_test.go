@@ -71,6 +71,7 @@ func TestRecordOfEachEnding(t *testing.T) {
 		}, "drain", false, 4, 9},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			ts := startServer(t, tt.server)
 			target := tunneltest.Start(t, tt.target)
 			conn := ts.open(target.Addr())

@@ -125,6 +125,7 @@ func TestShutdownFinishesARequest(t *testing.T) {
 	if a := readAnswer(t, conn); a.status != 200 || a.body != "hello" {
 		t.Errorf("the answer is %q", a.raw)
 	}
+	conn.Close() // or it is waited for
 	if err := receive(t, "Shutdown", done); err != nil {
 		t.Errorf("Shutdown returned %v", err)
 	}
@@ -183,6 +184,7 @@ func TestShutdownRefusesNewTunnels(t *testing.T) {
 		send(t, conn, head[10:])
 		rec := ts.checkRefusal(readAnswer(t, conn), 503, "proxy_internal_response")
 		rec.want(t, "rule", "draining")
+		conn.Close() // or it is waited for
 		if err := receive(t, "Shutdown", done); err != nil {
 			t.Errorf("Shutdown returned %v", err)
 		}

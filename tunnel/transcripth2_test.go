@@ -87,6 +87,7 @@ func TestTranscriptOfHTTP2(t *testing.T) {
 	for _, tt := range framedProxies {
 		for _, scheme := range []string{"h2c", "https"} {
 			t.Run(tt.name+" "+scheme, func(t *testing.T) {
+				t.Parallel()
 				proxy := tunneltest.Start(t, func(conn net.Conn) {
 					if scheme == "https" {
 						conn = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2"}})
