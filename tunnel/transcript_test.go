@@ -98,7 +98,7 @@ func TestTranscriptRefuses(t *testing.T) {
 
 // Transcripts of real proxies keep their verdicts.
 func TestTranscriptsOfRealProxies(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join("..", "testdata", "transcripts", "*.txtar"))
+	files, err := filepath.Glob(filepath.Join("testdata", "transcripts", "*.txtar"))
 	if err != nil || len(files) < 5 {
 		t.Fatal(files, err)
 	}
