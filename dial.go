@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"culvert/tunnel"
-	"culvert/tunnel/cliargs"
-	"culvert/tunnel/cliway"
+	"culvert/tunnel/cli/args"
+	"culvert/tunnel/cli/route"
 
 	"github.com/urfave/cli/v2"
 )
@@ -29,8 +29,8 @@ func dialCommand() *cli.Command {
 			"ssh -o ProxyUseFdpass=yes -o 'ProxyCommand culvert dial -F -- %h %p' host\n" +
 			"culvert dial --proxy http://proxy.corp:3128 -- example.com 22\n" +
 			"HTTPS_PROXY=http://proxy.corp:3128 culvert dial -v example.com:443",
-		Description: cliway.Choice + "\n\n" + dialModes,
-		Flags:       urfaveFlags(cliway.Flags(), cliway.DialFlags()),
+		Description: route.Choice + "\n\n" + dialModes,
+		Flags:       urfaveFlags(route.Flags(), route.DialFlags()),
 		Action:      dial,
 	}
 }
@@ -41,7 +41,7 @@ culvert dial HOST PORT --exec -- COMMAND ARG...`
 
 // dial is the verb.
 func dial(c *cli.Context) error {
-	if err := cliway.OneMode(c); err != nil {
+	if err := route.OneMode(c); err != nil {
 		return err
 	}
 	switch {
@@ -52,11 +52,11 @@ func dial(c *cli.Context) error {
 	case c.String("listen") != "":
 		return dialListen(c)
 	}
-	target, command, err := cliway.TargetAndCommand(c.Args().Slice(), c.Bool("exec"))
+	target, command, err := route.TargetAndCommand(c.Args().Slice(), c.Bool("exec"))
 	if err != nil {
 		return err
 	}
-	stats, err := cliway.NewStats(c, target)
+	stats, err := route.NewStats(c, target)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func dial(c *cli.Context) error {
 // ending is the exit code that an error leads to, and its words.
 func ending(err error) (code int, why string) {
 	var f *failure
-	var usage *cliargs.Error
+	var usage *args.Error
 	switch {
 	case err == nil:
 	case errors.As(err, &usage):
@@ -95,9 +95,9 @@ func ending(err error) (code int, why string) {
 // dialing is one tunnel, from its way to its end.
 type dialing struct {
 	verbose
-	way    *cliway.Way
+	way    *route.Way
 	target tunnel.Authority
-	stats  *cliway.Stats
+	stats  *route.Stats
 	opened func() // the tunnel is open, and from now on it tells who is gone
 }
 
@@ -200,7 +200,7 @@ func dialListen(c *cli.Context) error {
 	case socks && c.NArg() > 0:
 		return usageErrorf("leave it out, or listen without socks5://", "target %q: the programs that speak SOCKS name theirs", c.Args().First())
 	case !socks:
-		if p.Target, err = cliway.Target(c.Args().Slice()); err != nil {
+		if p.Target, err = route.Target(c.Args().Slice()); err != nil {
 			return err
 		}
 	}
@@ -209,7 +209,7 @@ func dialListen(c *cli.Context) error {
 	}
 	chooser := chooserOf(c)
 	if c.Bool("verbose") {
-		chooser.Made = func(w *cliway.Way) {
+		chooser.Made = func(w *route.Way) {
 			v := verbose{c: c, on: true, client: w.Client, started: time.Now()}
 			v.plan(w, whither(p.Target))
 			w.Client.Trace = v.trace()

@@ -17,13 +17,13 @@ import (
 	"time"
 
 	"culvert/tunnel"
-	"culvert/tunnel/cliargs"
-	"culvert/tunnel/cliway"
+	"culvert/tunnel/cli/args"
+	"culvert/tunnel/cli/route"
 
 	"github.com/urfave/cli/v2"
 )
 
-func main() { os.Exit((&commandLine{app: newApp()}).end(cliway.Called(os.Args[0], os.Args[1:]))) }
+func main() { os.Exit((&commandLine{app: newApp()}).end(route.Called(os.Args[0], os.Args[1:]))) }
 
 // exitCodes stands in the help and the manual page.
 const exitCodes = `exit codes of dial and probe:
@@ -74,21 +74,21 @@ func commonFlags() []cli.Flag {
 }
 
 // urfaveFlags are the flags that other packages read, for urfave to parse.
-func urfaveFlags(specs ...[]cliargs.Spec) []cli.Flag {
+func urfaveFlags(specs ...[]args.Spec) []cli.Flag {
 	var out []cli.Flag
 	for _, s := range slices.Concat(specs...) {
 		switch s.Kind {
-		case cliargs.Text:
+		case args.Text:
 			value, _ := s.Default.(string)
 			out = append(out, &cli.StringFlag{Name: s.Name, Aliases: s.Aliases, Usage: s.Usage, Value: value})
-		case cliargs.List:
+		case args.List:
 			out = append(out, &cli.StringSliceFlag{Name: s.Name, Aliases: s.Aliases, Usage: s.Usage})
-		case cliargs.Switch:
+		case args.Switch:
 			out = append(out, &cli.BoolFlag{Name: s.Name, Aliases: s.Aliases, Usage: s.Usage})
-		case cliargs.Duration:
+		case args.Duration:
 			value, _ := s.Default.(time.Duration)
 			out = append(out, &cli.DurationFlag{Name: s.Name, Aliases: s.Aliases, Usage: s.Usage, Value: value})
-		case cliargs.Number:
+		case args.Number:
 			out = append(out, &cli.IntFlag{Name: s.Name, Aliases: s.Aliases, Usage: s.Usage})
 		}
 	}
@@ -114,8 +114,8 @@ func (f *failure) Error() string { return fmt.Sprint(f.err) }
 func (f *failure) Unwrap() error { return f.err }
 
 // usageErrorf is a command line that cannot be meant.
-func usageErrorf(hint, format string, args ...any) error {
-	return cliargs.Usagef(hint, format, args...)
+func usageErrorf(hint, format string, a ...any) error {
+	return args.Usagef(hint, format, a...)
 }
 
 // flagError is a usage error in the value of a flag. It names the variable
@@ -127,12 +127,12 @@ func flagError(c *cli.Context, name string, err error, hint string) error {
 // flagSource tells who set a flag last: "--proxy" or "-x" as typed,
 // "CULVERT_DIAL_PROXY", or "" if nobody did.
 func flagSource(c *cli.Context, name string) string {
-	return cliargs.Find(settingsOf(c), name).Source
+	return args.Find(settingsOf(c), name).Source
 }
 
 // settingsOf are the flags as they were set.
-func settingsOf(c *cli.Context) []cliargs.Setting {
-	return c.App.Metadata["settings"].([]cliargs.Setting)
+func settingsOf(c *cli.Context) []args.Setting {
+	return c.App.Metadata["settings"].([]args.Setting)
 }
 
 // stdoutError is for a failed write of the payload. A reader that went away
@@ -185,21 +185,21 @@ func dieAbandoned(fdpass bool) (stop func()) {
 }
 
 // talk writes one line to stderr: "culvert VERB: message".
-func talk(c *cli.Context, format string, args ...any) {
-	say(styleFor(os.Stderr, c.String("color")).Talk, "culvert "+c.Command.Name+":", fmt.Sprintf(format, args...))
+func talk(c *cli.Context, format string, a ...any) {
+	say(styleFor(os.Stderr, c.String("color")).Talk, "culvert "+c.Command.Name+":", fmt.Sprintf(format, a...))
 }
 
 // say is one write, so that lines of several goroutines stay whole. Control
 // characters, which may be a proxy's, never reach the terminal.
 func say(dress func(string) string, who, message string) {
-	fmt.Fprintln(os.Stderr, dress(who), cliargs.Printable(message))
+	fmt.Fprintln(os.Stderr, dress(who), args.Printable(message))
 }
 
 // commandLine is what the words and the environment ask for.
 type commandLine struct {
 	app      *cli.App
 	verb     *cli.Command // nil until it is known
-	settings []cliargs.Setting
+	settings []args.Setting
 	args     []string
 }
 
@@ -235,12 +235,12 @@ func (l *commandLine) run(words []string) error {
 
 // parse takes the words apart and adds the environment's.
 func (l *commandLine) parse(words []string) (err error) {
-	l.settings, words, err = cliargs.Take(cliargs.FlagsOf(typedOnly, l.app.Flags), words, true)
+	l.settings, words, err = args.Take(args.FlagsOf(typedOnly, l.app.Flags), words, true)
 	if err != nil {
 		return err
 	}
 	if len(words) > 0 && words[0] == "help" {
-		l.settings, words = append(l.settings, cliargs.Setting{Name: "help", Value: "true", Source: "help"}), words[1:]
+		l.settings, words = append(l.settings, args.Setting{Name: "help", Value: "true", Source: "help"}), words[1:]
 	}
 	if len(words) == 0 {
 		return nil
@@ -249,22 +249,22 @@ func (l *commandLine) parse(words []string) (err error) {
 		return usageErrorf("the verbs are serve, dial and probe; culvert --help tells what they do", "unknown verb %q", words[0])
 	}
 	v := verbOf(l.verb)
-	settings, args, err := cliargs.Take(v.Flags, words[1:], false)
-	l.settings, l.args = append(l.settings, settings...), args
+	settings, rest, err := args.Take(v.Flags, words[1:], false)
+	l.settings, l.args = append(l.settings, settings...), rest
 	if err != nil || l.page() != "" {
 		return err
 	}
-	settings, err = cliargs.Program{Name: l.app.Name}.Environment(v, l.settings, os.Getenv)
+	settings, err = args.Program{Name: l.app.Name}.Environment(v, l.settings, os.Getenv)
 	if err != nil {
 		return err
 	}
-	l.settings, l.args, err = cliway.Habits(append(l.settings, settings...), l.args)
+	l.settings, l.args, err = route.Habits(append(l.settings, settings...), l.args)
 	return err
 }
 
 // page is what goes to stdout when it is asked for, instead of a verb's work.
 func (l *commandLine) page() string {
-	asked := func(name string) bool { return cliargs.Find(l.settings, name).Value != "" }
+	asked := func(name string) bool { return args.Find(l.settings, name).Value != "" }
 	switch {
 	case asked("help"):
 		p := l.program()
@@ -277,24 +277,24 @@ func (l *commandLine) page() string {
 	case asked("man"):
 		return l.program().Man()
 	case asked("completion"):
-		return l.program().Completion(cliargs.Find(l.settings, "completion").Value)
+		return l.program().Completion(args.Find(l.settings, "completion").Value)
 	}
 	return ""
 }
 
-func (l *commandLine) program() cliargs.Program {
+func (l *commandLine) program() args.Program {
 	root := cli.Command{Usage: l.app.Usage, UsageText: l.app.UsageText, Description: l.app.Description, Flags: l.app.Flags}
-	p := cliargs.Program{Name: l.app.Name, Version: version(), Verb: verbOf(&root)}
+	p := args.Program{Name: l.app.Name, Version: version(), Verb: verbOf(&root)}
 	for _, c := range l.app.Commands {
 		p.Verbs = append(p.Verbs, verbOf(c))
 	}
 	return p
 }
 
-func verbOf(c *cli.Command) cliargs.Verb {
-	return cliargs.Verb{
+func verbOf(c *cli.Command) args.Verb {
+	return args.Verb{
 		Name: c.Name, Summary: c.Usage, Args: c.ArgsUsage, Description: c.Description,
-		Examples: strings.Split(c.UsageText, "\n"), Flags: cliargs.FlagsOf(typedOnly, c.Flags),
+		Examples: strings.Split(c.UsageText, "\n"), Flags: args.FlagsOf(typedOnly, c.Flags),
 	}
 }
 
@@ -308,7 +308,7 @@ func (l *commandLine) report(err error) int {
 		return tunnel.ExitOK
 	}
 	var f *failure
-	var usage *cliargs.Error
+	var usage *args.Error
 	switch {
 	case errors.As(err, &f):
 	case errors.As(err, &usage):
@@ -321,7 +321,7 @@ func (l *commandLine) report(err error) int {
 		if l.verb != nil {
 			who += " " + l.verb.Name
 		}
-		style := styleFor(os.Stderr, cliargs.Find(l.settings, "color").Value)
+		style := styleFor(os.Stderr, args.Find(l.settings, "color").Value)
 		say(style.Bad, who+":", err.Error())
 		if f.hint != "" {
 			say(style.Bold, "hint:", f.hint)

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"culvert/tunnel"
-	"culvert/tunnel/cliargs"
-	"culvert/tunnel/cliaudit"
-	"culvert/tunnel/cliway"
+	"culvert/tunnel/cli/args"
+	"culvert/tunnel/cli/audit"
+	"culvert/tunnel/cli/route"
 
 	"github.com/fatih/color"
 	"github.com/urfave/cli/v2"
@@ -34,8 +34,8 @@ func probeCommand() *cli.Command {
 		Description: "Before each line on stdout stands * for talk, > for bytes sent, < for bytes\n" +
 			"received. Bytes that are not printable are escaped: \\r \\n \\t \\\\ \\xNN.\n" +
 			"The exit code is that of the verdict, in the last line; with --count that of the\n" +
-			"commonest failure, or a signal's. culvert --help lists them.\n\n" + cliway.Choice,
-		Flags: append(urfaveFlags(cliway.Flags(), cliaudit.Flags()),
+			"commonest failure, or a signal's. culvert --help lists them.\n\n" + route.Choice,
+		Flags: append(urfaveFlags(route.Flags(), audit.Flags()),
 			&cli.DurationFlag{Name: "wait", Value: tunnel.DefaultProbeWait, Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a refusal; 0 is off; with --count, unless given, half the interval at most"},
 			&cli.StringFlag{Name: "send", Usage: "send `TEXT` through the open tunnel, with \\r \\n \\t \\\\ \\xNN for what cannot be typed"},
 			&cli.IntFlag{Name: "count", Usage: "probe `N` times, a line each, and sum up; 0 is until Ctrl-C"},
@@ -55,7 +55,7 @@ func probe(c *cli.Context) error {
 	if a := auditOf(c); a.Wanted() {
 		return a.run()
 	}
-	target, err := cliway.Target(c.Args().Slice())
+	target, err := route.Target(c.Args().Slice())
 	if err != nil {
 		return err
 	}
@@ -63,15 +63,15 @@ func probe(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	var progress *cliaudit.Progress // none with -v, which tells all as it comes
+	var progress *audit.Progress // none with -v, which tells all as it comes
 	if !c.Bool("verbose") {
-		progress = cliaudit.NewProgress(os.Stderr)
+		progress = audit.NewProgress(os.Stderr)
 		prober.Client.Trace = &tunnel.Trace{Waiting: progress.Waiting}
 	}
 	if flagSource(c, "count") != "" {
 		return probeSeries(c, prober, target, progress)
 	}
-	save, err := cliaudit.Transcript(c.String("save"), version())
+	save, err := audit.Transcript(c.String("save"), version())
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func probe(c *cli.Context) error {
 
 // ended is how probe ends: by an error, or by an exit code once all is told.
 func ended(err error, code int) error {
-	var usage *cliargs.Error
+	var usage *args.Error
 	switch {
 	case errors.As(err, &usage):
 		return err
@@ -120,9 +120,9 @@ func ended(err error, code int) error {
 }
 
 // probeSeries is probe --count. A first signal ends it with its sums.
-func probeSeries(c *cli.Context, prober *tunnel.Prober, target tunnel.Authority, progress *cliaudit.Progress) error {
-	ctx, stop := cliaudit.UntilSignal(context.Background())
-	s := cliaudit.Series{Values: c, Settings: settingsOf(c), Prober: prober, Out: os.Stdout, Style: styleFor(os.Stdout, c.String("color")), Progress: progress}
+func probeSeries(c *cli.Context, prober *tunnel.Prober, target tunnel.Authority, progress *audit.Progress) error {
+	ctx, stop := audit.UntilSignal(context.Background())
+	s := audit.Series{Values: c, Settings: settingsOf(c), Prober: prober, Out: os.Stdout, Style: styleFor(os.Stdout, c.String("color")), Progress: progress}
 	code, err := s.Run(ctx, target)
 	cut := ctx.Err() != nil
 	if by := stop(); cut && (err == nil || errors.Is(err, context.Canceled)) {
@@ -133,15 +133,15 @@ func probeSeries(c *cli.Context, prober *tunnel.Prober, target tunnel.Authority,
 
 // auditing is probe --audit and its like.
 type auditing struct {
-	cliaudit.Command
+	audit.Command
 }
 
 func auditOf(c *cli.Context) *auditing {
-	a := &auditing{cliaudit.Command{Values: c, Settings: settingsOf(c), Args: c.Args().Slice(), Way: chooserOf(c).To,
-		Out: os.Stdout, Style: styleFor(os.Stdout, c.String("color")), Progress: cliaudit.NewProgress(os.Stderr)}}
+	a := &auditing{audit.Command{Values: c, Settings: settingsOf(c), Args: c.Args().Slice(), Way: chooserOf(c).To,
+		Out: os.Stdout, Style: styleFor(os.Stdout, c.String("color")), Progress: audit.NewProgress(os.Stderr)}}
 	if c.Bool("verbose") { // which tells all as it comes
 		a.Progress = nil
-		a.Planned = func(w *cliway.Way, target tunnel.Authority) {
+		a.Planned = func(w *route.Way, target tunnel.Authority) {
 			(&verbose{c: c, on: true, client: w.Client}).plan(w, whither(target))
 		}
 		a.Tell = func(words string) { talk(c, "%s", words) }
@@ -176,11 +176,11 @@ func proberOf(c *cli.Context, target tunnel.Authority) (*tunnel.Prober, error) {
 			return nil, usageErrorf("add --count N, or leave it out", "%s is for --count", source)
 		}
 	}
-	if err := cliaudit.OneForm(c, settingsOf(c), w.Client.Route, term.IsTerminal(int(os.Stdout.Fd()))); err != nil {
+	if err := audit.OneForm(c, settingsOf(c), w.Client.Route, term.IsTerminal(int(os.Stdout.Fd()))); err != nil {
 		return nil, err
 	}
 	p := &tunnel.Prober{Why: w.Why, ShowSecrets: c.Bool("show-secrets")}
-	if p.Interception, err = cliaudit.Interception(c, settingsOf(c)); err != nil {
+	if p.Interception, err = audit.Interception(c, settingsOf(c)); err != nil {
 		return nil, err
 	}
 	if p.Wait, err = w.Timeout("wait"); err != nil {
@@ -213,14 +213,14 @@ type verbose struct {
 	started time.Time
 }
 
-func (v *verbose) say(format string, args ...any) {
+func (v *verbose) say(format string, a ...any) {
 	if v.on {
-		talk(v.c, format, args...)
+		talk(v.c, format, a...)
 	}
 }
 
 // plan tells the route and what there is to be said about it.
-func (v *verbose) plan(w *cliway.Way, target string) {
+func (v *verbose) plan(w *route.Way, target string) {
 	if w.Client.Route.Direct() {
 		v.say("to %s direct: %s", target, w.Why)
 	} else {
@@ -253,9 +253,9 @@ func (v *verbose) trace() *tunnel.Trace {
 			}
 			v.say("connected to %s", addr)
 		},
-		Abandoned: func(route tunnel.Route, why error, next tunnel.Route) {
+		Abandoned: func(left tunnel.Route, why error, next tunnel.Route) {
 			sentence, _ := tunnel.Explain(why)
-			v.say("%s cannot be taken: %s; trying %s", route, sentence, next)
+			v.say("%s cannot be taken: %s; trying %s", left, sentence, next)
 		},
 		Spoken:    v.spoken,
 		Secured:   v.secured,
@@ -322,8 +322,8 @@ func whither(target tunnel.Authority) string {
 }
 
 // chooserOf reads the flags that say how to get to targets.
-func chooserOf(c *cli.Context) *cliway.Chooser {
-	return cliway.NewChooser(c.Context, c, settingsOf(c), "culvert/"+version())
+func chooserOf(c *cli.Context) *route.Chooser {
+	return route.NewChooser(c.Context, c, settingsOf(c), "culvert/"+version())
 }
 
 // styleFor decides about colour and width for one stream; mode is the value of
@@ -342,7 +342,7 @@ func styleFor(f *os.File, mode string) tunnel.Style {
 		return func(s string) string { return c.Sprint(s) }
 	}
 	return tunnel.Style{
-		Width: cliway.Columns(f), Wrap: term.IsTerminal(int(f.Fd())),
+		Width: route.Columns(f), Wrap: term.IsTerminal(int(f.Fd())),
 		Talk: dress(color.FgCyan), Sent: dress(color.FgBlue), Received: dress(color.FgMagenta),
 		Good: dress(color.FgGreen), Warn: dress(color.FgYellow), Bad: dress(color.FgRed, color.Bold),
 		Faint: dress(color.Faint), Bold: dress(color.Bold),

@@ -101,9 +101,9 @@
 //	kerberos        tokens of the Negotiate scheme, from tickets
 //	pac             routes from a proxy auto-config script, or PAC file
 //	audit           the conformance suite of probe --audit, and its surveys
-//	cliaudit        the flags of these, probe --count, and what is under way on a terminal
-//	cliargs         flags, help and completion of the command line
-//	cliway          the flags by which dial and probe are told the way; how wide a terminal is
+//	cli/audit       the flags of these, probe --count, and what is under way on a terminal
+//	cli/args        flags, help and completion of the command line
+//	cli/route       the flags by which dial and probe are told the way; how wide a terminal is
 //	tunneltest      scripted proxies and targets for tests
 //
 // # Failures

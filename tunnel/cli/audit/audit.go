@@ -1,0 +1,307 @@
+// Package audit is the part of probe's command line that audits a proxy,
+// surveys what it lets through, compares audits, looks for somebody in the
+// middle, probes again and again, and tells on a terminal what is under way.
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/audit"
+	"culvert/tunnel/cli/args"
+	"culvert/tunnel/cli/route"
+)
+
+// Flags are probe's flags for an audit, and for somebody in the middle.
+func Flags() []args.Spec {
+	return []args.Spec{
+		{Name: "audit", Kind: args.Switch, Usage: "run the conformance suite against the proxy; exit 11 if it breaks a MUST"},
+		{Name: "list", Kind: args.Switch, Usage: "print the checks of --audit, and exit; --json for programs"},
+		{Name: "check", Kind: args.List, Usage: "of --audit, only the check or group `ID`, or several, joined by commas"},
+		{Name: "target-listen", Kind: args.Text, Usage: "listen on `HOST:PORT` for what the proxy is asked to connect to; by default any port of 127.0.0.1 if the proxy is on loopback, or 443, 80, 8443 or 8080 if it refuses that"},
+		{Name: "target-announce", Kind: args.Text, Usage: "tell the proxy to connect to `HOST:PORT`, which leads to --target-listen"},
+		{Name: "patience", Kind: args.Duration, Default: audit.DefaultPatience, Usage: "of --audit, --ports and --reach: `TIME` to wait for each answer"},
+		{Name: "audit-idle", Kind: args.Duration, Usage: "leave a tunnel silent for `TIME`, and see whether it lives"},
+		{Name: "audit-slow", Kind: args.Duration, Usage: "drip a head, and send nothing, for up to `TIME` each, and see whether the proxy ends that"},
+		{Name: "junit", Kind: args.Text, Usage: "of --audit, write JUnit's XML to `FILE` too, in place of what is there"},
+		{Name: "markdown", Kind: args.Switch, Usage: "of --audit, print it in Markdown, with the bytes of what failed"},
+		{Name: "compare", Kind: args.Switch, Usage: "print where two audits differ, probe --compare A.json B.json; exit 11 if B breaks a MUST that A does not"},
+		{Name: "ports", Kind: args.Text, Usage: "ask the proxy for each of the target's `PORTS`, as 22,80,8000-8010; the target may be a HOST alone"},
+		{Name: "reach", Kind: args.Switch, Usage: "ask the proxy for what it should not open: itself, loopback, private networks, metadata; exit 11 if it does"},
+		{Name: "tls-no-direct", Kind: args.Switch, Usage: "with --tls: do not connect to the target without the proxy, to compare its certificate"},
+		{Name: "tls-unrelated", Kind: args.List, Usage: "with --tls: compare the certificate of `HOST:PORT`, of another owner's, with the target's if that is no public one; none = of nobody"},
+		{Name: "i-own-this", Kind: args.Switch, Usage: "say that you may test a proxy that is not on loopback: --audit, --ports and --reach want it"},
+	}
+}
+
+// Command is a run of probe that is an audit or the like.
+type Command struct {
+	Values   args.Values
+	Settings []args.Setting
+	Args     []string
+	Way      func(tunnel.Authority) (*route.Way, error)
+	Out      io.Writer
+	Style    tunnel.Style
+	Progress *Progress // nil = there is no terminal for it
+
+	// Planned tells which way was chosen, and Tell what is under way, each as it
+	// begins; nil = nobody wants to know.
+	Planned func(*route.Way, tunnel.Authority)
+	Tell    func(words string)
+}
+
+// modes are the flags that ask for one of these, and extras those that say how.
+var (
+	modes  = []string{"audit", "list", "compare", "ports", "reach"}
+	extras = []string{"check", "audit-idle", "audit-slow", "junit", "markdown", "target-listen", "target-announce"}
+)
+
+// singles are the flags that mean nothing to these: their requests have no field,
+// and their tunnels no TLS, but those that a check is about.
+var singles = []string{"send", "wait", "hex", "raw", "save", "count", "interval", "parallel", "header", "show-secrets",
+	"tls", "tls-server-name", "tls-alpn", "tls-cacert", "tls-insecure", "tls-no-direct", "tls-unrelated"}
+
+// Wanted reports whether the flags ask for one of these. An extra from the
+// environment waits for its mode.
+func (c *Command) Wanted() bool {
+	return slices.ContainsFunc(modes, c.set) || slices.ContainsFunc(extras, c.typed)
+}
+
+// Run does what the flags ask for. failed is for exit code 11. A mistake on the
+// command line is a *args.Error.
+func (c *Command) Run(ctx context.Context) (failed bool, err error) {
+	if err := c.check(); err != nil {
+		return false, err
+	}
+	switch {
+	case c.Values.Bool("list"):
+		if c.Values.Bool("json") {
+			return false, audit.WriteListJSON(c.Out)
+		}
+		return false, audit.WriteList(c.Out, c.Style)
+	case c.Values.Bool("compare"):
+		return c.compare()
+	}
+	auditor, target, err := c.auditor()
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case c.Values.Bool("audit"):
+		return c.audit(ctx, auditor)
+	case c.Values.Bool("reach"):
+		last := auditor.Client.Route.Hops[len(auditor.Client.Route.Hops)-1]
+		return c.survey(ctx, auditor, audit.Reachable(last.Proxy), true)
+	}
+	ports, err := audit.ParsePorts(c.Values.String("ports"))
+	if err != nil {
+		return false, args.Usagef("as in --ports 22,80,443,8000-8010", "--ports: %v", err)
+	}
+	if target.IsZero() {
+		return false, args.Usagef("as in culvert probe --proxy http://127.0.0.1:3128 --ports 22,80 example.com", "--ports needs the target whose ports are asked for")
+	}
+	return c.survey(ctx, auditor, audit.PortWays(hostOf(target), ports), false)
+}
+
+// check refuses flags that do not go together.
+func (c *Command) check() error {
+	var given []string
+	for _, name := range modes {
+		if c.set(name) {
+			given = append(given, "--"+name)
+		}
+	}
+	if len(given) > 1 {
+		return args.Usagef("leave one of them out", "%s exclude each other", strings.Join(given, " and "))
+	}
+	for _, name := range extras {
+		if c.typed(name) && !c.Values.Bool("audit") {
+			return args.Usagef("add --audit, or leave it out", "--%s is for --audit", name)
+		}
+	}
+	for _, name := range singles {
+		if c.typed(name) {
+			return args.Usagef("leave it out", "--%s is for a single exchange, not for %s", name, given[0])
+		}
+	}
+	switch {
+	case c.Values.Bool("json") && c.set("markdown") && c.Values.Bool("audit"):
+		return args.Usagef("leave one of them out", "--json and --markdown exclude each other")
+	case len(c.Args) > 0 && (c.Values.Bool("list") || c.Values.Bool("reach")):
+		return args.Usagef("leave it out", "%s takes no target, and %q is given", given[0], c.Args[0])
+	}
+	return nil
+}
+
+// typed reports whether a flag stands on the command line.
+func (c *Command) typed(name string) bool {
+	return c.set(name) && strings.HasPrefix(args.Find(c.Settings, name).Source, "-")
+}
+
+// set reports whether a flag was set, on the command line or by a variable.
+func (c *Command) set(name string) bool {
+	s := args.Find(c.Settings, name)
+	return s.Source != "" && s.Value != "false" && s.Value != ""
+}
+
+// auditor is what the flags set up.
+func (c *Command) auditor() (a *audit.Auditor, target tunnel.Authority, err error) {
+	if target, err = c.target(); err != nil {
+		return nil, target, err
+	}
+	way, err := c.Way(target)
+	if err != nil {
+		return nil, target, err
+	}
+	hops := way.Client.Route.Hops
+	switch {
+	case len(hops) == 0 && target.IsZero() && (c.set("pac") || c.set("wpad")):
+		return nil, target, args.Usagef("name the proxy with --proxy http://HOST:PORT", "there is no proxy to audit: a script chooses one for each target, and none is given")
+	case len(hops) == 0:
+		return nil, target, args.Usagef("name it with --proxy http://HOST:PORT", "there is no proxy to audit: the way would be direct (%s)", way.Why)
+	case strings.HasPrefix(hops[len(hops)-1].Scheme, "socks"):
+		return nil, target, args.Usagef("name one with --proxy http://HOST:PORT", "the audit is about CONNECT, and %s speaks SOCKS", hops[len(hops)-1])
+	case c.Values.Duration("patience") <= 0 || c.Values.Duration("audit-idle") < 0 || c.Values.Duration("audit-slow") < 0:
+		return nil, target, args.Usagef("as in --patience 5s", "--patience, --audit-idle and --audit-slow are positive times")
+	case !c.Values.Bool("i-own-this") && !onLoopback(hops):
+		return nil, target, args.Usagef("--i-own-this says that you may", "%s is not on this machine: its owner may take this for an attack", hops[len(hops)-1])
+	}
+	if c.Planned != nil {
+		c.Planned(way, target)
+	}
+	a = &audit.Auditor{Client: way.Client, Target: target, Listen: c.Values.String("target-listen"), Patience: c.Values.Duration("patience"), Idle: c.Values.Duration("audit-idle"), Slow: c.Values.Duration("audit-slow"), Progress: c.progress()}
+	if announced := c.Values.String("target-announce"); announced != "" {
+		if a.Announce, err = tunnel.ParseTarget(announced); err != nil {
+			return nil, target, args.Usagef("as in --target-announce 192.0.2.7:8443", "--target-announce: %v", err)
+		}
+		if a.Listen == "" {
+			return nil, target, args.Usagef("add --target-listen HOST:PORT", "--target-announce is for --target-listen")
+		}
+	}
+	for _, words := range c.Values.StringSlice("check") {
+		a.Only = append(a.Only, strings.FieldsFunc(words, func(r rune) bool { return r == ',' || r == ' ' })...)
+	}
+	if err := audit.CheckOnly(a.Only); err != nil {
+		return nil, target, args.Usagef("culvert probe --list names them", "--check: %v", err)
+	}
+	return a, target, nil
+}
+
+// target is what was named, zero if nothing was. --ports has the ports, and wants
+// a host alone.
+func (c *Command) target() (tunnel.Authority, error) {
+	if len(c.Args) == 0 {
+		return tunnel.Authority{}, nil
+	}
+	target, err := route.Target(c.Args)
+	if err != nil && c.set("ports") && len(c.Args) == 1 {
+		if host, err := route.Target([]string{c.Args[0], "1"}); err == nil {
+			return host, nil
+		}
+	}
+	return target, err
+}
+
+// onLoopback reports whether the whole way stays on this machine.
+func onLoopback(hops []tunnel.Hop) bool {
+	for _, h := range hops {
+		if h.Scheme != tunnel.SchemeUnix && !h.Proxy.Addr().IsLoopback() && !strings.EqualFold(h.Proxy.Host(), "localhost") {
+			return false
+		}
+	}
+	return true
+}
+
+// hostOf is a target's host as it stands in an authority.
+func hostOf(a tunnel.Authority) string {
+	text := a.String()
+	return text[:strings.LastIndexByte(text, ':')]
+}
+
+func (c *Command) audit(ctx context.Context, a *audit.Auditor) (failed bool, err error) {
+	junit, err := openJUnit(c.Values.String("junit")) // before ten seconds of work
+	if err != nil {
+		return false, err
+	}
+	defer junit.close()
+	report, err := a.Run(ctx)
+	if err != nil {
+		junit.failed(a, err)
+		var listen *audit.ListenError
+		if errors.As(err, &listen) {
+			err = args.Usagef("give an address of this machine and a port that is free, as in --target-listen 127.0.0.1:8443", "--target-listen: %v", listen.Err)
+		}
+		return false, err
+	}
+	if err := junit.write(report.WriteJUnit); err != nil {
+		return false, err
+	}
+	switch {
+	case c.Values.Bool("json"):
+		err = report.WriteJSON(c.Out)
+	case c.Values.Bool("markdown"):
+		err = report.WriteMarkdown(c.Out)
+	default:
+		err = report.WriteText(c.Out, c.Style)
+	}
+	if err == nil && report.Inconclusive() {
+		err = &args.Error{Message: "no MUST could be tried: the report says why", Hint: conclusiveBy(report), ExitCode: report.ExitCode}
+	}
+	return report.Failed(), err
+}
+
+// conclusiveBy is what to do about an audit that could try nothing.
+func conclusiveBy(r *audit.Report) string {
+	switch {
+	case r.Refused == 511 || r.Refused/100 == 3 || r.Refused/100 == 2:
+		return "a login page may stand in the way: open a page in a browser, and look with culvert probe HOST:PORT what it says"
+	case r.ExitCode == tunnel.ExitCredentials:
+		return "name credentials that it takes: --proxy http://USER:PASSWORD@HOST:PORT, with --auth if it is to be one scheme"
+	case r.Refused != 0 && r.ExitCode == tunnel.ExitNotAProxy:
+		return "it may be a web server, not a proxy, or want TLS: look with culvert probe HOST:PORT what it says"
+	case r.Refused == 0:
+		return "look with culvert probe HOST:PORT what it says; for an answer that takes long there is --patience"
+	}
+	return "let the audit's target listen where the proxy reaches and allows it: --target-listen HOST:443"
+}
+
+func (c *Command) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way, harmful bool) (failed bool, err error) {
+	started := time.Now()
+	if ways, err = a.Survey(ctx, ways); err != nil {
+		return false, err
+	}
+	r := a.SurveyReport(started, ways, harmful)
+	if c.Values.Bool("json") {
+		err = r.WriteJSON(c.Out)
+	} else {
+		err = r.WriteText(c.Out, c.Style)
+	}
+	if r.Why != "" && err == nil {
+		err = &args.Error{Message: r.Why, Hint: "look with culvert probe HOST:PORT what it says; credentials go into --proxy http://USER:PASSWORD@HOST:PORT", ExitCode: r.ExitCode}
+	}
+	return r.ExitCode == tunnel.ExitCheck, err
+}
+
+// progress shows which check, or which way, is under way.
+func (c *Command) progress() func(done, all int, what string) {
+	tell := c.Progress.Show
+	switch {
+	case c.Tell != nil:
+		tell = c.Tell
+	case c.Progress == nil:
+		return nil
+	}
+	return func(done, all int, what string) {
+		if done == all {
+			c.Progress.Wipe()
+			return
+		}
+		tell(fmt.Sprintf("%d of %d: %s", done+1, all, what))
+	}
+}

@@ -1,0 +1,60 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"culvert/tunnel"
+	"culvert/tunnel/audit"
+	"culvert/tunnel/cli/args"
+)
+
+// junitFile is where --junit goes; nil = nowhere.
+type junitFile struct{ *os.File }
+
+func openJUnit(name string) (*junitFile, error) {
+	switch name {
+	case "":
+		return nil, nil
+	case "-":
+		return nil, args.Usagef("as in --junit audit.xml", "--junit goes to a file: stdout has the audit itself")
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, args.Usagef("give a file that can be written", "--junit: %v", err)
+	}
+	return &junitFile{f}, nil
+}
+
+// write writes the file, in place of what an earlier audit left in it.
+func (j *junitFile) write(form func(io.Writer) error) error {
+	if j == nil {
+		return nil
+	}
+	if info, err := j.Stat(); err == nil && info.Mode().IsRegular() {
+		if err := j.Truncate(0); err != nil {
+			return fmt.Errorf("--junit: %w", err)
+		}
+	}
+	if err := errors.Join(form(j), j.Close()); err != nil {
+		return fmt.Errorf("--junit: %w", err)
+	}
+	return nil
+}
+
+// failed writes that there was no audit: who reads the file alone must take
+// neither an empty one nor an earlier one for the result.
+func (j *junitFile) failed(a *audit.Auditor, err error) {
+	sentence, _ := tunnel.Explain(err)
+	hops := a.Client.Route.Hops
+	_ = j.write(func(w io.Writer) error { return audit.WriteJUnitError(w, hops[len(hops)-1].String(), sentence) })
+}
+
+// close closes what was not written.
+func (j *junitFile) close() {
+	if j != nil {
+		j.File.Close()
+	}
+}

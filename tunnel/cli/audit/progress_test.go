@@ -1,0 +1,104 @@
+package audit
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// newProgress draws on a terminal of so many columns.
+func newProgress(columns int) *Progress {
+	return &Progress{out: &strings.Builder{}, width: func() int { return columns }}
+}
+
+// drawn is what was written.
+func drawn(p *Progress) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out.(*strings.Builder).String()
+}
+
+// A wait is shown when it was two seconds long, again every second, and is wiped.
+func TestProgressOfAWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProgress(80)
+		p.Waiting("the address of p.example")
+		time.Sleep(1900 * time.Millisecond)
+		p.Waiting("p.example:3128 to answer")
+		synctest.Wait()
+		if drawn(p) != "" {
+			t.Errorf("within two seconds: %q", drawn(p))
+		}
+		time.Sleep(2200 * time.Millisecond) // to 4.1 s
+		p.Waiting("TLS\x1b[2J")
+		time.Sleep(time.Second)
+		p.Wipe()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		want := "\r\x1b[Kwaiting 0 s for p.example:3128 to answer" + "\r\x1b[Kwaiting 1 s for p.example:3128 to answer" + "\r\x1b[Kwaiting 2 s for p.example:3128 to answer" +
+			"\r\x1b[Kwaiting 0 s for TLS [2J" + "\r\x1b[Kwaiting 1 s for TLS [2J" + "\r\x1b[K"
+		if got := drawn(p); got != want {
+			t.Errorf("%q\nwant\n%q", got, want)
+		}
+	})
+}
+
+// A wait after Wipe has its own two seconds, whatever came before.
+func TestProgressBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProgress(80)
+		for range 10 {
+			p.Waiting("a try")
+			time.Sleep(1500 * time.Millisecond)
+			p.Wipe()
+			time.Sleep(time.Second)
+		}
+		if synctest.Wait(); drawn(p) != "" {
+			t.Errorf("%q", drawn(p))
+		}
+	})
+}
+
+// A line never fills the terminal's width, which would leave some of it there.
+func TestProgressFits(t *testing.T) {
+	p := newProgress(12)
+	p.Show("3 of 7: a-long-name")
+	if want := "\r\x1b[K3 of 7: a-l"; drawn(p) != want {
+		t.Errorf("%q, want %q", drawn(p), want)
+	}
+	p.Wipe()
+	p.Wipe()
+	if want := "\r\x1b[K3 of 7: a-l\r\x1b[K"; drawn(p) != want {
+		t.Errorf("wiped: %q, want %q", drawn(p), want)
+	}
+}
+
+func TestNoProgress(t *testing.T) {
+	var p *Progress
+	p.Waiting("nothing")
+	p.Show("nothing")
+	p.Wipe()
+}
+
+// Hooks come from several goroutines.
+func TestProgressFromMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProgress(80)
+		var all sync.WaitGroup
+		for range 10 {
+			all.Go(func() {
+				for range 20 {
+					p.Waiting("one of many")
+					time.Sleep(200 * time.Millisecond)
+				}
+			})
+		}
+		all.Wait()
+		p.Wipe()
+		if got := drawn(p); !strings.HasSuffix(got, "many\r\x1b[K") {
+			t.Errorf("%q", got)
+		}
+	})
+}

@@ -1,0 +1,81 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/cli/args"
+)
+
+const maxParallel = 1024 // of --parallel
+
+// Series is a run of probe --count.
+type Series struct {
+	Values   args.Values
+	Settings []args.Setting
+	Prober   *tunnel.Prober
+	Out      io.Writer
+	Style    tunnel.Style
+	Progress *Progress // nil = there is no terminal for it
+}
+
+// Run probes, and prints each try and the sums. A context that ends before any
+// try did is its error; a mistake on the command line is a *args.Error.
+func (c *Series) Run(ctx context.Context, target tunnel.Authority) (exitCode int, err error) {
+	s := &tunnel.Series{Prober: c.Prober, Count: c.Values.Int("count"), Interval: c.Values.Duration("interval"), Parallel: c.Values.Int("parallel")}
+	asJSON := c.Values.Bool("json")
+	switch {
+	case s.Count < 0 || s.Interval < 0:
+		return 0, args.Usagef("as in --count 10 --interval 500ms", "--count and --interval are not negative")
+	case s.Parallel < 1 || s.Parallel > maxParallel:
+		return 0, args.Usagef("as in --parallel 10", "--parallel %d: it is 1 to %d", s.Parallel, maxParallel)
+	case s.Count == 0 && asJSON:
+		return 0, args.Usagef("give --count a number", "--json has every try, and --count 0 has no end")
+	}
+	if c.Prober.Wait = c.listen(s.Interval); c.Prober.Wait == 0 {
+		c.Prober.Wait = -1
+	}
+	if c.Progress != nil && s.Parallel > 1 { // one line cannot tell of several
+		c.Prober.Client.Trace = nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var failed error
+	report, err := s.Run(ctx, target, asJSON, func(t tunnel.Try) {
+		c.Progress.Wipe()
+		if asJSON || failed != nil {
+			return
+		}
+		if failed = t.WriteText(c.Out, c.Style); failed != nil {
+			cancel()
+		}
+	})
+	c.Progress.Wipe()
+	switch {
+	case failed != nil:
+	case err != nil:
+		return 0, err
+	case asJSON:
+		failed = report.WriteJSON(c.Out)
+	default:
+		failed = report.WriteText(c.Out, c.Style)
+	}
+	if failed != nil {
+		return 0, fmt.Errorf("stdout: %w", failed)
+	}
+	return report.ExitCode(), nil
+}
+
+// listen is how long each try listens to the tunnel that it opened: unasked no
+// longer than the interval leaves time for. With --send there is an answer to wait
+// for, and with --tls the refusal of a client's certificate, which comes behind the
+// handshake (RFC 8446, section 4.4.2.4).
+func (c *Series) listen(interval time.Duration) time.Duration {
+	if args.Find(c.Settings, "wait").Source != "" || c.Values.String("send") != "" || c.Values.Bool("tls") {
+		return c.Prober.Wait
+	}
+	return min(c.Prober.Wait, interval/2)
+}

@@ -1,0 +1,33 @@
+package audit
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+)
+
+// UntilSignal is a context that the first SIGINT or SIGTERM ends; a second one
+// ends the program at once. stop releases it, and tells which one came, or
+// SIGINT.
+func UntilSignal(parent context.Context) (ctx context.Context, stop func() syscall.Signal) {
+	ctx, cancel := context.WithCancel(parent)
+	signals, by := make(chan os.Signal, 1), syscall.SIGINT
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case s := <-signals:
+			by = s.(syscall.Signal)
+		case <-ctx.Done():
+		}
+		signal.Stop(signals)
+		cancel()
+	})
+	return ctx, func() syscall.Signal {
+		cancel()
+		watching.Wait()
+		return by
+	}
+}

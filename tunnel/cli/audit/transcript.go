@@ -1,0 +1,51 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"culvert/tunnel"
+	"culvert/tunnel/cli/args"
+)
+
+// Transcript is probe's --save. It looks before anything is sent whether the file
+// can be made; save makes it, never overwrites one, and leaves no half of one. An
+// empty name saves nothing.
+func Transcript(name, version string) (save func(*tunnel.Report) error, err error) {
+	if name == "" {
+		return func(*tunnel.Report) error { return nil }, nil
+	}
+	f, err := create(name)
+	if err != nil {
+		return nil, err
+	}
+	f.Close()
+	_ = os.Remove(name) // an interrupted probe leaves nothing
+	return func(r *tunnel.Report) error {
+		f, err := create(name)
+		if err != nil {
+			return err
+		}
+		err = r.WriteTranscript(f, version)
+		if closed := f.Close(); err == nil {
+			err = closed
+		}
+		if err != nil {
+			_ = os.Remove(name)
+			return fmt.Errorf("--save: nothing is saved: %w", err)
+		}
+		return nil
+	}, nil
+}
+
+func create(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case errors.Is(err, os.ErrExist):
+		return nil, args.Usagef("name another, or remove it first", "--save: %s is there already", name)
+	case err != nil:
+		return nil, args.Usagef("name a file that can be written", "--save: %v", err)
+	}
+	return f, nil
+}

@@ -1,0 +1,188 @@
+package route
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"culvert/tunnel"
+)
+
+// netrc is what a file in the form of ftp's .netrc has of logins.
+type netrc struct {
+	path     string
+	machines map[string]tunnel.Credentials
+	fallback *tunnel.Credentials // "default"; nil = none
+}
+
+// maxNetrc is more than a person writes.
+const maxNetrc = 1 << 20
+
+// netrcPath is where curl and others look: NETRC, else in the home folder.
+func netrcPath() (string, error) {
+	if path := os.Getenv("NETRC"); path != "" {
+		return path, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(home, ".netrc"), nil
+}
+
+// readNetrc reads the file. Errors hold nothing of its content.
+func readNetrc(path string) (*netrc, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && tunnel.ReadableByOthers(info) {
+		return nil, &exposedError{path}
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxNetrc+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(text) > maxNetrc:
+		return nil, fmt.Errorf("%s: larger than a netrc file can be", path)
+	}
+	n := &netrc{path: path, machines: make(map[string]tunnel.Credentials)}
+	if err := n.parse(string(text)); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return n, nil
+}
+
+// exposedError is a file of secrets that others can read.
+type exposedError struct{ path string }
+
+func (e *exposedError) Error() string { return "others can read " + e.path }
+
+// hint tells how to mend what failed, other if it is something else.
+func secretHint(err error, other string) string {
+	var exposed *exposedError
+	if errors.As(err, &exposed) {
+		return "keep the password to yourself: chmod 600 " + exposed.path
+	}
+	return other
+}
+
+// parse takes the words: machine NAME, default, login, password, account. The
+// first entry of a name counts. A macro (macdef) lasts to the next empty line.
+func (n *netrc) parse(text string) error {
+	words := netrcWords{rest: text}
+	var host string
+	var c *tunnel.Credentials // of the entry that is being read
+	keep := func() {
+		switch _, have := n.machines[host]; {
+		case c == nil:
+		case host == "" && n.fallback == nil:
+			n.fallback = c
+		case host != "" && !have:
+			n.machines[host] = *c
+		}
+	}
+	for word, ok := words.next(); ok; word, ok = words.next() {
+		value, more := "", true
+		switch word {
+		case "default":
+			keep()
+			host, c = "", &tunnel.Credentials{Source: n.path}
+			continue
+		case "macdef":
+			words.skipMacro()
+			continue
+		case "machine", "login", "password", "account":
+			value, more = words.next()
+		default:
+			return errors.New("a word where machine, default, login, password, account or macdef is expected")
+		}
+		if !more {
+			return fmt.Errorf("nothing behind the last %s", word)
+		}
+		switch {
+		case word == "machine":
+			keep()
+			host, c = strings.ToLower(value), &tunnel.Credentials{Source: n.path}
+		case c == nil:
+			return fmt.Errorf("a %s before the first machine", word)
+		case word == "login":
+			c.User = value
+		case word == "password":
+			c.Password = value
+		}
+	}
+	keep()
+	return nil
+}
+
+// find returns the login for a proxy; nil if there is none.
+func (n *netrc) find(host string) (*tunnel.Credentials, error) {
+	found := n.fallback
+	if c, ok := n.machines[host]; ok {
+		found = &c
+	}
+	if found == nil || found.User == "" && found.Password == "" {
+		return nil, nil
+	}
+	if err := found.Check(); err != nil {
+		return nil, fmt.Errorf("%s, for %s: %w", n.path, host, err)
+	}
+	return found, nil
+}
+
+// netrcWords are a file's words: parted by white space, or in double quotes, in
+// which a backslash takes the next character as it is. A # begins a comment
+// where a word would begin.
+type netrcWords struct{ rest string }
+
+func (w *netrcWords) next() (word string, ok bool) {
+	for {
+		w.rest = strings.TrimLeft(w.rest, " \t\r\n")
+		if !strings.HasPrefix(w.rest, "#") {
+			break
+		}
+		_, w.rest, _ = strings.Cut(w.rest, "\n")
+	}
+	if w.rest == "" {
+		return "", false
+	}
+	if w.rest[0] != '"' {
+		end := strings.IndexAny(w.rest, " \t\r\n")
+		if end < 0 {
+			end = len(w.rest)
+		}
+		word, w.rest = w.rest[:end], w.rest[end:]
+		return word, true
+	}
+	var b strings.Builder
+	for i := 1; i < len(w.rest); i++ {
+		switch ch := w.rest[i]; {
+		case ch == '\\' && i+1 < len(w.rest):
+			i++
+			b.WriteByte(w.rest[i])
+		case ch == '"':
+			w.rest = w.rest[i+1:]
+			return b.String(), true
+		default:
+			b.WriteByte(ch)
+		}
+	}
+	w.rest = ""
+	return b.String(), true
+}
+
+// skipMacro goes to the empty line that ends a macro.
+func (w *netrcWords) skipMacro() {
+	for w.rest != "" {
+		var line string
+		line, w.rest, _ = strings.Cut(w.rest, "\n")
+		if strings.TrimSpace(line) == "" {
+			return
+		}
+	}
+}

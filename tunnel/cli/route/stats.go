@@ -1,0 +1,89 @@
+package route
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/cli/args"
+)
+
+// Stats is the line that --stats prints; nil = none is wanted.
+type Stats struct {
+	Target     tunnel.Authority `json:"target"`
+	Via        string           `json:"via,omitempty"`  // the route taken
+	Addr       string           `json:"addr,omitempty"` // connected to
+	Up         int64            `json:"up"`
+	Down       int64            `json:"down"`
+	OpenMS     float64          `json:"open_ms"` // until the tunnel was open, or was given up
+	DurationMS float64          `json:"duration_ms"`
+	Exit       int              `json:"exit"`
+	Error      string           `json:"error,omitempty"`
+
+	out     *os.File
+	started time.Time
+}
+
+// NewStats reads --stats and --stats-fd; nil = neither is given.
+func NewStats(c args.Values, target tunnel.Authority) (*Stats, error) {
+	s := &Stats{Target: target, out: os.Stderr, started: time.Now(), OpenMS: -1}
+	if c.IsSet("stats-fd") {
+		s.out = os.NewFile(uintptr(c.Int("stats-fd")), "descriptor")
+		if s.out == nil {
+			return nil, args.Usagef("as in --stats-fd 3 3>FILE", "--stats-fd: a descriptor is 0 or more")
+		}
+		if _, err := s.out.Stat(); err != nil {
+			return nil, args.Usagef("as in --stats-fd 3 3>FILE", "--stats-fd: descriptor %d is not open", c.Int("stats-fd"))
+		}
+	} else if !c.Bool("stats") {
+		return nil, nil
+	}
+	return s, nil
+}
+
+func (s *Stats) milliseconds() float64 {
+	return float64(time.Since(s.started).Microseconds()) / 1000
+}
+
+// Opened notes that the tunnel is open.
+func (s *Stats) Opened(conn *tunnel.Conn) {
+	if s == nil {
+		return
+	}
+	s.OpenMS = s.milliseconds()
+	if r := conn.Route(); !r.Direct() {
+		s.Via = r.String()
+	}
+	if addr := conn.NextHop(); addr.IsValid() {
+		s.Addr = addr.String()
+	}
+}
+
+// Moved notes what went through.
+func (s *Stats) Moved(r tunnel.StdioResult) {
+	if s != nil {
+		s.Up, s.Down = r.Up, r.Down
+	}
+}
+
+// Write writes the line: how the program ends, and why if not well. A line that
+// cannot be written is an error.
+func (s *Stats) Write(exit int, why string) error {
+	if s == nil {
+		return nil
+	}
+	s.Exit, s.Error, s.DurationMS = exit, why, s.milliseconds()
+	if s.OpenMS < 0 {
+		s.OpenMS = s.DurationMS
+	}
+	line, err := json.Marshal(s)
+	if err == nil {
+		_, err = s.out.Write(append(line, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("--stats: %w", err)
+	}
+	return nil
+}

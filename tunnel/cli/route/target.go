@@ -1,0 +1,76 @@
+package route
+
+import (
+	"errors"
+	"os/exec"
+
+	"culvert/tunnel"
+	"culvert/tunnel/cli/args"
+)
+
+const targetForms = "give HOST:PORT, or HOST PORT; IPv6 as [::1]:22, or ::1 22"
+
+// TargetAndCommand reads the arguments; there is a command only
+// withCommand, which is --exec.
+func TargetAndCommand(words []string, withCommand bool) (tunnel.Authority, []string, error) {
+	if !withCommand {
+		target, err := Target(words)
+		return target, nil, err
+	}
+	n := 1
+	if len(words) > 0 {
+		if _, err := tunnel.ParseTarget(words[0]); err != nil {
+			n = 2
+		}
+	}
+	if len(words) <= n {
+		return tunnel.Authority{}, nil, args.Usagef("as in culvert dial HOST PORT --exec -- COMMAND ARG", "--exec needs a target and a command")
+	}
+	target, err := Target(words[:n])
+	if err != nil {
+		return target, nil, err
+	}
+	if _, err := exec.LookPath(words[n]); err != nil {
+		return target, nil, args.Usagef("name one that is there", "the command %q cannot be run: %v", words[n], errors.Unwrap(err))
+	}
+	return target, words[n:], nil
+}
+
+// Target reads the arguments, HOST:PORT or HOST PORT.
+func Target(words []string) (target tunnel.Authority, err error) {
+	switch len(words) {
+	case 0:
+		return target, args.Usagef(targetForms, "no target given")
+	case 1:
+		target, err = tunnel.ParseTarget(words[0])
+	case 2:
+		target, err = tunnel.ParseHostPort(words[0], words[1])
+	default:
+		return target, args.Usagef(targetForms, "more than a target given: %q", words[2])
+	}
+	if err != nil {
+		return target, args.Usagef(targetForms, "target %v", err)
+	}
+	return target, nil
+}
+
+// modes exclude each other.
+var modes = []string{"why", "print-ssh-config", "listen", "exec", "fdpass"}
+
+// OneMode refuses flags of dial that cannot be meant together.
+func OneMode(c args.Values) error {
+	var first string
+	for _, name := range modes {
+		if value := c.String(name); value == "" || value == "false" {
+			continue
+		}
+		if first != "" {
+			return args.Usagef("leave one of them out", "--%s and --%s exclude each other", first, name)
+		}
+		first = name
+	}
+	if first != "" && first != "exec" && (c.Bool("stats") || c.IsSet("stats-fd")) {
+		return args.Usagef("leave one of them out", "--stats is for a tunnel that this process carries, and --%s makes none", first)
+	}
+	return nil
+}
