@@ -20,7 +20,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func dialCommand() *cli.Command {
+func dialCommand(l *commandLine) *cli.Command {
 	return &cli.Command{
 		Name:      "dial",
 		Usage:     "open a tunnel through proxies and be it, on stdin and stdout",
@@ -30,8 +30,8 @@ func dialCommand() *cli.Command {
 			"culvert dial --proxy http://proxy.corp:3128 -- example.com 22\n" +
 			"HTTPS_PROXY=http://proxy.corp:3128 culvert dial -v example.com:443",
 		Description: route.Choice + "\n\n" + dialModes,
-		Flags:       urfaveFlags(route.Flags(), route.DialFlags()),
-		Action:      dial,
+		Flags:       urfaveFlags(flagTable("dial")),
+		Action:      l.action(runDial),
 	}
 }
 
@@ -39,35 +39,35 @@ func dialCommand() *cli.Command {
 const dialModes = `With --exec the command follows the target, behind -- if it has flags:
 culvert dial HOST PORT --exec -- COMMAND ARG...`
 
-// dial is the verb.
-func dial(c *cli.Context) error {
-	if err := route.OneMode(c); err != nil {
+// runDial is the verb.
+func runDial(ctx context.Context, line *args.Line) error {
+	if err := route.OneMode(&line.Values); err != nil {
 		return err
 	}
 	switch {
-	case c.String("why") != "":
-		return dialWhy(c)
-	case c.Bool("print-ssh-config"):
-		return printSSHConfig(c)
-	case c.String("listen") != "":
-		return dialListen(c)
+	case line.String("why") != "":
+		return dialWhy(ctx, line)
+	case line.Bool("print-ssh-config"):
+		return printSSHConfig(ctx, line)
+	case line.String("listen") != "":
+		return dialListen(ctx, line)
 	}
-	target, command, err := route.TargetAndCommand(c.Args().Slice(), c.Bool("exec"))
+	target, command, err := route.TargetAndCommand(line.Args, line.Bool("exec"))
 	if err != nil {
 		return err
 	}
-	stats, err := route.NewStats(c, target)
+	stats, err := route.NewStats(&line.Values, target)
 	if err != nil {
 		return err
 	}
-	way, err := chooserOf(c).To(target)
+	way, err := chooserOf(ctx, line).To(target)
 	if err != nil {
 		return err
 	}
-	d := dialing{verbose: verbose{c: c, on: c.Bool("verbose"), client: way.Client, started: time.Now()}, way: way, target: target, stats: stats, opened: func() {}}
+	d := dialing{verbose: verbose{line: line, on: line.Bool("verbose"), client: way.Client, started: time.Now()}, way: way, target: target, stats: stats, opened: func() {}}
 	if len(command) == 0 {
 		dieOnSignal()
-		d.opened = dieAbandoned(c.Bool("fdpass"))
+		d.opened = dieAbandoned(line.Bool("fdpass"))
 	}
 	err = d.run(command)
 	code, why := ending(err)
@@ -102,11 +102,11 @@ type dialing struct {
 }
 
 func (d *dialing) run(command []string) error {
-	c, way := d.c, d.way
+	line, way := d.line, d.way
 	behind := tunnel.FindBehindSocket()
 	if behind == nil {
 		var err error
-		if way.Client.KeepUnread, err = fdpassOf(c); err != nil {
+		if way.Client.KeepUnread, err = fdpassOf(line); err != nil {
 			return err
 		}
 	}
@@ -131,7 +131,7 @@ func (d *dialing) run(command []string) error {
 	case command != nil:
 		return d.exec(conn, command)
 	}
-	stdio := tunnel.Stdio{Conn: conn, In: os.Stdin, Out: os.Stdout, OnEOF: tunnel.OnEOF(c.String("on-eof"))}
+	stdio := tunnel.Stdio{Conn: conn, In: os.Stdin, Out: os.Stdout, OnEOF: tunnel.OnEOF(line.String("on-eof"))}
 	if behind != nil {
 		if err := behind.Opened(); err != nil {
 			return err
@@ -146,7 +146,7 @@ func (d *dialing) run(command []string) error {
 	d.end(result)
 	if err == nil && result.Down == 0 && !result.HalfClosed && stdio.OnEOF != tunnel.EOFClose && !way.Client.Route.Direct() {
 		// Some proxies say 2xx before they connect: then this is all there is.
-		talk(c, "the other side closed the tunnel before a byte came: behind this proxy %s may refuse, or be down", d.target)
+		talk(line, "the other side closed the tunnel before a byte came: behind this proxy %s may refuse, or be down", d.target)
 	}
 	return explained(err)
 }
@@ -191,26 +191,26 @@ func (d *dialing) exec(conn *tunnel.Conn, words []string) error {
 
 // dialListen gives each connection to a local port a tunnel of its own, until a
 // signal.
-func dialListen(c *cli.Context) error {
+func dialListen(ctx context.Context, line *args.Line) error {
 	p := &tunnel.LocalPort{Log: slog.New(tunnel.NewLogHandler(os.Stderr, "text", "info"))}
-	spec, socks, err := tunnel.ParseLocalPort(c.String("listen"))
+	spec, socks, err := tunnel.ParseLocalPort(line.String("listen"))
 	switch {
 	case err != nil:
-		return flagError(c, "listen", err, "as in --listen 2222, --listen 127.0.0.1:2222, --listen unix:PATH or --listen socks5://127.0.0.1:1080")
-	case socks && c.NArg() > 0:
-		return usageErrorf("leave it out, or listen without socks5://", "target %q: the programs that speak SOCKS name theirs", c.Args().First())
+		return line.Mistake("listen", err, "as in --listen 2222, --listen 127.0.0.1:2222, --listen unix:PATH or --listen socks5://127.0.0.1:1080")
+	case socks && len(line.Args) > 0:
+		return args.Usagef("leave it out, or listen without socks5://", "target %q: the programs that speak SOCKS name theirs", line.Args[0])
 	case !socks:
-		if p.Target, err = route.Target(c.Args().Slice()); err != nil {
+		if p.Target, err = route.Target(line.Args); err != nil {
 			return err
 		}
 	}
-	if typed := flagSource(c, "on-eof"); strings.HasPrefix(typed, "-") {
-		return usageErrorf("leave it out: each connection ends as its program has it", "--on-eof is for stdin")
+	if line.IsTyped("on-eof") {
+		return args.Usagef("leave it out: each connection ends as its program has it", "--on-eof is for stdin")
 	}
-	chooser := chooserOf(c)
-	if c.Bool("verbose") {
+	chooser := chooserOf(ctx, line)
+	if line.Bool("verbose") {
 		chooser.Made = func(w *route.Way) {
-			v := verbose{c: c, on: true, client: w.Client, started: time.Now()}
+			v := verbose{line: line, on: true, client: w.Client, started: time.Now()}
 			v.plan(w, whither(p.Target))
 			w.Client.Trace = v.trace()
 		}
@@ -225,20 +225,20 @@ func dialListen(c *cli.Context) error {
 		}
 		return way.Client, nil
 	}
-	return serveLocal(c, p, spec, socks)
+	return serveLocal(ctx, line, p, spec, socks)
 }
 
 // serveLocal listens, and drains at a signal; a second one ends at once.
-func serveLocal(c *cli.Context, p *tunnel.LocalPort, spec tunnel.ListenSpec, socks bool) error {
+func serveLocal(ctx context.Context, line *args.Line, p *tunnel.LocalPort, spec tunnel.ListenSpec, socks bool) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	l, err := spec.Listen(c.Context)
+	l, err := spec.Listen(ctx)
 	if err != nil {
 		return &failure{err: err, hint: tunnel.ListenHint(err)}
 	}
-	if tunnel.BeyondThisMachine(l) && !c.Bool("open") {
+	if tunnel.BeyondThisMachine(l) && !line.Bool("open") {
 		l.Close()
-		return usageErrorf("listen on 127.0.0.1; --open says that it is meant", "anyone who reaches %s could go through the proxy in your name", l.Addr())
+		return args.Usagef("listen on 127.0.0.1; --open says that it is meant", "anyone who reaches %s could go through the proxy in your name", l.Addr())
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- p.Serve(l) }()
@@ -249,21 +249,21 @@ func serveLocal(c *cli.Context, p *tunnel.LocalPort, spec tunnel.ListenSpec, soc
 	if socks {
 		where = "socks5://" + where
 	}
-	talk(c, "listening on %s for %s", where, whither(p.Target))
+	talk(line, "listening on %s for %s", where, whither(p.Target))
 	select {
 	case err := <-failed:
 		p.Close()
 		return fmt.Errorf("the listener failed: %w", err)
 	case <-signals:
 	}
-	ctx, cancel := context.WithCancel(c.Context)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if timeout := c.Duration("drain-timeout"); timeout > 0 {
+	if timeout := line.Duration("drain-timeout"); timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
 	if n := p.Open(); n > 0 {
-		talk(c, "draining: waiting for tunnels to end, of which %d are open; a second signal ends them at once", n)
+		talk(line, "draining: waiting for tunnels to end, of which %d are open; a second signal ends them at once", n)
 	}
 	go func() {
 		<-signals
@@ -274,15 +274,15 @@ func serveLocal(c *cli.Context, p *tunnel.LocalPort, spec tunnel.ListenSpec, soc
 }
 
 // dialWhy prints the way to a target.
-func dialWhy(c *cli.Context) error {
-	target, err := tunnel.ParseTarget(c.String("why"))
+func dialWhy(ctx context.Context, line *args.Line) error {
+	target, err := tunnel.ParseTarget(line.String("why"))
 	if err != nil {
-		return flagError(c, "why", err, "as in --why example.com:443")
+		return line.Mistake("why", err, "as in --why example.com:443")
 	}
-	if c.NArg() > 0 {
-		return usageErrorf("leave it out", "unexpected argument %q: --why has its target", c.Args().First())
+	if len(line.Args) > 0 {
+		return args.Usagef("leave it out", "unexpected argument %q: --why has its target", line.Args[0])
 	}
-	way, err := chooserOf(c).To(target)
+	way, err := chooserOf(ctx, line).To(target)
 	if err != nil {
 		return err
 	}
@@ -290,38 +290,38 @@ func dialWhy(c *cli.Context) error {
 }
 
 // printSSHConfig prints what ssh needs to know.
-func printSSHConfig(c *cli.Context) error {
-	if c.NArg() == 0 {
-		return usageErrorf("as in culvert dial --proxy http://proxy:3128 --print-ssh-config 'git.example.com' '*.example.org'", "--print-ssh-config needs the hosts, as ssh has them")
+func printSSHConfig(ctx context.Context, line *args.Line) error {
+	if len(line.Args) == 0 {
+		return args.Usagef("as in culvert dial --proxy http://proxy:3128 --print-ssh-config 'git.example.com' '*.example.org'", "--print-ssh-config needs the hosts, as ssh has them")
 	}
 	program, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	way, err := chooserOf(c).To(tunnel.Authority{})
+	way, err := chooserOf(ctx, line).To(tunnel.Authority{})
 	if err != nil {
 		return err
 	}
 	for _, note := range way.Notes {
-		talk(c, "%s", note)
+		talk(line, "%s", note)
 	}
 	if way.Client.Route.Direct() || !strings.HasPrefix(way.Client.Route.Source, "-") {
-		talk(c, "without --proxy the environment that ssh runs in names the proxy")
+		talk(line, "without --proxy the environment that ssh runs in names the proxy")
 	}
-	return printed(way.SSHConfig(program, c.Args().Slice(), tunnel.CanHandOver && way.Client.HandsOver()))
+	return printed(way.SSHConfig(program, line.Args, tunnel.CanHandOver && way.Client.HandsOver()))
 }
 
 // fdpassOf judges --fdpass before anything is connected. An --on-eof from the
 // environment is for other runs: after --fdpass, ssh does the relaying.
-func fdpassOf(c *cli.Context) (bool, error) {
-	if !c.Bool("fdpass") {
+func fdpassOf(line *args.Line) (bool, error) {
+	if !line.Bool("fdpass") {
 		return false, nil
 	}
-	if typed := flagSource(c, "on-eof"); strings.HasPrefix(typed, "-") {
-		return false, usageErrorf("leave one of them out: with --fdpass ssh does the relaying", "--fdpass and --on-eof exclude each other")
+	if line.IsTyped("on-eof") {
+		return false, args.Usagef("leave one of them out: with --fdpass ssh does the relaying", "--fdpass and --on-eof exclude each other")
 	}
 	if err := tunnel.CheckHandOver(os.Stdout); err != nil {
-		return false, flagError(c, "fdpass", fmt.Errorf("stdout %w", err), "it is for ssh's ProxyUseFdpass yes; without that leave --fdpass out")
+		return false, line.Mistake("fdpass", fmt.Errorf("stdout %w", err), "it is for ssh's ProxyUseFdpass yes; without that leave --fdpass out")
 	}
 	return true, nil
 }

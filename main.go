@@ -6,6 +6,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -18,12 +19,13 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/cli/audit"
 	"culvert/tunnel/cli/route"
 
 	"github.com/urfave/cli/v2"
 )
 
-func main() { os.Exit((&commandLine{app: newApp()}).end(route.Called(os.Args[0], os.Args[1:]))) }
+func main() { os.Exit(newCommandLine().end(route.Called(os.Args[0], os.Args[1:]))) }
 
 // exitCodes stands in the help and the manual page.
 const exitCodes = `exit codes of dial and probe:
@@ -42,54 +44,67 @@ const exitCodes = `exit codes of dial and probe:
 serve ends with 0 when drained, 1 when it failed, 2 for usage.
 A signal ends dial and probe with 128 + its number.`
 
-func newApp() *cli.App {
+// newApp is culvert as urfave/cli has it: an App and three Commands. Their flags
+// are those of the tables; urfave parses none of them.
+func newApp(l *commandLine) *cli.App {
 	app := &cli.App{
-		Name:        "culvert",
-		Usage:       "a forward proxy, a way through proxies, and a look at them",
-		UsageText:   "culvert serve\nculvert dial --proxy http://proxy.corp:3128 -- example.com 22\nculvert probe --proxy http://proxy.corp:3128 example.com:443",
-		Description: "culvert VERB --help tells more of each verb.\n\n" + exitCodes,
-		Commands:    []*cli.Command{serveCommand(), dialCommand(), probeCommand()},
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "completion", Usage: "print a completion script: `bash|zsh|fish`"},
-			&cli.BoolFlag{Name: "man", Usage: "print the manual page, for man -l -"},
-			&cli.BoolFlag{Name: "version", Usage: "print the version"},
-		},
-		HideHelp: true, HideVersion: true, DisableSliceFlagSeparator: true,
+		Name:            "culvert",
+		Usage:           "a forward proxy, a way through proxies, and a look at them",
+		UsageText:       "culvert serve\nculvert dial --proxy http://proxy.corp:3128 -- example.com 22\nculvert probe --proxy http://proxy.corp:3128 example.com:443",
+		Description:     "culvert VERB --help tells more of each verb.\n\n" + exitCodes,
+		Commands:        []*cli.Command{serveCommand(l), dialCommand(l), probeCommand(l)},
+		Flags:           urfaveFlags(flagTable("")),
+		SkipFlagParsing: true,
+		HideHelp:        true, HideVersion: true,
 		// Without a handler of ours urfave would exit by itself.
 		ExitErrHandler: func(*cli.Context, error) {},
 	}
-	app.Flags = append(app.Flags, commonFlags()...)
 	for _, c := range app.Commands {
-		c.HideHelp = true
-		c.Flags = append(c.Flags, commonFlags()...)
+		c.SkipFlagParsing, c.HideHelp = true, true
 	}
 	return app
 }
 
-func commonFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "color", Value: "auto", Usage: "when to colour: `auto|always|never`; auto asks the terminal, NO_COLOR and TERM"},
-		&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this help"},
+// flagTable holds the flags of a verb, or with "" those before the verb, in the
+// order of the help. What parses, shows or completes flags is made from it.
+func flagTable(verb string) []args.Flag {
+	common := []args.Flag{
+		{Name: "color", Kind: args.Text, Default: "auto", Usage: "when to colour: `auto|always|never`; auto asks the terminal, NO_COLOR and TERM"},
+		{Name: "help", Kind: args.Switch, Aliases: []string{"h"}, TypedOnly: true, Usage: "print this help"},
 	}
+	switch verb {
+	case "serve":
+		return slices.Concat(serveFlags(), common)
+	case "dial":
+		return slices.Concat(route.Flags(), route.DialFlags(), common)
+	case "probe":
+		return slices.Concat(route.Flags(), audit.Flags(), probeFlags(), common)
+	}
+	return slices.Concat([]args.Flag{
+		{Name: "completion", Kind: args.Text, Usage: "print a completion script: `bash|zsh|fish`"},
+		{Name: "man", Kind: args.Switch, Usage: "print the manual page, for man -l -"},
+		{Name: "version", Kind: args.Switch, Usage: "print the version"},
+	}, common)
 }
 
-// urfaveFlags are the flags that other packages read, for urfave to parse.
-func urfaveFlags(specs ...[]args.Spec) []cli.Flag {
+// urfaveFlags are the flags of a table as urfave has them.
+func urfaveFlags(table []args.Flag) []cli.Flag {
 	var out []cli.Flag
-	for _, s := range slices.Concat(specs...) {
-		switch s.Kind {
+	for _, f := range table {
+		switch f.Kind {
 		case args.Text:
-			value, _ := s.Default.(string)
-			out = append(out, &cli.StringFlag{Name: s.Name, Aliases: s.Aliases, Usage: s.Usage, Value: value})
+			value, _ := f.Default.(string)
+			out = append(out, &cli.StringFlag{Name: f.Name, Aliases: f.Aliases, Usage: f.Usage, Value: value, DefaultText: f.DefaultText})
 		case args.List:
-			out = append(out, &cli.StringSliceFlag{Name: s.Name, Aliases: s.Aliases, Usage: s.Usage})
+			out = append(out, &cli.StringSliceFlag{Name: f.Name, Aliases: f.Aliases, Usage: f.Usage, DefaultText: f.DefaultText, KeepSpace: f.KeepSpace})
 		case args.Switch:
-			out = append(out, &cli.BoolFlag{Name: s.Name, Aliases: s.Aliases, Usage: s.Usage})
+			out = append(out, &cli.BoolFlag{Name: f.Name, Aliases: f.Aliases, Usage: f.Usage})
 		case args.Duration:
-			value, _ := s.Default.(time.Duration)
-			out = append(out, &cli.DurationFlag{Name: s.Name, Aliases: s.Aliases, Usage: s.Usage, Value: value})
+			value, _ := f.Default.(time.Duration)
+			out = append(out, &cli.DurationFlag{Name: f.Name, Aliases: f.Aliases, Usage: f.Usage, Value: value, DefaultText: f.DefaultText})
 		case args.Number:
-			out = append(out, &cli.IntFlag{Name: s.Name, Aliases: s.Aliases, Usage: s.Usage})
+			value, _ := f.Default.(int)
+			out = append(out, &cli.IntFlag{Name: f.Name, Aliases: f.Aliases, Usage: f.Usage, Value: value, DefaultText: f.DefaultText})
 		}
 	}
 	return out
@@ -112,28 +127,6 @@ type failure struct {
 
 func (f *failure) Error() string { return fmt.Sprint(f.err) }
 func (f *failure) Unwrap() error { return f.err }
-
-// usageErrorf is a command line that cannot be meant.
-func usageErrorf(hint, format string, a ...any) error {
-	return args.Usagef(hint, format, a...)
-}
-
-// flagError is a usage error in the value of a flag. It names the variable
-// where the value came from the environment.
-func flagError(c *cli.Context, name string, err error, hint string) error {
-	return usageErrorf(hint, "%s: %v", cmp.Or(flagSource(c, name), "--"+name), err)
-}
-
-// flagSource tells who set a flag last: "--proxy" or "-x" as typed,
-// "CULVERT_DIAL_PROXY", or "" if nobody did.
-func flagSource(c *cli.Context, name string) string {
-	return args.Find(settingsOf(c), name).Source
-}
-
-// settingsOf are the flags as they were set.
-func settingsOf(c *cli.Context) []args.Setting {
-	return c.App.Metadata["settings"].([]args.Setting)
-}
 
 // stdoutError is for a failed write of the payload. A reader that went away
 // ends the program as SIGPIPE would: the runtime sees to that only for writes
@@ -185,8 +178,8 @@ func dieAbandoned(fdpass bool) (stop func()) {
 }
 
 // talk writes one line to stderr: "culvert VERB: message".
-func talk(c *cli.Context, format string, a ...any) {
-	say(styleFor(os.Stderr, c.String("color")).Talk, "culvert "+c.Command.Name+":", fmt.Sprintf(format, a...))
+func talk(line *args.Line, format string, a ...any) {
+	say(styleFor(os.Stderr, line).Talk, "culvert "+line.Verb.Name+":", fmt.Sprintf(format, a...))
 }
 
 // say is one write, so that lines of several goroutines stay whole. Control
@@ -195,12 +188,31 @@ func say(dress func(string) string, who, message string) {
 	fmt.Fprintln(os.Stderr, dress(who), args.Printable(message))
 }
 
-// commandLine is what the words and the environment ask for.
+// commandLine is a run of the program.
 type commandLine struct {
-	app      *cli.App
-	verb     *cli.Command // nil until it is known
-	settings []args.Setting
-	args     []string
+	app     *cli.App
+	program args.Program // the same as app, for the parser and the pages
+	line    *args.Line   // empty until run has parsed it
+}
+
+func newCommandLine() *commandLine {
+	l := &commandLine{}
+	l.app = newApp(l)
+	root := cli.Command{Usage: l.app.Usage, UsageText: l.app.UsageText, Description: l.app.Description}
+	l.program = args.Program{Name: l.app.Name, Version: version(), Verb: verbOf(&root)}
+	for _, c := range l.app.Commands {
+		l.program.Verbs = append(l.program.Verbs, verbOf(c))
+	}
+	l.line = args.NewLine(l.program)
+	return l
+}
+
+// verbOf is what package args is to know of a Command.
+func verbOf(c *cli.Command) args.Verb {
+	return args.Verb{
+		Name: c.Name, Summary: c.Usage, Args: c.ArgsUsage, Description: c.Description,
+		Examples: strings.Split(c.UsageText, "\n"), Flags: flagTable(c.Name),
+	}
 }
 
 // end is the whole program; it returns the exit code.
@@ -213,94 +225,49 @@ func (l *commandLine) end(words []string) (code int) {
 	return l.report(l.run(words))
 }
 
-// run does what the words ask for. Urfave gets words that are in order: flags
-// in one piece under their first name, then "--", then the arguments.
+// run parses the words and the environment, once, and does what they ask for. To
+// urfave it leaves the choice of the verb's Action.
 func (l *commandLine) run(words []string) error {
-	if err := l.parse(words); err != nil {
+	if err := l.line.Parse(words); err != nil {
 		return err
 	}
 	if page := l.page(); page != "" {
 		return printed(page)
 	}
-	if l.verb == nil {
-		return usageErrorf("culvert --help tells what they do", "no verb given: serve, dial or probe")
+	if l.line.Verb == nil {
+		return args.Usagef("culvert --help tells what they do", "no verb given: serve, dial or probe")
 	}
-	ordered := []string{l.app.Name, l.verb.Name}
-	for _, s := range l.settings {
-		ordered = append(ordered, "--"+s.Name+"="+s.Value)
+	if err := l.line.Environment(os.Getenv); err != nil {
+		return err
 	}
-	l.app.Metadata = map[string]any{"settings": l.settings}
-	return l.app.Run(append(append(ordered, "--"), l.args...))
+	if err := route.Habits(l.line); err != nil {
+		return err
+	}
+	return l.app.Run([]string{l.app.Name, l.line.Verb.Name})
 }
 
-// parse takes the words apart and adds the environment's.
-func (l *commandLine) parse(words []string) (err error) {
-	l.settings, words, err = args.Take(args.FlagsOf(typedOnly, l.app.Flags), words, true)
-	if err != nil {
-		return err
-	}
-	if len(words) > 0 && words[0] == "help" {
-		l.settings, words = append(l.settings, args.Setting{Name: "help", Value: "true", Source: "help"}), words[1:]
-	}
-	if len(words) == 0 {
-		return nil
-	}
-	if l.verb = l.app.Command(words[0]); l.verb == nil {
-		return usageErrorf("the verbs are serve, dial and probe; culvert --help tells what they do", "unknown verb %q", words[0])
-	}
-	v := verbOf(l.verb)
-	settings, rest, err := args.Take(v.Flags, words[1:], false)
-	l.settings, l.args = append(l.settings, settings...), rest
-	if err != nil || l.page() != "" {
-		return err
-	}
-	settings, err = args.Program{Name: l.app.Name}.Environment(v, l.settings, os.Getenv)
-	if err != nil {
-		return err
-	}
-	l.settings, l.args, err = route.Habits(append(l.settings, settings...), l.args)
-	return err
+// action is a verb as urfave calls it. The verb gets the parsed line.
+func (l *commandLine) action(verb func(context.Context, *args.Line) error) cli.ActionFunc {
+	return func(c *cli.Context) error { return verb(c.Context, l.line) }
 }
 
 // page is what goes to stdout when it is asked for, instead of a verb's work.
 func (l *commandLine) page() string {
-	asked := func(name string) bool { return args.Find(l.settings, name).Value != "" }
 	switch {
-	case asked("help"):
-		p := l.program()
-		if l.verb != nil {
-			return p.Help(verbOf(l.verb))
+	case l.line.IsSet("help"):
+		if l.line.Verb != nil {
+			return l.program.Help(*l.line.Verb)
 		}
-		return p.Help(p.Verb)
-	case asked("version"):
+		return l.program.Help(l.program.Verb)
+	case l.line.IsSet("version"):
 		return l.app.Name + " " + version() + "\n"
-	case asked("man"):
-		return l.program().Man()
-	case asked("completion"):
-		return l.program().Completion(args.Find(l.settings, "completion").Value)
+	case l.line.IsSet("man"):
+		return l.program.Man()
+	case l.line.IsSet("completion"):
+		return l.program.Completion(l.line.String("completion"))
 	}
 	return ""
 }
-
-func (l *commandLine) program() args.Program {
-	root := cli.Command{Usage: l.app.Usage, UsageText: l.app.UsageText, Description: l.app.Description, Flags: l.app.Flags}
-	p := args.Program{Name: l.app.Name, Version: version(), Verb: verbOf(&root)}
-	for _, c := range l.app.Commands {
-		p.Verbs = append(p.Verbs, verbOf(c))
-	}
-	return p
-}
-
-func verbOf(c *cli.Command) args.Verb {
-	return args.Verb{
-		Name: c.Name, Summary: c.Usage, Args: c.ArgsUsage, Description: c.Description,
-		Examples: strings.Split(c.UsageText, "\n"), Flags: args.FlagsOf(typedOnly, c.Flags),
-	}
-}
-
-// typedOnly are the flags that weaken or redirect so much that no environment
-// may set them.
-var typedOnly = []string{"insecure", "tls-insecure", "open", "show-secrets", "fdpass", "exec", "help", "i-own-this"}
 
 // report says what went wrong and returns the exit code.
 func (l *commandLine) report(err error) int {
@@ -318,10 +285,10 @@ func (l *commandLine) report(err error) int {
 	}
 	if f.err != nil {
 		who := l.app.Name
-		if l.verb != nil {
-			who += " " + l.verb.Name
+		if l.line.Verb != nil {
+			who += " " + l.line.Verb.Name
 		}
-		style := styleFor(os.Stderr, args.Find(l.settings, "color").Value)
+		style := styleFor(os.Stderr, l.line)
 		say(style.Bad, who+":", err.Error())
 		if f.hint != "" {
 			say(style.Bold, "hint:", f.hint)

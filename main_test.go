@@ -4,6 +4,9 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"net"
 	"os"
@@ -11,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +23,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/cli/args"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/urfave/cli/v2"
@@ -49,9 +54,9 @@ func TestMain(m *testing.M) {
 
 // withVerb is a main whose dial does what is to be tested.
 func withVerb(action cli.ActionFunc) {
-	app := newApp()
-	app.Command("dial").Action = action
-	os.Exit((&commandLine{app: app}).end(os.Args[1:]))
+	l := newCommandLine()
+	l.app.Command("dial").Action = action
+	os.Exit(l.end(os.Args[1:]))
 }
 
 func TestScripts(t *testing.T) {
@@ -63,7 +68,7 @@ func TestScripts(t *testing.T) {
 			env.Vars = append(env.Vars, "TERM=xterm", "NL=\n", "ESC=\x1b", "GORACE=atexit_sleep_ms=0")
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, words []string){
 			"exits":          cmdExits,
 			"listen-echo":    cmdListenEcho,
 			"scripted-proxy": cmdScriptedProxy,
@@ -73,15 +78,15 @@ func TestScripts(t *testing.T) {
 }
 
 // cmdExits runs "exits CODE PROGRAM [ARG...]": the program must end with CODE.
-func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
+func cmdExits(ts *testscript.TestScript, neg bool, words []string) {
+	if neg || len(words) < 2 {
 		ts.Fatalf("usage: exits CODE PROGRAM [ARG...]")
 	}
-	want, err := strconv.Atoi(args[0])
+	want, err := strconv.Atoi(words[0])
 	ts.Check(err)
 	got := 0
 	var exit *exec.ExitError
-	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+	if err := ts.Exec(words[1], words[2:]...); errors.As(err, &exit) {
 		got = exit.ExitCode()
 	} else {
 		ts.Check(err)
@@ -93,11 +98,11 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 
 // cmdListenEcho runs "listen-echo NAME": $NAME is HOST:PORT of a listener that
 // sends back what it gets, half-close for half-close, until the script ends.
-func cmdListenEcho(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
+func cmdListenEcho(ts *testscript.TestScript, neg bool, words []string) {
+	if neg || len(words) != 1 {
 		ts.Fatalf("usage: listen-echo NAME")
 	}
-	ts.Setenv(args[0], listen(ts, func(conn *net.TCPConn) {
+	ts.Setenv(words[0], acceptEach(ts, func(conn *net.TCPConn) {
 		io.Copy(conn, conn)
 		conn.CloseWrite()
 	}))
@@ -106,17 +111,17 @@ func cmdListenEcho(ts *testscript.TestScript, neg bool, args []string) {
 // cmdScriptedProxy runs "scripted-proxy NAME FILE": $NAME is HOST:PORT of a
 // listener that appends each request head to $WORK/NAME.requests, answers with
 // FILE's lines joined, their Go escapes such as \r\n undone, and hangs up.
-func cmdScriptedProxy(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
+func cmdScriptedProxy(ts *testscript.TestScript, neg bool, words []string) {
+	if neg || len(words) != 2 {
 		ts.Fatalf("usage: scripted-proxy NAME FILE")
 	}
-	text := strings.NewReplacer("\n", "", `"`, `\"`).Replace(ts.ReadFile(args[1]))
+	text := strings.NewReplacer("\n", "", `"`, `\"`).Replace(ts.ReadFile(words[1]))
 	answer, err := strconv.Unquote(`"` + text + `"`)
 	ts.Check(err)
-	requests, err := os.Create(ts.MkAbs(filepath.Join(ts.Getenv("WORK"), args[0]+".requests")))
+	requests, err := os.Create(ts.MkAbs(filepath.Join(ts.Getenv("WORK"), words[0]+".requests")))
 	ts.Check(err)
 	ts.Defer(func() { requests.Close() })
-	ts.Setenv(args[0], listen(ts, func(conn *net.TCPConn) {
+	ts.Setenv(words[0], acceptEach(ts, func(conn *net.TCPConn) {
 		var head strings.Builder
 		for r := bufio.NewReader(conn); !strings.HasSuffix(head.String(), "\r\n\r\n"); {
 			line, err := r.ReadString('\n')
@@ -134,9 +139,9 @@ func cmdScriptedProxy(ts *testscript.TestScript, neg bool, args []string) {
 	}))
 }
 
-// listen serves each connection on its own goroutine. When the script ends,
+// acceptEach serves each connection on its own goroutine. When the script ends,
 // every conn is closed and every goroutine waited for.
-func listen(ts *testscript.TestScript, serve func(*net.TCPConn)) string {
+func acceptEach(ts *testscript.TestScript, serve func(*net.TCPConn)) string {
 	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	ts.Check(err)
 	var wg sync.WaitGroup
@@ -174,21 +179,21 @@ func listen(ts *testscript.TestScript, serve func(*net.TCPConn)) string {
 // the socket's path, of the first listener of culvert serve --listen
 // 127.0.0.1:0 ARG... (or of the --listen among ARG). Its stderr is appended to
 // $WORK/NAME.log; it is killed when the script ends.
-func cmdCulvertServe(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) == 0 {
+func cmdCulvertServe(ts *testscript.TestScript, neg bool, words []string) {
+	if neg || len(words) == 0 {
 		ts.Fatalf("usage: culvert-serve NAME [ARG...]")
 	}
-	words := append([]string{"serve"}, args[1:]...)
-	if !strings.Contains(strings.Join(words, " "), "--listen") {
-		words = append(words, "--listen", "127.0.0.1:0")
+	flags := append([]string{"serve"}, words[1:]...)
+	if !strings.Contains(strings.Join(flags, " "), "--listen") {
+		flags = append(flags, "--listen", "127.0.0.1:0")
 	}
 	ts.Check(ts.Exec("script-environ"))
 	environ := strings.Split(ts.ReadFile("stdout"), "\x00")
-	log, err := os.Create(ts.MkAbs(filepath.Join(ts.Getenv("WORK"), args[0]+".log")))
+	log, err := os.Create(ts.MkAbs(filepath.Join(ts.Getenv("WORK"), words[0]+".log")))
 	ts.Check(err)
 	path, err := exec.LookPath("culvert")
 	ts.Check(err)
-	cmd := exec.Command(path, words...)
+	cmd := exec.Command(path, flags...)
 	cmd.Dir, cmd.Env = ts.MkAbs("."), environ
 	stderr, err := cmd.StderrPipe()
 	ts.Check(err)
@@ -217,10 +222,118 @@ func cmdCulvertServe(ts *testscript.TestScript, neg bool, args []string) {
 		if !found {
 			hostport = strings.TrimPrefix(at, "unix:")
 		}
-		ts.Setenv(args[0], hostport)
+		ts.Setenv(words[0], hostport)
 	case <-time.After(bound):
 		ts.Fatalf("culvert serve said nothing")
 	}
+}
+
+// What urfave is shown, and what the parser goes by, is the same.
+func TestUrfaveHasTheFlagsOfTheTable(t *testing.T) {
+	l := newCommandLine()
+	check := func(verb string, flags []cli.Flag) {
+		var want, got []string
+		for _, f := range flagTable(verb) {
+			want = append(want, strings.Join(append([]string{f.Name}, f.Aliases...), ","))
+		}
+		for _, f := range flags {
+			got = append(got, strings.Join(f.Names(), ","))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: urfave has %q, the table %q", verb, got, want)
+		}
+	}
+	check("", l.app.Flags)
+	for _, c := range l.app.Commands {
+		check(c.Name, c.Flags)
+	}
+}
+
+// A name that code reads a flag by stands in a table, with the kind that it is
+// read as; and each flag in a table is read somewhere.
+func TestFlagsAreReadByTheNamesInTheTables(t *testing.T) {
+	kinds := map[string][]args.Kind{}
+	for _, verb := range []string{"", "serve", "dial", "probe"} {
+		for _, f := range flagTable(verb) {
+			kinds[f.Name] = append(kinds[f.Name], f.Kind)
+		}
+	}
+	readAs := map[string]args.Kind{
+		"String": args.Text, "Strings": args.List, "Bool": args.Switch, "Duration": args.Duration, "Timeout": args.Duration, "Int": args.Number,
+	}
+	const any = args.Kind(-1)
+	for _, method := range []string{"Last", "Source", "IsSet", "IsTyped", "IsGiven", "Set", "Rewrite", "Mistake", "Has", "set", "typed"} {
+		readAs[method] = any
+	}
+	read := map[string]bool{}
+	for _, f := range commandLineSource(t) {
+		check := func(e ast.Expr, kind args.Kind) {
+			literal, ok := e.(*ast.BasicLit)
+			if !ok || literal.Kind != token.STRING {
+				return
+			}
+			name, _ := strconv.Unquote(literal.Value)
+			read[name] = true
+			if has := kinds[name]; has == nil || kind != any && !slices.Contains(has, kind) {
+				t.Errorf("%s reads a flag %q that no table has, or not of this kind", f.Name, name)
+			}
+		}
+		ast.Inspect(f.File, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				switch called := n.Fun.(type) {
+				case *ast.SelectorExpr:
+					if kind, ok := readAs[called.Sel.Name]; ok && len(n.Args) > 0 {
+						check(n.Args[0], kind)
+					}
+				case *ast.Ident:
+					if called.Name == "each" { // of serve: each value of a List
+						check(n.Args[1], args.List)
+					}
+				}
+			case *ast.CompositeLit:
+				if named, ok := n.Type.(*ast.SelectorExpr); ok && named.Sel.Name == "Names" {
+					for _, name := range n.Elts {
+						check(name, any)
+					}
+				}
+			}
+			return true
+		})
+	}
+	for name := range kinds {
+		if !read[name] {
+			t.Errorf("nothing reads --%s", name)
+		}
+	}
+}
+
+// source is a file of the command line.
+type source struct {
+	Name string
+	*ast.File
+}
+
+// commandLineSource parses the root's files, and those of tunnel/cli.
+func commandLineSource(t *testing.T) (files []source) {
+	t.Helper()
+	for _, pattern := range []string{"*.go", "tunnel/cli/*/*.go"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, source{name, f})
+		}
+	}
+	return files
 }
 
 // start runs one of TestMain's commands, bounded, and returns its stdout.
@@ -270,7 +383,7 @@ func TestReportGivesTheExitCode(t *testing.T) {
 	}{
 		{"none", nil, 0},
 		{"unexpected", errors.New("out of luck"), 1},
-		{"usage", usageErrorf("hint", "bad"), 2},
+		{"usage", args.Usagef("hint", "bad"), 2},
 		{"tunnel error", fmt.Errorf("dial: %w", refused), 6},
 		{"tunnel error with a hint", &failure{err: refused, hint: "ask"}, 6},
 		{"own code", &failure{err: refused, code: 11}, 11},
@@ -279,7 +392,7 @@ func TestReportGivesTheExitCode(t *testing.T) {
 		{"disk full", stdoutError(syscall.ENOSPC), 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := (&commandLine{app: newApp()}).report(tt.err); got != tt.want {
+			if got := newCommandLine().report(tt.err); got != tt.want {
 				t.Errorf("report(%v) = %d, want %d", tt.err, got, tt.want)
 			}
 		})

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/term"
 )
 
-func probeCommand() *cli.Command {
+func probeCommand(l *commandLine) *cli.Command {
 	return &cli.Command{
 		Name:      "probe",
 		Usage:     "show the CONNECT exchange with any proxy, time it, judge it",
@@ -35,61 +35,66 @@ func probeCommand() *cli.Command {
 			"received. Bytes that are not printable are escaped: \\r \\n \\t \\\\ \\xNN.\n" +
 			"The exit code is that of the verdict, in the last line; with --count that of the\n" +
 			"commonest failure, or a signal's. culvert --help lists them.\n\n" + route.Choice,
-		Flags: append(urfaveFlags(route.Flags(), audit.Flags()),
-			&cli.DurationFlag{Name: "wait", Value: tunnel.DefaultProbeWait, Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a refusal; 0 is off; with --count, unless given, half the interval at most"},
-			&cli.StringFlag{Name: "send", Usage: "send `TEXT` through the open tunnel, with \\r \\n \\t \\\\ \\xNN for what cannot be typed"},
-			&cli.IntFlag{Name: "count", Usage: "probe `N` times, a line each, and sum up; 0 is until Ctrl-C"},
-			&cli.DurationFlag{Name: "interval", Value: time.Second, Usage: "of --count: `TIME` from the start of one to that of the next"},
-			&cli.IntFlag{Name: "parallel", Value: 1, Usage: "of --count: at most `N` at once"},
-			&cli.StringFlag{Name: "save", Usage: "write the exchange to a new `FILE` too, which tunneltest plays back"},
-			&cli.BoolFlag{Name: "hex", Usage: "show the bytes in hexadecimal, with offsets, and when each read brought them; not those of HTTP/2's frames"},
-			&cli.BoolFlag{Name: "raw", Usage: "print the bytes received, as they are, and the verdict to stderr; not to a terminal"},
-			&cli.BoolFlag{Name: "json", Usage: "print the report as one JSON document"},
-		),
-		Action: probe,
+		Flags:  urfaveFlags(flagTable("probe")),
+		Action: l.action(runProbe),
 	}
 }
 
-// probe is the verb.
-func probe(c *cli.Context) error {
-	if a := auditOf(c); a.Wanted() {
-		return a.run()
+// probeFlags are those that the report of an exchange is made by.
+func probeFlags() []args.Flag {
+	return []args.Flag{
+		{Name: "wait", Kind: args.Duration, Default: tunnel.DefaultProbeWait, Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a refusal; 0 is off; with --count, unless given, half the interval at most"},
+		{Name: "send", Kind: args.Text, Usage: "send `TEXT` through the open tunnel, with \\r \\n \\t \\\\ \\xNN for what cannot be typed"},
+		{Name: "count", Kind: args.Number, Usage: "probe `N` times, a line each, and sum up; 0 is until Ctrl-C"},
+		{Name: "interval", Kind: args.Duration, Default: time.Second, Usage: "of --count: `TIME` from the start of one to that of the next"},
+		{Name: "parallel", Kind: args.Number, Default: 1, Usage: "of --count: at most `N` at once"},
+		{Name: "save", Kind: args.Text, Usage: "write the exchange to a new `FILE` too, which tunneltest plays back"},
+		{Name: "hex", Kind: args.Switch, Usage: "show the bytes in hexadecimal, with offsets, and when each read brought them; not those of HTTP/2's frames"},
+		{Name: "raw", Kind: args.Switch, Usage: "print the bytes received, as they are, and the verdict to stderr; not to a terminal"},
+		{Name: "json", Kind: args.Switch, Usage: "print the report as one JSON document"},
 	}
-	target, err := route.Target(c.Args().Slice())
+}
+
+// runProbe is the verb.
+func runProbe(ctx context.Context, line *args.Line) error {
+	if a := auditOf(ctx, line); a.Wanted() {
+		return a.run(ctx)
+	}
+	target, err := route.Target(line.Args)
 	if err != nil {
 		return err
 	}
-	prober, err := proberOf(c, target)
+	prober, err := proberOf(ctx, line, target)
 	if err != nil {
 		return err
 	}
 	var progress *audit.Progress // none with -v, which tells all as it comes
-	if !c.Bool("verbose") {
+	if !line.Bool("verbose") {
 		progress = audit.NewProgress(os.Stderr)
 		prober.Client.Trace = &tunnel.Trace{Waiting: progress.Waiting}
 	}
-	if flagSource(c, "count") != "" {
-		return probeSeries(c, prober, target, progress)
+	if line.IsSet("count") {
+		return probeSeries(ctx, line, prober, target, progress)
 	}
-	save, err := audit.Transcript(c.String("save"), version())
+	save, err := audit.Transcript(line.String("save"), version())
 	if err != nil {
 		return err
 	}
 	dieOnSignal(progress.Wipe) // and not sooner: a question for a password turns the echo on again
-	report, err := prober.Probe(context.Background(), target)
+	report, err := prober.Probe(ctx, target)
 	progress.Wipe()
 	if err != nil {
 		return ended(err, 0)
 	}
 	unsaved := save(report) // told behind the report, which is not lost with it
-	style := styleFor(os.Stdout, c.String("color"))
+	style := styleFor(os.Stdout, line)
 	switch {
-	case c.Bool("json"):
+	case line.Bool("json"):
 		err = report.WriteJSON(os.Stdout)
-	case c.Bool("raw"):
+	case line.Bool("raw"):
 		err = report.WriteRaw(os.Stdout)
-		talk(c, "verdict: %s", report.Verdict.Words)
-	case c.Bool("hex"):
+		talk(line, "verdict: %s", report.Verdict.Words)
+	case line.Bool("hex"):
 		err = report.WriteHex(os.Stdout, style)
 	default:
 		err = report.WriteText(os.Stdout, style)
@@ -119,10 +124,13 @@ func ended(err error, code int) error {
 	return nil
 }
 
+// countFlags are those that say how --count does it.
+var countFlags = args.Names{"interval", "parallel"}
+
 // probeSeries is probe --count. A first signal ends it with its sums.
-func probeSeries(c *cli.Context, prober *tunnel.Prober, target tunnel.Authority, progress *audit.Progress) error {
-	ctx, stop := audit.UntilSignal(context.Background())
-	s := audit.Series{Values: c, Settings: settingsOf(c), Prober: prober, Out: os.Stdout, Style: styleFor(os.Stdout, c.String("color")), Progress: progress}
+func probeSeries(ctx context.Context, line *args.Line, prober *tunnel.Prober, target tunnel.Authority, progress *audit.Progress) error {
+	ctx, stop := audit.UntilSignal(ctx)
+	s := audit.Series{Flags: &line.Values, Prober: prober, Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: progress}
 	code, err := s.Run(ctx, target)
 	cut := ctx.Err() != nil
 	if by := stop(); cut && (err == nil || errors.Is(err, context.Canceled)) {
@@ -136,22 +144,22 @@ type auditing struct {
 	audit.Command
 }
 
-func auditOf(c *cli.Context) *auditing {
-	a := &auditing{audit.Command{Values: c, Settings: settingsOf(c), Args: c.Args().Slice(), Way: chooserOf(c).To,
-		Out: os.Stdout, Style: styleFor(os.Stdout, c.String("color")), Progress: audit.NewProgress(os.Stderr)}}
-	if c.Bool("verbose") { // which tells all as it comes
+func auditOf(ctx context.Context, line *args.Line) *auditing {
+	a := &auditing{audit.Command{Flags: &line.Values, Args: line.Args, Way: chooserOf(ctx, line).To,
+		Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: audit.NewProgress(os.Stderr)}}
+	if line.Bool("verbose") { // which tells all as it comes
 		a.Progress = nil
 		a.Planned = func(w *route.Way, target tunnel.Authority) {
-			(&verbose{c: c, on: true, client: w.Client}).plan(w, whither(target))
+			(&verbose{line: line, on: true, client: w.Client}).plan(w, whither(target))
 		}
-		a.Tell = func(words string) { talk(c, "%s", words) }
+		a.Tell = func(words string) { talk(line, "%s", words) }
 	}
 	return a
 }
 
-func (a *auditing) run() error {
+func (a *auditing) run(ctx context.Context) error {
 	dieOnSignal(a.Progress.Wipe)
-	failed, err := a.Run(context.Background())
+	failed, err := a.Run(ctx)
 	a.Progress.Wipe()
 	if failed {
 		return ended(err, tunnel.ExitCheck)
@@ -160,43 +168,43 @@ func (a *auditing) run() error {
 }
 
 // proberOf sets a Prober up by the flags and the environment.
-func proberOf(c *cli.Context, target tunnel.Authority) (*tunnel.Prober, error) {
-	w, err := chooserOf(c).To(target)
+func proberOf(ctx context.Context, line *args.Line, target tunnel.Authority) (*tunnel.Prober, error) {
+	w, err := chooserOf(ctx, line).To(target)
 	if err != nil {
 		return nil, err
 	}
 	if w.Client.Route.Direct() {
-		return nil, usageErrorf("name it with --proxy http://HOST:PORT", "there is no proxy to probe: the way would be direct (%s)", w.Why)
+		return nil, args.Usagef("name it with --proxy http://HOST:PORT", "there is no proxy to probe: the way would be direct (%s)", w.Why)
 	}
 	if hops := w.Client.Route.Hops; strings.HasPrefix(hops[len(hops)-1].Scheme, "socks") {
-		return nil, usageErrorf("name one with --proxy http://HOST:PORT; culvert dial -v goes through SOCKS", "probe is about CONNECT, and %s speaks SOCKS", hops[len(hops)-1])
+		return nil, args.Usagef("name one with --proxy http://HOST:PORT; culvert dial -v goes through SOCKS", "probe is about CONNECT, and %s speaks SOCKS", hops[len(hops)-1])
 	}
-	for _, name := range []string{"interval", "parallel"} {
-		if source := flagSource(c, name); strings.HasPrefix(source, "-") && flagSource(c, "count") == "" {
-			return nil, usageErrorf("add --count N, or leave it out", "%s is for --count", source)
+	for _, name := range countFlags {
+		if line.IsTyped(name) && !line.IsSet("count") {
+			return nil, args.Usagef("add --count N, or leave it out", "%s is for --count", line.Source(name))
 		}
 	}
-	if err := audit.OneForm(c, settingsOf(c), w.Client.Route, term.IsTerminal(int(os.Stdout.Fd()))); err != nil {
+	if err := audit.OneForm(&line.Values, w.Client.Route, term.IsTerminal(int(os.Stdout.Fd()))); err != nil {
 		return nil, err
 	}
-	p := &tunnel.Prober{Why: w.Why, ShowSecrets: c.Bool("show-secrets")}
-	if p.Interception, err = audit.Interception(c, settingsOf(c)); err != nil {
+	p := &tunnel.Prober{Why: w.Why, ShowSecrets: line.Bool("show-secrets")}
+	if p.Interception, err = audit.Interception(&line.Values); err != nil {
 		return nil, err
 	}
-	if p.Wait, err = w.Timeout("wait"); err != nil {
+	if p.Wait, err = line.Timeout("wait"); err != nil {
 		return nil, err
 	}
-	if send := c.String("send"); send != "" {
+	if send := line.String("send"); send != "" {
 		if p.Wait < 0 {
-			return nil, usageErrorf("leave --wait out", "--send is of no use with --wait 0: nobody would see the answer")
+			return nil, args.Usagef("leave --wait out", "--send is of no use with --wait 0: nobody would see the answer")
 		}
 		var b tunnel.WireBytes
 		if err := b.UnmarshalText([]byte(send)); err != nil {
-			return nil, flagError(c, "send", err, `as in --send 'HEAD / HTTP/1.0\r\n\r\n'`)
+			return nil, line.Mistake("send", err, `as in --send 'HEAD / HTTP/1.0\r\n\r\n'`)
 		}
 		p.Send = b
 	}
-	v := verbose{c: c, on: c.Bool("verbose"), client: w.Client, started: time.Now()}
+	v := verbose{line: line, on: line.Bool("verbose"), client: w.Client, started: time.Now()}
 	v.plan(w, target.String())
 	if v.on {
 		w.Client.Trace = v.trace()
@@ -207,7 +215,7 @@ func proberOf(c *cli.Context, target tunnel.Authority) (*tunnel.Prober, error) {
 
 // verbose is -v: it tells what happens, if on.
 type verbose struct {
-	c       *cli.Context
+	line    *args.Line
 	on      bool
 	client  *tunnel.Client
 	started time.Time
@@ -215,7 +223,7 @@ type verbose struct {
 
 func (v *verbose) say(format string, a ...any) {
 	if v.on {
-		talk(v.c, format, a...)
+		talk(v.line, format, a...)
 	}
 }
 
@@ -299,7 +307,7 @@ func (v *verbose) head(mark string, head []byte) {
 }
 
 func (v *verbose) masked(text []byte) []byte {
-	if v.c.Bool("show-secrets") {
+	if v.line.Bool("show-secrets") {
 		return text
 	}
 	return v.client.Mask(text)
@@ -322,13 +330,13 @@ func whither(target tunnel.Authority) string {
 }
 
 // chooserOf reads the flags that say how to get to targets.
-func chooserOf(c *cli.Context) *route.Chooser {
-	return route.NewChooser(c.Context, c, settingsOf(c), "culvert/"+version())
+func chooserOf(ctx context.Context, line *args.Line) *route.Chooser {
+	return route.NewChooser(ctx, &line.Values, "culvert/"+version())
 }
 
-// styleFor decides about colour and width for one stream; mode is the value of
-// --color.
-func styleFor(f *os.File, mode string) tunnel.Style {
+// styleFor decides about colour and width for one stream, by --color among others.
+func styleFor(f *os.File, line *args.Line) tunnel.Style {
+	mode := line.String("color")
 	on := mode == "always" || mode != "never" &&
 		os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 	dress := func(attributes ...color.Attribute) func(string) string {

@@ -15,11 +15,12 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/cli/args"
 
 	"github.com/urfave/cli/v2"
 )
 
-func serveCommand() *cli.Command {
+func serveCommand(l *commandLine) *cli.Command {
 	return &cli.Command{
 		Name: "serve", Usage: "run a forward proxy: CONNECT tunnels and plain HTTP",
 		UsageText: "culvert serve\nculvert serve --listen :3128 --users users.htpasswd\nculvert serve --listen https://:443 --acme proxy.example --users u.htpasswd",
@@ -33,59 +34,60 @@ func serveCommand() *cli.Command {
 			"socks4a), unix:PATH, or direct; hops of a chain are joined by commas,\n" +
 			"alternatives, tried in order, by |. https and h2 take ?cacert=FILE&pin=...\n\n" +
 			"A duration of 0 turns that limit off.",
-		Flags: serveFlags(), Action: serve,
+		Flags:  urfaveFlags(flagTable("serve")),
+		Action: l.action(runServe),
 	}
 }
 
-func serveFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "listen", KeepSpace: true, DefaultText: tunnel.DefaultListen, Usage: "accept clients on `URL`: http://HOST:PORT, https://HOST:PORT, HOST:PORT or unix:PATH"},
-		&cli.StringFlag{Name: "tls-cert", Usage: "certificate, and its chain, of https listeners: a PEM `FILE`, read anew when it changes"},
-		&cli.StringFlag{Name: "tls-key", Usage: "the certificate's key: a PEM `FILE`"},
-		&cli.BoolFlag{Name: "tls-self-signed", Usage: "make a certificate in memory instead, to try things out, and print its pin"},
-		&cli.StringSliceFlag{Name: "acme", KeepSpace: true, Usage: "get a certificate for `HOST`, whose port 443 leads here, from an ACME authority, and accept its terms"},
-		&cli.StringFlag{Name: "acme-dir", DefaultText: "culvert-acme in your cache folder", Usage: "with --acme: keep certificates in `DIR`"},
-		&cli.StringFlag{Name: "acme-url", Usage: "with --acme: `URL` of the authority's directory, if not Let's Encrypt's"},
-		&cli.StringFlag{Name: "acme-ca", Usage: "with --acme: PEM `FILE` of authorities to trust for that URL"},
-		&cli.StringFlag{Name: "tls-client-ca", Usage: "a client certificate from the authorities in this PEM `FILE` makes a user"},
-		&cli.StringSliceFlag{Name: "allow", KeepSpace: true, DefaultText: "*:22,80,443", Usage: "allow targets that match `PATTERN`"},
-		&cli.StringSliceFlag{Name: "deny", KeepSpace: true, Usage: "deny targets that match `PATTERN`"},
-		&cli.StringSliceFlag{Name: "allow-addr", KeepSpace: true, Usage: "allow targets that lead to `WHERE`, a CIDR or a class"},
-		&cli.StringSliceFlag{Name: "deny-addr", KeepSpace: true, Usage: "deny targets that lead to `WHERE`, a CIDR or a class"},
-		&cli.StringSliceFlag{Name: "allow-client", KeepSpace: true, Usage: "serve only clients from `CIDR`"},
-		&cli.StringFlag{Name: "users", Usage: "want a user name and password that are in the htpasswd `FILE`"},
-		&cli.StringFlag{Name: "realm", Value: "culvert", Usage: "name of what the password is for"},
-		&cli.BoolFlag{Name: "open", Usage: "serve anyone who reaches a listener: an open proxy, on purpose"},
-		&cli.StringSliceFlag{Name: "via", KeepSpace: true, Usage: "reach targets through another proxy by `RULE`: ROUTE, or PATTERN=ROUTE; first match wins"},
-		&cli.BoolFlag{Name: "via-resolve", Usage: "resolve names behind --via here, judge the addresses, and ask the proxy for these"},
-		&cli.DurationFlag{Name: "header-timeout", Value: tunnel.DefaultHeaderTimeout, Usage: "`TIME` for a request's head to arrive"},
-		&cli.DurationFlag{Name: "connect-timeout", Value: tunnel.DefaultConnectTimeout, Usage: "`TIME` to resolve and connect"},
-		&cli.DurationFlag{Name: "idle-timeout", DefaultText: "off", Usage: "end tunnels, and plain requests, that are silent both ways for `TIME`"},
-		&cli.DurationFlag{Name: "linger", Value: tunnel.DefaultLinger, Usage: "end a tunnel's second half after `TIME` without progress"},
-		&cli.IntFlag{Name: "max-tunnels", DefaultText: "what the descriptor limit carries", Usage: "open at most `N` tunnels at once"},
-		&cli.IntFlag{Name: "max-tunnels-per-client", DefaultText: "off", Usage: "and at most `N` for one client address"},
-		&cli.DurationFlag{Name: "drain-timeout", Value: 30 * time.Second, Usage: "after SIGTERM, `TIME` for open tunnels to end"},
-		&cli.StringFlag{Name: "name", DefaultText: "culvert- and random digits", Usage: "this proxy's `NAME` in Via and Proxy-Status"},
-		&cli.StringFlag{Name: "access-log", Value: "-", Usage: "append the access log to `FILE`; - is stderr"},
-		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "log as `text|json`"},
-		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "log from this level on: `debug|info|warn|error`"},
+func serveFlags() []args.Flag {
+	return []args.Flag{
+		{Name: "listen", Kind: args.List, KeepSpace: true, DefaultText: tunnel.DefaultListen, Usage: "accept clients on `URL`: http://HOST:PORT, https://HOST:PORT, HOST:PORT or unix:PATH"},
+		{Name: "tls-cert", Kind: args.Text, Usage: "certificate, and its chain, of https listeners: a PEM `FILE`, read anew when it changes"},
+		{Name: "tls-key", Kind: args.Text, Usage: "the certificate's key: a PEM `FILE`"},
+		{Name: "tls-self-signed", Kind: args.Switch, Usage: "make a certificate in memory instead, to try things out, and print its pin"},
+		{Name: "acme", Kind: args.List, KeepSpace: true, Usage: "get a certificate for `HOST`, whose port 443 leads here, from an ACME authority, and accept its terms"},
+		{Name: "acme-dir", Kind: args.Text, DefaultText: "culvert-acme in your cache folder", Usage: "with --acme: keep certificates in `DIR`"},
+		{Name: "acme-url", Kind: args.Text, Usage: "with --acme: `URL` of the authority's directory, if not Let's Encrypt's"},
+		{Name: "acme-ca", Kind: args.Text, Usage: "with --acme: PEM `FILE` of authorities to trust for that URL"},
+		{Name: "tls-client-ca", Kind: args.Text, Usage: "a client certificate from the authorities in this PEM `FILE` makes a user"},
+		{Name: "allow", Kind: args.List, KeepSpace: true, DefaultText: "*:22,80,443", Usage: "allow targets that match `PATTERN`"},
+		{Name: "deny", Kind: args.List, KeepSpace: true, Usage: "deny targets that match `PATTERN`"},
+		{Name: "allow-addr", Kind: args.List, KeepSpace: true, Usage: "allow targets that lead to `WHERE`, a CIDR or a class"},
+		{Name: "deny-addr", Kind: args.List, KeepSpace: true, Usage: "deny targets that lead to `WHERE`, a CIDR or a class"},
+		{Name: "allow-client", Kind: args.List, KeepSpace: true, Usage: "serve only clients from `CIDR`"},
+		{Name: "users", Kind: args.Text, Usage: "want a user name and password that are in the htpasswd `FILE`"},
+		{Name: "realm", Kind: args.Text, Default: "culvert", Usage: "name of what the password is for"},
+		{Name: "open", Kind: args.Switch, TypedOnly: true, Usage: "serve anyone who reaches a listener: an open proxy, on purpose"},
+		{Name: "via", Kind: args.List, KeepSpace: true, Usage: "reach targets through another proxy by `RULE`: ROUTE, or PATTERN=ROUTE; first match wins"},
+		{Name: "via-resolve", Kind: args.Switch, Usage: "resolve names behind --via here, judge the addresses, and ask the proxy for these"},
+		{Name: "header-timeout", Kind: args.Duration, Default: tunnel.DefaultHeaderTimeout, Usage: "`TIME` for a request's head to arrive"},
+		{Name: "connect-timeout", Kind: args.Duration, Default: tunnel.DefaultConnectTimeout, Usage: "`TIME` to resolve and connect"},
+		{Name: "idle-timeout", Kind: args.Duration, DefaultText: "off", Usage: "end tunnels, and plain requests, that are silent both ways for `TIME`"},
+		{Name: "linger", Kind: args.Duration, Default: tunnel.DefaultLinger, Usage: "end a tunnel's second half after `TIME` without progress"},
+		{Name: "max-tunnels", Kind: args.Number, DefaultText: "what the descriptor limit carries", Usage: "open at most `N` tunnels at once"},
+		{Name: "max-tunnels-per-client", Kind: args.Number, DefaultText: "off", Usage: "and at most `N` for one client address"},
+		{Name: "drain-timeout", Kind: args.Duration, Default: 30 * time.Second, Usage: "after SIGTERM, `TIME` for open tunnels to end"},
+		{Name: "name", Kind: args.Text, DefaultText: "culvert- and random digits", Usage: "this proxy's `NAME` in Via and Proxy-Status"},
+		{Name: "access-log", Kind: args.Text, Default: "-", Usage: "append the access log to `FILE`; - is stderr"},
+		{Name: "log-format", Kind: args.Text, Default: "text", Usage: "log as `text|json`"},
+		{Name: "log-level", Kind: args.Text, Default: "info", Usage: "log from this level on: `debug|info|warn|error`"},
 	}
 }
 
-// serve runs the proxy until a signal or a failure.
-func serve(c *cli.Context) error {
-	if c.NArg() > 0 {
-		return usageErrorf("culvert serve --help tells the flags", "unexpected argument %q", c.Args().First())
+// runServe runs the proxy until a signal or a failure.
+func runServe(ctx context.Context, line *args.Line) error {
+	if len(line.Args) > 0 {
+		return args.Usagef("culvert serve --help tells the flags", "unexpected argument %q", line.Args[0])
 	}
-	server, err := newServer(c)
+	server, err := newServer(line)
 	if err != nil {
 		return err
 	}
-	specs, err := listenSpecs(c)
+	specs, err := listenSpecs(line)
 	if err != nil {
 		return err
 	}
-	logs, err := openLogs(c)
+	logs, err := openLogs(line)
 	if err != nil {
 		return err
 	}
@@ -96,26 +98,26 @@ func serve(c *cli.Context) error {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	// Whoever reads the log on stderr may go away; the tunnels stay.
 	signal.Ignore(syscall.SIGPIPE)
-	secure, notes, err := readTLS(c, specs, server.ErrorLog)
+	secure, notes, err := readTLS(line, specs, server.ErrorLog)
 	if err != nil {
 		return err
 	}
-	listeners, err := bind(c, server, specs, secure)
+	listeners, err := bind(ctx, line, server, specs, secure)
 	if err != nil {
 		return err
 	}
-	return run(c, server, listeners, notes, signals)
+	return serveAll(ctx, line, server, listeners, notes, signals)
 }
 
-// run serves all listeners and, at a signal, drains.
-func run(c *cli.Context, server *tunnel.Server, listeners []net.Listener, notes []string, signals <-chan os.Signal) error {
+// serveAll serves all listeners and, at a signal, drains.
+func serveAll(ctx context.Context, line *args.Line, server *tunnel.Server, listeners []net.Listener, notes []string, signals <-chan os.Signal) error {
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- server.Serve(l) }()
 	}
-	announce(c, server, listeners)
+	announce(line, server, listeners)
 	for _, note := range notes {
-		talk(c, "%s", note)
+		talk(line, "%s", note)
 	}
 	select {
 	case err := <-failed:
@@ -123,14 +125,14 @@ func run(c *cli.Context, server *tunnel.Server, listeners []net.Listener, notes 
 		return fmt.Errorf("a listener failed: %w", err)
 	case <-signals:
 	}
-	ctx, cancel, limit := c.Context, context.CancelFunc(func() {}), "without limit"
-	if timeout := c.Duration("drain-timeout"); timeout > 0 {
+	cancel, limit := context.CancelFunc(func() {}), "without limit"
+	if timeout := line.Duration("drain-timeout"); timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		limit = "at most " + timeout.String()
 	}
 	defer cancel()
 	if n := server.Open(); n > 0 {
-		talk(c, "draining: waiting %s for tunnels to end, of which %d are open; a second signal ends them at once", limit, n)
+		talk(line, "draining: waiting %s for tunnels to end, of which %d are open; a second signal ends them at once", limit, n)
 	}
 	drained := make(chan error, 1)
 	go func() { drained <- server.Shutdown(ctx) }()
@@ -143,12 +145,12 @@ func run(c *cli.Context, server *tunnel.Server, listeners []net.Listener, notes 
 }
 
 // announce says where the proxy listens and who may go where.
-func announce(c *cli.Context, server *tunnel.Server, listeners []net.Listener) {
+func announce(line *args.Line, server *tunnel.Server, listeners []net.Listener) {
 	var summaries []string
 	urls := map[string][]string{}
 	for _, l := range listeners {
 		summary := strings.Join(server.Summary(l), "\n") // settles the limits, before anybody reads that we listen
-		talk(c, "listening on %s", tunnel.ListenerURL(l))
+		talk(line, "listening on %s", tunnel.ListenerURL(l))
 		if urls[summary] == nil {
 			summaries = append(summaries, summary)
 		}
@@ -156,16 +158,16 @@ func announce(c *cli.Context, server *tunnel.Server, listeners []net.Listener) {
 	}
 	for _, summary := range summaries {
 		if len(summaries) > 1 {
-			talk(c, "on %s:", strings.Join(urls[summary], ", "))
+			talk(line, "on %s:", strings.Join(urls[summary], ", "))
 		}
-		for _, line := range strings.Split(summary, "\n") {
-			talk(c, "%s", line)
+		for _, words := range strings.Split(summary, "\n") {
+			talk(line, "%s", words)
 		}
 	}
 }
 
-func listenSpecs(c *cli.Context) ([]tunnel.ListenSpec, error) {
-	urls := c.StringSlice("listen")
+func listenSpecs(line *args.Line) ([]tunnel.ListenSpec, error) {
+	urls := line.Strings("listen")
 	if len(urls) == 0 {
 		urls = []string{tunnel.DefaultListen}
 	}
@@ -173,7 +175,7 @@ func listenSpecs(c *cli.Context) ([]tunnel.ListenSpec, error) {
 	for i, url := range urls {
 		var err error
 		if specs[i], err = tunnel.ParseListen(url); err != nil {
-			return nil, flagError(c, "listen", fmt.Errorf("%q: %w", url, err), "as in --listen 127.0.0.1:3128, --listen '[::1]:3128' or --listen unix:/run/culvert.sock")
+			return nil, line.Mistake("listen", fmt.Errorf("%q: %w", url, err), "as in --listen 127.0.0.1:3128, --listen '[::1]:3128' or --listen unix:/run/culvert.sock")
 		}
 	}
 	return specs, nil
@@ -181,11 +183,11 @@ func listenSpecs(c *cli.Context) ([]tunnel.ListenSpec, error) {
 
 // readTLS reads what https listeners need, and what a person should know of it;
 // nil if there is no such listener.
-func readTLS(c *cli.Context, specs []tunnel.ListenSpec, errorLog *slog.Logger) (*tls.Config, []string, error) {
+func readTLS(line *args.Line, specs []tunnel.ListenSpec, errorLog *slog.Logger) (*tls.Config, []string, error) {
 	o := tunnel.ServerTLS{
-		CertFile: c.String("tls-cert"), KeyFile: c.String("tls-key"), SelfSigned: c.Bool("tls-self-signed"),
-		ClientCAFile: c.String("tls-client-ca"), Log: errorLog,
-		ACME: tunnel.ACME{Hosts: c.StringSlice("acme"), Dir: c.String("acme-dir"), URL: c.String("acme-url"), RootsFile: c.String("acme-ca")},
+		CertFile: line.String("tls-cert"), KeyFile: line.String("tls-key"), SelfSigned: line.Bool("tls-self-signed"),
+		ClientCAFile: line.String("tls-client-ca"), Log: errorLog,
+		ACME: tunnel.ACME{Hosts: line.Strings("acme"), Dir: line.String("acme-dir"), URL: line.String("acme-url"), RootsFile: line.String("acme-ca")},
 	}
 	for _, spec := range specs {
 		if spec.TLS {
@@ -193,7 +195,7 @@ func readTLS(c *cli.Context, specs []tunnel.ListenSpec, errorLog *slog.Logger) (
 		}
 	}
 	if hint, err := o.Check(len(o.Hosts) > 0); err != nil {
-		return nil, nil, usageErrorf(hint, "%v", err)
+		return nil, nil, args.Usagef(hint, "%v", err)
 	}
 	config, notes, err := o.Config()
 	if err != nil {
@@ -204,7 +206,7 @@ func readTLS(c *cli.Context, specs []tunnel.ListenSpec, errorLog *slog.Logger) (
 
 // bind binds every listener before any of them accepts, and refuses those
 // that would be an open proxy by accident.
-func bind(c *cli.Context, server *tunnel.Server, specs []tunnel.ListenSpec, secure *tls.Config) (listeners []net.Listener, err error) {
+func bind(ctx context.Context, line *args.Line, server *tunnel.Server, specs []tunnel.ListenSpec, secure *tls.Config) (listeners []net.Listener, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range listeners {
@@ -213,7 +215,7 @@ func bind(c *cli.Context, server *tunnel.Server, specs []tunnel.ListenSpec, secu
 		}
 	}()
 	for _, spec := range specs {
-		l, err := spec.Listen(c.Context)
+		l, err := spec.Listen(ctx)
 		if err != nil {
 			return listeners, &failure{err: err, hint: tunnel.ListenHint(err)}
 		}
@@ -221,48 +223,48 @@ func bind(c *cli.Context, server *tunnel.Server, specs []tunnel.ListenSpec, secu
 			l = tunnel.NewTLSListener(l, secure)
 		}
 		listeners = append(listeners, l)
-		if err := server.CheckExposure(l); err != nil && !c.Bool("open") {
-			return listeners, usageErrorf("want passwords with --users FILE, or client certificates with --tls-client-ca FILE, or name the clients with --allow-client CIDR, or listen on 127.0.0.1; --open says that it is meant", "%v", err)
+		if err := server.CheckExposure(l); err != nil && !line.Bool("open") {
+			return listeners, args.Usagef("want passwords with --users FILE, or client certificates with --tls-client-ca FILE, or name the clients with --allow-client CIDR, or listen on 127.0.0.1; --open says that it is meant", "%v", err)
 		}
 	}
 	return listeners, nil
 }
 
 // newServer makes the Server that the flags describe.
-func newServer(c *cli.Context) (*tunnel.Server, error) {
+func newServer(line *args.Line) (*tunnel.Server, error) {
 	s := &tunnel.Server{
-		ViaResolve: c.Bool("via-resolve"), Name: c.String("name"), Realm: c.String("realm"), MaxTunnelsPerClient: c.Int("max-tunnels-per-client"),
-		HeaderTimeout: zeroIsOff(c.Duration("header-timeout")), ConnectTimeout: zeroIsOff(c.Duration("connect-timeout")),
-		IdleTimeout: c.Duration("idle-timeout"), Linger: zeroIsOff(c.Duration("linger")),
+		ViaResolve: line.Bool("via-resolve"), Name: line.String("name"), Realm: line.String("realm"), MaxTunnelsPerClient: line.Int("max-tunnels-per-client"),
+		HeaderTimeout: zeroIsOff(line.Duration("header-timeout")), ConnectTimeout: zeroIsOff(line.Duration("connect-timeout")),
+		IdleTimeout: line.Duration("idle-timeout"), Linger: zeroIsOff(line.Duration("linger")),
 	}
-	if c.IsSet("max-tunnels") {
-		if s.MaxTunnels = c.Int("max-tunnels"); s.MaxTunnels == 0 {
+	if line.IsSet("max-tunnels") {
+		if s.MaxTunnels = line.Int("max-tunnels"); s.MaxTunnels == 0 {
 			s.MaxTunnels = -1
 		}
 	}
 	if s.Name != "" {
 		if err := tunnel.CheckName(s.Name); err != nil {
-			return nil, flagError(c, "name", err, "as in --name proxy.example.com")
+			return nil, line.Mistake("name", err, "as in --name proxy.example.com")
 		}
 	}
 	for _, name := range []string{"header-timeout", "connect-timeout", "idle-timeout", "linger", "drain-timeout"} {
-		if c.Duration(name) < 0 {
-			return nil, flagError(c, name, errors.New("a duration cannot be negative"), "0 turns the limit off")
+		if line.Duration(name) < 0 {
+			return nil, line.Mistake(name, errors.New("a duration cannot be negative"), "0 turns the limit off")
 		}
 	}
 	for _, name := range []string{"max-tunnels", "max-tunnels-per-client"} {
-		if c.Int(name) < 0 {
-			return nil, flagError(c, name, errors.New("a number of tunnels cannot be negative"), "0 turns the limit off")
+		if line.Int(name) < 0 {
+			return nil, line.Mistake(name, errors.New("a number of tunnels cannot be negative"), "0 turns the limit off")
 		}
 	}
-	if file := c.String("users"); file != "" {
+	if file := line.String("users"); file != "" {
 		users, err := tunnel.LoadUsers(file)
 		if err != nil {
-			return nil, flagError(c, "users", err, "make the file with: htpasswd -B -c FILE NAME")
+			return nil, line.Mistake("users", err, "make the file with: htpasswd -B -c FILE NAME")
 		}
 		s.Verifier = users
 	}
-	return s, readRules(c, s)
+	return s, readRules(line, s)
 }
 
 // zeroIsOff translates the command line's 0 for the library, where 0 is the
@@ -275,35 +277,35 @@ func zeroIsOff(d time.Duration) time.Duration {
 }
 
 // readRules reads the repeatable flags that judge and route.
-func readRules(c *cli.Context, s *tunnel.Server) (err error) {
+func readRules(line *args.Line, s *tunnel.Server) (err error) {
 	const patterns = "HOST[:PORTS], as in '*.example.com:22,443'; culvert serve --help tells the forms"
 	const addresses = "a CIDR as 10.0.0.0/8, an address, or public, private, loopback, link-local, metadata, special"
-	if s.Policy.Allow, err = each(c, "allow", patterns, tunnel.ParsePattern); err != nil {
+	if s.Policy.Allow, err = each(line, "allow", patterns, tunnel.ParsePattern); err != nil {
 		return err
 	}
-	if s.Policy.Deny, err = each(c, "deny", patterns, tunnel.ParsePattern); err != nil {
+	if s.Policy.Deny, err = each(line, "deny", patterns, tunnel.ParsePattern); err != nil {
 		return err
 	}
-	if s.Policy.AllowAddr, err = each(c, "allow-addr", addresses, tunnel.ParseAddrRule); err != nil {
+	if s.Policy.AllowAddr, err = each(line, "allow-addr", addresses, tunnel.ParseAddrRule); err != nil {
 		return err
 	}
-	if s.Policy.DenyAddr, err = each(c, "deny-addr", addresses, tunnel.ParseAddrRule); err != nil {
+	if s.Policy.DenyAddr, err = each(line, "deny-addr", addresses, tunnel.ParseAddrRule); err != nil {
 		return err
 	}
-	if s.AllowClient, err = each(c, "allow-client", "a CIDR as 10.0.0.0/8, or an address", tunnel.ParseNetwork); err != nil {
+	if s.AllowClient, err = each(line, "allow-client", "a CIDR as 10.0.0.0/8, or an address", tunnel.ParseNetwork); err != nil {
 		return err
 	}
-	s.Via, err = each(c, "via", "http://HOST:PORT, or PATTERN=http://HOST:PORT", tunnel.ParseViaRule)
+	s.Via, err = each(line, "via", "http://HOST:PORT, or PATTERN=http://HOST:PORT", tunnel.ParseViaRule)
 	return err
 }
 
 // each parses all values of a repeatable flag; nil if there are none.
-func each[T any](c *cli.Context, name, hint string, parse func(string) (T, error)) ([]T, error) {
+func each[T any](line *args.Line, name, hint string, parse func(string) (T, error)) ([]T, error) {
 	var out []T
-	for _, value := range c.StringSlice(name) {
+	for _, value := range line.Strings(name) {
 		v, err := parse(value)
 		if err != nil {
-			return nil, flagError(c, name, err, hint)
+			return nil, line.Mistake(name, err, hint)
 		}
 		out = append(out, v)
 	}
@@ -318,12 +320,12 @@ type logs struct {
 }
 
 // openLogs opens the access log; its trouble is told on stderr.
-func openLogs(c *cli.Context) (*logs, error) {
-	l := &logs{errors: slog.New(tunnel.NewLogHandler(os.Stderr, c.String("log-format"), c.String("log-level")))}
+func openLogs(line *args.Line) (*logs, error) {
+	l := &logs{errors: slog.New(tunnel.NewLogHandler(os.Stderr, line.String("log-format"), line.String("log-level")))}
 	// What net/http has to say of origins is of interest to who debugs only.
 	log.SetOutput(slog.NewLogLogger(l.errors.Handler(), slog.LevelDebug).Writer())
 	log.SetFlags(0)
-	path := c.String("access-log")
+	path := line.String("access-log")
 	if path == "-" {
 		l.access = l.errors
 		return l, nil
@@ -334,10 +336,10 @@ func openLogs(c *cli.Context) (*logs, error) {
 	}
 	l.file, l.lines = file, tunnel.NewLineWriter(&tunnel.LogWriter{
 		W:      file,
-		Broken: func(err error) { talk(c, "cannot write the access log, lines are lost from here on: %v", err) },
-		Mended: func() { talk(c, "the access log %s is written again", path) },
+		Broken: func(err error) { talk(line, "cannot write the access log, lines are lost from here on: %v", err) },
+		Mended: func() { talk(line, "the access log %s is written again", path) },
 	})
-	l.access = slog.New(tunnel.NewLogHandler(l.lines, c.String("log-format"), c.String("log-level")))
+	l.access = slog.New(tunnel.NewLogHandler(l.lines, line.String("log-format"), line.String("log-level")))
 	return l, nil
 }
 

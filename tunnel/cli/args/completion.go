@@ -20,23 +20,6 @@ func (p Program) Completion(shell string) string {
 	return b.String()
 }
 
-func (p Program) verbNames() []string {
-	var names []string
-	for _, v := range p.Verbs {
-		names = append(names, v.Name)
-	}
-	return names
-}
-
-// allNames returns the flag's names with their dashes.
-func (f Flag) allNames() []string {
-	var names []string
-	for _, n := range f.Names {
-		names = append(names, typed(n))
-	}
-	return names
-}
-
 // bash writes a function that knows, for the verb on the line, the words that
 // may come next. What follows "=" is a word of its own to bash.
 func (p Program) bash(b *strings.Builder) {
@@ -54,10 +37,10 @@ _%[1]s() {
 	for _, v := range verbs {
 		var free []string
 		for _, f := range v.Flags {
-			patterns := strings.Join(f.allNames(), "|"+v.Name+":")
+			patterns := strings.Join(f.typedNames(), "|"+v.Name+":")
 			if choices := f.choices(); choices != nil {
 				fmt.Fprintf(b, "  %s:%s) words='%s' ;;\n", v.Name, patterns, strings.Join(choices, " "))
-			} else if f.Value != "" {
+			} else if f.value() != "" {
 				free = append(free, v.Name+":"+patterns)
 			}
 		}
@@ -72,7 +55,7 @@ _%[1]s() {
 			words = p.verbNames()
 		}
 		for _, f := range v.Flags {
-			words = append(words, f.allNames()...)
+			words = append(words, f.typedNames()...)
 		}
 		fmt.Fprintf(b, "    '%s') words='%s' ;;\n", v.Name, strings.Join(words, " "))
 	}
@@ -95,7 +78,7 @@ func (p Program) zsh(b *strings.Builder) {
 		}
 		fmt.Fprintf(b, "  %s) _arguments \\\n", pattern)
 		for _, f := range v.Flags {
-			for _, name := range f.allNames() {
+			for _, name := range f.typedNames() {
 				fmt.Fprintf(b, "    '%s' \\\n", f.zshSpec(name))
 			}
 		}
@@ -109,15 +92,15 @@ if [ "$funcstack[1]" = _%[1]s ]; then _%[1]s "$@"; else compdef _%[1]s %[1]s; fi
 
 func (f Flag) zshSpec(name string) string {
 	quote := strings.NewReplacer("'", `'\''`, "[", `\[`, "]", `\]`, ":", `\:`)
-	spec := name + "[" + quote.Replace(f.Usage) + "]"
-	if f.Repeat {
+	spec := name + "[" + quote.Replace(f.usage()) + "]"
+	if f.Kind == List {
 		spec = "*" + spec
 	}
 	switch {
 	case f.choices() != nil:
-		spec += ":" + quote.Replace(f.Names[0]) + ":(" + strings.Join(f.choices(), " ") + ")"
-	case f.Value != "":
-		spec += ":" + quote.Replace(f.Value) + ":_default"
+		spec += ":" + quote.Replace(f.Name) + ":(" + strings.Join(f.choices(), " ") + ")"
+	case f.value() != "":
+		spec += ":" + quote.Replace(f.value()) + ":_default"
 	}
 	return spec
 }
@@ -134,16 +117,16 @@ func (p Program) fish(b *strings.Builder) {
 		}
 		for _, f := range v.Flags {
 			fmt.Fprintf(b, "complete -c %s -n %s", p.Name, condition)
-			for _, n := range f.Names {
+			for _, n := range f.names() {
 				fmt.Fprintf(b, " -%s %s", map[bool]string{true: "s", false: "l"}[len(n) == 1], n)
 			}
 			switch {
 			case f.choices() != nil:
 				fmt.Fprintf(b, " -x -a '%s'", strings.Join(f.choices(), " "))
-			case f.Value != "":
+			case f.value() != "":
 				b.WriteString(" -r")
 			}
-			fmt.Fprintf(b, " -d '%s'\n", quote.Replace(f.Usage))
+			fmt.Fprintf(b, " -d '%s'\n", quote.Replace(f.usage()))
 		}
 	}
 }

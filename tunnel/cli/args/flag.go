@@ -2,96 +2,119 @@ package args
 
 import (
 	"errors"
-	"flag"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// Spec is a flag as the package that reads it declares it. Usage is as FlagsOf
-// has it.
-type Spec struct {
-	Name    string
+// Flag is one flag of a program or a verb: the only form of it, from which
+// whatever parses, shows or completes it is made.
+type Flag struct {
+	Name    string // without dashes
 	Aliases []string
 	Kind    Kind
-	Usage   string
-	Default any // of the Kind's type; nil = its zero value
+	// Usage is one sentence, lower case, no full stop. It has the name of the
+	// value in backquotes, as `FILE`, or the choices, as `a|b`.
+	Usage       string
+	Default     any    // of the Kind's type; nil = its zero value
+	DefaultText string // shown instead of Default
+	KeepSpace   bool   // of a List: spaces around a value are part of it
+	TypedOnly   bool   // the environment cannot set it: it weakens or redirects too much
 }
 
-// Kind is what a flag's value is.
+// Kind is the type of a flag's value.
 type Kind int
 
 // The kinds of flags.
 const (
 	Text     Kind = iota // string
-	List                 // strings, the flag may stand several times
-	Switch               // no value
+	List                 // []string: the flag is repeatable, every value counts
+	Switch               // bool: the flag takes no value
 	Duration             // time.Duration
 	Number               // int
 )
 
-// Values are the flags' values, whoever parsed them.
-type Values interface {
-	String(name string) string
-	StringSlice(name string) []string
-	Bool(name string) bool
-	Duration(name string) time.Duration
-	Int(name string) int
-	IsSet(name string) bool
-}
+// names are the flag's name and its aliases, without dashes.
+func (f Flag) names() []string { return append([]string{f.Name}, f.Aliases...) }
 
-// described is what is asked of a flag of urfave/cli, all of which have it.
-type described interface {
-	Names() []string
-	TakesValue() bool
-	GetUsage() string
-	GetDefaultText() string
-	Apply(*flag.FlagSet) error
-}
-
-// FlagsOf tells what flags of urfave/cli are. A flag's usage holds the name
-// of its value in backquotes, or its choices as `a|b`. Those of typedOnly come
-// from no environment.
-func FlagsOf[F any](typedOnly []string, flags []F) []Flag {
-	var out []Flag
-	for _, f := range flags {
-		d := any(f).(described)
-		repeated, ok := any(f).(interface{ IsSliceFlag() bool })
-		shown := Flag{Names: d.Names(), Usage: strings.ReplaceAll(d.GetUsage(), "`", ""), Repeat: ok && repeated.IsSliceFlag()}
-		shown.Env = !slices.Contains(typedOnly, shown.Names[0])
-		if d.TakesValue() {
-			shown.Value = "VALUE"
-			if parts := strings.Split(d.GetUsage(), "`"); len(parts) == 3 {
-				shown.Value = parts[1]
-			}
-		}
-		if text := strings.ReplaceAll(d.GetDefaultText(), `"`, ""); !slices.Contains([]string{"false", "0", "0s"}, text) {
-			shown.Default = text
-		}
-		if !shown.Repeat {
-			shown.Check = checkOf(d)
-		}
-		out = append(out, shown)
+// typedNames are the same as they are typed.
+func (f Flag) typedNames() []string {
+	names := f.names()
+	for i, n := range names {
+		names[i] = typed(n)
 	}
-	return out
+	return names
 }
 
-// checkOf lets the flag itself judge a value; the error is what to write.
-func checkOf(f described) func(string) error {
-	return func(value string) error {
-		scratch := flag.NewFlagSet("", flag.ContinueOnError)
-		if err := f.Apply(scratch); err != nil {
-			return err
-		}
-		name := f.Names()[0]
-		switch {
-		case scratch.Set(name, value) == nil:
-			return nil
-		case !f.TakesValue():
-			return errors.New("use true or false, 1 or 0")
-		case scratch.Set(name, "1s") == nil:
-			return errors.New("a duration is a number and a unit, as 10s or 1m30s; 0 is off")
-		}
-		return errors.New("a number is wanted")
+// value is what the value is called, or its choices; "" if the flag takes none.
+func (f Flag) value() string {
+	if f.Kind == Switch {
+		return ""
 	}
+	if parts := strings.Split(f.Usage, "`"); len(parts) == 3 {
+		return parts[1]
+	}
+	return "VALUE"
+}
+
+// choices are the words that the value is one of, or nil.
+func (f Flag) choices() []string {
+	if !strings.Contains(f.value(), "|") {
+		return nil
+	}
+	return strings.Split(f.value(), "|")
+}
+
+// usage is the sentence without its backquotes.
+func (f Flag) usage() string { return strings.ReplaceAll(f.Usage, "`", "") }
+
+// shownDefault is the default for a reader; "" if there is nothing to show.
+func (f Flag) shownDefault() string {
+	if f.DefaultText != "" || f.Default == nil {
+		return f.DefaultText
+	}
+	return fmt.Sprint(f.Default)
+}
+
+// parse returns the value that a text stands for, of the Go type of f's Kind, a
+// string for each value of a List. An error says what to write instead.
+func (f Flag) parse(text string) (any, error) {
+	if choices := f.choices(); choices != nil && !slices.Contains(choices, text) {
+		return nil, errors.New("use one of " + strings.Join(choices, ", "))
+	}
+	switch f.Kind {
+	case Switch:
+		on, err := strconv.ParseBool(text)
+		if err != nil {
+			return nil, errors.New("use true or false, 1 or 0")
+		}
+		return on, nil
+	case Duration:
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return nil, errors.New("a duration is a number and a unit, as 10s or 1m30s; 0 is off")
+		}
+		return d, nil
+	case Number:
+		n, err := strconv.ParseInt(text, 0, strconv.IntSize)
+		if err != nil {
+			return nil, errors.New("a number is wanted")
+		}
+		return int(n), nil
+	case List:
+		if !f.KeepSpace {
+			text = strings.TrimSpace(text)
+		}
+	}
+	return text, nil
+}
+
+// typed returns a name with its dashes: one before a letter, two before a word.
+func typed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
 }

@@ -5,23 +5,6 @@ import (
 	"strings"
 )
 
-// Verb is one of a program's verbs as its pages show it.
-type Verb struct {
-	Name        string   // "" for the program itself
-	Summary     string   // one line, lower case
-	Args        string   // as HOST:PORT
-	Examples    []string // lines to copy
-	Description string   // paragraphs between empty lines
-	Flags       []Flag
-}
-
-// Program is a command with verbs.
-type Program struct {
-	Name, Version string
-	Verb          // what stands before a verb
-	Verbs         []Verb
-}
-
 // width is what a page keeps to, for a terminal of 80 columns.
 const width = 78
 
@@ -66,10 +49,10 @@ func (p Program) environmentRule(v Verb) string {
 	var not []string
 	example := ""
 	for _, f := range v.Flags {
-		if !f.Env {
-			not = append(not, typed(f.Names[0]))
+		if f.TypedOnly {
+			not = append(not, typed(f.Name))
 		} else if example == "" {
-			example = fmt.Sprintf(" (%s for %s)", p.variable(v, f.Names[0]), typed(f.Names[0]))
+			example = fmt.Sprintf(" (%s for %s)", p.variable(v, f.Name), typed(f.Name))
 		}
 	}
 	rule := "Each flag can be set in the environment as " + p.variable(v, "NAME") + example +
@@ -83,23 +66,23 @@ func (p Program) environmentRule(v Verb) string {
 // head is the flag as it is typed: short names first.
 func (f Flag) head() string {
 	var short, long []string
-	for _, n := range f.Names {
+	for _, n := range f.names() {
 		if len(n) == 1 {
 			short = append(short, typed(n))
 		} else {
 			long = append(long, typed(n))
 		}
 	}
-	return strings.TrimSpace(strings.Join(append(short, long...), ", ") + " " + f.Value)
+	return strings.TrimSpace(strings.Join(append(short, long...), ", ") + " " + f.value())
 }
 
 func (f Flag) text() string {
-	text := f.Usage
-	if f.Repeat {
+	text := f.usage()
+	if f.Kind == List {
 		text += "; repeatable"
 	}
-	if f.Default != "" {
-		text += " (default " + f.Default + ")"
+	if f.shownDefault() != "" {
+		text += " (default " + f.shownDefault() + ")"
 	}
 	return text
 }

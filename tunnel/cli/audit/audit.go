@@ -19,8 +19,8 @@ import (
 )
 
 // Flags are probe's flags for an audit, and for somebody in the middle.
-func Flags() []args.Spec {
-	return []args.Spec{
+func Flags() []args.Flag {
+	return []args.Flag{
 		{Name: "audit", Kind: args.Switch, Usage: "run the conformance suite against the proxy; exit 11 if it breaks a MUST"},
 		{Name: "list", Kind: args.Switch, Usage: "print the checks of --audit, and exit; --json for programs"},
 		{Name: "check", Kind: args.List, Usage: "of --audit, only the check or group `ID`, or several, joined by commas"},
@@ -36,14 +36,13 @@ func Flags() []args.Spec {
 		{Name: "reach", Kind: args.Switch, Usage: "ask the proxy for what it should not open: itself, loopback, private networks, metadata; exit 11 if it does"},
 		{Name: "tls-no-direct", Kind: args.Switch, Usage: "with --tls: do not connect to the target without the proxy, to compare its certificate"},
 		{Name: "tls-unrelated", Kind: args.List, Usage: "with --tls: compare the certificate of `HOST:PORT`, of another owner's, with the target's if that is no public one; none = of nobody"},
-		{Name: "i-own-this", Kind: args.Switch, Usage: "say that you may test a proxy that is not on loopback: --audit, --ports and --reach want it"},
+		{Name: "i-own-this", Kind: args.Switch, TypedOnly: true, Usage: "say that you may test a proxy that is not on loopback: --audit, --ports and --reach want it"},
 	}
 }
 
 // Command is a run of probe that is an audit or the like.
 type Command struct {
-	Values   args.Values
-	Settings []args.Setting
+	Flags    *args.Values
 	Args     []string
 	Way      func(tunnel.Authority) (*route.Way, error)
 	Out      io.Writer
@@ -58,13 +57,13 @@ type Command struct {
 
 // modes are the flags that ask for one of these, and extras those that say how.
 var (
-	modes  = []string{"audit", "list", "compare", "ports", "reach"}
-	extras = []string{"check", "audit-idle", "audit-slow", "junit", "markdown", "target-listen", "target-announce"}
+	modes  = args.Names{"audit", "list", "compare", "ports", "reach"}
+	extras = args.Names{"check", "audit-idle", "audit-slow", "junit", "markdown", "target-listen", "target-announce"}
 )
 
 // singles are the flags that mean nothing to these: their requests have no field,
 // and their tunnels no TLS, but those that a check is about.
-var singles = []string{"send", "wait", "hex", "raw", "save", "count", "interval", "parallel", "header", "show-secrets",
+var singles = args.Names{"send", "wait", "hex", "raw", "save", "count", "interval", "parallel", "header", "show-secrets",
 	"tls", "tls-server-name", "tls-alpn", "tls-cacert", "tls-insecure", "tls-no-direct", "tls-unrelated"}
 
 // Wanted reports whether the flags ask for one of these. An extra from the
@@ -80,12 +79,12 @@ func (c *Command) Run(ctx context.Context) (failed bool, err error) {
 		return false, err
 	}
 	switch {
-	case c.Values.Bool("list"):
-		if c.Values.Bool("json") {
+	case c.Flags.Bool("list"):
+		if c.Flags.Bool("json") {
 			return false, audit.WriteListJSON(c.Out)
 		}
 		return false, audit.WriteList(c.Out, c.Style)
-	case c.Values.Bool("compare"):
+	case c.Flags.Bool("compare"):
 		return c.compare()
 	}
 	auditor, target, err := c.auditor()
@@ -93,13 +92,13 @@ func (c *Command) Run(ctx context.Context) (failed bool, err error) {
 		return false, err
 	}
 	switch {
-	case c.Values.Bool("audit"):
+	case c.Flags.Bool("audit"):
 		return c.audit(ctx, auditor)
-	case c.Values.Bool("reach"):
+	case c.Flags.Bool("reach"):
 		last := auditor.Client.Route.Hops[len(auditor.Client.Route.Hops)-1]
 		return c.survey(ctx, auditor, audit.Reachable(last.Proxy), true)
 	}
-	ports, err := audit.ParsePorts(c.Values.String("ports"))
+	ports, err := audit.ParsePorts(c.Flags.String("ports"))
 	if err != nil {
 		return false, args.Usagef("as in --ports 22,80,443,8000-8010", "--ports: %v", err)
 	}
@@ -121,7 +120,7 @@ func (c *Command) check() error {
 		return args.Usagef("leave one of them out", "%s exclude each other", strings.Join(given, " and "))
 	}
 	for _, name := range extras {
-		if c.typed(name) && !c.Values.Bool("audit") {
+		if c.typed(name) && !c.Flags.Bool("audit") {
 			return args.Usagef("add --audit, or leave it out", "--%s is for --audit", name)
 		}
 	}
@@ -131,9 +130,9 @@ func (c *Command) check() error {
 		}
 	}
 	switch {
-	case c.Values.Bool("json") && c.set("markdown") && c.Values.Bool("audit"):
+	case c.Flags.Bool("json") && c.set("markdown") && c.Flags.Bool("audit"):
 		return args.Usagef("leave one of them out", "--json and --markdown exclude each other")
-	case len(c.Args) > 0 && (c.Values.Bool("list") || c.Values.Bool("reach")):
+	case len(c.Args) > 0 && (c.Flags.Bool("list") || c.Flags.Bool("reach")):
 		return args.Usagef("leave it out", "%s takes no target, and %q is given", given[0], c.Args[0])
 	}
 	return nil
@@ -141,12 +140,12 @@ func (c *Command) check() error {
 
 // typed reports whether a flag stands on the command line.
 func (c *Command) typed(name string) bool {
-	return c.set(name) && strings.HasPrefix(args.Find(c.Settings, name).Source, "-")
+	return c.set(name) && c.Flags.IsTyped(name)
 }
 
 // set reports whether a flag was set, on the command line or by a variable.
 func (c *Command) set(name string) bool {
-	s := args.Find(c.Settings, name)
+	s := c.Flags.Last(name)
 	return s.Source != "" && s.Value != "false" && s.Value != ""
 }
 
@@ -167,16 +166,16 @@ func (c *Command) auditor() (a *audit.Auditor, target tunnel.Authority, err erro
 		return nil, target, args.Usagef("name it with --proxy http://HOST:PORT", "there is no proxy to audit: the way would be direct (%s)", way.Why)
 	case strings.HasPrefix(hops[len(hops)-1].Scheme, "socks"):
 		return nil, target, args.Usagef("name one with --proxy http://HOST:PORT", "the audit is about CONNECT, and %s speaks SOCKS", hops[len(hops)-1])
-	case c.Values.Duration("patience") <= 0 || c.Values.Duration("audit-idle") < 0 || c.Values.Duration("audit-slow") < 0:
+	case c.Flags.Duration("patience") <= 0 || c.Flags.Duration("audit-idle") < 0 || c.Flags.Duration("audit-slow") < 0:
 		return nil, target, args.Usagef("as in --patience 5s", "--patience, --audit-idle and --audit-slow are positive times")
-	case !c.Values.Bool("i-own-this") && !onLoopback(hops):
+	case !c.Flags.Bool("i-own-this") && !onLoopback(hops):
 		return nil, target, args.Usagef("--i-own-this says that you may", "%s is not on this machine: its owner may take this for an attack", hops[len(hops)-1])
 	}
 	if c.Planned != nil {
 		c.Planned(way, target)
 	}
-	a = &audit.Auditor{Client: way.Client, Target: target, Listen: c.Values.String("target-listen"), Patience: c.Values.Duration("patience"), Idle: c.Values.Duration("audit-idle"), Slow: c.Values.Duration("audit-slow"), Progress: c.progress()}
-	if announced := c.Values.String("target-announce"); announced != "" {
+	a = &audit.Auditor{Client: way.Client, Target: target, Listen: c.Flags.String("target-listen"), Patience: c.Flags.Duration("patience"), Idle: c.Flags.Duration("audit-idle"), Slow: c.Flags.Duration("audit-slow"), Progress: c.progress()}
+	if announced := c.Flags.String("target-announce"); announced != "" {
 		if a.Announce, err = tunnel.ParseTarget(announced); err != nil {
 			return nil, target, args.Usagef("as in --target-announce 192.0.2.7:8443", "--target-announce: %v", err)
 		}
@@ -184,7 +183,7 @@ func (c *Command) auditor() (a *audit.Auditor, target tunnel.Authority, err erro
 			return nil, target, args.Usagef("add --target-listen HOST:PORT", "--target-announce is for --target-listen")
 		}
 	}
-	for _, words := range c.Values.StringSlice("check") {
+	for _, words := range c.Flags.Strings("check") {
 		a.Only = append(a.Only, strings.FieldsFunc(words, func(r rune) bool { return r == ',' || r == ' ' })...)
 	}
 	if err := audit.CheckOnly(a.Only); err != nil {
@@ -225,7 +224,7 @@ func hostOf(a tunnel.Authority) string {
 }
 
 func (c *Command) audit(ctx context.Context, a *audit.Auditor) (failed bool, err error) {
-	junit, err := openJUnit(c.Values.String("junit")) // before ten seconds of work
+	junit, err := openJUnit(c.Flags.String("junit")) // before ten seconds of work
 	if err != nil {
 		return false, err
 	}
@@ -243,9 +242,9 @@ func (c *Command) audit(ctx context.Context, a *audit.Auditor) (failed bool, err
 		return false, err
 	}
 	switch {
-	case c.Values.Bool("json"):
+	case c.Flags.Bool("json"):
 		err = report.WriteJSON(c.Out)
-	case c.Values.Bool("markdown"):
+	case c.Flags.Bool("markdown"):
 		err = report.WriteMarkdown(c.Out)
 	default:
 		err = report.WriteText(c.Out, c.Style)
@@ -277,7 +276,7 @@ func (c *Command) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way
 		return false, err
 	}
 	r := a.SurveyReport(started, ways, harmful)
-	if c.Values.Bool("json") {
+	if c.Flags.Bool("json") {
 		err = r.WriteJSON(c.Out)
 	} else {
 		err = r.WriteText(c.Out, c.Style)

@@ -30,7 +30,7 @@ func (c *Command) compare() (worse bool, err error) {
 		}
 	}
 	comparison := audit.Compare(reports[0], reports[1])
-	if c.Values.Bool("json") {
+	if c.Flags.Bool("json") {
 		err = comparison.WriteJSON(c.Out)
 	} else {
 		err = comparison.WriteText(c.Out, c.Style)

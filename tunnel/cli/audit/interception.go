@@ -7,19 +7,22 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
+// interceptionFlags say how to look for somebody in the middle.
+var interceptionFlags = args.Names{"tls-no-direct", "tls-unrelated"}
+
 // Interception is what probe --tls looks for somebody in the middle with. It is
 // nil without --tls, and for --count: a series asks nobody else.
-func Interception(values args.Values, settings []args.Setting) (*tunnel.InterceptionCheck, error) {
-	if !values.Bool("tls") || args.Find(settings, "count").Source != "" {
-		for _, name := range []string{"tls-no-direct", "tls-unrelated"} {
-			if s := args.Find(settings, name); strings.HasPrefix(s.Source, "-") {
-				return nil, args.Usagef("leave it out", "%s is for --tls without --count", s.Source)
+func Interception(flags *args.Values) (*tunnel.InterceptionCheck, error) {
+	if !flags.Bool("tls") || flags.IsSet("count") {
+		for _, name := range interceptionFlags {
+			if flags.IsTyped(name) {
+				return nil, args.Usagef("leave it out", "%s is for --tls without --count", flags.Source(name))
 			}
 		}
 		return nil, nil
 	}
-	check := &tunnel.InterceptionCheck{NoDirect: values.Bool("tls-no-direct")}
-	for _, words := range values.StringSlice("tls-unrelated") {
+	check := &tunnel.InterceptionCheck{NoDirect: flags.Bool("tls-no-direct")}
+	for _, words := range flags.Strings("tls-unrelated") {
 		if check.Unrelated == nil {
 			check.Unrelated = []tunnel.Authority{}
 		}

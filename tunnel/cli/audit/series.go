@@ -14,8 +14,7 @@ const maxParallel = 1024 // of --parallel
 
 // Series is a run of probe --count.
 type Series struct {
-	Values   args.Values
-	Settings []args.Setting
+	Flags    *args.Values
 	Prober   *tunnel.Prober
 	Out      io.Writer
 	Style    tunnel.Style
@@ -25,8 +24,8 @@ type Series struct {
 // Run probes, and prints each try and the sums. A context that ends before any
 // try did is its error; a mistake on the command line is a *args.Error.
 func (c *Series) Run(ctx context.Context, target tunnel.Authority) (exitCode int, err error) {
-	s := &tunnel.Series{Prober: c.Prober, Count: c.Values.Int("count"), Interval: c.Values.Duration("interval"), Parallel: c.Values.Int("parallel")}
-	asJSON := c.Values.Bool("json")
+	s := &tunnel.Series{Prober: c.Prober, Count: c.Flags.Int("count"), Interval: c.Flags.Duration("interval"), Parallel: c.Flags.Int("parallel")}
+	asJSON := c.Flags.Bool("json")
 	switch {
 	case s.Count < 0 || s.Interval < 0:
 		return 0, args.Usagef("as in --count 10 --interval 500ms", "--count and --interval are not negative")
@@ -74,7 +73,7 @@ func (c *Series) Run(ctx context.Context, target tunnel.Authority) (exitCode int
 // for, and with --tls the refusal of a client's certificate, which comes behind the
 // handshake (RFC 8446, section 4.4.2.4).
 func (c *Series) listen(interval time.Duration) time.Duration {
-	if args.Find(c.Settings, "wait").Source != "" || c.Values.String("send") != "" || c.Values.Bool("tls") {
+	if c.Flags.IsSet("wait") || c.Flags.String("send") != "" || c.Flags.Bool("tls") {
 		return c.Prober.Wait
 	}
 	return min(c.Prober.Wait, interval/2)

@@ -11,7 +11,7 @@ import (
 
 // credentialSources are the flags of which one may say where the first proxy's
 // credentials come from.
-var credentialSources = []string{"proxy-credentials", "credentials-command", "askpass"}
+var credentialSources = args.Names{"proxy-credentials", "credentials-command", "askpass"}
 
 // credentials fills in those of the first hop, and from netrc those of the
 // others that have none.
@@ -38,7 +38,7 @@ func (w *Way) firstCredentials() (*tunnel.Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	user := w.String("proxy-user")
+	user := w.flags.String("proxy-user")
 	password, set := os.LookupEnv("CULVERT_PROXY_PASSWORD")
 	var known *tunnel.Credentials // the URL's
 	if hops := w.Client.Route.Hops; len(hops) > 0 {
@@ -49,7 +49,7 @@ func (w *Way) firstCredentials() (*tunnel.Credentials, error) {
 	case source == "proxy-credentials" && user != "":
 		return nil, args.Usagef("leave one of them out", "--proxy-user and --proxy-credentials exclude each other")
 	case source == "proxy-credentials":
-		c, err = w.fromFile(w.String(source))
+		c, err = w.fromFile(w.flags.String(source))
 	case source != "" && w.Client.Route.Direct():
 		return nil, nil // nobody need be asked
 	case source == "credentials-command":
@@ -60,7 +60,7 @@ func (w *Way) firstCredentials() (*tunnel.Credentials, error) {
 		return nil, args.Usagef("put it there, or use --askpass, or a file with user:password and --proxy-credentials", "--proxy-user needs the password in CULVERT_PROXY_PASSWORD")
 	case user != "":
 		source = "proxy-user"
-		c = &tunnel.Credentials{User: user, Password: password, Source: w.source("proxy-user") + " and CULVERT_PROXY_PASSWORD"}
+		c = &tunnel.Credentials{User: user, Password: password, Source: w.flags.Source("proxy-user") + " and CULVERT_PROXY_PASSWORD"}
 	case set && known != nil && known.Password == "":
 		c = &tunnel.Credentials{User: known.User, Password: password, Source: w.Client.Route.Source + " and CULVERT_PROXY_PASSWORD"}
 		if err := c.Check(); err != nil {
@@ -71,7 +71,7 @@ func (w *Way) firstCredentials() (*tunnel.Credentials, error) {
 		err = c.Check()
 	}
 	if err != nil {
-		return nil, w.flagError(source, err, secretHint(err, sourceHints[source]))
+		return nil, w.flags.Mistake(source, err, secretHint(err, sourceHints[source]))
 	}
 	return c, nil
 }
@@ -85,9 +85,9 @@ var sourceHints = map[string]string{
 }
 
 // oneOf returns the one of some flags that is given, "" for none.
-func (w *Way) oneOf(names []string) (given string, err error) {
+func (w *Way) oneOf(names args.Names) (given string, err error) {
 	for _, name := range names {
-		if value := w.String(name); value == "" || value == "false" {
+		if !w.flags.IsGiven(name) {
 			continue
 		}
 		if given != "" {
@@ -98,7 +98,7 @@ func (w *Way) oneOf(names []string) (given string, err error) {
 	return given, nil
 }
 
-func (w *Way) bearer() bool { return strings.EqualFold(w.String("auth"), tunnel.AuthBearer) }
+func (w *Way) bearer() bool { return strings.EqualFold(w.flags.String("auth"), tunnel.AuthBearer) }
 
 func (w *Way) fromFile(path string) (*tunnel.Credentials, error) {
 	read := tunnel.ReadCredentials
@@ -119,7 +119,7 @@ func (w *Way) fromFile(path string) (*tunnel.Credentials, error) {
 func (w *Way) fromCommand(user string) (*tunnel.Credentials, error) {
 	hop := w.Client.Route.Hops[0].Name()
 	return w.once("command", func() (*tunnel.Credentials, error) {
-		line, err := runCommand(w.String("credentials-command"), hop)
+		line, err := runCommand(w.flags.String("credentials-command"), hop)
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +131,7 @@ func (w *Way) fromCommand(user string) (*tunnel.Credentials, error) {
 			}
 			c.User, c.Password = name, password
 		}
-		c.Source = w.source("credentials-command")
+		c.Source = w.flags.Source("credentials-command")
 		return c, nil
 	})
 }
@@ -142,7 +142,7 @@ func (w *Way) fromPerson(user string, known *tunnel.Credentials) (*tunnel.Creden
 		user = known.User
 	}
 	return w.once("person", func() (c *tunnel.Credentials, err error) {
-		c = &tunnel.Credentials{User: user, Source: w.source("askpass")}
+		c = &tunnel.Credentials{User: user, Source: w.flags.Source("askpass")}
 		prompt := "Token for " + hop + ": "
 		if !w.bearer() {
 			if user == "" {
@@ -172,21 +172,21 @@ func (w *Way) once(whom string, get func() (*tunnel.Credentials, error)) (*tunne
 
 // netrc fills in the credentials of hops that have none.
 func (w *Way) netrc() error {
-	flag, path := "netrc-file", w.String("netrc-file")
+	flag, path := "netrc-file", w.flags.String("netrc-file")
 	if path == "" {
-		if !w.Bool("netrc") {
+		if !w.flags.Bool("netrc") {
 			return nil
 		}
 		var err error
 		if path, err = netrcPath(); err != nil {
-			return w.flagError("netrc", err, "name the file with --netrc-file FILE")
+			return w.flags.Mistake("netrc", err, "name the file with --netrc-file FILE")
 		}
 		flag = "netrc"
 	}
 	const form = "it holds lines as: machine proxy.corp login NAME password PASSWORD"
 	n, err := readNetrc(path)
 	if err != nil {
-		return w.flagError(flag, err, secretHint(err, form))
+		return w.flags.Mistake(flag, err, secretHint(err, form))
 	}
 	routes := append([]tunnel.Route{w.Client.Route}, w.Client.Or...)
 	for _, r := range routes {
@@ -196,7 +196,7 @@ func (w *Way) netrc() error {
 				continue
 			}
 			if h.Credentials, err = n.find(h.Proxy.Host()); err != nil {
-				return w.flagError(flag, err, form)
+				return w.flags.Mistake(flag, err, form)
 			}
 		}
 	}

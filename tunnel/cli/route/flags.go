@@ -21,8 +21,8 @@ that the proxy offers Negotiate (with the Kerberos tickets of kinit), Digest, NT
 and Basic are tried in this order.`
 
 // Flags are what dial and probe have in common.
-func Flags() []args.Spec {
-	return []args.Spec{
+func Flags() []args.Flag {
+	return []args.Flag{
 		{Kind: args.List, Name: "proxy", Aliases: []string{"x"}, Usage: "`URL` of a proxy: http://[USER:PASSWORD@]HOST[:PORT], the same without http:// or with https, h2, h2c, socks5h, socks5 (resolves here) or socks4a, unix:PATH, or direct; again for each further hop"},
 		{Kind: args.Text, Name: "pac", Usage: "ask the proxy auto-config script in `FILE`, or at a URL, for the proxies, instead of the environment"},
 		{Kind: args.Switch, Name: "wpad", Usage: "ask the script of this network, at http://wpad.DOMAIN/wpad.dat: whoever answers there decides"},
@@ -42,31 +42,31 @@ func Flags() []args.Spec {
 		{Kind: args.Text, Name: "key", Usage: "its key: a PEM `FILE`"},
 		{Kind: args.Text, Name: "proxy-server-name", Usage: "send, and verify, `NAME` instead of the https proxy's host"},
 		{Kind: args.List, Name: "pin", Usage: "want an https proxy's key to be `sha256//BASE64`; again for a further one"},
-		{Kind: args.Switch, Name: "insecure", Aliases: []string{"k"}, Usage: "take any certificate of https proxies; with --pin the key decides"},
+		{Kind: args.Switch, Name: "insecure", Aliases: []string{"k"}, TypedOnly: true, Usage: "take any certificate of https proxies; with --pin the key decides"},
 		{Kind: args.Switch, Name: "tls", Usage: "speak TLS with the target, inside the tunnel"},
 		{Kind: args.Text, Name: "tls-server-name", Usage: "with --tls: send, and verify, `NAME` instead of the target's host"},
 		{Kind: args.Text, Name: "tls-alpn", Usage: "with --tls: offer `PROTOCOLS`, joined by commas, as h2,http/1.1"},
 		{Kind: args.Text, Name: "tls-cacert", Usage: "with --tls: trust targets by the authorities in the PEM `FILE`"},
-		{Kind: args.Switch, Name: "tls-insecure", Usage: "with --tls: take any certificate of the target's"},
+		{Kind: args.Switch, Name: "tls-insecure", TypedOnly: true, Usage: "with --tls: take any certificate of the target's"},
 		{Kind: args.Switch, Name: "ipv4", Aliases: []string{"4"}, Usage: "connect over IPv4 only"},
 		{Kind: args.Switch, Name: "ipv6", Aliases: []string{"6"}, Usage: "connect over IPv6 only"},
 		{Kind: args.Duration, Name: "connect-timeout", Default: tunnel.DefaultConnectTimeout, Usage: "`TIME` for resolving and connecting to the first hop; 0 is off"},
 		{Kind: args.Duration, Name: "timeout", Default: tunnel.DefaultOpenTimeout, Usage: "`TIME` until the tunnel is open; 0 is off; none applies after"},
 		{Kind: args.Switch, Name: "verbose", Aliases: []string{"v"}, Usage: "tell on stderr what happens"},
-		{Kind: args.Switch, Name: "show-secrets", Usage: "do not mask credentials in what is told"},
+		{Kind: args.Switch, Name: "show-secrets", TypedOnly: true, Usage: "do not mask credentials in what is told"},
 	}
 }
 
 // DialFlags are dial's own.
-func DialFlags() []args.Spec {
-	return []args.Spec{
+func DialFlags() []args.Flag {
+	return []args.Flag{
 		{Kind: args.List, Name: "or", Usage: "`ROUTE` to take where the one before cannot be taken, its proxies joined by commas, or direct; again for a further one"},
 		{Kind: args.Text, Name: "on-eof", Default: string(tunnel.EOFHalfClose), Usage: "at end of file on stdin: `half-close|wait|close`; wait helps where a proxy drops the answer after a half-close"},
-		{Kind: args.Switch, Name: "fdpass", Aliases: []string{"F"}, Usage: "hand the open tunnel's socket over on stdout and exit, for ssh's ProxyUseFdpass yes"},
+		{Kind: args.Switch, Name: "fdpass", Aliases: []string{"F"}, TypedOnly: true, Usage: "hand the open tunnel's socket over on stdout and exit, for ssh's ProxyUseFdpass yes"},
 		{Kind: args.Text, Name: "listen", Aliases: []string{"L"}, Usage: "instead of stdin and stdout: accept connections on `ADDR`, each for a tunnel of its own: PORT or HOST:PORT, unix:PATH, or socks5://HOST:PORT, which needs no target"},
-		{Kind: args.Switch, Name: "open", Usage: "with --listen: beyond this machine, for anyone, on purpose"},
+		{Kind: args.Switch, Name: "open", TypedOnly: true, Usage: "with --listen: beyond this machine, for anyone, on purpose"},
 		{Kind: args.Duration, Name: "drain-timeout", Default: 30 * time.Second, Usage: "with --listen: after SIGTERM, `TIME` for open tunnels to end"},
-		{Kind: args.Switch, Name: "exec", Usage: "instead of stdin and stdout: run the command behind the target, whose own they become"},
+		{Kind: args.Switch, Name: "exec", TypedOnly: true, Usage: "instead of stdin and stdout: run the command behind the target, whose own they become"},
 		{Kind: args.Switch, Name: "stats", Usage: "at the end, one line of JSON on stderr: bytes, times, exit code"},
 		{Kind: args.Number, Name: "stats-fd", Usage: "or on the descriptor `N`"},
 		{Kind: args.Text, Name: "why", Usage: "print how `HOST:PORT` would be reached, and why so, and exit"},

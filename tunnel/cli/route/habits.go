@@ -20,31 +20,40 @@ func Called(name string, words []string) []string {
 // Habits translates what fingers type that know another program: the arguments
 // of corkscrew, PROXY PORT HOST PORT [AUTHFILE], with --as corkscrew; nc's
 // -X PROTOCOL, for proxies without a scheme of their own.
-func Habits(settings []args.Setting, words []string) ([]args.Setting, []string, error) {
-	if as := args.Find(settings, "as"); as.Value == "corkscrew" {
-		const form = "corkscrew's are PROXY PORT HOST PORT [AUTHFILE]"
-		if len(words) != 4 && len(words) != 5 {
-			return nil, nil, args.Usagef(form, "%d arguments, and corkscrew takes 4 or 5", len(words))
-		}
-		proxy, err := tunnel.ParseHostPort(words[0], words[1])
-		if err != nil {
-			return nil, nil, args.Usagef(form, "the proxy: %v", err)
-		}
-		settings = append(settings, args.Setting{Name: "proxy", Value: "http://" + proxy.String(), Source: "the arguments"})
-		if len(words) == 5 {
-			settings = append(settings, args.Setting{Name: "proxy-credentials", Value: words[4], Source: "the arguments"})
-		}
-		words = words[2:4]
-	}
-	protocol := args.Find(settings, "proxy-protocol")
-	if protocol.Value == "" {
-		return settings, words, nil
-	}
-	scheme := map[string]string{"connect": tunnel.SchemeHTTP, "5": tunnel.SchemeSOCKS5H, "4": tunnel.SchemeSOCKS4A}[protocol.Value]
-	for i, s := range settings {
-		if s.Name == "proxy" && !strings.Contains(s.Value, "://") && !strings.HasPrefix(s.Value, "unix:") && s.Value != "direct" {
-			settings[i].Value = scheme + "://" + s.Value
+func Habits(line *args.Line) error {
+	if line.Has("as") && line.String("as") == "corkscrew" {
+		if err := corkscrew(line); err != nil {
+			return err
 		}
 	}
-	return settings, words, nil
+	if !line.Has("proxy-protocol") || line.String("proxy-protocol") == "" {
+		return nil
+	}
+	scheme := map[string]string{"connect": tunnel.SchemeHTTP, "5": tunnel.SchemeSOCKS5H, "4": tunnel.SchemeSOCKS4A}[line.String("proxy-protocol")]
+	line.Rewrite("proxy", func(proxy string) string {
+		if strings.Contains(proxy, "://") || strings.HasPrefix(proxy, "unix:") || proxy == "direct" {
+			return proxy
+		}
+		return scheme + "://" + proxy
+	})
+	return nil
+}
+
+// corkscrew takes PROXY PORT HOST PORT [AUTHFILE] for flags and a target.
+func corkscrew(line *args.Line) error {
+	const form, source = "corkscrew's are PROXY PORT HOST PORT [AUTHFILE]", "the arguments"
+	words := line.Args
+	if len(words) != 4 && len(words) != 5 {
+		return args.Usagef(form, "%d arguments, and corkscrew takes 4 or 5", len(words))
+	}
+	proxy, err := tunnel.ParseHostPort(words[0], words[1])
+	if err != nil {
+		return args.Usagef(form, "the proxy: %v", err)
+	}
+	line.Set("proxy", "http://"+proxy.String(), source)
+	if len(words) == 5 {
+		line.Set("proxy-credentials", words[4], source)
+	}
+	line.Args = words[2:4]
+	return nil
 }

@@ -12,7 +12,7 @@ import (
 
 // script has a proxy auto-config script choose the way; flag is "pac" or "wpad".
 func (w *Way) script(flag string, target tunnel.Authority) error {
-	script, err := w.chooser.load(w.chooser.ctx, flag, w.String(flag))
+	script, err := w.chooser.load(w.chooser.ctx, flag, w.flags.String(flag))
 	if err != nil {
 		return w.scriptError(flag, err)
 	}
@@ -64,7 +64,7 @@ func (ch *Chooser) load(ctx context.Context, flag, source string) (_ *pac.Script
 // scriptError is a usage error in what a person gave, and an unreachable proxy
 // where a network's script could not be had.
 func (w *Way) scriptError(flag string, err error) error {
-	e := &args.Error{Message: w.source(flag) + ": " + err.Error()}
+	e := &args.Error{Message: w.flags.Source(flag) + ": " + err.Error()}
 	var of *pac.Error
 	if errors.As(err, &of) {
 		e.Hint = of.Hint

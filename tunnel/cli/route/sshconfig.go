@@ -4,18 +4,20 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"culvert/tunnel/cli/args"
 )
 
 // fileFlags are those whose value is a file: ssh may run culvert elsewhere.
-var fileFlags = []string{"proxy-credentials", "netrc-file", "cacert", "cert", "key", "tls-cacert", "pac"}
+var fileFlags = args.Names{"proxy-credentials", "netrc-file", "cacert", "cert", "key", "tls-cacert", "pac"}
 
 // SSHConfig is the stanza for ssh_config(5) that sends hosts through what the
 // flags say. program is culvert's absolute path. fdpass is for a tunnel that is
 // a socket, whose bytes culvert then need not touch.
 func (w *Way) SSHConfig(program string, hosts []string, fdpass bool) string {
 	words := []string{program, "dial"}
-	for _, s := range w.chooser.settings {
-		if !strings.HasPrefix(s.Source, "-") || slices.Contains([]string{"print-ssh-config", "color", "fdpass"}, s.Name) {
+	for _, s := range w.flags.Settings() {
+		if !strings.HasPrefix(s.Source, "-") || slices.Contains(args.Names{"print-ssh-config", "color", "fdpass"}, s.Name) {
 			continue
 		}
 		value := s.Value

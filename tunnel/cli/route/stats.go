@@ -27,17 +27,17 @@ type Stats struct {
 }
 
 // NewStats reads --stats and --stats-fd; nil = neither is given.
-func NewStats(c args.Values, target tunnel.Authority) (*Stats, error) {
+func NewStats(flags *args.Values, target tunnel.Authority) (*Stats, error) {
 	s := &Stats{Target: target, out: os.Stderr, started: time.Now(), OpenMS: -1}
-	if c.IsSet("stats-fd") {
-		s.out = os.NewFile(uintptr(c.Int("stats-fd")), "descriptor")
+	if flags.IsSet("stats-fd") {
+		s.out = os.NewFile(uintptr(flags.Int("stats-fd")), "descriptor")
 		if s.out == nil {
 			return nil, args.Usagef("as in --stats-fd 3 3>FILE", "--stats-fd: a descriptor is 0 or more")
 		}
 		if _, err := s.out.Stat(); err != nil {
-			return nil, args.Usagef("as in --stats-fd 3 3>FILE", "--stats-fd: descriptor %d is not open", c.Int("stats-fd"))
+			return nil, args.Usagef("as in --stats-fd 3 3>FILE", "--stats-fd: descriptor %d is not open", flags.Int("stats-fd"))
 		}
-	} else if !c.Bool("stats") {
+	} else if !flags.Bool("stats") {
 		return nil, nil
 	}
 	return s, nil

@@ -55,13 +55,13 @@ func Target(words []string) (target tunnel.Authority, err error) {
 }
 
 // modes exclude each other.
-var modes = []string{"why", "print-ssh-config", "listen", "exec", "fdpass"}
+var modes = args.Names{"why", "print-ssh-config", "listen", "exec", "fdpass"}
 
 // OneMode refuses flags of dial that cannot be meant together.
-func OneMode(c args.Values) error {
+func OneMode(flags *args.Values) error {
 	var first string
 	for _, name := range modes {
-		if value := c.String(name); value == "" || value == "false" {
+		if !flags.IsGiven(name) {
 			continue
 		}
 		if first != "" {
@@ -69,7 +69,7 @@ func OneMode(c args.Values) error {
 		}
 		first = name
 	}
-	if first != "" && first != "exec" && (c.Bool("stats") || c.IsSet("stats-fd")) {
+	if first != "" && first != "exec" && (flags.Bool("stats") || flags.IsSet("stats-fd")) {
 		return args.Usagef("leave one of them out", "--stats is for a tunnel that this process carries, and --%s makes none", first)
 	}
 	return nil

@@ -12,8 +12,8 @@ import (
 // target.
 func (w *Way) tls() error {
 	const forms = "they are PEM files; a pin is sha256// and 32 bytes in base64, as culvert serve and probe print it"
-	proxy := tunnel.ClientTLSFiles{Roots: w.String("cacert"), Cert: w.String("cert"), Key: w.String("key"),
-		ServerName: w.String("proxy-server-name"), Insecure: w.Bool("insecure"), Pins: w.StringSlice("pin")}
+	proxy := tunnel.ClientTLSFiles{Roots: w.flags.String("cacert"), Cert: w.flags.String("cert"), Key: w.flags.String("key"),
+		ServerName: w.flags.String("proxy-server-name"), Insecure: w.flags.Bool("insecure"), Pins: w.flags.Strings("pin")}
 	if !proxy.IsZero() {
 		options, notes, err := proxy.Options()
 		if err != nil {
@@ -32,9 +32,9 @@ func (w *Way) tls() error {
 		}
 		w.Notes = append(w.Notes, notes...)
 	}
-	target := tunnel.ClientTLSFiles{Roots: w.String("tls-cacert"), ServerName: w.String("tls-server-name"), Insecure: w.Bool("tls-insecure")}
-	alpn := w.String("tls-alpn")
-	if !w.Bool("tls") {
+	target := tunnel.ClientTLSFiles{Roots: w.flags.String("tls-cacert"), ServerName: w.flags.String("tls-server-name"), Insecure: w.flags.Bool("tls-insecure")}
+	alpn := w.flags.String("tls-alpn")
+	if !w.flags.Bool("tls") {
 		if !target.IsZero() || alpn != "" {
 			return args.Usagef("say --tls as well", "--tls-server-name, --tls-alpn, --tls-cacert and --tls-insecure are for --tls")
 		}
@@ -42,7 +42,7 @@ func (w *Way) tls() error {
 	}
 	options, _, err := target.Options()
 	if err != nil {
-		return w.flagError("tls-cacert", err, forms)
+		return w.flags.Mistake("tls-cacert", err, forms)
 	}
 	if alpn != "" {
 		options.Protocols = strings.Split(alpn, ",")

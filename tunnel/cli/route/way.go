@@ -1,14 +1,11 @@
 package route
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"sync"
-	"time"
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
@@ -24,8 +21,7 @@ type Chooser struct {
 	Made func(*Way)
 
 	ctx       context.Context // of scripts and their loading
-	values    args.Values
-	settings  []args.Setting
+	flags     *args.Values
 	userAgent string
 	mu        sync.Mutex
 	made      map[string]*Way // by what was chosen
@@ -35,11 +31,10 @@ type Chooser struct {
 	tickets   *kerberos.Source
 }
 
-// NewChooser reads flags. settings are the same as values, and know who set
-// them. The context is for reading a script, and asking it.
-func NewChooser(ctx context.Context, values args.Values, settings []args.Setting, userAgent string) *Chooser {
-	return &Chooser{ctx: ctx, values: values, settings: settings, userAgent: userAgent, made: make(map[string]*Way), asked: make(map[string]*tunnel.Credentials),
-		tickets: &kerberos.Source{Keytab: values.String("keytab"), Principal: values.String("principal")}}
+// NewChooser reads flags. The context is for reading a script, and asking it.
+func NewChooser(ctx context.Context, flags *args.Values, userAgent string) *Chooser {
+	return &Chooser{ctx: ctx, flags: flags, userAgent: userAgent, made: make(map[string]*Way), asked: make(map[string]*tunnel.Credentials),
+		tickets: &kerberos.Source{Keytab: flags.String("keytab"), Principal: flags.String("principal")}}
 }
 
 // Way is a Client set up by the flags and the environment, and what there is
@@ -49,14 +44,14 @@ type Way struct {
 	Why    string   // how the route was chosen, a clause
 	Notes  []string // for -v
 
-	args.Values
+	flags   *args.Values
 	chooser *Chooser
 }
 
 // To returns the way to a target. Targets of the same route share a Way. A
 // person may be asked for a password on the way, once.
 func (ch *Chooser) To(target tunnel.Authority) (*Way, error) {
-	w := &Way{Client: &tunnel.Client{UserAgent: ch.userAgent}, Values: ch.values, chooser: ch}
+	w := &Way{Client: &tunnel.Client{UserAgent: ch.userAgent}, flags: ch.flags, chooser: ch}
 	if err := w.route(target); err != nil {
 		return nil, err
 	}
@@ -83,12 +78,15 @@ func (ch *Chooser) To(target tunnel.Authority) (*Way, error) {
 
 // alternatives reads --or.
 func (w *Way) alternatives() error {
-	for _, s := range w.StringSlice("or") {
+	if !w.flags.Has("or") { // probe is about one proxy
+		return nil
+	}
+	for _, s := range w.flags.Strings("or") {
 		r, err := tunnel.ParseRoute(s)
 		if err != nil {
-			return w.flagError("or", err, "a route is proxies joined by commas, as http://HOST:PORT, or direct")
+			return w.flags.Mistake("or", err, "a route is proxies joined by commas, as http://HOST:PORT, or direct")
 		}
-		r.Source = w.source("or")
+		r.Source = w.flags.Source("or")
 		w.noteTyped(r)
 		w.Client.Or = append(w.Client.Or, r)
 	}
@@ -97,18 +95,18 @@ func (w *Way) alternatives() error {
 
 func (w *Way) auth() error {
 	w.Client.Negotiate = w.chooser.tickets.Negotiator
-	w.Client.Auth = strings.ToLower(w.String("auth"))
+	w.Client.Auth = strings.ToLower(w.flags.String("auth"))
 	if err := tunnel.CheckAuth(w.Client.Auth); err != nil {
-		return w.flagError("auth", err, "leave it out to use the strongest that the proxy offers")
+		return w.flags.Mistake("auth", err, "leave it out to use the strongest that the proxy offers")
 	}
 	return nil
 }
 
 func (w *Way) headers() error {
-	for _, s := range w.StringSlice("header") {
+	for _, s := range w.flags.Strings("header") {
 		f, err := tunnel.ParseHeader(s)
 		if err != nil {
-			return w.flagError("header", err, "write --header 'Name: value'")
+			return w.flags.Mistake("header", err, "write --header 'Name: value'")
 		}
 		w.Client.Header = append(w.Client.Header, f)
 	}
@@ -118,31 +116,32 @@ func (w *Way) headers() error {
 // limits reads the IP version and the timeouts.
 func (w *Way) limits() (err error) {
 	switch {
-	case w.Bool("ipv4") && w.Bool("ipv6"):
+	case w.flags.Bool("ipv4") && w.flags.Bool("ipv6"):
 		return args.Usagef("leave both out to use what there is", "--ipv4 and --ipv6 exclude each other")
-	case w.Bool("ipv4"):
+	case w.flags.Bool("ipv4"):
 		w.Client.Network = "tcp4"
-	case w.Bool("ipv6"):
+	case w.flags.Bool("ipv6"):
 		w.Client.Network = "tcp6"
 	}
-	if w.Client.ConnectTimeout, err = w.Timeout("connect-timeout"); err != nil {
+	if w.Client.ConnectTimeout, err = w.flags.Timeout("connect-timeout"); err != nil {
 		return err
 	}
-	w.Client.Timeout, err = w.Timeout("timeout")
+	w.Client.Timeout, err = w.flags.Timeout("timeout")
 	return err
 }
 
 // routeSources are the flags of which one may name the proxies.
-var routeSources = []string{"proxy", "pac", "wpad"}
+var routeSources = args.Names{"proxy", "pac", "wpad"}
 
 // route chooses the way: by flags, by a script, or by the environment.
 func (w *Way) route(target tunnel.Authority) (err error) {
 	var chosen string
 	for _, name := range routeSources {
-		source := w.source(name)
-		switch typed := strings.HasPrefix(source, "-"); {
-		case source == "" || w.String(name) == "false":
-		case chosen == "" || typed && !strings.HasPrefix(w.source(chosen), "-"):
+		// An empty name of a script is a mistake, and not the same as none.
+		given := w.flags.IsGiven(name) || w.flags.IsSet(name) && w.flags.Last(name).Value == ""
+		switch typed := w.flags.IsTyped(name); {
+		case !given:
+		case chosen == "" || typed && !w.flags.IsTyped(chosen):
 			chosen = name
 		case typed:
 			return args.Usagef("leave one of them out", "--%s and --%s exclude each other", chosen, name)
@@ -163,10 +162,10 @@ func (w *Way) route(target tunnel.Authority) (err error) {
 
 // proxies reads --proxy.
 func (w *Way) proxies() (err error) {
-	if w.Client.Route, err = tunnel.ParseHops(w.StringSlice("proxy")); err != nil {
-		return w.flagError("proxy", err, "a proxy is http://HOST:PORT, https://HOST:PORT, socks5h://HOST:PORT, unix:PATH, or direct")
+	if w.Client.Route, err = tunnel.ParseHops(w.flags.Strings("proxy")); err != nil {
+		return w.flags.Mistake("proxy", err, "a proxy is http://HOST:PORT, https://HOST:PORT, socks5h://HOST:PORT, unix:PATH, or direct")
 	}
-	source := w.source("proxy")
+	source := w.flags.Source("proxy")
 	w.Client.Route.Source, w.Why = source, "from "+source
 	w.noteTyped(w.Client.Route)
 	return nil
@@ -178,27 +177,6 @@ func (w *Way) noteTyped(r tunnel.Route) {
 		if strings.HasPrefix(r.Source, "-") && h.Credentials != nil && h.Credentials.Password != "" {
 			w.Notes = append(w.Notes, "the password in "+r.Source+" is visible in the process list: use CULVERT_PROXY_PASSWORD or --proxy-credentials")
 		}
-	}
-}
-
-// flagError is a usage error in the value of a flag. It names the variable
-// where the value came from the environment.
-func (w *Way) flagError(name string, err error, hint string) error {
-	return args.Usagef(hint, "%s: %v", cmp.Or(w.source(name), "--"+name), err)
-}
-
-// source tells who set a flag last, "" if nobody did.
-func (w *Way) source(name string) string { return args.Find(w.chooser.settings, name).Source }
-
-// Timeout reads a flag, and translates the command line's 0 for off into the library's -1.
-func (w *Way) Timeout(name string) (time.Duration, error) {
-	switch d := w.Duration(name); {
-	case d < 0:
-		return 0, w.flagError(name, errors.New("a duration cannot be negative"), "0 is off")
-	case d == 0:
-		return -1, nil
-	default:
-		return d, nil
 	}
 }
 
