@@ -21,6 +21,7 @@ import (
 	"culvert/tunnel/cli/args"
 	"culvert/tunnel/cli/audit"
 	"culvert/tunnel/cli/route"
+	"culvert/tunnel/cli/serve"
 
 	"github.com/urfave/cli/v2"
 )
@@ -74,7 +75,7 @@ func flagTable(verb string) []args.Flag {
 	}
 	switch verb {
 	case "serve":
-		return slices.Concat(serveFlags(), common)
+		return slices.Concat(serve.Flags(), common)
 	case "dial":
 		return slices.Concat(route.Flags(), route.DialFlags(), common)
 	case "probe":

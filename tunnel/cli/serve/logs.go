@@ -1,0 +1,54 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"os"
+
+	"culvert/tunnel"
+	"culvert/tunnel/cli/args"
+)
+
+// Logs are where records and troubles are written.
+type Logs struct {
+	Access, Errors *slog.Logger
+
+	file  *os.File // nil = stderr
+	lines *tunnel.LineWriter
+}
+
+// OpenLogs opens the access log, and sends package log's output to the error log.
+// say tells a person when lines are lost, and when they no longer are.
+func OpenLogs(flags *args.Values, say func(format string, a ...any)) (*Logs, error) {
+	l := &Logs{Errors: slog.New(tunnel.NewLogHandler(os.Stderr, flags.String("log-format"), flags.String("log-level")))}
+	// What net/http reports of origins matters only when debugging.
+	log.SetOutput(slog.NewLogLogger(l.Errors.Handler(), slog.LevelDebug).Writer())
+	log.SetFlags(0)
+	path := flags.String("access-log")
+	if path == "-" {
+		l.Access = l.Errors
+		return l, nil
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	if err != nil {
+		return nil, &args.Error{Message: fmt.Sprintf("cannot open the access log: %v", err), ExitCode: tunnel.ExitUnexpected,
+			Hint: "its folder must exist and be writable; --access-log - logs to stderr"}
+	}
+	l.file, l.lines = file, tunnel.NewLineWriter(&tunnel.LogWriter{
+		W:      file,
+		Broken: func(err error) { say("cannot write the access log, lines are lost from here on: %v", err) },
+		Mended: func() { say("the access log %s is written again", path) },
+	})
+	l.Access = slog.New(tunnel.NewLogHandler(l.lines, flags.String("log-format"), flags.String("log-level")))
+	return l, nil
+}
+
+// Close writes the last lines and closes the log file.
+func (l *Logs) Close() error {
+	if l.file == nil {
+		return nil
+	}
+	return errors.Join(l.lines.Close(), l.file.Close())
+}

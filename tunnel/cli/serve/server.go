@@ -1,0 +1,102 @@
+package serve
+
+import (
+	"errors"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/cli/args"
+)
+
+// durations and numbers are the flags that must not be negative.
+var (
+	durations = args.Names{"header-timeout", "connect-timeout", "idle-timeout", "linger", "drain-timeout"}
+	numbers   = args.Names{"max-tunnels", "max-tunnels-per-client"}
+)
+
+// NewServer makes the Server that the flags describe, without its logs.
+func NewServer(flags *args.Values) (*tunnel.Server, error) {
+	s := &tunnel.Server{
+		Name:                flags.String("name"),
+		Realm:               flags.String("realm"),
+		ViaResolve:          flags.Bool("via-resolve"),
+		MaxTunnelsPerClient: flags.Int("max-tunnels-per-client"),
+		HeaderTimeout:       zeroIsOff(flags.Duration("header-timeout")),
+		ConnectTimeout:      zeroIsOff(flags.Duration("connect-timeout")),
+		IdleTimeout:         flags.Duration("idle-timeout"), // off by default
+		Linger:              zeroIsOff(flags.Duration("linger")),
+	}
+	if flags.IsSet("max-tunnels") {
+		if s.MaxTunnels = flags.Int("max-tunnels"); s.MaxTunnels == 0 {
+			s.MaxTunnels = -1
+		}
+	}
+	if s.Name != "" {
+		if err := tunnel.CheckName(s.Name); err != nil {
+			return nil, flags.Mistake("name", err, "as in --name proxy.example.com")
+		}
+	}
+	for _, name := range durations {
+		if flags.Duration(name) < 0 {
+			return nil, flags.Mistake(name, errors.New("a duration cannot be negative"), "0 turns the limit off")
+		}
+	}
+	for _, name := range numbers {
+		if flags.Int(name) < 0 {
+			return nil, flags.Mistake(name, errors.New("a number of tunnels cannot be negative"), "0 turns the limit off")
+		}
+	}
+	if file := flags.String("users"); file != "" {
+		users, err := tunnel.LoadUsers(file)
+		if err != nil {
+			return nil, flags.Mistake("users", err, "make the file with: htpasswd -B -c FILE NAME")
+		}
+		s.Verifier = users
+	}
+	return s, readRules(flags, s)
+}
+
+// zeroIsOff translates the command line's 0, which is off, for the library, where
+// 0 is the default and a negative duration is off.
+func zeroIsOff(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+// readRules reads the repeatable flags that judge and route.
+func readRules(flags *args.Values, s *tunnel.Server) (err error) {
+	const patterns = "HOST[:PORTS], as in '*.example.com:22,443'; culvert serve --help tells the forms"
+	const addresses = "a CIDR as 10.0.0.0/8, an address, or public, private, loopback, link-local, metadata, special"
+	if s.Policy.Allow, err = each(flags, "allow", patterns, tunnel.ParsePattern); err != nil {
+		return err
+	}
+	if s.Policy.Deny, err = each(flags, "deny", patterns, tunnel.ParsePattern); err != nil {
+		return err
+	}
+	if s.Policy.AllowAddr, err = each(flags, "allow-addr", addresses, tunnel.ParseAddrRule); err != nil {
+		return err
+	}
+	if s.Policy.DenyAddr, err = each(flags, "deny-addr", addresses, tunnel.ParseAddrRule); err != nil {
+		return err
+	}
+	if s.AllowClient, err = each(flags, "allow-client", "a CIDR as 10.0.0.0/8, or an address", tunnel.ParseNetwork); err != nil {
+		return err
+	}
+	s.Via, err = each(flags, "via", "http://HOST:PORT, or PATTERN=http://HOST:PORT", tunnel.ParseViaRule)
+	return err
+}
+
+// each parses all values of a repeatable flag; nil if there are none.
+func each[T any](flags *args.Values, name, hint string, parse func(string) (T, error)) ([]T, error) {
+	var out []T
+	for _, value := range flags.Strings(name) {
+		v, err := parse(value)
+		if err != nil {
+			return nil, flags.Mistake(name, err, hint)
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}

@@ -1,0 +1,42 @@
+package serve
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+
+	"culvert/tunnel"
+	"culvert/tunnel/cli/args"
+)
+
+// NewTLS makes the configuration of https listeners, nil if there are none, and
+// notes for a person about it.
+func NewTLS(flags *args.Values, specs []tunnel.ListenSpec, errorLog *slog.Logger) (*tls.Config, []string, error) {
+	o := tunnel.ServerTLS{
+		CertFile:     flags.String("tls-cert"),
+		KeyFile:      flags.String("tls-key"),
+		SelfSigned:   flags.Bool("tls-self-signed"),
+		ClientCAFile: flags.String("tls-client-ca"),
+		ACME: tunnel.ACME{
+			Hosts:     flags.Strings("acme"),
+			Dir:       flags.String("acme-dir"),
+			URL:       flags.String("acme-url"),
+			RootsFile: flags.String("acme-ca"),
+		},
+		Log: errorLog,
+	}
+	for _, spec := range specs {
+		if spec.TLS {
+			o.Hosts = append(o.Hosts, spec.Host())
+		}
+	}
+	if hint, err := o.Check(len(o.Hosts) > 0); err != nil {
+		return nil, nil, args.Usagef(hint, "%v", err)
+	}
+	config, notes, err := o.Config()
+	if err != nil {
+		return nil, nil, &args.Error{Message: fmt.Sprintf("cannot set TLS up: %v", err), ExitCode: tunnel.ExitCode(err),
+			Hint: "certificates, keys and authorities are in PEM files, as openssl and certbot write them; --acme-dir is a folder of serve's own"}
+	}
+	return config, notes, nil
+}
