@@ -133,10 +133,10 @@ func (t *reportText) frames(r *Report, hop string) {
 				t.say("--hex shows no bytes of theirs, in which credentials may stand coded by HPACK")
 			}
 		}
-		mark, dress := "<", t.received
+		mark, colour := "<", t.Received
 		if f.Sent {
-			mark, dress = ">", t.sent
+			mark, colour = ">", t.Sent
 		}
-		t.out.WriteString(dress(fmt.Sprintf("%s %9.3f ms  %s", mark, float64(f.At)/1000, f.Frame)) + "\n")
+		t.out.WriteString(colour.Paint(fmt.Sprintf("%s %9.3f ms  %s", mark, float64(f.At)/1000, f.Frame)) + "\n")
 	}
 }

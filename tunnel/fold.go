@@ -7,7 +7,7 @@ import "strings"
 // the Style's own colours add (SGR, ECMA-48, section 8.3.117) takes no room, and
 // does not reach into hang.
 func (s Style) Fold(line, hang string) string {
-	if !s.Wrap || columns(line) <= s.width() {
+	if !s.Wrap || columns(line) <= s.Columns() {
 		return line
 	}
 	var b strings.Builder
@@ -21,7 +21,7 @@ func (s Style) Fold(line, hang string) string {
 		line = line[len(blanks)+len(word):]
 		room := len(blanks) + columns(word)
 		switch {
-		case some && at+room > s.width():
+		case some && at+room > s.Columns():
 			if lit != "" {
 				b.WriteString("\x1b[0m")
 			}
@@ -39,18 +39,10 @@ func (s Style) Fold(line, hang string) string {
 // FoldBehind is Fold for a table's row and the words behind it: they have lines
 // of their own where the row leaves too little room.
 func (s Style) FoldBehind(row, words, hang string) string {
-	if line := row + "  " + words; !s.Wrap || columns(line) <= s.width() {
+	if line := row + "  " + words; !s.Wrap || columns(line) <= s.Columns() {
 		return line
 	}
 	return s.Fold(strings.TrimRight(row, " "), hang) + "\n" + s.Fold(hang+words, hang)
-}
-
-// width is Width, or what is usual.
-func (s Style) width() int {
-	if s.Width <= 0 {
-		return defaultWidth
-	}
-	return s.Width
 }
 
 // nextSGR cuts a text at its first change of colour.
@@ -92,6 +84,3 @@ func litBehind(lit, word string) string {
 	}
 	return lit
 }
-
-// defaultWidth is a Style's where nobody knows better.
-const defaultWidth = 80

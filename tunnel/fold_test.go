@@ -40,3 +40,11 @@ func TestFoldBehind(t *testing.T) {
 		}
 	}
 }
+
+// Without a colour, and without a text, nothing is added.
+func TestPaint(t *testing.T) {
+	bold := Colour(func(s string) string { return "<" + s + ">" })
+	if got := bold.Paint("a") + bold.Paint("") + Colour(nil).Paint("b") + (Style{}).Good.Paint("c"); got != "<a>bc" {
+		t.Errorf("%q", got)
+	}
+}

@@ -97,19 +97,19 @@ func (t *reportText) interception(m *Interception) {
 		return
 	}
 	t.say("")
-	t.say("%s %s", t.bold("is somebody in the middle?"), t.faint("(yes, no: what it speaks for; !: settles it; -: neither)"))
-	dress := map[string]func(string) string{MiddleNone: t.good, MiddleFound: t.bad, MiddleUnknown: t.faint}
+	t.say("%s %s", t.Bold.Paint("is somebody in the middle?"), t.Faint.Paint("(yes, no: what it speaks for; !: settles it; -: neither)"))
+	colour := map[string]Colour{MiddleNone: t.Good, MiddleFound: t.Bad, MiddleUnknown: t.Faint}
 	for _, e := range m.Evidence {
 		mark := map[string]string{MiddleNone: "no", MiddleFound: "yes", MiddleUnknown: "-"}[e.Says]
 		if e.Decisive {
 			mark += "!"
 		}
-		t.sayHung(hangFinding, "  %s  %s", dress[e.Says](fmt.Sprintf("%-4s", mark)), e.Text)
+		t.sayHung(hangFinding, "  %s  %s", colour[e.Says].Paint(fmt.Sprintf("%-4s", mark)), e.Text)
 	}
 	words := m.Verdict
 	if m.By != "" {
 		words += " by " + m.By
 	}
-	dress[MiddleUnknown] = t.warn
-	t.say("  so: %s", dress[m.Verdict](words))
+	colour[MiddleUnknown] = t.Warn
+	t.say("  so: %s", colour[m.Verdict].Paint(words))
 }

@@ -91,20 +91,20 @@ func (t *reportText) socks(r *Report, before int) {
 func (t *reportText) spoken(m *SOCKSSpoken, failed bool) {
 	t.say("%s: %s", m.Step, m.Asks)
 	if t.hex {
-		t.dump(">", t.sent, m.Request, 0)
+		t.dump(">", t.Sent, m.Request, 0)
 	} else { // 0x0a ends no line here
-		t.out.WriteString(t.sent("> "+wire.Escape(m.Request, maxLineShown)) + "\n")
+		t.out.WriteString(t.Sent.Paint("> "+wire.Escape(m.Request, maxLineShown)) + "\n")
 	}
 	switch {
 	case len(m.Reply) == 0:
 	case t.hex:
 		t.say("after %s: %s", strings.TrimSpace(durationOf(m.At+m.Duration)), bytesOf(len(m.Reply)))
-		t.dump("<", t.received, m.Reply, 0)
+		t.dump("<", t.Received, m.Reply, 0)
 	default:
-		t.out.WriteString(t.received("< "+wire.Escape(m.Reply, maxLineShown)) + "\n")
+		t.out.WriteString(t.Received.Paint("< "+wire.Escape(m.Reply, maxLineShown)) + "\n")
 	}
 	if failed {
-		t.say("%s", t.bad(m.Means))
+		t.say("%s", t.Bad.Paint(m.Means))
 		return
 	}
 	t.say("%s", m.Means)

@@ -70,7 +70,7 @@ func (t *reportText) sayHung(hang, format string, args ...any) {
 	if hang == "" {
 		hang = strings.Repeat(" ", len(words)-len(strings.TrimLeft(words, " "))+2)
 	}
-	mark := t.talk("*") + " "
+	mark := t.Talk.Paint("*") + " "
 	t.out.WriteString(strings.TrimRight(t.Fold(mark+words, mark+hang), " ") + "\n")
 }
 
@@ -80,31 +80,31 @@ const hangFinding = "        "
 // heading adds a line that opens a part.
 func (t *reportText) heading(words string) {
 	t.say("")
-	t.say("%s", t.bold(words))
+	t.say("%s", t.Bold.Paint(words))
 }
 
 // wire adds bytes, one line of theirs per line, and no more lines than most.
-func (t *reportText) wire(mark string, dress func(string) string, b []byte, most int) {
+func (t *reportText) wire(mark string, colour Colour, b []byte, most int) {
 	lines, left := 0, len(b)
 	for line := range bytes.Lines(b) {
 		if lines == most {
 			t.say("%d further bytes are not shown here: --json has them", left)
 			return
 		}
-		t.out.WriteString(dress(mark+" "+wire.Escape(line, maxLineShown)) + "\n")
+		t.out.WriteString(colour.Paint(mark+" "+wire.Escape(line, maxLineShown)) + "\n")
 		lines, left = lines+1, left-len(line)
 	}
 }
 
 func (t *reportText) plan(r *Report) {
 	for _, a := range r.Plan.Abandoned {
-		t.say("%s cannot be taken: %s", strings.Join(a.Hops, ", then "), t.bad(a.Why))
+		t.say("%s cannot be taken: %s", strings.Join(a.Hops, ", then "), t.Bad.Paint(a.Why))
 	}
 	way := strings.Join(r.Plan.Hops, ", then ")
 	if r.Plan.Why != "" {
 		way += " (" + r.Plan.Why + ")"
 	}
-	t.say("CONNECT %s through %s", t.bold(r.Target.String()), way)
+	t.say("CONNECT %s through %s", t.Bold.Paint(r.Target.String()), way)
 	if r.Lookup != nil {
 		t.lookup(r.Lookup, "")
 	}
@@ -112,7 +112,7 @@ func (t *reportText) plan(r *Report) {
 		if a.Connected {
 			t.say("connect %s: connected", a.Address)
 		} else {
-			t.say("connect %s: %s", a.Address, t.bad(a.Error))
+			t.say("connect %s: %s", a.Address, t.Bad.Paint(a.Error))
 		}
 	}
 	for i := range r.FurtherLookups {
@@ -123,7 +123,7 @@ func (t *reportText) plan(r *Report) {
 func (t *reportText) lookup(l *Lookup, why string) {
 	answer := strings.Join(l.Addresses, ", ")
 	if l.Error != "" {
-		answer = t.bad(l.Error)
+		answer = t.Bad.Paint(l.Error)
 	}
 	t.say("resolve %s%s: %s", l.Host, why, answer)
 }
@@ -134,12 +134,12 @@ func (t *reportText) exchange(x *ExchangeReport) {
 	if dumped {
 		t.dumpExchange(x)
 	} else {
-		t.wire(">", t.sent, x.Request, maxLinesShown)
-		t.wire("<", t.received, bytes.Join(asBytes(x.Interim), nil), maxLinesShown)
-		t.wire("<", t.received, x.Reply, maxLinesShown)
+		t.wire(">", t.Sent, x.Request, maxLinesShown)
+		t.wire("<", t.Received, bytes.Join(asBytes(x.Interim), nil), maxLinesShown)
+		t.wire("<", t.Received, x.Reply, maxLinesShown)
 	}
 	if x.Status == 0 {
-		t.say("%s", t.bad(x.Error))
+		t.say("%s", t.Bad.Paint(x.Error))
 		return
 	}
 	if len(x.Content) > 0 && !dumped {
@@ -148,7 +148,7 @@ func (t *reportText) exchange(x *ExchangeReport) {
 			coding = ", encoded as " + x.ContentCoding
 		}
 		t.say("content, the first %s%s:", bytesOf(len(x.Content)), coding)
-		t.wire("<", t.received, x.Content, maxContentShown)
+		t.wire("<", t.Received, x.Content, maxContentShown)
 	}
 	switch x.AfterRefusal {
 	case "closed":
@@ -175,8 +175,8 @@ func (t *reportText) tunnel(r *Report, n *TunnelReport) {
 	if t.hex {
 		t.dumpTunnel(n, len(r.Exchanges) > 0 && len(r.Exchanges[len(r.Exchanges)-1].Segments) > 0)
 	} else {
-		t.wire(">", t.sent, n.Sent, maxLinesShown)
-		t.wire("<", t.received, n.Data, maxLinesShown)
+		t.wire(">", t.Sent, n.Sent, maxLinesShown)
+		t.wire("<", t.Received, n.Data, maxLinesShown)
 	}
 	heard := "nothing came out of the tunnel"
 	if len(n.Data) > 0 {
@@ -207,7 +207,7 @@ func (t *reportText) identity(r *Report, i int) {
 	}
 	if x.Product != "" && !saidBefore(func(e ExchangeReport) bool { return e.Product == x.Product }) {
 		t.say("")
-		t.say("%s looks like %s (by %s)", x.Hop, t.bold(x.Product), x.ProductSign)
+		t.say("%s looks like %s (by %s)", x.Hop, t.Bold.Paint(x.Product), x.ProductSign)
 	}
 	if len(x.Identity) == 0 || saidBefore(func(e ExchangeReport) bool { return slices.Equal(e.Identity, x.Identity) }) {
 		return
@@ -279,17 +279,17 @@ func (t *reportText) findingsOf(heading string, r *Report, of func(Finding) bool
 		}
 	}
 	if brief {
-		t.say("  %s  %d checks, which --json lists", t.good(string(Pass)), passed)
+		t.say("  %s  %d checks, which --json lists", t.Good.Paint(string(Pass)), passed)
 	}
 	for _, reason := range reasons {
-		t.sayHung(hangFinding, "  %s  %s: %s", t.faint("skip"), reason, t.faint(strings.Join(skipped[reason], ", ")))
+		t.sayHung(hangFinding, "  %s  %s: %s", t.Faint.Paint("skip"), reason, t.Faint.Paint(strings.Join(skipped[reason], ", ")))
 	}
 }
 
 func (t *reportText) finding(f Finding) {
-	grade := map[Grade]func(string) string{Pass: t.good, Warn: t.warn, Fail: t.bad}[f.Grade]
-	mark := t.talk("*") + " "
-	row := fmt.Sprintf("%s  %s  %-22s  %-6s  %-14s", mark, grade(string(f.Grade)), f.ID, f.Level, shortRFC(f.RFC))
+	colour := map[Grade]Colour{Pass: t.Good, Warn: t.Warn, Fail: t.Bad}[f.Grade]
+	mark := t.Talk.Paint("*") + " "
+	row := fmt.Sprintf("%s  %s  %-22s  %-6s  %-14s", mark, colour.Paint(string(f.Grade)), f.ID, f.Level, shortRFC(f.RFC))
 	t.out.WriteString(t.FoldBehind(row, f.Title, mark+hangFinding) + "\n")
 	if f.Evidence != "" && f.Grade != Pass {
 		t.sayHung(hangFinding, hangFinding+"%s", f.Evidence)
@@ -305,14 +305,14 @@ func (t *reportText) verdict(r *Report) {
 	if v.Hint != "" {
 		t.say("hint: %s", v.Hint)
 	}
-	grade := t.bad
+	colour := t.Bad
 	switch {
 	case v.ExitCode == ExitOK:
-		grade = t.good
+		colour = t.Good
 	case v.Kind == VerdictCredentials:
-		grade = t.warn
+		colour = t.Warn
 	}
-	t.out.WriteString(t.Fold(t.bold("verdict:")+" "+grade(v.Words), "  ") + "\n")
+	t.out.WriteString(t.Fold(t.Bold.Paint("verdict:")+" "+colour.Paint(v.Words), "  ") + "\n")
 }
 
 // bytesOf is a number of bytes in words.

@@ -67,7 +67,7 @@ func (t *timelineText) measure(spans []Span) {
 			notes = max(notes, len("  ")+len(s.note()))
 		}
 	}
-	t.bar = min(t.width()-len("*   ")-t.label-len(" 123.456 ms  ||")-notes, maxBar)
+	t.bar = min(t.Columns()-len("*   ")-t.label-len(" 123.456 ms  ||")-notes, maxBar)
 	if t.bar >= minBar {
 		return
 	}
@@ -95,27 +95,27 @@ func (s Span) words() string {
 }
 
 func (t *timelineText) row(s Span) {
-	dress := t.faint
+	colour := t.Faint
 	switch {
 	case s.ownWait():
 	case !s.Finished:
-		dress = t.bad
+		colour = t.Bad
 	case s.Duration == t.most:
-		dress = t.bold
+		colour = t.Bold
 	}
 	if t.bar == 0 {
-		t.line("%-*s %10s %s", t.label, t.words(s), durationOf(s.Duration), dress(s.note()))
+		t.line("%-*s %10s %s", t.label, t.words(s), durationOf(s.Duration), colour.Paint(s.note()))
 		return
 	}
 	note := ""
 	if s.note() != "" {
-		note = "  " + dress(s.note())
+		note = "  " + colour.Paint(s.note())
 	}
 	// Blanks have no colour, which some terminals would underline.
 	bar := bar(s, t.end, t.bar)
 	drawn := strings.TrimSpace(bar)
 	before, after, _ := strings.Cut(bar, drawn)
-	t.line("%-*s %10s  |%s%s%s|%s", t.label, t.words(s), durationOf(s.Duration), before, dress(drawn), after, note)
+	t.line("%-*s %10s  |%s%s%s|%s", t.label, t.words(s), durationOf(s.Duration), before, colour.Paint(drawn), after, note)
 }
 
 // places are the headings of a timeline's phases; nil if one hop was asked once.

@@ -86,10 +86,10 @@ func (t *reportText) tls(r *Report, before int) {
 		}
 		switch {
 		case h.Version == "":
-			t.say("%s: %s", what, t.bad("none: "+h.cause()))
+			t.say("%s: %s", what, t.Bad.Paint("none: "+h.cause()))
 			continue
 		case h.Error != "":
-			t.say("%s: %s, %s", what, h.Version, t.bad("but "+h.cause()))
+			t.say("%s: %s, %s", what, h.Version, t.Bad.Paint("but "+h.cause()))
 		default:
 			t.say("%s: %s, %s, %s; verified by %s", what, h.Version, h.Cipher, alpnWords(h.ALPN), h.Verified)
 		}

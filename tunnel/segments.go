@@ -108,7 +108,7 @@ func (r *Report) WriteRaw(w io.Writer) error {
 }
 
 // dump adds bytes in hexadecimal, 16 on a line, from an offset on.
-func (t *reportText) dump(mark string, dress func(string) string, b []byte, offset int) {
+func (t *reportText) dump(mark string, colour Colour, b []byte, offset int) {
 	for len(b) > 0 {
 		line := b[:min(16, len(b))]
 		digits := hex.EncodeToString(line)
@@ -124,7 +124,7 @@ func (t *reportText) dump(mark string, dress func(string) string, b []byte, offs
 			}
 			return r
 		}, latin1(line))
-		t.out.WriteString(dress(fmt.Sprintf("%s %08x %-49s |%s|", mark, offset, spaced.String(), text)) + "\n")
+		t.out.WriteString(colour.Paint(fmt.Sprintf("%s %08x %-49s |%s|", mark, offset, spaced.String(), text)) + "\n")
 		b, offset = b[len(line):], offset+len(line)
 	}
 }
@@ -140,20 +140,20 @@ func latin1(b []byte) string {
 
 // dumpExchange is the exchange's bytes for WriteHex.
 func (t *reportText) dumpExchange(x *ExchangeReport) {
-	t.dump(">", t.sent, x.Request, 0)
+	t.dump(">", t.Sent, x.Request, 0)
 	t.dumpSegments(x.Segments, 0)
 }
 
 // dumpTunnel is the tunnel's bytes for WriteHex. What came glued to the reply is
 // in the dump of that, if there was one.
 func (t *reportText) dumpTunnel(n *TunnelReport, above bool) {
-	t.dump(">", t.sent, n.Sent, 0)
+	t.dump(">", t.Sent, n.Sent, 0)
 	switch {
 	case n.Glued > 0 && above:
 		t.say("%s came together with the reply, and stand with it above", bytesOf(n.Glued))
 	case n.Glued > 0:
 		t.say("together with the reply: %s", bytesOf(n.Glued))
-		t.dump("<", t.received, n.Data[:n.Glued], 0)
+		t.dump("<", t.Received, n.Data[:n.Glued], 0)
 	}
 	t.dumpSegments(n.Segments, n.Glued)
 }
@@ -166,7 +166,7 @@ func (t *reportText) dumpSegments(segments []Segment, offset int) {
 			return
 		}
 		t.say("after %s: %s", strings.TrimSpace(durationOf(s.At)), bytesOf(len(s.Bytes)))
-		t.dump("<", t.received, s.Bytes, offset)
+		t.dump("<", t.Received, s.Bytes, offset)
 		offset += len(s.Bytes)
 	}
 }

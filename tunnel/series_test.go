@@ -88,7 +88,7 @@ func TestSeriesSumsFit(t *testing.T) {
 		}
 		lines := strings.Split(strings.TrimSpace(text.String()), "\n")
 		for _, line := range lines {
-			if len(line) > (Style{Width: tt.width}).width() {
+			if len(line) > (Style{Width: tt.width}).Columns() {
 				t.Errorf("%d columns at %d: %q", len(line), tt.width, line)
 			}
 		}

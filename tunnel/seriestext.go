@@ -13,9 +13,9 @@ const unbroken = "\x1f"
 
 // WriteText writes a try on one line.
 func (t Try) WriteText(w io.Writer, style Style) error {
-	words, dress := t.Verdict.Words, style.bad
+	words, colour := t.Verdict.Words, style.Bad
 	if t.Verdict.ExitCode == ExitOK {
-		dress = style.good
+		colour = style.Good
 	}
 	var phases []string
 	for _, span := range t.Phases {
@@ -23,7 +23,7 @@ func (t Try) WriteText(w io.Writer, style Style) error {
 			phases = append(phases, strings.ReplaceAll(span.words()+" "+strings.TrimSpace(durationOf(span.Duration)), " ", unbroken))
 		}
 	}
-	line := fmt.Sprintf("%4d  %12s  %s  %s", t.Number, durationOf(t.Total), dress(words), style.faint(strings.Join(phases, ", ")))
+	line := fmt.Sprintf("%4d  %12s  %s  %s", t.Number, durationOf(t.Total), colour.Paint(words), style.Faint.Paint(strings.Join(phases, ", ")))
 	line = strings.ReplaceAll(style.Fold(strings.TrimRight(line, " "), "      "), unbroken, " ")
 	_, err := io.WriteString(w, line+"\n")
 	return err
@@ -39,15 +39,15 @@ func (r *SeriesReport) WriteText(w io.Writer, style Style) error {
 	case r.Done == 1:
 		tries = "1 try"
 	}
-	head := fmt.Sprintf("%s through %s: %s, %d open", style.bold(r.Target.String()), strings.Join(r.Plan.Hops, ", then "), tries, r.Opened)
+	head := fmt.Sprintf("%s through %s: %s, %d open", style.Bold.Paint(r.Target.String()), strings.Join(r.Plan.Hops, ", then "), tries, r.Opened)
 	b.WriteString("\n" + style.Fold(head, "  ") + "\n")
 	label := len("failed")
 	for _, p := range r.Phases {
 		label = max(label, len(r.words(p)))
 	}
-	r.table(&b, label, style.width())
+	r.table(&b, label, style.Columns())
 	for _, f := range r.Failures {
-		row := fmt.Sprintf("  %s %5d  %s", style.bad(fmt.Sprintf("%-*s", label, "failed")), f.Tries, f.Sample)
+		row := fmt.Sprintf("  %s %5d  %s", style.Bad.Paint(fmt.Sprintf("%-*s", label, "failed")), f.Tries, f.Sample)
 		b.WriteString(style.Fold(row, "    ") + "\n")
 		if f.Kind == VerdictOwnLimit { // these say nothing of the proxy
 			b.WriteString(style.Fold("    hint: "+f.Hint, "    ") + "\n")

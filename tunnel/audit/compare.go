@@ -150,17 +150,17 @@ func (c *Comparison) WriteText(w io.Writer, style tunnel.Style) error {
 	var b strings.Builder
 	c.A.text(&b, "A")
 	c.B.text(&b, "B")
-	colour := map[tunnel.Grade]func(string) string{tunnel.Pass: style.Good, tunnel.Warn: style.Warn, tunnel.Fail: style.Bad, tunnel.Skip: style.Faint}
+	colour := map[tunnel.Grade]tunnel.Colour{tunnel.Pass: style.Good, tunnel.Warn: style.Warn, tunnel.Fail: style.Bad, tunnel.Skip: style.Faint}
 	grade := func(g tunnel.Grade) string {
 		if g == "" {
 			return "-   "
 		}
-		return dress(colour[g], fmt.Sprintf("%-4s", g))
+		return colour[g].Paint(fmt.Sprintf("%-4s", g))
 	}
 	for _, d := range c.Differences {
 		fmt.Fprintf(&b, "  %s  %s  %-24s  %-6s  %s\n", grade(d.A), grade(d.B), d.ID, d.Level, d.Title)
 	}
-	fmt.Fprintf(&b, "%s %s\n", dress(style.Bold, "verdict:"), c.words(style))
+	fmt.Fprintf(&b, "%s %s\n", style.Bold.Paint("verdict:"), c.words(style))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -172,9 +172,9 @@ func (c *Comparison) words(style tunnel.Style) string {
 	case len(c.Differences) == 0:
 		return "every check has the same grade"
 	case c.Worse:
-		words = dress(style.Bad, fmt.Sprintf("%d differ: B breaks a MUST that A does not", len(c.Differences)))
+		words = style.Bad.Paint(fmt.Sprintf("%d differ: B breaks a MUST that A does not", len(c.Differences)))
 	case c.Void():
-		words = dress(style.Bad, fmt.Sprintf("%d differ: B could try no MUST", len(c.Differences)))
+		words = style.Bad.Paint(fmt.Sprintf("%d differ: B could try no MUST", len(c.Differences)))
 	}
 	if c.Untried > 0 {
 		words += fmt.Sprintf("; %d that A passed were not tried in B", c.Untried)

@@ -13,7 +13,7 @@ func WriteList(w io.Writer, style tunnel.Style) error {
 	var b strings.Builder
 	n := 0
 	for _, g := range groups {
-		fmt.Fprintf(&b, "%s: %s\n", dress(style.Bold, g.name), g.title)
+		fmt.Fprintf(&b, "%s: %s\n", style.Bold.Paint(g.name), g.title)
 		for _, c := range g.checks {
 			fmt.Fprintf(&b, "  %-24s  %-6s  %-15s  %s\n", c.id, c.level, shortRFC(c.rfc), c.title)
 			n++

@@ -314,18 +314,18 @@ func surveyVerdict(ways []Way) string {
 func (r *SurveyReport) WriteText(w io.Writer, style tunnel.Style) error {
 	var b strings.Builder
 	seen := map[string]bool{}
-	colour := map[string]func(string) string{answerOpen: style.Bad, answerPage: style.Warn, answerTried: style.Warn, answerDenied: style.Good, answerOther: style.Good, answerNone: style.Warn}
+	colour := map[string]tunnel.Colour{answerOpen: style.Bad, answerPage: style.Warn, answerTried: style.Warn, answerDenied: style.Good, answerOther: style.Good, answerNone: style.Warn}
 	for _, way := range r.Ways {
 		seen[way.Answer] = true
-		answer := dress(colour[way.Answer], fmt.Sprintf("%-9s", way.Answer))
-		fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("  %s  %-30s  %-42s  %s", answer, way.Target, way.Words, dress(style.Faint, way.Why)), " "))
+		answer := colour[way.Answer].Paint(fmt.Sprintf("%-9s", way.Answer))
+		fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("  %s  %-30s  %-42s  %s", answer, way.Target, way.Words, style.Faint.Paint(way.Why)), " "))
 	}
 	for _, answer := range [...]string{answerPage, answerTried, answerOther} {
 		if seen[answer] {
-			fmt.Fprintln(&b, dress(style.Faint, "  "+answer+": "+answerWords[answer]))
+			fmt.Fprintln(&b, style.Faint.Paint("  "+answer+": "+answerWords[answer]))
 		}
 	}
-	fmt.Fprintf(&b, "%s %s\n", dress(style.Bold, "verdict:"), r.Verdict)
+	fmt.Fprintf(&b, "%s %s\n", style.Bold.Paint("verdict:"), r.Verdict)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

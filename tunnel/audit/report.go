@@ -146,13 +146,13 @@ func (r *Report) about() []string {
 // WriteText writes the Report as a graded table for a person.
 func (r *Report) WriteText(w io.Writer, style tunnel.Style) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "audit of %s\n", dress(style.Bold, r.Proxy))
+	fmt.Fprintf(&b, "audit of %s\n", style.Bold.Paint(r.Proxy))
 	for _, words := range r.about() {
 		fmt.Fprintln(&b, style.Fold("  "+words, "    "))
 	}
 	skipped, reasons := map[string][]string{}, []string(nil)
 	for _, g := range groups {
-		heading := "\n" + dress(style.Bold, g.title) + "\n"
+		heading := "\n" + style.Bold.Paint(g.title) + "\n"
 		for _, result := range r.Results {
 			if result.Group != g.name {
 				continue
@@ -170,17 +170,17 @@ func (r *Report) WriteText(w io.Writer, style tunnel.Style) error {
 		}
 	}
 	if len(reasons) > 0 {
-		fmt.Fprintf(&b, "\n%s\n", dress(style.Bold, "skipped"))
+		fmt.Fprintf(&b, "\n%s\n", style.Bold.Paint("skipped"))
 	}
 	for _, reason := range reasons {
 		fmt.Fprintln(&b, style.Fold("  "+reason, "    "))
-		fmt.Fprintln(&b, style.Fold("      "+dress(style.Faint, strings.Join(skipped[reason], ", ")), "      "))
+		fmt.Fprintln(&b, style.Fold("      "+style.Faint.Paint(strings.Join(skipped[reason], ", ")), "      "))
 	}
-	verdict := dress(style.Good, r.verdict())
+	verdict := style.Good.Paint(r.verdict())
 	if r.Failed() {
-		verdict = dress(style.Bad, r.verdict())
+		verdict = style.Bad.Paint(r.verdict())
 	}
-	fmt.Fprintln(&b, "\n"+style.Fold(dress(style.Bold, "verdict:")+" "+verdict, "  "))
+	fmt.Fprintln(&b, "\n"+style.Fold(style.Bold.Paint("verdict:")+" "+verdict, "  "))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -189,8 +189,8 @@ func (r *Report) WriteText(w io.Writer, style tunnel.Style) error {
 const hang = "        "
 
 func (r *Result) text(b *strings.Builder, style tunnel.Style) {
-	colour := map[tunnel.Grade]func(string) string{tunnel.Pass: style.Good, tunnel.Warn: style.Warn, tunnel.Fail: style.Bad}[r.Grade]
-	row := fmt.Sprintf("  %s  %-24s  %-6s  %-15s", dress(colour, string(r.Grade)), r.ID, r.Level, shortRFC(r.RFC))
+	colour := map[tunnel.Grade]tunnel.Colour{tunnel.Pass: style.Good, tunnel.Warn: style.Warn, tunnel.Fail: style.Bad}[r.Grade]
+	row := fmt.Sprintf("  %s  %-24s  %-6s  %-15s", colour.Paint(string(r.Grade)), r.ID, r.Level, shortRFC(r.RFC))
 	fmt.Fprintln(b, style.FoldBehind(row, r.Title, hang))
 	if r.Evidence != "" {
 		fmt.Fprintln(b, style.Fold(hang+r.Evidence, hang))
@@ -204,7 +204,7 @@ func (r *Result) text(b *strings.Builder, style tunnel.Style) {
 // maxLines of the bytes behind a failure are shown; JSON has them all.
 const maxLines = 6
 
-func shown(b *strings.Builder, mark string, bytes tunnel.WireBytes, colour func(string) string) {
+func shown(b *strings.Builder, mark string, bytes tunnel.WireBytes, colour tunnel.Colour) {
 	lines := strings.SplitAfter(string(bytes), "\n")
 	for i, l := range lines {
 		switch {
@@ -214,16 +214,9 @@ func shown(b *strings.Builder, mark string, bytes tunnel.WireBytes, colour func(
 			return
 		default:
 			text, _ := tunnel.WireBytes(l[:min(len(l), 160)]).MarshalText()
-			fmt.Fprintf(b, "        %s\n", dress(colour, mark+" "+string(text)))
+			fmt.Fprintf(b, "        %s\n", colour.Paint(mark+" "+string(text)))
 		}
 	}
-}
-
-func dress(f func(string) string, s string) string {
-	if f == nil || s == "" {
-		return s
-	}
-	return f(s)
 }
 
 // shortRFC is a section as a table has room for it: "9110 9.3.6".
