@@ -15,6 +15,7 @@ import (
 	"culvert/tunnel/cli/args"
 	"culvert/tunnel/cli/audit"
 	"culvert/tunnel/cli/route"
+	"culvert/tunnel/terminal"
 
 	"github.com/fatih/color"
 	"github.com/urfave/cli/v2"
@@ -335,7 +336,7 @@ func chooserOf(ctx context.Context, line *args.Line) *route.Chooser {
 }
 
 // styleFor decides about colour and width for one stream, by --color among others.
-func styleFor(f *os.File, line *args.Line) tunnel.Style {
+func styleFor(f *os.File, line *args.Line) terminal.Style {
 	mode := line.String("color")
 	on := mode == "always" || mode != "never" &&
 		os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
@@ -349,7 +350,7 @@ func styleFor(f *os.File, line *args.Line) tunnel.Style {
 		}
 		return func(s string) string { return c.Sprint(s) }
 	}
-	return tunnel.Style{
+	return terminal.Style{
 		Width: route.Columns(f), Wrap: term.IsTerminal(int(f.Fd())),
 		Talk: dress(color.FgCyan), Sent: dress(color.FgBlue), Received: dress(color.FgMagenta),
 		Good: dress(color.FgGreen), Warn: dress(color.FgYellow), Bad: dress(color.FgRed, color.Bold),

@@ -84,7 +84,7 @@
 //
 //	series.go → prober.go → recording.go, Exchange → checks.go, checkstls.go, checksh2.go,
 //	verdict.go → assemble.go, timeline.go → report.go, reporttls.go, reportsocks.go:
-//	JSON; reporttext.go, reporttimeline.go: text, dressed by style.go, folded by fold.go;
+//	JSON; reporttext.go, reporttimeline.go: text, dressed and folded by package terminal;
 //	segments.go: what each read brought; transcript.go, transcripth2.go: for
 //	tunneltest to play back; tlstry.go: does it want TLS?
 //	interception.go, interceptiontries.go: who speaks TLS?

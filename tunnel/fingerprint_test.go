@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -31,7 +32,7 @@ func TestProduct(t *testing.T) {
 			t.Errorf("%q %q: %q by %q, want %q by %q", tt.fields, tt.content, x.Product, x.ProductSign, tt.want, tt.sign)
 		}
 		var text bytes.Buffer
-		r.WriteText(&text, Style{})
+		r.WriteText(&text, terminal.Style{})
 		if says := strings.Contains(text.String(), "looks like "+x.Product+" (by "); says != (x.Product != "") {
 			t.Errorf("%s", &text)
 		}

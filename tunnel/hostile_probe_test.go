@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -177,8 +178,8 @@ func wantHarmlessForms(t *testing.T, r *Report) {
 		t.Errorf("the verdict is %+v", r.Verdict)
 	}
 	for form, write := range map[string]func(io.Writer) error{
-		"text": func(w io.Writer) error { return r.WriteText(w, Style{}) },
-		"hex":  func(w io.Writer) error { return r.WriteHex(w, Style{}) },
+		"text": func(w io.Writer) error { return r.WriteText(w, terminal.Style{}) },
+		"hex":  func(w io.Writer) error { return r.WriteHex(w, terminal.Style{}) },
 		"json": r.WriteJSON, "raw": r.WriteRaw,
 		"transcript": func(w io.Writer) error { return r.WriteTranscript(w, "0") },
 	} {
@@ -232,11 +233,11 @@ func TestHostileSeries(t *testing.T) {
 	p := hostileProber(t, "http://ada:"+hostileSecret+"@"+proxy.Addr(), false)
 	var out bytes.Buffer
 	s := &Series{Prober: p, Count: len(replies)}
-	r, err := s.Run(t.Context(), authority(t, "example.com:22"), true, func(try Try) { try.WriteText(&out, Style{}) })
+	r, err := s.Run(t.Context(), authority(t, "example.com:22"), true, func(try Try) { try.WriteText(&out, terminal.Style{}) })
 	if err != nil || r.Done != len(replies) || r.Opened != 1 {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	r.WriteText(&out, Style{})
+	r.WriteText(&out, terminal.Style{})
 	wantPrintable(t, "text", out.Bytes(), false)
 	out.Reset()
 	r.WriteJSON(&out)

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 
 	"golang.org/x/crypto/x509roots/fallback/bundle"
@@ -103,7 +104,7 @@ func TestProbeFindsWhoSpeaksTLS(t *testing.T) {
 				t.Fatalf("%+v, want %s", r.Interception, tt.middle)
 			}
 			var text, document bytes.Buffer
-			if err := errors.Join(r.WriteText(&text, Style{}), r.WriteJSON(&document)); err != nil {
+			if err := errors.Join(r.WriteText(&text, terminal.Style{}), r.WriteJSON(&document)); err != nil {
 				t.Fatal(err)
 			}
 			if !strings.Contains(text.String(), "so: "+tt.middle) || !strings.HasSuffix(text.String(), "verdict: "+r.Verdict.Words+"\n") {
@@ -195,7 +196,7 @@ func TestInterceptionCheckLogsIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	var text bytes.Buffer
-	_ = r.WriteText(&text, Style{})
+	_ = r.WriteText(&text, terminal.Style{})
 	if !strings.Contains(text.String(), "who made the certificate makes that of localhost too") {
 		t.Errorf("the further tunnels were not opened:\n%s", &text)
 	}

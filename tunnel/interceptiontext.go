@@ -3,6 +3,8 @@ package tunnel
 import (
 	"errors"
 	"fmt"
+
+	"culvert/tunnel/terminal"
 )
 
 // interception is what the facts come to, with credentials masked, or nil.
@@ -98,7 +100,7 @@ func (t *reportText) interception(m *Interception) {
 	}
 	t.say("")
 	t.say("%s %s", t.Bold.Paint("is somebody in the middle?"), t.Faint.Paint("(yes, no: what it speaks for; !: settles it; -: neither)"))
-	colour := map[string]Colour{MiddleNone: t.Good, MiddleFound: t.Bad, MiddleUnknown: t.Faint}
+	colour := map[string]terminal.Colour{MiddleNone: t.Good, MiddleFound: t.Bad, MiddleUnknown: t.Faint}
 	for _, e := range m.Evidence {
 		mark := map[string]string{MiddleNone: "no", MiddleFound: "yes", MiddleUnknown: "-"}[e.Says]
 		if e.Decisive {

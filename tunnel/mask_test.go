@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -29,7 +30,7 @@ func probeTattling(t *testing.T, show bool) (request, everything string) {
 	p.Client.Header = []Field{field("Authorization", "Bearer "+secretBearer)}
 	r := probeAt(t, p)
 	var out strings.Builder
-	if err := r.WriteText(&out, Style{}); err != nil {
+	if err := r.WriteText(&out, terminal.Style{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.WriteJSON(&out); err != nil {

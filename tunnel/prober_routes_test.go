@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -50,7 +51,7 @@ func TestProbeTakesAnotherRoute(t *testing.T) {
 				t.Fatalf("%+v, told %d times", r.Plan.Abandoned, told)
 			}
 			var text bytes.Buffer
-			_ = r.WriteText(&text, Style{})
+			_ = r.WriteText(&text, terminal.Style{})
 			for i, words := range tt.abandoned {
 				a := r.Plan.Abandoned[i]
 				if a.Hops[0] != tt.routes[i] || !strings.Contains(a.Why, words) || !strings.Contains(text.String(), "* "+tt.routes[i]+" cannot be taken: "+a.Why+"\n") {

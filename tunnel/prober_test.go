@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -105,7 +106,7 @@ func TestVerdictOnOpenTunnel(t *testing.T) {
 			t.Errorf("%+v, %s, %d bytes", r.Verdict, r.Tunnel.End, len(r.Tunnel.Data))
 		}
 		var text strings.Builder
-		if r.WriteText(&text, Style{}); !strings.Contains(text.String(), "* 4096 bytes came out of the tunnel") || !strings.Contains(text.String(), "; probe reads no more\n") {
+		if r.WriteText(&text, terminal.Style{}); !strings.Contains(text.String(), "* 4096 bytes came out of the tunnel") || !strings.Contains(text.String(), "; probe reads no more\n") {
 			t.Errorf("%s", text.String()[max(0, text.Len()-2000):])
 		}
 	})
@@ -193,7 +194,7 @@ func TestHostileProxies(t *testing.T) {
 func wantHarmless(t *testing.T, r *Report) {
 	t.Helper()
 	var text, doc strings.Builder
-	if err := r.WriteText(&text, Style{}); err != nil {
+	if err := r.WriteText(&text, terminal.Style{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.WriteJSON(&doc); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -79,7 +80,7 @@ func TestProbeJudgesTLS(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := probeSecure(t, tt.pair, tt.max, &tt.options)
 			var hex strings.Builder
-			if r.WriteHex(&hex, Style{}); strings.Contains(hex.String(), "frames of HTTP/2") != strings.Contains(hex.String(), "\n* --hex shows no bytes of theirs, ") {
+			if r.WriteHex(&hex, terminal.Style{}); strings.Contains(hex.String(), "frames of HTTP/2") != strings.Contains(hex.String(), "\n* --hex shows no bytes of theirs, ") {
 				t.Errorf("%s", &hex)
 			}
 			if r.Verdict.Kind != tt.verdict {
@@ -94,7 +95,7 @@ func TestProbeJudgesTLS(t *testing.T) {
 				}
 			}
 			var text bytes.Buffer
-			if err := r.WriteText(&text, Style{}); err != nil {
+			if err := r.WriteText(&text, terminal.Style{}); err != nil {
 				t.Fatal(err)
 			}
 			for _, want := range tt.text {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 
 	"github.com/rogpeppe/go-internal/txtar"
@@ -71,7 +72,7 @@ func goldenReport(t *testing.T, escaped string) (text, doc string) {
 		r.Exchanges[i].Segments = nil
 	}
 	var b strings.Builder
-	if err := r.WriteText(&b, Style{}); err != nil {
+	if err := r.WriteText(&b, terminal.Style{}); err != nil {
 		t.Fatal(err)
 	}
 	text = steady(b.String(), proxy.Addr())
@@ -113,9 +114,9 @@ func TestReportWithStyle(t *testing.T) {
 	mark := func(name string) func(string) string {
 		return func(s string) string { return "<" + name + ">" + s + "</" + name + ">" }
 	}
-	style := Style{Talk: mark("t"), Sent: mark("s"), Received: mark("r"), Good: mark("g"), Warn: mark("w"), Bad: mark("b"), Faint: mark("f"), Bold: mark("B")}
+	style := terminal.Style{Talk: mark("t"), Sent: mark("s"), Received: mark("r"), Good: mark("g"), Warn: mark("w"), Bad: mark("b"), Faint: mark("f"), Bold: mark("B")}
 	var plain, dressed strings.Builder
-	if r.WriteText(&plain, Style{}) != nil || r.WriteText(&dressed, style) != nil {
+	if r.WriteText(&plain, terminal.Style{}) != nil || r.WriteText(&dressed, style) != nil {
 		t.Fatal("write to memory failed")
 	}
 	for _, want := range []string{"<s>> CONNECT", "<r>< HTTP/1.1 403", "<b>fail</b>", "<w>warn</w>", "<g>pass</g>", "<B>verdict:</B> <b>denied by policy"} {
@@ -134,15 +135,15 @@ func TestReportFits(t *testing.T) {
 	r := probeScript(t, longWait, hangUp(reply403+"A: b\n\r\n")...)
 	r.Findings[0].Evidence, r.Findings[0].Grade = strings.Repeat("some evidence ", 30)+"end", Fail
 	var plain, piped strings.Builder
-	r.WriteText(&plain, Style{})
-	r.WriteText(&piped, Style{Width: 40})
+	r.WriteText(&plain, terminal.Style{})
+	r.WriteText(&piped, terminal.Style{Width: 40})
 	if lines := strings.Split(piped.String(), "\n"); !slices.ContainsFunc(lines, func(l string) bool { return len(l) > 400 }) {
 		t.Errorf("broken without a terminal:\n%s", &piped)
 	}
 	bold := func(s string) string { return "\x1b[1m" + s + "\x1b[22m" }
 	for _, width := range []int{40, 60, 80, 120} {
 		var text strings.Builder
-		r.WriteText(&text, Style{Width: width, Wrap: true, Faint: bold, Bad: bold})
+		r.WriteText(&text, terminal.Style{Width: width, Wrap: true, Faint: bold, Bad: bold})
 		bare := strings.NewReplacer("\x1b[1m", "", "\x1b[22m", "", "\x1b[0m", "").Replace(text.String())
 		for line := range strings.Lines(bare) {
 			if line = strings.TrimSuffix(line, "\n"); line != "" && line[0] == '*' && len(line) > width {
@@ -191,7 +192,7 @@ func trimLines(s string) string {
 func TestReportShowsBoundedLines(t *testing.T) {
 	r := probeScript(t, longWait, hangUp(reply200+strings.Repeat("A: b\r\n", 500)+"C: "+strings.Repeat("d", 5000)+"\r\n\r\n")...)
 	var text strings.Builder
-	if err := r.WriteText(&text, Style{}); err != nil {
+	if err := r.WriteText(&text, terminal.Style{}); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(text.String(), "\n< "); n != maxLinesShown || !strings.Contains(text.String(), "further bytes are not shown here") {

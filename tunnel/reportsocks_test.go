@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -50,8 +51,8 @@ func TestSOCKSReport(t *testing.T) {
 		t.Errorf("%+v", h)
 	}
 	var text, dump, doc bytes.Buffer
-	r.WriteText(&text, Style{})
-	r.WriteHex(&dump, Style{})
+	r.WriteText(&text, terminal.Style{})
+	r.WriteHex(&dump, terminal.Style{})
 	r.WriteJSON(&doc)
 	want := `* ask P for b.example:3128 by socks5h
 * greeting: version 5, without a login or with a user name and a password
@@ -144,7 +145,7 @@ func TestSOCKSVerdict(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 			var text strings.Builder
-			r.WriteText(&text, Style{})
+			r.WriteText(&text, terminal.Style{})
 			if !strings.Contains(text.String(), "\n* proxy "+p.Addr()+" ") {
 				t.Errorf("which hop?\n%s", &text)
 			}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"culvert/tunnel/internal/wire"
+	"culvert/tunnel/terminal"
 )
 
 // Bounds on what one message takes of a terminal; JSON has it whole.
@@ -22,7 +23,7 @@ const (
 // culvert says, "> " before what was sent, "< " before what came, one line of
 // the wire on each line, escaped. The verdict is the last line. The error is
 // the writer's.
-func (r *Report) WriteText(w io.Writer, style Style) error {
+func (r *Report) WriteText(w io.Writer, style terminal.Style) error {
 	return r.write(w, &reportText{Style: style})
 }
 
@@ -53,7 +54,7 @@ func (r *Report) write(w io.Writer, t *reportText) error {
 
 // reportText collects the text, so that it is written in one piece.
 type reportText struct {
-	Style
+	terminal.Style
 	hex bool
 	out bytes.Buffer
 }
@@ -84,7 +85,7 @@ func (t *reportText) heading(words string) {
 }
 
 // wire adds bytes, one line of theirs per line, and no more lines than most.
-func (t *reportText) wire(mark string, colour Colour, b []byte, most int) {
+func (t *reportText) wire(mark string, colour terminal.Colour, b []byte, most int) {
 	lines, left := 0, len(b)
 	for line := range bytes.Lines(b) {
 		if lines == most {
@@ -287,7 +288,7 @@ func (t *reportText) findingsOf(heading string, r *Report, of func(Finding) bool
 }
 
 func (t *reportText) finding(f Finding) {
-	colour := map[Grade]Colour{Pass: t.Good, Warn: t.Warn, Fail: t.Bad}[f.Grade]
+	colour := map[Grade]terminal.Colour{Pass: t.Good, Warn: t.Warn, Fail: t.Bad}[f.Grade]
 	mark := t.Talk.Paint("*") + " "
 	row := fmt.Sprintf("%s  %s  %-22s  %-6s  %-14s", mark, colour.Paint(string(f.Grade)), f.ID, f.Level, shortRFC(f.RFC))
 	t.out.WriteString(t.FoldBehind(row, f.Title, mark+hangFinding) + "\n")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/wire"
+	"culvert/tunnel/terminal"
 )
 
 // maxSegmentBytes bounds what is kept of one exchange: all that a Client reads of
@@ -83,7 +84,7 @@ func (s *session) segmentsReport(reads []segment) (out []Segment) {
 // WriteHex is WriteText with the bytes of the exchanges and of the tunnel in
 // hexadecimal, with their offsets, and a line for each read that says when it came.
 // Of HTTP/2 it shows the frames as WriteText does.
-func (r *Report) WriteHex(w io.Writer, style Style) error {
+func (r *Report) WriteHex(w io.Writer, style terminal.Style) error {
 	return r.write(w, &reportText{Style: style, hex: true})
 }
 
@@ -108,7 +109,7 @@ func (r *Report) WriteRaw(w io.Writer) error {
 }
 
 // dump adds bytes in hexadecimal, 16 on a line, from an offset on.
-func (t *reportText) dump(mark string, colour Colour, b []byte, offset int) {
+func (t *reportText) dump(mark string, colour terminal.Colour, b []byte, offset int) {
 	for len(b) > 0 {
 		line := b[:min(16, len(b))]
 		digits := hex.EncodeToString(line)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -35,7 +36,7 @@ func TestSegments(t *testing.T) {
 	if err := r.WriteRaw(&raw); err != nil || raw.String() != reply {
 		t.Errorf("raw: %q, %v", &raw, err)
 	}
-	r.WriteHex(&text, Style{})
+	r.WriteHex(&text, terminal.Style{})
 	for _, want := range []string{"> 00000000  43 4f 4e 4e 45 43 54 20  65 78 61 6d 70 6c 65 2e |CONNECT example.|\n", "< 00000000  48 54 54 50 2f 31 2e 31 ", " bytes\n< ", "verdict: denied by policy"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in\n%s", want, &text)
@@ -61,7 +62,7 @@ func TestRawOfATunnel(t *testing.T) {
 	if want := strings.Replace(head, "hunter2hunter2", masked, 1) + glued + later; raw.String() != want {
 		t.Errorf("%q, want %q", &raw, want)
 	}
-	r.WriteHex(&text, Style{})
+	r.WriteHex(&text, terminal.Style{})
 	if strings.Contains(text.String(), "hunter2") || strings.Contains(text.String(), "|dTpodW50ZXIy") {
 		t.Errorf("%s", &text)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -54,7 +55,7 @@ func TestSeriesCounts(t *testing.T) {
 		t.Errorf("%+v", total)
 	}
 	var text, doc bytes.Buffer
-	r.WriteText(&text, Style{})
+	r.WriteText(&text, terminal.Style{})
 	if !strings.Contains(text.String(), ": 5 tries, 2 open\n") || !strings.Contains(text.String(), "\n  failed               2  denied by policy (403 No)\n") {
 		t.Errorf("%s", &text)
 	}
@@ -83,12 +84,12 @@ func TestSeriesSumsFit(t *testing.T) {
 		}
 		r.Failures = []Failures{{Tries: 3, Sample: strings.Repeat("some words ", 20) + "end"}}
 		var text bytes.Buffer
-		if err := r.WriteText(&text, Style{Width: tt.width, Wrap: true}); err != nil {
+		if err := r.WriteText(&text, terminal.Style{Width: tt.width, Wrap: true}); err != nil {
 			t.Fatal(err)
 		}
 		lines := strings.Split(strings.TrimSpace(text.String()), "\n")
 		for _, line := range lines {
-			if len(line) > (Style{Width: tt.width}).Columns() {
+			if len(line) > (terminal.Style{Width: tt.width}).Columns() {
 				t.Errorf("%d columns at %d: %q", len(line), tt.width, line)
 			}
 		}
@@ -127,7 +128,7 @@ func TestSeriesTotalIsOfOneKind(t *testing.T) {
 			t.Errorf("%d open, %d refused: %+v", tt.opened, tt.refused, got)
 		}
 		var text bytes.Buffer
-		if s.report.WriteText(&text, Style{}); !strings.Contains(text.String(), tt.words) {
+		if s.report.WriteText(&text, terminal.Style{}); !strings.Contains(text.String(), tt.words) {
 			t.Errorf("%d open, %d refused:\n%s", tt.opened, tt.refused, &text)
 		}
 	}
@@ -152,7 +153,7 @@ func TestSeriesIsCutShort(t *testing.T) {
 			t.Fatalf("%d tries: %v, %+v", count, err, r)
 		}
 		var text bytes.Buffer
-		if r.WriteText(&text, Style{}); !strings.Contains(text.String(), want) {
+		if r.WriteText(&text, terminal.Style{}); !strings.Contains(text.String(), want) {
 			t.Errorf("%d tries:\n%s", count, &text)
 		}
 	}
@@ -240,7 +241,7 @@ func TestSeriesCancelledBeforeATry(t *testing.T) {
 // A try that came to no phase ends without blanks.
 func TestTryWithoutPhases(t *testing.T) {
 	var line bytes.Buffer
-	Try{Number: 1, Verdict: Verdict{Words: "proxy unreachable", ExitCode: ExitProxyUnreachable}}.WriteText(&line, Style{})
+	Try{Number: 1, Verdict: Verdict{Words: "proxy unreachable", ExitCode: ExitProxyUnreachable}}.WriteText(&line, terminal.Style{})
 	if got := line.String(); got != "   1      0.000 ms  proxy unreachable\n" {
 		t.Errorf("%q", got)
 	}
@@ -250,7 +251,7 @@ func TestTryWithoutPhases(t *testing.T) {
 func TestTryIsFoldedBetweenPhases(t *testing.T) {
 	var text bytes.Buffer
 	try := Try{Number: 1, Verdict: Verdict{Words: "open"}, Phases: []Span{{Phase: SpanConnect, Duration: 5, Finished: true}, {Phase: SpanFirstReplyByte, Duration: 5, Finished: true}}}
-	try.WriteText(&text, Style{Width: 50, Wrap: true})
+	try.WriteText(&text, terminal.Style{Width: 50, Wrap: true})
 	if want := "   1      0.000 ms  open  connect 0.005 ms,\n      first reply byte 0.005 ms\n"; text.String() != want {
 		t.Errorf("%q, want %q", &text, want)
 	}
@@ -270,7 +271,7 @@ func TestOwnDescriptorsInAVerdict(t *testing.T) {
 		r := &SeriesReport{}
 		r.count(v)
 		var text bytes.Buffer
-		if r.WriteText(&text, Style{}); !strings.Contains(text.String(), "  failed     1  "+v.Words+"\n    hint: "+v.Hint+"\n") {
+		if r.WriteText(&text, terminal.Style{}); !strings.Contains(text.String(), "  failed     1  "+v.Words+"\n    hint: "+v.Hint+"\n") {
 			t.Errorf("%s", &text)
 		}
 	}

@@ -6,13 +6,15 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"culvert/tunnel/terminal"
 )
 
 // unbroken stands for a blank at which Fold is not to break a line.
 const unbroken = "\x1f"
 
 // WriteText writes a try on one line.
-func (t Try) WriteText(w io.Writer, style Style) error {
+func (t Try) WriteText(w io.Writer, style terminal.Style) error {
 	words, colour := t.Verdict.Words, style.Bad
 	if t.Verdict.ExitCode == ExitOK {
 		colour = style.Good
@@ -30,7 +32,7 @@ func (t Try) WriteText(w io.Writer, style Style) error {
 }
 
 // WriteText writes the sums, without the tries.
-func (r *SeriesReport) WriteText(w io.Writer, style Style) error {
+func (r *SeriesReport) WriteText(w io.Writer, style terminal.Style) error {
 	var b strings.Builder
 	tries := fmt.Sprintf("%d tries", r.Done)
 	switch {

@@ -6,11 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 )
 
 // timelineLines is a timeline's text, without its heading.
-func timelineLines(t *testing.T, r *Report, style Style) []string {
+func timelineLines(t *testing.T, r *Report, style terminal.Style) []string {
 	t.Helper()
 	text := &reportText{Style: style}
 	text.timeline(r)
@@ -22,7 +23,7 @@ func TestTimelineIsNotScaledByItsOwnWait(t *testing.T) {
 		{Phase: SpanReplyComplete, Duration: 100, Finished: true},
 		{Phase: SpanClose, At: 100, Duration: 500_000},
 	}}
-	lines := timelineLines(t, r, Style{Width: 60})
+	lines := timelineLines(t, r, terminal.Style{Width: 60})
 	if !strings.HasSuffix(lines[0], "|"+strings.Repeat("=", 13)+"|") || !strings.HasSuffix(lines[1], " >|  kept open") {
 		t.Errorf("%q", lines)
 	}
@@ -71,8 +72,8 @@ func TestTimelineFits(t *testing.T) {
 	bare := strings.NewReplacer("\x1b[1m", "", "\x1b[0m", "")
 	for _, tt := range []struct{ width, bar int }{{60, 10}, {80, 30}, {0, 30}, {140, 90}, {400, 100}, {46, 0}, {40, 0}, {20, 0}} {
 		for _, finished := range []bool{true, false} {
-			plain := timelineLines(t, longTimeline(finished), Style{Width: tt.width})
-			dressed := timelineLines(t, longTimeline(finished), Style{Width: tt.width, Faint: colour, Bold: colour, Bad: colour})
+			plain := timelineLines(t, longTimeline(finished), terminal.Style{Width: tt.width})
+			dressed := timelineLines(t, longTimeline(finished), terminal.Style{Width: tt.width, Faint: colour, Bold: colour, Bad: colour})
 			widest := 0
 			for i, line := range plain {
 				if widest = max(widest, len(line)); bare.Replace(dressed[i]) != line {
@@ -91,7 +92,7 @@ func TestTimelineFits(t *testing.T) {
 
 // Each phase stands beneath its hop, in one column.
 func TestTimelineByHop(t *testing.T) {
-	lines := timelineLines(t, longTimeline(true), Style{})
+	lines := timelineLines(t, longTimeline(true), terminal.Style{})
 	var headings []string
 	for _, line := range lines[:len(lines)-1] {
 		if strings.HasPrefix(line, "*     ") {
@@ -105,7 +106,7 @@ func TestTimelineByHop(t *testing.T) {
 	if want := []string{"https://p.example:443", "socks5://q.example:1080", " through the tunnel"}; !slices.Equal(headings, want) {
 		t.Errorf("%q, want %q", headings, want)
 	}
-	if lines = timelineLines(t, &Report{Plan: Plan{Hops: []string{"http://p.example:80"}}, Timeline: longTimeline(true).Timeline[:2]}, Style{}); len(lines) != 3 {
+	if lines = timelineLines(t, &Report{Plan: Plan{Hops: []string{"http://p.example:80"}}, Timeline: longTimeline(true).Timeline[:2]}, terminal.Style{}); len(lines) != 3 {
 		t.Errorf("one hop needs no heading: %q", lines)
 	}
 }
@@ -172,7 +173,7 @@ func TestTimelineOfAnotherConnection(t *testing.T) {
 		t.Errorf("%q, want %q; %+v", phases, want, r.Attempts)
 	}
 	var text strings.Builder
-	r.WriteText(&text, Style{})
+	r.WriteText(&text, terminal.Style{})
 	if !strings.Contains(text.String(), "\n* ask "+p.Addr()+" for example.com:22, over connection 2\n") || strings.Contains(text.String(), "connection 1") {
 		t.Errorf("%s", &text)
 	}

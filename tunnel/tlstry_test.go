@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -53,7 +54,7 @@ func TestTLSTry(t *testing.T) {
 				t.Errorf("%+v, %d connections", r.TLSTry, conns.Load())
 			}
 			var text strings.Builder
-			r.WriteText(&text, Style{})
+			r.WriteText(&text, terminal.Style{})
 			if want := "\n* a further connection to " + addr + ", with TLS: " + tt.says + "\n"; !strings.Contains(text.String(), want) {
 				t.Errorf("no %q in\n%s", want, &text)
 			}

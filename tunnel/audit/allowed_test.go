@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/terminal"
 )
 
 // freePorts are n ports of loopback on which nothing listens.
@@ -54,7 +55,7 @@ func TestTargetMoves(t *testing.T) {
 	}
 	want := fmt.Sprintf(`with "HTTP/1.1 403 No", and %d cannot be had here (it is in use), %d is refused too`, ports[0], ports[1])
 	var text bytes.Buffer
-	r.WriteText(&text, tunnel.Style{})
+	r.WriteText(&text, terminal.Style{})
 	if !strings.HasPrefix(r.Moved, "it refuses port ") || !strings.HasSuffix(r.Moved, want) || !strings.Contains(text.String(), r.Moved) {
 		t.Errorf("%q, want %q, in\n%s", r.Moved, want, &text)
 	}

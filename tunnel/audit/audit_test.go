@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/terminal"
 )
 
 const (
@@ -302,10 +303,10 @@ func TestReportFits(t *testing.T) {
 	}
 	r.sum()
 	var piped bytes.Buffer
-	r.WriteText(&piped, tunnel.Style{Width: 40})
+	r.WriteText(&piped, terminal.Style{Width: 40})
 	for _, width := range []int{40, 60, 80, 120} {
 		var text bytes.Buffer
-		r.WriteText(&text, tunnel.Style{Width: width, Wrap: true})
+		r.WriteText(&text, terminal.Style{Width: width, Wrap: true})
 		for line := range strings.Lines(text.String()) {
 			if len(line) > width+1 {
 				t.Errorf("at %d: %q", width, line)
@@ -326,7 +327,7 @@ func TestReportForms(t *testing.T) {
 		t.Errorf("failed: %t, %t", good.Failed(), broken.Failed())
 	}
 	var text, doc, junit, table, compared bytes.Buffer
-	broken.WriteText(&text, tunnel.Style{})
+	broken.WriteText(&text, terminal.Style{})
 	for _, want := range []string{"fail  host-missing", "> CONNECT 127.0.0.1:", `< HTTP/1.1 200 OK\r\n`, "verdict: "} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in\n%s", want, &text)
@@ -349,7 +350,7 @@ func TestReportForms(t *testing.T) {
 		t.Errorf("no evidence in\n%s", &table)
 	}
 	c := Compare(good, broken)
-	if c.WriteText(&compared, tunnel.Style{}); !c.Worse || !strings.Contains(compared.String(), "pass  fail  host-missing") {
+	if c.WriteText(&compared, terminal.Style{}); !c.Worse || !strings.Contains(compared.String(), "pass  fail  host-missing") {
 		t.Errorf("the comparison, worse %t:\n%s", c.Worse, &compared)
 	}
 	if c = Compare(broken, good); c.Worse || len(c.Differences) == 0 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/terminal"
 )
 
 // ReadReport reads what WriteJSON wrote. A report may come from anybody: what a
@@ -146,11 +147,11 @@ func (c *Comparison) add(d Difference) {
 func (c *Comparison) WriteJSON(w io.Writer) error { return writeJSON(w, c) }
 
 // WriteText writes the Comparison for a person.
-func (c *Comparison) WriteText(w io.Writer, style tunnel.Style) error {
+func (c *Comparison) WriteText(w io.Writer, style terminal.Style) error {
 	var b strings.Builder
 	c.A.text(&b, "A")
 	c.B.text(&b, "B")
-	colour := map[tunnel.Grade]tunnel.Colour{tunnel.Pass: style.Good, tunnel.Warn: style.Warn, tunnel.Fail: style.Bad, tunnel.Skip: style.Faint}
+	colour := map[tunnel.Grade]terminal.Colour{tunnel.Pass: style.Good, tunnel.Warn: style.Warn, tunnel.Fail: style.Bad, tunnel.Skip: style.Faint}
 	grade := func(g tunnel.Grade) string {
 		if g == "" {
 			return "-   "
@@ -166,7 +167,7 @@ func (c *Comparison) WriteText(w io.Writer, style tunnel.Style) error {
 }
 
 // words are the verdict.
-func (c *Comparison) words(style tunnel.Style) string {
+func (c *Comparison) words(style terminal.Style) string {
 	words := fmt.Sprintf("%d differ: B breaks no MUST that A does not", len(c.Differences))
 	switch {
 	case len(c.Differences) == 0:

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"culvert/tunnel"
+	"culvert/tunnel/terminal"
 )
 
 // What is no audit is refused in words, whatever stands in the file.
@@ -42,8 +43,8 @@ func TestHostileReportsAreCompared(t *testing.T) {
 	}
 	was, is := read("pass"), read("fail")
 	var out bytes.Buffer
-	Compare(was, is).WriteText(&out, tunnel.Style{})
-	is.WriteText(&out, tunnel.Style{})
+	Compare(was, is).WriteText(&out, terminal.Style{})
+	is.WriteText(&out, terminal.Style{})
 	if i := strings.IndexFunc(out.String(), func(r rune) bool { return r != '\n' && (r < ' ' || r > '~') }); i >= 0 {
 		t.Errorf("%q", out.String()[i:])
 	}
@@ -130,7 +131,7 @@ func TestCompareWithAnAuditThatTriedNothing(t *testing.T) {
 		{graded("skip", "fail"), graded("skip", "skip"), false, "1 differ: B breaks no MUST that A does not"},
 	} {
 		c := Compare(tt.a, tt.b)
-		if got := c.words(tunnel.Style{}); c.Void() != tt.void || got != tt.want {
+		if got := c.words(terminal.Style{}); c.Void() != tt.void || got != tt.want {
 			t.Errorf("void %t, %q, want %q", c.Void(), got, tt.want)
 		}
 	}

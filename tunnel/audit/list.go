@@ -6,10 +6,11 @@ import (
 	"strings"
 
 	"culvert/tunnel"
+	"culvert/tunnel/terminal"
 )
 
 // WriteList writes all checks there are.
-func WriteList(w io.Writer, style tunnel.Style) error {
+func WriteList(w io.Writer, style terminal.Style) error {
 	var b strings.Builder
 	n := 0
 	for _, g := range groups {

@@ -12,6 +12,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/internal/wire"
+	"culvert/tunnel/terminal"
 )
 
 // Pace is how long a survey leaves between two requests.
@@ -311,10 +312,10 @@ func surveyVerdict(ways []Way) string {
 }
 
 // WriteText writes what each target came to, and how many of each.
-func (r *SurveyReport) WriteText(w io.Writer, style tunnel.Style) error {
+func (r *SurveyReport) WriteText(w io.Writer, style terminal.Style) error {
 	var b strings.Builder
 	seen := map[string]bool{}
-	colour := map[string]tunnel.Colour{answerOpen: style.Bad, answerPage: style.Warn, answerTried: style.Warn, answerDenied: style.Good, answerOther: style.Good, answerNone: style.Warn}
+	colour := map[string]terminal.Colour{answerOpen: style.Bad, answerPage: style.Warn, answerTried: style.Warn, answerDenied: style.Good, answerOther: style.Good, answerNone: style.Warn}
 	for _, way := range r.Ways {
 		seen[way.Answer] = true
 		answer := colour[way.Answer].Paint(fmt.Sprintf("%-9s", way.Answer))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -31,7 +32,7 @@ func TestSurvey(t *testing.T) {
 	}
 	var text strings.Builder
 	report := a.SurveyReport(time.Now(), ways, true)
-	report.WriteText(&text, tunnel.Style{})
+	report.WriteText(&text, terminal.Style{})
 	if report.ExitCode != tunnel.ExitCheck || a.SurveyReport(time.Now(), ways, false).ExitCode != tunnel.ExitOK {
 		t.Errorf("the exit code is %d", report.ExitCode)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/terminal"
 )
 
 // Schema is the number of the JSON form that Report has. It changes when a key
@@ -144,7 +145,7 @@ func (r *Report) about() []string {
 }
 
 // WriteText writes the Report as a graded table for a person.
-func (r *Report) WriteText(w io.Writer, style tunnel.Style) error {
+func (r *Report) WriteText(w io.Writer, style terminal.Style) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "audit of %s\n", style.Bold.Paint(r.Proxy))
 	for _, words := range r.about() {
@@ -188,8 +189,8 @@ func (r *Report) WriteText(w io.Writer, style tunnel.Style) error {
 // hang stands before what belongs to a result.
 const hang = "        "
 
-func (r *Result) text(b *strings.Builder, style tunnel.Style) {
-	colour := map[tunnel.Grade]tunnel.Colour{tunnel.Pass: style.Good, tunnel.Warn: style.Warn, tunnel.Fail: style.Bad}[r.Grade]
+func (r *Result) text(b *strings.Builder, style terminal.Style) {
+	colour := map[tunnel.Grade]terminal.Colour{tunnel.Pass: style.Good, tunnel.Warn: style.Warn, tunnel.Fail: style.Bad}[r.Grade]
 	row := fmt.Sprintf("  %s  %-24s  %-6s  %-15s", colour.Paint(string(r.Grade)), r.ID, r.Level, shortRFC(r.RFC))
 	fmt.Fprintln(b, style.FoldBehind(row, r.Title, hang))
 	if r.Evidence != "" {
@@ -204,7 +205,7 @@ func (r *Result) text(b *strings.Builder, style tunnel.Style) {
 // maxLines of the bytes behind a failure are shown; JSON has them all.
 const maxLines = 6
 
-func shown(b *strings.Builder, mark string, bytes tunnel.WireBytes, colour tunnel.Colour) {
+func shown(b *strings.Builder, mark string, bytes tunnel.WireBytes, colour terminal.Colour) {
 	lines := strings.SplitAfter(string(bytes), "\n")
 	for i, l := range lines {
 		switch {

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"culvert/tunnel"
+	"culvert/tunnel/terminal"
 )
 
 // Whatever a proxy sends, a report has nothing that a terminal acts on, and takes
@@ -29,7 +29,7 @@ func TestHostileProxiesAreAudited(t *testing.T) {
 			}
 			r := auditOf(t, "http://"+hostile.start(t), func(a *Auditor) { a.Patience, a.Quiet = testPatience/4, testQuiet/4 })
 			var out bytes.Buffer
-			r.WriteText(&out, tunnel.Style{})
+			r.WriteText(&out, terminal.Style{})
 			r.WriteJSON(&out)
 			r.WriteMarkdown(&out)
 			r.WriteJUnit(&out)
@@ -52,7 +52,7 @@ func TestCredentialsStayOutOfReports(t *testing.T) {
 	}, lingers: func(net.Conn) {}}
 	r := auditOf(t, "http://ada:lovelace@"+tattle.start(t), func(a *Auditor) { a.Patience = 10 * time.Second })
 	var out bytes.Buffer
-	r.WriteText(&out, tunnel.Style{})
+	r.WriteText(&out, terminal.Style{})
 	r.WriteJSON(&out)
 	r.WriteMarkdown(&out)
 	r.WriteJUnit(&out)

@@ -16,6 +16,7 @@ import (
 	"culvert/tunnel/audit"
 	"culvert/tunnel/cli/args"
 	"culvert/tunnel/cli/route"
+	"culvert/tunnel/terminal"
 )
 
 // Flags are probe's flags for an audit, and for somebody in the middle.
@@ -46,7 +47,7 @@ type Command struct {
 	Args     []string
 	Way      func(tunnel.Authority) (*route.Way, error)
 	Out      io.Writer
-	Style    tunnel.Style
+	Style    terminal.Style
 	Progress *Progress // nil = there is no terminal for it
 
 	// Planned tells which way was chosen, and Tell what is under way, each as it

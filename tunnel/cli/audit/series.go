@@ -8,6 +8,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/terminal"
 )
 
 const maxParallel = 1024 // of --parallel
@@ -17,7 +18,7 @@ type Series struct {
 	Flags    *args.Values
 	Prober   *tunnel.Prober
 	Out      io.Writer
-	Style    tunnel.Style
+	Style    terminal.Style
 	Progress *Progress // nil = there is no terminal for it
 }
 

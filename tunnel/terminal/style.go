@@ -1,4 +1,7 @@
-package tunnel
+// Package terminal dresses words for a person who reads them on a terminal: colours
+// by what the words are for, and lines broken to a width. It is told both, and
+// looks at no terminal itself.
+package terminal
 
 // Colour turns words into the same words with a colour around them. A nil
 // Colour leaves them as they are.
@@ -13,8 +16,8 @@ func (c Colour) Paint(text string) string {
 }
 
 // Style says how words are dressed for a terminal: the colour of each kind, and
-// how wide lines may be. The zero Style is plain text. The command fills it for
-// each stream; nothing here looks at a terminal.
+// how wide lines may be. The zero Style is plain text. A command fills one for
+// each stream it writes to.
 type Style struct {
 	Talk     Colour // what culvert says itself: plan, timeline, remarks
 	Sent     Colour // bytes sent to the proxy
