@@ -291,7 +291,7 @@ func (t *reportText) finding(f Finding) {
 	colour := map[Grade]terminal.Colour{Pass: t.Good, Warn: t.Warn, Fail: t.Bad}[f.Grade]
 	mark := t.Talk.Paint("*") + " "
 	row := fmt.Sprintf("%s  %s  %-22s  %-6s  %-14s", mark, colour.Paint(string(f.Grade)), f.ID, f.Level, shortRFC(f.RFC))
-	t.out.WriteString(t.FoldBehind(row, f.Title, mark+hangFinding) + "\n")
+	t.out.WriteString(t.FoldRow(row, f.Title, mark+hangFinding) + "\n")
 	if f.Evidence != "" && f.Grade != Pass {
 		t.sayHung(hangFinding, hangFinding+"%s", f.Evidence)
 	}

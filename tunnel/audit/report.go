@@ -192,7 +192,7 @@ const hang = "        "
 func (r *Result) text(b *strings.Builder, style terminal.Style) {
 	colour := map[tunnel.Grade]terminal.Colour{tunnel.Pass: style.Good, tunnel.Warn: style.Warn, tunnel.Fail: style.Bad}[r.Grade]
 	row := fmt.Sprintf("  %s  %-24s  %-6s  %-15s", colour.Paint(string(r.Grade)), r.ID, r.Level, shortRFC(r.RFC))
-	fmt.Fprintln(b, style.FoldBehind(row, r.Title, hang))
+	fmt.Fprintln(b, style.FoldRow(row, r.Title, hang))
 	if r.Evidence != "" {
 		fmt.Fprintln(b, style.Fold(hang+r.Evidence, hang))
 	}

@@ -2,16 +2,16 @@ package terminal
 
 import "strings"
 
-// Fold breaks a line of words at blanks so that it fits Width, if Wrap is set;
-// hang stands before each further line. A word that is wider stays whole. What
-// the Style's own colours add (SGR, ECMA-48, section 8.3.117) takes no room, and
-// does not reach into hang.
+// Fold breaks a line at blanks so that each part fits Width, if Wrap is set. Every
+// further line begins with hang. A word that is too wide stays whole. Colours
+// (SGR, ECMA-48, section 8.3.117) take no columns, and are switched off before a
+// line break and on again behind hang.
 func (s Style) Fold(line, hang string) string {
 	if !s.Wrap || columns(line) <= s.Columns() {
 		return line
 	}
 	var b strings.Builder
-	at, lit, some := 0, "", false // columns taken, the colour, and whether a word stands there
+	at, colour, begun := 0, "", false // columns used, the colour there, and whether the line has a word to break behind
 	for line != "" {
 		word := strings.TrimLeft(line, " ")
 		blanks := line[:len(line)-len(word)]
@@ -21,31 +21,31 @@ func (s Style) Fold(line, hang string) string {
 		line = line[len(blanks)+len(word):]
 		room := len(blanks) + columns(word)
 		switch {
-		case some && at+room > s.Columns():
-			if lit != "" {
+		case begun && at+room > s.Columns():
+			if colour != "" {
 				b.WriteString("\x1b[0m")
 			}
-			b.WriteString("\n" + hang + lit + word)
+			b.WriteString("\n" + hang + colour + word)
 			at = columns(hang) + columns(word)
 		default:
 			b.WriteString(blanks + word)
 			at += room
 		}
-		some, lit = some || word != "" && at > len("* "), litBehind(lit, word)
+		begun, colour = begun || word != "" && at > len("* "), colourAfter(colour, word)
 	}
 	return b.String()
 }
 
-// FoldBehind is Fold for a table's row and the words behind it: they have lines
-// of their own where the row leaves too little room.
-func (s Style) FoldBehind(row, words, hang string) string {
+// FoldRow is Fold for a row of a table and the words that follow it. Where they do
+// not fit on the row's line they begin a line of their own.
+func (s Style) FoldRow(row, words, hang string) string {
 	if line := row + "  " + words; !s.Wrap || columns(line) <= s.Columns() {
 		return line
 	}
 	return s.Fold(strings.TrimRight(row, " "), hang) + "\n" + s.Fold(hang+words, hang)
 }
 
-// nextSGR cuts a text at its first change of colour.
+// nextSGR splits text at its first change of colour.
 func nextSGR(text string) (before, sgr, after string) {
 	start := strings.Index(text, "\x1b[")
 	if start < 0 {
@@ -58,7 +58,7 @@ func nextSGR(text string) (before, sgr, after string) {
 	return text[:start], text[start : start+end+1], text[start+end+1:]
 }
 
-// columns is the room that a line takes.
+// columns returns the columns that a line takes on a terminal.
 func columns(line string) (n int) {
 	for line != "" {
 		before, _, after := nextSGR(line)
@@ -67,9 +67,9 @@ func columns(line string) (n int) {
 	return n
 }
 
-// litBehind is the colour behind a word that began in colour lit. What ends a
-// colour has a number of 0, or from 20 to 29, first.
-func litBehind(lit, word string) string {
+// colourAfter returns the colour in force after word, which began in colour. A
+// sequence that switches a colour off begins with 0, or with 20 to 29.
+func colourAfter(colour, word string) string {
 	for word != "" {
 		var sgr string
 		if _, sgr, word = nextSGR(word); sgr == "" {
@@ -77,10 +77,10 @@ func litBehind(lit, word string) string {
 		}
 		params := sgr[2 : len(sgr)-1]
 		if first, _, _ := strings.Cut(params, ";"); first == "" || first == "0" || len(first) == 2 && first[0] == '2' {
-			lit = ""
+			colour = ""
 		} else {
-			lit += sgr
+			colour += sgr
 		}
 	}
-	return lit
+	return colour
 }

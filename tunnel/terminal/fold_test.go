@@ -30,12 +30,12 @@ func TestFold(t *testing.T) {
 	}
 }
 
-// Words behind a row are not torn apart for its sake.
-func TestFoldBehind(t *testing.T) {
+// Words that follow a row are not torn apart for its sake.
+func TestFoldRow(t *testing.T) {
 	for width, want := range map[int]string{
 		20: "  id    some words", 17: "  id\n    some words", 10: "  id\n    some\n    words",
 	} {
-		if got := (Style{Width: width, Wrap: true}).FoldBehind("  id  ", "some words", "    "); got != want {
+		if got := (Style{Width: width, Wrap: true}).FoldRow("  id  ", "some words", "    "); got != want {
 			t.Errorf("at %d: %q, want %q", width, got, want)
 		}
 	}
