@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"time"
 
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -109,7 +110,7 @@ func (s *session) attemptReport(a connectAttempt) Attempt {
 	}
 	out.Duration = micros(a.ended.Sub(a.started))
 	if out.Connected = a.err == nil; !out.Connected {
-		out.Error = s.shownError(plainError(a.err))
+		out.Error = s.shownError(neterr.Plain(a.err))
 	}
 	return out
 }
@@ -118,7 +119,7 @@ func (s *session) exchangeReport(x *Exchange) ExchangeReport {
 	out := ExchangeReport{
 		Hop: s.shown(x.Hop.Name()), AskedFor: x.Next,
 		Request: s.mask.sent(x.Request), Reply: s.mask.received(x.Reply),
-		Content: s.mask.received(x.Body), ContentError: s.shownError(plainError(x.bodyError)),
+		Content: s.mask.received(x.Body), ContentError: s.shownError(neterr.Plain(x.bodyError)),
 		Glued: x.Glued,
 	}
 	if x.Err != nil {

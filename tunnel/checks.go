@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -248,17 +249,17 @@ func judgeFraming(s *subject) outcome {
 	switch {
 	case s.bodyError == nil:
 		return outcome{grade: Pass}
-	case isTimeout(s.bodyError):
+	case neterr.Timeout(s.bodyError):
 		return outcome{Skip, "the content did not end in time"}
 	}
-	return outcome{Fail, "the content broke off: " + wire.Escape([]byte(plainError(s.bodyError).Error()), 80)}
+	return outcome{Fail, "the content broke off: " + wire.Escape([]byte(neterr.Plain(s.bodyError).Error()), 80)}
 }
 
 // judgeClosed only warns: RFC 9931 demands the close towards clients that may
 // send payload before the reply, and a proxy may know that its clients do not.
 func judgeClosed(s *subject) outcome {
 	switch {
-	case !s.Watched && isTimeout(s.bodyError):
+	case !s.Watched && neterr.Timeout(s.bodyError):
 		return outcome{Skip, "the content did not end in time"}
 	case !s.Watched:
 		return outcome{Skip, "the connection was not watched to its end"}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -247,10 +248,10 @@ func (c *Client) connectUnix(ctx context.Context, hop Hop, target Authority) (ne
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", hop.Path)
 	if t := c.Trace; t != nil && t.Connected != nil {
-		t.Connected(hop.Name(), plainError(err))
+		t.Connected(hop.Name(), neterr.Plain(err))
 	}
 	if err != nil {
-		return nil, &Error{Phase: PhaseConnect, Type: dialErrorType(err), Target: target, Hop: hop.Name(), Err: plainError(err)}
+		return nil, &Error{Phase: PhaseConnect, Type: dialErrorType(err), Target: target, Hop: hop.Name(), Err: neterr.Plain(err)}
 	}
 	return conn, nil
 }
@@ -273,7 +274,7 @@ func (t *Trace) dialTrace(host string) *dialTrace {
 		}
 	}
 	if t.Connected != nil {
-		d.attempted = func(ap netip.AddrPort, err error) { t.Connected(ap.String(), plainError(err)) }
+		d.attempted = func(ap netip.AddrPort, err error) { t.Connected(ap.String(), neterr.Plain(err)) }
 	}
 	return d
 }

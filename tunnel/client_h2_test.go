@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -83,7 +84,7 @@ func TestClientSchemes(t *testing.T) {
 
 			torn := c.mustOpen(t, tunneltest.Start(t, tunneltest.ResetAfter("hello", 4)).Addr())
 			send(t, torn, "ping")
-			if got, err := io.ReadAll(torn); string(got) != "hello" || scheme != SchemeHTTPS && !isReset(err) || err == nil {
+			if got, err := io.ReadAll(torn); string(got) != "hello" || scheme != SchemeHTTPS && !neterr.Reset(err) || err == nil {
 				t.Errorf("a reset is %q, %v", got, err)
 			}
 

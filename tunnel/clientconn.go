@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/internal/wire"
 )
@@ -295,7 +296,7 @@ func headRefusal(head *wire.HeadError) *Error {
 		e.Status = http.StatusHTTPVersionNotSupported
 	case wire.Truncated:
 		e.Status, e.Detail = 0, "the client left within its request"
-		if isTimeout(head.Err) {
+		if neterr.Timeout(head.Err) {
 			e.Status, e.Detail = http.StatusRequestTimeout, "the request head did not arrive in time"
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -59,7 +60,7 @@ func (h *TLSHandshake) failure(ctx context.Context, err error) *Error {
 	case errors.Is(ctx.Err(), context.Canceled):
 		e.Type, e.Detail, e.Err = ErrorConnectionTerminated, "cancelled", context.Cause(ctx)
 		return e
-	case isTimeout(err), ctx.Err() != nil:
+	case neterr.Timeout(err), ctx.Err() != nil:
 		e.Type, e.Err = ErrorConnectionReadTimeout, context.DeadlineExceeded
 		return e
 	}
@@ -123,7 +124,7 @@ func (h *TLSHandshake) judgeCertificate(err error) *tlsFailure {
 func (h *TLSHandshake) judgeProtocol(err error) *tlsFailure {
 	f := &tlsFailure{err: err}
 	var record tls.RecordHeaderError
-	text := strings.TrimPrefix(plainError(err).Error(), "tls: ")
+	text := strings.TrimPrefix(neterr.Plain(err).Error(), "tls: ")
 	switch words, alert := alertOf(err); {
 	case errors.As(err, &record):
 		return notTLS(h.began, err)
@@ -137,7 +138,7 @@ func (h *TLSHandshake) judgeProtocol(err error) *tlsFailure {
 		f.problem, f.words = tlsProtocol, "it speaks none of the protocols that were offered: "+text
 	case alert:
 		f.words = "it ended the handshake: " + words
-	case isReset(err), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case neterr.Reset(err), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		f.problem, f.words = tlsHungUp, "it closed the connection within the handshake"
 	default:
 		f.words = wire.Escape([]byte(text), maxDetail)
@@ -176,7 +177,7 @@ func isAboutCertificate(alert string) bool {
 func (c *clientTLS) lateFailure(err error) *Error {
 	h := c.handshake
 	_, alert := alertOf(err)
-	cut := errors.Is(err, errTruncated) || isReset(err)
+	cut := errors.Is(err, errTruncated) || neterr.Reset(err)
 	switch {
 	case alert:
 	case cut && h.Asked && !h.Shown:

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -128,7 +129,7 @@ func (s *Server) tunnel(q *connectRequest, client, next relaySide) {
 // clientLeft logs a client that was gone before its answer.
 func (s *Server) clientLeft(rec *Record, err error) {
 	rec.Error, rec.ClosedBy = ErrorConnectionTerminated, ClosedByClient
-	if isTimeout(err) {
+	if neterr.Timeout(err) {
 		rec.Error = ErrorConnectionReadTimeout
 	}
 	rec.Duration = time.Since(rec.Start)

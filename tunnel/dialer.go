@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"culvert/tunnel/internal/neterr"
 )
 
 // Resolver turns names into addresses; *net.Resolver is one.
@@ -57,7 +59,7 @@ func (d *dialer) dial(ctx context.Context, target Authority) (net.Conn, netip.Ad
 	}
 	conn, ap, err := d.race(ctx, interleave(addrs), target.Port())
 	if err != nil {
-		return nil, ap, &Error{Phase: PhaseConnect, Type: dialErrorType(err), Target: target, Err: plainError(err)}
+		return nil, ap, &Error{Phase: PhaseConnect, Type: dialErrorType(err), Target: target, Err: neterr.Plain(err)}
 	}
 	return conn, ap, nil
 }
@@ -129,13 +131,13 @@ func (d *dialer) wants(addr netip.Addr) bool {
 
 // resolveError carries the DNS response code where the resolver tells it.
 func resolveError(err error, target Authority) *Error {
-	e := &Error{Phase: PhaseResolve, Type: ErrorDNS, Target: target, Err: plainError(err)}
+	e := &Error{Phase: PhaseResolve, Type: ErrorDNS, Target: target, Err: neterr.Plain(err)}
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
 		e.Err = errors.New(dns.Err) // the name stands in Target, without the root dot
 	}
 	switch {
-	case isTimeout(err), errors.As(err, &dns) && dns.IsTimeout:
+	case neterr.Timeout(err), errors.As(err, &dns) && dns.IsTimeout:
 		e.Type = ErrorDNSTimeout
 	case errors.As(err, &dns) && dns.IsNotFound:
 		e.RCode, e.Detail = "NXDOMAIN", "the name does not exist"

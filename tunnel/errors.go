@@ -5,11 +5,10 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"syscall"
 
-	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -259,22 +258,10 @@ func dialErrorType(err error) ErrorType {
 		return ErrorDestinationUnroutable
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return ErrorConnectionLimit
-	case isTimeout(err), errors.As(err, &timeout) && timeout.Timeout():
+	case neterr.Timeout(err), errors.As(err, &timeout) && timeout.Timeout():
 		return ErrorConnectionTimeout
 	}
 	return ErrorDestinationUnavailable
-}
-
-// isReset reports whether the peer cut the connection.
-func isReset(err error) bool {
-	var stream *h2.StreamError
-	var conn *h2.ConnError
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED) ||
-		errors.As(err, &stream) || errors.As(err, &conn)
-}
-
-func isTimeout(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT)
 }
 
 // unanswered reports that a proxy closed the connection before it said anything.
@@ -309,17 +296,4 @@ func (e *Error) elsewhere() bool {
 		return e.ExitCode() == ExitTarget
 	}
 	return e.Told && e.ExitCode() == ExitTarget || e.Status == 0 && e.Type == ErrorConnectionReadTimeout
-}
-
-// plainError takes the wrapping off that repeats addresses and operations.
-func plainError(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) && op.Err != nil {
-		err = op.Err
-	}
-	var call *os.SyscallError
-	if errors.As(err, &call) && call.Err != nil {
-		err = call.Err
-	}
-	return err
 }

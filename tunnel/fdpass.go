@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"syscall"
+
+	"culvert/tunnel/internal/neterr"
 )
 
 // CanHandOver reports whether this system passes sockets on at all.
@@ -43,5 +45,5 @@ func (c *Conn) HandOver(out *os.File) error {
 	case outputClosed(err):
 		return ErrOutputClosed
 	}
-	return &os.PathError{Op: "hand the socket over through", Path: out.Name(), Err: plainError(err)}
+	return &os.PathError{Op: "hand the socket over through", Path: out.Name(), Err: neterr.Plain(err)}
 }

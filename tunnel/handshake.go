@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -127,7 +128,7 @@ func (h *handshake) refusal(x *Exchange, fields []Field) *Error {
 func (h *handshake) converse(ctx context.Context, x *Exchange) *Error {
 	release := interruptible(ctx, h.conn)
 	defer release()
-	if _, err := h.conn.Write(x.Request); err != nil && !isReset(err) {
+	if _, err := h.conn.Write(x.Request); err != nil && !neterr.Reset(err) {
 		return h.cut(ctx, PhaseRequest, err)
 	} // A proxy that refuses unread may still have answered.
 	x.Sent = time.Now()
@@ -229,10 +230,10 @@ func cutError(ctx context.Context, phase Phase, err error) *Error {
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return &Error{Phase: phase, Type: ErrorConnectionTerminated, Detail: "cancelled", Err: context.Cause(ctx)}
-	case isTimeout(err):
-		return &Error{Phase: phase, Type: ErrorConnectionReadTimeout, Err: plainError(err)}
+	case neterr.Timeout(err):
+		return &Error{Phase: phase, Type: ErrorConnectionReadTimeout, Err: neterr.Plain(err)}
 	}
-	return &Error{Phase: phase, Type: ErrorConnectionTerminated, Err: plainError(err)}
+	return &Error{Phase: phase, Type: ErrorConnectionTerminated, Err: neterr.Plain(err)}
 }
 
 // headError classifies a reply whose head did not come whole.
@@ -259,8 +260,8 @@ func (h *handshake) headError(ctx context.Context, x *Exchange, err error) *Erro
 	case wire.NotHTTP:
 		e.Detail = "the answer is not HTTP: it begins with \"" + wire.Escape(head.Raw, 40) + "\""
 	case wire.Truncated:
-		e.Type, e.Detail, e.Err = ErrorResponseIncomplete, "", plainError(head.Err)
-		if isTimeout(head.Err) {
+		e.Type, e.Detail, e.Err = ErrorResponseIncomplete, "", neterr.Plain(head.Err)
+		if neterr.Timeout(head.Err) {
 			e.Type = ErrorConnectionReadTimeout
 		}
 	}
@@ -290,6 +291,6 @@ func (h *handshake) watchClose(ctx context.Context, x *Exchange) {
 	n, err := io.CopyN(io.Discard, h.br, maxExcerpt)
 	// A proxy that still sends, or that our own deadline left no time to
 	// close, is not judged.
-	x.Watched = err != nil && ctx.Err() == nil && !(isTimeout(err) && x.unfinished(n))
-	x.KeptOpen = x.Watched && isTimeout(err)
+	x.Watched = err != nil && ctx.Err() == nil && !(neterr.Timeout(err) && x.unfinished(n))
+	x.KeptOpen = x.Watched && neterr.Timeout(err)
 }

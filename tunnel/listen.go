@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"culvert/tunnel/internal/neterr"
 )
 
 // DefaultListen is where culvert serve listens unless told otherwise.
@@ -85,7 +87,7 @@ func (l ListenSpec) Listen(ctx context.Context) (net.Listener, error) {
 	}
 	listener, err := listenTCP(ctx, l.family(), l.Address)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w", l, plainError(err))
+		return nil, fmt.Errorf("cannot listen on %s: %w", l, neterr.Plain(err))
 	}
 	return listener, nil
 }
@@ -112,7 +114,7 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on unix:%s: %w", path, plainError(err))
+		return nil, fmt.Errorf("cannot listen on unix:%s: %w", path, neterr.Plain(err))
 	}
 	return listener, nil
 }

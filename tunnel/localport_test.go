@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -190,7 +191,7 @@ func TestLocalPortCutsAtTheLimit(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	p.Shutdown(over)
-	if _, err := io.ReadAll(conn); err != nil && !isReset(err) {
+	if _, err := io.ReadAll(conn); err != nil && !neterr.Reset(err) {
 		t.Error(err)
 	}
 	if !strings.Contains(log.String(), "closed_by=drain") {
@@ -248,7 +249,7 @@ func TestSOCKSServer(t *testing.T) {
 				return
 			}
 			say(tt.request, tt.want)
-			if rest, err := io.ReadAll(conn); len(rest) > 0 || err != nil && !isReset(err) {
+			if rest, err := io.ReadAll(conn); len(rest) > 0 || err != nil && !neterr.Reset(err) {
 				t.Errorf("then %q, %v", rest, err)
 			}
 			log.wait(t, func(s string) bool { return strings.Contains(s, tt.log) })
@@ -289,7 +290,7 @@ func TestSOCKSServerSilence(t *testing.T) {
 	conn := dialTo(t, "tcp", address)
 	io.WriteString(conn, "\x05\x01")
 	// A reset if what is said comes late, behind the end.
-	if rest, err := io.ReadAll(conn); len(rest) > 0 || err != nil && !isReset(err) {
+	if rest, err := io.ReadAll(conn); len(rest) > 0 || err != nil && !neterr.Reset(err) {
 		t.Errorf("%q, %v", rest, err)
 	}
 	log.wait(t, func(s string) bool { return strings.Contains(s, "did not arrive whole") })

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -141,7 +142,7 @@ func matrixResetClient(m *matrix) {
 	expect(m.T, conn, "hello")
 	m.awaitUp(4)
 	conn.reset()
-	if err := receive(m.T, "the target", end); !isReset(err) {
+	if err := receive(m.T, "the target", end); !neterr.Reset(err) {
 		m.T.Errorf("the target's connection ended with %v, want a reset", err)
 	}
 	m.wantClosed(ClosedByClient, true, 4, 5)
@@ -349,7 +350,7 @@ func matrixVanish(m *matrix) {
 	conn := m.open(target, "")
 	expect(m.T, conn, "hello")
 	conn.vanish()
-	if err := receive(m.T, "the target", end); !isReset(err) {
+	if err := receive(m.T, "the target", end); !neterr.Reset(err) {
 		m.T.Errorf("the target's connection ended with %v, want a reset", err)
 	}
 	m.wantClosed(ClosedByClient, true, 0, 5)

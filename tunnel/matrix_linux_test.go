@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/neterr"
 )
 
 // This file has the clients of the matrix: every event of a tunnel's life, in
@@ -221,7 +222,7 @@ func (m *matrix) wantReset(conn net.Conn, text string) {
 	m.T.Helper()
 	got, err := io.ReadAll(conn)
 	var stream *h2.StreamError
-	torn := isReset(err)
+	torn := neterr.Reset(err)
 	if m.protocol.http2 {
 		torn = errors.As(err, &stream) && stream.Remote && stream.Code == h2.CodeConnect
 	}

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -305,9 +306,9 @@ func (x *plainExchange) transportError(err error) *Error {
 		return &out
 	case x.c.server.run.ctx.Err() != nil:
 		return &Error{Phase: PhaseReply, Type: ErrorInternalResponse, Target: x.target, Rule: "draining", Err: err}
-	case isTimeout(err):
+	case neterr.Timeout(err):
 		return &Error{Phase: PhaseReply, Type: ErrorConnectionReadTimeout, Target: x.target, Err: err}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), isReset(err), !x.interim.answered():
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), neterr.Reset(err), !x.interim.answered():
 		return &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Target: x.target, Err: err}
 	}
 	return malformedReply(x.target, err)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"culvert/tunnel/internal/neterr"
 )
 
 // plainTest is a proxy called p and an origin that the test plays byte by byte.
@@ -220,7 +222,7 @@ func (p *peer) rest() string {
 // ended waits for the end, orderly or not.
 func (p *peer) ended() {
 	p.Helper()
-	if _, err := io.Copy(io.Discard, p.br); isTimeout(err) {
+	if _, err := io.Copy(io.Discard, p.br); neterr.Timeout(err) {
 		p.Fatal("the connection is still open")
 	}
 }

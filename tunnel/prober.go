@@ -3,6 +3,7 @@ package tunnel
 import (
 	"bytes"
 	"context"
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 	"errors"
 	"fmt"
@@ -188,7 +189,7 @@ func (l *heardTunnel) read(conn *Conn) {
 		switch {
 		case err == nil:
 			continue
-		case isTimeout(err):
+		case neterr.Timeout(err):
 			l.end = endOpen
 		case errors.Is(err, io.EOF):
 			l.end = endClosed

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -56,7 +57,7 @@ func refusal(x *Exchange) *Error {
 func (x *Exchange) unfinished(n int64) bool {
 	framing, err := x.reply.Framing()
 	framed := err == nil && (framing.Chunked || framing.Length >= 0)
-	return isTimeout(x.bodyError) && (framed || n > 0) || len(x.Body) == maxExcerpt && n > 0
+	return neterr.Timeout(x.bodyError) && (framed || n > 0) || len(x.Body) == maxExcerpt && n > 0
 }
 
 // tellPage takes the cause from the refusal's content.

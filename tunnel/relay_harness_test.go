@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/neterr"
 )
 
 // testPatience bounds every wait of the relay's tests; none is that long
@@ -207,7 +208,7 @@ func expectLast(tb testing.TB, conn net.Conn, text string) {
 // expectReset reads to the end, which must be a reset.
 func expectReset(tb testing.TB, conn net.Conn, text string) {
 	tb.Helper()
-	if got, err := io.ReadAll(conn); !isReset(err) || string(got) != text {
+	if got, err := io.ReadAll(conn); !neterr.Reset(err) || string(got) != text {
 		tb.Fatalf("read %d bytes %.60q, %v; want %d bytes %.60q and a reset", len(got), got, err, len(text), text)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"culvert/tunnel/internal/neterr"
 )
 
 // launchWith starts a relay that borrows its pipes from pool.
@@ -151,7 +153,7 @@ func TestRelayRule3ResetBehindAStalledPeerIsSeen(t *testing.T) {
 		stalled(tt)
 		reset(tt.target)
 		tt.waitBroken(ClosedByTarget)
-		if _, err := io.Copy(io.Discard, tt.client); !isReset(err) {
+		if _, err := io.Copy(io.Discard, tt.client); !neterr.Reset(err) {
 			t.Errorf("no reset, but %v", err)
 		}
 	})

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"culvert/tunnel/internal/neterr"
 )
 
 func TestRelayRule1EarlyBytesGoFirst(t *testing.T) {
@@ -98,7 +100,7 @@ func TestRelayRule3AnswerBeforeAResetArrives(t *testing.T) {
 			t.Errorf("read %q", got)
 		}
 		// The kernel tells of a reset once: to the reader or to the writer.
-		if err = errors.Join(err, <-written); !isReset(err) {
+		if err = errors.Join(err, <-written); !neterr.Reset(err) {
 			t.Errorf("no reset, but %v", err)
 		}
 		tt.waitBroken(ClosedByTarget)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -68,7 +69,7 @@ func leftAfter(err error) string {
 		return ""
 	case e.Type == ErrorConnectionReadTimeout:
 		return leftOpen
-	case isReset(e.Err):
+	case neterr.Reset(e.Err):
 		return leftReset
 	}
 	return leftClosed

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/terminal"
 )
@@ -57,7 +58,7 @@ func (r *recording) read(b []byte, err error) {
 // it did not leave.
 func leftBy(err error) string {
 	switch {
-	case isReset(err):
+	case neterr.Reset(err):
 		return leftReset
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errTruncated):
 		return leftClosed

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"culvert/tunnel/internal/neterr"
 )
 
 // shakeHands is the TLS handshake, which has limit to end; 0 = any time. If it
@@ -63,7 +65,7 @@ func (c *clientConn) badHandshake(err error, unwelcome *Error) {
 	rec.refusedBy(e)
 	rec.Status = 0 // it never came to HTTP
 	c.logRequest(rec)
-	if !isTimeout(err) {
+	if !neterr.Timeout(err) {
 		closeAfterReply(c.socket)
 	}
 }
@@ -95,9 +97,9 @@ func handshakeError(err error) *Error {
 	case isPlainHTTP(err):
 		e.Type, e.Status = ErrorRequest, http.StatusBadRequest
 		e.Detail = "plain HTTP came to a port that speaks TLS: use https:// for this proxy"
-	case isTimeout(err):
+	case neterr.Timeout(err):
 		e.Detail = "the TLS handshake did not end in time"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), isReset(err), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), neterr.Reset(err), errors.Is(err, net.ErrClosed):
 		e.Detail = "the client left within the TLS handshake"
 	case errors.As(err, &header) && header.RecordHeader[0] == 0x80:
 		e.Detail = "SSL 2.0 came to a port that speaks TLS"

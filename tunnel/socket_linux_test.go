@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/tunneltest"
 
 	"golang.org/x/sys/unix"
@@ -118,17 +119,17 @@ func TestSocketDeadlines(t *testing.T) {
 		near, far := ownPair(t)
 		if wait {
 			near.SetReadDeadline(time.Now().Add(time.Millisecond))
-			if _, err := near.Read(make([]byte, 1)); !isTimeout(err) {
+			if _, err := near.Read(make([]byte, 1)); !neterr.Timeout(err) {
 				t.Fatalf("a read that waited ended with %v", err)
 			}
 		}
 		send(t, far, "x")
 		arrived(t, near, 1)
 		near.SetDeadline(past)
-		if _, err := near.Read(make([]byte, 1)); !isTimeout(err) {
+		if _, err := near.Read(make([]byte, 1)); !neterr.Timeout(err) {
 			t.Errorf("parked %t: read past the deadline: %v", wait, err)
 		}
-		if _, err := near.Write([]byte("y")); !isTimeout(err) {
+		if _, err := near.Write([]byte("y")); !neterr.Timeout(err) {
 			t.Errorf("parked %t: write past the deadline: %v", wait, err)
 		}
 		near.SetDeadline(time.Time{})

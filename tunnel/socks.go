@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -130,7 +131,7 @@ func (s *socksHandshake) exchange(ctx context.Context, m *SOCKSMessage, length i
 }
 
 func (s *socksHandshake) converse(ctx context.Context, m *SOCKSMessage, length int) *Error {
-	if _, err := s.conn.Write(m.wire()); err != nil && !isReset(err) {
+	if _, err := s.conn.Write(m.wire()); err != nil && !neterr.Reset(err) {
 		return cutError(ctx, PhaseRequest, err)
 	}
 	return s.read(ctx, m, length)
@@ -146,8 +147,8 @@ func (s *socksHandshake) read(ctx context.Context, m *SOCKSMessage, length int) 
 		return nil
 	case len(m.Received) >= 2 && m.Received[0] == socks5Version && s.hop.Scheme == SchemeSOCKS4A:
 		return s.foreign(m.Received) // version 5 is briefer
-	case len(m.Received) > 0 && !isTimeout(err):
-		return &Error{Phase: PhaseReply, Type: ErrorResponseIncomplete, Err: plainError(err)}
+	case len(m.Received) > 0 && !neterr.Timeout(err):
+		return &Error{Phase: PhaseReply, Type: ErrorResponseIncomplete, Err: neterr.Plain(err)}
 	}
 	e := cutError(ctx, PhaseReply, err)
 	if errors.Is(err, io.EOF) {

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"culvert/tunnel/internal/neterr"
 )
 
 // socksServer is the other end of a SOCKS conversation: version 5 without a
@@ -213,8 +215,8 @@ func (s *socksServer) malformed(detail string) *Error {
 
 // failed is a request that did not arrive whole.
 func (s *socksServer) failed(what string, err error) *Error {
-	e := &Error{Phase: PhaseRequest, Type: ErrorConnectionTerminated, Detail: what + " did not arrive whole", Err: plainError(err)}
-	if isTimeout(err) {
+	e := &Error{Phase: PhaseRequest, Type: ErrorConnectionTerminated, Detail: what + " did not arrive whole", Err: neterr.Plain(err)}
+	if neterr.Timeout(err) {
 		e.Type = ErrorConnectionReadTimeout
 	}
 	return e

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"culvert/tunnel/internal/neterr"
 )
 
 // OnEOF is what end of file on the input does to a tunnel.
@@ -66,7 +68,7 @@ func (r *stdioRelay) run() (StdioResult, error) {
 		return result, fmt.Errorf("reading the input: %w", r.inErr)
 	case r.inEnded:
 		return result, nil
-	case err == nil && isReset(r.upErr) && !errors.Is(r.upErr, syscall.EPIPE):
+	case err == nil && neterr.Reset(r.upErr) && !errors.Is(r.upErr, syscall.EPIPE):
 		// The reset was reported to the writer, and a reader then sees end of
 		// file. EPIPE is no sign of one: the target had ended in order.
 		err = r.upErr
@@ -82,7 +84,7 @@ func (r *stdioRelay) run() (StdioResult, error) {
 	}
 	return result, &Error{
 		Phase: PhaseRelay, Type: ErrorConnectionTerminated,
-		Target: r.Conn.target, Hop: r.Conn.hop, Err: plainError(err),
+		Target: r.Conn.target, Hop: r.Conn.hop, Err: neterr.Plain(err),
 	}
 }
 

@@ -2,5 +2,7 @@
 
 package tunnel
 
+import "culvert/tunnel/internal/neterr"
+
 // outputClosed reports whether an error of Out says that its reader is gone.
-func outputClosed(err error) bool { return isReset(err) }
+func outputClosed(err error) bool { return neterr.Reset(err) }

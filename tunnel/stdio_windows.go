@@ -4,9 +4,11 @@ import (
 	"errors"
 
 	"golang.org/x/sys/windows"
+
+	"culvert/tunnel/internal/neterr"
 )
 
 // outputClosed reports whether an error of Out says that its reader is gone.
 func outputClosed(err error) bool {
-	return isReset(err) || errors.Is(err, windows.ERROR_BROKEN_PIPE) || errors.Is(err, windows.ERROR_NO_DATA)
+	return neterr.Reset(err) || errors.Is(err, windows.ERROR_BROKEN_PIPE) || errors.Is(err, windows.ERROR_NO_DATA)
 }

@@ -1,0 +1,43 @@
+// Package neterr tells apart the errors of connections: those of sockets, of TLS
+// and HTTP/2 above them, and of the contexts that bound them.
+package neterr
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+
+	"culvert/tunnel/internal/h2"
+)
+
+// Timeout reports whether err means that a deadline passed: a context's, a
+// connection's, or the system's own for a peer that does not answer.
+func Timeout(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT)
+}
+
+// Reset reports whether err means that the connection, or the HTTP/2 stream, was
+// aborted instead of being closed in order.
+func Reset(err error) bool {
+	var stream *h2.StreamError
+	var conn *h2.ConnError
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED) ||
+		errors.As(err, &stream) || errors.As(err, &conn)
+}
+
+// Plain returns the error inside a *net.OpError and an *os.SyscallError, which
+// only repeat the operation and the addresses. Other errors, and nil, are
+// returned as they are.
+func Plain(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		err = op.Err
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) && call.Err != nil {
+		err = call.Err
+	}
+	return err
+}
