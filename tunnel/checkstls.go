@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"culvert/tunnel/internal/certwords"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -85,16 +86,16 @@ func judgeTLSTrust(h recordedTLS, _ *session) outcome {
 	case h.TrustError == nil, h.dated: // dates have a check of their own
 		return outcome{grade: Pass}
 	case h.Pinned:
-		return outcome{Warn, "the key is pinned, but " + certificateWords(h.TrustError)}
+		return outcome{Warn, "the key is pinned, but " + certwords.Cause(h.TrustError)}
 	}
-	return outcome{Fail, certificateWords(h.TrustError)}
+	return outcome{Fail, certwords.Cause(h.TrustError)}
 }
 
 func judgeTLSName(h recordedTLS, _ *session) outcome {
 	if h.NameError == nil {
 		return outcome{grade: Pass}
 	}
-	return outcome{Fail, "not for " + wire.Escape([]byte(h.ServerName), 80) + " but for " + certificateNames(h.State.PeerCertificates[0])}
+	return outcome{Fail, "not for " + wire.Escape([]byte(h.ServerName), 80) + " but for " + certwords.List(certwords.Hosts(h.State.PeerCertificates[0]))}
 }
 
 // judgeTLSDates finds the certificate of the chain that ends first.
@@ -102,7 +103,7 @@ func judgeTLSDates(h recordedTLS, s *session) outcome {
 	first := h.State.PeerCertificates[0]
 	for _, c := range h.State.PeerCertificates {
 		if s.started.Before(c.NotBefore) {
-			return outcome{Fail, "not valid yet: " + describeCertificate(c)}
+			return outcome{Fail, "not valid yet: " + certwords.Certificate(c)}
 		}
 		if c.NotAfter.Before(first.NotAfter) {
 			first = c
@@ -110,9 +111,9 @@ func judgeTLSDates(h recordedTLS, s *session) outcome {
 	}
 	switch left := first.NotAfter.Sub(s.started); {
 	case left < 0:
-		return outcome{Fail, daysWords(daysLeft(first, s.started)) + ": " + describeCertificate(first)}
+		return outcome{Fail, certwords.Days(certwords.DaysLeft(first, s.started)) + ": " + certwords.Certificate(first)}
 	case left < expiryWarning:
-		return outcome{Warn, fmt.Sprintf("%s: %s", daysWords(daysLeft(first, s.started)), describeCertificate(first))}
+		return outcome{Warn, fmt.Sprintf("%s: %s", certwords.Days(certwords.DaysLeft(first, s.started)), certwords.Certificate(first))}
 	}
 	return outcome{grade: Pass}
 }

@@ -9,10 +9,10 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"time"
 
+	"culvert/tunnel/internal/certwords"
 	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 )
@@ -79,7 +79,7 @@ func (h *TLSHandshake) judgeCertificate(err error) *tlsFailure {
 	f := &tlsFailure{err: err}
 	said := func(problem tlsProblem, c *x509.Certificate, format string, args ...any) *tlsFailure {
 		f.problem = problem
-		f.words = fmt.Sprintf(format, args...) + " (" + describeCertificate(c) + ")"
+		f.words = fmt.Sprintf(format, args...) + " (" + certwords.Certificate(c) + ")"
 		return f
 	}
 	if len(h.State.PeerCertificates) == 0 {
@@ -99,14 +99,14 @@ func (h *TLSHandshake) judgeCertificate(err error) *tlsFailure {
 		now := time.Now()
 		switch {
 		case invalid.Reason != x509.Expired || invalid.Cert == nil:
-			return said(tlsOther, leaf, "its certificate is not valid: %s", certificateWords(err))
+			return said(tlsOther, leaf, "its certificate is not valid: %s", certwords.Cause(err))
 		case now.Before(invalid.Cert.NotBefore):
-			return said(tlsNotYet, invalid.Cert, "%s is valid only from %s on", whose(invalid.Cert), dateOf(invalid.Cert.NotBefore))
+			return said(tlsNotYet, invalid.Cert, "%s is valid only from %s on", whose(invalid.Cert), certwords.Date(invalid.Cert.NotBefore))
 		}
-		return said(tlsExpired, invalid.Cert, "%s expired on %s", whose(invalid.Cert), dateOf(invalid.Cert.NotAfter))
+		return said(tlsExpired, invalid.Cert, "%s expired on %s", whose(invalid.Cert), certwords.Date(invalid.Cert.NotAfter))
 	}
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return said(tlsWrongName, leaf, "its certificate is not for %s but for %s", wire.Escape([]byte(h.ServerName), 80), certificateNames(leaf))
+		return said(tlsWrongName, leaf, "its certificate is not for %s but for %s", wire.Escape([]byte(h.ServerName), 80), certwords.List(certwords.Hosts(leaf)))
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		if leaf.CheckSignatureFrom(leaf) == nil || string(leaf.RawIssuer) == string(leaf.RawSubject) {
@@ -115,7 +115,7 @@ func (h *TLSHandshake) judgeCertificate(err error) *tlsFailure {
 		return said(tlsUnknown, leaf, "its certificate is from an unknown authority")
 	}
 	if errors.Is(err, h.TrustError) && h.TrustError != nil {
-		return said(tlsOther, leaf, "its certificate is not trusted: %s", certificateWords(err))
+		return said(tlsOther, leaf, "its certificate is not trusted: %s", certwords.Cause(err))
 	}
 	return nil
 }
@@ -191,51 +191,4 @@ func (c *clientTLS) lateFailure(err error) *Error {
 		e.Hop = h.Hop.Name()
 	}
 	return e
-}
-
-// describeCertificate is subject, issuer and dates.
-func describeCertificate(c *x509.Certificate) string {
-	return "subject " + distinguished(c.Subject.String()) + ", issuer " + distinguished(c.Issuer.String()) +
-		", valid from " + dateOf(c.NotBefore) + " to " + dateOf(c.NotAfter)
-}
-
-func distinguished(name string) string {
-	if name == "" {
-		return "none"
-	}
-	return wire.Escape([]byte(name), 120)
-}
-
-func dateOf(t time.Time) string { return t.UTC().Format(time.DateOnly) }
-
-// maxNames bounds the names that a sentence shows of a certificate.
-const maxNames = 5
-
-// certificateNames are those that count (RFC 9525, section 6.1).
-func certificateNames(c *x509.Certificate) string {
-	return strings.Join(firstNames(namesOf(c)), ", ")
-}
-
-func firstNames(names []string) []string {
-	if len(names) == 0 {
-		return []string{"no host at all"}
-	}
-	if more := len(names) - maxNames; more > 0 {
-		return append(slices.Clone(names[:maxNames]), fmt.Sprintf("%d more", more))
-	}
-	return names
-}
-
-func namesOf(c *x509.Certificate) (names []string) {
-	for _, n := range c.DNSNames {
-		names = append(names, wire.Escape([]byte(n), 80))
-	}
-	for _, ip := range c.IPAddresses {
-		names = append(names, ip.String())
-	}
-	return names
-}
-
-func certificateWords(err error) string {
-	return wire.Escape([]byte(strings.TrimPrefix(err.Error(), "x509: ")), maxDetail)
 }

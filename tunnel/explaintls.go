@@ -3,6 +3,8 @@ package tunnel
 import (
 	"errors"
 	"time"
+
+	"culvert/tunnel/internal/certwords"
 )
 
 // explainTLS is for a TLS handshake, with a proxy or with the target.
@@ -48,7 +50,7 @@ func (e *Error) hintProxyTLS(f *tlsFailure) string {
 	case tlsUnknown, tlsSelfSigned:
 		return "if you know that authority to be the proxy's, name its certificate with --cacert FILE, or the key itself with --insecure --pin"
 	case tlsExpired, tlsNotYet:
-		return "tell the proxy's administrator, or correct the clock here, which says " + dateOf(time.Now())
+		return "tell the proxy's administrator, or correct the clock here, which says " + certwords.Date(time.Now())
 	case tlsWrongName:
 		return "check " + e.tlsWhere("name") + ", or say under which name its certificate is to be verified with --proxy-server-name NAME"
 	case tlsWrongKey:
@@ -72,7 +74,7 @@ func (e *Error) hintTargetTLS(f *tlsFailure) string {
 	case tlsUnknown, tlsSelfSigned:
 		return "if you know that authority to be the target's, name its certificate with --tls-cacert FILE"
 	case tlsExpired, tlsNotYet:
-		return "tell who runs the target, or correct the clock here, which says " + dateOf(time.Now())
+		return "tell who runs the target, or correct the clock here, which says " + certwords.Date(time.Now())
 	case tlsWrongName:
 		return "say under which name the certificate is to be verified with --tls-server-name NAME"
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"culvert/tunnel/internal/certwords"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -46,10 +47,10 @@ func weighPublic(f *interceptionFacts) (string, bool, string) {
 	case t.public():
 		return MiddleNone, true, signed + ", a public authority, and for the right name"
 	case t.trust == nil:
-		return MiddleUnknown, false, signed + ", a public authority, but for " + certificateNames(t.leaf())
+		return MiddleUnknown, false, signed + ", a public authority, but for " + certwords.List(certwords.Hosts(t.leaf()))
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](t.trust); !ok {
-		return MiddleUnknown, false, signed + ", and no public authority vouches for it: " + certificateWords(t.trust)
+		return MiddleUnknown, false, signed + ", and no public authority vouches for it: " + certwords.Cause(t.trust)
 	}
 	return MiddleUnknown, false, signed + ", and no public authority vouches for it"
 }
@@ -103,7 +104,7 @@ func weighManner(f *interceptionFacts) (string, bool, string) {
 	case !d.came() || f.target.public():
 		return "", false, ""
 	case d.alpn != f.target.alpn:
-		return MiddleFound, false, fmt.Sprintf("without the proxy it agrees on %s, through it on %s", alpnWords(wire.Escape([]byte(d.alpn), maxShown)), alpnWords(wire.Escape([]byte(f.target.alpn), maxShown)))
+		return MiddleFound, false, fmt.Sprintf("without the proxy it agrees on %s, through it on %s", certwords.ALPN(wire.Escape([]byte(d.alpn), maxShown)), certwords.ALPN(wire.Escape([]byte(f.target.alpn), maxShown)))
 	case d.tls != f.target.tls:
 		return MiddleFound, false, fmt.Sprintf("without the proxy it speaks %s, through it %s", tls.VersionName(d.tls), tls.VersionName(f.target.tls))
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"culvert/tunnel/internal/certwords"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -65,7 +66,7 @@ func (f *interceptionFacts) unknownHint() string {
 // public authorities sign for anybody, whom it is for.
 func (f *interceptionFacts) by() string {
 	leaf := f.target.leaf()
-	if names := namesOf(leaf); f.target.trust == nil && len(names) > 0 {
+	if names := certwords.Hosts(leaf); f.target.trust == nil && len(names) > 0 {
 		return `"` + names[0] + `"`
 	}
 	if signedByItself(leaf) {

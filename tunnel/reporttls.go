@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"strings"
 	"time"
+
+	"culvert/tunnel/internal/certwords"
 )
 
 // TLSReport is one TLS handshake. Where it came to no certificate, there is
@@ -34,8 +36,8 @@ type Certificate struct {
 	Pin       string    `json:"pin"`       // of its key, for --pin
 }
 
-// What a TLSReport's trust rests on.
-const ()
+// maxChainShown bounds the certificates of a chain that text shows.
+const maxChainShown = 5
 
 func (s *session) tlsReport(h recordedTLS) TLSReport {
 	r := TLSReport{
@@ -56,13 +58,13 @@ func (s *session) tlsReport(h recordedTLS) TLSReport {
 }
 
 func (s *session) certificate(c *x509.Certificate) Certificate {
-	names := namesOf(c)
+	names := certwords.Hosts(c)
 	for i, name := range names {
 		names[i] = s.mask.text(name)
 	}
 	return Certificate{
 		Subject: s.shown(c.Subject.String()), Issuer: s.shown(c.Issuer.String()), Names: names,
-		NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(), DaysLeft: daysLeft(c, s.started), Pin: PinOf(c).String(),
+		NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(), DaysLeft: certwords.DaysLeft(c, s.started), Pin: PinOf(c).String(),
 	}
 }
 
@@ -91,7 +93,7 @@ func (t *reportText) tls(r *Report, before int) {
 		case h.Error != "":
 			t.say("%s: %s, %s", what, h.Version, t.Bad.Paint("but "+h.cause()))
 		default:
-			t.say("%s: %s, %s, %s; verified by %s", what, h.Version, h.Cipher, alpnWords(h.ALPN), h.Verified)
+			t.say("%s: %s, %s, %s; verified by %s", what, h.Version, h.Cipher, certwords.ALPN(h.ALPN), h.Verified)
 		}
 		for i, c := range h.Chain {
 			t.certificate(i, c)
@@ -108,18 +110,18 @@ func (r *TLSReport) cause() string {
 }
 
 func (t *reportText) certificate(i int, c Certificate) {
-	if i == maxNames {
+	if i == maxChainShown {
 		t.say("  further certificates are not shown here: --json has them")
 	}
-	if i >= maxNames {
+	if i >= maxChainShown {
 		return
 	}
 	names := ""
 	if i == 0 {
-		names = ", for " + strings.Join(firstNames(c.Names), ", ")
+		names = ", for " + certwords.List(c.Names)
 	}
-	t.say("  certificate %d: %s%s", i, distinguished(c.Subject), names)
-	t.say("    issuer %s, %s to %s, %s", distinguished(c.Issuer), dateOf(c.NotBefore), dateOf(c.NotAfter), daysWords(c.DaysLeft))
+	t.say("  certificate %d: %s%s", i, certwords.Subject(c.Subject), names)
+	t.say("    issuer %s, %s to %s, %s", certwords.Subject(c.Issuer), certwords.Date(c.NotBefore), certwords.Date(c.NotAfter), certwords.Days(c.DaysLeft))
 	if i == 0 {
 		t.say("    pin %s", c.Pin)
 	}
