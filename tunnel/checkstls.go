@@ -68,8 +68,8 @@ func judgeTLSHandshake(h recordedTLS, _ *session) outcome {
 	case e.Err == nil:
 		return outcome{Fail, e.cause()}
 	}
-	if f, ok := errors.AsType[*tlsFailure](e.Err); ok {
-		return outcome{Fail, f.words} // escaped already
+	if f, ok := errors.AsType[*TLSFailure](e.Err); ok {
+		return outcome{Fail, f.Words} // escaped already
 	}
 	return outcome{Fail, wire.Escape([]byte(e.Err.Error()), maxShown)}
 }

@@ -17,36 +17,40 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// tlsProblem is what kind of failure a TLS handshake ended in, as far as a
-// person can do something different about it.
-type tlsProblem uint8
+// TLSProblem is the kind of failure in which a TLS handshake ended, as far as a
+// person can do something different about each.
+type TLSProblem uint8
 
+// The problems.
 const (
-	tlsOther       tlsProblem = iota
-	tlsPlainHTTP              // the answer was HTTP in clear
-	tlsNotTLS                 // the answer was something else
-	tlsHungUp                 // there was no answer
-	tlsVersion                // no version in common
-	tlsProtocol               // no ALPN protocol in common
-	tlsWantsCert              // a certificate of ours is missing
-	tlsRefusedCert            // ours was refused
-	tlsUnknown                // unknown authority
-	tlsSelfSigned             // likewise, and its own
-	tlsExpired
-	tlsNotYet
-	tlsWrongName
-	tlsWrongKey // not pinned
+	TLSOther              TLSProblem = iota
+	TLSPlainHTTP                     // the answer was HTTP in clear
+	TLSNotTLS                        // the answer was something else
+	TLSHungUp                        // there was no answer
+	TLSNoVersion                     // no version in common
+	TLSNoProtocol                    // no ALPN protocol in common
+	TLSWantsCertificate              // the peer wants a client certificate, and none was given
+	TLSRefusedCertificate            // the peer refused the client certificate
+	TLSUnknownAuthority              // the peer's certificate is from an unknown authority
+	TLSSelfSigned                    // likewise, and signed by itself
+	TLSExpired
+	TLSNotYetValid
+	TLSWrongName
+	TLSWrongKey // not a pinned one
 )
 
-// tlsFailure is beneath an Error of PhaseTLS.
-type tlsFailure struct {
-	problem tlsProblem
-	words   string // a clause, the certificate's description included; printable
+// TLSFailure lies beneath an Error of PhaseTLS, unless the handshake ran out of
+// time or was cancelled.
+type TLSFailure struct {
+	Problem TLSProblem
+	Words   string // a clause that says what happened, and describes the certificate if that is why; printable ASCII
 	err     error  // what lies beneath
 }
 
-func (f *tlsFailure) Error() string { return f.words }
-func (f *tlsFailure) Unwrap() error { return f.err }
+func (f *TLSFailure) Error() string { return f.Words }
+
+// Unwrap returns what lies beneath, as crypto/tls and crypto/x509 have it.
+func (f *TLSFailure) Unwrap() error { return f.err }
 
 var errNotPinned = errors.New("the key is not pinned")
 
@@ -64,22 +68,23 @@ func (h *TLSHandshake) failure(ctx context.Context, err error) *Error {
 		e.Type, e.Err = ErrorConnectionReadTimeout, context.DeadlineExceeded
 		return e
 	}
-	f := h.judgeCertificate(err)
+	f := h.certificateFailure(err)
 	if f != nil {
 		e.Type = ErrorTLSCertificate
 	} else {
-		f = h.judgeProtocol(err)
+		f = h.protocolFailure(err)
 	}
 	e.Err = f
 	return e
 }
 
-// judgeCertificate returns nil if the certificate is not what failed.
-func (h *TLSHandshake) judgeCertificate(err error) *tlsFailure {
-	f := &tlsFailure{err: err}
-	said := func(problem tlsProblem, c *x509.Certificate, format string, args ...any) *tlsFailure {
-		f.problem = problem
-		f.words = fmt.Sprintf(format, args...) + " (" + certwords.Certificate(c) + ")"
+// certificateFailure describes err if the peer's certificate is what failed, else
+// it returns nil.
+func (h *TLSHandshake) certificateFailure(err error) *TLSFailure {
+	f := &TLSFailure{err: err}
+	failed := func(problem TLSProblem, c *x509.Certificate, format string, args ...any) *TLSFailure {
+		f.Problem = problem
+		f.Words = fmt.Sprintf(format, args...) + " (" + certwords.Certificate(c) + ")"
 		return f
 	}
 	if len(h.State.PeerCertificates) == 0 {
@@ -93,64 +98,64 @@ func (h *TLSHandshake) judgeCertificate(err error) *tlsFailure {
 		return "its certificate"
 	}
 	if errors.Is(err, errNotPinned) {
-		return said(tlsWrongKey, leaf, "its key is not a pinned one but %s", PinOf(leaf))
+		return failed(TLSWrongKey, leaf, "its key is not a pinned one but %s", PinOf(leaf))
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
 		now := time.Now()
 		switch {
 		case invalid.Reason != x509.Expired || invalid.Cert == nil:
-			return said(tlsOther, leaf, "its certificate is not valid: %s", certwords.Cause(err))
+			return failed(TLSOther, leaf, "its certificate is not valid: %s", certwords.Cause(err))
 		case now.Before(invalid.Cert.NotBefore):
-			return said(tlsNotYet, invalid.Cert, "%s is valid only from %s on", whose(invalid.Cert), certwords.Date(invalid.Cert.NotBefore))
+			return failed(TLSNotYetValid, invalid.Cert, "%s is valid only from %s on", whose(invalid.Cert), certwords.Date(invalid.Cert.NotBefore))
 		}
-		return said(tlsExpired, invalid.Cert, "%s expired on %s", whose(invalid.Cert), certwords.Date(invalid.Cert.NotAfter))
+		return failed(TLSExpired, invalid.Cert, "%s expired on %s", whose(invalid.Cert), certwords.Date(invalid.Cert.NotAfter))
 	}
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return said(tlsWrongName, leaf, "its certificate is not for %s but for %s", wire.Escape([]byte(h.ServerName), 80), certwords.List(certwords.Hosts(leaf)))
+		return failed(TLSWrongName, leaf, "its certificate is not for %s but for %s", wire.Escape([]byte(h.ServerName), 80), certwords.List(certwords.Hosts(leaf)))
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		if leaf.CheckSignatureFrom(leaf) == nil || string(leaf.RawIssuer) == string(leaf.RawSubject) {
-			return said(tlsSelfSigned, leaf, "its certificate is signed by itself")
+			return failed(TLSSelfSigned, leaf, "its certificate is signed by itself")
 		}
-		return said(tlsUnknown, leaf, "its certificate is from an unknown authority")
+		return failed(TLSUnknownAuthority, leaf, "its certificate is from an unknown authority")
 	}
 	if errors.Is(err, h.TrustError) && h.TrustError != nil {
-		return said(tlsOther, leaf, "its certificate is not trusted: %s", certwords.Cause(err))
+		return failed(TLSOther, leaf, "its certificate is not trusted: %s", certwords.Cause(err))
 	}
 	return nil
 }
 
-// judgeProtocol is for everything else.
-func (h *TLSHandshake) judgeProtocol(err error) *tlsFailure {
-	f := &tlsFailure{err: err}
+// protocolFailure describes any other error of a handshake.
+func (h *TLSHandshake) protocolFailure(err error) *TLSFailure {
+	f := &TLSFailure{err: err}
 	var record tls.RecordHeaderError
 	text := strings.TrimPrefix(neterr.Plain(err).Error(), "tls: ")
 	switch words, alert := alertOf(err); {
 	case errors.As(err, &record):
 		return notTLS(h.began, err)
 	case alert && h.Asked && !h.Shown && isAboutCertificate(words):
-		f.problem, f.words = tlsWantsCert, "it wants a client certificate: "+words
+		f.Problem, f.Words = TLSWantsCertificate, "it wants a client certificate: "+words
 	case alert && h.Shown && isAboutCertificate(words):
-		f.problem, f.words = tlsRefusedCert, "it refused the client certificate: "+words
+		f.Problem, f.Words = TLSRefusedCertificate, "it refused the client certificate: "+words
 	case alert && strings.Contains(words, "version"), strings.Contains(text, "unsupported protocol version"):
-		f.problem, f.words = tlsVersion, "it speaks no version from TLS 1.2 on: "+text
+		f.Problem, f.Words = TLSNoVersion, "it speaks no version from TLS 1.2 on: "+text
 	case alert && strings.Contains(words, "application protocol"), strings.Contains(text, "ALPN protocol"):
-		f.problem, f.words = tlsProtocol, "it speaks none of the protocols that were offered: "+text
+		f.Problem, f.Words = TLSNoProtocol, "it speaks none of the protocols that were offered: "+text
 	case alert:
-		f.words = "it ended the handshake: " + words
+		f.Words = "it ended the handshake: " + words
 	case neterr.Reset(err), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		f.problem, f.words = tlsHungUp, "it closed the connection within the handshake"
+		f.Problem, f.Words = TLSHungUp, "it closed the connection within the handshake"
 	default:
-		f.words = wire.Escape([]byte(text), maxDetail)
+		f.Words = wire.Escape([]byte(text), maxDetail)
 	}
 	return f
 }
 
-// notTLS shows what came instead of TLS.
-func notTLS(began []byte, err error) *tlsFailure {
-	f := &tlsFailure{problem: tlsNotTLS, err: err, words: `it answered something that is not TLS, which begins with "` + wire.Escape(began, maxBegan) + `"`}
+// notTLS describes an answer that was not TLS by its first bytes.
+func notTLS(began []byte, err error) *TLSFailure {
+	f := &TLSFailure{Problem: TLSNotTLS, err: err, Words: `it answered something that is not TLS, which begins with "` + wire.Escape(began, maxBegan) + `"`}
 	if bytes.HasPrefix(began, []byte("HTTP/")) {
-		f.problem, f.words = tlsPlainHTTP, "it answered in plain HTTP"
+		f.Problem, f.Words = TLSPlainHTTP, "it answered in plain HTTP"
 	}
 	return f
 }
@@ -171,9 +176,9 @@ func isAboutCertificate(alert string) bool {
 	return strings.Contains(alert, "certificate") || alert == "handshake failure" || alert == "access denied"
 }
 
-// lateFailure is for TLS 1.3, where the server judges our certificate after the
-// handshake is over for us: its alert, or its hanging up, comes to the first
-// read. It is nil if err has nothing to do with that.
+// lateFailure makes the Error of a client certificate that was refused after the
+// handshake: in TLS 1.3 the server's alert, or the end of the connection, comes
+// only to the client's first read. It returns nil for any other err.
 func (c *clientTLS) lateFailure(err error) *Error {
 	h := c.handshake
 	_, alert := alertOf(err)
@@ -186,7 +191,7 @@ func (c *clientTLS) lateFailure(err error) *Error {
 	default:
 		return nil
 	}
-	e := &Error{Phase: PhaseTLS, Type: ErrorTLSProtocol, Target: h.Target, Err: h.judgeProtocol(err)}
+	e := &Error{Phase: PhaseTLS, Type: ErrorTLSProtocol, Target: h.Target, Err: h.protocolFailure(err)}
 	if !h.inside() {
 		e.Hop = h.Hop.Name()
 	}

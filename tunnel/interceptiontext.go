@@ -60,11 +60,11 @@ func (s *session) doubts() string {
 	if s.err == nil || s.err.Phase != PhaseTLS || s.err.Hop != "" || s.err.Type != ErrorTLSCertificate {
 		return ""
 	}
-	f, ok := errors.AsType[*tlsFailure](s.err.Err)
+	f, ok := errors.AsType[*TLSFailure](s.err.Err)
 	if !ok {
 		return ""
 	}
-	return f.words
+	return f.Words
 }
 
 // untrusted reports whether TLS failed because nobody vouches for the
@@ -73,8 +73,8 @@ func (s *session) untrusted() bool {
 	if s.err == nil {
 		return false
 	}
-	f, ok := errors.AsType[*tlsFailure](s.err.Err)
-	return ok && (f.problem == tlsUnknown || f.problem == tlsSelfSigned)
+	f, ok := errors.AsType[*TLSFailure](s.err.Err)
+	return ok && (f.Problem == TLSUnknownAuthority || f.Problem == TLSSelfSigned)
 }
 
 // tellFound is for somebody in the middle.

@@ -125,14 +125,14 @@ func tlsVerdict(e *Error) Verdict {
 	if e.Hop == "" {
 		with = "the target"
 	}
-	f, ok := errors.AsType[*tlsFailure](e.Err)
+	f, ok := errors.AsType[*TLSFailure](e.Err)
 	switch {
 	case !ok:
 		return verdictOf(VerdictSilent, "silent", "connected, but no TLS with "+with+" in time")
-	case f.problem == tlsPlainHTTP || f.problem == tlsNotTLS:
-		return verdictOf(VerdictWrongPort, "wrong port", with+" speaks no TLS: "+f.words)
+	case f.Problem == TLSPlainHTTP || f.Problem == TLSNotTLS:
+		return verdictOf(VerdictWrongPort, "wrong port", with+" speaks no TLS: "+f.Words)
 	}
-	return verdictOf(VerdictTLS, "no TLS with "+with, f.words)
+	return verdictOf(VerdictTLS, "no TLS with "+with, f.Words)
 }
 
 // verdictOf makes a verdict of its words and the cause in brackets.

@@ -159,7 +159,7 @@ func (w *way) secureHop(ctx context.Context, i int) (protocol string, e *Error) 
 	w.conn, w.br = secured, nil
 	if protocol = secured.handshake.State.NegotiatedProtocol; hop.Scheme == SchemeH2 && protocol != alpnHTTP2 {
 		return "", &Error{Phase: PhaseTLS, Type: ErrorTLSProtocol, Hop: hop.Name(), Target: w.target, scheme: hop.Scheme,
-			Err: &tlsFailure{problem: tlsProtocol, words: "it does not speak HTTP/2"}}
+			Err: &TLSFailure{Problem: TLSNoProtocol, Words: "it does not speak HTTP/2"}}
 	}
 	return protocol, nil
 }
