@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// blockPages are what filters say on the pages with which they answer in another's
-// stead, whatever status they give them: all the texts of a row, in lower case,
+// blockPages are what filters say on the pages that they send instead of the one
+// asked for, whatever status they give them: all the texts of a row, in lower case,
 // are in the page's title or text. None is in the error pages of the same products.
 var blockPages = [...][]string{
 	{"blocked in accordance with company policy"},    // Palo Alto Networks
@@ -25,14 +25,13 @@ var blockPages = [...][]string{
 	{"dansguardian", "access has been denied"}, {"e2guardian", "access has been denied"},
 }
 
-// blockHeadings are titles and first headings that say it all, less what is around
-// their letters.
+// blockHeadings are titles and first headings of such pages, in lower case and
+// without the punctuation around them.
 var blockHeadings = [...]string{"web page blocked", "url blocked", "web site blocked", "website blocked"}
 
-// isBlockPage reports whether a page says that it is there in a forbidden one's
-// stead.
-func isBlockPage(page string) bool {
-	title := elementText(page, "title")
+// IsBlockPage reports whether a page says that what was asked for is forbidden.
+func (c pageContent) IsBlockPage() bool {
+	page, title := string(c), c.Title()
 	for _, heading := range []string{title, elementText(page, "h1")} {
 		heading = strings.ToLower(strings.Trim(heading, " !.:"))
 		for _, h := range blockHeadings {
@@ -41,7 +40,7 @@ func isBlockPage(page string) bool {
 			}
 		}
 	}
-	text := strings.ToLower(title + " " + excerptText([]byte(page), ""))
+	text := strings.ToLower(title + " " + c.Text(""))
 rows:
 	for _, row := range blockPages {
 		for _, words := range row {
@@ -54,13 +53,16 @@ rows:
 	return false
 }
 
-// passwordField is what a form has that somebody is to log in by.
+// passwordField is the input of a form that takes a password.
 var passwordField = regexp.MustCompile(`(?i)<input[^>]*\stype\s*=\s*["']?password\b`)
 
-// isLoginPage reports whether a page has a form for a password.
-func isLoginPage(page string) bool { return passwordField.MatchString(page) }
+// IsLoginPage reports whether a page has a form for a password.
+func (c pageContent) IsLoginPage() bool { return passwordField.Match(c) }
 
-// elementText is the text of a page's first element of a name, on one line.
+// Title returns the text of a page's title on one line, not escaped.
+func (c pageContent) Title() string { return elementText(string(c), "title") }
+
+// elementText returns the text of a page's first element of that name, on one line.
 func elementText(page, name string) string {
 	i := indexFold(page, "<"+name)
 	if i < 0 {

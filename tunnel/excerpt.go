@@ -6,17 +6,21 @@ import (
 	"unicode"
 )
 
-// excerptText makes one line of the proxy's own words of a refusal's content:
-// HTML is reduced to its text, white space to single spaces. It is not escaped.
-func excerptText(body []byte, contentType string) string {
-	s := string(body)
+// pageContent is the content of a proxy's reply, without a content coding: the
+// whole of it, or its start.
+type pageContent []byte
+
+// Text returns the proxy's own words on one line: HTML is reduced to its text,
+// white space to single spaces. They are not escaped.
+func (c pageContent) Text(contentType string) string {
+	s := string(c)
 	if strings.Contains(strings.ToLower(contentType), "html") || strings.HasPrefix(strings.TrimSpace(s), "<") {
 		s = html.UnescapeString(htmlText(s))
 	}
 	return strings.Join(strings.FieldsFunc(s, unicode.IsSpace), " ")
 }
 
-// htmlText drops tags and comments, and whole elements that hold no words for
+// htmlText removes tags and comments, and whole elements that hold no words for
 // a reader: the title too, which on error pages only repeats the heading.
 func htmlText(s string) string {
 	var b strings.Builder
@@ -51,8 +55,8 @@ func afterElement(s, name string) string {
 	return after
 }
 
-// indexFold is strings.Index for ASCII in any case. What strings.ToLower makes of
-// other bytes has another length.
+// indexFold is strings.Index for ASCII in any case. strings.ToLower would change
+// the length of other bytes.
 func indexFold(s, substr string) int {
 	for i := 0; i+len(substr) <= len(s); i++ {
 		if s[i]|0x20 == substr[0]|0x20 && strings.EqualFold(s[i:i+len(substr)], substr) {

@@ -48,7 +48,7 @@ func TestExcerptText(t *testing.T) {
 		{"empty", "text/html", "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := excerptText([]byte(tt.body), tt.contentType); got != tt.want {
+			if got := pageContent(tt.body).Text(tt.contentType); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})

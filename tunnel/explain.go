@@ -273,7 +273,7 @@ func (e *Error) unreachedHint() string {
 	case ErrorProtocol, ErrorResponseIncomplete, ErrorResponseHeadSize, ErrorInternal, ErrorTLSProtocol, ErrorTLSCertificate:
 		return "the proxy's own way out does not work: tell its administrator"
 	}
-	if e.Status == http.StatusServiceUnavailable && e.Detail != wordsFailed {
+	if e.Status == http.StatusServiceUnavailable && e.Detail != connectionFailed {
 		return "the proxy is overloaded, stopping, or cannot reach " + e.Target.Host() + ": check the name and the port, or try again later"
 	}
 	if e.Told && e.Type == ErrorDestinationUnavailable {

@@ -99,7 +99,7 @@ func (e *Error) whatSpeaks(check string) string {
 	switch {
 	case isMySQL(raw):
 		return "a MySQL server listens there: " + check
-	case isHTML(e.head.Raw):
+	case pageContent(e.head.Raw).IsHTML():
 		return "it sends a page without a head, as HTTP/0.9 had it, and is a web server: " + check
 	}
 	for _, o := range openings {

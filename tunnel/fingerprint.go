@@ -7,16 +7,16 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// fingerprint is a sign by which a product is known: what stands in a field of
-// its replies, or in its error pages. All is compared in lower case.
+// fingerprint is a sign by which a product is known: a text in a field of its
+// replies, or in its error pages. All is compared in lower case.
 type fingerprint struct {
 	product string
 	field   string // "" = the content
 	sign    string
 }
 
-// fingerprints are in order: those of products that pass others' words on stand
-// behind those others.
+// fingerprints are tried in this order: products that pass on replies of others
+// come after those others.
 var fingerprints = [...]fingerprint{
 	{"culvert", "Proxy-Status", "culvert-"},
 	{"Zscaler", "Server", "zscaler"},
@@ -61,12 +61,12 @@ var fingerprints = [...]fingerprint{
 	{"Polipo", "Server", "polipo"},
 }
 
-// versionBehind is a version number right behind a name.
-var versionBehind = regexp.MustCompile(`^[/ ]?(?:version )?v?([0-9]+(?:\.[0-9a-z-]+)*)`)
+// versionAfter is a version number right after a name.
+var versionAfter = regexp.MustCompile(`^[/ ]?(?:version )?v?([0-9]+(?:\.[0-9a-z-]+)*)`)
 
-// product is what an answer looks like the work of, with its version if it says
-// so, and the sign that tells; "" = nothing known.
-func product(reply *wire.Reply, content []byte) (name, sign string) {
+// product names the product that seems to have made a reply, with its version if
+// that is there too, and the field or page that tells; "" = none that is known.
+func product(reply *wire.Reply, content pageContent) (name, sign string) {
 	if reply == nil {
 		return "", ""
 	}
@@ -83,7 +83,7 @@ func product(reply *wire.Reply, content []byte) (name, sign string) {
 				continue
 			}
 			name = f.product
-			if v := versionBehind.FindStringSubmatch(value[i+len(strings.TrimSuffix(f.sign, "/")):]); v != nil && f.sign != "" && f.product != "culvert" {
+			if v := versionAfter.FindStringSubmatch(value[i+len(strings.TrimSuffix(f.sign, "/")):]); v != nil && f.sign != "" && f.product != "culvert" {
 				name += " " + v[1]
 			}
 			return name, where

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 
 	"culvert/tunnel/internal/wire"
@@ -14,14 +15,44 @@ var htmlOpenings = [...]string{"<!doctype", "<html", "<head", "<body", "<title",
 // pop3, imap, vnc. Such bytes are a tunnel's, whatever the reply announced.
 var bannerOpenings = [...]string{"SSH-", "220", "+OK", "* OK", "RFB "}
 
-// announced returns the length of content that a reply announces, if any.
-func announced(reply *wire.Reply) (int64, bool) {
-	framing, err := reply.Framing()
-	return framing.Length, err == nil && framing.Length > 0
+// InsteadOfTunnel says what came after the 2xx reply to a CONNECT instead of a
+// tunnel's bytes, as "an HTML page"; "" = nothing that is known. The content is
+// what came unasked, received the number of bytes that came in all.
+func (c pageContent) InsteadOfTunnel(reply *wire.Reply, received int) string {
+	text := pageContent(bytes.TrimLeft(c, " \t\r\n"))
+	if len(text) == 0 {
+		return ""
+	}
+	for _, banner := range bannerOpenings {
+		if bytes.HasPrefix(text, []byte(banner)) {
+			return ""
+		}
+	}
+	chunked := wire.HasToken(reply.Values("Transfer-Encoding"), "chunked")
+	if size, rest, ok := bytes.Cut(text, []byte("\n")); ok && chunked && isChunkSize(size) {
+		if pageContent(rest).IsHTML() {
+			return "an HTML page in chunks"
+		}
+		return "content in chunks"
+	}
+	switch {
+	case text.IsHTML():
+		return "an HTML page"
+	case isFurtherReply(text):
+		return "a further HTTP reply"
+	}
+	// RFC 9110, section 9.3.6: Content-Length in a 2xx is ignored. A target that
+	// speaks first seldom says just as many bytes and no more.
+	if framing, err := reply.Framing(); err == nil && framing.Length > 0 && framing.Length == int64(received) {
+		return fmt.Sprintf("the content of %d bytes that Content-Length announced", framing.Length)
+	}
+	return ""
 }
 
-func isHTML(text []byte) bool {
-	start := strings.ToLower(string(bytes.TrimLeft(text, " \t\r\n")[:min(16, len(bytes.TrimLeft(text, " \t\r\n")))]))
+// IsHTML reports whether the content begins as a page of HTML does.
+func (c pageContent) IsHTML() bool {
+	text := bytes.TrimLeft(c, " \t\r\n")
+	start := strings.ToLower(string(text[:min(16, len(text))]))
 	for _, tag := range htmlOpenings {
 		if strings.HasPrefix(start, tag) {
 			return true
@@ -30,15 +61,16 @@ func isHTML(text []byte) bool {
 	return false
 }
 
-// isFurtherReply leaves 408 out: an origin server at the end of the tunnel
-// sends that by itself to a client that is silent (RFC 9110, section 15.5.9).
+// isFurtherReply reports whether the text begins another reply. A 408 does not
+// count: an origin server at the end of the tunnel sends that by itself to a client
+// that is silent (RFC 9110, section 15.5.9).
 func isFurtherReply(text []byte) bool {
 	rest, ok := bytes.CutPrefix(text, []byte("HTTP/1."))
 	return ok && !(len(rest) >= 5 && string(rest[1:5]) == " 408")
 }
 
-// oddHTTP says what stands in the way of reading HTTP from bytes that begin no
-// reply, "" if they are none (RFC 9112, section 4).
+// oddHTTP says what keeps a reply of HTTP/1 from being read as one, as an empty
+// line before it; "" = the bytes are something else (RFC 9112, section 4).
 func oddHTTP(raw []byte) string {
 	for _, odd := range [...]struct{ before, words string }{
 		{"\r\n", "an empty line stands before the status line"},
@@ -54,7 +86,7 @@ func oddHTTP(raw []byte) string {
 	return ""
 }
 
-// isChunkSize reports whether the line is that of a chunk (RFC 9112, section
+// isChunkSize reports whether the line is that before a chunk (RFC 9112, section
 // 7.1).
 func isChunkSize(line []byte) bool {
 	size, _, _ := strings.Cut(strings.TrimRight(string(line), "\r"), ";")

@@ -6,7 +6,6 @@ import (
 	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -211,32 +210,5 @@ func (l *heardTunnel) page(reply *wire.Reply) string {
 	if len(l.sent) > 0 {
 		unasked = l.data[:l.glued]
 	}
-	text := bytes.TrimLeft(unasked, " \t\r\n")
-	if len(text) == 0 {
-		return ""
-	}
-	for _, banner := range bannerOpenings {
-		if bytes.HasPrefix(text, []byte(banner)) {
-			return ""
-		}
-	}
-	chunked := wire.HasToken(reply.Values("Transfer-Encoding"), "chunked")
-	if size, rest, ok := bytes.Cut(text, []byte("\n")); ok && chunked && isChunkSize(size) {
-		if isHTML(rest) {
-			return "an HTML page in chunks"
-		}
-		return "content in chunks"
-	}
-	switch {
-	case isHTML(text):
-		return "an HTML page"
-	case isFurtherReply(text):
-		return "a further HTTP reply"
-	}
-	// RFC 9110, section 9.3.6: Content-Length in a 2xx is ignored. A target that
-	// speaks first seldom says just as many bytes and no more.
-	if n, ok := announced(reply); ok && n == int64(len(l.data)) {
-		return fmt.Sprintf("the content of %d bytes that Content-Length announced", n)
-	}
-	return ""
+	return pageContent(unasked).InsteadOfTunnel(reply, len(l.data))
 }

@@ -1,42 +1,64 @@
 package tunnel
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
+
+	"culvert/tunnel/internal/wire"
 )
 
-// wordsFailed is a cause that rules out that the proxy itself is the trouble.
-const wordsFailed = "the connection failed"
-
-// proxyWords are pages of proxies that say more than their status, or another
-// thing: all the texts, in lower case, are in the reason and the page.
-var proxyWords = [...]struct {
-	status int // 0 = any from 400
-	texts  []string
-	is     ErrorType
-	words  string // "" = the page's
-}{
-	{http.StatusInternalServerError, []string{"cannot find server", "dns entry"}, ErrorDNS, "its name server has no such name"}, // Traffic Server
-	{http.StatusNotFound, []string{"privoxy", "no such domain"}, ErrorDNS, "the name cannot be resolved"},
-	{http.StatusBadGateway, []string{"dns lookup failure"}, ErrorDNS, "the name cannot be resolved"}, // Apache
-	{http.StatusInternalServerError, []string{"tinyproxy was unable to connect"}, ErrorDestinationUnavailable, wordsFailed},
-	{http.StatusServiceUnavailable, []string{"privoxy", "connect failed"}, ErrorDestinationUnavailable, wordsFailed},
-	// Symantec ProxySG, whatever the status.
-	{0, []string{"(dns_server_failure)"}, ErrorDNSTimeout, "its name server failed"},
-	{0, []string{"(dns_unresolved_hostname)"}, ErrorDNS, "the name cannot be resolved"},
-	{0, []string{"(tcp_error)", "refused"}, ErrorConnectionRefused, "connection refused"},
-	{0, []string{"(tcp_error)", "timed out"}, ErrorConnectionTimeout, "the connection timed out"},
-	{0, []string{"(tcp_error)"}, ErrorDestinationUnavailable, wordsFailed},
-	{http.StatusServiceUnavailable, []string{"no server is available to handle this request"}, ErrorInternal, ""},       // HAProxy
-	{http.StatusBadGateway, []string{"parent proxy unrea"}, ErrorInternal, "it does not reach the proxy behind it"},     // Cntlm
-	{http.StatusProxyAuthRequired, []string{"is not allowed to connect"}, ErrorDenied, "it does not serve this client"}, // Cntlm
+// pageCause is why a proxy opened no tunnel, in its own words or for words of its
+// that are known.
+type pageCause struct {
+	Error string // the error token of RFC 9209 that fits; "" = the status says it
+	Words string // not escaped
 }
 
-// wordedError finds what a page says in proxyWords.
-func wordedError(status int, text string) (is ErrorType, words string, ok bool) {
+// connectionFailed is the words of a cause that rules out a fault of the proxy's own.
+const connectionFailed = "the connection failed"
+
+// knownWords are pages of proxies that say more than their status, or something
+// else: all the texts, in lower case, are in the reason and the page.
+var knownWords = [...]struct {
+	status int // 0 = any from 400
+	texts  []string
+	cause  pageCause // Words "" = the page's
+}{
+	{http.StatusInternalServerError, []string{"cannot find server", "dns entry"}, pageCause{"dns_error", "its name server has no such name"}}, // Traffic Server
+	{http.StatusNotFound, []string{"privoxy", "no such domain"}, pageCause{"dns_error", "the name cannot be resolved"}},
+	{http.StatusBadGateway, []string{"dns lookup failure"}, pageCause{"dns_error", "the name cannot be resolved"}}, // Apache
+	{http.StatusInternalServerError, []string{"tinyproxy was unable to connect"}, pageCause{"destination_unavailable", connectionFailed}},
+	{http.StatusServiceUnavailable, []string{"privoxy", "connect failed"}, pageCause{"destination_unavailable", connectionFailed}},
+	// Symantec ProxySG, whatever the status.
+	{0, []string{"(dns_server_failure)"}, pageCause{"dns_timeout", "its name server failed"}},
+	{0, []string{"(dns_unresolved_hostname)"}, pageCause{"dns_error", "the name cannot be resolved"}},
+	{0, []string{"(tcp_error)", "refused"}, pageCause{"connection_refused", "connection refused"}},
+	{0, []string{"(tcp_error)", "timed out"}, pageCause{"connection_timeout", "the connection timed out"}},
+	{0, []string{"(tcp_error)"}, pageCause{"destination_unavailable", connectionFailed}},
+	{http.StatusServiceUnavailable, []string{"no server is available to handle this request"}, pageCause{"proxy_internal_error", ""}},        // HAProxy
+	{http.StatusBadGateway, []string{"parent proxy unrea"}, pageCause{"proxy_internal_error", "it does not reach the proxy behind it"}},      // Cntlm
+	{http.StatusProxyAuthRequired, []string{"is not allowed to connect"}, pageCause{"http_request_denied", "it does not serve this client"}}, // Cntlm
+}
+
+// Cause returns what the content of a refusal says of why there is no tunnel: its
+// text, or what that is known to mean.
+func (c pageContent) Cause(reply *wire.Reply) pageCause {
+	text := c.Text(reply.Get("Content-Type"))
+	if known, ok := knownCause(reply.Code, reply.Reason+" "+text); ok {
+		return pageCause{known.Error, cmp.Or(known.Words, text)}
+	}
+	if reply.Code >= 400 && c.IsBlockPage() {
+		return pageCause{"http_request_denied", text}
+	}
+	return pageCause{Words: text}
+}
+
+// knownCause finds in knownWords what a reason and a page say.
+func knownCause(status int, text string) (cause pageCause, ok bool) {
 	text = strings.ToLower(text)
 candidates:
-	for _, w := range proxyWords {
+	for _, w := range knownWords {
 		if w.status != status && (w.status != 0 || status < 400) {
 			continue
 		}
@@ -45,13 +67,13 @@ candidates:
 				continue candidates
 			}
 		}
-		return w.is, w.words, true
+		return w.cause, true
 	}
-	return ErrorNone, "", false
+	return pageCause{}, false
 }
 
-// barsClient reports whether the proxy's words are about who asks, not about
-// the target: those of culvert, tinyproxy and Cntlm.
+// barsClient reports whether a proxy's words are about the client, not about the
+// target: those of culvert, tinyproxy and Cntlm.
 func barsClient(words string) bool {
 	for _, w := range [...]string{"clients from this address", "service requests from your host", "does not serve this client"} {
 		if strings.Contains(words, w) {

@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"bytes"
-	"cmp"
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
@@ -25,17 +24,17 @@ func refusal(x *Exchange) *Error {
 		e.Schemes = schemesOf(challenges(x.reply))
 	}
 	if p, ok := firstError(parseProxyStatus(x.reply.Values("Proxy-Status"))); ok {
-		if t, known := ErrorTypeFromToken(p.Error); known && e.Type != ErrorCredentials {
-			e.Type = t
+		if e.Type != ErrorCredentials {
+			e.Type = typeOr(e.Type, p.Error)
 		}
 		e.RCode = wire.Escape([]byte(p.RCode), 20)
 		if e.Detail = p.Details; e.Detail == "" {
 			e.Detail = strings.ReplaceAll(p.Error, "_", " ")
 		}
 	}
-	if is, words, ok := squidError(x.reply.Get("X-Squid-Error")); ok && e.Detail == "" {
-		if e.Detail = words; is != ErrorNone && e.Type != ErrorCredentials {
-			e.Type = is
+	if cause, ok := squidCause(x.reply.Get("X-Squid-Error")); ok && e.Detail == "" {
+		if e.Detail = cause.Words; e.Type != ErrorCredentials {
+			e.Type = typeOr(e.Type, cause.Error)
 		}
 	}
 	// RFC 9110, section 9.3.6 knows no redirected CONNECT: never followed.
@@ -46,7 +45,7 @@ func refusal(x *Exchange) *Error {
 		e.Detail = "to " + location
 	}
 	if e.Detail == "" {
-		e.tellPage(x)
+		e.Type, e.Detail = pageCauseOf(x, e)
 	}
 	e.Detail = wire.Escape([]byte(e.Detail), maxDetail)
 	return e
@@ -60,22 +59,25 @@ func (x *Exchange) unfinished(n int64) bool {
 	return neterr.Timeout(x.bodyError) && (framed || n > 0) || len(x.Body) == maxExcerpt && n > 0
 }
 
-// tellPage takes the cause from the refusal's content.
-func (e *Error) tellPage(x *Exchange) {
-	page, ok := x.decoded()
+// typeOr returns the type of an RFC 9209 token, or t if culvert knows none of it.
+func typeOr(t ErrorType, token string) ErrorType {
+	if known, ok := ErrorTypeFromToken(token); ok {
+		return known
+	}
+	return t
+}
+
+// pageCauseOf returns the type and the cause that a refusal's content gives e.
+func pageCauseOf(x *Exchange, e *Error) (is ErrorType, detail string) {
+	content, ok := x.decoded()
 	if !ok {
-		e.Detail = "its page is encoded as " + x.reply.Get("Content-Encoding")
-		return
+		return e.Type, "its page is encoded as " + x.reply.Get("Content-Encoding")
 	}
-	e.Detail = excerptText(page, x.reply.Get("Content-Type"))
 	if len(e.Schemes) > 0 {
-		return
+		return e.Type, pageContent(content).Text(x.reply.Get("Content-Type"))
 	}
-	if is, words, ok := wordedError(e.Status, e.Reason+" "+e.Detail); ok {
-		e.Type, e.Detail = is, cmp.Or(words, e.Detail)
-	} else if e.Status >= 400 && isBlockPage(string(page)) {
-		e.Type = ErrorDenied
-	}
+	cause := pageContent(content).Cause(x.reply)
+	return typeOr(e.Type, cause.Error), cause.Words
 }
 
 // decoded is Body without its content coding (RFC 9110, section 8.4.1), as far as

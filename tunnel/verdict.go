@@ -316,15 +316,15 @@ func foreignTo(scheme string, raw []byte) Verdict {
 // standIn is for a 2xx that a page follows, which a filter or a login sent in the
 // tunnel's stead; ok is false for any other page.
 func (s *session) standIn() (v Verdict, ok bool) {
-	text, cause := string(s.heard.data), " page instead of a tunnel"
-	if title := elementText(text, "title"); title != "" {
+	content, cause := pageContent(s.heard.data), " page instead of a tunnel"
+	if title := content.Title(); title != "" {
 		cause += ": " + wire.Escape([]byte(title), 80)
 	}
 	switch {
-	case isBlockPage(text):
+	case content.IsBlockPage():
 		v = verdictOf(VerdictDenied, "denied by policy", "2xx, but a block"+cause)
 		v.Hint = (&Error{Type: ErrorDenied, Target: s.target}).refusedHint()
-	case isLoginPage(text):
+	case content.IsLoginPage():
 		v = verdictOf(VerdictCaptivePortal, "captive portal?", "2xx, but a login"+cause)
 		v.Hint = hintPortal + "; or it is a web server's own: check the proxy's host and port"
 	default:
