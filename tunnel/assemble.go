@@ -18,16 +18,14 @@ type session struct {
 	prober *Prober
 	route  Route
 	target Authority
-	err    *Error             // why there is no tunnel, or nil
-	heard  *heardTunnel       // nil if there is no tunnel
-	facts  *interceptionFacts // nil if nobody asked, or no certificate came
-	middle *Interception      // what follows from them
-	tlsTry *TLSTry            // nil if none was made
+	err    *Error        // why there is no tunnel, or nil
+	heard  *heardTunnel  // nil if there is no tunnel
+	middle *Interception // nil if nobody asked, or no certificate came
+	tlsTry *TLSTry       // nil if none was made
 	mask   masker
 }
 
 func (s *session) report() *Report {
-	s.middle = s.interception()
 	r := &Report{
 		Schema: ReportSchema, Started: s.started.UTC(), Target: s.target,
 		Plan:     Plan{Hops: s.hops(), Why: s.prober.Why},

@@ -43,6 +43,19 @@ type InterceptionCheck struct {
 	// DefaultInterceptionPatience. That without the proxies takes no longer than
 	// the default, and a second at most for a target with a public certificate.
 	Patience time.Duration
+
+	// Explain puts into a sentence why a further handshake failed; nil = the
+	// error's own words.
+	Explain func(error) string
+}
+
+// Times are how long the opening of a tunnel took, and parts of it that tell how
+// far away its ends are. A part that is not known is zero.
+type Times struct {
+	Opening   time.Duration // from the start to the end of TLS with the target
+	Proxy     time.Duration // connecting to the one proxy
+	Reply     time.Duration // its answer to CONNECT
+	Handshake time.Duration // TLS 1.3 with the target, one round trip
 }
 
 // What an Interception comes to.

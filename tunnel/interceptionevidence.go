@@ -104,12 +104,20 @@ func weighManner(f *interceptionFacts) (string, bool, string) {
 	case !d.came() || f.target.public():
 		return "", false, ""
 	case d.alpn != f.target.alpn:
-		return MiddleFound, false, fmt.Sprintf("without the proxy it agrees on %s, through it on %s", certwords.ALPN(wire.Escape([]byte(d.alpn), maxShown)), certwords.ALPN(wire.Escape([]byte(f.target.alpn), maxShown)))
+		return MiddleFound, false, "without the proxy it agrees on " + d.agreed() + ", through it on " + f.target.agreed()
 	case d.tls != f.target.tls:
 		return MiddleFound, false, fmt.Sprintf("without the proxy it speaks %s, through it %s", tls.VersionName(d.tls), tls.VersionName(f.target.tls))
 	}
 	return MiddleUnknown, false, "version and protocol are the same without the proxy"
 }
+
+// agreed is the protocol that was agreed on by ALPN.
+func (s *shown) agreed() string {
+	return certwords.ALPN(wire.Escape([]byte(s.alpn), maxALPN))
+}
+
+// maxALPN bounds what is shown of a protocol's name, in bytes of ASCII.
+const maxALPN = 200
 
 // weighUnrelated is about names whose owners have nothing in common with the
 // target's, nor with each other.
@@ -212,20 +220,26 @@ const farEnough = 5 * time.Millisecond
 // 1.3's handshake, with the way to the proxy and its way to the target. The name's
 // resolution is among the latter, so this is a hint and no more.
 func weighTiming(f *interceptionFacts) (string, bool, string) {
-	beyond := f.reply - f.near
-	if f.near <= 0 || f.handshake <= 0 {
+	t := f.times
+	beyond := t.Reply - t.Proxy
+	if t.Proxy <= 0 || t.Handshake <= 0 {
 		return "", false, ""
 	}
-	times := fmt.Sprintf("the proxy is %s away, its answer took %s, TLS with the target %s", milliseconds3(micros(f.near)), milliseconds3(micros(f.reply)), milliseconds3(micros(f.handshake)))
+	times := fmt.Sprintf("the proxy is %s away, its answer took %s, TLS with the target %s", inMilliseconds(t.Proxy), inMilliseconds(t.Reply), inMilliseconds(t.Handshake))
 	switch {
 	case beyond < farEnough:
 		return MiddleUnknown, false, times + ": too near to tell"
-	case f.handshake < f.near+beyond/4:
+	case t.Handshake < t.Proxy+beyond/4:
 		return MiddleFound, false, times + ": whoever answered is not as far away as the target"
-	case f.handshake > 2*f.reply:
+	case t.Handshake > 2*t.Reply:
 		return MiddleUnknown, false, times + ": longer than the way explains"
-	case f.handshake > f.near+beyond/2:
+	case t.Handshake > t.Proxy+beyond/2:
 		return MiddleNone, false, times + ": whoever answered is about as far away as the target"
 	}
 	return MiddleUnknown, false, times
+}
+
+// inMilliseconds is a duration in milliseconds, cut to whole microseconds.
+func inMilliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.3f ms", float64(d.Microseconds())/1000)
 }

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"slices"
 	"strings"
@@ -179,11 +180,7 @@ func signedByItself(c *x509.Certificate) bool {
 
 // why says why there is no chain.
 func (s *shown) why() string {
-	if s.err == nil {
-		return "none came"
-	}
-	sentence, _ := Explain(s.err)
-	return sentence
+	return cmp.Or(s.failure, "none came")
 }
 
 // products are those that make certificates, by a piece of their authority's

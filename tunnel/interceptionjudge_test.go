@@ -86,7 +86,7 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 	see := func(asked string, pair tls.Certificate) *shown {
 		return check.seen(asked, pair, TLSOptions{Roots: private.pool})
 	}
-	silent := func(asked string) *shown { return &shown{name: asked, err: errors.New("no route to host")} }
+	silent := func(asked string) *shown { return &shown{name: asked, failure: "no route to host"} }
 	ofTarget, ofPrivate, ofInspector := public.old(name), private.old(name), inspector.old(name)
 	ofNobody := selfSigned(t, "proxy.test")
 	ofMitmproxy := mitmproxy.old(name)
@@ -212,7 +212,7 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 			verdict: MiddleUnknown},
 		{about: "named, a product, and nobody else to compare with", facts: interceptionFacts{named: true, target: see(name, ofMitmproxy)},
 			verdict: MiddleUnknown, hint: "an interceptor's"},
-		{about: "times", facts: interceptionFacts{target: see(name, ofInspector), near: time.Millisecond, reply: 200 * time.Millisecond, handshake: 2 * time.Millisecond},
+		{about: "times", facts: interceptionFacts{target: see(name, ofInspector), times: Times{Proxy: time.Millisecond, Reply: 200 * time.Millisecond, Handshake: 2 * time.Millisecond}},
 			verdict: MiddleUnknown},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
@@ -247,7 +247,7 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 	}
 	prepared, portal := inspector.old("t.test"), public.old("wifi.test")
 	squid := newCertifier(t, `Not trusted by "Corp CA"`)
-	far := interceptionFacts{near: 2 * time.Millisecond, reply: 102 * time.Millisecond}
+	far := interceptionFacts{times: Times{Proxy: 2 * time.Millisecond, Reply: 102 * time.Millisecond}}
 	with := func(f interceptionFacts, change func(*interceptionFacts)) interceptionFacts {
 		change(&f)
 		return f
@@ -260,11 +260,11 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 		about, id, says, text string
 		facts                 interceptionFacts
 	}{
-		{"answered from nearby", "timing", MiddleFound, "not as far away", with(far, func(f *interceptionFacts) { f.handshake = 4 * time.Millisecond })},
-		{"answered from afar", "timing", MiddleNone, "about as far away", with(far, func(f *interceptionFacts) { f.handshake = 104 * time.Millisecond })},
-		{"answered from between", "timing", MiddleUnknown, "took", with(far, func(f *interceptionFacts) { f.handshake = 40 * time.Millisecond })},
-		{"slower than from afar", "timing", MiddleUnknown, "longer than the way explains", with(far, func(f *interceptionFacts) { f.handshake = 400 * time.Millisecond })},
-		{"all on one machine", "timing", MiddleUnknown, "too near", interceptionFacts{near: time.Millisecond, reply: 2 * time.Millisecond, handshake: time.Millisecond}},
+		{"answered from nearby", "timing", MiddleFound, "not as far away", with(far, func(f *interceptionFacts) { f.times.Handshake = 4 * time.Millisecond })},
+		{"answered from afar", "timing", MiddleNone, "about as far away", with(far, func(f *interceptionFacts) { f.times.Handshake = 104 * time.Millisecond })},
+		{"answered from between", "timing", MiddleUnknown, "took", with(far, func(f *interceptionFacts) { f.times.Handshake = 40 * time.Millisecond })},
+		{"slower than from afar", "timing", MiddleUnknown, "longer than the way explains", with(far, func(f *interceptionFacts) { f.times.Handshake = 400 * time.Millisecond })},
+		{"all on one machine", "timing", MiddleUnknown, "too near", interceptionFacts{times: Times{Proxy: time.Millisecond, Reply: 2 * time.Millisecond, Handshake: time.Millisecond}}},
 		{"another protocol", "direct-manner", MiddleFound, "ALPN h2, through it on no ALPN", interceptionFacts{direct: other}},
 		{"another version", "direct-manner", MiddleFound, "TLS 1.2, through it TLS 1.3", interceptionFacts{direct: older}},
 		{"trusted here", "system-trust", MiddleFound, "added", interceptionFacts{}},

@@ -7,19 +7,6 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// interception is what the facts come to, with credentials masked, or nil.
-func (s *session) interception() *Interception {
-	if s.facts == nil {
-		return nil
-	}
-	out := s.facts.judge()
-	out.By, out.Hint = s.mask.text(out.By), s.mask.text(out.Hint)
-	for i := range out.Evidence {
-		out.Evidence[i].Text = s.mask.text(out.Evidence[i].Text)
-	}
-	return out
-}
-
 // tellMiddle adds to a verdict who speaks TLS. Only what went wrong before TLS
 // comes first.
 func (s *session) tellMiddle(v *Verdict) {

@@ -3,7 +3,6 @@ package tunnel
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"slices"
@@ -24,7 +23,7 @@ type shown struct {
 	expired    bool   // it is not valid now; trust is of when it was
 	trusted    bool   // the system does, or those that the user named, for the name
 	named      bool   // those that the user named do, for whatever name, or did before it expired
-	err        error  // why there is no chain
+	failure    string // why there is no chain, in a sentence; "" = none came, and no more is known
 }
 
 func (s *shown) came() bool { return s != nil && len(s.chain) > 0 }
@@ -47,27 +46,28 @@ type interceptionFacts struct {
 	nonexistent *shown // a host that cannot exist, through the proxies
 	invented    *shown // the target by a server name that cannot exist, through the proxies
 	now         time.Time
-
-	// near is how long the one proxy took to be connected to, reply to answer
-	// CONNECT, handshake the target for TLS; zero = not known.
-	near, reply, handshake time.Duration
+	times       Times
 }
 
-// run makes the further handshakes. It is nil if no certificate came.
-func (c *InterceptionCheck) run(ctx context.Context, client *Client, target Authority, rec *recording) *interceptionFacts {
-	h := rec.lastInside()
+// Run makes further handshakes, through the route of the Client that opened a
+// tunnel to target and shook hands there with whom h says, and weighs what they
+// show. Of the Client it uses a copy of its own, without its Trace. Run returns nil
+// if h is nil or no certificate came.
+func (c *InterceptionCheck) Run(ctx context.Context, opener *Client, target Authority, h *TLSHandshake, times Times) *Interception {
 	if h == nil || len(h.State.PeerCertificates) == 0 {
 		return nil
 	}
-	f := &interceptionFacts{now: h.Started, target: c.shownBy(h, client.TLS), pinned: h.Pinned}
+	return c.find(ctx, opener, target, h, times).judge()
+}
+
+// find gathers the facts.
+func (c *InterceptionCheck) find(ctx context.Context, opener *Client, target Authority, h *TLSHandshake, times Times) *interceptionFacts {
+	f := &interceptionFacts{now: h.Started, target: c.shownBy(h, opener.TLS), pinned: h.Pinned, times: times}
 	f.named = f.target.named && f.target.nameError == nil
 	if f.system = verifyChain(f.target.chain, nil, f.now); f.system == nil {
 		f.system = f.target.nameError
 	}
-	if len(client.Route.Hops) == 1 { // with more of them the way to the last is not known
-		rec.times(f, h)
-	}
-	patience := c.patience(h.Ended.Sub(rec.started))
+	patience := c.patience(times.Opening)
 	var tries sync.WaitGroup
 	try := func(result **shown, route Route, target Authority, name string) {
 		patience := patience
@@ -77,7 +77,7 @@ func (c *InterceptionCheck) run(ctx context.Context, client *Client, target Auth
 		tries.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()
-			*result = c.handshake(ctx, client, route, target, name)
+			*result = c.handshake(ctx, opener, route, target, name)
 		})
 	}
 	if !c.NoDirect {
@@ -87,13 +87,13 @@ func (c *InterceptionCheck) run(ctx context.Context, client *Client, target Auth
 		unrelated := c.unrelated(target, h.ServerName)
 		f.unrelated = make([]*shown, len(unrelated))
 		for i, u := range unrelated {
-			try(&f.unrelated[i], client.Route, u, u.Host())
+			try(&f.unrelated[i], opener.Route, u, u.Host())
 		}
 		nowhere := nonexistentName()
 		if a, err := ParseTarget(nowhere + ":443"); err == nil {
-			try(&f.nonexistent, client.Route, a, nowhere)
+			try(&f.nonexistent, opener.Route, a, nowhere)
 		}
-		try(&f.invented, client.Route, target, nonexistentName())
+		try(&f.invented, opener.Route, target, nonexistentName())
 	}
 	tries.Wait()
 	c.complete(f)
@@ -164,12 +164,12 @@ func (c *InterceptionCheck) unrelated(target Authority, name string) []Authority
 
 // handshake speaks TLS with the target by the given name, and takes any
 // certificate. It shows none of the user's.
-func (c *InterceptionCheck) handshake(ctx context.Context, client *Client, route Route, target Authority, name string) *shown {
+func (c *InterceptionCheck) handshake(ctx context.Context, opener *Client, route Route, target Authority, name string) *shown {
 	var seen *TLSHandshake
 	once := &Client{
-		Route: route, Header: client.Header, Auth: client.Auth, UserAgent: client.UserAgent, Network: client.Network,
-		ConnectTimeout: client.ConnectTimeout, Timeout: client.Timeout, Negotiate: client.Negotiate, Resolver: client.Resolver,
-		TLS: &TLSOptions{ServerName: name, Roots: client.TLS.Roots, Insecure: true, Protocols: client.TLS.Protocols},
+		Route: route, Header: opener.Header, Auth: opener.Auth, UserAgent: opener.UserAgent, Network: opener.Network,
+		ConnectTimeout: opener.ConnectTimeout, Timeout: opener.Timeout, Negotiate: opener.Negotiate, Resolver: opener.Resolver,
+		TLS: &TLSOptions{ServerName: name, Roots: opener.TLS.Roots, Insecure: true, Protocols: opener.TLS.Protocols},
 		Trace: &Trace{Secured: func(h *TLSHandshake) {
 			if h.inside() {
 				seen = h
@@ -182,9 +182,20 @@ func (c *InterceptionCheck) handshake(ctx context.Context, client *Client, route
 	}
 	once.CloseIdleConnections()
 	if seen == nil || len(seen.State.PeerCertificates) == 0 {
-		return &shown{name: name, err: err}
+		return &shown{name: name, failure: c.sentence(err)}
 	}
-	return c.shownBy(seen, client.TLS)
+	return c.shownBy(seen, opener.TLS)
+}
+
+// sentence says why a handshake failed; "" if it did not.
+func (c *InterceptionCheck) sentence(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case c.Explain != nil:
+		return c.Explain(err)
+	}
+	return err.Error()
 }
 
 // shownBy judges a handshake in which a certificate came.
@@ -206,26 +217,4 @@ func (c *InterceptionCheck) publicRoots() *x509.CertPool {
 		return c.Public
 	}
 	return publicRoots()
-}
-
-// lastInside is the target's handshake, whatever came of it, or nil.
-func (r *recording) lastInside() *TLSHandshake {
-	if n := len(r.secured); n > 0 && r.secured[n-1].inside() {
-		return r.secured[n-1].TLSHandshake
-	}
-	return nil
-}
-
-// times notes how long the steps took, unless credentials were asked for first.
-func (r *recording) times(f *interceptionFacts, h *TLSHandshake) {
-	if len(r.exchanges) != 1 || h.State.Version < tls.VersionTLS13 { // before it takes two round trips
-		return
-	}
-	for _, a := range r.attempts {
-		if a.err == nil && !a.ended.IsZero() {
-			f.near = a.ended.Sub(a.started)
-		}
-	}
-	x := r.exchanges[0]
-	f.reply, f.handshake = x.FirstIn.Sub(x.Sent), h.Ended.Sub(h.Started)
 }

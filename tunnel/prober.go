@@ -145,9 +145,34 @@ func (p *Prober) probeRoute(ctx context.Context, client *Client, target Authorit
 	}
 	if p.Interception != nil && client.TLS != nil {
 		client.waiting("other handshakes, to see who speaks TLS")
-		s.facts = p.Interception.run(ctx, client, target, rec)
+		s.middle = p.findMiddle(ctx, client, target, s)
 	}
 	return s
+}
+
+// findMiddle looks for somebody in the middle of TLS with the target. What it
+// found has credentials masked.
+func (p *Prober) findMiddle(ctx context.Context, opener *Client, target Authority, s *session) *Interception {
+	check := *p.Interception
+	if check.Explain == nil {
+		check.Explain = func(err error) string {
+			sentence, _ := Explain(err)
+			return sentence
+		}
+	}
+	h := s.lastInside()
+	if h == nil {
+		return nil
+	}
+	out := check.Run(ctx, opener, target, h, s.times(h, len(opener.Route.Hops)))
+	if out == nil {
+		return nil
+	}
+	out.By, out.Hint = s.mask.text(out.By), s.mask.text(out.Hint)
+	for i := range out.Evidence {
+		out.Evidence[i].Text = s.mask.text(out.Evidence[i].Text)
+	}
+	return out
 }
 
 // hear sends what is to be sent and reads until wait is over, the tunnel

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"slices"
 	"sync"
@@ -191,6 +192,33 @@ func (r *recording) exchanged(x *Exchange) {
 	r.exchanges = append(r.exchanges, recordedExchange{x, time.Now(), r.reads, r.left, r.conns})
 	r.reads, r.kept, r.left = nil, 0, ""
 	r.closed, r.last = true, time.Now() // the race was over before the first exchange
+}
+
+// lastInside is the handshake with the target, whether it succeeded or not, or
+// nil.
+func (r *recording) lastInside() *TLSHandshake {
+	if n := len(r.secured); n > 0 && r.secured[n-1].inside() {
+		return r.secured[n-1].TLSHandshake
+	}
+	return nil
+}
+
+// times are how long the steps took until TLS with the target was over. Those of
+// the proxy are left out where there are several, as the way to the last is not
+// known then, and where credentials were asked for first.
+func (r *recording) times(h *TLSHandshake, hops int) Times {
+	t := Times{Opening: h.Ended.Sub(r.started)}
+	if hops != 1 || len(r.exchanges) != 1 || h.State.Version < tls.VersionTLS13 { // before it takes two round trips
+		return t
+	}
+	for _, a := range r.attempts {
+		if a.err == nil && !a.ended.IsZero() {
+			t.Proxy = a.ended.Sub(a.started)
+		}
+	}
+	x := r.exchanges[0]
+	t.Reply, t.Handshake = x.FirstIn.Sub(x.Sent), h.Ended.Sub(h.Started)
+	return t
 }
 
 // finish lets nothing more in; after it the recording may be read freely.

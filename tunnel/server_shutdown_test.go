@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -72,7 +73,7 @@ func TestServeAfterTheEnd(t *testing.T) {
 				t.Errorf("Serve returned %v", err)
 			}
 			wantClosed(t, l)
-			if b, err := io.ReadAll(waiting); len(b) > 0 || err != nil && !isReset(err) {
+			if b, err := io.ReadAll(waiting); len(b) > 0 || err != nil && !neterr.Reset(err) {
 				t.Errorf("a client that was waiting got %q, %v", b, err)
 			}
 		})
