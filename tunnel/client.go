@@ -166,13 +166,13 @@ func (c *Client) open(ctx context.Context, target Authority, extra []Field) (*Co
 	if err := c.check(target, extra); err != nil {
 		return nil, &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: target, Detail: err.Error()}
 	}
-	w := &way{client: c, target: target, extra: extra}
-	if e := w.open(ctx); e != nil {
-		w.close()
+	o := &opening{client: c, target: target, extra: extra}
+	if e := o.open(ctx); e != nil {
+		o.close()
 		e.Source = c.Route.Source
 		return nil, e
 	}
-	return &Conn{Conn: w.conn, early: w.early(), addr: w.addr, target: target, hop: w.last, route: c.Route}, nil
+	return &Conn{Conn: o.conn, early: o.early, addr: o.addr, target: target, hop: o.last, route: c.Route}, nil
 }
 
 // check refuses what must not reach the wire, before anything is sent (RULES

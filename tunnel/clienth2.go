@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -13,41 +14,54 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// handshake2 is one hop's CONNECT exchange over HTTP/2 (RFC 9113, section 8.5).
-// What is asked, and how an answer is judged, is handshake's.
-type handshake2 struct {
-	handshake
+// http2Handshake is a CONNECT over HTTP/2 (RFC 9113, section 8.5).
+type http2Handshake struct {
+	*hopRequest
 	streams *h2.Conn
-	opened  func() // called when the stream is open, or will not be
+	opened  func() // called when the first stream is open, or will not be
 }
 
-// run sends CONNECT and reads the reply's head. The stream is the caller's, who
-// closes it; nil on an error.
-func (h *handshake2) run(ctx context.Context) (*h2.Stream, *Error) {
+// run asks for streams, in as many rounds as a login takes, until one of them is
+// the tunnel.
+func (h *http2Handshake) run(ctx context.Context) (conn net.Conn, early []byte, e *Error) {
+	for {
+		s, again, e := h.round(ctx)
+		switch {
+		case e == nil:
+			return newStreamConn(s, h2.CodeCancel), nil, nil
+		case !again:
+			return nil, nil, e
+		}
+	}
+}
+
+// round sends one CONNECT and reads the reply's head. The stream is the caller's,
+// who closes it; nil on an error.
+func (h *http2Handshake) round(ctx context.Context) (s *h2.Stream, again bool, e *Error) {
 	fields := h.requestFields()
 	h.waiting()
 	x := &Exchange{Hop: h.hop, Next: h.next, HTTP2: true, Request: headText(fields), Started: time.Now()}
-	s, e := h.converse(ctx, x, fields)
+	s, e = h.converse(ctx, x, fields)
 	switch {
 	case e != nil:
 	case x.reply.Code/100 == 2:
 		e = h.unproven(x.reply)
 	default:
 		h.readRefusal(ctx, s, x)
-		h.again, _ = h.login.challenged(x.reply, h.next, false)
+		again, _ = h.login.challenged(x.reply, h.next, false)
 		e = h.refusal(x, headFields(h2.Head{Fields: fields}))
 	}
-	h.tell(x, e)
+	h.finish(x, e)
 	if e != nil && s != nil {
 		s.Close()
 		s = nil
 	}
-	return s, e
+	return s, again, e
 }
 
 // requestFields are the request's: authority-form, and nothing that concerns a
 // connection of HTTP/1 (RFC 9113, section 8.2.2).
-func (h *handshake2) requestFields() []h2.Field {
+func (h *http2Handshake) requestFields() []h2.Field {
 	fields := []h2.Field{{Name: ":method", Value: http.MethodConnect}, {Name: ":authority", Value: h.next.String()}}
 	for _, f := range h.fields() {
 		name := strings.ToLower(f.Name)
@@ -72,7 +86,7 @@ func headText(fields []h2.Field) []byte {
 }
 
 // converse sends the request and reads heads up to the final one.
-func (h *handshake2) converse(ctx context.Context, x *Exchange, fields []h2.Field) (*h2.Stream, *Error) {
+func (h *http2Handshake) converse(ctx context.Context, x *Exchange, fields []h2.Field) (*h2.Stream, *Error) {
 	s, err := h.streams.Open(ctx, fields, false)
 	h.opened()
 	if err != nil {
@@ -114,7 +128,7 @@ func headFields(head h2.Head) []wire.Field {
 }
 
 // broken is the verdict on an exchange that came to no answer.
-func (h *handshake2) broken(ctx context.Context, phase Phase, err error) *Error {
+func (h *http2Handshake) broken(ctx context.Context, phase Phase, err error) *Error {
 	var stream *h2.StreamError
 	var conn *h2.ConnError
 	var preface *h2.PrefaceError
@@ -131,7 +145,7 @@ func (h *handshake2) broken(ctx context.Context, phase Phase, err error) *Error 
 	case errors.As(err, &conn) && conn.Remote:
 		return &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Detail: brokenHTTP2(err), Err: err}
 	case errors.As(err, &conn) && conn.Err != nil:
-		return h.cut(ctx, phase, conn.Err)
+		return cutError(ctx, phase, conn.Err)
 	case errors.As(err, &conn):
 		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: wire.Escape([]byte(conn.Detail), maxDetail)}
 	case errors.Is(err, h2.ErrGoingAway):
@@ -164,7 +178,7 @@ func repeatable(e *Error) bool {
 }
 
 // readRefusal reads what the proxy says for itself, for a second at most.
-func (h *handshake2) readRefusal(ctx context.Context, s *h2.Stream, x *Exchange) {
+func (h *http2Handshake) readRefusal(ctx context.Context, s *h2.Stream, x *Exchange) {
 	until := time.Now().Add(bodyWait)
 	if d, ok := ctx.Deadline(); ok && d.Before(until) {
 		until = d

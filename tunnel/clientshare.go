@@ -55,8 +55,8 @@ func (s *sharedConns) answers() []string {
 // sharedList are those that lead through the same hops.
 type sharedList struct {
 	conns   []*sharedConn
-	opening *opening // nil = nobody opens one
-	plain   bool     // the proxy speaks HTTP/1: there is nothing to share
+	pending *pendingConn // nil = none is being made
+	plain   bool         // the proxy speaks HTTP/1: there is nothing to share
 }
 
 type sharedConn struct {
@@ -135,8 +135,8 @@ func (c *Client) shareKey(hops []Hop) string {
 	return b.String()
 }
 
-// opening is a connection that somebody opens for all who wait for it.
-type opening struct {
+// pendingConn is a connection that one tunnel makes for all that wait for it.
+type pendingConn struct {
 	over   chan struct{} // closed when there is one, or will not be
 	failed bool
 }
@@ -168,12 +168,12 @@ func (s *sharedConns) take(ctx context.Context, key string) (conn *sharedConn, d
 		if list.plain {
 			return nil, func(made *sharedConn) { s.opened(list, made, nil) }, nil
 		}
-		if list.opening == nil {
-			mine := &opening{over: make(chan struct{})}
-			list.opening = mine
+		if list.pending == nil {
+			mine := &pendingConn{over: make(chan struct{})}
+			list.pending = mine
 			return nil, func(made *sharedConn) { s.opened(list, made, mine) }, nil
 		}
-		theirs := list.opening
+		theirs := list.pending
 		switch err := s.await(ctx, theirs.over); {
 		case err != nil:
 			return nil, nil, err
@@ -212,7 +212,7 @@ func (s *sharedConns) awaitRoom(ctx context.Context, conn *sharedConn) error {
 
 // opened puts a connection on the list, with a stream of it reserved, and wakes
 // those who wait for it.
-func (s *sharedConns) opened(list *sharedList, made *sharedConn, mine *opening) {
+func (s *sharedConns) opened(list *sharedList, made *sharedConn, mine *pendingConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if made != nil {
@@ -221,7 +221,7 @@ func (s *sharedConns) opened(list *sharedList, made *sharedConn, mine *opening) 
 	}
 	if mine != nil {
 		mine.failed = made == nil
-		list.opening = nil
+		list.pending = nil
 		close(mine.over)
 	}
 }

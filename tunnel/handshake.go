@@ -50,28 +50,134 @@ type Exchange struct {
 	bodyError error           // why Body broke off; nil if it is whole or long enough
 }
 
-// handshake is one hop's CONNECT exchange.
-type handshake struct {
+// hopHandshake has one hop lead on to what it is asked for, in the protocol that
+// the hop speaks.
+type hopHandshake interface {
+	// run returns the conn that leads on from the hop, and what was read of it
+	// already. On an error the caller still has to close the conn to the hop, if
+	// it has one of its own.
+	run(ctx context.Context) (conn net.Conn, early []byte, e *Error)
+}
+
+var (
+	_ hopHandshake = (*http1Handshake)(nil)
+	_ hopHandshake = (*http2Handshake)(nil)
+	_ hopHandshake = (*socksHandshake)(nil)
+)
+
+// hopRequest is what a hop is asked for, whatever protocol it speaks.
+type hopRequest struct {
 	client *Client
 	hop    Hop
 	next   Authority // what this hop is asked for
 	first  bool      // the first hop
-	login  *login    // nil = there are no credentials
+	login  *login    // nil = there are no credentials, or the protocol has a login of its own
 	extra  []Field
-	conn   net.Conn
-	br     *bufio.Reader // over conn; keeps what lies behind the reply's head
 
-	again bool // out: the request is to be sent again, with other credentials
-	here  bool // out: over the same connection
+	reconnect bool // after an error: the login wants another connection
 }
 
-// run sends CONNECT and reads the reply (RFC 9110, section 9.3.6). On success
-// the tunnel begins at the reader's next byte. The conn stays the caller's.
-func (h *handshake) run(ctx context.Context) *Error {
+// waiting tells that the hop's answer to CONNECT is waited for.
+func (r *hopRequest) waiting() {
+	r.client.waiting("%s to answer CONNECT %s", r.hop.Name(), r.next)
+}
+
+// fail completes an Error of this hop's.
+func (r *hopRequest) fail(e *Error) {
+	e.Hop, e.Target, e.scheme, e.later = r.hop.Name(), r.next, r.hop.Scheme, !r.first
+}
+
+// finish completes what is known of an exchange that ended with e or nil, and
+// passes it to the Trace.
+func (r *hopRequest) finish(x *Exchange, e *Error) {
+	if e != nil {
+		// An answer may quote the request.
+		hide := newMasker(r.client, false)
+		e.Reason, e.Detail = hide.text(e.Reason), hide.text(e.Detail)
+		r.fail(e)
+		x.Err = e
+	}
+	if t := r.client.Trace; t != nil && t.Exchanged != nil {
+		t.Exchanged(x)
+	}
+}
+
+// refusal is the Error of a final reply that is not 2xx, and what is known of the
+// credentials that went before it.
+func (r *hopRequest) refusal(x *Exchange, fields []Field) *Error {
+	e := refusal(x)
+	e.CredentialsSent = hasField(fields, "Proxy-Authorization") || r.login != nil && r.login.shown
+	e.CredentialsKept = !e.CredentialsSent && r.login != nil && r.hop.Credentials != nil
+	if r.login != nil {
+		e.LoginFailed = r.login.failed
+	}
+	e.CredentialsSource = r.credentialsSource()
+	return e
+}
+
+// fields are the field lines of a CONNECT request behind Host.
+func (r *hopRequest) fields() []Field {
+	var fields []Field
+	if r.client.UserAgent != "" {
+		fields = append(fields, Field{Name: "User-Agent", Value: r.client.UserAgent})
+	}
+	if value := r.login.send(); value != "" {
+		r.client.sharedConns().showed(value)
+		fields = append(fields, Field{Name: "Proxy-Authorization", Value: value})
+	}
+	for _, f := range r.client.Header {
+		if r.first || !strings.EqualFold(f.Name, "Proxy-Authorization") {
+			fields = setField(fields, f)
+		}
+	}
+	return append(fields, r.extra...)
+}
+
+// credentialsSource is what named the credentials that fields holds.
+func (r *hopRequest) credentialsSource() string {
+	switch {
+	case r.first && hasField(r.client.Header, "Proxy-Authorization"):
+		return "the Proxy-Authorization header"
+	case r.hop.Credentials != nil:
+		return r.hop.Credentials.Source
+	}
+	return ""
+}
+
+// http1Handshake is a CONNECT over HTTP/1.
+type http1Handshake struct {
+	*hopRequest
+	conn net.Conn
+	br   *bufio.Reader // over conn; keeps what lies behind the reply's head
+}
+
+// run sends CONNECT and reads the reply (RFC 9110, section 9.3.6), in as many
+// rounds as a login takes over one connection. On success the tunnel begins with
+// the early bytes.
+func (h *http1Handshake) run(ctx context.Context) (conn net.Conn, early []byte, e *Error) {
+	for kept := false; ; kept = true {
+		again, here, e := h.round(ctx)
+		switch {
+		case e == nil:
+			return h.conn, buffered(h.br), nil
+		case again && here:
+			continue
+		case kept && e.unanswered():
+			again = h.login.hungUp(h.next)
+		}
+		h.reconnect = again
+		return nil, nil, e
+	}
+}
+
+// round is one request and its reply. After an error, again reports that the
+// request is to be sent again, with other credentials, and here that it is over the
+// same connection.
+func (h *http1Handshake) round(ctx context.Context) (again, here bool, e *Error) {
 	fields := h.fields()
 	h.waiting()
 	x := &Exchange{Hop: h.hop, Next: h.next, Request: requestHead(h.next, fields), Started: time.Now()}
-	e := h.converse(ctx, x)
+	e = h.converse(ctx, x)
 	// RFC 9110, section 9.3.6: any 2xx opens the tunnel, at the blank line;
 	// Content-Length and Transfer-Encoding in it are ignored.
 	switch {
@@ -81,51 +187,28 @@ func (h *handshake) run(ctx context.Context) *Error {
 		e = h.unproven(x.reply)
 	default:
 		kept := h.readRefusal(ctx, x)
-		h.again, h.here = h.login.challenged(x.reply, h.next, kept)
-		if h.client.refusalWait > 0 && !h.again {
+		again, here = h.login.challenged(x.reply, h.next, kept)
+		if h.client.refusalWait > 0 && !again {
 			h.client.waiting("%s to close after its refusal", h.hop.Name())
 			h.watchClose(ctx, x)
 		}
 		e = h.refusal(x, fields)
 	}
-	h.tell(x, e)
-	return e
+	h.finish(x, e)
+	return again, here, e
 }
 
-func (h *handshake) waiting() {
-	h.client.waiting("%s to answer CONNECT %s", h.hop.Name(), h.next)
-}
-
-// tell completes what is known of an exchange that ended with e or nil, and
-// passes it on.
-func (h *handshake) tell(x *Exchange, e *Error) {
-	if e != nil {
-		// An answer may quote the request.
-		hide := newMasker(h.client, false)
-		e.Reason, e.Detail = hide.text(e.Reason), hide.text(e.Detail)
-		e.Hop, e.Target, e.scheme, e.later = h.hop.Name(), h.next, h.hop.Scheme, !h.first
-		x.Err = e
+// buffered returns what was read and not used; nil = nothing.
+func buffered(br *bufio.Reader) []byte {
+	if br.Buffered() == 0 {
+		return nil
 	}
-	if t := h.client.Trace; t != nil && t.Exchanged != nil {
-		t.Exchanged(x)
-	}
-}
-
-// refusal is the Error of a final reply that is not 2xx, and what is known of the
-// credentials that went before it.
-func (h *handshake) refusal(x *Exchange, fields []Field) *Error {
-	e := refusal(x)
-	e.CredentialsSent = hasField(fields, "Proxy-Authorization") || h.login != nil && h.login.shown
-	e.CredentialsKept = !e.CredentialsSent && h.login != nil && h.hop.Credentials != nil
-	if h.login != nil {
-		e.LoginFailed = h.login.failed
-	}
-	e.CredentialsSource = h.credentialsSource()
-	return e
+	early, _ := br.Peek(br.Buffered())
+	return early
 }
 
 // converse writes the request and reads replies up to the final one's head.
-func (h *handshake) converse(ctx context.Context, x *Exchange) *Error {
+func (h *http1Handshake) converse(ctx context.Context, x *Exchange) *Error {
 	release := interruptible(ctx, h.conn)
 	defer release()
 	if _, err := h.conn.Write(x.Request); err != nil && !neterr.Reset(err) {
@@ -153,35 +236,6 @@ func (h *handshake) converse(ctx context.Context, x *Exchange) *Error {
 			return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: "interim replies without end"}
 		}
 	}
-}
-
-// fields are the request's field lines behind Host.
-func (h *handshake) fields() []Field {
-	var fields []Field
-	if h.client.UserAgent != "" {
-		fields = append(fields, Field{Name: "User-Agent", Value: h.client.UserAgent})
-	}
-	if value := h.login.send(); value != "" {
-		h.client.sharedConns().showed(value)
-		fields = append(fields, Field{Name: "Proxy-Authorization", Value: value})
-	}
-	for _, f := range h.client.Header {
-		if h.first || !strings.EqualFold(f.Name, "Proxy-Authorization") {
-			fields = setField(fields, f)
-		}
-	}
-	return append(fields, h.extra...)
-}
-
-// credentialsSource is what named the credentials that fields holds.
-func (h *handshake) credentialsSource() string {
-	switch {
-	case h.first && hasField(h.client.Header, "Proxy-Authorization"):
-		return "the Proxy-Authorization header"
-	case h.hop.Credentials != nil:
-		return h.hop.Credentials.Source
-	}
-	return ""
 }
 
 // requestHead is the CONNECT request: authority-form, Host the same, no framing
@@ -215,7 +269,7 @@ func hasField(fields []Field, name string) bool {
 }
 
 // cut is cutError, unless TLS is what failed.
-func (h *handshake) cut(ctx context.Context, phase Phase, err error) *Error {
+func (h *http1Handshake) cut(ctx context.Context, phase Phase, err error) *Error {
 	if secured, ok := h.conn.(*clientTLS); ok {
 		if e := secured.lateFailure(err); e != nil {
 			return e
@@ -237,7 +291,7 @@ func cutError(ctx context.Context, phase Phase, err error) *Error {
 }
 
 // headError classifies a reply whose head did not come whole.
-func (h *handshake) headError(ctx context.Context, x *Exchange, err error) *Error {
+func (h *http1Handshake) headError(ctx context.Context, x *Exchange, err error) *Error {
 	var head *wire.HeadError
 	if !errors.As(err, &head) {
 		e := h.cut(ctx, PhaseReply, err)
@@ -271,7 +325,7 @@ func (h *handshake) headError(ctx context.Context, x *Exchange, err error) *Erro
 // readRefusal reads what the proxy says for itself, for a second at most. It
 // reports whether the connection can carry another request: seldom, as RFC 9931
 // has proxies close it.
-func (h *handshake) readRefusal(ctx context.Context, x *Exchange) (kept bool) {
+func (h *http1Handshake) readRefusal(ctx context.Context, x *Exchange) (kept bool) {
 	ctx, cancel := context.WithTimeout(ctx, bodyWait)
 	defer cancel()
 	release := interruptible(ctx, h.conn)
@@ -283,7 +337,7 @@ func (h *handshake) readRefusal(ctx context.Context, x *Exchange) (kept bool) {
 
 // watchClose notes whether the proxy closes after its refusal, as RFC 9931
 // demands it of a refused CONNECT over HTTP/1.1.
-func (h *handshake) watchClose(ctx context.Context, x *Exchange) {
+func (h *http1Handshake) watchClose(ctx context.Context, x *Exchange) {
 	watch, cancel := context.WithTimeout(ctx, h.client.refusalWait)
 	defer cancel()
 	release := interruptible(watch, h.conn)

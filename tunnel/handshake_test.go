@@ -197,7 +197,7 @@ func TestRefusalTakesBoundedMemory(t *testing.T) {
 
 // overPipe starts a handshake over a conn in memory, for a fake clock, with a
 // proxy that sends the reply and then nothing.
-func overPipe(t *testing.T, reply string) (h *handshake, proxy net.Conn) {
+func overPipe(t *testing.T, reply string) (h *http1Handshake, proxy net.Conn) {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	t.Cleanup(func() { ours.Close(); theirs.Close() })
@@ -206,7 +206,7 @@ func overPipe(t *testing.T, reply string) (h *handshake, proxy net.Conn) {
 		go io.Copy(io.Discard, theirs)
 		io.WriteString(theirs, reply)
 	}()
-	return &handshake{client: &Client{}, next: authority(t, "example.com:22"), conn: ours, br: bufio.NewReader(ours)}, theirs
+	return &http1Handshake{&hopRequest{client: &Client{}, next: authority(t, "example.com:22")}, ours, bufio.NewReader(ours)}, theirs
 }
 
 func TestDeadlineOfReply(t *testing.T) {
@@ -217,7 +217,7 @@ func TestDeadlineOfReply(t *testing.T) {
 				defer cancel()
 				h, _ := overPipe(t, reply)
 				start := time.Now()
-				e := h.run(ctx)
+				_, _, e := h.run(ctx)
 				if e == nil || e.Type != ErrorConnectionReadTimeout || e.Phase != PhaseReply {
 					t.Errorf("got %v, want a timeout", e)
 				}
@@ -245,7 +245,7 @@ func TestDeadlineOfDrippingReply(t *testing.T) {
 			}
 		})
 		start := time.Now()
-		e := h.run(ctx)
+		_, _, e := h.run(ctx)
 		if e == nil || e.Type != ErrorConnectionReadTimeout || time.Since(start) != time.Minute {
 			t.Errorf("got %v after %v, want a timeout after a minute", e, time.Since(start))
 		}
@@ -280,7 +280,7 @@ func TestSlowRefusalKeepsToDeadline(t *testing.T) {
 				defer cancel()
 				h, _ := overPipe(t, "HTTP/1.1 403 Forbidden\r\nContent-Length: 10\r\n\r\nbeca")
 				start := time.Now()
-				e := h.run(ctx)
+				_, _, e := h.run(ctx)
 				if got := time.Since(start); got != tt.want {
 					t.Errorf("took %v, want %v", got, tt.want)
 				}
@@ -330,7 +330,7 @@ func TestOpenTunnelHasNoDeadline(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		h, proxy := overPipe(t, "HTTP/1.1 200 OK\r\n\r\n")
-		if e := h.run(ctx); e != nil {
+		if _, _, e := h.run(ctx); e != nil {
 			t.Fatal(e)
 		}
 		go func() {

@@ -92,8 +92,8 @@ func (l *login) verify(reply *wire.Reply) error {
 
 // unproven is the Error of a 2xx from a proxy that is not who it should be; nil
 // = it is, or need not show.
-func (h *handshake) unproven(reply *wire.Reply) *Error {
-	err := h.login.verify(reply)
+func (r *hopRequest) unproven(reply *wire.Reply) *Error {
+	err := r.login.verify(reply)
 	if err == nil {
 		return nil
 	}

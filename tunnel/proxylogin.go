@@ -62,8 +62,8 @@ func (c *Client) ProxyLogin(ctx context.Context, target Authority) (*ProxyLogin,
 func (p *ProxyLogin) hop() Hop { return p.client.Route.Hops[len(p.client.Route.Hops)-1] }
 
 // handshake is a CONNECT over a connection to the proxy.
-func (p *ProxyLogin) handshake(l *login, conn net.Conn, br *bufio.Reader) *handshake {
-	return &handshake{client: p.client, hop: p.hop(), next: p.target, login: l, conn: conn, br: br}
+func (p *ProxyLogin) handshake(l *login, conn net.Conn, br *bufio.Reader) *http1Handshake {
+	return &http1Handshake{&hopRequest{client: p.client, hop: p.hop(), next: p.target, login: l}, conn, br}
 }
 
 // within bounds what is said to the proxy by the Client's timeout.
@@ -83,31 +83,16 @@ func (p *ProxyLogin) try(ctx context.Context, l *login) error {
 		if err != nil {
 			return err
 		}
-		again, e := p.tryOver(ctx, l, conn)
+		h := p.handshake(l, conn, bufio.NewReader(conn))
+		_, _, e := h.run(ctx)
 		conn.Close()
 		switch {
 		case e == nil:
 			return nil
-		case !again:
+		case !h.reconnect:
 			return e
 		}
 		l.resume(p.target)
-	}
-}
-
-// tryOver is try over one connection.
-func (p *ProxyLogin) tryOver(ctx context.Context, l *login, conn net.Conn) (again bool, e *Error) {
-	br := bufio.NewReader(conn)
-	for kept := false; ; kept = true {
-		h := p.handshake(l, conn, br)
-		e = h.run(ctx)
-		switch {
-		case e != nil && h.again && h.here:
-			continue
-		case e != nil && kept && e.unanswered():
-			return l.hungUp(p.target), e
-		}
-		return h.again, e
 	}
 }
 
@@ -181,11 +166,11 @@ func (p *ProxyLogin) Begin(ctx context.Context, conn net.Conn, br *bufio.Reader)
 	}
 	l := &login{credentials: n.credentials, schemes: []string{n.name()}, current: n, value: hello}
 	h := p.handshake(l, conn, br)
-	e := h.run(ctx)
+	again, here, e := h.round(ctx)
 	switch {
 	case e == nil:
 		return "", errors.New("the proxy opened a tunnel by the login's first message")
-	case !h.again || !h.here:
+	case !again || !here:
 		return "", e
 	}
 	value := l.send()

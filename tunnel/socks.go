@@ -53,27 +53,21 @@ var socks4Failures = map[byte]socksFailure{
 	93: {ErrorCredentials, "the user's name is not the one this machine gives"},
 }
 
-// socksHandshake has one SOCKS proxy open the next piece of the way. Nothing is
-// read behind its answer.
+// socksHandshake asks a SOCKS proxy to connect.
 type socksHandshake struct {
-	client *Client
-	hop    Hop
-	next   Authority
-	later  bool // it is not the first hop
-	conn   net.Conn
+	*hopRequest
+	conn net.Conn
 }
 
-// askSOCKS is askHTTP1 for a hop that speaks SOCKS.
-func (w *way) askSOCKS(ctx context.Context, i int) *Error {
-	s := socksHandshake{client: w.client, hop: w.client.Route.Hops[i], next: w.next(i), later: i > 0, conn: w.beneath()}
-	if e := s.run(ctx); e != nil {
-		return e
+// run reads nothing behind the proxy's answer.
+func (s *socksHandshake) run(ctx context.Context) (conn net.Conn, early []byte, e *Error) {
+	if e := s.connect(ctx); e != nil {
+		return nil, nil, e
 	}
-	w.conn, w.br, w.last = s.conn, nil, s.hop.Name()
-	return nil
+	return s.conn, nil, nil
 }
 
-func (s *socksHandshake) run(ctx context.Context) *Error {
+func (s *socksHandshake) connect(ctx context.Context) *Error {
 	address, e := s.address(ctx)
 	if e != nil {
 		return e
@@ -121,7 +115,7 @@ func (s *socksHandshake) exchange(ctx context.Context, m *SOCKSMessage, length i
 	}
 	m.Ended = time.Now()
 	if e != nil {
-		e.Target, e.Hop, e.scheme, e.later = s.next, s.hop.Name(), s.hop.Scheme, s.later
+		s.fail(e)
 		m.Err = e
 	}
 	if t := s.client.Trace; t != nil && t.Spoken != nil {
