@@ -210,7 +210,7 @@ func proberOf(ctx context.Context, line *args.Line, target tunnel.Authority) (*t
 	if v.on {
 		w.Client.Trace = v.trace()
 	}
-	p.Client = *w.Client
+	p.Client = w.Client
 	return p, nil
 }
 

@@ -9,28 +9,29 @@ import (
 // routes are the ways to a target, in the order in which they are tried.
 func (c *Client) routes() []Route { return append([]Route{c.Route}, c.Or...) }
 
-// along is the Client with one of its routes alone. A field that was given for
-// the first proxy is no other's to see.
-func (c *Client) along(i int) *Client {
-	c.sharedConns() // for the copy to share
-	along := *c
+// Along returns a copy of the Client with one of its routes alone: 0 is Route, the
+// others are those of Or. The copy uses the Client's connections. It lacks a
+// Proxy-Authorization of Header on any route but the first, as that field is for
+// the first route's proxy.
+func (c *Client) Along(i int) *Client {
+	along := c.sharing()
 	along.Route, along.Or = c.routes()[i], nil
 	if i > 0 {
 		along.Header = slices.DeleteFunc(slices.Clone(c.Header), func(f Field) bool { return strings.EqualFold(f.Name, "Proxy-Authorization") })
 	}
-	return &along
+	return along
 }
 
 // openAny opens a tunnel by the first route that leads there. Where none does,
 // the last one's failure is told; Trace.Abandoned has the others.
 func (c *Client) openAny(ctx context.Context, target Authority, extra []Field) (*Conn, *Error) {
 	for i := range c.routes() { // before anything is sent
-		if err := c.along(i).check(target, extra); err != nil {
+		if err := c.Along(i).check(target, extra); err != nil {
 			return nil, &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: target, Detail: err.Error()}
 		}
 	}
 	for i, next := range c.Or {
-		along := c.along(i)
+		along := c.Along(i)
 		conn, e := along.open(ctx, target, extra)
 		if e == nil || !e.elsewhere() || ctx.Err() != nil {
 			return conn, e
@@ -39,5 +40,5 @@ func (c *Client) openAny(ctx context.Context, target Authority, extra []Field) (
 			t.Abandoned(along.Route, e, next)
 		}
 	}
-	return c.along(len(c.Or)).open(ctx, target, extra)
+	return c.Along(len(c.Or)).open(ctx, target, extra)
 }

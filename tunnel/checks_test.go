@@ -31,7 +31,7 @@ func probeScript(t *testing.T, wait time.Duration, script ...tunneltest.Step) *R
 	t.Helper()
 	proxy := tunneltest.StartProxy(t, script...)
 	// A proxy that plays the same to every connection has nothing to say to TLS.
-	return probeAt(t, &Prober{Client: *proxied(t, "http://"+proxy.Addr()), Wait: wait, tryTime: briefWait})
+	return probeAt(t, &Prober{Client: proxied(t, "http://"+proxy.Addr()), Wait: wait, tryTime: briefWait})
 }
 
 func probeAt(t *testing.T, p *Prober) *Report {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"culvert/tunnel/internal/neterr"
@@ -24,7 +25,7 @@ type Field = wire.Field
 
 // Client opens tunnels along a Route. The zero Client connects directly. A
 // Client may be used by several goroutines at once if its fields are not
-// changed meanwhile.
+// changed meanwhile. It is not to be copied: see Clone.
 type Client struct {
 	// Route is the way to every target; the zero Route is direct.
 	Route Route
@@ -80,18 +81,46 @@ type Client struct {
 	// Trace watches the way; nil = nobody does.
 	Trace *Trace
 
-	shared *sharedConns // nil until there is something to share; a copy shares it
+	// Watch sees the bytes that a Trace does not, and how proxies leave
+	// connections; nil = nobody does.
+	Watch *Watch
 
-	// refusalWait is how long to watch whether a proxy closes after a refusal;
-	// 0 = not at all. For the Prober.
-	refusalWait time.Duration
+	once   sync.Once    // makes shared, unless it was there already
+	shared *sharedConns // of this Client and those made by Along
+}
 
-	// seen is called with what each read of a proxy's answers over HTTP/1 brought,
-	// and its error; nil = not.
-	seen func([]byte, error)
+// Watch sees what proxies send, byte for byte. Tunnels of different Watches share
+// no connection, so that each of them sees the whole of one.
+type Watch struct {
+	// Read is called with what each read of a proxy's answers over HTTP/1 brought,
+	// and its error; nil = it is not. It must not keep the bytes.
+	Read func(b []byte, err error)
 
-	// tap wraps a connection before HTTP/2 is spoken on it; nil = it does not.
-	tap func(net.Conn) net.Conn
+	// Tap wraps a connection before HTTP/2 is spoken on it; nil = it stays as it
+	// is. The Client closes what it returns.
+	Tap func(net.Conn) net.Conn
+
+	// RefusalWait is how long to wait after a refusal over HTTP/1 for the proxy to
+	// close the connection, for Exchange.KeptOpen; 0 = not at all.
+	RefusalWait time.Duration
+}
+
+// Clone returns a copy of the Client that shares nothing with it: neither
+// connections nor what was learned of a proxy's login.
+func (c *Client) Clone() *Client {
+	return &Client{
+		Route: c.Route, Or: c.Or, Header: c.Header, Auth: c.Auth, UserAgent: c.UserAgent, Network: c.Network,
+		ConnectTimeout: c.ConnectTimeout, Negotiate: c.Negotiate, Timeout: c.Timeout, Resolver: c.Resolver,
+		KeepUnread: c.KeepUnread, TLS: c.TLS, Trace: c.Trace, Watch: c.Watch,
+	}
+}
+
+// sharing returns a copy of the Client that uses its connections, and what it
+// learned of logins.
+func (c *Client) sharing() *Client {
+	copied := c.Clone()
+	copied.shared = c.sharedConns()
+	return copied
 }
 
 // Trace watches a Client open a tunnel. Unset hooks are skipped. Waiting,
@@ -123,8 +152,7 @@ type Trace struct {
 // stays, see CloseIdleConnections. Errors are *Error, save for a bad network or
 // address.
 func (c *Client) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	c.sharedConns() // for the copy to share
-	narrowed := *c
+	narrowed := c.sharing()
 	switch network {
 	case "tcp":
 	case "tcp4", "tcp6":
@@ -330,7 +358,7 @@ func ParseHeader(s string) (Field, error) {
 // protected up to there only.
 func (c *Client) InClear() (proxy string, ok bool) {
 	for i := range c.Or {
-		if proxy, ok := c.along(i + 1).InClear(); ok {
+		if proxy, ok := c.Along(i + 1).InClear(); ok {
 			return proxy, ok
 		}
 	}

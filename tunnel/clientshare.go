@@ -66,16 +66,12 @@ type sharedConn struct {
 	settled  chan struct{}  // closed at the next settling; nil = nobody waits; guarded alike
 }
 
-// sharedMu guards the making of a Client's sharedConns: a Client is a value that
-// may be copied, and its copies share.
-var sharedMu sync.Mutex
-
 func (c *Client) sharedConns() *sharedConns {
-	sharedMu.Lock()
-	defer sharedMu.Unlock()
-	if c.shared == nil {
-		c.shared = &sharedConns{lists: make(map[string]*sharedList)}
-	}
+	c.once.Do(func() {
+		if c.shared == nil {
+			c.shared = &sharedConns{lists: make(map[string]*sharedList)}
+		}
+	})
 	return c.shared
 }
 
@@ -121,11 +117,11 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// shareKey names the way through hops, credentials included. It never leaves
-// memory.
+// shareKey names the way through hops, credentials included, and who watches it. It
+// never leaves memory.
 func (c *Client) shareKey(hops []Hop) string {
 	var b strings.Builder
-	b.WriteString(c.Network)
+	fmt.Fprintf(&b, "%s %p", c.Network, c.Watch)
 	for _, h := range hops {
 		fmt.Fprintf(&b, " %s %p", h, h.TLS)
 		if h.Credentials != nil {

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"net"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -42,4 +43,58 @@ type lateConn struct{ net.Conn }
 func (c lateConn) Write(b []byte) (int, error) {
 	time.Sleep(20 * time.Millisecond)
 	return c.Conn.Write(b)
+}
+
+// A field that Clone forgot would silently be without effect in a probe, and along
+// every route but the first.
+func TestCloneCopiesEveryField(t *testing.T) {
+	c := &Client{
+		Route: mustRoute(t, "http://a.test:1"), Or: []Route{mustRoute(t, "http://b.test:1")}, Header: []Field{field("A", "b")},
+		Auth: AuthBasic, UserAgent: "x/1", Network: "tcp4", ConnectTimeout: 1, Timeout: 2, Resolver: &net.Resolver{}, KeepUnread: true,
+		Negotiate: func(string) (Negotiator, error) { return nil, nil }, TLS: &TLSOptions{}, Trace: &Trace{}, Watch: &Watch{},
+	}
+	from, to := reflect.ValueOf(c).Elem(), reflect.ValueOf(c.Clone()).Elem()
+	for i := range from.NumField() {
+		switch f := from.Type().Field(i); {
+		case !f.IsExported():
+		case from.Field(i).IsZero():
+			t.Errorf("this test sets no %s", f.Name)
+		case f.Type.Kind() == reflect.Func && from.Field(i).Pointer() != to.Field(i).Pointer(),
+			f.Type.Kind() != reflect.Func && !reflect.DeepEqual(from.Field(i).Interface(), to.Field(i).Interface()):
+			t.Errorf("%s is not copied", f.Name)
+		}
+	}
+}
+
+// Clones and tunnels of other Watches have connections of their own; Along's
+// Clients use the Client's.
+func TestWhoSharesConnections(t *testing.T) {
+	var connects atomic.Int32
+	proxy := tunneltest.Start(t, func(conn net.Conn) {
+		connects.Add(1)
+		h2.Server(conn, h2.Config{}, func(s *h2.Stream, _ h2.Head) {
+			_ = s.Respond([]h2.Field{{Name: ":status", Value: "200"}}, false)
+			_, _ = s.Read(make([]byte, 1))
+			s.Close()
+		}).Wait()
+	})
+	c := newClient(t, mustRoute(t, "h2c://"+proxy.Addr()))
+	c.mustOpen(t, "example.test:443")
+	watched := c.Along(0)
+	watched.Watch = &Watch{}
+	for i, tt := range []struct {
+		about string
+		c     *Client
+		more  int32
+	}{{"the same", c, 0}, {"along its route", c.Along(0), 0}, {"a clone", c.Clone(), 1}, {"with a Watch", watched, 1}, {"with the same Watch", watched.Along(0), 0}} {
+		before := connects.Load()
+		conn, err := tt.c.Open(t.Context(), authority(t, "example.test:443"))
+		if err != nil {
+			t.Fatalf("%d: %v", i, err)
+		}
+		t.Cleanup(func() { conn.Close(); tt.c.Close() })
+		if n := connects.Load() - before; n != tt.more {
+			t.Errorf("%s: %d connections more, want %d", tt.about, n, tt.more)
+		}
+	}
 }

@@ -26,7 +26,7 @@ func TestProduct(t *testing.T) {
 		{"Server: own\r\nVia: 1.1 p\r\n", "denied", "", ""},
 	} {
 		proxy := tunneltest.StartProxy(t, hangUp("HTTP/1.1 403 No\r\n"+tt.fields+"\r\n"+tt.content)...)
-		r := probeAt(t, &Prober{Client: *proxied(t, proxy.Addr()), Wait: briefWait})
+		r := probeAt(t, &Prober{Client: proxied(t, proxy.Addr()), Wait: briefWait})
 		x := r.Exchanges[0]
 		if x.Product != strings.TrimSuffix(tt.want, ".") || x.ProductSign != tt.sign {
 			t.Errorf("%q %q: %q by %q, want %q by %q", tt.fields, tt.content, x.Product, x.ProductSign, tt.want, tt.sign)

@@ -188,9 +188,9 @@ func (h *http1Handshake) round(ctx context.Context) (again, here bool, e *Error)
 	default:
 		kept := h.readRefusal(ctx, x)
 		again, here = h.login.challenged(x.reply, h.next, kept)
-		if h.client.refusalWait > 0 && !again {
+		if w := h.client.Watch; w != nil && w.RefusalWait > 0 && !again {
 			h.client.waiting("%s to close after its refusal", h.hop.Name())
-			h.watchClose(ctx, x)
+			h.watchClose(ctx, w.RefusalWait, x)
 		}
 		e = h.refusal(x, fields)
 	}
@@ -337,8 +337,8 @@ func (h *http1Handshake) readRefusal(ctx context.Context, x *Exchange) (kept boo
 
 // watchClose notes whether the proxy closes after its refusal, as RFC 9931
 // demands it of a refused CONNECT over HTTP/1.1.
-func (h *http1Handshake) watchClose(ctx context.Context, x *Exchange) {
-	watch, cancel := context.WithTimeout(ctx, h.client.refusalWait)
+func (h *http1Handshake) watchClose(ctx context.Context, wait time.Duration, x *Exchange) {
+	watch, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	release := interruptible(watch, h.conn)
 	defer release()

@@ -137,7 +137,7 @@ func TestHostileAnswers(t *testing.T) {
 
 func hostileProber(t *testing.T, proxy string, silent bool) *Prober {
 	t.Helper()
-	p := &Prober{Client: *proxied(t, proxy), Wait: 2 * briefWait, tryTime: briefWait}
+	p := &Prober{Client: proxied(t, proxy), Wait: 2 * briefWait, tryTime: briefWait}
 	p.Client.Auth = AuthBasic
 	if p.Client.Timeout = soon; silent {
 		p.Client.Timeout = 10 * briefWait
@@ -271,7 +271,7 @@ func TestHostileProtocols(t *testing.T) {
 			if tt.scheme == "socks5h" {
 				hops = append(hops, "http://192.0.2.1:3128")
 			}
-			p := &Prober{Client: *proxied(t, hops...), Wait: briefWait}
+			p := &Prober{Client: proxied(t, hops...), Wait: briefWait}
 			p.Client.Timeout = soon / 4
 			if r := probeHostile(t, p); r.Verdict.Kind != tt.kind && tt.kind != "" {
 				t.Errorf("%+v, want %s", r.Verdict, tt.kind)

@@ -58,7 +58,7 @@ func inspecting(t *testing.T, by *certifier) *tunneltest.Proxy {
 func probeTLS(t *testing.T, proxy, target string, options TLSOptions, check *InterceptionCheck) *Report {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(target)
-	p := &Prober{Client: Client{Route: mustRoute(t, "http://"+proxy), TLS: &options}, Wait: testPatience, Interception: check}
+	p := &Prober{Client: &Client{Route: mustRoute(t, "http://"+proxy), TLS: &options}, Wait: testPatience, Interception: check}
 	r, err := p.Probe(t.Context(), mustAuthority(t, "localhost:"+port))
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +189,7 @@ func TestInterceptionCheckLogsIn(t *testing.T) {
 	public, private := newCertifier(t, "Public CA"), newCertifier(t, "Private CA")
 	target := tunneltest.Start(t, certified(only(private.old("localhost"))))
 	ts := startServer(t, &Server{Policy: Policy{AllowAddr: []AddrRule{mustAddrRule(t, "loopback")}}, Verifier: oneUser{"ada", "s3cret"}})
-	p := &Prober{Client: Client{Route: mustRoute(t, "http://ada:s3cret@"+ts.addr), TLS: &TLSOptions{Insecure: true}}, Wait: testPatience,
+	p := &Prober{Client: &Client{Route: mustRoute(t, "http://ada:s3cret@"+ts.addr), TLS: &TLSOptions{Insecure: true}}, Wait: testPatience,
 		Interception: &InterceptionCheck{Public: public.pool, Unrelated: []Authority{mustAuthority(t, "localhost:"+target.Port())}, NoDirect: true, Patience: testPatience}}
 	r, err := p.Probe(t.Context(), mustAuthority(t, "127.0.0.1:"+target.Port()))
 	if err != nil {
@@ -250,7 +250,7 @@ func TestInterceptionCheckIsCancelled(t *testing.T) {
 		return &pair
 	}))
 	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
-	p := &Prober{Client: Client{Route: mustRoute(t, "http://"+proxy.Addr()), TLS: &TLSOptions{Insecure: true}}, Wait: testPatience,
+	p := &Prober{Client: &Client{Route: mustRoute(t, "http://"+proxy.Addr()), TLS: &TLSOptions{Insecure: true}}, Wait: testPatience,
 		Interception: &InterceptionCheck{Public: public.pool, NoDirect: true, Unrelated: []Authority{}, Patience: testPatience}}
 	if r, err := p.Probe(ctx, mustAuthority(t, "localhost:"+target.Port())); !errors.Is(err, context.Canceled) {
 		t.Errorf("%+v, %v", r, err)
@@ -266,7 +266,7 @@ func TestNothingToJudgeWithoutCertificate(t *testing.T) {
 			t.Parallel()
 			s := tunneltest.Start(t, target)
 			proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
-			p := &Prober{Client: Client{Route: mustRoute(t, "http://"+proxy.Addr()), TLS: &TLSOptions{}, Timeout: time.Second}, Interception: &InterceptionCheck{}}
+			p := &Prober{Client: &Client{Route: mustRoute(t, "http://"+proxy.Addr()), TLS: &TLSOptions{}, Timeout: time.Second}, Interception: &InterceptionCheck{}}
 			r, err := p.Probe(t.Context(), mustAuthority(t, s.Addr()))
 			if err != nil || r.Interception != nil || r.Verdict.ExitCode == ExitOK {
 				t.Errorf("%+v, %v, %+v", r.Interception, err, r.Verdict)

@@ -63,7 +63,7 @@ func TestInterceptionTimesAreOfTheOneProxy(t *testing.T) {
 	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
 	first := socksThen(t, socksAsked+socksDone, tunneltest.Honest()...)
 	for route, want := range map[string]bool{"http://" + proxy.Addr(): true, "socks5h://" + first.Addr() + ",http://b.example:3128": false} {
-		p := &Prober{Client: Client{Route: mustRoute(t, strings.Split(route, ",")...), TLS: &TLSOptions{Insecure: true}}, Wait: testPatience,
+		p := &Prober{Client: &Client{Route: mustRoute(t, strings.Split(route, ",")...), TLS: &TLSOptions{Insecure: true}}, Wait: testPatience,
 			Interception: &InterceptionCheck{NoDirect: true, Public: public.pool, Patience: testPatience}}
 		r, err := p.Probe(t.Context(), mustAuthority(t, "localhost:"+target.Port()))
 		if err != nil || r.Interception == nil {

@@ -396,7 +396,7 @@ func TestProbeJudgesAfterALogin(t *testing.T) {
 		}
 		return wanted("Basic realm=r"), true
 	})
-	r := probeAt(t, &Prober{Client: *proxied(t, "http://me:x@"+p.Addr()), Wait: 100 * time.Millisecond})
+	r := probeAt(t, &Prober{Client: proxied(t, "http://me:x@"+p.Addr()), Wait: 100 * time.Millisecond})
 	if len(r.Exchanges) != 2 {
 		t.Fatalf("%d exchanges", len(r.Exchanges))
 	}

@@ -25,7 +25,7 @@ func tattling() []tunneltest.Step {
 func probeTattling(t *testing.T, show bool) (request, everything string) {
 	t.Helper()
 	proxy := tunneltest.StartProxy(t, tattling()...)
-	p := &Prober{Client: *proxied(t, "http://user:correct%20horse%20battery@"+proxy.Addr()), Wait: longWait, ShowSecrets: show}
+	p := &Prober{Client: proxied(t, "http://user:correct%20horse%20battery@"+proxy.Addr()), Wait: longWait, ShowSecrets: show}
 	p.Client.Auth = AuthBasic
 	p.Client.Header = []Field{field("Authorization", "Bearer "+secretBearer)}
 	r := probeAt(t, p)

@@ -57,8 +57,7 @@ func (c *Client) reach(ctx context.Context, last Hop) (net.Conn, error) {
 	if last.Scheme == SchemeUnix {
 		return nil, errors.New("a unix socket can be the first proxy only")
 	}
-	c.sharedConns() // for the copy to share
-	before := *c
+	before := c.sharing()
 	before.Route, before.Or, before.TLS = Route{Hops: hops[:len(hops)-1], Source: c.Route.Source}, nil, nil
 	return before.Open(ctx, last.Proxy)
 }

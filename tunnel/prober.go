@@ -6,6 +6,7 @@ import (
 	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -19,11 +20,11 @@ const DefaultProbeWait = 500 * time.Millisecond
 const maxTunnelBytes = 4 << 10
 
 // Prober opens one tunnel, keeps every byte and every time of the way, and
-// judges what it saw. A proxy that hung up on plain HTTP is asked for TLS too. The
-// zero Prober has no proxy: see Client.Route.
+// judges what it saw. A proxy that hung up on plain HTTP is asked for TLS too.
 type Prober struct {
-	// Client opens the tunnel. Its Trace, if any, is called as well.
-	Client Client
+	// Client opens the tunnel, by a copy with a Watch of the Prober's. Its Trace, if
+	// any, is called as well. Required.
+	Client *Client
 
 	// Why says in a clause where the route comes from, as RouteFromEnvironment
 	// does; for the Report only.
@@ -84,53 +85,66 @@ const (
 // CONNECT; the Report is of the last one, and has in its Plan why not of those
 // before.
 func (p *Prober) Probe(ctx context.Context, target Authority) (*Report, error) {
-	if p.Client.Route.Direct() {
+	if p.Client == nil || p.Client.Route.Direct() {
 		return nil, ErrNoProxy
 	}
-	client := p.Client
-	client.shared = nil // its frames are to be seen
-	client.Or = slices.DeleteFunc(slices.Clone(client.Or), func(r Route) bool { return !r.connects() })
-	defer client.CloseIdleConnections()
+	opener := p.Client.Clone() // which shares no connection: all frames are to be seen
+	opener.Or = slices.DeleteFunc(slices.Clone(opener.Or), func(r Route) bool { return !connects(r) })
+	defer opener.CloseIdleConnections()
 	var abandoned []AbandonedRoute
 	for i := 0; ; i++ {
-		s := p.probeRoute(ctx, client.along(i), target)
+		s := p.probeRoute(ctx, opener.Along(i), target)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case s.err != nil && s.err.Phase == PhaseRequest && s.err.Type == ErrorRequest:
 			return nil, s.err
-		case s.err == nil || !s.err.elsewhere() || i == len(client.Or):
+		case s.err == nil || !s.err.elsewhere() || i == len(opener.Or):
 			r := s.report()
 			r.Plan.Abandoned = abandoned
 			return r, nil
 		}
 		if t := p.Client.Trace; t != nil && t.Abandoned != nil {
-			t.Abandoned(s.route, s.err, client.Or[i])
+			t.Abandoned(s.route, s.err, opener.Or[i])
 		}
 		abandoned = append(abandoned, s.abandonedRoute())
 	}
 }
 
 // connects reports whether the last proxy on the way is asked by CONNECT.
-func (r Route) connects() bool {
+func connects(r Route) bool {
 	return !r.Direct() && !r.Hops[len(r.Hops)-1].isSOCKS()
 }
 
-// probeRoute is Probe along the Client's one route.
-func (p *Prober) probeRoute(ctx context.Context, client *Client, target Authority) *session {
-	wait := max(0, orDefault(p.Wait, DefaultProbeWait))
-	client.refusalWait = wait
-	rec := &recording{started: time.Now()}
-	client.seen, client.tap = rec.read, nil
-	if len(client.Route.Hops) == 1 { // of several, one's frames would hold another's
-		client.tap = rec.tap
+// waiting tells the Trace what is waited for from now on.
+func (p *Prober) waiting(format string, args ...any) {
+	if t := p.Client.Trace; t != nil && t.Waiting != nil {
+		t.Waiting(fmt.Sprintf(format, args...))
 	}
-	client.Trace = rec.trace(p.Client.Trace)
-	s := &session{recording: rec, prober: p, route: client.Route, target: target, mask: newMasker(client, p.ShowSecrets)}
-	conn, err := client.Open(ctx, target)
+}
+
+// wait is Wait with its default, 0 for neither.
+func (p *Prober) wait() time.Duration {
+	if p.Wait == 0 {
+		return DefaultProbeWait
+	}
+	return max(0, p.Wait)
+}
+
+// probeRoute is Probe along the one route of opener, which is the Prober's own.
+func (p *Prober) probeRoute(ctx context.Context, opener *Client, target Authority) *session {
+	wait := p.wait()
+	rec := &recording{started: time.Now()}
+	opener.Watch = &Watch{Read: rec.read, RefusalWait: wait}
+	if len(opener.Route.Hops) == 1 { // of several, one's frames would hold another's
+		opener.Watch.Tap = rec.tap
+	}
+	opener.Trace = rec.trace(p.Client.Trace)
+	s := &session{recording: rec, prober: p, route: opener.Route, target: target, mask: newMasker(opener, p.ShowSecrets)}
+	conn, err := opener.Open(ctx, target)
 	if err == nil {
 		if wait > 0 {
-			client.waiting("what comes out of the tunnel to %s", target)
+			p.waiting("what comes out of the tunnel to %s", target)
 		}
 		s.heard = hear(ctx, conn, p.Send, wait)
 		rec.untap()
@@ -140,12 +154,12 @@ func (p *Prober) probeRoute(ctx context.Context, client *Client, target Authorit
 	}
 	rec.finish()
 	if s.err != nil {
-		s.tlsTry = p.tryTLS(ctx, client, s.err, rec)
+		s.tlsTry = p.tryTLS(ctx, opener, s.err, rec)
 		s.err.noTLS = s.tlsTry != nil && !s.tlsTry.Speaks
 	}
-	if p.Interception != nil && client.TLS != nil {
-		client.waiting("other handshakes, to see who speaks TLS")
-		s.middle = p.findMiddle(ctx, client, target, s)
+	if p.Interception != nil && opener.TLS != nil {
+		p.waiting("other handshakes, to see who speaks TLS")
+		s.middle = p.findMiddle(ctx, opener, target, s)
 	}
 	return s
 }

@@ -28,7 +28,7 @@ func ExampleProber() {
 		fmt.Println(err)
 		return
 	}
-	prober := tunnel.Prober{Client: tunnel.Client{Route: route}}
+	prober := tunnel.Prober{Client: &tunnel.Client{Route: route}}
 	report, err := prober.Probe(context.Background(), target)
 	if err != nil {
 		fmt.Println(err)

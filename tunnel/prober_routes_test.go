@@ -36,7 +36,7 @@ func TestProbeTakesAnotherRoute(t *testing.T) {
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			var told int
-			p := &Prober{Client: Client{Route: mustRoute(t, tt.routes[0]), Trace: &Trace{Abandoned: func(Route, error, Route) { told++ }}}, Wait: testPatience}
+			p := &Prober{Client: &Client{Route: mustRoute(t, tt.routes[0]), Trace: &Trace{Abandoned: func(Route, error, Route) { told++ }}}, Wait: testPatience}
 			for _, r := range tt.routes[1:] {
 				p.Client.Or = append(p.Client.Or, mustRoute(t, r))
 			}

@@ -94,7 +94,7 @@ func TestVerdictOnOpenTunnel(t *testing.T) {
 	t.Run("reset", func(t *testing.T) {
 		hello := make(chan struct{})
 		proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send(reply200+"\r\n"), tunneltest.Wait(hello), tunneltest.Cut)
-		p := &Prober{Client: *proxied(t, proxy.Addr()), Wait: longWait}
+		p := &Prober{Client: proxied(t, proxy.Addr()), Wait: longWait}
 		p.Client.Trace = &Trace{Exchanged: func(*Exchange) { close(hello) }}
 		if v := probeAt(t, p).Verdict; v.Kind != VerdictBroken || v.ExitCode != 10 {
 			t.Errorf("%+v", v)
@@ -114,7 +114,7 @@ func TestVerdictOnOpenTunnel(t *testing.T) {
 
 func TestProbeUnreachable(t *testing.T) {
 	t.Run("refused", func(t *testing.T) {
-		r := probeAt(t, &Prober{Client: *proxied(t, tunneltest.Unused(t))})
+		r := probeAt(t, &Prober{Client: proxied(t, tunneltest.Unused(t))})
 		if v := r.Verdict; v.Kind != VerdictProxyUnreachable || v.ExitCode != 3 || v.Words != "proxy unreachable (connect: connection refused)" {
 			t.Errorf("%+v", v)
 		}
@@ -127,7 +127,7 @@ func TestProbeUnreachable(t *testing.T) {
 		c.Resolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 			return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
 		}}
-		r := probeAt(t, &Prober{Client: *c})
+		r := probeAt(t, &Prober{Client: c})
 		if v := r.Verdict; v.Kind != VerdictProxyUnreachable || v.Phase != PhaseResolve {
 			t.Errorf("%+v", v)
 		}
@@ -137,7 +137,7 @@ func TestProbeUnreachable(t *testing.T) {
 	})
 	t.Run("no socket", func(t *testing.T) {
 		c := proxied(t, "unix:"+filepath.Join(t.TempDir(), "none\x1b"))
-		v := probeAt(t, &Prober{Client: *c}).Verdict
+		v := probeAt(t, &Prober{Client: c}).Verdict
 		if v.Kind != VerdictProxyUnreachable || v.ExitCode != 3 || strings.Contains(v.Words+v.Hint+v.Sentence, "\x1b") {
 			t.Errorf("%+v", v)
 		}
@@ -168,7 +168,7 @@ func TestHostileProxies(t *testing.T) {
 			t.Parallel()
 			withLimits(func(limit time.Duration, last bool) bool {
 				proxy := tunneltest.StartProxy(t, tt.script...)
-				p := &Prober{Client: *proxied(t, proxy.Addr()), Wait: briefWait}
+				p := &Prober{Client: proxied(t, proxy.Addr()), Wait: briefWait}
 				p.Client.Timeout = limit
 				if strings.HasSuffix(tt.name, "without end") {
 					p.Client.Timeout, last = soon, true // the bound is in bytes
@@ -227,7 +227,7 @@ func TestProbeOfNothing(t *testing.T) {
 
 func TestProbeRefusesBadRequest(t *testing.T) {
 	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
-	p := &Prober{Client: *proxied(t, proxy.Addr())}
+	p := &Prober{Client: proxied(t, proxy.Addr())}
 	p.Client.Header = []Field{field("Host", "other")}
 	var e *Error
 	if r, err := p.Probe(t.Context(), authority(t, "example.com:22")); !errors.As(err, &e) || e.Phase != PhaseRequest || r != nil {
@@ -248,7 +248,7 @@ func TestProbeCancelled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			proxy := tunneltest.StartProxy(t, script...)
 			ctx, cancel := context.WithCancel(t.Context())
-			p := &Prober{Client: *proxied(t, proxy.Addr()), Wait: longWait}
+			p := &Prober{Client: proxied(t, proxy.Addr()), Wait: longWait}
 			p.Client.Trace = &Trace{Connected: func(string, error) { time.AfterFunc(briefWait, cancel) }}
 			if r, err := p.Probe(ctx, authority(t, "example.com:22")); !errors.Is(err, context.Canceled) || r != nil {
 				t.Errorf("%v, %v", r, err)
@@ -273,7 +273,7 @@ func TestProbeSendsOnlyWhatIsAsked(t *testing.T) {
 		n, _ := conn.Read(b)
 		conn.Write([]byte("HTTP/1.1 200 OK\r\n\r\n<html>" + string(b[:n])))
 	}))...)
-	r := probeAt(t, &Prober{Client: *proxied(t, proxy.Addr()), Wait: longWait, Send: []byte("GET /")})
+	r := probeAt(t, &Prober{Client: proxied(t, proxy.Addr()), Wait: longWait, Send: []byte("GET /")})
 	if !strings.HasSuffix(string(r.Tunnel.Data), "<html>GET /") {
 		t.Errorf("came back: %q", r.Tunnel.Data)
 	}
@@ -285,7 +285,7 @@ func TestProbeSendsOnlyWhatIsAsked(t *testing.T) {
 func TestProbeChain(t *testing.T) {
 	second := tunneltest.StartProxy(t, hangUp(reply403+"Server: second\r\n\r\n")...)
 	first := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send(reply200+"Server: first\r\n\r\n"), relayTo(second.Addr()))
-	r := probeAt(t, &Prober{Client: *proxied(t, first.Addr(), second.Addr()), Wait: longWait})
+	r := probeAt(t, &Prober{Client: proxied(t, first.Addr(), second.Addr()), Wait: longWait})
 	if len(r.Exchanges) != 2 || r.Exchanges[0].Status != 200 || r.Exchanges[1].Status != 403 {
 		t.Fatalf("%+v", r.Exchanges)
 	}

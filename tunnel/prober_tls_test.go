@@ -30,7 +30,7 @@ func probeSecure(t *testing.T, pair tls.Certificate, max uint16, options *TLSOpt
 	ts := startServerOn(t, &Server{}, NewTLSListener(listenOn(t, "127.0.0.1:0"), config))
 	route := mustRoute(t, "https://"+ts.addr)
 	route.Hops[0].TLS = options
-	p := &Prober{Client: Client{Route: route}, Wait: testPatience}
+	p := &Prober{Client: &Client{Route: route}, Wait: testPatience}
 	r, err := p.Probe(t.Context(), mustAuthority(t, tunneltest.Start(t, tunneltest.Say("hello")).Addr()))
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func TestProbeJudgesTLSInside(t *testing.T) {
 			tunneltest.CloseWrite(conn)
 			io.Copy(io.Discard, conn)
 		})
-		p := &Prober{Client: Client{Route: mustRoute(t, startServer(t, &Server{}).addr), TLS: &TLSOptions{Roots: roots, ServerName: "target.test"}}, Wait: testPatience}
+		p := &Prober{Client: &Client{Route: mustRoute(t, startServer(t, &Server{}).addr), TLS: &TLSOptions{Roots: roots, ServerName: "target.test"}}, Wait: testPatience}
 		r, err := p.Probe(t.Context(), mustAuthority(t, target.Addr()))
 		if err != nil {
 			t.Fatal(err)
@@ -162,7 +162,7 @@ func TestProbeJudgesHTTP2(t *testing.T) {
 			proxy := tunneltest.Start(t, func(conn net.Conn) {
 				h2.Server(conn, h2.Config{}, func(s *h2.Stream, _ h2.Head) { tt.handle(s) }).Wait()
 			})
-			p := &Prober{Client: Client{Route: mustRoute(t, "h2c://"+proxy.Addr())}, Wait: 20 * time.Millisecond}
+			p := &Prober{Client: &Client{Route: mustRoute(t, "h2c://"+proxy.Addr())}, Wait: 20 * time.Millisecond}
 			r := probeAt(t, p)
 			if r.Verdict.Kind != tt.verdict {
 				t.Errorf("the verdict is %+v, want %s", r.Verdict, tt.verdict)
@@ -191,7 +191,7 @@ func TestProbeH2WithoutHTTP2(t *testing.T) {
 		_, port, _ := net.SplitHostPort(proxy.Addr())
 		route := mustRoute(t, "h2://localhost:"+port)
 		route.Hops[0].TLS = &TLSOptions{Roots: pool}
-		r := probeAt(t, &Prober{Client: Client{Route: route, Resolver: resolveTo("127.0.0.1")}})
+		r := probeAt(t, &Prober{Client: &Client{Route: route, Resolver: resolveTo("127.0.0.1")}})
 		if v := r.Verdict; v.Kind != VerdictTLS || v.ExitCode != ExitProxyTLS || v.Hint != "use https://localhost:"+port+", to ask it in HTTP/1.1" {
 			t.Errorf("%s: %+v", name, v)
 		}
@@ -204,7 +204,7 @@ func TestProbeShowsWhatIsNotTLS(t *testing.T) {
 		conn.Write([]byte("<!DOCTYPE HTML>\n<html>\x1b"))
 		conn.Read(make([]byte, 1024))
 	})
-	f := findingOf(t, probeAt(t, &Prober{Client: *proxied(t, "https://"+proxy.Addr()), Wait: longWait}), "tls-handshake")
+	f := findingOf(t, probeAt(t, &Prober{Client: proxied(t, "https://"+proxy.Addr()), Wait: longWait}), "tls-handshake")
 	if want := `"<!DOCTYPE HTML>\n<html>\x1b"`; f.Grade != Fail || !strings.HasSuffix(f.Evidence, want) {
 		t.Errorf("%+v, want %s", f, want)
 	}

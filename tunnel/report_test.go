@@ -58,7 +58,7 @@ func goldenReport(t *testing.T, escaped string) (text, doc string) {
 		t.Fatal(err)
 	}
 	proxy := tunneltest.StartProxy(t, hangUp(string(reply))...)
-	p := &Prober{Client: *proxied(t, "http://user:secret password@"+proxy.Addr()), Wait: longWait, Why: "from --proxy"}
+	p := &Prober{Client: proxied(t, "http://user:secret password@"+proxy.Addr()), Wait: longWait, Why: "from --proxy"}
 	p.Client.UserAgent, p.Client.Auth = "culvert/0", AuthBasic
 	r := probeAt(t, p)
 	r.Started = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

@@ -43,7 +43,7 @@ const (
 func TestSOCKSReport(t *testing.T) {
 	p := socksThen(t, "05 02 00 02 > 05 02 ; 01 02 6d65 08 68756e7465723232 > 01 00 ; 05 01 00 03 09 622e6578616d706c65 0c38 > "+socksDone,
 		hangUp(reply200+"\r\nhello")...)
-	r := probeAt(t, &Prober{Client: *proxied(t, "socks5h://me:hunter22@"+p.Addr(), "http://b.example:3128"), Wait: longWait})
+	r := probeAt(t, &Prober{Client: proxied(t, "socks5h://me:hunter22@"+p.Addr(), "http://b.example:3128"), Wait: longWait})
 	if r.Verdict.Kind != VerdictOpen || len(r.SOCKS) != 1 || len(r.SOCKS[0].Messages) != 3 {
 		t.Fatalf("%+v, %+v", r.Verdict, r.SOCKS)
 	}
@@ -105,7 +105,7 @@ func TestSOCKSReport(t *testing.T) {
 // --show-secrets shows what went over the wire.
 func TestSOCKSReportWithSecrets(t *testing.T) {
 	p := socksThen(t, "05 02 00 02 > 05 02 ; 01 02 6d65 02 7077 > 01 01")
-	r := probeAt(t, &Prober{Client: *proxied(t, "socks5h://me:pw@"+p.Addr(), "http://b.example:3128"), ShowSecrets: true})
+	r := probeAt(t, &Prober{Client: proxied(t, "socks5h://me:pw@"+p.Addr(), "http://b.example:3128"), ShowSecrets: true})
 	if got := string(r.SOCKS[0].Messages[1].Request); got != "\x01\x02me\x02pw" {
 		t.Errorf("%q", got)
 	}
@@ -134,7 +134,7 @@ func TestSOCKSVerdict(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			p := socksThen(t, tt.script)
-			r := probeAt(t, &Prober{Client: *proxied(t, tt.url+p.Addr(), "http://b.example:3128"), Wait: longWait})
+			r := probeAt(t, &Prober{Client: proxied(t, tt.url+p.Addr(), "http://b.example:3128"), Wait: longWait})
 			if v := r.Verdict; v.Kind != tt.kind || v.ExitCode != tt.exit || v.Words != strings.ReplaceAll(tt.words, "PROXY", p.Addr()) || v.Hint == "" {
 				t.Errorf("%s %d %q, want %s %d %q; hint %q", v.Kind, v.ExitCode, v.Words, tt.kind, tt.exit, tt.words, v.Hint)
 			}
@@ -156,7 +156,7 @@ func TestSOCKSVerdict(t *testing.T) {
 // A silent SOCKS hop is told from one that hung up.
 func TestSOCKSVerdictOfSilence(t *testing.T) {
 	p := socksThen(t, "05 01 00 >", tunneltest.Hold)
-	probe := &Prober{Client: *proxied(t, "socks5h://"+p.Addr(), "http://b.example:3128")}
+	probe := &Prober{Client: proxied(t, "socks5h://"+p.Addr(), "http://b.example:3128")}
 	probe.Client.Timeout = 4 * briefWait
 	if r := probeAt(t, probe); r.Verdict.Kind != VerdictSilent || r.Verdict.ExitCode != 9 || r.SOCKS[0].Left != "open" {
 		t.Errorf("%+v, %+v", r.Verdict, r.SOCKS)
@@ -169,7 +169,7 @@ func TestSOCKSReportResolves(t *testing.T) {
 	p := socksThen(t, "05 01 00 > 05 00 ; 05 01 00 01 c0000209 0c38 > 05 00 00 01 00000000 0000", hangUp(reply403+"\r\n")...)
 	c := proxied(t, "socks5://"+p.Addr(), "http://b.example:3128")
 	c.Resolver = resolveTo("192.0.2.9")
-	r := probeAt(t, &Prober{Client: *c, Wait: longWait})
+	r := probeAt(t, &Prober{Client: c, Wait: longWait})
 	if r.Lookup != nil || len(r.FurtherLookups) != 1 || r.FurtherLookups[0].Host != "b.example" || r.FurtherLookups[0].Addresses[0] != "192.0.2.9" {
 		t.Errorf("%+v, %+v", r.Lookup, r.FurtherLookups)
 	}
@@ -181,7 +181,7 @@ func TestSOCKSReportResolves(t *testing.T) {
 	}
 	c = proxied(t, "socks5://"+socksProxy(t, "!").Addr(), "http://b.example:3128")
 	c.Resolver = fixedResolver{err: &net.DNSError{Err: "no such host", IsNotFound: true}}
-	r = probeAt(t, &Prober{Client: *c, Wait: longWait})
+	r = probeAt(t, &Prober{Client: c, Wait: longWait})
 	if want := "next proxy unreachable (b.example:3128: resolve: not by this machine; with socks5h:// the proxy does it)"; r.Verdict.Words != want || r.Verdict.ExitCode != ExitTarget || r.FurtherLookups[0].Error == "" {
 		t.Errorf("%+v, %+v", r.Verdict, r.FurtherLookups)
 	}
@@ -202,7 +202,7 @@ func TestTranscriptOfSOCKS(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			probe := func(addr string) *Report {
-				return probeAt(t, &Prober{Client: *proxied(t, tt.url+addr, "http://b.example:3128"), Wait: longWait})
+				return probeAt(t, &Prober{Client: proxied(t, tt.url+addr, "http://b.example:3128"), Wait: longWait})
 			}
 			first := probe(socksThen(t, tt.script, tt.then...).Addr())
 			var text bytes.Buffer

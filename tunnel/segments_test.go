@@ -18,7 +18,7 @@ func TestSegments(t *testing.T) {
 	const reply = "HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nno\x1b\r\n0\r\n\r\n"
 	first := make(chan struct{})
 	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send(reply[:9]), tunneltest.Wait(first), tunneltest.Send(reply[9:]), tunneltest.Finish)
-	p := &Prober{Client: *proxied(t, proxy.Addr()), Wait: longWait}
+	p := &Prober{Client: proxied(t, proxy.Addr()), Wait: longWait}
 	go func() { close(first) }()
 	r := probeAt(t, p)
 	var all []byte
@@ -54,7 +54,7 @@ func TestSegments(t *testing.T) {
 func TestRawOfATunnel(t *testing.T) {
 	const head, glued, later = "HTTP/1.1 200 OK\r\nX: hunter2hunter2\r\n\r\n", "SSH-2.0-", "hello\r\n"
 	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send(head+glued), tunneltest.Send(later), tunneltest.Finish)
-	p := &Prober{Client: *proxied(t, "http://u:hunter2hunter2@"+proxy.Addr()), Wait: longWait}
+	p := &Prober{Client: proxied(t, "http://u:hunter2hunter2@"+proxy.Addr()), Wait: longWait}
 	p.Client.Auth = AuthBasic
 	r := probeAt(t, p)
 	var raw, text bytes.Buffer
@@ -89,8 +89,8 @@ func TestSegmentsOfATunnel(t *testing.T) {
 			}
 			theirs.Close()
 		}()
-		p := &Prober{Client: *proxied(t, "http://u:hunter2hunter2@proxy.test:1")}
-		s := &session{recording: &recording{started: time.Now()}, prober: p, mask: newMasker(&p.Client, false)}
+		p := &Prober{Client: proxied(t, "http://u:hunter2hunter2@proxy.test:1")}
+		s := &session{recording: &recording{started: time.Now()}, prober: p, mask: newMasker(p.Client, false)}
 		s.heard = hear(t.Context(), &Conn{Conn: ours, early: []byte(glued)}, nil, longWait)
 		ours.Close()
 		n := s.tunnelReport()

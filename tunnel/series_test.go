@@ -21,7 +21,7 @@ import (
 // seriesAt runs a series of probes that do not listen to what they open.
 func seriesAt(t *testing.T, s *Series, proxy string) (*SeriesReport, []Try) {
 	t.Helper()
-	s.Prober = &Prober{Client: *proxied(t, proxy), Wait: -1}
+	s.Prober = &Prober{Client: proxied(t, proxy), Wait: -1}
 	var tries []Try
 	r, err := s.Run(t.Context(), authority(t, "example.com:22"), true, func(try Try) { tries = append(tries, try) })
 	if err != nil {
@@ -142,7 +142,7 @@ func TestSeriesIsCutShort(t *testing.T) {
 			conn.Write([]byte("HTTP/1.1 200 OK\r\n\r\n"))
 		})
 		ctx, cancel := context.WithCancel(t.Context())
-		s := &Series{Prober: &Prober{Client: *proxied(t, proxy.Addr()), Wait: -1}, Count: count}
+		s := &Series{Prober: &Prober{Client: proxied(t, proxy.Addr()), Wait: -1}, Count: count}
 		r, err := s.Run(ctx, authority(t, "example.com:22"), true, func(try Try) {
 			if try.Number == 2 {
 				cancel()
@@ -200,7 +200,7 @@ func TestSeriesInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
 		defer cancel()
-		s := &Series{Prober: &Prober{Client: *proxied(t, "http://proxy.invalid:1"), Wait: -1}, Interval: time.Second}
+		s := &Series{Prober: &Prober{Client: proxied(t, "http://proxy.invalid:1"), Wait: -1}, Interval: time.Second}
 		s.Prober.Client.Resolver = fixedResolver{err: &net.DNSError{Err: "no such host", IsNotFound: true}}
 		var starts []time.Duration
 		begin := time.Now()
@@ -232,7 +232,7 @@ func TestSeriesTellsCausesApart(t *testing.T) {
 func TestSeriesCancelledBeforeATry(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	s := &Series{Prober: &Prober{Client: *proxied(t, tunneltest.Unused(t))}, Count: 3}
+	s := &Series{Prober: &Prober{Client: proxied(t, tunneltest.Unused(t))}, Count: 3}
 	if r, err := s.Run(ctx, authority(t, "example.com:22"), false, nil); err != context.Canceled || r.Done != 0 {
 		t.Errorf("%d done, %v", r.Done, err)
 	}

@@ -163,7 +163,7 @@ func TestTimelineOfAnotherConnection(t *testing.T) {
 		}
 		return tunnelOpen, true
 	})
-	r := probeAt(t, &Prober{Client: *proxied(t, "http://ada:lovelace@"+p.Addr()), Wait: -1})
+	r := probeAt(t, &Prober{Client: proxied(t, "http://ada:lovelace@"+p.Addr()), Wait: -1})
 	var phases []string
 	for _, s := range r.Timeline {
 		phases = append(phases, s.Phase)
@@ -195,7 +195,7 @@ func TestIdentityOnce(t *testing.T) {
 
 func TestTimelineOfASilentProxy(t *testing.T) {
 	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Hold)
-	p := &Prober{Client: *proxied(t, proxy.Addr()), Wait: briefWait}
+	p := &Prober{Client: proxied(t, proxy.Addr()), Wait: briefWait}
 	withLimits(func(limit time.Duration, last bool) bool {
 		p.Client.Timeout = limit
 		r := probeAt(t, p)

@@ -23,19 +23,19 @@ type TLSTry struct {
 
 // tryTLS makes it where it can tell something, else it is nil. Only the first hop
 // can be met without asking another for a tunnel once more.
-func (p *Prober) tryTLS(ctx context.Context, client *Client, e *Error, rec *recording) *TLSTry {
+func (p *Prober) tryTLS(ctx context.Context, opener *Client, e *Error, rec *recording) *TLSTry {
 	hungUp := (e.Phase == PhaseRequest || e.Phase == PhaseReply) && e.Type == ErrorConnectionTerminated && e.head == nil
 	if p.once || !hungUp || e.scheme != SchemeHTTP || e.later || len(rec.exchanges) != 1 || ctx.Err() != nil {
 		return nil
 	}
-	hop := client.Route.Hops[0]
-	client.waiting("%s to speak TLS", hop.Name())
+	hop := opener.Route.Hops[0]
+	p.waiting("%s to speak TLS", hop.Name())
 	ctx, cancel := context.WithTimeout(ctx, orDefault(p.tryTime, tlsTryTime))
 	defer cancel()
 	started, try := time.Now(), &TLSTry{Hop: hop.Name(), Words: "it could not be connected to"}
-	again := *client
-	again.Trace = nil
-	if conn, _, e := again.connectFirst(ctx, hop.Proxy); e == nil {
+	again := opener.Clone()
+	again.Route, again.Trace, again.Timeout = Route{Hops: opener.Route.Hops[:1]}, nil, -1 // tlsTryTime bounds it
+	if conn, err := again.OpenProxy(ctx); err == nil {
 		try.greet(ctx, conn, hop)
 		conn.Close()
 	}
@@ -49,7 +49,7 @@ func (t *TLSTry) greet(ctx context.Context, conn net.Conn, hop Hop) {
 	if !hop.Proxy.Addr().IsValid() {
 		config.ServerName = hop.Proxy.Host()
 	}
-	under := &watchedConn{Conn: conn}
+	under := &startOf{Conn: conn}
 	tls.Client(under, config).HandshakeContext(ctx)
 	switch t.Speaks = startsTLS(under.began); {
 	case t.Speaks:
@@ -59,6 +59,22 @@ func (t *TLSTry) greet(ctx context.Context, conn net.Conn, hop Hop) {
 	default:
 		t.Words = "no answer to that either"
 	}
+}
+
+// startOf keeps the first bytes that come over its conn.
+type startOf struct {
+	net.Conn
+	began []byte
+}
+
+// maxStart is enough of an answer to tell whether it is TLS.
+const maxStart = 16
+
+// Read keeps what comes until there is enough.
+func (c *startOf) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.began = append(c.began, b[:min(n, maxStart-len(c.began))]...)
+	return n, err
 }
 
 // startsTLS reports whether bytes begin a record of an alert or a handshake (RFC

@@ -42,7 +42,7 @@ func TestTLSTry(t *testing.T) {
 			t.Parallel()
 			var conns atomic.Int32
 			addr := tlsOnly(t, &conns, tt.answer)
-			p := &Prober{Client: *proxied(t, "http://ada:"+hostileSecret+"@"+addr), Wait: briefWait}
+			p := &Prober{Client: proxied(t, "http://ada:"+hostileSecret+"@"+addr), Wait: briefWait}
 			if tt.answer == "" {
 				p.tryTime = 10 * briefWait // in vain
 			}
@@ -70,7 +70,7 @@ func TestNoTLSTry(t *testing.T) {
 	if _, err := proxied(t, addr).Open(t.Context(), authority(t, "a:22")); err == nil || conns.Load() != 1 {
 		t.Errorf("dial: %v, %d connections", err, conns.Load())
 	}
-	s := &Series{Prober: &Prober{Client: *proxied(t, addr)}, Count: 2}
+	s := &Series{Prober: &Prober{Client: proxied(t, addr)}, Count: 2}
 	if r, err := s.Run(t.Context(), authority(t, "a:22"), true, nil); err != nil || conns.Load() != 3 {
 		t.Errorf("a series: %+v, %v, %d connections", r, err, conns.Load())
 	}
@@ -84,7 +84,7 @@ func TestNoTLSTry(t *testing.T) {
 		}
 	}
 	first := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send(reply200+"\r\n"), relayTo(addr))
-	if r := probeAt(t, &Prober{Client: *proxied(t, first.Addr(), addr), Wait: briefWait}); r.TLSTry != nil || r.Verdict.Kind != VerdictHungUp {
+	if r := probeAt(t, &Prober{Client: proxied(t, first.Addr(), addr), Wait: briefWait}); r.TLSTry != nil || r.Verdict.Kind != VerdictHungUp {
 		t.Errorf("a later proxy: %+v, %+v", r.TLSTry, r.Verdict)
 	}
 }

@@ -41,7 +41,7 @@ func TestTranscriptsOfOddProxies(t *testing.T) {
 			}
 			script = append(script, []tunneltest.Step{tunneltest.Finish, tunneltest.Hold, tunneltest.Cut}[random.IntN(3)])
 			probe := func(proxy string) *Report {
-				p := &Prober{Client: *proxied(t, proxy), Wait: 4 * briefWait, tryTime: briefWait}
+				p := &Prober{Client: proxied(t, proxy), Wait: 4 * briefWait, tryTime: briefWait}
 				p.Client.Timeout = 10 * briefWait
 				return probeAt(t, p)
 			}

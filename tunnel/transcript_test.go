@@ -32,7 +32,7 @@ func TestTranscriptRoundTrip(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			probe := func(proxy string) *Report {
-				p := &Prober{Client: *proxied(t, proxy), Wait: 4 * briefWait, tryTime: briefWait}
+				p := &Prober{Client: proxied(t, proxy), Wait: 4 * briefWait, tryTime: briefWait}
 				if p.Client.Timeout = soon; strings.Contains(tt.name, "stops") {
 					p.Client.Timeout = 4 * briefWait
 				}
@@ -73,7 +73,7 @@ func TestTranscriptOfALogin(t *testing.T) {
 		return tunnelOpen, true
 	})
 	probe := func(proxy string) *Report {
-		return probeAt(t, &Prober{Client: *proxied(t, "http://ada:lovelace@"+proxy), Wait: briefWait})
+		return probeAt(t, &Prober{Client: proxied(t, "http://ada:lovelace@"+proxy), Wait: briefWait})
 	}
 	first := probe(p.Addr())
 	var text bytes.Buffer
@@ -113,7 +113,7 @@ func TestTranscriptsOfRealProxies(t *testing.T) {
 			if strings.Contains(string(text), "-- connection 2/") {
 				proxy = strings.Replace(proxy, "//", "//ada:lovelace@", 1)
 			}
-			r := probeAt(t, &Prober{Client: *proxied(t, proxy), Wait: 4 * briefWait})
+			r := probeAt(t, &Prober{Client: proxied(t, proxy), Wait: 4 * briefWait})
 			if want := "\nverdict: " + r.Verdict.Words + "\n"; !strings.Contains(string(text), want) {
 				t.Errorf("%s is not in the comment", want)
 			}

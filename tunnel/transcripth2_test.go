@@ -95,7 +95,7 @@ func TestTranscriptOfHTTP2(t *testing.T) {
 					h2.Server(conn, h2.Config{}, tt.handle).Wait()
 				})
 				probe := func(proxy string) *Report {
-					p := &Prober{Client: Client{Route: mustRoute(t, proxy)}, Wait: 4 * briefWait}
+					p := &Prober{Client: &Client{Route: mustRoute(t, proxy)}, Wait: 4 * briefWait}
 					p.Client.Route.Hops[0].TLS = &TLSOptions{Roots: roots, ServerName: "proxy.test"}
 					if p.Client.Timeout = soon; tt.name == "echo" {
 						p.Send = []byte("hello\n")
@@ -141,7 +141,7 @@ func TestTranscriptOfALoginOverHTTP2(t *testing.T) {
 		}).Wait()
 	})
 	probe := func(proxy string) *Report {
-		return probeAt(t, &Prober{Client: Client{Route: mustRoute(t, "h2c://ada:"+hostileSecret+"@"+proxy)}, Wait: 4 * briefWait})
+		return probeAt(t, &Prober{Client: &Client{Route: mustRoute(t, "h2c://ada:"+hostileSecret+"@"+proxy)}, Wait: 4 * briefWait})
 	}
 	first := probe(proxy.Addr())
 	addr, text := saved(t, first)

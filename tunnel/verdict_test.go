@@ -37,7 +37,7 @@ func TestVerdictOnAnnouncedContent(t *testing.T) {
 // The verdict says what is wrong with a challenge.
 func TestVerdictOnABrokenChallenge(t *testing.T) {
 	proxy := tunneltest.StartProxy(t, hangUp(reply407+"Proxy-Authenticate: Digest realm=x\r\n\r\n")...)
-	v := probeAt(t, &Prober{Client: *proxied(t, "http://me:pw@"+proxy.Addr()), Wait: briefWait}).Verdict
+	v := probeAt(t, &Prober{Client: proxied(t, "http://me:pw@"+proxy.Addr()), Wait: briefWait}).Verdict
 	if want := "credentials wanted (Digest; no answer to Digest: the challenge has no nonce)"; v.Words != want || !strings.Contains(v.Hint, "broken") {
 		t.Errorf("%+v, want %q", v, want)
 	}
@@ -80,7 +80,7 @@ func TestVerdictOnCredentialsInAChain(t *testing.T) {
 				return
 			}
 			words := strings.NewReplacer("FIRST", first.Addr(), "SECOND", second.Addr()).Replace(tt.words)
-			if v := probeAt(t, &Prober{Client: *c, Wait: briefWait}).Verdict; v.Words != words || v.Hint != tt.hint || v.ExitCode != ExitCredentials {
+			if v := probeAt(t, &Prober{Client: c, Wait: briefWait}).Verdict; v.Words != words || v.Hint != tt.hint || v.ExitCode != ExitCredentials {
 				t.Errorf("%+v, want %q and %q", v, words, tt.hint)
 			}
 		})

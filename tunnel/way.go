@@ -199,8 +199,8 @@ func (o *opening) askOver(ctx context.Context, conn *sharedConn, i int) *Error {
 // multiplex speaks HTTP/2 with hop i from here on.
 func (o *opening) multiplex(i int) *sharedConn {
 	beneath := o.beneath()
-	if tap := o.client.tap; tap != nil {
-		beneath = tap(beneath)
+	if w := o.client.Watch; w != nil && w.Tap != nil {
+		beneath = w.Tap(beneath)
 	}
 	conn := newSharedConn(beneath, o.addr, o.client.watchFrames(o.client.Route.Hops[i]))
 	o.conn, o.early = nil, nil
@@ -221,8 +221,8 @@ func (o *opening) reader() *bufio.Reader {
 	if o.client.KeepUnread {
 		in = newUnreadReader(o.conn)
 	}
-	if seen := o.client.seen; seen != nil {
-		in = &watchedReader{in, seen}
+	if w := o.client.Watch; w != nil && w.Read != nil {
+		in = &watchedReader{in, w.Read}
 	}
 	if len(o.early) > 0 {
 		in = io.MultiReader(bytes.NewReader(o.early), in)
