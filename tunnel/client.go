@@ -123,29 +123,6 @@ func (c *Client) sharing() *Client {
 	return copied
 }
 
-// Trace watches a Client open a tunnel. Unset hooks are skipped. Waiting,
-// Connecting and Connected may be called from several goroutines at once.
-type Trace struct {
-	// Waiting tells, as a wait begins, what for: the words go behind "waiting
-	// for", name the other side, and may hold text that is not fit for a terminal.
-	Waiting func(what string)
-
-	Resolved   func(host string, addrs []netip.Addr, err error)
-	Connecting func(addr string)
-	Connected  func(addr string, err error)
-	Secured    func(*TLSHandshake) // after each TLS handshake, whatever its outcome
-	Exchanged  func(*Exchange)     // after each CONNECT exchange, whatever its outcome
-	Spoken     func(*SOCKSMessage) // after each message to a SOCKS proxy, whatever its outcome
-
-	// Abandoned tells that a route could not be taken, an *Error why, and which
-	// one of Client.Or is tried next.
-	Abandoned func(route Route, why error, next Route)
-
-	// Framed tells of each frame of HTTP/2 but DATA. It is called while the
-	// connection waits: it must neither block nor use the Client.
-	Framed func(Framed)
-}
-
 // DialContext opens a tunnel to address, HOST:PORT. It fits http.Transport and
 // golang.org/x/net/proxy. The context covers the opening only. The caller
 // closes the conn; a connection of HTTP/2 that it shares with other tunnels
@@ -282,36 +259,6 @@ func (c *Client) connectUnix(ctx context.Context, hop Hop, target Authority) (ne
 		return nil, &Error{Phase: PhaseConnect, Type: dialErrorType(err), Target: target, Hop: hop.Name(), Err: neterr.Plain(err)}
 	}
 	return conn, nil
-}
-
-// dialTrace adapts the hooks to the dialer's.
-func (t *Trace) dialTrace(host string) *dialTrace {
-	d := &dialTrace{}
-	if t.Waiting != nil {
-		d.resolving = func() { t.Waiting("the address of " + host) }
-	}
-	if t.Resolved != nil {
-		d.resolved = func(addrs []netip.Addr, err error) { t.Resolved(host, addrs, err) }
-	}
-	d.attempt = func(ap netip.AddrPort) {
-		if t.Waiting != nil {
-			t.Waiting("a connection to " + ap.String())
-		}
-		if t.Connecting != nil {
-			t.Connecting(ap.String())
-		}
-	}
-	if t.Connected != nil {
-		d.attempted = func(ap netip.AddrPort, err error) { t.Connected(ap.String(), neterr.Plain(err)) }
-	}
-	return d
-}
-
-// waiting tells what is waited for from now on.
-func (c *Client) waiting(format string, args ...any) {
-	if t := c.Trace; t != nil && t.Waiting != nil {
-		t.Waiting(fmt.Sprintf(format, args...))
-	}
 }
 
 // Mask returns a head of an Exchange with the Client's credentials masked.

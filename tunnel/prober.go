@@ -139,7 +139,7 @@ func (p *Prober) probeRoute(ctx context.Context, opener *Client, target Authorit
 	if len(opener.Route.Hops) == 1 { // of several, one's frames would hold another's
 		opener.Watch.Tap = rec.tap
 	}
-	opener.Trace = rec.trace(p.Client.Trace)
+	opener.Trace = Traces(rec.trace(), p.Client.Trace)
 	s := &session{recording: rec, prober: p, route: opener.Route, target: target, mask: newMasker(opener, p.ShowSecrets)}
 	conn, err := opener.Open(ctx, target)
 	if err == nil {

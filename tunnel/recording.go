@@ -76,55 +76,11 @@ type recordedExchange struct {
 	conn  int    // the number of the connection, from 1
 }
 
-// trace returns the hooks that fill the recording, and call next's.
-func (r *recording) trace(next *Trace) *Trace {
-	if next == nil {
-		next = &Trace{}
-	}
+// trace returns the hooks that fill the recording.
+func (r *recording) trace() *Trace {
 	return &Trace{
-		Waiting: next.Waiting,
-		Resolved: func(host string, addrs []netip.Addr, err error) {
-			r.resolved(host, addrs, err)
-			if next.Resolved != nil {
-				next.Resolved(host, addrs, err)
-			}
-		},
-		Connecting: func(addr string) {
-			r.connecting(addr)
-			if next.Connecting != nil {
-				next.Connecting(addr)
-			}
-		},
-		Connected: func(addr string, err error) {
-			r.connected(addr, err)
-			if next.Connected != nil {
-				next.Connected(addr, err)
-			}
-		},
-		Secured: func(h *TLSHandshake) {
-			r.securedOne(h)
-			if next.Secured != nil {
-				next.Secured(h)
-			}
-		},
-		Spoken: func(m *SOCKSMessage) {
-			r.spokenOne(m)
-			if next.Spoken != nil {
-				next.Spoken(m)
-			}
-		},
-		Framed: func(f Framed) {
-			r.framed(f)
-			if next.Framed != nil {
-				next.Framed(f)
-			}
-		},
-		Exchanged: func(x *Exchange) {
-			r.exchanged(x)
-			if next.Exchanged != nil {
-				next.Exchanged(x)
-			}
-		},
+		Resolved: r.resolved, Connecting: r.connecting, Connected: r.connected,
+		Secured: r.securedOne, Exchanged: r.exchanged, Spoken: r.spokenOne, Framed: r.framed,
 	}
 }
 

@@ -1,0 +1,58 @@
+package tunnel
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+)
+
+// Both Traces' hooks are called, in order, whichever of them are set: each hook
+// that Trace has, those that are yet to come included.
+func TestTracesCallsBoth(t *testing.T) {
+	var called []string
+	hooks := reflect.TypeFor[Trace]()
+	with := func(name string, hook int) *Trace {
+		out := &Trace{}
+		f := reflect.ValueOf(out).Elem().Field(hook)
+		f.Set(reflect.MakeFunc(f.Type(), func([]reflect.Value) []reflect.Value {
+			called = append(called, name)
+			return nil
+		}))
+		return out
+	}
+	for i := range hooks.NumField() {
+		for _, tt := range []struct {
+			about string
+			trace *Trace
+			want  []string
+		}{
+			{"both", Traces(with("a", i), with("b", i)), []string{"a", "b"}},
+			{"the first alone", Traces(with("a", i), &Trace{}), []string{"a"}},
+			{"the second alone", Traces(&Trace{}, with("b", i)), []string{"b"}},
+			{"no second", Traces(with("a", i), nil), []string{"a"}},
+			{"no first", Traces(nil, with("b", i)), []string{"b"}},
+			{"three", Traces(Traces(with("a", i), with("b", i)), with("c", i)), []string{"a", "b", "c"}},
+			{"neither", Traces(&Trace{}, &Trace{}), nil},
+		} {
+			called = nil
+			hook := reflect.ValueOf(tt.trace).Elem().Field(i)
+			if hook.IsNil() != (tt.want == nil) {
+				t.Errorf("%s, %s: set is %v", hooks.Field(i).Name, tt.about, !hook.IsNil())
+				continue
+			}
+			if tt.want != nil {
+				args := make([]reflect.Value, hook.Type().NumIn())
+				for n := range args {
+					args[n] = reflect.Zero(hook.Type().In(n))
+				}
+				hook.Call(args)
+			}
+			if !slices.Equal(called, tt.want) {
+				t.Errorf("%s, %s: called %q, want %q", hooks.Field(i).Name, tt.about, called, tt.want)
+			}
+		}
+	}
+	if Traces(nil, nil) != nil {
+		t.Error("of two that are nil there is one")
+	}
+}
