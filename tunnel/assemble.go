@@ -117,7 +117,7 @@ func (s *session) exchangeReport(x *Exchange) ExchangeReport {
 	out := ExchangeReport{
 		Hop: s.shown(x.Hop.Name()), AskedFor: x.Next,
 		Request: s.mask.sent(x.Request), Reply: s.mask.received(x.Reply),
-		Content: s.mask.received(x.Body), ContentError: s.shownError(neterr.Plain(x.bodyError)),
+		Content: s.mask.received(x.Body), ContentError: s.shownError(neterr.Plain(x.ContentError())),
 		Glued: x.Glued,
 	}
 	if x.Err != nil {
@@ -133,22 +133,23 @@ func (s *session) exchangeReport(x *Exchange) ExchangeReport {
 			out.AfterRefusal = "kept open"
 		}
 	}
-	if x.reply == nil {
+	reply := x.Head()
+	if reply == nil {
 		return out
 	}
-	out.Status, out.Reason = x.reply.Code, s.shown(x.reply.Reason)
+	out.Status, out.Reason = reply.Code, s.shown(reply.Reason)
 	if len(x.Body) > 0 {
-		out.ContentCoding = s.shown(x.reply.Get("Content-Encoding"))
+		out.ContentCoding = s.shown(reply.Get("Content-Encoding"))
 	}
-	page, _ := x.decoded()
-	out.Product, out.ProductSign = product(x.reply, page)
-	out.Schemes = schemesOf(challenges(x.reply))
+	page, _ := x.Page()
+	out.Product, out.ProductSign = product(reply, page)
+	out.Schemes = x.Schemes()
 	for _, name := range identityFields {
-		for _, value := range x.reply.Values(name) {
+		for _, value := range reply.Values(name) {
 			out.Identity = append(out.Identity, IdentityField{name, s.shown(value)})
 		}
 	}
-	for _, p := range parseProxyStatus(x.reply.Values("Proxy-Status")) {
+	for _, p := range parseProxyStatus(reply.Values("Proxy-Status")) {
 		out.ProxyStatus = append(out.ProxyStatus, ProxyStatus{
 			Name: s.shown(p.Name), Error: s.shown(p.Error), Details: s.shown(p.Details),
 			RCode: s.shown(p.RCode), NextHop: s.shown(p.NextHop),
@@ -191,5 +192,5 @@ func (s *session) page() string {
 	if s.heard == nil || len(s.exchanges) == 0 || s.inside() != nil {
 		return "" // what speaks TLS is no page
 	}
-	return s.heard.page(s.exchanges[len(s.exchanges)-1].reply)
+	return s.heard.page(s.exchanges[len(s.exchanges)-1].Head())
 }

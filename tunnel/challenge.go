@@ -47,6 +47,10 @@ func parseChallenges(values []string) []challenge {
 	return all
 }
 
+// ChallengeSchemes returns the schemes that the values of challenge fields offer
+// (RFC 9110, section 11.6.1), in order and once each. They are tokens.
+func ChallengeSchemes(values []string) []string { return schemesOf(parseChallenges(values)) }
+
 // schemesOf are the challenges' schemes, in order and once each. They are tokens,
 // and so need no escaping.
 func schemesOf(all []challenge) []string {

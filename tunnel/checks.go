@@ -20,6 +20,7 @@ type check struct {
 // subject is what a check looks at: one hop's exchange.
 type subject struct {
 	*Exchange
+	reply *wire.Reply  // its head; nil if that is not whole
 	last  bool         // the hop was asked for the target itself
 	heard *heardTunnel // the tunnel, if this hop is the last one and opened it
 
@@ -63,7 +64,7 @@ var checks = [...]check{
 func (s *session) findings() []Finding {
 	all := s.tlsFindings()
 	for i, x := range s.exchanges {
-		sub := &subject{Exchange: x.Exchange, last: i+1 == len(s.exchanges) && x.Next == s.target}
+		sub := &subject{Exchange: x.Exchange, reply: x.Head(), last: i+1 == len(s.exchanges) && x.Next == s.target}
 		if sub.last {
 			sub.heard = s.heard
 		}
@@ -151,10 +152,10 @@ func judgeHead(s *subject) outcome {
 	switch {
 	case s.reply != nil:
 		return outcome{grade: Pass}
-	case s.replyErr == nil:
+	case s.HeadError() == nil:
 		return outcome{Skip, "no answer came"}
 	}
-	return outcome{Fail, fmt.Sprintf(`%s: "%s"`, s.replyErr.Detail, wire.Escape(s.replyErr.Raw, 80))}
+	return outcome{Fail, fmt.Sprintf(`%s: "%s"`, s.HeadError().Detail, wire.Escape(s.HeadError().Raw, 80))}
 }
 
 func judgePage(s *subject) outcome {
@@ -204,8 +205,8 @@ func judgeInterim(s *subject) outcome {
 		return outcome{Skip, "there is no whole reply head"}
 	case n == 0:
 		return outcome{grade: Pass}
-	case n > maxInterim:
-		return outcome{Fail, fmt.Sprintf("more than %d, and no final reply", maxInterim)}
+	case n > MaxInterim:
+		return outcome{Fail, fmt.Sprintf("more than %d, and no final reply", MaxInterim)}
 	default:
 		return outcome{Pass, fmt.Sprintf("%d came, which is allowed", n)}
 	}
@@ -217,7 +218,7 @@ func judgeChallenge(s *subject) outcome {
 		return outcome{Skip, "the reply is no 407"}
 	case !s.reply.Has("Proxy-Authenticate"):
 		return outcome{Fail, "there is no such field"}
-	case len(parseChallenges(s.reply.Values("Proxy-Authenticate"))) == 0:
+	case len(ChallengeSchemes(s.reply.Values("Proxy-Authenticate"))) == 0:
 		return outcome{Fail, "no scheme in " + s.fieldEvidence("Proxy-Authenticate")}
 	}
 	return outcome{Pass, s.fieldEvidence("Proxy-Authenticate")}
@@ -247,19 +248,19 @@ func judgeFraming(s *subject) outcome {
 		return outcome{Fail, err.Error()}
 	}
 	switch {
-	case s.bodyError == nil:
+	case s.ContentError() == nil:
 		return outcome{grade: Pass}
-	case neterr.Timeout(s.bodyError):
+	case neterr.Timeout(s.ContentError()):
 		return outcome{Skip, "the content did not end in time"}
 	}
-	return outcome{Fail, "the content broke off: " + wire.Escape([]byte(neterr.Plain(s.bodyError).Error()), 80)}
+	return outcome{Fail, "the content broke off: " + wire.Escape([]byte(neterr.Plain(s.ContentError()).Error()), 80)}
 }
 
 // judgeClosed only warns: RFC 9931 demands the close towards clients that may
 // send payload before the reply, and a proxy may know that its clients do not.
 func judgeClosed(s *subject) outcome {
 	switch {
-	case !s.Watched && neterr.Timeout(s.bodyError):
+	case !s.Watched && neterr.Timeout(s.ContentError()):
 		return outcome{Skip, "the content did not end in time"}
 	case !s.Watched:
 		return outcome{Skip, "the connection was not watched to its end"}

@@ -110,7 +110,7 @@ func (h *http2Handshake) converse(ctx context.Context, x *Exchange, fields []h2.
 			x.reply = &wire.Reply{Code: code, Minor: 1, Head: wire.Head{Raw: text, Fields: headFields(head)}}
 			return s, nil
 		}
-		if x.Interim = append(x.Interim, text); len(x.Interim) > maxInterim {
+		if x.Interim = append(x.Interim, text); len(x.Interim) > MaxInterim {
 			return s, &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: "interim replies without end"}
 		}
 	}

@@ -16,9 +16,14 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
+// MaxInterim is how many 1xx replies a Client reads past.
+const MaxInterim = 16
+
+// MaxExchangeBytes bounds what a Client reads of one exchange over HTTP/1.
+const MaxExchangeBytes = (MaxInterim+2)*wire.DefaultMaxHead + 2*maxExcerpt + 2*maxLoginBody
+
 // Limits on what a proxy may send before the tunnel is open.
 const (
-	maxInterim = 16          // 1xx replies read past
 	maxExcerpt = 16 << 10    // bytes of a refusal's body that are read
 	maxDetail  = 200         // characters of the proxy's own words
 	bodyWait   = time.Second // for a refusal's body
@@ -48,6 +53,34 @@ type Exchange struct {
 	reply     *wire.Reply     // nil unless Reply is whole
 	replyErr  *wire.HeadError // why Reply is not
 	bodyError error           // why Body broke off; nil if it is whole or long enough
+}
+
+// Head is the final reply's head, nil unless it came whole.
+func (x *Exchange) Head() *wire.Reply { return x.reply }
+
+// HeadError is why Reply is not a whole head, nil if it is or nothing came.
+func (x *Exchange) HeadError() *wire.HeadError { return x.replyErr }
+
+// ContentError is why Body broke off, nil if it is whole or as long as a Client
+// reads.
+func (x *Exchange) ContentError() error { return x.bodyError }
+
+// Schemes are the authentication schemes that the reply offers, in order and once
+// each (RFC 9110, section 11.6.1). They are tokens.
+func (x *Exchange) Schemes() []string {
+	if x.reply == nil {
+		return nil
+	}
+	return schemesOf(challenges(x.reply))
+}
+
+// Page is Body without its content coding (RFC 9110, section 8.4.1), as far as it
+// goes; ok is false for a coding that is not known.
+func (x *Exchange) Page() (page []byte, ok bool) {
+	if x.reply == nil {
+		return x.Body, true
+	}
+	return decoded(x.reply, x.Body)
 }
 
 // hopHandshake has one hop lead on to what it is asked for, in the protocol that
@@ -105,7 +138,7 @@ func (r *hopRequest) finish(x *Exchange, e *Error) {
 // refusal is the Error of a final reply that is not 2xx, and what is known of the
 // credentials that went before it.
 func (r *hopRequest) refusal(x *Exchange, fields []Field) *Error {
-	e := refusal(x)
+	e := RefusalError(x.reply, x.Body)
 	e.CredentialsSent = hasField(fields, "Proxy-Authorization") || r.login != nil && r.login.shown
 	e.CredentialsKept = !e.CredentialsSent && r.login != nil && r.hop.Credentials != nil
 	if r.login != nil {
@@ -232,7 +265,7 @@ func (h *http1Handshake) converse(ctx context.Context, x *Exchange) *Error {
 			x.Complete, x.Reply, x.reply = time.Now(), reply.Raw, reply
 			return nil
 		}
-		if x.Interim = append(x.Interim, reply.Raw); len(x.Interim) > maxInterim {
+		if x.Interim = append(x.Interim, reply.Raw); len(x.Interim) > MaxInterim {
 			return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: "interim replies without end"}
 		}
 	}

@@ -55,7 +55,7 @@ var hostileProxies = []struct {
 	{"endless garbage", VerdictNotAProxy, 8, false, []tunneltest.Step{again(nasty)}},
 	{"endless empty lines", VerdictNotAProxy, 8, false, []tunneltest.Step{again("\r\n")}},
 	{"endless 1xx", VerdictMalformed, 8, false, []tunneltest.Step{again("HTTP/1.1 103 " + nasty + "\r\nLink: a\r\n\r\n")}},
-	{"large 1xx", VerdictDenied, 6, false, []tunneltest.Step{tunneltest.Send(strings.Repeat("HTTP/1.1 103 E\r\nA: "+strings.Repeat("a", 60000)+"\r\n\r\n", maxInterim)), tunneltest.Send(reply403 + "\r\n"), tunneltest.Finish}},
+	{"large 1xx", VerdictDenied, 6, false, []tunneltest.Step{tunneltest.Send(strings.Repeat("HTTP/1.1 103 E\r\nA: "+strings.Repeat("a", 60000)+"\r\n\r\n", MaxInterim)), tunneltest.Send(reply403 + "\r\n"), tunneltest.Finish}},
 	{"100000 fields", VerdictMalformed, 8, false, []tunneltest.Step{tunneltest.Send(reply200 + strings.Repeat("A:b\r\n", 100000) + "\r\n"), tunneltest.Finish}},
 	{"12000 fields", VerdictDenied, 6, false, []tunneltest.Step{tunneltest.Send(manyFields + "\r\n"), tunneltest.Finish}},
 	{"identity without end", VerdictDenied, 6, false, []tunneltest.Step{tunneltest.Send("HTTP/1.1 403 No\r\nContent-Length: 0\r\n" + strings.Repeat("Via:1.1 a\r\n", 5000) + "\r\n"), tunneltest.Finish}},

@@ -17,7 +17,7 @@ func JudgeReply(head, behind []byte) error {
 		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Err: err}
 	}
 	if reply.Code/100 != 2 {
-		return refusal(&Exchange{reply: reply, Body: behind})
+		return RefusalError(reply, behind)
 	}
 	if page := (&heardTunnel{data: behind, glued: len(behind)}).page(reply); page != "" {
 		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: page + " instead of a tunnel"}

@@ -16,14 +16,15 @@ import (
 // maxDecodedPage bounds a refusal's page that comes compressed.
 const maxDecodedPage = 64 << 10
 
-// refusal makes the Error of a final reply that is not 2xx.
-func refusal(x *Exchange) *Error {
-	code := x.reply.Code
-	e := &Error{Phase: PhaseReply, Status: code, Type: statusType(code), Reason: x.reply.Reason}
+// RefusalError returns the Error of a final reply that is not 2xx, whose content
+// begins with body.
+func RefusalError(reply *wire.Reply, body []byte) *Error {
+	code := reply.Code
+	e := &Error{Phase: PhaseReply, Status: code, Type: statusType(code), Reason: reply.Reason}
 	if e.Type == ErrorCredentials {
-		e.Schemes = schemesOf(challenges(x.reply))
+		e.Schemes = schemesOf(challenges(reply))
 	}
-	if p, ok := firstError(parseProxyStatus(x.reply.Values("Proxy-Status"))); ok {
+	if p, ok := firstError(parseProxyStatus(reply.Values("Proxy-Status"))); ok {
 		if e.Type != ErrorCredentials {
 			e.Type = typeOr(e.Type, p.Error)
 		}
@@ -32,20 +33,20 @@ func refusal(x *Exchange) *Error {
 			e.Detail = strings.ReplaceAll(p.Error, "_", " ")
 		}
 	}
-	if cause, ok := squidCause(x.reply.Get("X-Squid-Error")); ok && e.Detail == "" {
+	if cause, ok := squidCause(reply.Get("X-Squid-Error")); ok && e.Detail == "" {
 		if e.Detail = cause.Words; e.Type != ErrorCredentials {
 			e.Type = typeOr(e.Type, cause.Error)
 		}
 	}
 	// RFC 9110, section 9.3.6 knows no redirected CONNECT: never followed.
 	// A 511 sends a client to log in (RFC 6585, section 6).
-	location := x.reply.Get("Location")
+	location := reply.Get("Location")
 	e.portal = code == http.StatusNetworkAuthenticationRequired || code/100 == 3 && code != http.StatusNotModified && location != ""
 	if e.Detail == "" && e.portal && location != "" {
 		e.Detail = "to " + location
 	}
 	if e.Detail == "" {
-		e.Type, e.Detail = pageCauseOf(x, e)
+		e.Type, e.Detail = pageCauseOf(reply, body, e)
 	}
 	e.Detail = wire.Escape([]byte(e.Detail), maxDetail)
 	return e
@@ -68,34 +69,34 @@ func typeOr(t ErrorType, token string) ErrorType {
 }
 
 // pageCauseOf returns the type and the cause that a refusal's content gives e.
-func pageCauseOf(x *Exchange, e *Error) (is ErrorType, detail string) {
-	content, ok := x.decoded()
+func pageCauseOf(reply *wire.Reply, body []byte, e *Error) (is ErrorType, detail string) {
+	content, ok := decoded(reply, body)
 	if !ok {
-		return e.Type, "its page is encoded as " + x.reply.Get("Content-Encoding")
+		return e.Type, "its page is encoded as " + reply.Get("Content-Encoding")
 	}
 	if len(e.Schemes) > 0 {
-		return e.Type, pageContent(content).Text(x.reply.Get("Content-Type"))
+		return e.Type, pageContent(content).Text(reply.Get("Content-Type"))
 	}
-	cause := pageContent(content).Cause(x.reply)
+	cause := pageContent(content).Cause(reply)
 	return typeOr(e.Type, cause.Error), cause.Words
 }
 
-// decoded is Body without its content coding (RFC 9110, section 8.4.1), as far as
-// it goes; ok is false for one that is not known.
-func (x *Exchange) decoded() (page []byte, ok bool) {
-	if len(x.Body) == 0 || x.reply == nil {
-		return x.Body, true
+// decoded is a reply's content, of which body is the start, without its content
+// coding, as far as it goes; ok is false for one that is not known.
+func decoded(reply *wire.Reply, body []byte) (page []byte, ok bool) {
+	if len(body) == 0 {
+		return body, true
 	}
 	var r io.Reader
 	var err error
-	switch strings.ToLower(strings.TrimSpace(x.reply.Get("Content-Encoding"))) {
+	switch strings.ToLower(strings.TrimSpace(reply.Get("Content-Encoding"))) {
 	case "", "identity":
-		return x.Body, true
+		return body, true
 	case "gzip", "x-gzip":
-		r, err = gzip.NewReader(bytes.NewReader(x.Body))
+		r, err = gzip.NewReader(bytes.NewReader(body))
 	case "deflate":
-		if r, err = zlib.NewReader(bytes.NewReader(x.Body)); err != nil {
-			r, err = flate.NewReader(bytes.NewReader(x.Body)), nil // as some understand the word
+		if r, err = zlib.NewReader(bytes.NewReader(body)); err != nil {
+			r, err = flate.NewReader(bytes.NewReader(body)), nil // as some understand the word
 		}
 	default:
 		return nil, false
@@ -103,6 +104,6 @@ func (x *Exchange) decoded() (page []byte, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	page, _ = io.ReadAll(io.LimitReader(r, maxDecodedPage)) // of Body, the end may be missing
+	page, _ = io.ReadAll(io.LimitReader(r, maxDecodedPage)) // of body, the end may be missing
 	return page, true
 }

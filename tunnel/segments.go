@@ -10,17 +10,14 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/neterr"
-	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/terminal"
 )
 
-// maxSegmentBytes bounds what is kept of one exchange: all that a Client reads of
-// one, so that a transcript is whole. What comes in more reads than maxSegments is
-// put to the last of them. maxDumped bounds what WriteHex shows.
+// What comes in more reads than maxSegments is put to the last of them. maxDumped
+// bounds what WriteHex shows.
 const (
-	maxSegmentBytes = (maxInterim+2)*wire.DefaultMaxHead + 2*maxExcerpt + 2*maxLoginBody
-	maxSegments     = 4096
-	maxDumped       = 96 << 10
+	maxSegments = 4096
+	maxDumped   = 96 << 10
 )
 
 // segment is what one read brought, which over TCP is a segment or some that came
@@ -36,14 +33,15 @@ type Segment struct {
 	Bytes WireBytes `json:"bytes"`
 }
 
-// read keeps what a read brought, for the exchange under way, and how it ended.
+// read keeps what a read brought, for the exchange under way, and how it ended: all
+// that a Client reads of one, so that a transcript is whole.
 func (r *recording) read(b []byte, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.left == "" {
 		r.left = leftBy(err)
 	}
-	if b = b[:min(len(b), maxSegmentBytes-r.kept)]; len(b) == 0 || r.over {
+	if b = b[:min(len(b), MaxExchangeBytes-r.kept)]; len(b) == 0 || r.over {
 		return
 	}
 	r.kept += len(b)

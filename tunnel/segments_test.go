@@ -128,7 +128,7 @@ func TestSegmentsAreBounded(t *testing.T) {
 	for _, s := range rec.reads {
 		kept += len(s.bytes)
 	}
-	if kept != maxSegmentBytes {
+	if kept != MaxExchangeBytes {
 		t.Errorf("%d bytes are kept", kept)
 	}
 	rec = &recording{}

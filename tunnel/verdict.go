@@ -224,7 +224,7 @@ func (e *Error) answerInVerdict() string {
 
 // lastReply is the reply that decided, or nil.
 func (s *session) lastReply() *Exchange {
-	if len(s.exchanges) == 0 || s.exchanges[len(s.exchanges)-1].reply == nil {
+	if len(s.exchanges) == 0 || s.exchanges[len(s.exchanges)-1].Head() == nil {
 		return nil
 	}
 	return s.exchanges[len(s.exchanges)-1].Exchange
@@ -232,8 +232,8 @@ func (s *session) lastReply() *Exchange {
 
 func (s *session) portal() Verdict {
 	cause := s.err.answerInVerdict()
-	if x := s.lastReply(); x != nil && x.reply.Has("Location") {
-		cause = fmt.Sprintf("%d to %s", x.reply.Code, wire.Escape([]byte(x.reply.Get("Location")), 120))
+	if x := s.lastReply(); x != nil && x.Head().Has("Location") {
+		cause = fmt.Sprintf("%d to %s", x.Head().Code, wire.Escape([]byte(x.Head().Get("Location")), 120))
 	}
 	v := verdictOf(VerdictCaptivePortal, "captive portal?", cause)
 	v.Hint = hintPortal
@@ -244,7 +244,7 @@ func (s *session) portal() Verdict {
 func (s *session) looksLikeProxy() bool {
 	x := s.lastReply()
 	for _, name := range []string{"Via", "Proxy-Status", "Proxy-Agent", "Proxy-Connection", "X-Squid-Error"} {
-		if x != nil && x.reply.Has(name) {
+		if x != nil && x.Head().Has(name) {
 			return true
 		}
 	}
