@@ -24,14 +24,13 @@ type clientConn struct {
 	server *Server
 	at     *listening
 	conn   net.Conn
-	socket net.Conn    // beneath conn, or conn itself
-	secure *secureConn // conn, if it speaks TLS
-	user   string      // whom a certificate made it, "" = nobody
-	name   string      // for the log
-	addr   netip.Addr  // the client's; invalid on a unix socket
-	local  bool        // it came over a unix socket
-	source rewinder
-	br     *bufio.Reader // over source, pooled
+	socket net.Conn      // beneath conn, or conn itself
+	secure *secureConn   // conn, if it speaks TLS
+	user   string        // whom a certificate made it, "" = nobody
+	name   string        // for the log
+	addr   netip.Addr    // the client's; invalid on a unix socket
+	local  bool          // it came over a unix socket
+	br     *bufio.Reader // over conn, pooled
 	given  bool          // to the relay, which closes it
 	fresh  bool          // nothing was read yet
 	unread bool          // a request was answered before all its content came
@@ -44,26 +43,10 @@ type clientConn struct {
 	streams *h2.Conn // nil unless it speaks HTTP/2
 }
 
-// rewinder reads what was put back first, then from the conn.
-type rewinder struct {
-	io.Reader
-	back []byte
-}
-
-func (r *rewinder) Read(b []byte) (int, error) {
-	if len(r.back) > 0 {
-		n := copy(b, r.back)
-		r.back = r.back[n:]
-		return n, nil
-	}
-	return r.Reader.Read(b)
-}
-
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
 
 func newClientConn(at *listening, conn net.Conn) *clientConn {
 	c := &clientConn{server: at.server, at: at, conn: conn, socket: conn, name: "unix", fresh: true, waiting: true}
-	c.source.Reader = conn
 	c.wire = (*http1Wire)(c)
 	if secure, ok := conn.(*secureConn); ok {
 		c.secure, c.socket = secure, secure.wire.Conn
@@ -132,7 +115,7 @@ func (c *clientConn) judgeClient() *Error {
 // serveHTTP1 serves request after request.
 func (c *clientConn) serveHTTP1(timeout time.Duration) {
 	c.br = readers.Get().(*bufio.Reader)
-	c.br.Reset(&c.source)
+	c.br.Reset(c.conn)
 	for wait := timeout; ; wait = orDefault(c.server.KeepAliveTimeout, DefaultKeepAliveTimeout) {
 		head, err := c.readHead(wait, timeout)
 		if errors.Is(err, errHTTP2) {
@@ -239,12 +222,17 @@ func (c *clientConn) finish() {
 // give hands the conn to the relay, with the bytes that came behind the head.
 func (c *clientConn) give() relaySide {
 	c.given = true
-	side := relaySide{conn: c.conn}
-	if n := c.br.Buffered() + len(c.source.back); n > 0 {
-		side.early = make([]byte, n)
-		io.ReadFull(c.br, side.early) // cannot fail: all of it is in memory
+	return relaySide{conn: c.conn, early: c.buffered()}
+}
+
+// buffered takes what lies behind the head out of the reader; nil = nothing.
+func (c *clientConn) buffered() []byte {
+	if c.br.Buffered() == 0 {
+		return nil
 	}
-	return side
+	rest := make([]byte, c.br.Buffered())
+	io.ReadFull(c.br, rest) // cannot fail: all of it is in memory
+	return rest
 }
 
 // allowsClient judges the client's address; a unix socket's mode has judged

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -147,38 +146,19 @@ func headerOf(head *wire.Request) http.Header {
 	return header
 }
 
-// content has the library read the request's content, of which it gets to know
-// nothing but the framing that wire has accepted.
+// content begins to read the request's content, of which the library gets to
+// know nothing but the framing that wire has accepted.
 func (x *plainExchange) content(framing wire.Framing) *Error {
-	c, head := x.c, "POST / HTTP/1.1\r\nHost: x\r\n"
-	if x.length = framing.Length; framing.Chunked {
-		head += "Transfer-Encoding: chunked\r\n"
-		for _, names := range x.header["Trailer"] {
-			head += "Trailer: " + names + "\r\n"
-		}
-		delete(x.header, "Trailer") // the transport writes it anew
-	} else {
-		head += "Content-Length: " + strconv.FormatInt(framing.Length, 10) + "\r\n"
-	}
-	c.source.back = append([]byte(head+"\r\n"), c.buffered()...)
-	c.br.Reset(&c.source)
-	in, err := http.ReadRequest(c.br)
+	body, err := wire.NewBody(x.c.br, framing, x.header["Trailer"])
 	if err != nil {
 		return &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: x.target, Detail: "the request is malformed", Err: err}
 	}
-	if in.Trailer == nil && framing.Chunked {
-		in.Trailer = make(http.Header) // for trailers that were not announced
+	if x.length = framing.Length; framing.Chunked {
+		delete(x.header, "Trailer") // the transport writes it anew
 	}
-	cleanTrailer(in.Trailer)
-	x.body.content, x.body.trailer = in.Body, in.Trailer
+	cleanTrailer(body.Trailer)
+	x.body.content, x.body.trailer = body, body.Trailer
 	return nil
-}
-
-// buffered takes what lies behind the head out of the reader.
-func (c *clientConn) buffered() []byte {
-	rest := make([]byte, c.br.Buffered()+len(c.source.back))
-	io.ReadFull(c.br, rest)
-	return rest
 }
 
 // parseAbsolute takes an absolute-form target apart.

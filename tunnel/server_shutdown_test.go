@@ -209,8 +209,7 @@ func TestShutdownWhileAHeadBegins(t *testing.T) {
 	defer far.Close()
 	defer near.Close()
 	c := newClientConn(&listening{server: s, Listener: &fakeListener{addr: near.LocalAddr()}}, near)
-	c.source.Reader = &firstRead{Reader: near, then: c.closeIfWaiting}
-	c.br = bufio.NewReader(&c.source)
+	c.br = bufio.NewReader(&firstRead{Reader: near, then: c.closeIfWaiting})
 	head := connectHead("example.test:443")
 	send(t, far, head[:1])
 	var rest sync.WaitGroup
