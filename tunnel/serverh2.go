@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"culvert/tunnel/internal/h2"
@@ -12,9 +13,7 @@ import (
 
 // protocolHTTP2 is HTTP/2's name in records, and in ALPN it is "h2" (RFC 9113,
 // section 3.2).
-const (
-	protocolHTTP2 = "http/2"
-)
+const protocolHTTP2 = "http/2"
 
 // maxStreams is how many tunnels and requests a client may have on one
 // connection of HTTP/2. For more it opens another one.
@@ -38,6 +37,7 @@ func (c *clientConn) beginsHTTP2() bool {
 func (c *clientConn) serveHTTP2() {
 	s := c.server
 	c.given = true
+	var rejections sync.WaitGroup
 	conn := c.conn
 	if c.br != nil { // the preface came without TLS
 		conn = &Conn{Conn: c.conn, early: c.buffered()}
@@ -50,7 +50,8 @@ func (c *clientConn) serveHTTP2() {
 		MaxStreams: maxStreams, MaxHead: s.MaxHead, EnableConnectProtocol: true,
 		SettingsTimeout: offIsNegative(orDefault(s.HeaderTimeout, DefaultHeaderTimeout)),
 		IdleTimeout:     offIsNegative(orDefault(s.KeepAliveTimeout, DefaultKeepAliveTimeout)),
-		Rejected:        func(e *h2.StreamError) { go c.rejected(e) },
+		// Not in place: the connection's lock is held, and a log may be slow.
+		Rejected: func(e *h2.StreamError) { rejections.Go(func() { c.rejected(e) }) },
 	}, c.serveStream)
 	c.streams = over
 	draining := s.run.draining.Load()
@@ -58,7 +59,9 @@ func (c *clientConn) serveHTTP2() {
 	if draining {
 		over.Shutdown()
 	}
-	if err := over.Wait(); err != nil {
+	err := over.Wait()
+	rejections.Wait()
+	if err != nil {
 		c.brokenHTTP2(err)
 	}
 }
