@@ -18,17 +18,28 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
+// requester is who sends requests, and the listener that they come through.
+type requester struct {
+	at   *listening
+	addr netip.Addr // invalid on a unix socket
+	name string     // for the log
+	user string     // whom a certificate has made it, "" = nobody
+}
+
+// newRecord begins a record; method and protocol are "" if no head was read.
+func (r *requester) newRecord(method, protocol string) *Record {
+	return &Record{Start: time.Now(), ID: r.at.server.newID(), Client: r.name, Listener: r.at.url,
+		Method: strings.Clone(method), Protocol: protocol} // a clone, for the record outlives the head
+}
+
 // clientConn is one client connection while it speaks HTTP/1: heads are read
 // from it one by one, until a CONNECT or an upgrade gives it to the relay.
 type clientConn struct {
+	requester
 	server *Server
-	at     *listening
 	conn   net.Conn
 	socket net.Conn      // beneath conn, or conn itself
 	secure *secureConn   // conn, if it speaks TLS
-	user   string        // whom a certificate made it, "" = nobody
-	name   string        // for the log
-	addr   netip.Addr    // the client's; invalid on a unix socket
 	local  bool          // it came over a unix socket
 	br     *bufio.Reader // over conn, pooled
 	given  bool          // to the relay, which closes it
@@ -39,14 +50,14 @@ type clientConn struct {
 	minor  int           // of the request under way, over HTTP/1
 
 	mu      sync.Mutex
-	waiting bool     // for a head of which no byte has come
+	waiting bool     // for the first byte of a head
 	streams *h2.Conn // nil unless it speaks HTTP/2
 }
 
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
 
 func newClientConn(at *listening, conn net.Conn) *clientConn {
-	c := &clientConn{server: at.server, at: at, conn: conn, socket: conn, name: "unix", fresh: true, waiting: true}
+	c := &clientConn{requester: requester{at: at, name: "unix"}, server: at.server, conn: conn, socket: conn, fresh: true, waiting: true}
 	c.wire = (*http1Wire)(c)
 	if secure, ok := conn.(*secureConn); ok {
 		c.secure, c.socket = secure, secure.wire.Conn
@@ -127,7 +138,7 @@ func (c *clientConn) serveHTTP1(timeout time.Duration) {
 			return
 		}
 		if head.Method == http.MethodConnect {
-			c.server.serveConnect(newConnectRequest(c, head))
+			c.at.serveConnect(newConnectRequest(c, head))
 			return
 		}
 		if !c.servePlain(head) {
@@ -250,7 +261,7 @@ func (s *Server) allowsClient(addr netip.Addr) bool {
 }
 
 // turnAway answers a client that is not served, before any head.
-func (c *clientConn) turnAway(e *Error) { c.refuse(c.newRecord(nil), e, false) }
+func (c *clientConn) turnAway(e *Error) { c.refuse(c.newRecord("", ""), e, false) }
 
 // badHead answers a head that is none, and logs it.
 func (c *clientConn) badHead(err error) {
@@ -262,11 +273,11 @@ func (c *clientConn) badHead(err error) {
 	case !errors.As(err, &e):
 		return // nothing came
 	}
-	rec := c.newRecord(nil)
+	rec := c.newRecord("", "")
 	if e.Status == 0 {
 		rec.refusedBy(e)
 		rec.Status = 0
-		c.logRequest(rec)
+		c.server.logRequest(rec)
 		return // the client left in the middle: nobody is there to read
 	}
 	c.refuse(rec, e, false)
@@ -300,15 +311,6 @@ func requestError(err error) *Error {
 	return asError(err, PhaseRequest)
 }
 
-// newRecord begins a record; head is nil if there is none.
-func (c *clientConn) newRecord(head *wire.Request) *Record {
-	rec := &Record{Start: time.Now(), ID: c.server.newID(), Client: c.name, Listener: c.at.url}
-	if head != nil {
-		rec.Method, rec.Protocol = strings.Clone(head.Method), protocolName(head.Minor)
-	}
-	return rec
-}
-
 // refuse answers with an error, logs it, and closes the connection so that the
 // answer can be read. headOnly leaves the body out, as an answer to HEAD must.
 func (c *clientConn) refuse(rec *Record, e *Error, headOnly bool) {
@@ -325,17 +327,9 @@ func (c *clientConn) refuseOn(conn net.Conn, rec *Record, e *Error, headOnly boo
 	if err := c.server.writeRefusal(conn, e, headOnly); err != nil {
 		rec.Status = 0
 	}
-	c.logRequest(rec)
+	c.server.logRequest(rec)
 	closeAfterReply(conn)
 }
-
-func (c *clientConn) logRequest(rec *Record) {
-	rec.Duration = time.Since(rec.Start)
-	rec.log(c.server.AccessLog, eventRequest)
-}
-
-// credentials are the Proxy-Authorization values of a head.
-func credentials(head *wire.Request) []string { return head.Values("Proxy-Authorization") }
 
 // CheckName says why a name cannot be Server.Name: it stands in Via as a
 // pseudonym (RFC 9110, section 7.6.3) and in Proxy-Status.

@@ -15,7 +15,7 @@ type asked struct {
 	client      netip.Addr
 	user        string   // whom the client's certificate has made it, "" = nobody
 	credentials []string // Proxy-Authorization values
-	looped      bool     // our own pseudonym is in Via
+	via         []string // Via values
 }
 
 // judge applies the stages that every request passes before anything is opened
@@ -27,7 +27,7 @@ func (at *listening) judge(a asked, rec *Record) *Error {
 		return e
 	}
 	rec.User = user
-	if a.looped {
+	if at.server.isLoop(a.via) {
 		return &Error{Phase: PhaseRequest, Type: ErrorLoop, Target: a.target}
 	}
 	decision := at.policy.JudgeTarget(a.target)

@@ -18,11 +18,11 @@ import (
 // servePlain serves one request that is no CONNECT, and reports whether the
 // connection is good for a further one.
 func (c *clientConn) servePlain(head *wire.Request) bool {
-	rec := c.newRecord(head)
-	c.minor = head.Minor
-	if c.wire.received() == viaHTTP2 {
-		rec.Protocol = protocolHTTP2
+	protocol := protocolName(head.Minor)
+	if c.minor = head.Minor; c.wire.received() == viaHTTP2 {
+		protocol = protocolHTTP2
 	}
+	rec := c.newRecord(head.Method, protocol)
 	x, e := c.plainRequest(head, rec)
 	if e == nil {
 		e = c.judgePlain(x)
@@ -44,7 +44,7 @@ func (c *clientConn) servePlain(head *wire.Request) bool {
 // slot among the tunnels.
 func (c *clientConn) judgePlain(x *plainExchange) *Error {
 	s := c.server
-	a := asked{target: x.target, client: c.addr, user: c.user, credentials: x.header["Proxy-Authorization"], looped: s.isLoop(x.head.Values("Via"))}
+	a := asked{target: x.target, client: c.addr, user: c.user, credentials: x.header["Proxy-Authorization"], via: x.head.Values("Via")}
 	if e := c.at.judge(a, x.rec); e != nil {
 		return e
 	}
@@ -263,10 +263,12 @@ func (x *plainExchange) failure(err error, end watchEnd) {
 	case end == clientSilent:
 		e, x.rec.ClosedBy = x.silenceError(), ClosedByIdle
 	case left:
-		x.c.server.clientLeft(x.rec, fault)
+		x.rec.ClientLeft(fault)
+		x.c.server.logRequest(x.rec)
 		return
 	case end == clientGone:
-		x.c.server.clientLeft(x.rec, context.Canceled)
+		x.rec.ClientLeft(context.Canceled)
+		x.c.server.logRequest(x.rec)
 		return
 	case fault != nil:
 		e = &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: x.target, Detail: "the request's content is malformed", Err: fault}

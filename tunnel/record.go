@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"culvert/tunnel/internal/neterr"
 	"log/slog"
 	"time"
 )
@@ -120,5 +121,13 @@ func (r *Record) refusedBy(e *Error) {
 	r.Error, r.Status, r.Detail = e.Type, e.HTTPStatus(), e.Detail
 	if e.Rule != "" {
 		r.Rule = e.Rule
+	}
+}
+
+// ClientLeft notes that the client was gone before its answer, which err told.
+func (r *Record) ClientLeft(err error) {
+	r.Error, r.ClosedBy = ErrorConnectionTerminated, ClosedByClient
+	if neterr.Timeout(err) {
+		r.Error = ErrorConnectionReadTimeout
 	}
 }

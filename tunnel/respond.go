@@ -154,10 +154,10 @@ func (x *plainExchange) served(status int, out replyOutcome, end watchEnd) bool 
 	default:
 		keep := out.keep && whole && end == clientThere
 		x.c.unread = !keep
-		x.c.logRequest(x.rec)
+		x.c.server.logRequest(x.rec)
 		return keep
 	}
-	x.c.logRequest(x.rec)
+	x.c.server.logRequest(x.rec)
 	return false
 }
 

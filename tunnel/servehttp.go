@@ -37,7 +37,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.run.active.Done()
 	conn := &handlerConn{w: w, r: r, control: http.NewResponseController(w), closed: make(chan struct{})}
-	c := &clientConn{server: s, at: at, conn: conn, name: r.RemoteAddr}
+	c := &clientConn{requester: requester{at: at, name: r.RemoteAddr}, server: s, conn: conn}
 	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		c.addr = ap.Addr().Unmap().WithZone("")
 	}
@@ -52,7 +52,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		wire.refuse(wire.newRecord(), &Error{Phase: PhaseVerify, Type: ErrorDenied, Rule: "allow-client",
 			Detail: "clients from this address are not served"}, false)
 	case r.Method == http.MethodConnect:
-		s.serveConnect(wire.connectRequest())
+		at.serveConnect(wire.connectRequest())
 	default:
 		c.servePlain(requestOfHandler(r))
 	}
@@ -126,11 +126,7 @@ type handlerWire struct {
 	once  sync.Once
 }
 
-func (w *handlerWire) newRecord() *Record {
-	rec := w.c.newRecord(nil)
-	rec.Method, rec.Protocol = w.conn.r.Method, w.protocol()
-	return rec
-}
+func (w *handlerWire) newRecord() *Record { return w.c.newRecord(w.conn.r.Method, w.protocol()) }
 
 func (w *handlerWire) protocol() string {
 	if w.conn.r.ProtoMajor == 1 {
@@ -140,27 +136,30 @@ func (w *handlerWire) protocol() string {
 }
 
 // connectRequest adapts a CONNECT.
-func (w *handlerWire) connectRequest() *connectRequest {
+func (w *handlerWire) connectRequest() *Request {
 	r, rec := w.conn.r, w.newRecord()
-	q := &connectRequest{
-		at: w.c.at, rec: rec, client: w.c.addr, user: w.c.user, authority: r.RequestURI,
-		credentials: r.Header["Proxy-Authorization"], via: r.Header["Via"], looped: w.c.server.isLoop(r.Header["Via"]),
-		refuse: func(e *Error) { w.refuse(rec, e, false) },
+	q := &Request{
+		Authority: r.RequestURI,
+		Client:    w.c.addr, User: w.c.user, Credentials: r.Header["Proxy-Authorization"], Via: r.Header["Via"], Record: rec,
+		Refuse: func(e *Error) { w.refuse(rec, e, false) },
+		Accept: w.accept,
 	}
 	if r.ContentLength > 0 || r.ProtoMajor == 1 && r.TransferEncoding != nil {
-		q.malformed = &Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: "a CONNECT request has no content"}
-	}
-	q.accept = func() (relaySide, error) {
-		if r.ProtoMajor == 1 {
-			return w.hijack(established)
-		}
-		w.conn.w.WriteHeader(http.StatusOK)
-		if err := w.conn.control.Flush(); err != nil {
-			return relaySide{}, err
-		}
-		return w.give(), nil
+		q.Malformed = connectHasContent()
 	}
 	return q
+}
+
+// accept sends the 2xx and gives the client's side away.
+func (w *handlerWire) accept() (relaySide, error) {
+	if w.conn.r.ProtoMajor == 1 {
+		return w.hijack(established)
+	}
+	w.conn.w.WriteHeader(http.StatusOK)
+	if err := w.conn.control.Flush(); err != nil {
+		return relaySide{}, err
+	}
+	return w.give(), nil
 }
 
 // hijack takes the connection over, and answers on it.
@@ -272,7 +271,7 @@ func (w *handlerWire) refuse(rec *Record, e *Error, headOnly bool) {
 	if !headOnly {
 		io.WriteString(w.conn.w, r.body)
 	}
-	w.c.logRequest(rec)
+	w.c.server.logRequest(rec)
 }
 
 // await: net/http knows when a client is gone.

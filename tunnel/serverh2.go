@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/sock"
 )
 
 // protocolHTTP2 is HTTP/2's name in records, and in ALPN it is "h2" (RFC 9113,
@@ -40,7 +41,7 @@ func (c *clientConn) serveHTTP2() {
 	var rejections sync.WaitGroup
 	conn := c.conn
 	if c.br != nil { // the preface came without TLS
-		conn = &Conn{Conn: c.conn, early: c.buffered()}
+		conn = &sock.Early{Conn: c.conn, Unread: c.buffered()}
 	}
 	// Drain finds the streams, or has begun: without the lock it could take a
 	// connection with a tunnel on it for one that waits, and cut it.
@@ -82,39 +83,37 @@ func (c *clientConn) serveStream(s *h2.Stream, head h2.Head) {
 		c.refuseStream(s, rec, &Error{Phase: PhaseRequest, Type: ErrorRequest,
 			Status: http.StatusRequestHeaderFieldsTooLarge, Detail: "the request head is too large"}, false)
 	case head.Get(":method") == http.MethodConnect && head.Get(":protocol") == "":
-		c.server.serveConnect(newStreamRequest(c, s, head))
+		c.at.serveConnect(newStreamRequest(c, s, head))
 	default:
 		c.servePlainStream(s, head)
 	}
 }
 
 // newStreamRequest adapts a CONNECT over HTTP/2 (RFC 9113, section 8.5). What
-// the client has sent early lies in the stream until accept: then it is the
+// the client has sent early stays in the stream until Accept: then it is the
 // tunnel's.
-func newStreamRequest(c *clientConn, s *h2.Stream, head h2.Head) *connectRequest {
+func newStreamRequest(c *clientConn, s *h2.Stream, head h2.Head) *Request {
 	rec := c.newStreamRecord(head)
-	q := &connectRequest{
-		at: c.at, rec: rec, client: c.addr, user: c.user, authority: head.Get(":authority"),
-		credentials: head.Values("proxy-authorization"), via: head.Values("via"), looped: c.server.isLoop(head.Values("via")),
-		refuse: func(e *Error) { c.refuseStream(s, rec, e, false) },
-	}
-	q.accept = func() (relaySide, error) {
-		if err := s.Respond([]h2.Field{{Name: ":status", Value: "200"}}, false); err != nil {
-			s.Close()
-			return relaySide{}, err
-		}
-		return relaySide{conn: newStreamConn(s, h2.CodeConnect)}, nil
+	q := &Request{
+		Authority: head.Get(":authority"),
+		Client:    c.addr, User: c.user, Credentials: head.Values("proxy-authorization"), Via: head.Values("via"), Record: rec,
+		Refuse: func(e *Error) { c.refuseStream(s, rec, e, false) },
+		Accept: func() (relaySide, error) {
+			if err := s.Respond([]h2.Field{{Name: ":status", Value: "200"}}, false); err != nil {
+				s.Close()
+				return relaySide{}, err
+			}
+			return relaySide{conn: newStreamConn(s, h2.CodeConnect)}, nil
+		},
 	}
 	if length := head.Get("content-length"); length != "" && length != "0" {
-		q.malformed = &Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: "a CONNECT request has no content"}
+		q.Malformed = connectHasContent()
 	}
 	return q
 }
 
 func (c *clientConn) newStreamRecord(head h2.Head) *Record {
-	rec := c.newRecord(nil)
-	rec.Method, rec.Protocol = head.Get(":method"), protocolHTTP2
-	return rec
+	return c.newRecord(head.Get(":method"), protocolHTTP2)
 }
 
 // refuseStream answers a request with an error and logs it. The other streams
@@ -139,17 +138,16 @@ func (c *clientConn) refuseStream(s *h2.Stream, rec *Record, e *Error, headOnly 
 	if err != nil {
 		rec.Status = 0
 	}
-	c.logRequest(rec)
+	c.server.logRequest(rec)
 }
 
 // rejected logs a request that was malformed as HTTP/2, or that broke the rules
 // later: its stream was reset.
 func (c *clientConn) rejected(e *h2.StreamError) {
-	rec := c.newRecord(nil)
-	rec.Protocol = protocolHTTP2
+	rec := c.newRecord("", protocolHTTP2)
 	rec.refusedBy(&Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: e.Error()})
 	rec.Status = 0 // there was no answer
-	c.logRequest(rec)
+	c.server.logRequest(rec)
 }
 
 // brokenHTTP2 logs a connection that ended for what the client did. One that
@@ -159,9 +157,8 @@ func (c *clientConn) brokenHTTP2(err error) {
 	if errors.As(err, &broken) && (broken.Err != nil || broken.Remote || broken.Code == h2.CodeNo) {
 		return
 	}
-	rec := c.newRecord(nil)
-	rec.Protocol = protocolHTTP2
+	rec := c.newRecord("", protocolHTTP2)
 	rec.refusedBy(&Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: err.Error()})
 	rec.Status = 0
-	c.logRequest(rec)
+	c.server.logRequest(rec)
 }

@@ -22,7 +22,7 @@ import (
 // servePlainStream serves a request that is no CONNECT, or an extended one (RFC
 // 8441), which asks for what an upgrade is in HTTP/1.
 func (c *clientConn) servePlainStream(s *h2.Stream, head h2.Head) {
-	one := &clientConn{server: c.server, at: c.at, conn: newStreamConn(s, h2.CodeInternal), socket: c.socket, user: c.user, name: c.name, addr: c.addr, local: c.local}
+	one := &clientConn{requester: c.requester, server: c.server, conn: newStreamConn(s, h2.CodeInternal), socket: c.socket, local: c.local}
 	w := &http2Wire{c: one, stream: s, woken: make(chan struct{})}
 	one.wire = w
 	defer func() {

@@ -57,14 +57,14 @@ func (c *clientConn) badHandshake(err error, unwelcome *Error) {
 		}
 		e = handshakeError(err)
 	}
-	rec := c.newRecord(nil)
+	rec := c.newRecord("", "")
 	if isPlainHTTP(err) {
 		c.refuseOn(c.socket, rec, e, false)
 		return
 	}
 	rec.refusedBy(e)
 	rec.Status = 0 // it never came to HTTP
-	c.logRequest(rec)
+	c.server.logRequest(rec)
 	if !neterr.Timeout(err) {
 		closeAfterReply(c.socket)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -24,14 +25,13 @@ func (x *plainExchange) serveUpgrade() bool {
 		x.c.wire.refuse(x.rec, e, headOnly)
 		return false
 	}
-	q := &connectRequest{at: x.c.at, rec: x.rec, client: x.c.addr, via: x.head.Values("Via")}
-	next, e := s.reach(s.run.ctx, q, x.target)
+	next, e := x.c.at.reach(s.run.ctx, x.target, x.head.Values("Via"), x.rec)
 	if e != nil {
 		s.run.slots.release(x.c.addr)
 		x.c.wire.refuse(x.rec, e, headOnly)
 		return false
 	}
-	early := &Conn{Conn: next.conn, early: next.early}
+	early := &sock.Early{Conn: next.conn, Unread: next.early}
 	upstream := &upstreamConn{Conn: early}
 	x.upstream = upstream
 	upstream.carry(x)
@@ -49,12 +49,13 @@ func (x *plainExchange) serveUpgrade() bool {
 			x.rec.Status = reply.StatusCode
 			first := make([]byte, br.Buffered())
 			io.ReadFull(br, first)
-			s.tunnel(q, x.c.wire.give(), relaySide{conn: next.conn, early: append(first, early.takeEarly()...)})
+			s.tunnel(x.rec, x.c.addr, x.c.wire.give(), relaySide{conn: next.conn, early: append(first, early.Unread...)})
 			return false
 		}
 		upstream.Close()
 		s.run.slots.release(x.c.addr)
-		s.clientLeft(x.rec, err)
+		x.rec.ClientLeft(err)
+		s.logRequest(x.rec)
 		return false
 	}
 	defer upstream.Close()

@@ -311,14 +311,19 @@ func (at *listening) dialDirect(ctx context.Context, target Authority, rec *Reco
 	return relaySide{conn: conn}, e
 }
 
-// reach opens the way to the target, by the first Via rule that matches or
-// directly.
-func (s *Server) reach(ctx context.Context, q *connectRequest, target Authority) (relaySide, *Error) {
+// reach is the stage of the spine that opens the way to a target, by the first
+// Via rule that matches or directly. Via are the request's own Via values, for a
+// parent.
+func (at *listening) reach(ctx context.Context, target Authority, via []string, rec *Record) (relaySide, *Error) {
 	start := time.Now()
-	side, e := q.at.dialRule(ctx, s.rule(target), target, q.via, q.rec)
-	q.rec.Connect = time.Since(start)
+	side, e := at.dialRule(ctx, at.server.rule(target), target, via, rec)
+	rec.Connect = time.Since(start)
 	if e != nil && ctx.Err() != nil { // we are being stopped: no fault of the target's
 		e = &Error{Phase: e.Phase, Type: ErrorInternalResponse, Target: target, Rule: "draining", Err: e}
 	}
 	return side, e
+}
+
+func (s *Server) connectTimeout() time.Duration {
+	return max(0, orDefault(s.ConnectTimeout, DefaultConnectTimeout))
 }

@@ -1,0 +1,46 @@
+package tunnel
+
+import (
+	"strings"
+
+	"culvert/tunnel/internal/wire"
+)
+
+// newConnectRequest adapts a CONNECT over HTTP/1. Bytes behind the head stay in
+// the connection's reader until Accept: they are the tunnel's if the answer is
+// 2xx and nobody's if it is not (RFC 9931).
+func newConnectRequest(c *clientConn, head *wire.Request) *Request {
+	rec := c.newRecord(head.Method, protocolName(head.Minor))
+	return &Request{
+		Authority: strings.Clone(head.Target), Malformed: checkConnect(head), // a clone, for the record outlives the head
+		Client: c.addr, User: c.user, Credentials: head.Values("Proxy-Authorization"), Via: head.Values("Via"), Record: rec,
+		Refuse: func(e *Error) { c.refuse(rec, e, false) },
+		Accept: func() (relaySide, error) {
+			if _, err := c.conn.Write([]byte(established)); err != nil {
+				return relaySide{}, err
+			}
+			return c.give(), nil
+		},
+	}
+}
+
+// checkConnect applies what RFC 9110, section 9.3.6 and RFC 9112, section 3.2
+// ask of a CONNECT head beyond its target. That Host differs from the target
+// is no error: the target counts.
+func checkConnect(head *wire.Request) *Error {
+	if err := head.CheckHost(); err != nil {
+		return requestError(err)
+	}
+	framing, err := head.Framing()
+	switch {
+	case head.Has("Transfer-Encoding"), err == nil && framing.Length > 0: // a coding that is 501 elsewhere, too
+		return connectHasContent()
+	case err != nil:
+		return requestError(err)
+	}
+	return nil
+}
+
+func connectHasContent() *Error {
+	return &Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: "a CONNECT request has no content"}
+}
