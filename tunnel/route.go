@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -67,6 +68,25 @@ type Route struct {
 
 // Direct reports whether the route leads straight to the target.
 func (r Route) Direct() bool { return len(r.Hops) == 0 }
+
+// Equal reports whether both routes lead through the same hops, with the same
+// credentials and the same TLSOptions, so that one may take a connection which
+// the other has opened. What named them does not count. TLSOptions are the same
+// if they are one value in memory: certificates are not compared.
+func (r Route) Equal(other Route) bool { return slices.EqualFunc(r.Hops, other.Hops, Hop.equal) }
+
+func (h Hop) equal(other Hop) bool {
+	return h.Scheme == other.Scheme && h.Proxy == other.Proxy && h.Path == other.Path &&
+		h.Credentials.equal(other.Credentials) && h.TLS == other.TLS
+}
+
+// equal also compares no credentials, which are nil.
+func (c *Credentials) equal(other *Credentials) bool {
+	if c == nil || other == nil {
+		return c == other
+	}
+	return c.User == other.User && c.Password == other.Password
+}
 
 // next is what hop i is asked for on the way to a target.
 func (r Route) next(i int, target Authority) Authority {

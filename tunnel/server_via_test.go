@@ -299,3 +299,17 @@ func TestParseViaRule(t *testing.T) {
 		}
 	}
 }
+
+// Rules share a parent's connections if they share its credentials.
+func TestViaParentsAreSharedByValue(t *testing.T) {
+	s := &Server{}
+	mine := s.parentClient(mustRoute(t, "h2c://me:pw@parent:1"))
+	if again := s.parentClient(mustRoute(t, "h2c://me:pw@parent:1")); again != mine {
+		t.Error("an equal route has connections of its own")
+	}
+	for _, other := range []string{"h2c://you:pw@parent:1", "h2c://me:other@parent:1", "h2c://parent:1", "h2c://me:pw@parent:1,http://next:1"} {
+		if s.parentClient(mustRoute(t, other)) == mine {
+			t.Errorf("%s shares the connections of another user or route", mustRoute(t, other))
+		}
+	}
+}

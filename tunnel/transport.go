@@ -19,7 +19,13 @@ type forwarder struct {
 	direct *http.Transport
 	via    *viaFields // ours, for messages in both directions
 	mu     sync.Mutex
-	byVia  map[*Hop]*http.Transport // by the rule's first hop: no two rules share credentials
+	byVia  []parentTransport // one for all equal routes; guarded by mu
+}
+
+// parentTransport carries the requests that take a route.
+type parentTransport struct {
+	route Route
+	*http.Transport
 }
 
 // Bounds of the connections kept to origins and parents.
@@ -32,7 +38,7 @@ const (
 )
 
 func newForwarder(at *listening) *forwarder {
-	f := &forwarder{at: at, via: newViaFields(at.server.pseudonym()), byVia: make(map[*Hop]*http.Transport)}
+	f := &forwarder{at: at, via: newViaFields(at.server.pseudonym())}
 	f.direct = newTransport(func(ctx context.Context, _, address string) (net.Conn, error) {
 		target, err := ParseAuthority(address)
 		if err != nil {
@@ -169,15 +175,21 @@ func (f *forwarder) transport(route Route) *http.Transport {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	key := &route.Hops[0]
-	if t := f.byVia[key]; t != nil {
-		return t
+	for _, t := range f.byVia {
+		if t.route.Equal(route) {
+			return t.Transport
+		}
 	}
+	t := f.newParentTransport(route)
+	f.byVia = append(f.byVia, parentTransport{route, t})
+	return t
+}
+
+func (f *forwarder) newParentTransport(route Route) *http.Transport {
 	if !f.at.server.forwards(route) {
-		f.byVia[key] = newTransport(func(ctx context.Context, _, address string) (net.Conn, error) {
+		return newTransport(func(ctx context.Context, _, address string) (net.Conn, error) {
 			return f.at.tunnelTo(ctx, route, address)
 		})
-		return f.byVia[key]
 	}
 	t := newTransport(func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return f.at.server.connectParent(ctx, route)
@@ -191,7 +203,6 @@ func (f *forwarder) transport(route Route) *http.Transport {
 		parent.User = url.UserPassword(c.User, c.Password)
 	}
 	t.Proxy = http.ProxyURL(parent)
-	f.byVia[key] = t
 	return t
 }
 

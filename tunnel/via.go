@@ -193,42 +193,32 @@ func (at *listening) judgeLiteral(target Authority) *Error {
 	return e
 }
 
-// parents are the Clients of the routes, so that tunnels share connections to
-// parents that speak HTTP/2.
+// parents are the Clients of the routes, one for all equal ones, so that tunnels
+// share connections to parents that speak HTTP/2. There are as few as the rules
+// have routes.
 type parents struct {
 	mu      sync.Mutex
-	clients map[parentKey]*Client
-}
-
-// parentKey is a rule's route, or its first hops: no two rules share credentials.
-type parentKey struct {
-	first *Hop
-	hops  int
+	clients []*Client
 }
 
 // parentClient opens tunnels along a route within ConnectTimeout. Who the
 // parents are is the operator's word: the policy does not judge them.
 func (s *Server) parentClient(route Route) *Client {
+	p := &s.run.parents
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.clients {
+		if c.Route.Equal(route) {
+			return c
+		}
+	}
 	timeout := s.connectTimeout()
 	if timeout == 0 {
 		timeout = -1
 	}
-	made := &Client{Route: route, Resolver: s.Resolver, ConnectTimeout: timeout, Timeout: timeout}
-	if route.Direct() {
-		return made
-	}
-	p := &s.run.parents
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	key := parentKey{&route.Hops[0], len(route.Hops)}
-	if have := p.clients[key]; have != nil {
-		return have
-	}
-	if p.clients == nil {
-		p.clients = make(map[parentKey]*Client)
-	}
-	p.clients[key] = made
-	return made
+	c := &Client{Route: route, Resolver: s.Resolver, ConnectTimeout: timeout, Timeout: timeout}
+	p.clients = append(p.clients, c)
+	return c
 }
 
 // closeIdle closes the connections that tunnels shared.
