@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -16,6 +17,7 @@ func TestMain(m *testing.M) {
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		l.Close()
 	}
+	waitTogether()
 	before := usage(nil)
 	code := m.Run()
 	closeTestLoops()
@@ -27,6 +29,18 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(code)
+}
+
+// waitTogether lets more of the parallel tests run at once than there are
+// processors: they wait for timeouts, and take little else. A -parallel that is
+// given counts.
+func waitTogether() {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if most := 8; !given && runtime.GOMAXPROCS(0) < most {
+		_ = flag.Set("test.parallel", strconv.Itoa(most))
+	}
 }
 
 // resources is what a process must give back; descriptors is -1 where they

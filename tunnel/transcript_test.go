@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"culvert/tunnel/tunneltest"
 )
@@ -31,35 +32,13 @@ func TestTranscriptRoundTrip(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			probe := func(proxy string) *Report {
-				p := &Prober{Client: proxied(t, proxy), Wait: 4 * briefWait, tryTime: briefWait}
+			wantSameReport(t, tunneltest.StartProxy(t, tt.script...).Addr(), func(proxy string, limit time.Duration) *Report {
+				p := &Prober{Client: proxied(t, proxy), Wait: 2 * limit, tryTime: briefWait}
 				if p.Client.Timeout = soon; strings.Contains(tt.name, "stops") {
-					p.Client.Timeout = 4 * briefWait
+					p.Client.Timeout = 2 * limit
 				}
 				return probeAt(t, p)
-			}
-			first := probe(tunneltest.StartProxy(t, tt.script...).Addr())
-			var text bytes.Buffer
-			if err := first.WriteTranscript(&text, "0"); err != nil {
-				t.Fatal(err)
-			}
-			file := filepath.Join(t.TempDir(), "saved.txtar")
-			if err := os.WriteFile(file, text.Bytes(), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			second := probe(tunneltest.StartTranscript(t, file).Addr())
-			a, b := first.Exchanges[0], second.Exchanges[0]
-			if first.Verdict.Kind != second.Verdict.Kind || !bytes.Equal(a.Reply, b.Reply) || !bytes.Equal(a.Content, b.Content) || a.Left != b.Left || a.AfterRefusal != b.AfterRefusal {
-				t.Errorf("%+v\nplayed back:\n%+v\nfrom\n%s", a, b, &text)
-			}
-			for i, f := range first.Findings {
-				if second.Findings[i].Grade != f.Grade {
-					t.Errorf("%s: %s, then %s", f.ID, f.Grade, second.Findings[i].Grade)
-				}
-			}
-			if (first.Tunnel == nil) != (second.Tunnel == nil) || first.Tunnel != nil && (!bytes.Equal(first.Tunnel.Data, second.Tunnel.Data) || first.Tunnel.End != second.Tunnel.End) {
-				t.Errorf("%+v, then %+v", first.Tunnel, second.Tunnel)
-			}
+			})
 		})
 	}
 }
