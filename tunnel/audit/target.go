@@ -27,6 +27,7 @@ type target struct {
 	conns    map[net.Conn]struct{}
 	accepted int
 	closed   bool
+	reserved []func() // ports, released with the target
 }
 
 // targetTime bounds every conversation of a target's, so that none outlives its
@@ -117,6 +118,10 @@ func (t *target) forget() {
 func (t *target) close() {
 	t.mu.Lock()
 	t.closed = true
+	for _, release := range t.reserved {
+		release()
+	}
+	t.reserved = nil
 	t.mu.Unlock()
 	t.listener.Close()
 	t.forget()
@@ -130,18 +135,21 @@ func (t *target) reached() int {
 	return t.accepted
 }
 
-// unused is an authority beside the target's, where nothing listens.
+// unused is an authority beside the target's, where nothing listens for as long
+// as the target is open.
 func (t *target) unused() tunnel.Authority {
-	host := t.listener.Addr().(*net.TCPAddr).IP.String()
-	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	port, release, err := reservePort(t.listener.Addr().(*net.TCPAddr).AddrPort().Addr().WithZone("").Unmap())
 	if err != nil {
 		return tunnel.Authority{}
 	}
-	defer l.Close()
-	a, err := tunnel.NewAuthority(t.announced.Host(), uint16(l.Addr().(*net.TCPAddr).Port))
+	a, err := tunnel.NewAuthority(t.announced.Host(), port)
 	if err != nil {
+		release()
 		return tunnel.Authority{}
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reserved = append(t.reserved, release)
 	return a
 }
 
