@@ -29,7 +29,7 @@ func startNghttpx(t *testing.T) (secure, clear string) {
 	own := issue(t, nil, "nghttpx", tomorrow())
 	secure, clear = "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
 	background(t, path, "--conf=/dev/null", "--frontend="+strings.Replace(secure, ":", ",", 1), "--frontend="+strings.Replace(clear, ":", ",", 1)+";no-tls",
-		"--backend="+squid, "--http2-proxy", "--workers=1", "--errorlog-file="+filepath.Join(t.TempDir(), "error.log"), own.pem, own.cert)
+		"--backend="+squid, "--http2-proxy", "--workers=1", "--backend-connections-per-host=200", "--errorlog-file="+filepath.Join(t.TempDir(), "error.log"), own.pem, own.cert)
 	accepts(t, secure)
 	accepts(t, clear)
 	return secure, clear
