@@ -64,41 +64,25 @@ func runDial(ctx context.Context, line *args.Line) error {
 	if err != nil {
 		return err
 	}
-	d := dialing{verbose: verbose{line: line, on: line.Bool("verbose"), client: way.Client, started: time.Now()}, way: way, target: target, stats: stats, opened: func() {}}
+	d := dialing{line: line, target: target, way: way, verbose: way.Verbose(talker(line)), stats: stats, started: time.Now(), opened: func() {}}
 	if len(command) == 0 {
 		dieOnSignal()
 		d.opened = dieAbandoned(line.Bool("fdpass"))
 	}
 	err = d.run(command)
-	code, why := ending(err)
-	return cmp.Or(err, stats.Write(code, why))
-}
-
-// ending is the exit code that an error leads to, and its words.
-func ending(err error) (code int, why string) {
-	var f *failure
-	var usage *args.Error
-	switch {
-	case err == nil:
-	case errors.As(err, &usage):
-		return cmp.Or(usage.ExitCode, tunnel.ExitUsage), err.Error()
-	case !errors.As(err, &f):
-		return tunnel.ExitCode(err), err.Error()
-	case f.err == nil:
-		return f.code, ""
-	default:
-		return cmp.Or(f.code, tunnel.ExitCode(f.err)), f.err.Error()
-	}
-	return tunnel.ExitOK, ""
+	end := ending(err)
+	return cmp.Or(err, stats.Write(end.code, end.Error()))
 }
 
 // dialing is one tunnel, from its way to its end.
 type dialing struct {
-	verbose
-	way    *route.Way
-	target tunnel.Authority
-	stats  *route.Stats
-	opened func() // the tunnel is open, and from now on it tells who is gone
+	line    *args.Line
+	target  tunnel.Authority
+	way     *route.Way
+	verbose *route.Verbose
+	stats   *route.Stats
+	started time.Time
+	opened  func() // to be called once the tunnel is open
 }
 
 func (d *dialing) run(command []string) error {
@@ -113,20 +97,18 @@ func (d *dialing) run(command []string) error {
 	if way.Client.KeepUnread && !way.Client.HandsOver() {
 		return handOverRelay(d.opened)
 	}
-	d.plan(way, d.target.String())
-	if d.on {
-		way.Client.Trace = d.trace()
-	}
+	d.verbose.Plan(d.target)
+	way.Client.Trace = d.verbose.Trace()
 	conn, err := way.Client.Open(behind.Context(), d.target)
 	if err != nil {
 		return explained(err)
 	}
 	d.opened()
 	d.stats.Opened(conn)
-	d.say("tunnel open after %d ms", time.Since(d.started).Milliseconds())
+	d.verbose.Say("tunnel open after %d ms", time.Since(d.started).Milliseconds())
 	switch {
 	case way.Client.KeepUnread:
-		d.say("handing the socket over")
+		d.verbose.Say("handing the socket over")
 		return explained(conn.HandOver(os.Stdout))
 	case command != nil:
 		return d.exec(conn, command)
@@ -143,7 +125,7 @@ func (d *dialing) run(command []string) error {
 	_ = conn.Close()
 	_ = way.Client.Close() // with HTTP/2 the last bytes may be on their way
 	d.stats.Moved(result)
-	d.end(result)
+	d.verbose.Ended(result)
 	if err == nil && result.Down == 0 && !result.HalfClosed && stdio.OnEOF != tunnel.EOFClose && !way.Client.Route.Direct() {
 		// Some proxies say 2xx before they connect: then this is all there is.
 		talk(line, "the other side closed the tunnel before a byte came: behind this proxy %s may refuse, or be down", d.target)
@@ -174,7 +156,7 @@ func (d *dialing) exec(conn *tunnel.Conn, words []string) error {
 	result, err := tunnel.Exec(cmd, conn)
 	_ = d.way.Client.Close()
 	d.stats.Moved(result)
-	d.end(result)
+	d.verbose.Ended(result)
 	var exit *exec.ExitError
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
@@ -208,12 +190,10 @@ func dialListen(ctx context.Context, line *args.Line) error {
 		return args.Usagef("leave it out: each connection ends as its program has it", "--on-eof is for stdin")
 	}
 	chooser := chooserOf(ctx, line)
-	if line.Bool("verbose") {
-		chooser.Made = func(w *route.Way) {
-			v := verbose{line: line, on: true, client: w.Client, started: time.Now()}
-			v.plan(w, whither(p.Target))
-			w.Client.Trace = v.trace()
-		}
+	chooser.Made = func(w *route.Way) {
+		v := w.Verbose(talker(line))
+		v.Plan(p.Target)
+		w.Client.Trace = v.Trace()
 	}
 	if _, err := chooser.To(p.Target); err != nil { // what is wrong with the flags is told now
 		return err
@@ -249,7 +229,7 @@ func serveLocal(ctx context.Context, line *args.Line, p *tunnel.LocalPort, spec 
 	if socks {
 		where = "socks5://" + where
 	}
-	talk(line, "listening on %s for %s", where, whither(p.Target))
+	talk(line, "listening on %s for %s", where, route.TargetText(p.Target))
 	select {
 	case err := <-failed:
 		p.Close()
@@ -311,6 +291,17 @@ func printSSHConfig(ctx context.Context, line *args.Line) error {
 	return printed(way.SSHConfig(program, line.Args, tunnel.CanHandOver && way.Client.HandsOver()))
 }
 
+// dieAbandoned ends the program, as SIGPIPE would, when whoever started it is
+// gone while the tunnel is being opened, until stop: a killed ssh sends no signal,
+// and a proxy may be silent for long. With --fdpass stdin means nothing.
+func dieAbandoned(fdpass bool) (stop func()) {
+	in := os.Stdin
+	if fdpass {
+		in = nil
+	}
+	return tunnel.WhenAbandoned(in, os.Stdout, func() { os.Exit(128 + int(syscall.SIGPIPE)) })
+}
+
 // fdpassOf judges --fdpass before anything is connected. An --on-eof from the
 // environment is for other runs: after --fdpass, ssh does the relaying.
 func fdpassOf(line *args.Line) (bool, error) {
@@ -334,17 +325,4 @@ func handOverRelay(opened func()) error {
 		return &failure{code: code}
 	}
 	return explained(err)
-}
-
-// explained is a failure of package tunnel, in its words for a person; nil is
-// none.
-func explained(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, tunnel.ErrOutputClosed):
-		return stdoutError(syscall.EPIPE)
-	}
-	sentence, hint := tunnel.Explain(err)
-	return &failure{err: errors.New(sentence), hint: hint, code: tunnel.ExitCode(err)}
 }

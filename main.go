@@ -22,8 +22,11 @@ import (
 	"culvert/tunnel/cli/audit"
 	"culvert/tunnel/cli/route"
 	"culvert/tunnel/cli/serve"
+	"culvert/tunnel/terminal"
 
+	"github.com/fatih/color"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 )
 
 func main() { os.Exit(newCommandLine().end(route.Called(os.Args[0], os.Args[1:]))) }
@@ -79,7 +82,7 @@ func flagTable(verb string) []args.Flag {
 	case "dial":
 		return slices.Concat(route.Flags(), route.DialFlags(), common)
 	case "probe":
-		return slices.Concat(route.Flags(), audit.Flags(), probeFlags(), common)
+		return slices.Concat(route.Flags(), audit.Flags(), common)
 	}
 	return slices.Concat([]args.Flag{
 		{Name: "completion", Kind: args.Text, Usage: "print a completion script: `bash|zsh|fish`"},
@@ -126,8 +129,43 @@ type failure struct {
 	code int    // 0 = that of err
 }
 
-func (f *failure) Error() string { return fmt.Sprint(f.err) }
+func (f *failure) Error() string {
+	if f.err == nil {
+		return ""
+	}
+	return f.err.Error()
+}
 func (f *failure) Unwrap() error { return f.err }
+
+// ending is how an error ends the program, its exit code included; nil is the
+// good end.
+func ending(err error) (f failure) {
+	var known *failure
+	var mistake *args.Error
+	switch {
+	case errors.As(err, &known):
+		f = *known
+	case errors.As(err, &mistake):
+		f = failure{err: err, hint: mistake.Hint, code: cmp.Or(mistake.ExitCode, tunnel.ExitUsage)}
+	default:
+		f.err = err
+	}
+	f.code = cmp.Or(f.code, tunnel.ExitCode(f.err))
+	return f
+}
+
+// explained is a failure of package tunnel, in its words for a person; nil is
+// none.
+func explained(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, tunnel.ErrOutputClosed):
+		return stdoutError(syscall.EPIPE)
+	}
+	sentence, hint := tunnel.Explain(err)
+	return &failure{err: errors.New(sentence), hint: hint, code: tunnel.ExitCode(err)}
+}
 
 // stdoutError is for a failed write of the payload. A reader that went away
 // ends the program as SIGPIPE would: the runtime sees to that only for writes
@@ -167,26 +205,48 @@ func dieOnSignal(last ...func()) {
 	}()
 }
 
-// dieAbandoned ends the program, as SIGPIPE would, when whoever started it is
-// gone while the tunnel is being opened, until stop: a killed ssh sends no signal,
-// and a proxy may be silent for long. With --fdpass stdin means nothing.
-func dieAbandoned(fdpass bool) (stop func()) {
-	in := os.Stdin
-	if fdpass {
-		in = nil
-	}
-	return tunnel.WhenAbandoned(in, os.Stdout, func() { os.Exit(128 + int(syscall.SIGPIPE)) })
-}
-
 // talk writes one line to stderr: "culvert VERB: message".
 func talk(line *args.Line, format string, a ...any) {
 	say(styleFor(os.Stderr, line).Talk, "culvert "+line.Verb.Name+":", fmt.Sprintf(format, a...))
+}
+
+// talker is talk for a package that writes lines by it.
+func talker(line *args.Line) func(format string, a ...any) {
+	return func(format string, a ...any) { talk(line, format, a...) }
 }
 
 // say is one write, so that lines of several goroutines stay whole. Control
 // characters, which may be a proxy's, never reach the terminal.
 func say(dress func(string) string, who, message string) {
 	fmt.Fprintln(os.Stderr, dress(who), args.Printable(message))
+}
+
+// styleFor decides about colour and width for one stream, by --color among others.
+func styleFor(f *os.File, line *args.Line) terminal.Style {
+	mode := line.String("color")
+	on := mode == "always" || mode != "never" &&
+		os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
+	dress := func(attributes ...color.Attribute) func(string) string {
+		c := color.New(attributes...)
+		// The object's own switch overrules the library's, which judges stdout only.
+		if on {
+			c.EnableColor()
+		} else {
+			c.DisableColor()
+		}
+		return func(s string) string { return c.Sprint(s) }
+	}
+	return terminal.Style{
+		Width: route.Columns(f), Wrap: term.IsTerminal(int(f.Fd())),
+		Talk: dress(color.FgCyan), Sent: dress(color.FgBlue), Received: dress(color.FgMagenta),
+		Good: dress(color.FgGreen), Warn: dress(color.FgYellow), Bad: dress(color.FgRed, color.Bold),
+		Faint: dress(color.Faint), Bold: dress(color.Bold),
+	}
+}
+
+// chooserOf reads the flags that say how to get to targets.
+func chooserOf(ctx context.Context, line *args.Line) *route.Chooser {
+	return route.NewChooser(ctx, &line.Values, "culvert/"+version())
 }
 
 // commandLine is a run of the program.
@@ -272,28 +332,17 @@ func (l *commandLine) page() string {
 
 // report says what went wrong and returns the exit code.
 func (l *commandLine) report(err error) int {
-	if err == nil {
-		return tunnel.ExitOK
-	}
-	var f *failure
-	var usage *args.Error
-	switch {
-	case errors.As(err, &f):
-	case errors.As(err, &usage):
-		f = &failure{err: err, hint: usage.Hint, code: cmp.Or(usage.ExitCode, tunnel.ExitUsage)}
-	default:
-		f = &failure{err: err}
-	}
+	f := ending(err)
 	if f.err != nil {
 		who := l.app.Name
 		if l.line.Verb != nil {
 			who += " " + l.line.Verb.Name
 		}
 		style := styleFor(os.Stderr, l.line)
-		say(style.Bad, who+":", err.Error())
+		say(style.Bad, who+":", f.Error())
 		if f.hint != "" {
 			say(style.Bold, "hint:", f.hint)
 		}
 	}
-	return cmp.Or(f.code, tunnel.ExitCode(f.err))
+	return f.code
 }

@@ -1,23 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
-	"net/netip"
 	"os"
 	"strings"
 	"syscall"
-	"time"
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
 	"culvert/tunnel/cli/audit"
 	"culvert/tunnel/cli/route"
-	"culvert/tunnel/terminal"
 
-	"github.com/fatih/color"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 )
@@ -41,25 +36,10 @@ func probeCommand(l *commandLine) *cli.Command {
 	}
 }
 
-// probeFlags are those that the report of an exchange is made by.
-func probeFlags() []args.Flag {
-	return []args.Flag{
-		{Name: "wait", Kind: args.Duration, Default: tunnel.DefaultProbeWait, Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a refusal; 0 is off; with --count, unless given, half the interval at most"},
-		{Name: "send", Kind: args.Text, Usage: "send `TEXT` through the open tunnel, with \\r \\n \\t \\\\ \\xNN for what cannot be typed"},
-		{Name: "count", Kind: args.Number, Usage: "probe `N` times, a line each, and sum up; 0 is until Ctrl-C"},
-		{Name: "interval", Kind: args.Duration, Default: time.Second, Usage: "of --count: `TIME` from the start of one to that of the next"},
-		{Name: "parallel", Kind: args.Number, Default: 1, Usage: "of --count: at most `N` at once"},
-		{Name: "save", Kind: args.Text, Usage: "write the exchange to a new `FILE` too, which tunneltest plays back"},
-		{Name: "hex", Kind: args.Switch, Usage: "show the bytes in hexadecimal, with offsets, and when each read brought them; not those of HTTP/2's frames"},
-		{Name: "raw", Kind: args.Switch, Usage: "print the bytes received, as they are, and the verdict to stderr; not to a terminal"},
-		{Name: "json", Kind: args.Switch, Usage: "print the report as one JSON document"},
-	}
-}
-
 // runProbe is the verb.
 func runProbe(ctx context.Context, line *args.Line) error {
 	if a := auditOf(ctx, line); a.Wanted() {
-		return a.run(ctx)
+		return runAudit(ctx, a)
 	}
 	target, err := route.Target(line.Args)
 	if err != nil {
@@ -140,25 +120,20 @@ func probeSeries(ctx context.Context, line *args.Line, prober *tunnel.Prober, ta
 	return ended(err, code)
 }
 
-// auditing is probe --audit and its like.
-type auditing struct {
-	audit.Command
-}
-
-func auditOf(ctx context.Context, line *args.Line) *auditing {
-	a := &auditing{audit.Command{Flags: &line.Values, Args: line.Args, Way: chooserOf(ctx, line).To,
-		Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: audit.NewProgress(os.Stderr)}}
+// auditOf is probe --audit and its like.
+func auditOf(ctx context.Context, line *args.Line) *audit.Command {
+	a := &audit.Command{Flags: &line.Values, Args: line.Args, Way: chooserOf(ctx, line).To,
+		Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: audit.NewProgress(os.Stderr)}
+	a.Planned = func(w *route.Way, target tunnel.Authority) { w.Verbose(talker(line)).Plan(target) }
 	if line.Bool("verbose") { // which tells all as it comes
 		a.Progress = nil
-		a.Planned = func(w *route.Way, target tunnel.Authority) {
-			(&verbose{line: line, on: true, client: w.Client}).plan(w, whither(target))
-		}
 		a.Tell = func(words string) { talk(line, "%s", words) }
 	}
 	return a
 }
 
-func (a *auditing) run(ctx context.Context) error {
+// runAudit runs what the flags ask of auditOf.
+func runAudit(ctx context.Context, a *audit.Command) error {
 	dieOnSignal(a.Progress.Wipe)
 	failed, err := a.Run(ctx)
 	a.Progress.Wipe()
@@ -205,155 +180,9 @@ func proberOf(ctx context.Context, line *args.Line, target tunnel.Authority) (*t
 		}
 		p.Send = b
 	}
-	v := verbose{line: line, on: line.Bool("verbose"), client: w.Client, started: time.Now()}
-	v.plan(w, target.String())
-	if v.on {
-		w.Client.Trace = v.trace()
-	}
+	v := w.Verbose(talker(line))
+	v.Plan(target)
+	w.Client.Trace = v.Trace()
 	p.Client = w.Client
 	return p, nil
-}
-
-// verbose is -v: it tells what happens, if on.
-type verbose struct {
-	line    *args.Line
-	on      bool
-	client  *tunnel.Client
-	started time.Time
-}
-
-func (v *verbose) say(format string, a ...any) {
-	if v.on {
-		talk(v.line, format, a...)
-	}
-}
-
-// plan tells the route and what there is to be said about it.
-func (v *verbose) plan(w *route.Way, target string) {
-	if w.Client.Route.Direct() {
-		v.say("to %s direct: %s", target, w.Why)
-	} else {
-		v.say("to %s through %s: %s", target, w.Client.Route, w.Why)
-	}
-	for _, note := range w.Notes {
-		v.say("%s", note)
-	}
-	if proxy, ok := w.Client.InClear(); ok {
-		unless := ""
-		if w.Client.Auth == "" {
-			unless = "by Basic, if the proxy wants that, "
-		}
-		v.say("%sthe credentials go to %s in clear: who listens on the way can read them", unless, proxy)
-	}
-}
-
-func (v *verbose) trace() *tunnel.Trace {
-	return &tunnel.Trace{
-		Resolved: func(host string, addrs []netip.Addr, err error) {
-			if err == nil {
-				v.say("%s resolves to %v", host, addrs)
-			}
-		},
-		Connecting: func(addr string) { v.say("connecting to %s", addr) },
-		Connected: func(addr string, err error) {
-			if err != nil {
-				v.say("%s: %v", addr, err)
-				return
-			}
-			v.say("connected to %s", addr)
-		},
-		Abandoned: func(left tunnel.Route, why error, next tunnel.Route) {
-			sentence, _ := tunnel.Explain(why)
-			v.say("%s cannot be taken: %s; trying %s", left, sentence, next)
-		},
-		Spoken:    v.spoken,
-		Secured:   v.secured,
-		Exchanged: v.exchanged,
-	}
-}
-
-// secured tells what a TLS handshake came to.
-func (v *verbose) secured(h *tunnel.TLSHandshake) {
-	for _, line := range h.Words() { // a certificate may hold what a proxy was sent
-		v.say("%s", v.masked([]byte(line)))
-	}
-}
-
-// spoken tells a message of SOCKS, its answer, and what they mean.
-func (v *verbose) spoken(x *tunnel.SOCKSMessage) {
-	v.say("%s: %s", x.Step, x.Asks())
-	v.say("> %s", tunnel.EscapeLine(x.Sent))
-	if len(x.Received) > 0 {
-		v.say("< %s", tunnel.EscapeLine(x.Received))
-	}
-	v.say("%s", x.Means())
-}
-
-// exchanged tells the heads of one exchange, what is not printable escaped.
-func (v *verbose) exchanged(x *tunnel.Exchange) {
-	v.head(">", x.Request)
-	for _, interim := range x.Interim {
-		v.head("<", interim)
-	}
-	v.head("<", x.Reply)
-	if x.Glued > 0 {
-		v.say("%d bytes of the target's came along with the answer", x.Glued)
-	}
-}
-
-func (v *verbose) head(mark string, head []byte) {
-	for line := range bytes.Lines(v.masked(head)) {
-		v.say("%s %s", mark, tunnel.EscapeLine(line))
-	}
-}
-
-func (v *verbose) masked(text []byte) []byte {
-	if v.line.Bool("show-secrets") {
-		return text
-	}
-	return v.client.Mask(text)
-}
-
-// end tells what went through the tunnel.
-func (v *verbose) end(r tunnel.StdioResult) {
-	v.say("tunnel ended: %d bytes up, %d bytes down", r.Up, r.Down)
-	if r.HalfClosed && r.After == 0 && !v.client.Route.Direct() {
-		v.say("nothing came after end of file on stdin was passed on: if an answer is missing, try --on-eof wait")
-	}
-}
-
-// whither is a target for a person; with SOCKS the programs name theirs.
-func whither(target tunnel.Authority) string {
-	if target.IsZero() {
-		return "any target"
-	}
-	return target.String()
-}
-
-// chooserOf reads the flags that say how to get to targets.
-func chooserOf(ctx context.Context, line *args.Line) *route.Chooser {
-	return route.NewChooser(ctx, &line.Values, "culvert/"+version())
-}
-
-// styleFor decides about colour and width for one stream, by --color among others.
-func styleFor(f *os.File, line *args.Line) terminal.Style {
-	mode := line.String("color")
-	on := mode == "always" || mode != "never" &&
-		os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
-	dress := func(attributes ...color.Attribute) func(string) string {
-		c := color.New(attributes...)
-		// The object's own switch overrules the library's, which judges stdout only.
-		if on {
-			c.EnableColor()
-		} else {
-			c.DisableColor()
-		}
-		return func(s string) string { return c.Sprint(s) }
-	}
-	return terminal.Style{
-		Width: route.Columns(f), Wrap: term.IsTerminal(int(f.Fd())),
-		Talk: dress(color.FgCyan), Sent: dress(color.FgBlue), Received: dress(color.FgMagenta),
-		Good: dress(color.FgGreen), Warn: dress(color.FgYellow), Bad: dress(color.FgRed, color.Bold),
-		Faint: dress(color.Faint), Bold: dress(color.Bold),
-	}
 }

@@ -49,7 +49,7 @@ func runServe(ctx context.Context, line *args.Line) error {
 	if err != nil {
 		return err
 	}
-	logs, err := serve.OpenLogs(&line.Values, func(format string, a ...any) { talk(line, format, a...) })
+	logs, err := serve.OpenLogs(&line.Values, talker(line))
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// Flags are probe's flags for an audit, and for somebody in the middle.
+// Flags are probe's own flags.
 func Flags() []args.Flag {
 	return []args.Flag{
 		{Name: "audit", Kind: args.Switch, Usage: "run the conformance suite against the proxy; exit 11 if it breaks a MUST"},
@@ -38,6 +38,15 @@ func Flags() []args.Flag {
 		{Name: "tls-no-direct", Kind: args.Switch, Usage: "with --tls: do not connect to the target without the proxy, to compare its certificate"},
 		{Name: "tls-unrelated", Kind: args.List, Usage: "with --tls: compare the certificate of `HOST:PORT`, of another owner's, with the target's if that is no public one; none = of nobody"},
 		{Name: "i-own-this", Kind: args.Switch, TypedOnly: true, Usage: "say that you may test a proxy that is not on loopback: --audit, --ports and --reach want it"},
+		{Name: "wait", Kind: args.Duration, Default: tunnel.DefaultProbeWait, Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a refusal; 0 is off; with --count, unless given, half the interval at most"},
+		{Name: "send", Kind: args.Text, Usage: "send `TEXT` through the open tunnel, with \\r \\n \\t \\\\ \\xNN for what cannot be typed"},
+		{Name: "count", Kind: args.Number, Usage: "probe `N` times, a line each, and sum up; 0 is until Ctrl-C"},
+		{Name: "interval", Kind: args.Duration, Default: time.Second, Usage: "of --count: `TIME` from the start of one to that of the next"},
+		{Name: "parallel", Kind: args.Number, Default: 1, Usage: "of --count: at most `N` at once"},
+		{Name: "save", Kind: args.Text, Usage: "write the exchange to a new `FILE` too, which tunneltest plays back"},
+		{Name: "hex", Kind: args.Switch, Usage: "show the bytes in hexadecimal, with offsets, and when each read brought them; not those of HTTP/2's frames"},
+		{Name: "raw", Kind: args.Switch, Usage: "print the bytes received, as they are, and the verdict to stderr; not to a terminal"},
+		{Name: "json", Kind: args.Switch, Usage: "print the report as one JSON document"},
 	}
 }
 

@@ -1,0 +1,140 @@
+package route
+
+import (
+	"bytes"
+	"net/netip"
+
+	"culvert/tunnel"
+)
+
+// Verbose is --verbose: it tells a person how the Client opens tunnels. It says
+// nothing if the flag is not given.
+type Verbose struct {
+	way         *Way
+	tell        func(format string, a ...any) // nil = the flag is not given
+	showSecrets bool
+}
+
+// Verbose returns the Verbose of a way; tell writes one line.
+func (w *Way) Verbose(tell func(format string, a ...any)) *Verbose {
+	v := &Verbose{way: w, showSecrets: w.flags.Bool("show-secrets")}
+	if w.flags.Bool("verbose") {
+		v.tell = tell
+	}
+	return v
+}
+
+// Say writes a line.
+func (v *Verbose) Say(format string, a ...any) {
+	if v.tell != nil {
+		v.tell(format, a...)
+	}
+}
+
+// Plan tells the route to a target, why it was chosen, and the notes about it.
+func (v *Verbose) Plan(target tunnel.Authority) {
+	w := v.way
+	if w.Client.Route.Direct() {
+		v.Say("to %s direct: %s", TargetText(target), w.Why)
+	} else {
+		v.Say("to %s through %s: %s", TargetText(target), w.Client.Route, w.Why)
+	}
+	for _, note := range w.Notes {
+		v.Say("%s", note)
+	}
+	if proxy, ok := w.Client.InClear(); ok {
+		unless := ""
+		if w.Client.Auth == "" {
+			unless = "by Basic, if the proxy wants that, "
+		}
+		v.Say("%sthe credentials go to %s in clear: who listens on the way can read them", unless, proxy)
+	}
+}
+
+// Trace returns what tells each step of the Client, nil if it is to be silent.
+func (v *Verbose) Trace() *tunnel.Trace {
+	if v.tell == nil {
+		return nil
+	}
+	return &tunnel.Trace{
+		Resolved: func(host string, addrs []netip.Addr, err error) {
+			if err == nil {
+				v.Say("%s resolves to %v", host, addrs)
+			}
+		},
+		Connecting: func(addr string) { v.Say("connecting to %s", addr) },
+		Connected: func(addr string, err error) {
+			if err != nil {
+				v.Say("%s: %v", addr, err)
+				return
+			}
+			v.Say("connected to %s", addr)
+		},
+		Abandoned: func(left tunnel.Route, why error, next tunnel.Route) {
+			sentence, _ := tunnel.Explain(why)
+			v.Say("%s cannot be taken: %s; trying %s", left, sentence, next)
+		},
+		Spoken:    v.spoken,
+		Secured:   v.secured,
+		Exchanged: v.exchanged,
+	}
+}
+
+// secured tells how a TLS handshake ended.
+func (v *Verbose) secured(h *tunnel.TLSHandshake) {
+	for _, line := range h.Words() { // a certificate may hold what a proxy was sent
+		v.Say("%s", v.masked([]byte(line)))
+	}
+}
+
+// spoken tells a SOCKS message, the answer, and what they mean.
+func (v *Verbose) spoken(x *tunnel.SOCKSMessage) {
+	v.Say("%s: %s", x.Step, x.Asks())
+	v.Say("> %s", tunnel.EscapeLine(x.Sent))
+	if len(x.Received) > 0 {
+		v.Say("< %s", tunnel.EscapeLine(x.Received))
+	}
+	v.Say("%s", x.Means())
+}
+
+// exchanged tells the heads of one exchange, escaped where they are not printable.
+func (v *Verbose) exchanged(x *tunnel.Exchange) {
+	v.head(">", x.Request)
+	for _, interim := range x.Interim {
+		v.head("<", interim)
+	}
+	v.head("<", x.Reply)
+	if x.Glued > 0 {
+		v.Say("%d bytes of the target's came along with the answer", x.Glued)
+	}
+}
+
+func (v *Verbose) head(mark string, head []byte) {
+	for line := range bytes.Lines(v.masked(head)) {
+		v.Say("%s %s", mark, tunnel.EscapeLine(line))
+	}
+}
+
+func (v *Verbose) masked(text []byte) []byte {
+	if v.showSecrets {
+		return text
+	}
+	return v.way.Client.Mask(text)
+}
+
+// Ended tells what went through the tunnel.
+func (v *Verbose) Ended(r tunnel.StdioResult) {
+	v.Say("tunnel ended: %d bytes up, %d bytes down", r.Up, r.Down)
+	if r.HalfClosed && r.After == 0 && !v.way.Client.Route.Direct() {
+		v.Say("nothing came after end of file on stdin was passed on: if an answer is missing, try --on-eof wait")
+	}
+}
+
+// TargetText is a target for a person; the zero one stands for those that
+// programs name by SOCKS.
+func TargetText(target tunnel.Authority) string {
+	if target.IsZero() {
+		return "any target"
+	}
+	return target.String()
+}
