@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/neterr"
+	"culvert/tunnel/internal/page"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -141,8 +142,8 @@ func (s *session) exchangeReport(x *Exchange) ExchangeReport {
 	if len(x.Body) > 0 {
 		out.ContentCoding = s.shown(reply.Get("Content-Encoding"))
 	}
-	page, _ := x.Page()
-	out.Product, out.ProductSign = product(reply, page)
+	content, _ := x.Page()
+	out.Product, out.ProductSign = page.Product(reply, content)
 	out.Schemes = x.Schemes()
 	for _, name := range identityFields {
 		for _, value := range reply.Values(name) {

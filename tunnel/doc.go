@@ -66,8 +66,7 @@
 //	                clienttlserror.go: why there is none
 //	openproxy.go    or a proxy that is asked nothing; proxylogin.go: its
 //	                login, for who writes the requests
-//	handshake.go    CONNECT and its reply       refusal.go, proxystatus.go, squiderror.go,
-//	                                            excerpt.go, content.go
+//	handshake.go    CONNECT and its reply       refusal.go, proxystatus.go, content.go
 //	socks.go        the same, in SOCKS; socksmessage.go: what was said, in words
 //	login.go        answers to a 407            challenge.go, login_digest.go,
 //	                                            login_ntlm.go, login_negotiate.go
@@ -77,8 +76,7 @@
 //	fdpass.go       or handed over to another process; fdpassrelay_unix.go:
 //	                or a socket to one that relays
 //	explain.go      a failure in one sentence and a hint; explaintls.go,
-//	                explaincredentials.go, explainsilence.go;
-//	                proxywords.go, blockpage.go: what known proxies say in their pages
+//	                explaincredentials.go, explainsilence.go
 //
 // A Prober is a Client that is watched:
 //
@@ -90,14 +88,14 @@
 //	interception.go, interceptiontries.go: who speaks TLS?
 //	interceptionevidence.go, interceptionjudge.go, publicroots.go, interceptiontext.go
 //
-// page.go knows a web page from a tunnel, fingerprint.go products by their
-// answers, sfcheck.go the syntax of Proxy-Status;
+// sfcheck.go knows the syntax of Proxy-Status;
 // mask.go keeps credentials out of what is shown, wirebytes.go escapes the rest.
 //
 // # Other packages
 //
 //	internal/wire   the one head reader, strict for serve, tolerant for dial
 //	internal/h2     HTTP/2's connections and streams, both sides
+//	internal/page   what proxies send as content, and which product sent it
 //	kerberos        tokens of the Negotiate scheme, from tickets
 //	pac             routes from a proxy auto-config script, or PAC file
 //	audit           the conformance suite of probe --audit, and its surveys

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"culvert/tunnel/internal/page"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -240,7 +241,7 @@ func (e *Error) refusedHint() string {
 		return "the proxy limits how often: wait a while and try again"
 	case e.Status == http.StatusUnavailableForLegalReasons:
 		return "the proxy blocks it for legal reasons: ask its administrator which rule that is"
-	case barsClient(e.Detail):
+	case page.BarsClient(e.Detail):
 		return "ask the proxy's administrator to let this machine in"
 	case e.Type == ErrorDestinationProhibited:
 		return "ask the proxy's administrator to allow the address that " + e.Target.Host() + " leads to"
@@ -273,7 +274,7 @@ func (e *Error) unreachedHint() string {
 	case ErrorProtocol, ErrorResponseIncomplete, ErrorResponseHeadSize, ErrorInternal, ErrorTLSProtocol, ErrorTLSCertificate:
 		return "the proxy's own way out does not work: tell its administrator"
 	}
-	if e.Status == http.StatusServiceUnavailable && e.Detail != connectionFailed {
+	if e.Status == http.StatusServiceUnavailable && e.Detail != page.ConnectionFailed {
 		return "the proxy is overloaded, stopping, or cannot reach " + e.Target.Host() + ": check the name and the port, or try again later"
 	}
 	if e.Told && e.Type == ErrorDestinationUnavailable {

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"strings"
 
+	"culvert/tunnel/internal/page"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -99,7 +100,7 @@ func (e *Error) whatSpeaks(check string) string {
 	switch {
 	case isMySQL(raw):
 		return "a MySQL server listens there: " + check
-	case pageContent(e.head.Raw).IsHTML():
+	case page.Content(e.head.Raw).IsHTML():
 		return "it sends a page without a head, as HTTP/0.9 had it, and is a web server: " + check
 	}
 	for _, o := range openings {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/neterr"
+	"culvert/tunnel/internal/page"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -337,7 +338,7 @@ func (h *http1Handshake) headError(ctx context.Context, x *Exchange, err error) 
 	if head.Err != nil && ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return cutError(ctx, PhaseReply, head.Err)
 	}
-	if odd := oddHTTP(head.Raw); odd != "" && head.Problem == wire.NotHTTP {
+	if odd := page.OddHTTP(head.Raw); odd != "" && head.Problem == wire.NotHTTP {
 		head.Problem, head.Detail = wire.Malformed, odd
 	}
 	e := &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: head.Detail, head: head}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"culvert/tunnel/internal/neterr"
+	"culvert/tunnel/internal/page"
 	"culvert/tunnel/internal/wire"
 	"errors"
 	"fmt"
@@ -249,5 +250,5 @@ func (l *heardTunnel) page(reply *wire.Reply) string {
 	if len(l.sent) > 0 {
 		unasked = l.data[:l.glued]
 	}
-	return pageContent(unasked).InsteadOfTunnel(reply, len(l.data))
+	return page.Content(unasked).InsteadOfTunnel(reply, len(l.data))
 }

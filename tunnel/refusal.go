@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"culvert/tunnel/internal/neterr"
+	"culvert/tunnel/internal/page"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -33,7 +34,7 @@ func RefusalError(reply *wire.Reply, body []byte) *Error {
 			e.Detail = strings.ReplaceAll(p.Error, "_", " ")
 		}
 	}
-	if cause, ok := squidCause(reply.Get("X-Squid-Error")); ok && e.Detail == "" {
+	if cause, ok := page.SquidCause(reply.Get("X-Squid-Error")); ok && e.Detail == "" {
 		if e.Detail = cause.Words; e.Type != ErrorCredentials {
 			e.Type = typeOr(e.Type, cause.Error)
 		}
@@ -75,9 +76,9 @@ func pageCauseOf(reply *wire.Reply, body []byte, e *Error) (is ErrorType, detail
 		return e.Type, "its page is encoded as " + reply.Get("Content-Encoding")
 	}
 	if len(e.Schemes) > 0 {
-		return e.Type, pageContent(content).Text(reply.Get("Content-Type"))
+		return e.Type, page.Content(content).Text(reply.Get("Content-Type"))
 	}
-	cause := pageContent(content).Cause(reply)
+	cause := page.Content(content).Cause(reply)
 	return typeOr(e.Type, cause.Error), cause.Words
 }
 

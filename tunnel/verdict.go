@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"culvert/tunnel/internal/page"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -70,16 +71,16 @@ func (s *session) verdict() Verdict {
 
 // openVerdict is for a 2xx.
 func (s *session) openVerdict() Verdict {
-	page := s.page()
+	sent := s.page()
 	switch {
 	case s.heard == nil:
 		return Verdict{}
-	case page != "":
+	case sent != "":
 		if v, ok := s.standIn(); ok {
 			return v
 		}
 		return Verdict{Kind: VerdictNotAProxy, ExitCode: ExitNotAProxy, Hint: hintWebServer,
-			Words: "not a proxy (2xx, but " + page + " instead of a tunnel)"}
+			Words: "not a proxy (2xx, but " + sent + " instead of a tunnel)"}
 	case s.heard.end == endReset:
 		e := &Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated, Err: s.heard.err}
 		return Verdict{Kind: VerdictBroken, ExitCode: e.ExitCode(), Phase: e.Phase, Error: e.Type.String(), Hint: hintReset,
@@ -316,7 +317,7 @@ func foreignTo(scheme string, raw []byte) Verdict {
 // standIn is for a 2xx that a page follows, which a filter or a login sent in the
 // tunnel's stead; ok is false for any other page.
 func (s *session) standIn() (v Verdict, ok bool) {
-	content, cause := pageContent(s.heard.data), " page instead of a tunnel"
+	content, cause := page.Content(s.heard.data), " page instead of a tunnel"
 	if title := content.Title(); title != "" {
 		cause += ": " + wire.Escape([]byte(title), 80)
 	}

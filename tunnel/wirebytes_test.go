@@ -49,3 +49,18 @@ func FuzzWireBytesLoseNothing(f *testing.F) {
 		}
 	})
 }
+
+func TestEscapeLine(t *testing.T) {
+	for in, want := range map[string]string{
+		"Via: x\r\n":   "Via: x",
+		"Via: x\n":     "Via: x",
+		"Via: x":       "Via: x",
+		"a\rb\x1b\r\n": `a\rb\x1b`,
+		"a\r\r\n":      `a\r`,
+		"\r\n":         "",
+	} {
+		if got := EscapeLine([]byte(in)); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}

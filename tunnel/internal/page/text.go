@@ -1,4 +1,4 @@
-package tunnel
+package page
 
 import (
 	"html"
@@ -6,13 +6,9 @@ import (
 	"unicode"
 )
 
-// pageContent is the content of a proxy's reply, without a content coding: the
-// whole of it, or its start.
-type pageContent []byte
-
 // Text returns the proxy's own words on one line: HTML is reduced to its text,
 // white space to single spaces. They are not escaped.
-func (c pageContent) Text(contentType string) string {
+func (c Content) Text(contentType string) string {
 	s := string(c)
 	if strings.Contains(strings.ToLower(contentType), "html") || strings.HasPrefix(strings.TrimSpace(s), "<") {
 		s = html.UnescapeString(htmlText(s))

@@ -1,4 +1,6 @@
-package tunnel
+// Package page reads what proxies send as content: the pages of refusals, and those
+// that come instead of a tunnel. It knows the words of common products.
+package page
 
 import (
 	"bytes"
@@ -7,6 +9,10 @@ import (
 
 	"culvert/tunnel/internal/wire"
 )
+
+// Content is the content of a proxy's reply, without a content coding: the
+// whole of it, or its start.
+type Content []byte
 
 // htmlOpenings are the tags with which pages begin, in lower case.
 var htmlOpenings = [...]string{"<!doctype", "<html", "<head", "<body", "<title", "<meta", "<script", "<style", "<h1", "<center"}
@@ -18,8 +24,8 @@ var bannerOpenings = [...]string{"SSH-", "220", "+OK", "* OK", "RFB "}
 // InsteadOfTunnel says what came after the 2xx reply to a CONNECT instead of a
 // tunnel's bytes, as "an HTML page"; "" = nothing that is known. The content is
 // what came unasked, received the number of bytes that came in all.
-func (c pageContent) InsteadOfTunnel(reply *wire.Reply, received int) string {
-	text := pageContent(bytes.TrimLeft(c, " \t\r\n"))
+func (c Content) InsteadOfTunnel(reply *wire.Reply, received int) string {
+	text := Content(bytes.TrimLeft(c, " \t\r\n"))
 	if len(text) == 0 {
 		return ""
 	}
@@ -30,7 +36,7 @@ func (c pageContent) InsteadOfTunnel(reply *wire.Reply, received int) string {
 	}
 	chunked := wire.HasToken(reply.Values("Transfer-Encoding"), "chunked")
 	if size, rest, ok := bytes.Cut(text, []byte("\n")); ok && chunked && isChunkSize(size) {
-		if pageContent(rest).IsHTML() {
+		if Content(rest).IsHTML() {
 			return "an HTML page in chunks"
 		}
 		return "content in chunks"
@@ -50,7 +56,7 @@ func (c pageContent) InsteadOfTunnel(reply *wire.Reply, received int) string {
 }
 
 // IsHTML reports whether the content begins as a page of HTML does.
-func (c pageContent) IsHTML() bool {
+func (c Content) IsHTML() bool {
 	text := bytes.TrimLeft(c, " \t\r\n")
 	start := strings.ToLower(string(text[:min(16, len(text))]))
 	for _, tag := range htmlOpenings {
@@ -69,9 +75,9 @@ func isFurtherReply(text []byte) bool {
 	return ok && !(len(rest) >= 5 && string(rest[1:5]) == " 408")
 }
 
-// oddHTTP says what keeps a reply of HTTP/1 from being read as one, as an empty
+// OddHTTP says what keeps a reply of HTTP/1 from being read as one, as an empty
 // line before it; "" = the bytes are something else (RFC 9112, section 4).
-func oddHTTP(raw []byte) string {
+func OddHTTP(raw []byte) string {
 	for _, odd := range [...]struct{ before, words string }{
 		{"\r\n", "an empty line stands before the status line"},
 		{"\n", "an empty line stands before the status line"},

@@ -1,4 +1,4 @@
-package tunnel
+package page
 
 import (
 	"html"
@@ -30,7 +30,7 @@ var blockPages = [...][]string{
 var blockHeadings = [...]string{"web page blocked", "url blocked", "web site blocked", "website blocked"}
 
 // IsBlockPage reports whether a page says that what was asked for is forbidden.
-func (c pageContent) IsBlockPage() bool {
+func (c Content) IsBlockPage() bool {
 	page, title := string(c), c.Title()
 	for _, heading := range []string{title, elementText(page, "h1")} {
 		heading = strings.ToLower(strings.Trim(heading, " !.:"))
@@ -57,10 +57,10 @@ rows:
 var passwordField = regexp.MustCompile(`(?i)<input[^>]*\stype\s*=\s*["']?password\b`)
 
 // IsLoginPage reports whether a page has a form for a password.
-func (c pageContent) IsLoginPage() bool { return passwordField.Match(c) }
+func (c Content) IsLoginPage() bool { return passwordField.Match(c) }
 
 // Title returns the text of a page's title on one line, not escaped.
-func (c pageContent) Title() string { return elementText(string(c), "title") }
+func (c Content) Title() string { return elementText(string(c), "title") }
 
 // elementText returns the text of a page's first element of that name, on one line.
 func elementText(page, name string) string {

@@ -1,14 +1,14 @@
-package tunnel
+package page
 
 import "strings"
 
 // squidCauses are what squid, the most common of proxies, says in X-Squid-Error
 // of why there is no tunnel: a name, and the system's error number. Its page
 // says the same, after many words.
-var squidCauses = map[string]pageCause{
+var squidCauses = map[string]Cause{
 	"ERR_ACCESS_DENIED":       {"", "its rules do not allow this"},
 	"ERR_CACHE_ACCESS_DENIED": {"", "it wants to know who you are"},
-	"ERR_CONNECT_FAIL":        {"destination_unavailable", connectionFailed},
+	"ERR_CONNECT_FAIL":        {"destination_unavailable", ConnectionFailed},
 	"ERR_CONNECT_FAIL 110":    {"connection_timeout", "the connection timed out"},
 	"ERR_CONNECT_FAIL 111":    {"connection_refused", "connection refused"},
 	"ERR_CONNECT_FAIL 101":    {"destination_ip_unroutable", "network unreachable"},
@@ -23,8 +23,8 @@ var squidCauses = map[string]pageCause{
 	"ERR_ICAP_FAILURE":        {"proxy_internal_error", "its content filter failed"},
 }
 
-// squidCause reads X-Squid-Error; ok is false for what is not in the table.
-func squidCause(field string) (cause pageCause, ok bool) {
+// SquidCause reads X-Squid-Error; ok is false for what is not in the table.
+func SquidCause(field string) (cause Cause, ok bool) {
 	name, number, _ := strings.Cut(strings.TrimSpace(field), " ")
 	if cause, ok = squidCauses[name+" "+number]; !ok {
 		cause, ok = squidCauses[name]

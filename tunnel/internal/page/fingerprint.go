@@ -1,4 +1,4 @@
-package tunnel
+package page
 
 import (
 	"regexp"
@@ -64,9 +64,9 @@ var fingerprints = [...]fingerprint{
 // versionAfter is a version number right after a name.
 var versionAfter = regexp.MustCompile(`^[/ ]?(?:version )?v?([0-9]+(?:\.[0-9a-z-]+)*)`)
 
-// product names the product that seems to have made a reply, with its version if
+// Product names the product that seems to have made a reply, with its version if
 // that is there too, and the field or page that tells; "" = none that is known.
-func product(reply *wire.Reply, content pageContent) (name, sign string) {
+func Product(reply *wire.Reply, content Content) (name, sign string) {
 	if reply == nil {
 		return "", ""
 	}

@@ -1,0 +1,12 @@
+package page
+
+// Causes are those in the tables.
+func Causes() (all []Cause) {
+	for _, c := range squidCauses {
+		all = append(all, c)
+	}
+	for _, w := range knownWords {
+		all = append(all, w.cause)
+	}
+	return all
+}
