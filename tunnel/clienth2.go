@@ -136,7 +136,7 @@ func (h *http2Handshake) broken(ctx context.Context, phase Phase, err error) *Er
 	case ctx.Err() != nil:
 		return cutError(ctx, phase, ctx.Err())
 	case errors.As(err, &preface):
-		return &Error{Phase: PhaseReply, Type: ErrorProtocol, head: &wire.HeadError{Problem: wire.NotHTTP, Raw: preface.Got},
+		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Answer: &AnswerTrouble{Began: preface.Got, Foreign: true},
 			Detail: "it does not speak HTTP/2: it begins with \"" + wire.Escape(preface.Got, 40) + "\""}
 	case errors.As(err, &stream) && stream.Remote:
 		return &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Detail: brokenHTTP2(err), Err: err}

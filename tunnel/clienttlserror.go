@@ -58,7 +58,7 @@ var errNotPinned = errors.New("the key is not pinned")
 func (h *TLSHandshake) failure(ctx context.Context, err error) *Error {
 	e := &Error{Phase: PhaseTLS, Type: ErrorTLSProtocol, Target: h.Target}
 	if !h.inside() {
-		e.Hop, e.scheme = h.Hop.Name(), h.Hop.Scheme
+		e.Hop, e.Scheme = h.Hop.Name(), h.Hop.Scheme
 	}
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):

@@ -9,7 +9,6 @@ import (
 	"syscall"
 
 	"culvert/tunnel/internal/neterr"
-	"culvert/tunnel/internal/wire"
 )
 
 // Phase is the stage of the flow in which an Error arose.
@@ -138,28 +137,37 @@ type Error struct {
 	Status int       // HTTP status: serve's answer if not the type's own; in PhaseReply the proxy's
 	Target Authority // what was asked for; zero if it was not known yet
 	Hop    string    // the proxy on the way to which, or at which, it happened; "" = none
+	Scheme string    // of that proxy's URL, in PhaseTLS, PhaseRequest and PhaseReply; "" = unknown
 	Source string    // what named the proxy, as "HTTPS_PROXY", for hints; "" = unknown
 	Told   bool      // in PhaseReply, the proxy said so in a protocol without statuses: SOCKS
-	Reason string    // in PhaseReply, the reply's reason phrase as it came, "" = none
-	// In PhaseReply, the authentication schemes offered with a 407 or 401,
-	// whether credentials went with a request, or were kept back because no
-	// scheme offered could be used, and what named those, for hints; "" = Source.
-	Schemes           []string
-	CredentialsSent   bool
-	CredentialsKept   bool
-	LoginFailed       error // why there was no answer to a challenge; nil = there was, or no reason is known
-	CredentialsSource string
+
+	Answer *AnswerTrouble // what is known of the proxy's answer; nil = nothing, or no proxy was asked
+	Login  *LoginTrouble  // of a proxy that wants credentials, or other ones; nil = that is not why
 
 	RCode  string // DNS response code for ErrorDNS, as "NXDOMAIN"
 	Detail string // the cause, fit for a client's eyes: no names, no fields; "" = the type's words
 	Rule   string // the policy rule that decided; for the log only
 	Err    error  // what lies beneath, may be nil
+}
 
-	head   *wire.HeadError // in PhaseReply, what was wrong with the reply's head
-	scheme string          // in PhaseTLS, PhaseRequest and PhaseReply, the proxy's; "" = unknown
-	later  bool            // in PhaseReply, the hop is not the first
-	portal bool            // in PhaseReply, it is a redirect to somewhere, or says that a login is to be made there
-	noTLS  bool            // in PhaseReply, TLS was tried there as well, in vain
+// AnswerTrouble is what is known of a proxy's answer that opened no tunnel.
+type AnswerTrouble struct {
+	Reason   string // the status line's reason phrase as it came, "" = none
+	Began    []byte // the start of an answer whose head could not be read, nil = it could, or none came
+	Foreign  bool   // the answer is in another protocol than the proxy's scheme says
+	Portal   bool   // it is a redirect to somewhere, or says that a login is to be made there
+	TriedTLS bool   // there was no answer, nor one to an attempt to speak TLS there
+}
+
+// LoginTrouble is what is known of a proxy that wants credentials: it answered 407
+// or 401, or asked for a login in SOCKS.
+type LoginTrouble struct {
+	Schemes []string // the authentication schemes that were offered
+	Sent    bool     // credentials went with a request
+	Kept    bool     // credentials were not sent, because no scheme that was offered could be used
+	Failed  error    // why a challenge was not answered; nil = it was, or the reason is not known
+	Source  string   // what named the credentials, for hints; "" = the Error's Source
+	Later   bool     // the proxy is not the first of its route
 }
 
 // Error names the phase, the hop or target, and the cause, on one line.

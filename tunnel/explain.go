@@ -42,6 +42,22 @@ func Explain(err error) (sentence, hint string) {
 	return e.explainProxy()
 }
 
+// answered returns what is known of the answer, or the zero value.
+func (e *Error) answered() AnswerTrouble {
+	if e.Answer == nil {
+		return AnswerTrouble{}
+	}
+	return *e.Answer
+}
+
+// credentials returns what is known of the login, or the zero value.
+func (e *Error) credentials() LoginTrouble {
+	if e.Login == nil {
+		return LoginTrouble{}
+	}
+	return *e.Login
+}
+
 // What is said where this machine has no descriptor left, or culvert may have no
 // more of them.
 const (
@@ -153,9 +169,9 @@ func (e *Error) explainAnswer() (sentence, hint string) {
 		return e.explainCredentials()
 	case ExitRefused:
 		switch {
-		case e.portal && e.Status/100 == 3:
+		case e.answered().Portal && e.Status/100 == 3:
 			return e.proxy() + " answered " + target + " with a redirect: " + answer, hintPortal
-		case e.portal:
+		case e.answered().Portal:
 			return e.proxy() + " refused " + target + ": " + answer, hintPortal
 		}
 		return e.proxy() + " refused " + target + ": " + answer, e.refusedHint()
@@ -220,14 +236,14 @@ func (e *Error) answer() string {
 
 // reason is the status line's, or what the code is called.
 func (e *Error) reason() string {
-	return cmp.Or(strings.TrimSpace(e.Reason), http.StatusText(e.Status))
+	return cmp.Or(strings.TrimSpace(e.answered().Reason), http.StatusText(e.Status))
 }
 
 // withoutStatus takes off the words what the status line says already.
 func (e *Error) withoutStatus(words string) string {
 	reason := e.reason()
 	words = withoutTitle(withoutTitle(words, fmt.Sprintf("%d %s", e.Status, reason)), reason)
-	if words = strings.TrimRight(words, ". "); strings.EqualFold(words, e.Reason) {
+	if words = strings.TrimRight(words, ". "); strings.EqualFold(words, e.answered().Reason) {
 		return ""
 	}
 	return words

@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"culvert/tunnel/internal/page"
-	"culvert/tunnel/internal/wire"
 )
 
 // explainSilence is for a proxy that was reached and gave no answer, or none
@@ -13,7 +12,7 @@ func (e *Error) explainSilence() (sentence, hint string) {
 	check := "check " + e.where("the proxy's host and port")
 	switch e.Type {
 	case ErrorConnectionReadTimeout:
-		if e.head != nil {
+		if len(e.answered().Began) > 0 {
 			return e.proxy() + " began an answer and did not finish it in time", "it is overloaded or not a proxy: see it with culvert probe, or wait longer with --timeout"
 		}
 		hint = e.whyMute()
@@ -32,7 +31,7 @@ func (e *Error) explainSilence() (sentence, hint string) {
 	if cause, foreign := strings.CutPrefix(e.cause(), "it does not speak socks"); foreign {
 		return e.proxy() + " is not a SOCKS proxy: it does not speak socks" + cause, e.whatSpeaks(check)
 	}
-	if e.head != nil && e.head.Problem == wire.NotHTTP {
+	if e.answered().Foreign {
 		return e.proxy() + " is not an HTTP proxy: " + strings.TrimPrefix(e.cause(), "the answer is not HTTP: "), e.whatSpeaks(check)
 	}
 	return e.proxy() + " sent a malformed answer: " + e.cause(), "it is not a proxy, or a broken one: see what came with culvert probe"
@@ -57,18 +56,18 @@ func (e *Error) whyHungUp() string {
 	switch {
 	case e.speaksSOCKS():
 		return some + "or be no SOCKS proxy: "
-	case e.scheme == SchemeH2C:
+	case e.Scheme == SchemeH2C:
 		return "it may not speak HTTP/2 in clear, for which use http:// or https://, or serve certain clients only: "
-	case e.scheme == SchemeHTTPS || e.scheme == SchemeH2:
+	case e.Scheme == SchemeHTTPS || e.Scheme == SchemeH2:
 		return some + "or be a relay whose proxy is down, or no HTTP proxy: "
 	}
-	if e.noTLS {
+	if e.answered().TriedTLS {
 		return some + "be a relay whose proxy is down, want the PROXY protocol before the request, or be no HTTP proxy: "
 	}
 	return some + "be a relay whose proxy is down, want TLS, for which use https://, or the PROXY protocol before the request, or be no HTTP proxy: "
 }
 
-func (e *Error) speaksSOCKS() bool { return Hop{Scheme: e.scheme}.isSOCKS() }
+func (e *Error) speaksSOCKS() bool { return Hop{Scheme: e.Scheme}.isSOCKS() }
 
 // openings tell what really listens by the first bytes it sends.
 var openings = [...]struct{ bytes, hint string }{
@@ -96,11 +95,11 @@ var openings = [...]struct{ bytes, hint string }{
 // whatSpeaks also knows an opening of which only the first bytes were read, as
 // SOCKS does.
 func (e *Error) whatSpeaks(check string) string {
-	raw := string(e.head.Raw)
+	raw := string(e.answered().Began)
 	switch {
 	case isMySQL(raw):
 		return "a MySQL server listens there: " + check
-	case page.Content(e.head.Raw).IsHTML():
+	case page.Content(e.answered().Began).IsHTML():
 		return "it sends a page without a head, as HTTP/0.9 had it, and is a web server: " + check
 	}
 	for _, o := range openings {

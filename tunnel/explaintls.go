@@ -39,7 +39,7 @@ func (e *Error) hintProxyTLS(f *TLSFailure) string {
 	case TLSNoVersion:
 		return "tell the proxy's administrator that it needs TLS 1.2 or later"
 	case TLSNoProtocol:
-		if e.scheme == SchemeH2 {
+		if e.Scheme == SchemeH2 {
 			return "use https://" + e.Hop + ", to ask it in HTTP/1.1"
 		}
 		return "culvert speaks HTTP/2 and HTTP/1.1 to proxies: ask the proxy's administrator to offer one of them"

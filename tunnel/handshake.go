@@ -118,7 +118,10 @@ func (r *hopRequest) waiting() {
 
 // fail completes an Error of this hop's.
 func (r *hopRequest) fail(e *Error) {
-	e.Hop, e.Target, e.scheme, e.later = r.hop.Name(), r.next, r.hop.Scheme, !r.first
+	e.Hop, e.Target, e.Scheme = r.hop.Name(), r.next, r.hop.Scheme
+	if e.Login != nil {
+		e.Login.Later = !r.first
+	}
 }
 
 // finish completes what is known of an exchange that ended with e or nil, and
@@ -127,7 +130,9 @@ func (r *hopRequest) finish(x *Exchange, e *Error) {
 	if e != nil {
 		// An answer may quote the request.
 		hide := newMasker(r.client, false)
-		e.Reason, e.Detail = hide.text(e.Reason), hide.text(e.Detail)
+		if e.Detail = hide.text(e.Detail); e.Answer != nil {
+			e.Answer.Reason = hide.text(e.Answer.Reason)
+		}
 		r.fail(e)
 		x.Err = e
 	}
@@ -140,12 +145,15 @@ func (r *hopRequest) finish(x *Exchange, e *Error) {
 // credentials that went before it.
 func (r *hopRequest) refusal(x *Exchange, fields []Field) *Error {
 	e := RefusalError(x.reply, x.Body)
-	e.CredentialsSent = hasField(fields, "Proxy-Authorization") || r.login != nil && r.login.shown
-	e.CredentialsKept = !e.CredentialsSent && r.login != nil && r.hop.Credentials != nil
-	if r.login != nil {
-		e.LoginFailed = r.login.failed
+	if e.Login == nil {
+		return e
 	}
-	e.CredentialsSource = r.credentialsSource()
+	e.Login.Sent = hasField(fields, "Proxy-Authorization") || r.login != nil && r.login.shown
+	e.Login.Kept = !e.Login.Sent && r.login != nil && r.hop.Credentials != nil
+	if r.login != nil {
+		e.Login.Failed = r.login.failed
+	}
+	e.Login.Source = r.credentialsSource()
 	return e
 }
 
@@ -341,7 +349,7 @@ func (h *http1Handshake) headError(ctx context.Context, x *Exchange, err error) 
 	if odd := page.OddHTTP(head.Raw); odd != "" && head.Problem == wire.NotHTTP {
 		head.Problem, head.Detail = wire.Malformed, odd
 	}
-	e := &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: head.Detail, head: head}
+	e := &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: head.Detail, Answer: &AnswerTrouble{Began: head.Raw, Foreign: head.Problem == wire.NotHTTP}}
 	switch head.Problem {
 	case wire.TooLarge:
 		e.Type = ErrorResponseHeadSize

@@ -156,7 +156,12 @@ func (p *Prober) probeRoute(ctx context.Context, opener *Client, target Authorit
 	rec.finish()
 	if s.err != nil {
 		s.tlsTry = p.tryTLS(ctx, opener, s.err, rec)
-		s.err.noTLS = s.tlsTry != nil && !s.tlsTry.Speaks
+		if s.tlsTry != nil && !s.tlsTry.Speaks {
+			if s.err.Answer == nil {
+				s.err.Answer = new(AnswerTrouble)
+			}
+			s.err.Answer.TriedTLS = true
+		}
 	}
 	if p.Interception != nil && opener.TLS != nil {
 		p.waiting("other handshakes, to see who speaks TLS")

@@ -21,9 +21,9 @@ const maxDecodedPage = 64 << 10
 // begins with body.
 func RefusalError(reply *wire.Reply, body []byte) *Error {
 	code := reply.Code
-	e := &Error{Phase: PhaseReply, Status: code, Type: statusType(code), Reason: reply.Reason}
+	e := &Error{Phase: PhaseReply, Status: code, Type: statusType(code), Answer: &AnswerTrouble{Reason: reply.Reason}}
 	if e.Type == ErrorCredentials {
-		e.Schemes = schemesOf(challenges(reply))
+		e.Login = &LoginTrouble{Schemes: schemesOf(challenges(reply))}
 	}
 	if p, ok := firstError(parseProxyStatus(reply.Values("Proxy-Status"))); ok {
 		if e.Type != ErrorCredentials {
@@ -42,12 +42,15 @@ func RefusalError(reply *wire.Reply, body []byte) *Error {
 	// RFC 9110, section 9.3.6 knows no redirected CONNECT: never followed.
 	// A 511 sends a client to log in (RFC 6585, section 6).
 	location := reply.Get("Location")
-	e.portal = code == http.StatusNetworkAuthenticationRequired || code/100 == 3 && code != http.StatusNotModified && location != ""
-	if e.Detail == "" && e.portal && location != "" {
+	e.Answer.Portal = code == http.StatusNetworkAuthenticationRequired || code/100 == 3 && code != http.StatusNotModified && location != ""
+	if e.Detail == "" && e.Answer.Portal && location != "" {
 		e.Detail = "to " + location
 	}
 	if e.Detail == "" {
 		e.Type, e.Detail = pageCauseOf(reply, body, e)
+	}
+	if e.Type != ErrorCredentials {
+		e.Login = nil
 	}
 	e.Detail = wire.Escape([]byte(e.Detail), maxDetail)
 	return e
@@ -75,7 +78,7 @@ func pageCauseOf(reply *wire.Reply, body []byte, e *Error) (is ErrorType, detail
 	if !ok {
 		return e.Type, "its page is encoded as " + reply.Get("Content-Encoding")
 	}
-	if len(e.Schemes) > 0 {
+	if e.Login != nil && len(e.Login.Schemes) > 0 {
 		return e.Type, page.Content(content).Text(reply.Get("Content-Type"))
 	}
 	cause := page.Content(content).Cause(reply)

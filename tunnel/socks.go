@@ -168,7 +168,7 @@ func (s *socksHandshake) greet(ctx context.Context) (method byte, e *Error) {
 			return s.refused(socksFailure{ErrorCredentials, "it takes no client without a login"}, false)
 		case method == socks5NoneFits:
 			e := s.refused(socksFailure{ErrorCredentials, "of another kind than a user name and a password"}, false)
-			e.CredentialsKept = true
+			e.Login.Kept = true
 			return e
 		}
 		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: fmt.Sprintf("it chose the login method %d, which was not offered", method)}
@@ -267,15 +267,18 @@ func known(failures map[byte]socksFailure, code byte) socksFailure {
 
 // refused is the proxy's own word, which has no HTTP status.
 func (s *socksHandshake) refused(f socksFailure, sent bool) *Error {
-	e := &Error{Phase: PhaseReply, Type: f.is, Told: true, Detail: f.words, CredentialsSent: sent}
-	if s.hop.Credentials != nil {
-		e.CredentialsSource = s.hop.Credentials.Source
+	e := &Error{Phase: PhaseReply, Type: f.is, Told: true, Detail: f.words}
+	if f.is == ErrorCredentials {
+		e.Login = &LoginTrouble{Sent: sent}
+		if s.hop.Credentials != nil {
+			e.Login.Source = s.hop.Credentials.Source
+		}
 	}
 	return e
 }
 
 // foreign is for an answer in another protocol.
 func (s *socksHandshake) foreign(began []byte) *Error {
-	return &Error{Phase: PhaseReply, Type: ErrorProtocol, head: &wire.HeadError{Problem: wire.NotHTTP, Raw: began},
+	return &Error{Phase: PhaseReply, Type: ErrorProtocol, Answer: &AnswerTrouble{Began: began, Foreign: true},
 		Detail: "it does not speak " + s.hop.Scheme + ": it begins with \"" + wire.Escape(began, 40) + "\""}
 }

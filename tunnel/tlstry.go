@@ -24,11 +24,14 @@ type TLSTry struct {
 // tryTLS makes it where it can tell something, else it is nil. Only the first hop
 // can be met without asking another for a tunnel once more.
 func (p *Prober) tryTLS(ctx context.Context, opener *Client, e *Error, rec *recording) *TLSTry {
-	hungUp := (e.Phase == PhaseRequest || e.Phase == PhaseReply) && e.Type == ErrorConnectionTerminated && e.head == nil
-	if p.once || !hungUp || e.scheme != SchemeHTTP || e.later || len(rec.exchanges) != 1 || ctx.Err() != nil {
+	hungUp := (e.Phase == PhaseRequest || e.Phase == PhaseReply) && e.Type == ErrorConnectionTerminated && (e.Answer == nil || e.Answer.Began == nil)
+	if p.once || !hungUp || e.Scheme != SchemeHTTP || len(rec.exchanges) != 1 || ctx.Err() != nil {
 		return nil
 	}
 	hop := opener.Route.Hops[0]
+	if hop.Scheme != e.Scheme || hop.Name() != e.Hop {
+		return nil
+	}
 	p.waiting("%s to speak TLS", hop.Name())
 	ctx, cancel := context.WithTimeout(ctx, orDefault(p.tryTime, tlsTryTime))
 	defer cancel()

@@ -147,7 +147,7 @@ func (s *session) answered() Verdict {
 	e, answer := s.err, s.err.answerInVerdict()
 	switch e.ExitCode() {
 	case ExitCredentials:
-		offers := strings.Join(e.Schemes, ", ")
+		offers := strings.Join(e.credentials().Schemes, ", ")
 		if offers == "" {
 			offers = "no scheme offered"
 		}
@@ -156,7 +156,7 @@ func (s *session) answered() Verdict {
 		}
 		return s.credentials(offers)
 	case ExitRefused:
-		if e.portal {
+		if e.Answer != nil && e.Answer.Portal {
 			return s.portal()
 		}
 		return verdictOf(VerdictDenied, "denied by policy", answer)
@@ -179,7 +179,7 @@ func (s *session) answered() Verdict {
 // which proxy.
 func (s *session) credentials(cause string) Verdict {
 	words := "credentials wanted"
-	if s.err.CredentialsSent {
+	if s.err.credentials().Sent {
 		words = "credentials refused"
 	}
 	if len(s.route.Hops) > 1 {
@@ -271,7 +271,10 @@ func (s *session) wantsTLS() bool {
 // unanswered is for no reply, or none that could be read.
 func (s *session) unanswered() Verdict {
 	e := s.err
-	if e.head == nil {
+	switch answer := e.answered(); {
+	case answer.Foreign:
+		return foreignTo(e.Scheme, answer.Began)
+	case len(answer.Began) == 0:
 		switch e.Type {
 		case ErrorConnectionReadTimeout:
 			return verdictOf(VerdictSilent, "silent", "connected, but no answer in time")
@@ -286,8 +289,6 @@ func (s *session) unanswered() Verdict {
 			}
 			return verdictOf(VerdictHungUp, "hung up", "the connection was closed without an answer")
 		}
-	} else if e.head.Problem == wire.NotHTTP {
-		return foreignTo(e.scheme, e.head.Raw)
 	}
 	cause := e.cause()
 	switch e.Type {

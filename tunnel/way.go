@@ -158,7 +158,7 @@ func (o *opening) secureHop(ctx context.Context, i int) (protocol string, e *Err
 	}
 	o.conn, o.early = secured, nil
 	if protocol = secured.handshake.State.NegotiatedProtocol; hop.Scheme == SchemeH2 && protocol != alpnHTTP2 {
-		return "", &Error{Phase: PhaseTLS, Type: ErrorTLSProtocol, Hop: hop.Name(), Target: o.target, scheme: hop.Scheme,
+		return "", &Error{Phase: PhaseTLS, Type: ErrorTLSProtocol, Hop: hop.Name(), Target: o.target, Scheme: hop.Scheme,
 			Err: &TLSFailure{Problem: TLSNoProtocol, Words: "it does not speak HTTP/2"}}
 	}
 	return protocol, nil

@@ -21,7 +21,7 @@ func (b *bench) logIn(ctx context.Context, target tunnel.Authority) {
 	// What else became of the tunnel shows when the audit asks for one itself.
 	login, err := b.Client.ProxyLogin(ctx, target)
 	var e *tunnel.Error
-	b.login, b.rejected = login, login == nil && errors.As(err, &e) && e.Type == tunnel.ErrorCredentials && e.CredentialsSent
+	b.login, b.rejected = login, login == nil && errors.As(err, &e) && e.Type == tunnel.ErrorCredentials && e.Login != nil && e.Login.Sent
 }
 
 // masked takes the credentials out of what is shown, our own words or the
