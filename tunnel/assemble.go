@@ -23,7 +23,7 @@ type session struct {
 	heard  *heardTunnel  // nil if there is no tunnel
 	middle *Interception // nil if nobody asked, or no certificate came
 	tlsTry *TLSTry       // nil if none was made
-	mask   masker
+	mask   *Masker
 }
 
 func (s *session) report() *Report {
@@ -71,12 +71,12 @@ func (s *session) hops() (urls []string) {
 // abandonedRoute is for a way that led to no tunnel.
 func (s *session) abandonedRoute() AbandonedRoute {
 	sentence, _ := Explain(s.err) // escaped already
-	return AbandonedRoute{Hops: s.hops(), Why: s.mask.text(sentence), Took: micros(time.Since(s.started))}
+	return AbandonedRoute{Hops: s.hops(), Why: s.mask.Text(sentence), Took: micros(time.Since(s.started))}
 }
 
 // shown makes text from the network fit to be shown.
 func (s *session) shown(text string) string {
-	return s.mask.text(wire.Escape([]byte(text), maxShown))
+	return s.mask.Text(wire.Escape([]byte(text), maxShown))
 }
 
 func (s *session) shownError(err error) string {
@@ -117,16 +117,16 @@ func (s *session) attemptReport(a connectAttempt) Attempt {
 func (s *session) exchangeReport(x *Exchange) ExchangeReport {
 	out := ExchangeReport{
 		Hop: s.shown(x.Hop.Name()), AskedFor: x.Next,
-		Request: s.mask.sent(x.Request), Reply: s.mask.received(x.Reply),
-		Content: s.mask.received(x.Body), ContentError: s.shownError(neterr.Plain(x.ContentError())),
+		Request: s.mask.Sent(x.Request), Reply: s.mask.Received(x.Reply),
+		Content: s.mask.Received(x.Body), ContentError: s.shownError(neterr.Plain(x.ContentError())),
 		Glued: x.Glued,
 	}
 	if x.Err != nil {
 		sentence, _ := Explain(x.Err) // escaped already
-		out.Error = s.mask.text(sentence)
+		out.Error = s.mask.Text(sentence)
 	}
 	for _, head := range x.Interim {
-		out.Interim = append(out.Interim, s.mask.received(head))
+		out.Interim = append(out.Interim, s.mask.Received(head))
 	}
 	if x.Watched {
 		out.AfterRefusal = "closed"
@@ -163,9 +163,9 @@ func (s *session) tunnelReport() *TunnelReport {
 	if s.heard == nil {
 		return nil
 	}
-	data := s.mask.received(s.heard.data)
+	data := s.mask.Received(s.heard.data)
 	n := &TunnelReport{
-		Sent: s.mask.sent(s.heard.sent), Data: data, Glued: len(data) - commonEnd(data, s.mask.received(s.heard.data[s.heard.glued:])),
+		Sent: s.mask.Sent(s.heard.sent), Data: data, Glued: len(data) - commonEnd(data, s.mask.Received(s.heard.data[s.heard.glued:])),
 		Wait: micros(s.heard.wait), End: string(s.heard.end), Page: s.page(),
 	}
 	switch reads := s.heard.reads; {

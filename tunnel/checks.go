@@ -73,7 +73,7 @@ func (s *session) findings() []Finding {
 			o := c.judge(sub)
 			all = append(all, Finding{
 				ID: c.id, Title: c.title, RFC: c.rfc, Level: c.level, Exchange: i, Hop: s.shown(x.Hop.Name()),
-				Grade: o.grade, Evidence: s.mask.text(o.evidence),
+				Grade: o.grade, Evidence: s.mask.Text(o.evidence),
 			})
 		}
 	}

@@ -102,7 +102,7 @@ func (r *recording) framesOf(hop Hop) []Framed {
 func (s *session) framesReport() []FrameReport {
 	var out []FrameReport
 	for _, f := range s.frames {
-		out = append(out, FrameReport{Hop: s.shown(f.Hop.Name()), Sent: f.Sent, At: s.at(f.At), Frame: s.mask.text(f.Words)}) // escaped already
+		out = append(out, FrameReport{Hop: s.shown(f.Hop.Name()), Sent: f.Sent, At: s.at(f.At), Frame: s.mask.Text(f.Words)}) // escaped already
 	}
 	return out
 }

@@ -37,7 +37,7 @@ func (s *session) tlsFindings() []Finding {
 			o := c.judge(h, s)
 			all = append(all, Finding{
 				ID: c.id, Title: c.title, RFC: c.rfc, Level: c.level, Exchange: -1, Hop: s.shown(h.Peer()),
-				Grade: o.grade, Evidence: s.mask.text(o.evidence),
+				Grade: o.grade, Evidence: s.mask.Text(o.evidence),
 			})
 		}
 	}

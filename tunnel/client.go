@@ -262,7 +262,7 @@ func (c *Client) connectUnix(ctx context.Context, hop Hop, target Authority) (ne
 }
 
 // Mask returns a head of an Exchange with the Client's credentials masked.
-func (c *Client) Mask(head []byte) []byte { return newMasker(c, false).sent(head) }
+func (c *Client) Mask(head []byte) []byte { return c.Masker(false).Sent(head) }
 
 // orDefault is the accessor of durations for which 0 means a default.
 func orDefault(d, def time.Duration) time.Duration {

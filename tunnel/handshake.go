@@ -129,9 +129,9 @@ func (r *hopRequest) fail(e *Error) {
 func (r *hopRequest) finish(x *Exchange, e *Error) {
 	if e != nil {
 		// An answer may quote the request.
-		hide := newMasker(r.client, false)
-		if e.Detail = hide.text(e.Detail); e.Answer != nil {
-			e.Answer.Reason = hide.text(e.Answer.Reason)
+		mask := r.client.Masker(false)
+		if e.Detail = mask.Text(e.Detail); e.Answer != nil {
+			e.Answer.Reason = mask.Text(e.Answer.Reason)
 		}
 		r.fail(e)
 		x.Err = e

@@ -22,19 +22,19 @@ import (
 func TestMaskInEveryForm(t *testing.T) {
 	const secret = `p&ss<word>"1 2/3`
 	c := &Client{Route: Route{Hops: []Hop{{Credentials: &Credentials{User: "u", Password: secret}}}}}
-	m := newMasker(c, false)
+	m := c.Masker(false)
 	for _, in := range []string{secret, "p&amp;ss&lt;word&gt;&#34;1 2/3", "p%26ss%3Cword%3E%221+2%2F3", "p&ss%3Cword%3E%221%202%2F3"} {
-		if got := string(m.received([]byte("<" + in + ">"))); got != "<"+masked+">" {
+		if got := string(m.Received([]byte("<" + in + ">"))); got != "<"+masked+">" {
 			t.Errorf("%q: %q", in, got)
 		}
 	}
 	for n := minSecretPrefix; n < len(secret); n++ {
-		if got := string(m.received([]byte("x" + secret[:n]))); got != "x"+masked {
+		if got := string(m.Received([]byte("x" + secret[:n]))); got != "x"+masked {
 			t.Errorf("cut off after %d bytes: %q", n, got)
 		}
 	}
 	b := []byte("x" + secret[:8])
-	if m.received(b); string(b) != "x"+secret[:8] {
+	if m.Received(b); string(b) != "x"+secret[:8] {
 		t.Errorf("the caller's bytes became %q", b)
 	}
 }

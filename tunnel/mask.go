@@ -13,25 +13,27 @@ import (
 // masked stands where a secret stood.
 const masked = "***"
 
-// Bounds on what masker looks for outside the fields that hold credentials: a
+// Bounds on what a Masker looks for outside the fields that hold credentials: a
 // short password is found in words that are none.
 const (
 	minSecret       = 6 // bytes of a secret
 	minSecretPrefix = 6 // bytes of one that an excerpt cut off
 )
 
-// masker takes credentials out of everything that a Report shows: out of our
-// own fields by their names, and, should a proxy send them back in an error
-// page, wherever they turn up.
-type masker struct {
+// Masker takes a Client's credentials out of what is to be shown: out of the fields
+// that were sent by their names, and, should a proxy send them back in an error
+// page, wherever they turn up. What stands for them is "***". It never changes the
+// bytes that it is given. It may be used by several goroutines.
+type Masker struct {
 	off     bool
 	secrets []string
 	answers func() []string // values of Proxy-Authorization that went out meanwhile; nil = none
 }
 
-// newMasker collects the secrets that the Client sends.
-func newMasker(c *Client, show bool) masker {
-	m := masker{off: show, answers: c.sharedConns().answers}
+// Masker returns a Masker of all that the Client sends by way of credentials, also
+// of what is to come. It leaves everything as it is if show is set.
+func (c *Client) Masker(show bool) *Masker {
+	m := &Masker{off: show, answers: c.sharedConns().answers}
 	for _, r := range c.routes() {
 		for _, h := range r.Hops {
 			if h.Credentials != nil {
@@ -54,7 +56,7 @@ func newMasker(c *Client, show bool) masker {
 
 // add takes a secret in the forms in which it may come back: as it is, escaped
 // by us, for a URL or for a page, and without the padding of base64.
-func (m *masker) add(secret string) {
+func (m *Masker) add(secret string) {
 	forms := []string{secret, wire.Escape([]byte(secret), 0), strings.TrimRight(secret, "="), url.QueryEscape(secret), url.PathEscape(secret), html.EscapeString(secret)}
 	for _, form := range forms {
 		if len(form) >= minSecret && !slices.Contains(m.secrets, form) {
@@ -64,11 +66,11 @@ func (m *masker) add(secret string) {
 }
 
 // all are the secrets known by now: those of answers too, which a challenge made.
-func (m masker) all() []string {
+func (m *Masker) all() []string {
 	if m.answers == nil {
 		return m.secrets
 	}
-	with := masker{secrets: slices.Clone(m.secrets)}
+	with := Masker{secrets: slices.Clone(m.secrets)}
 	for _, value := range m.answers() {
 		_, secret, _ := strings.Cut(value, " ") // behind the scheme
 		with.add(secret)
@@ -80,16 +82,17 @@ func (m masker) all() []string {
 	return with.secrets
 }
 
-// sent masks what we sent: the values of credential fields.
-func (m masker) sent(b []byte) WireBytes {
+// Sent masks what was sent: the values of the fields that hold credentials, and what
+// Received masks.
+func (m *Masker) Sent(b []byte) WireBytes {
 	if m.off || len(b) == 0 {
 		return b
 	}
-	return m.received(HideCredentials(b))
+	return m.Received(HideCredentials(b))
 }
 
-// received masks what came back.
-func (m masker) received(b []byte) WireBytes {
+// Received masks what came from elsewhere, where the end of a secret may be cut off.
+func (m *Masker) Received(b []byte) WireBytes {
 	if m.off {
 		return b
 	}
@@ -107,8 +110,8 @@ func (m masker) received(b []byte) WireBytes {
 	return b
 }
 
-// text masks words that may quote what came back, cut off with "...".
-func (m masker) text(s string) string {
+// Text masks words that may quote what came back, cut off with "...".
+func (m *Masker) Text(s string) string {
 	if m.off {
 		return s
 	}
@@ -121,13 +124,13 @@ func (m masker) text(s string) string {
 	return s
 }
 
-// holds reports whether a secret stands in b.
-func (m masker) holds(b []byte) bool {
+// Holds reports whether b holds something to mask.
+func (m *Masker) Holds(b []byte) bool {
 	return !m.off && slices.ContainsFunc(m.all(), func(secret string) bool { return bytes.Contains(b, []byte(secret)) })
 }
 
-// inPlace is received with as many bytes for a secret as it had.
-func (m masker) inPlace(b []byte) []byte {
+// InPlace is Received with as many asterisks for a secret as it had bytes.
+func (m *Masker) InPlace(b []byte) []byte {
 	if m.off {
 		return b
 	}
@@ -138,3 +141,14 @@ func (m masker) inPlace(b []byte) []byte {
 	}
 	return b
 }
+
+// Message masks a message to a SOCKS proxy.
+func (m *Masker) Message(s *SOCKSMessage) WireBytes {
+	if m.off {
+		return s.wire()
+	}
+	return m.Sent(s.Sent)
+}
+
+// Any reports whether there is anything to mask.
+func (m *Masker) Any() bool { return !m.off && len(m.all()) > 0 }

@@ -61,14 +61,14 @@ func TestReportShowsSecretsIfAsked(t *testing.T) {
 }
 
 func TestMaskOfWhatAnExcerptCutOff(t *testing.T) {
-	m := masker{secrets: []string{secretBasic}}
+	m := &Masker{secrets: []string{secretBasic}}
 	for text, want := range map[string]string{
 		"sent " + secretBasic[:20] + "...":   "sent ***...",
 		"sent " + secretBasic + " ...":       "sent *** ...",
 		"sent " + secretBasic[:3] + "...":    "sent " + secretBasic[:3] + "...",
 		"nothing to be seen here, go on ...": "nothing to be seen here, go on ...",
 	} {
-		if got := m.text(text); got != want {
+		if got := m.Text(text); got != want {
 			t.Errorf("%q became %q, want %q", text, got, want)
 		}
 	}
@@ -78,17 +78,17 @@ func TestMaskOfWhatAnExcerptCutOff(t *testing.T) {
 // a password is a part of them.
 func TestMaskLeavesShortPasswordsInWords(t *testing.T) {
 	c := proxied(t, "http://u:no@proxy.example")
-	if got := newMasker(c, false).text("not now"); got != "not now" {
+	if got := c.Masker(false).Text("not now"); got != "not now" {
 		t.Errorf("%q", got)
 	}
 }
 
 func TestMaskFindsOtherForms(t *testing.T) {
 	c := proxied(t, "http://user:back%5Cslash%C3%A9@proxy.example")
-	m := newMasker(c, false)
+	m := c.Masker(false)
 	token := strings.TrimPrefix(c.Route.Hops[0].Credentials.basic(), "Basic ")
 	for _, text := range []string{`it was back\\slash\xc3\xa9`, "it was back\\slash\u00e9", "it was " + strings.TrimRight(token, "=")} {
-		if got := m.text(text); got != "it was ***" {
+		if got := m.Text(text); got != "it was ***" {
 			t.Errorf("%q became %q", text, got)
 		}
 	}
@@ -98,9 +98,9 @@ func TestMaskFindsOtherForms(t *testing.T) {
 // the field is called.
 func TestMaskOfOtherFields(t *testing.T) {
 	c := &Client{Header: []Field{{Name: "X-Api-Key", Value: "k3y-of-the-api"}, {Name: "X-Note", Value: "no-secret-at-all"}, {Name: "Authorization", Value: "Bearer t0ken-of-mine"}}}
-	m := newMasker(c, false)
+	m := c.Masker(false)
 	const page = "you sent k3y-of-the-api, no-secret-at-all and t0ken-of-mine by Bearer"
-	if got, want := string(m.received([]byte(page))), "you sent ***, no-secret-at-all and *** by Bearer"; got != want {
+	if got, want := string(m.Received([]byte(page))), "you sent ***, no-secret-at-all and *** by Bearer"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

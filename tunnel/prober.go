@@ -141,7 +141,7 @@ func (p *Prober) probeRoute(ctx context.Context, opener *Client, target Authorit
 		opener.Watch.Tap = rec.tap
 	}
 	opener.Trace = Traces(rec.trace(), p.Client.Trace)
-	s := &session{recording: rec, prober: p, route: opener.Route, target: target, mask: newMasker(opener, p.ShowSecrets)}
+	s := &session{recording: rec, prober: p, route: opener.Route, target: target, mask: opener.Masker(p.ShowSecrets)}
 	conn, err := opener.Open(ctx, target)
 	if err == nil {
 		if wait > 0 {
@@ -188,9 +188,9 @@ func (p *Prober) findMiddle(ctx context.Context, opener *Client, target Authorit
 	if out == nil {
 		return nil
 	}
-	out.By, out.Hint = s.mask.text(out.By), s.mask.text(out.Hint)
+	out.By, out.Hint = s.mask.Text(out.By), s.mask.Text(out.Hint)
 	for i := range out.Evidence {
-		out.Evidence[i].Text = s.mask.text(out.Evidence[i].Text)
+		out.Evidence[i].Text = s.mask.Text(out.Evidence[i].Text)
 	}
 	return out
 }

@@ -44,18 +44,14 @@ func (s *session) socksReports() (out []SOCKSReport) {
 			out = append(out, SOCKSReport{Hop: s.shown(m.Hop.Name()), Scheme: m.Hop.Scheme, Connection: m.conn, Before: m.after, AskedFor: m.Next})
 		}
 		r := &out[len(out)-1]
-		request := s.mask.sent(m.Sent)
-		if s.mask.off {
-			request = m.wire()
-		}
 		r.Messages = append(r.Messages, SOCKSSpoken{
-			Step: m.Step, Asks: s.mask.text(m.Asks()), Request: request, Reply: s.mask.received(m.Received), Means: s.mask.text(m.Means()),
+			Step: m.Step, Asks: s.mask.Text(m.Asks()), Request: s.mask.Message(m.SOCKSMessage), Reply: s.mask.Received(m.Received), Means: s.mask.Text(m.Means()),
 			At: s.at(m.Started), Duration: micros(m.Ended.Sub(m.Started)),
 		})
 		if m.Err != nil {
 			sentence, _ := Explain(m.Err) // escaped already
 			r.Left = leftAfter(m.Err)
-			r.Error = s.mask.text(sentence)
+			r.Error = s.mask.Text(sentence)
 		}
 	}
 	return out

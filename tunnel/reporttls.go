@@ -52,7 +52,7 @@ func (s *session) tlsReport(h recordedTLS) TLSReport {
 	}
 	if h.Err != nil {
 		sentence, _ := Explain(h.Err) // escaped already
-		r.Error = s.mask.text(sentence)
+		r.Error = s.mask.Text(sentence)
 	}
 	return r
 }
@@ -60,7 +60,7 @@ func (s *session) tlsReport(h recordedTLS) TLSReport {
 func (s *session) certificate(c *x509.Certificate) Certificate {
 	names := certwords.Hosts(c)
 	for i, name := range names {
-		names[i] = s.mask.text(name)
+		names[i] = s.mask.Text(name)
 	}
 	return Certificate{
 		Subject: s.shown(c.Subject.String()), Issuer: s.shown(c.Issuer.String()), Names: names,

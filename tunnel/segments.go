@@ -71,7 +71,7 @@ func (s *session) segmentsReport(reads []segment) (out []Segment) {
 	for _, r := range reads {
 		all = append(all, r.bytes...)
 	}
-	if shown := s.mask.received(all); len(reads) > 0 && !bytes.Equal(shown, all) {
+	if shown := s.mask.Received(all); len(reads) > 0 && !bytes.Equal(shown, all) {
 		return []Segment{{s.at(reads[0].at), shown}}
 	}
 	for _, r := range reads {

@@ -114,7 +114,7 @@ func (s *session) tapsReport() (out []*tapped, secret bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.taps {
-		all := s.mask.inPlace(t.received())
+		all := s.mask.InPlace(t.received())
 		end, hidden := s.usable(all)
 		secret = secret || hidden
 		masked := &tapped{conn: t.conn, left: t.left, cut: t.cut}
@@ -169,7 +169,7 @@ func (s *session) usable(all []byte) (end int, secret bool) {
 		if decoded += len(f.Name) + len(f.Value); decoded > maxDecoded {
 			dec.SetEmitEnabled(false)
 		}
-		secret = secret || s.mask.holds([]byte(f.Name)) || s.mask.holds([]byte(f.Value))
+		secret = secret || s.mask.Holds([]byte(f.Name)) || s.mask.Holds([]byte(f.Value))
 	})
 	for data := 0; ; {
 		f, err := framer.ReadFrame()
@@ -199,8 +199,8 @@ func (s *session) usable(all []byte) (end int, secret bool) {
 		}
 		end = len(all) - in.Len()
 	}
-	unread := decoded > maxDecoded && !s.mask.off && len(s.mask.all()) > 0
-	return end, secret || unread || s.mask.holds(content.Bytes())
+	unread := decoded > maxDecoded && s.mask.Any()
+	return end, secret || unread || s.mask.Holds(content.Bytes())
 }
 
 // tapOf is what went over a connection, if that speaks HTTP/2.

@@ -59,13 +59,13 @@ func (s *session) verdict() Verdict {
 	if s.err != nil {
 		v = s.failure()
 		sentence, hint := Explain(s.err)
-		v.Sentence, v.Phase, v.Error, v.ExitCode = s.mask.text(sentence), s.err.Phase, s.err.Type.String(), s.err.ExitCode()
+		v.Sentence, v.Phase, v.Error, v.ExitCode = s.mask.Text(sentence), s.err.Phase, s.err.Type.String(), s.err.ExitCode()
 		if v.Hint == "" {
 			v.Hint = hint
 		}
 	}
 	s.tellMiddle(&v)
-	v.Words, v.Hint = s.mask.text(v.Words), s.mask.text(v.Hint)
+	v.Words, v.Hint = s.mask.Text(v.Words), s.mask.Text(v.Hint)
 	return v
 }
 
