@@ -159,6 +159,14 @@ func (s *session) exchangeReport(x *Exchange) ExchangeReport {
 	return out
 }
 
+func (s *session) framesReport() []FrameReport {
+	var out []FrameReport
+	for _, f := range s.frames {
+		out = append(out, FrameReport{Hop: s.shown(f.Hop.Name()), Sent: f.Sent, At: s.at(f.At), Frame: s.mask.Text(f.Words)}) // escaped already
+	}
+	return out
+}
+
 func (s *session) tunnelReport() *TunnelReport {
 	if s.heard == nil {
 		return nil

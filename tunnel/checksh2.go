@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"fmt"
 	"strings"
 )
 
@@ -78,65 +77,4 @@ func judgeGoAway(s *subject) outcome {
 		return outcome{Warn, f.Words}
 	}
 	return outcome{grade: Pass}
-}
-
-// FrameReport is one frame of HTTP/2, DATA left out.
-type FrameReport struct {
-	Hop   string `json:"hop"`
-	Sent  bool   `json:"sent"`
-	At    Micros `json:"at_us"` // since Report.Started
-	Frame string `json:"frame"`
-}
-
-// framesOf are those of a hop.
-func (r *recording) framesOf(hop Hop) []Framed {
-	var out []Framed
-	for _, f := range r.frames {
-		if f.Hop == hop {
-			out = append(out, f)
-		}
-	}
-	return out
-}
-
-func (s *session) framesReport() []FrameReport {
-	var out []FrameReport
-	for _, f := range s.frames {
-		out = append(out, FrameReport{Hop: s.shown(f.Hop.Name()), Sent: f.Sent, At: s.at(f.At), Frame: s.mask.Text(f.Words)}) // escaped already
-	}
-	return out
-}
-
-// framed notes a frame, as long as the session lasts.
-func (r *recording) framed(f Framed) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.over && len(r.frames) < maxFrames {
-		r.frames = append(r.frames, f)
-	}
-}
-
-// maxFrames bounds what is kept of a proxy that never ends.
-const maxFrames = 1000
-
-// frames lists a hop's, the head of which stands above.
-func (t *reportText) frames(r *Report, hop string) {
-	began := false
-	for _, f := range r.Frames {
-		if f.Hop != hop {
-			continue
-		}
-		if !began {
-			began = true
-			t.say("frames of HTTP/2, without DATA:")
-			if t.hex { // nothing in them could be masked with certainty (RFC 7541)
-				t.say("--hex shows no bytes of theirs, in which credentials may stand coded by HPACK")
-			}
-		}
-		mark, colour := "<", t.Received
-		if f.Sent {
-			mark, colour = ">", t.Sent
-		}
-		t.out.WriteString(colour.Paint(fmt.Sprintf("%s %9.3f ms  %s", mark, float64(f.At)/1000, f.Frame)) + "\n")
-	}
 }

@@ -150,6 +150,29 @@ func (r *recording) exchanged(x *Exchange) {
 	r.closed, r.last = true, time.Now() // the race was over before the first exchange
 }
 
+// framed notes a frame, as long as the session lasts.
+func (r *recording) framed(f Framed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.over && len(r.frames) < maxFrames {
+		r.frames = append(r.frames, f)
+	}
+}
+
+// maxFrames bounds what is kept of a proxy that never ends.
+const maxFrames = 1000
+
+// framesOf are those of a hop.
+func (r *recording) framesOf(hop Hop) []Framed {
+	var out []Framed
+	for _, f := range r.frames {
+		if f.Hop == hop {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 // lastInside is the handshake with the target, whether it succeeded or not, or
 // nil.
 func (r *recording) lastInside() *TLSHandshake {

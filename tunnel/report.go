@@ -105,6 +105,14 @@ type IdentityField struct {
 	Value string `json:"value"`
 }
 
+// FrameReport is one frame of HTTP/2, DATA left out.
+type FrameReport struct {
+	Hop   string `json:"hop"`
+	Sent  bool   `json:"sent"`
+	At    Micros `json:"at_us"` // since Report.Started
+	Frame string `json:"frame"`
+}
+
 // TunnelReport is what came of the open tunnel.
 type TunnelReport struct {
 	Sent     WireBytes `json:"sent,omitempty"`

@@ -159,6 +159,35 @@ func (t *reportText) exchange(x *ExchangeReport) {
 	}
 }
 
+// frames lists a hop's, the head of which stands above.
+func (t *reportText) frames(r *Report, hop string) {
+	began := false
+	for _, f := range r.Frames {
+		if f.Hop != hop {
+			continue
+		}
+		if !began {
+			began = true
+			t.say("frames of HTTP/2, without DATA:")
+			if t.hex { // nothing in them could be masked with certainty (RFC 7541)
+				t.say("--hex shows no bytes of theirs, in which credentials may stand coded by HPACK")
+			}
+		}
+		mark, dress := "<", t.Received
+		if f.Sent {
+			mark, dress = ">", t.Sent
+		}
+		t.out.WriteString(dress(fmt.Sprintf("%s %9.3f ms  %s", mark, float64(f.At)/1000, f.Frame)) + "\n")
+	}
+}
+
+// tlsTry tells of the further connection.
+func (t *reportText) tlsTry(try *TLSTry) {
+	if try != nil {
+		t.say("a further connection to %s, with TLS: %s", try.Hop, try.Words)
+	}
+}
+
 // further names a connection that is not the first.
 func further(connection int) string {
 	if connection < 2 {

@@ -85,10 +85,3 @@ func (c *startOf) Read(b []byte) (int, error) {
 func startsTLS(raw []byte) bool {
 	return bytes.HasPrefix(raw, []byte{21, 3}) || bytes.HasPrefix(raw, []byte{22, 3})
 }
-
-// tlsTry tells of the further connection.
-func (t *reportText) tlsTry(try *TLSTry) {
-	if try != nil {
-		t.say("a further connection to %s, with TLS: %s", try.Hop, try.Words)
-	}
-}
