@@ -94,7 +94,7 @@ func (d *dialing) run(command []string) error {
 			return err
 		}
 	}
-	if way.Client.KeepUnread && !way.Client.HandsOver() {
+	if way.Client.KeepUnread && !tunnel.CanHandOver(way.Client) {
 		return handOverRelay(d.opened)
 	}
 	d.verbose.Plan(d.target)
@@ -109,7 +109,7 @@ func (d *dialing) run(command []string) error {
 	switch {
 	case way.Client.KeepUnread:
 		d.verbose.Say("handing the socket over")
-		return explained(conn.HandOver(os.Stdout))
+		return explained(tunnel.HandOver(conn, os.Stdout))
 	case command != nil:
 		return d.exec(conn, command)
 	}
@@ -288,7 +288,7 @@ func printSSHConfig(ctx context.Context, line *args.Line) error {
 	if way.Client.Route.Direct() || !strings.HasPrefix(way.Client.Route.Source, "-") {
 		talk(line, "without --proxy the environment that ssh runs in names the proxy")
 	}
-	return printed(way.SSHConfig(program, line.Args, tunnel.CanHandOver && way.Client.HandsOver()))
+	return printed(way.SSHConfig(program, line.Args, tunnel.CanHandOver(way.Client)))
 }
 
 // dieAbandoned ends the program, as SIGPIPE would, when whoever started it is

@@ -70,7 +70,7 @@ type Client struct {
 	Resolver Resolver
 
 	// KeepUnread makes Open read nothing behind the last proxy's reply: what
-	// the target sent with it stays in the socket, for Conn.HandOver. It costs
+	// the target sent with it stays in the socket, for HandOver. It costs
 	// a few system calls more, and does nothing on systems other than unix.
 	KeepUnread bool
 

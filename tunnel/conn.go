@@ -24,6 +24,15 @@ func (c *Conn) Route() Route { return c.route }
 // the route is direct. It is not valid for a unix socket.
 func (c *Conn) NextHop() netip.AddrPort { return c.addr }
 
+// Early is how many bytes were read before the tunnel was open, and not since.
+func (c *Conn) Early() int { return len(c.early) }
+
+// Target is what the tunnel leads to.
+func (c *Conn) Target() Authority { return c.target }
+
+// LastHop names the proxy that opened the tunnel; "" = the route is direct.
+func (c *Conn) LastHop() string { return c.hop }
+
 // Read reads the early bytes first, then from the network.
 func (c *Conn) Read(b []byte) (int, error) {
 	if len(c.early) > 0 {
@@ -48,8 +57,9 @@ func (c *Conn) CloseWrite() error {
 // NetConn returns the conn beneath; reading from it passes over early bytes.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-// takeEarly hands the early bytes to the caller, who gives them on first.
-func (c *Conn) takeEarly() []byte {
+// TakeEarly hands the bytes that came before the tunnel was open to the caller, who
+// passes them on first. After it NetConn has all that follows.
+func (c *Conn) TakeEarly() []byte {
 	early := c.early
 	c.early = nil
 	return early

@@ -45,13 +45,13 @@ func Exec(cmd *exec.Cmd, conn *Conn) (StdioResult, error) {
 		return StdioResult{}, err
 	}
 	over := make(chan relayResult, 1)
-	r := startRelay(relaySide{conn: local}, relaySide{conn: conn.NetConn(), early: conn.takeEarly()}, relayLimits{}, func(result relayResult) { over <- result })
+	r := startRelay(relaySide{conn: local}, relaySide{conn: conn.NetConn(), early: conn.TakeEarly()}, relayLimits{}, func(result relayResult) { over <- result })
 	failed := cmd.Wait()
 	result := drainUp(r, over)
 	stdio := StdioResult{Up: result.up, Down: result.down}
 	var broken *Broken
 	if failed == nil && errors.As(result.err, &broken) && result.closedBy == ClosedByTarget {
-		return stdio, &Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated, Target: conn.target, Hop: conn.hop, Detail: broken.Reason(), Err: broken.Err}
+		return stdio, &Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated, Target: conn.Target(), Hop: conn.LastHop(), Detail: broken.Reason(), Err: broken.Err}
 	}
 	return stdio, failed
 }

@@ -3,13 +3,17 @@ package tunnel
 import (
 	"errors"
 	"os"
+	"slices"
 	"syscall"
 
 	"culvert/tunnel/internal/neterr"
 )
 
-// CanHandOver reports whether this system passes sockets on at all.
-const CanHandOver = canPeek
+// CanHandOver reports whether HandOver will do for tunnels of this Client: this
+// system passes sockets on, and there is no TLS and no HTTP/2 on the way.
+func CanHandOver(c *Client) bool {
+	return canPeek && c.TLS == nil && !slices.ContainsFunc(append([]Route{c.Route}, c.Or...), func(r Route) bool { return slices.ContainsFunc(r.Hops, Hop.mayShare) })
+}
 
 // ErrNotBare is HandOver's for a tunnel that is more than its socket: bytes of
 // the target's were read already, or the conn is no socket. Such a tunnel can
@@ -27,9 +31,9 @@ var ErrNotBare = errors.New("the tunnel cannot be handed over: it is more than a
 // other process's now. On an error it remains the caller's. ErrOutputClosed is
 // for another end that is gone, errors.ErrUnsupported for a system other than
 // unix.
-func (c *Conn) HandOver(out *os.File) error {
-	bare, ok := c.Conn.(syscall.Conn)
-	if !ok || len(c.early) > 0 {
+func HandOver(c *Conn, out *os.File) error {
+	bare, ok := c.NetConn().(syscall.Conn)
+	if !ok || c.Early() > 0 {
 		return ErrNotBare
 	}
 	raw, err := bare.SyscallConn()
@@ -38,7 +42,7 @@ func (c *Conn) HandOver(out *os.File) error {
 	}
 	switch {
 	case err == nil:
-		c.Conn.Close()
+		c.NetConn().Close()
 		return nil
 	case errors.Is(err, errors.ErrUnsupported):
 		return err

@@ -65,7 +65,7 @@ func handedOver(t *testing.T, c *Client, target string) (*os.File, []*Exchange) 
 		t.Fatal(err)
 	}
 	ours, theirs := sshSockets(t)
-	if err := conn.HandOver(theirs); err != nil {
+	if err := HandOver(conn, theirs); err != nil {
 		conn.Close()
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestHandOverRefusesWhatIsNotBare(t *testing.T) {
 	for name, conn := range map[string]*Conn{"bytes read early": conn, "no socket": {Conn: inMemory}} {
 		defer conn.Close()
 		ours, theirs := sshSockets(t)
-		if err := conn.HandOver(theirs); err != ErrNotBare {
+		if err := HandOver(conn, theirs); err != ErrNotBare {
 			t.Errorf("%s: got %v, want ErrNotBare", name, err)
 		}
 		if n, _, err := unix.Recvfrom(int(fdOf(t, ours)), make([]byte, 1), unix.MSG_DONTWAIT); err != unix.EAGAIN {
@@ -244,7 +244,7 @@ func TestHandOverFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			if err := conn.HandOver(tt.out(t)); !tt.want(err) {
+			if err := HandOver(conn, tt.out(t)); !tt.want(err) {
 				t.Errorf("got %v", err)
 			}
 			flags, err := unix.FcntlInt(fdOf(t, conn.NetConn().(syscall.Conn)), unix.F_GETFL, 0)

@@ -8,9 +8,6 @@ import (
 	"os"
 )
 
-// HandsOver is of no interest where no socket can be passed on.
-func (c *Client) HandsOver() bool { return true }
-
 // HandOverRelay is errors.ErrUnsupported on this system.
 func HandOverRelay(*os.File, io.Writer, func()) (code int, err error) { return 0, noHandOver{} }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -27,12 +26,6 @@ const (
 	relaySocket   = 3
 	relayStatus   = 4
 )
-
-// HandsOver reports whether Conn.HandOver will do for tunnels of this Client:
-// no TLS and no HTTP/2 is on the way.
-func (c *Client) HandsOver() bool {
-	return c.TLS == nil && !slices.ContainsFunc(c.routes(), func(r Route) bool { return slices.ContainsFunc(r.Hops, Hop.mayShare) })
-}
 
 // HandOverRelay starts this program again with the same arguments, whose dial
 // must then find a BehindSocket, waits until that has opened its tunnel, and

@@ -228,11 +228,11 @@ func (c *localConn) serve(ctx context.Context) {
 		c.fail(e, sentence)
 		return
 	}
-	if !tunnel.route.Direct() {
-		c.rec.Via = tunnel.route.String()
+	if !tunnel.Route().Direct() {
+		c.rec.Via = tunnel.Route().String()
 	}
-	if tunnel.addr.IsValid() {
-		c.rec.Addr = tunnel.addr.String()
+	if tunnel.NextHop().IsValid() {
+		c.rec.Addr = tunnel.NextHop().String()
 	}
 	if err := reply(nil); err != nil {
 		tunnel.Close()
@@ -266,7 +266,7 @@ func (c *localConn) relay(tunnel *Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock() // done waits for the entry that it removes
 	delete(p.opening, c)
-	client, target := relaySide{conn: c.conn}, relaySide{conn: tunnel.NetConn(), early: tunnel.takeEarly()}
+	client, target := relaySide{conn: c.conn}, relaySide{conn: tunnel.NetConn(), early: tunnel.TakeEarly()}
 	var r runningRelay
 	done := func(result relayResult) {
 		p.mu.Lock()

@@ -199,7 +199,7 @@ func (p *Prober) findMiddle(ctx context.Context, opener *Client, target Authorit
 // ends, or enough came. The conn stays the caller's to close.
 func hear(ctx context.Context, conn *Conn, send []byte, wait time.Duration) *heardTunnel {
 	l := &heardTunnel{wait: wait, end: endUnwatched}
-	l.data = conn.takeEarly()
+	l.data = conn.TakeEarly()
 	l.data = append([]byte(nil), l.data[:min(len(l.data), maxTunnelBytes)]...)
 	l.glued = len(l.data)
 	if wait > 0 {

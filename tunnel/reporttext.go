@@ -177,7 +177,7 @@ func (t *reportText) frames(r *Report, hop string) {
 		if f.Sent {
 			mark, dress = ">", t.Sent
 		}
-		t.out.WriteString(dress(fmt.Sprintf("%s %9.3f ms  %s", mark, float64(f.At)/1000, f.Frame)) + "\n")
+		t.out.WriteString(dress.Paint(fmt.Sprintf("%s %9.3f ms  %s", mark, float64(f.At)/1000, f.Frame)) + "\n")
 	}
 }
 

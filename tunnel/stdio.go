@@ -84,7 +84,7 @@ func (r *stdioRelay) run() (StdioResult, error) {
 	}
 	return result, &Error{
 		Phase: PhaseRelay, Type: ErrorConnectionTerminated,
-		Target: r.Conn.target, Hop: r.Conn.hop, Err: neterr.Plain(err),
+		Target: r.Conn.Target(), Hop: r.Conn.LastHop(), Err: neterr.Plain(err),
 	}
 }
 
@@ -116,7 +116,7 @@ type stdioRelay struct {
 // copyDown copies from the tunnel to Out. It is the way that decides when a
 // tunnel is over.
 func (r *stdioRelay) copyDown() error {
-	if early := r.Conn.takeEarly(); len(early) > 0 {
+	if early := r.Conn.TakeEarly(); len(early) > 0 {
 		if err := r.deliver(early); err != nil {
 			return err
 		}

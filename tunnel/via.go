@@ -119,10 +119,10 @@ func (at *listening) dialVia(ctx context.Context, route Route, target Authority,
 	if e != nil {
 		return relaySide{}, e
 	}
-	if conn.addr.IsValid() {
-		rec.Addr = conn.addr.String()
+	if conn.NextHop().IsValid() {
+		rec.Addr = conn.NextHop().String()
 	}
-	return relaySide{conn: conn.NetConn(), early: conn.takeEarly()}, nil
+	return relaySide{conn: conn.NetConn(), early: conn.TakeEarly()}, nil
 }
 
 // openVia asks a route's last parent for the target.
