@@ -83,7 +83,7 @@ func judgeTLSVersion(h recordedTLS, _ *session) outcome {
 
 func judgeTLSTrust(h recordedTLS, _ *session) outcome {
 	switch {
-	case h.TrustError == nil, h.dated: // dates have a check of their own
+	case h.TrustError == nil, h.OutOfDate: // dates have a check of their own
 		return outcome{grade: Pass}
 	case h.Pinned:
 		return outcome{Warn, "the key is pinned, but " + certwords.Cause(h.TrustError)}

@@ -139,24 +139,24 @@ func (h *http2Handshake) broken(ctx context.Context, phase Phase, err error) *Er
 		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Answer: &AnswerTrouble{Began: preface.Got, Foreign: true},
 			Detail: "it does not speak HTTP/2: it begins with \"" + wire.Escape(preface.Got, 40) + "\""}
 	case errors.As(err, &stream) && stream.Remote:
-		return &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Detail: brokenHTTP2(err), Err: err}
+		return &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Detail: HTTP2Failure(err), Err: err}
 	case errors.As(err, &stream):
 		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: stream.Detail}
 	case errors.As(err, &conn) && conn.Remote:
-		return &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Detail: brokenHTTP2(err), Err: err}
+		return &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Detail: HTTP2Failure(err), Err: err}
 	case errors.As(err, &conn) && conn.Err != nil:
 		return cutError(ctx, phase, conn.Err)
 	case errors.As(err, &conn):
 		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: wire.Escape([]byte(conn.Detail), maxDetail)}
 	case errors.Is(err, h2.ErrGoingAway):
-		return &Error{Phase: phase, Type: ErrorConnectionTerminated, Detail: brokenHTTP2(err), Err: err}
+		return &Error{Phase: phase, Type: ErrorConnectionTerminated, Detail: HTTP2Failure(err), Err: err}
 	}
 	return &Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: err.Error()}
 }
 
-// brokenHTTP2 says in words what a proxy that speaks HTTP/2 did to a stream or
-// its connection, "" if that is not what err is.
-func brokenHTTP2(err error) string {
+// HTTP2Failure says in words what a proxy that speaks HTTP/2 did to a stream or its
+// connection; "" if err is something else.
+func HTTP2Failure(err error) string {
 	var stream *h2.StreamError
 	var conn *h2.ConnError
 	switch {

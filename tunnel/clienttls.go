@@ -27,23 +27,37 @@ type TLSHandshake struct {
 	Insecure   bool                // any certificate would do
 	Pinned     bool                // the key is one of TLSOptions.Pins
 	TrustError error               // why the chain is not to be trusted; judged under Insecure as well
+	OutOfDate  bool                // TrustError is about a date alone: the chain was to be trusted, or will be
 	NameError  error               // why the certificate is not for ServerName; likewise
 	Asked      bool                // the other side asked for a certificate of ours ...
 	Shown      bool                // ... and got one
 	Err        error               // why there is no TLS, an *Error; nil if there is
 
 	began []byte // the first bytes that came, if it failed
-	dated bool   // TrustError is about a date alone: the chain was to be trusted, or will be
 }
 
 // maxBegan is how much of what is no TLS is kept to be shown.
 const maxBegan = 40
 
-// inside reports whether this is the target's, inside the tunnel.
-func (h *TLSHandshake) inside() bool { return h.Hop.Proxy.IsZero() }
+// Inside reports whether this is the target's, inside the tunnel.
+func (h *TLSHandshake) Inside() bool { return h.Hop.Proxy.IsZero() }
 
 // Peer names the other side as a sentence does: host:port.
 func (h *TLSHandshake) Peer() string { return h.Target.String() }
+
+// Verified says in a few words what the trust in the other side rests on; "nothing"
+// where there is none.
+func (h *TLSHandshake) Verified() string {
+	switch {
+	case h.Err != nil, h.Insecure && !h.Pinned:
+		return "nothing"
+	case h.Insecure:
+		return "the pinned key alone"
+	case h.Pinned:
+		return "the chain, the name and the pinned key"
+	}
+	return "the chain and the name"
+}
 
 // secureHop speaks TLS with a proxy, which chooses the protocol. On an error the
 // conn is still to be closed by the caller, else the conn that is returned.
@@ -73,7 +87,7 @@ func (c *Client) secure(ctx context.Context, conn net.Conn, h *TLSHandshake, opt
 	if h.ServerName = options.ServerName; h.ServerName == "" {
 		h.ServerName = h.Target.Host()
 	}
-	if h.inside() {
+	if h.Inside() {
 		c.waiting("TLS inside the tunnel with %s", h.Peer())
 	} else {
 		c.waiting("TLS with %s", h.Peer())
@@ -134,7 +148,7 @@ func (h *TLSHandshake) verify(options TLSOptions) error {
 	_, h.TrustError = leaf.Verify(x509.VerifyOptions{Roots: options.Roots, Intermediates: intermediates})
 	if h.TrustError != nil {
 		err, expired := vouchedFor(h.State.PeerCertificates, options.Roots, time.Now())
-		h.dated = expired && err == nil
+		h.OutOfDate = expired && err == nil
 	}
 	h.NameError = leaf.VerifyHostname(h.ServerName)
 	h.Pinned = slices.Contains(options.Pins, PinOf(leaf))
@@ -149,12 +163,13 @@ func (h *TLSHandshake) verify(options TLSOptions) error {
 	return nil
 }
 
-// errTruncated is a clientTLS's at an end that anybody on the way could have made.
-var errTruncated = errors.New("the connection ended without TLS's goodbye (close_notify): what came may not be all")
+// ErrTruncated is what reading from TLS within a tunnel ends with where the
+// connection just ended, as anybody on the way could have made it.
+var ErrTruncated = errors.New("the connection ended without TLS's goodbye (close_notify): what came may not be all")
 
 // clientTLS is TLS as a Client speaks it. End of file is what the other side said
 // (RFC 8446, section 6.1: close_notify); where the connection just ends, reads
-// fail with errTruncated, as with OpenSSL. CloseWrite says close_notify and goes
+// fail with ErrTruncated, as with OpenSSL. CloseWrite says close_notify and goes
 // on reading.
 type clientTLS struct {
 	*tls.Conn
@@ -166,7 +181,7 @@ type clientTLS struct {
 func (c *clientTLS) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err != nil && (err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF)) && c.under.ended.Load() {
-		err = errTruncated
+		err = ErrTruncated
 	}
 	return n, err
 }
@@ -185,9 +200,13 @@ func (c *clientTLS) SetReadDeadline(t time.Time) error { return c.under.Conn.Set
 // SetWriteDeadline implements net.Conn.
 func (c *clientTLS) SetWriteDeadline(t time.Time) error { return c.under.Conn.SetWriteDeadline(t) }
 
+// closeNotifyTime bounds the close_notify of a Close. It goes into the send queue,
+// unless the other side reads nothing; then it is not worth waiting for.
+const closeNotifyTime = 200 * time.Millisecond
+
 // Close says close_notify if that is possible at once, and closes the conn.
 func (c *clientTLS) Close() error {
-	_ = c.under.Conn.SetWriteDeadline(time.Now().Add(tlsGoodbye))
+	_ = c.under.Conn.SetWriteDeadline(time.Now().Add(closeNotifyTime))
 	return c.Conn.Close()
 }
 

@@ -57,7 +57,7 @@ var errNotPinned = errors.New("the key is not pinned")
 // failure makes the Error of a handshake that failed.
 func (h *TLSHandshake) failure(ctx context.Context, err error) *Error {
 	e := &Error{Phase: PhaseTLS, Type: ErrorTLSProtocol, Target: h.Target}
-	if !h.inside() {
+	if !h.Inside() {
 		e.Hop, e.Scheme = h.Hop.Name(), h.Hop.Scheme
 	}
 	switch {
@@ -182,7 +182,7 @@ func isAboutCertificate(alert string) bool {
 func (c *clientTLS) lateFailure(err error) *Error {
 	h := c.handshake
 	_, alert := alertOf(err)
-	cut := errors.Is(err, errTruncated) || neterr.Reset(err)
+	cut := errors.Is(err, ErrTruncated) || neterr.Reset(err)
 	switch {
 	case alert:
 	case cut && h.Asked && !h.Shown:
@@ -192,7 +192,7 @@ func (c *clientTLS) lateFailure(err error) *Error {
 		return nil
 	}
 	e := &Error{Phase: PhaseTLS, Type: ErrorTLSProtocol, Target: h.Target, Err: h.protocolFailure(err)}
-	if !h.inside() {
+	if !h.Inside() {
 		e.Hop = h.Hop.Name()
 	}
 	return e

@@ -18,7 +18,7 @@ func (e *Error) explainSilence() (sentence, hint string) {
 		hint = e.whyMute()
 		return e.proxy() + " did not answer in time", hint + check + ", or wait longer with --timeout"
 	case ErrorConnectionTerminated:
-		if broken := brokenHTTP2(e.Err); broken != "" {
+		if broken := HTTP2Failure(e.Err); broken != "" {
 			return e.proxy() + " gave no answer: " + broken, "HTTP/2 itself works there, but no tunnel: ask the proxy's administrator, or try HTTP/1.1 with http://"
 		}
 		hint = e.whyHungUp()

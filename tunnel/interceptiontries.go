@@ -171,7 +171,7 @@ func (c *InterceptionCheck) handshake(ctx context.Context, opener *Client, route
 		ConnectTimeout: opener.ConnectTimeout, Timeout: opener.Timeout, Negotiate: opener.Negotiate, Resolver: opener.Resolver,
 		TLS: &TLSOptions{ServerName: name, Roots: opener.TLS.Roots, Insecure: true, Protocols: opener.TLS.Protocols},
 		Trace: &Trace{Secured: func(h *TLSHandshake) {
-			if h.inside() {
+			if h.Inside() {
 				seen = h
 			}
 		}},

@@ -237,7 +237,7 @@ func (l *heardTunnel) read(conn *Conn) {
 			l.end = endOpen
 		case errors.Is(err, io.EOF):
 			l.end = endClosed
-		case errors.Is(err, errTruncated):
+		case errors.Is(err, ErrTruncated):
 			l.end, l.err = endTruncated, err
 		default:
 			l.end, l.err = endReset, err

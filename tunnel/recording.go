@@ -176,7 +176,7 @@ func (r *recording) framesOf(hop Hop) []Framed {
 // lastInside is the handshake with the target, whether it succeeded or not, or
 // nil.
 func (r *recording) lastInside() *TLSHandshake {
-	if n := len(r.secured); n > 0 && r.secured[n-1].inside() {
+	if n := len(r.secured); n > 0 && r.secured[n-1].Inside() {
 		return r.secured[n-1].TLSHandshake
 	}
 	return nil

@@ -31,8 +31,8 @@ type SOCKSSpoken struct {
 	Duration Micros    `json:"duration_us"`
 }
 
-// answered reports whether there was an answer, be it a refusal.
-func (m *SOCKSMessage) answered() bool {
+// socksAnswered reports whether there was an answer, be it a refusal.
+func socksAnswered(m *SOCKSMessage) bool {
 	e, failed := m.Err.(*Error)
 	return !failed || e.Told || e.Type == ErrorProtocol
 }

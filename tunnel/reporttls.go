@@ -41,8 +41,8 @@ const maxChainShown = 5
 
 func (s *session) tlsReport(h recordedTLS) TLSReport {
 	r := TLSReport{
-		Peer: s.shown(h.Peer()), Inside: h.inside(), ServerName: s.shown(h.ServerName), Before: h.after,
-		ALPN: s.shown(h.State.NegotiatedProtocol), Verified: h.verified(), Certificate: h.Asked, Chain: []Certificate{},
+		Peer: s.shown(h.Peer()), Inside: h.Inside(), ServerName: s.shown(h.ServerName), Before: h.after,
+		ALPN: s.shown(h.State.NegotiatedProtocol), Verified: h.Verified(), Certificate: h.Asked, Chain: []Certificate{},
 	}
 	if h.State.Version != 0 {
 		r.Version, r.Cipher = tls.VersionName(h.State.Version), tls.CipherSuiteName(h.State.CipherSuite)
@@ -70,7 +70,7 @@ func (s *session) certificate(c *x509.Certificate) Certificate {
 
 // inside returns the target's handshake if there was one, and it succeeded.
 func (s *session) inside() *TLSHandshake {
-	if n := len(s.secured); n > 0 && s.secured[n-1].inside() && s.secured[n-1].Err == nil {
+	if n := len(s.secured); n > 0 && s.secured[n-1].Inside() && s.secured[n-1].Err == nil {
 		return s.secured[n-1].TLSHandshake
 	}
 	return nil

@@ -58,7 +58,7 @@ func leftBy(err error) string {
 	switch {
 	case neterr.Reset(err):
 		return leftReset
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errTruncated):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, ErrTruncated):
 		return leftClosed
 	}
 	return ""

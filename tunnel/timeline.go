@@ -25,11 +25,11 @@ func (s *session) timeline() []Span {
 		l.exchange(x)
 	}
 	for _, m := range s.spoken {
-		l.add("socks-"+string(m.Step), m.Hop.Name(), m.Started, m.Ended, m.answered())
+		l.add("socks-"+string(m.Step), m.Hop.Name(), m.Started, m.Ended, socksAnswered(m.SOCKSMessage))
 	}
 	for _, h := range s.secured {
 		phase, hop := SpanTLSProxy, h.Peer()
-		if h.inside() {
+		if h.Inside() {
 			phase, hop = SpanTLSInside, ""
 		}
 		l.add(phase, hop, h.Started, h.Ended, h.Err == nil)

@@ -279,7 +279,7 @@ func (s *session) unanswered() Verdict {
 		case ErrorConnectionReadTimeout:
 			return verdictOf(VerdictSilent, "silent", "connected, but no answer in time")
 		case ErrorConnectionTerminated:
-			if broken := brokenHTTP2(e.Err); broken != "" {
+			if broken := HTTP2Failure(e.Err); broken != "" {
 				return verdictOf(VerdictHungUp, "hung up", broken)
 			}
 			if s.tlsTry != nil && s.tlsTry.Speaks {

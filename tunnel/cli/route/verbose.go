@@ -82,7 +82,7 @@ func (v *Verbose) Trace() *tunnel.Trace {
 
 // secured tells how a TLS handshake ended.
 func (v *Verbose) secured(h *tunnel.TLSHandshake) {
-	for _, line := range h.Words() { // a certificate may hold what a proxy was sent
+	for _, line := range tunnel.ExplainTLS(h) { // a certificate may hold what a proxy was sent
 		v.Say("%s", v.masked([]byte(line)))
 	}
 }
