@@ -20,8 +20,11 @@ const (
 	DefaultOpenTimeout    = 30 * time.Second
 )
 
-// Field is one field line of a request head.
-type Field = wire.Field
+// Field is one field line of a request head (RFC 9110, section 5).
+type Field struct {
+	Name  string // a token
+	Value string
+}
 
 // Client opens tunnels along a Route. The zero Client connects directly. A
 // Client may be used by several goroutines at once if its fields are not

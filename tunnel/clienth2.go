@@ -38,7 +38,8 @@ func (h *http2Handshake) run(ctx context.Context) (conn net.Conn, early []byte, 
 // round sends one CONNECT and reads the reply's head. The stream is the caller's,
 // who closes it; nil on an error.
 func (h *http2Handshake) round(ctx context.Context) (s *h2.Stream, again bool, e *Error) {
-	fields := h.requestFields()
+	asked := h.fields()
+	fields := h.requestFields(asked)
 	h.waiting()
 	x := &Exchange{Hop: h.hop, Next: h.next, HTTP2: true, Request: headText(fields), Started: time.Now()}
 	s, e = h.converse(ctx, x, fields)
@@ -49,7 +50,7 @@ func (h *http2Handshake) round(ctx context.Context) (s *h2.Stream, again bool, e
 	default:
 		h.readRefusal(ctx, s, x)
 		again, _ = h.login.challenged(x.reply, h.next, false)
-		e = h.refusal(x, headFields(h2.Head{Fields: fields}))
+		e = h.refusal(x, asked)
 	}
 	h.finish(x, e)
 	if e != nil && s != nil {
@@ -59,11 +60,11 @@ func (h *http2Handshake) round(ctx context.Context) (s *h2.Stream, again bool, e
 	return s, again, e
 }
 
-// requestFields are the request's: authority-form, and nothing that concerns a
+// requestFields are the whole request's: authority-form, and nothing that concerns a
 // connection of HTTP/1 (RFC 9113, section 8.2.2).
-func (h *http2Handshake) requestFields() []h2.Field {
+func (h *http2Handshake) requestFields(asked []Field) []h2.Field {
 	fields := []h2.Field{{Name: ":method", Value: http.MethodConnect}, {Name: ":authority", Value: h.next.String()}}
-	for _, f := range h.fields() {
+	for _, f := range asked {
 		name := strings.ToLower(f.Name)
 		switch name {
 		case "connection", "proxy-connection", "keep-alive", "upgrade", "te":
