@@ -261,7 +261,7 @@ func TestTryIsFoldedBetweenPhases(t *testing.T) {
 func TestOwnDescriptorsInAVerdict(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
 		e := &Error{Phase: PhaseConnect, Hop: "127.0.0.1:1", Type: dialErrorType(errno), Err: errno}
-		v := (&session{prober: &Prober{}, recording: &recording{}, err: e}).verdict()
+		v := (&session{prober: &Prober{}, recording: &recording{}, mask: &Masker{}, err: e}).verdict()
 		if v.Kind != VerdictOwnLimit || v.Words != "culvert's own limit: "+errno.Error() || !strings.Contains(v.Hint, "ulimit -n") || v.ExitCode != ExitUnexpected {
 			t.Errorf("%+v", v)
 		}
