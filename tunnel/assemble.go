@@ -20,7 +20,7 @@ type session struct {
 	route  Route
 	target Authority
 	err    *Error        // why there is no tunnel, or nil
-	heard  *heardTunnel  // nil if there is no tunnel
+	opened *openTunnel   // nil if there is no tunnel
 	middle *Interception // nil if nobody asked, or no certificate came
 	tlsTry *TLSTry       // nil if none was made
 	mask   *Masker
@@ -74,9 +74,12 @@ func (s *session) abandonedRoute() AbandonedRoute {
 	return AbandonedRoute{Hops: s.hops(), Why: s.mask.Text(sentence), Took: micros(time.Since(s.started))}
 }
 
+// maxTextShown bounds one piece of text that a proxy sent, in bytes of ASCII.
+const maxTextShown = 200
+
 // shown makes text from the network fit to be shown.
 func (s *session) shown(text string) string {
-	return s.mask.Text(wire.Escape([]byte(text), maxShown))
+	return s.mask.Text(wire.Escape([]byte(text), maxTextShown))
 }
 
 func (s *session) shownError(err error) string {
@@ -168,17 +171,17 @@ func (s *session) framesReport() []FrameReport {
 }
 
 func (s *session) tunnelReport() *TunnelReport {
-	if s.heard == nil {
+	if s.opened == nil {
 		return nil
 	}
-	data := s.mask.Received(s.heard.data)
+	data := s.mask.Received(s.opened.data)
 	n := &TunnelReport{
-		Sent: s.mask.Sent(s.heard.sent), Data: data, Glued: len(data) - commonEnd(data, s.mask.Received(s.heard.data[s.heard.glued:])),
-		Wait: micros(s.heard.wait), End: string(s.heard.end), Page: s.page(),
+		Sent: s.mask.Sent(s.opened.sent), Data: data, Glued: len(data) - commonEnd(data, s.mask.Received(s.opened.data[s.opened.glued:])),
+		Wait: micros(s.opened.wait), End: string(s.opened.end), Page: s.page(),
 	}
-	switch reads := s.heard.reads; {
+	switch reads := s.opened.reads; {
 	case len(reads) == 0:
-	case !bytes.Equal(data, s.heard.data): // as in segmentsReport
+	case !bytes.Equal(data, s.opened.data): // as in segmentsReport
 		n.Segments = []Segment{{s.at(reads[0].at), data[n.Glued:]}}
 	default:
 		n.Segments = s.segmentsReport(reads)
@@ -198,8 +201,8 @@ func commonEnd(a, b []byte) int {
 
 // page is what makes the tunnel's first bytes a page, or "".
 func (s *session) page() string {
-	if s.heard == nil || len(s.exchanges) == 0 || s.inside() != nil {
+	if s.opened == nil || len(s.exchanges) == 0 || s.inside() != nil {
 		return "" // what speaks TLS is no page
 	}
-	return s.heard.page(s.exchanges[len(s.exchanges)-1].Head())
+	return s.opened.page(s.exchanges[len(s.exchanges)-1].Head())
 }

@@ -20,9 +20,9 @@ type check struct {
 // subject is what a check looks at: one hop's exchange.
 type subject struct {
 	*Exchange
-	reply *wire.Reply  // its head; nil if that is not whole
-	last  bool         // the hop was asked for the target itself
-	heard *heardTunnel // the tunnel, if this hop is the last one and opened it
+	reply  *wire.Reply // its head; nil if that is not whole
+	last   bool        // the hop was asked for the target itself
+	opened *openTunnel // the tunnel, if this hop is the last one and opened it
 
 	frames []Framed // over HTTP/2
 }
@@ -66,7 +66,7 @@ func (s *session) findings() []Finding {
 	for i, x := range s.exchanges {
 		sub := &subject{Exchange: x.Exchange, reply: x.Head(), last: i+1 == len(s.exchanges) && x.Next == s.target}
 		if sub.last {
-			sub.heard = s.heard
+			sub.opened = s.opened
 		}
 		sub.frames = s.framesOf(x.Hop)
 		for _, c := range checksOf(x.Exchange) {
@@ -162,13 +162,13 @@ func judgePage(s *subject) outcome {
 	switch {
 	case !s.last:
 		return outcome{Skip, "the next proxy's answer was read from the tunnel"}
-	case s.heard == nil:
+	case s.opened == nil:
 		return outcome{Skip, "the tunnel was not listened to"}
 	}
-	if page := s.heard.page(s.reply); page != "" {
-		return outcome{Fail, fmt.Sprintf(`%s: "%s"`, page, wire.Escape(s.heard.data, 60))}
+	if page := s.opened.page(s.reply); page != "" {
+		return outcome{Fail, fmt.Sprintf(`%s: "%s"`, page, wire.Escape(s.opened.data, 60))}
 	}
-	if s.heard.wait == 0 && len(s.heard.data) == 0 {
+	if s.opened.wait == 0 && len(s.opened.data) == 0 {
 		return outcome{Skip, "the tunnel was not listened to"}
 	}
 	return outcome{grade: Pass}

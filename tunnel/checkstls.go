@@ -71,7 +71,7 @@ func judgeTLSHandshake(h recordedTLS, _ *session) outcome {
 	if f, ok := errors.AsType[*TLSFailure](e.Err); ok {
 		return outcome{Fail, f.Words} // escaped already
 	}
-	return outcome{Fail, wire.Escape([]byte(e.Err.Error()), maxShown)}
+	return outcome{Fail, wire.Escape([]byte(e.Err.Error()), maxTextShown)}
 }
 
 func judgeTLSVersion(h recordedTLS, _ *session) outcome {
@@ -122,11 +122,11 @@ func judgeTLSDates(h recordedTLS, s *session) outcome {
 // that was listened to.
 func judgeCloseNotify(h recordedTLS, s *session) outcome {
 	switch {
-	case s.heard == nil || s.carriesStreams(h) || h.TLSHandshake != s.secured[len(s.secured)-1].TLSHandshake:
+	case s.opened == nil || s.carriesStreams(h) || h.TLSHandshake != s.secured[len(s.secured)-1].TLSHandshake:
 		return outcome{Skip, "the connection was not watched to its end"}
-	case s.heard.end == endTruncated:
+	case s.opened.end == endTruncated:
 		return outcome{Fail, "the connection just ended"}
-	case s.heard.end == endClosed:
+	case s.opened.end == endClosed:
 		return outcome{grade: Pass}
 	}
 	return outcome{Skip, "the connection was not watched to its end"}

@@ -12,9 +12,6 @@ import (
 	"time"
 )
 
-// protocolHTTP1 is HTTP/1.1's name in ALPN (RFC 7301, section 6).
-const protocolHTTP1 = "http/1.1"
-
 // TLSHandshake is one TLS handshake on the way. Parts of State that it did not
 // come to are zero.
 type TLSHandshake struct {
@@ -65,7 +62,7 @@ func (c *Client) secureHop(ctx context.Context, conn net.Conn, hop Hop) (*client
 	if hop.Scheme == SchemeH2 {
 		return c.secureFor(ctx, conn, hop, alpnHTTP2)
 	}
-	return c.secureFor(ctx, conn, hop, alpnHTTP2, protocolHTTP1)
+	return c.secureFor(ctx, conn, hop, alpnHTTP2, alpnHTTP1)
 }
 
 // secureFor is secureHop for certain protocols.
@@ -147,7 +144,7 @@ func (h *TLSHandshake) verify(options TLSOptions) error {
 	}
 	_, h.TrustError = leaf.Verify(x509.VerifyOptions{Roots: options.Roots, Intermediates: intermediates})
 	if h.TrustError != nil {
-		err, expired := vouchedFor(h.State.PeerCertificates, options.Roots, time.Now())
+		err, expired := VerifyChainEver(h.State.PeerCertificates, options.Roots, time.Now())
 		h.OutOfDate = expired && err == nil
 	}
 	h.NameError = leaf.VerifyHostname(h.ServerName)
@@ -235,19 +232,20 @@ func (c *watchedConn) SetWriteDeadline(time.Time) error { return nil }
 // NetConn returns the conn beneath.
 func (c *watchedConn) NetConn() net.Conn { return c.Conn }
 
-// vouchedFor returns why the chain does not lead, nor did while it was valid, to
-// one of the roots.
-func vouchedFor(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) (err error, expired bool) {
-	err = verifyChain(chain, roots, now)
+// VerifyChainEver is VerifyChain for a chain that may have expired, or be not valid
+// yet: it is then judged as of when it was new, and expired is true.
+func VerifyChainEver(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) (err error, expired bool) {
+	err = VerifyChain(chain, roots, now)
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
-		err, expired = verifyChain(chain, roots, chain[0].NotBefore.Add(time.Minute)), true
+		err, expired = VerifyChain(chain, roots, chain[0].NotBefore.Add(time.Minute)), true
 	}
 	return err, expired
 }
 
-// verifyChain judges a chain, and not its name (RFC 5280, section 6); nil roots
-// are the system's.
-func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
+// VerifyChain says why a chain, the peer's own certificate first, does not lead to
+// one of the roots (RFC 5280, section 6); nil roots are the system's. The name in it
+// is not judged.
+func VerifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
 	intermediates := x509.NewCertPool()
 	for _, c := range chain[1:] {
 		intermediates.AddCert(c)

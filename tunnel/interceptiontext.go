@@ -7,16 +7,16 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// tellMiddle adds to a verdict who speaks TLS. Only what went wrong before TLS
-// comes first.
-func (s *session) tellMiddle(v *Verdict) {
+// addMiddle adds to a verdict who speaks TLS. A failure before TLS stays the
+// verdict.
+func (s *session) addMiddle(v *Verdict) {
 	if s.middle == nil {
 		return
 	}
 	doubts := s.doubts() // the handshake came to its end but for these
 	switch s.middle.Verdict {
 	case MiddleFound:
-		s.tellFound(v)
+		s.addFound(v)
 	case MiddleNone:
 		switch {
 		case v.Kind == VerdictOpen:
@@ -64,8 +64,8 @@ func (s *session) untrusted() bool {
 	return ok && (f.Problem == TLSUnknownAuthority || f.Problem == TLSSelfSigned)
 }
 
-// tellFound is for somebody in the middle.
-func (s *session) tellFound(v *Verdict) {
+// addFound is for somebody in the middle.
+func (s *session) addFound(v *Verdict) {
 	words := "intercepted by " + s.middle.By
 	switch v.Kind {
 	case VerdictOpen, VerdictTLS:

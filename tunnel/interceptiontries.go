@@ -64,7 +64,7 @@ func (c *InterceptionCheck) Run(ctx context.Context, opener *Client, target Auth
 func (c *InterceptionCheck) find(ctx context.Context, opener *Client, target Authority, h *TLSHandshake, times Times) *interceptionFacts {
 	f := &interceptionFacts{now: h.Started, target: c.shownBy(h, opener.TLS), pinned: h.Pinned, times: times}
 	f.named = f.target.named && f.target.nameError == nil
-	if f.system = verifyChain(f.target.chain, nil, f.now); f.system == nil {
+	if f.system = VerifyChain(f.target.chain, nil, f.now); f.system == nil {
 		f.system = f.target.nameError
 	}
 	patience := c.patience(times.Opening)
@@ -112,7 +112,7 @@ func (c *InterceptionCheck) complete(f *interceptionFacts) {
 			chain = append(chain, s.chain[1:]...)
 		}
 	}
-	if err, expired := vouchedFor(chain, c.publicRoots(), f.now); err == nil {
+	if err, expired := VerifyChainEver(chain, c.publicRoots(), f.now); err == nil {
 		f.target.trust, f.target.expired, f.target.incomplete = nil, expired, true
 	}
 }
@@ -204,9 +204,9 @@ func (c *InterceptionCheck) shownBy(h *TLSHandshake, options *TLSOptions) *shown
 		name: h.ServerName, chain: h.State.PeerCertificates, alpn: h.State.NegotiatedProtocol, tls: h.State.Version,
 		nameError: h.NameError, trusted: h.TrustError == nil && h.NameError == nil,
 	}
-	s.trust, s.expired = vouchedFor(s.chain, c.publicRoots(), h.Started)
+	s.trust, s.expired = VerifyChainEver(s.chain, c.publicRoots(), h.Started)
 	if options.Roots != nil {
-		untrusted, _ := vouchedFor(s.chain, options.Roots, h.Started)
+		untrusted, _ := VerifyChainEver(s.chain, options.Roots, h.Started)
 		s.named = untrusted == nil
 	}
 	return s

@@ -19,7 +19,7 @@ func JudgeReply(head, behind []byte) error {
 	if reply.Code/100 != 2 {
 		return RefusalError(reply, behind)
 	}
-	if page := (&heardTunnel{data: behind, glued: len(behind)}).page(reply); page != "" {
+	if page := (&openTunnel{data: behind, glued: len(behind)}).page(reply); page != "" {
 		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: page + " instead of a tunnel"}
 	}
 	return nil

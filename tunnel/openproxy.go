@@ -33,7 +33,7 @@ func (c *Client) OpenProxy(ctx context.Context, protocols ...string) (net.Conn, 
 		return conn, nil
 	}
 	if len(protocols) == 0 {
-		protocols = []string{protocolHTTP1}
+		protocols = []string{alpnHTTP1}
 	}
 	secured, e := c.secureFor(ctx, conn, last, protocols...)
 	if e != nil {

@@ -46,12 +46,12 @@ type Prober struct {
 	// ShowSecrets leaves credentials in the Report; else they are masked.
 	ShowSecrets bool
 
-	once    bool          // no further connection is made to tell more of a failure
+	once    bool          // no further connection is made to find out more about a failure
 	tryTime time.Duration // of a TLSTry; 0 = tlsTryTime
 }
 
-// heardTunnel is what came of an open tunnel.
-type heardTunnel struct {
+// openTunnel is what was read from the open tunnel, and how it ended.
+type openTunnel struct {
 	sent    []byte
 	data    []byte    // what was read, the glued bytes first
 	glued   int       // bytes of data that came with the reply
@@ -60,7 +60,7 @@ type heardTunnel struct {
 	ended   time.Time
 	wait    time.Duration // 0 = not listened
 	end     tunnelEnd
-	err     error // beneath a reset
+	err     error // what the reset was
 }
 
 // tunnelEnd is how listening to a tunnel ended.
@@ -147,7 +147,7 @@ func (p *Prober) probeRoute(ctx context.Context, opener *Client, target Authorit
 		if wait > 0 {
 			p.waiting("what comes out of the tunnel to %s", target)
 		}
-		s.heard = hear(ctx, conn, p.Send, wait)
+		s.opened = listenTo(ctx, conn, p.Send, wait)
 		rec.untap()
 		conn.Close()
 	} else {
@@ -195,10 +195,10 @@ func (p *Prober) findMiddle(ctx context.Context, opener *Client, target Authorit
 	return out
 }
 
-// hear sends what is to be sent and reads until wait is over, the tunnel
+// listenTo sends what is to be sent and reads until wait is over, the tunnel
 // ends, or enough came. The conn stays the caller's to close.
-func hear(ctx context.Context, conn *Conn, send []byte, wait time.Duration) *heardTunnel {
-	l := &heardTunnel{wait: wait, end: endUnwatched}
+func listenTo(ctx context.Context, conn *Conn, send []byte, wait time.Duration) *openTunnel {
+	l := &openTunnel{wait: wait, end: endUnwatched}
 	l.data = conn.TakeEarly()
 	l.data = append([]byte(nil), l.data[:min(len(l.data), maxTunnelBytes)]...)
 	l.glued = len(l.data)
@@ -219,7 +219,7 @@ func hear(ctx context.Context, conn *Conn, send []byte, wait time.Duration) *hea
 	return l
 }
 
-func (l *heardTunnel) read(conn *Conn) {
+func (l *openTunnel) read(conn *Conn) {
 	buf := make([]byte, maxTunnelBytes)
 	for len(l.data) < maxTunnelBytes {
 		n, err := conn.Read(buf[:maxTunnelBytes-len(l.data)])
@@ -250,7 +250,7 @@ func (l *heardTunnel) read(conn *Conn) {
 // page says what makes the tunnel's first bytes a page that a web server sent
 // instead of a tunnel, or "". Only bytes that nobody asked for can be one, so
 // that a tunnel to a web server is not mistaken for it.
-func (l *heardTunnel) page(reply *wire.Reply) string {
+func (l *openTunnel) page(reply *wire.Reply) string {
 	unasked := l.data
 	if len(l.sent) > 0 {
 		unasked = l.data[:l.glued]

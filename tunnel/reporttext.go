@@ -208,24 +208,24 @@ func (t *reportText) tunnel(r *Report, n *TunnelReport) {
 		t.wire(">", t.Sent, n.Sent, maxLinesShown)
 		t.wire("<", t.Received, n.Data, maxLinesShown)
 	}
-	heard := "nothing came out of the tunnel"
+	came := "nothing came out of the tunnel"
 	if len(n.Data) > 0 {
-		heard = bytesOf(len(n.Data)) + " came out of the tunnel"
+		came = bytesOf(len(n.Data)) + " came out of the tunnel"
 	}
 	full := n.End == string(endFull)
 	if n.Wait > 0 && !full {
-		heard += fmt.Sprintf(" within %v", n.Wait.Duration())
+		came += fmt.Sprintf(" within %v", n.Wait.Duration())
 	}
 	if n.Glued > 0 {
-		heard += fmt.Sprintf(" (%d together with the reply)", n.Glued)
+		came += fmt.Sprintf(" (%d together with the reply)", n.Glued)
 	}
 	switch {
 	case full:
-		heard += "; probe reads no more"
+		came += "; probe reads no more"
 	case n.Wait > 0:
-		heard += "; then it was " + n.End
+		came += "; then it was " + n.End
 	}
-	t.say("%s", heard)
+	t.say("%s", came)
 }
 
 // identity adds what the answer tells of the proxy, unless an earlier one of the

@@ -345,7 +345,11 @@ func (h Hop) mayShare() bool {
 	return h.Scheme == SchemeHTTPS || h.Scheme == SchemeH2 || h.Scheme == SchemeH2C
 }
 
-const alpnHTTP2 = "h2"
+// The protocols' names in ALPN (RFC 7301, section 6).
+const (
+	alpnHTTP1 = "http/1.1"
+	alpnHTTP2 = "h2"
+)
 
 // basic is the Proxy-Authorization value of RFC 7617.
 func (c Credentials) basic() string {

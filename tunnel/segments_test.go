@@ -91,7 +91,7 @@ func TestSegmentsOfATunnel(t *testing.T) {
 		}()
 		p := &Prober{Client: proxied(t, "http://u:hunter2hunter2@proxy.test:1")}
 		s := &session{recording: &recording{started: time.Now()}, prober: p, mask: p.Client.Masker(false)}
-		s.heard = hear(t.Context(), &Conn{Conn: ours, early: []byte(glued)}, nil, longWait)
+		s.opened = listenTo(t.Context(), &Conn{Conn: ours, early: []byte(glued)}, nil, longWait)
 		ours.Close()
 		n := s.tunnelReport()
 		var segments []string

@@ -28,7 +28,7 @@ import (
 // plain ones.
 func NewTLSListener(l net.Listener, config *tls.Config) net.Listener {
 	config = config.Clone()
-	protocols := []string{alpnHTTP2, protocolHTTP1}
+	protocols := []string{alpnHTTP2, alpnHTTP1}
 	if slices.Contains(config.NextProtos, acme.ALPNProto) {
 		protocols = append(protocols, acme.ALPNProto)
 	}

@@ -199,7 +199,7 @@ func TestACMECheckIsNoClient(t *testing.T) {
 		if !tt.checked {
 			continue
 		}
-		shake(protocolHTTP1)
+		shake(alpnHTTP1)
 		if r := ts.log.next(t, eventRequest); r["status"] != 403.0 || strings.Count(ts.log.String(), "\n") != 1 {
 			t.Errorf("the log is\n%s", ts.log)
 		}

@@ -104,23 +104,23 @@ func (l *spanList) exchange(x recordedExchange) {
 
 // tunnel adds what was listened for in the open tunnel.
 func (l *spanList) tunnel() {
-	if l.heard == nil || l.heard.wait == 0 || len(l.exchanges) == 0 {
+	if l.opened == nil || l.opened.wait == 0 || len(l.exchanges) == 0 {
 		return
 	}
 	complete := l.exchanges[len(l.exchanges)-1].Complete
 	if h := l.inside(); h != nil {
 		complete = h.Ended
 	}
-	first := l.heard.firstIn
-	if l.heard.glued > 0 {
+	first := l.opened.firstIn
+	if l.opened.glued > 0 {
 		first = complete
 	}
-	l.addUntil(SpanFirstTunnelByte, "", complete, first, l.heard.ended)
-	switch l.heard.end {
+	l.addUntil(SpanFirstTunnelByte, "", complete, first, l.opened.ended)
+	switch l.opened.end {
 	case endClosed, endTruncated, endReset:
 		if first.IsZero() {
-			first = l.heard.ended
+			first = l.opened.ended
 		}
-		l.add(SpanClose, "", first, l.heard.ended, true)
+		l.add(SpanClose, "", first, l.opened.ended, true)
 	}
 }

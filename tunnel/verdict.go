@@ -64,7 +64,7 @@ func (s *session) verdict() Verdict {
 			v.Hint = hint
 		}
 	}
-	s.tellMiddle(&v)
+	s.addMiddle(&v)
 	v.Words, v.Hint = s.mask.Text(v.Words), s.mask.Text(v.Hint)
 	return v
 }
@@ -73,7 +73,7 @@ func (s *session) verdict() Verdict {
 func (s *session) openVerdict() Verdict {
 	sent := s.page()
 	switch {
-	case s.heard == nil:
+	case s.opened == nil:
 		return Verdict{}
 	case sent != "":
 		if v, ok := s.standIn(); ok {
@@ -81,15 +81,15 @@ func (s *session) openVerdict() Verdict {
 		}
 		return Verdict{Kind: VerdictNotAProxy, ExitCode: ExitNotAProxy, Hint: hintWebServer,
 			Words: "not a proxy (2xx, but " + sent + " instead of a tunnel)"}
-	case s.heard.end == endReset:
-		e := &Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated, Err: s.heard.err}
+	case s.opened.end == endReset:
+		e := &Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated, Err: s.opened.err}
 		return Verdict{Kind: VerdictBroken, ExitCode: e.ExitCode(), Phase: e.Phase, Error: e.Type.String(), Hint: hintReset,
 			Words: "broken (the tunnel was opened, then reset)"}
-	case s.heard.end == endTruncated:
-		e := &Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated, Err: s.heard.err}
+	case s.opened.end == endTruncated:
+		e := &Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated, Err: s.opened.err}
 		return Verdict{Kind: VerdictBroken, ExitCode: e.ExitCode(), Phase: e.Phase, Error: e.Type.String(), Hint: hintTruncated,
 			Words: "broken (the tunnel was opened, then ended without TLS's close_notify)"}
-	case s.heard.end == endClosed && len(s.heard.data) == 0:
+	case s.opened.end == endClosed && len(s.opened.data) == 0:
 		return Verdict{Kind: VerdictOpen, Words: "open (and closed by the other side without a byte)"}
 	}
 	return Verdict{Kind: VerdictOpen, Words: "open"}
@@ -115,7 +115,7 @@ func (s *session) failure() Verdict {
 	case e.ownLimit():
 		return Verdict{Kind: VerdictOwnLimit, Words: ownLimit + e.because(), Hint: hintDescriptors + ", or probe with a smaller --parallel"}
 	case e.Detail == "" && e.Err != nil && e.Type == ErrorDestinationUnavailable:
-		cause = wire.Escape([]byte(e.Err.Error()), maxShown) // the type's words are about targets
+		cause = wire.Escape([]byte(e.Err.Error()), maxTextShown) // the type's words are about targets
 	}
 	return verdictOf(VerdictProxyUnreachable, "proxy unreachable", string(e.Phase)+": "+cause)
 }
@@ -318,7 +318,7 @@ func foreignTo(scheme string, raw []byte) Verdict {
 // standIn is for a 2xx that a page follows, which a filter or a login sent in the
 // tunnel's stead; ok is false for any other page.
 func (s *session) standIn() (v Verdict, ok bool) {
-	content, cause := page.Content(s.heard.data), " page instead of a tunnel"
+	content, cause := page.Content(s.opened.data), " page instead of a tunnel"
 	if title := content.Title(); title != "" {
 		cause += ": " + wire.Escape([]byte(title), 80)
 	}

@@ -268,7 +268,7 @@ func (s *Server) connectParent(ctx context.Context, route Route) (net.Conn, erro
 		return nil, parentFailure(e)
 	}
 	if hop := route.Hops[last]; hop.Scheme == SchemeHTTPS {
-		secured, e := c.secureFor(ctx, conn, hop, protocolHTTP1)
+		secured, e := c.secureFor(ctx, conn, hop, alpnHTTP1)
 		if e != nil {
 			conn.Close()
 			return nil, parentFailure(e)

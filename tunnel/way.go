@@ -150,7 +150,7 @@ func (o *opening) secureHop(ctx context.Context, i int) (protocol string, e *Err
 	case SchemeH2C:
 		return alpnHTTP2, nil
 	default:
-		return protocolHTTP1, nil
+		return alpnHTTP1, nil
 	}
 	secured, e := o.client.secureHop(ctx, o.beneath(), hop)
 	if e != nil {
