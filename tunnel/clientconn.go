@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/h2"
-	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/internal/wire"
 )
@@ -45,9 +44,7 @@ type clientConn struct {
 	given  bool          // to the relay, which closes it
 	fresh  bool          // nothing was read yet
 	unread bool          // a request was answered before all its content came
-	plain  plainConn     // what its plain requests share
-	wire   plainWire     // how their answers are written
-	minor  int           // of the request under way, over HTTP/1
+	plain  *Exchanges    // its requests that are no CONNECT; nil = there was none
 
 	mu      sync.Mutex
 	waiting bool     // for the first byte of a head
@@ -58,7 +55,6 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) 
 
 func newClientConn(at *listening, conn net.Conn) *clientConn {
 	c := &clientConn{requester: requester{at: at, name: "unix"}, server: at.server, conn: conn, socket: conn, fresh: true, waiting: true}
-	c.wire = (*http1Wire)(c)
 	if secure, ok := conn.(*secureConn); ok {
 		c.secure, c.socket = secure, secure.wire.Conn
 	}
@@ -114,13 +110,16 @@ func (c *clientConn) serve() {
 func (c *clientConn) judgeClient() *Error {
 	switch {
 	case !c.local && !c.server.allowsClient(c.addr):
-		return &Error{Phase: PhaseVerify, Type: ErrorDenied, Rule: "allow-client",
-			Detail: "clients from this address are not served"}
+		return clientDenied()
 	case c.server.isCrowded(c.socket):
 		return &Error{Phase: PhasePolicy, Type: ErrorConnectionLimit, Rule: "descriptors",
 			Detail: "this proxy has as many connections as it can carry"}
 	}
 	return nil
+}
+
+func clientDenied() *Error {
+	return &Error{Phase: PhaseVerify, Type: ErrorDenied, Rule: "allow-client", Detail: "clients from this address are not served"}
 }
 
 // serveHTTP1 serves request after request.
@@ -141,7 +140,7 @@ func (c *clientConn) serveHTTP1(timeout time.Duration) {
 			c.at.serveConnect(newConnectRequest(c, head))
 			return
 		}
-		if !c.servePlain(head) {
+		if !c.serveForward(head) {
 			return
 		}
 	}
@@ -211,7 +210,9 @@ func (c *clientConn) closeIfWaiting() {
 
 // finish closes the connection unless the relay has it.
 func (c *clientConn) finish() {
-	c.closeOwn()
+	if c.plain != nil {
+		c.plain.Close()
+	}
 	if c.br != nil && !c.unread { // else the transport may still be reading from it
 		c.br.Reset(nil)
 		readers.Put(c.br)
@@ -269,7 +270,7 @@ func (c *clientConn) badHead(err error) {
 	var e *Error
 	switch {
 	case errors.As(err, &head):
-		e = headRefusal(head)
+		e = RequestError(err)
 	case !errors.As(err, &e):
 		return // nothing came
 	}
@@ -281,34 +282,6 @@ func (c *clientConn) badHead(err error) {
 		return // the client left in the middle: nobody is there to read
 	}
 	c.refuse(rec, e, false)
-}
-
-// headRefusal gives a bad head its status (RULES 16).
-func headRefusal(head *wire.HeadError) *Error {
-	e := &Error{Phase: PhaseRequest, Type: ErrorRequest, Status: http.StatusBadRequest, Detail: head.Detail, Err: head.Err}
-	switch head.Problem {
-	case wire.TooLarge:
-		e.Status = http.StatusRequestHeaderFieldsTooLarge
-	case wire.Unsupported:
-		e.Status = http.StatusNotImplemented
-	case wire.BadVersion:
-		e.Status = http.StatusHTTPVersionNotSupported
-	case wire.Truncated:
-		e.Status, e.Detail = 0, "the client left within its request"
-		if neterr.Timeout(head.Err) {
-			e.Status, e.Detail = http.StatusRequestTimeout, "the request head did not arrive in time"
-		}
-	}
-	return e
-}
-
-// requestError gives wire's verdict on a complete head its status.
-func requestError(err error) *Error {
-	var head *wire.HeadError
-	if errors.As(err, &head) {
-		return headRefusal(head)
-	}
-	return asError(err, PhaseRequest)
 }
 
 // refuse answers with an error, logs it, and closes the connection so that the

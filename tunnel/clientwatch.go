@@ -87,7 +87,7 @@ func (w *clientWatch) tick() {
 // look is the watching read.
 func (w *clientWatch) look(x *plainExchange, quiet chan struct{}) {
 	defer close(quiet)
-	err := x.c.wire.await()
+	err := x.of.wire.Await()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -102,7 +102,7 @@ func (w *clientWatch) look(x *plainExchange, quiet chan struct{}) {
 // await gives a client that has ended its side a while to take some of the
 // answer, again and again. w.mu is held.
 func (w *clientWatch) await(x *plainExchange) {
-	limit, before := orDefault(x.c.server.Linger, DefaultLinger), x.down.Load()
+	limit, before := x.of.forwarder.Linger, x.down.Load()
 	if limit <= 0 {
 		return
 	}
@@ -142,9 +142,9 @@ func (w *clientWatch) stop() watchEnd {
 	}
 	w.mu.Unlock()
 	if quiet != nil {
-		x.c.wire.wake()
+		x.of.wire.Wake()
 		<-quiet
-		x.c.wire.settle()
+		x.of.wire.Settle()
 	}
 	return w.end
 }

@@ -23,16 +23,15 @@ func vouchForConnection(values []string) bool {
 
 // transport is the one that carries the request.
 func (x *plainExchange) transport() *http.Transport {
-	shared := x.c.at.forward.transport(x.route)
-	p := &x.c.plain
-	if p.own == nil {
+	shared, es := x.of.forwarder.transport(x.route), x.of
+	if es.own == nil {
 		if !vouchForConnection(x.header["Authorization"]) {
 			return shared
 		}
-		p.own = make(map[*http.Transport]*http.Transport)
+		es.own = make(map[*http.Transport]*http.Transport)
 	}
-	if p.own[shared] == nil {
-		p.own[shared] = shared.Clone()
+	if es.own[shared] == nil {
+		es.own[shared] = shared.Clone()
 	}
-	return p.own[shared]
+	return es.own[shared]
 }

@@ -29,14 +29,14 @@ func newConnectRequest(c *clientConn, head *wire.Request) *Request {
 // is no error: the target counts.
 func checkConnect(head *wire.Request) *Error {
 	if err := head.CheckHost(); err != nil {
-		return requestError(err)
+		return RequestError(err)
 	}
 	framing, err := head.Framing()
 	switch {
 	case head.Has("Transfer-Encoding"), err == nil && framing.Length > 0: // a coding that is 501 elsewhere, too
 		return connectHasContent()
 	case err != nil:
-		return requestError(err)
+		return RequestError(err)
 	}
 	return nil
 }
@@ -44,3 +44,25 @@ func checkConnect(head *wire.Request) *Error {
 func connectHasContent() *Error {
 	return &Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: "a CONNECT request has no content"}
 }
+
+// serveForward serves one request that is no CONNECT, and reports whether the
+// connection is good for a further one.
+func (c *clientConn) serveForward(head *wire.Request) bool {
+	if c.plain == nil {
+		c.plain = c.at.forward.NewExchanges(c.server.run.ctx, c.conn, &http1Wire{HTTP1{c.conn, c.br}, c})
+	}
+	rec := c.newRecord(head.Method, protocolName(head.Minor))
+	next := c.plain.Serve(Incoming{Head: head, Client: c.addr, User: c.user, Record: rec})
+	c.unread = next == NextDrain
+	return next == NextRequest
+}
+
+// http1Wire is the Wire of a client connection that speaks HTTP/1.
+type http1Wire struct {
+	HTTP1
+	c *clientConn
+}
+
+func (w *http1Wire) Give() relaySide { return w.c.give() }
+
+func (w *http1Wire) Refuse(rec *Record, e *Error, headOnly bool) { w.c.refuse(rec, e, headOnly) }

@@ -56,10 +56,15 @@ func (s *Server) isCrowded(conn net.Conn) bool {
 // admit takes a tunnel's slot; the caller releases it with s.run.slots.
 func (s *Server) admit(client netip.Addr, target Authority) *Error {
 	if s.run.draining.Load() {
-		return &Error{Phase: PhasePolicy, Type: ErrorInternalResponse, Target: target, Rule: "draining"}
+		return errorDraining(target)
 	}
 	if !s.run.slots.take(client, s.run.maxTunnels, max(0, s.MaxTunnelsPerClient)) {
 		return &Error{Phase: PhasePolicy, Type: ErrorConnectionLimit, Target: target, Rule: "max-tunnels"}
 	}
 	return nil
+}
+
+// errorDraining refuses what comes while the Server is about to stop.
+func errorDraining(target Authority) *Error {
+	return &Error{Phase: PhasePolicy, Type: ErrorInternalResponse, Target: target, Rule: "draining"}
 }

@@ -15,24 +15,35 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// servePlain serves one request that is no CONNECT, and reports whether the
-// connection is good for a further one.
-func (c *clientConn) servePlain(head *wire.Request) bool {
-	protocol := protocolName(head.Minor)
-	if c.minor = head.Minor; c.wire.received() == viaHTTP2 {
-		protocol = protocolHTTP2
-	}
-	rec := c.newRecord(head.Method, protocol)
-	x, e := c.plainRequest(head, rec)
+// Next says what is to become of a client's connection after an exchange.
+type Next uint8
+
+const (
+	// NextClose closes it, unless Wire.Give has given it away.
+	NextClose Next = iota
+
+	// NextDrain closes it so that the client can read the reply first, although
+	// there may be bytes of the client's that nobody has read (RFC 9112, section
+	// 9.6). The conn's reader may still be in use.
+	NextDrain
+
+	// NextRequest reads a further request from it.
+	NextRequest
+)
+
+// Serve serves one request. Requests of one connection follow each other.
+func (es *Exchanges) Serve(in Incoming) Next {
+	headOnly := in.Head.Method == http.MethodHead
+	x, e := es.newExchange(in)
 	if e == nil {
-		e = c.judgePlain(x)
+		e = x.judge()
 	}
 	if e != nil {
-		c.wire.refuse(rec, e, head.Method == http.MethodHead)
-		return false
+		es.wire.Refuse(in.Record, e, headOnly)
+		return NextClose
 	}
-	if done, keep := x.answerHere(); done {
-		return keep
+	if next, done := x.answerHere(); done {
+		return next
 	}
 	if x.upgrade != "" {
 		return x.serveUpgrade()
@@ -40,41 +51,33 @@ func (c *clientConn) servePlain(head *wire.Request) bool {
 	return x.forward()
 }
 
-// judgePlain applies the stages of the spine to a plain request; it takes no
-// slot among the tunnels.
-func (c *clientConn) judgePlain(x *plainExchange) *Error {
-	s := c.server
-	a := asked{target: x.target, client: c.addr, user: c.user, credentials: x.header["Proxy-Authorization"], via: x.head.Values("Via")}
-	if e := c.at.judge(a, x.rec); e != nil {
+// judge applies the stages of the spine that every request passes.
+func (x *plainExchange) judge() *Error {
+	if e := x.host().Judge(&x.Incoming); e != nil {
 		return e
 	}
-	if s.run.draining.Load() {
-		return &Error{Phase: PhasePolicy, Type: ErrorInternalResponse, Target: x.target, Rule: "draining"}
-	}
-	rule := s.rule(x.target)
-	x.or = rule.Or
-	return x.take(rule.Route)
+	var first Route
+	first, x.or = x.host().Routes(x.Record.Target)
+	return x.take(first)
 }
 
 // take sends the request by a route.
 func (x *plainExchange) take(route Route) *Error {
-	x.route, x.rec.Via = route, ""
+	x.route, x.Record.Via = route, ""
 	if route.Direct() {
 		return nil
 	}
-	x.rec.Via = route.String()
-	return x.c.at.judgeLiteral(x.target)
+	x.Record.Via = route.String()
+	return x.host().JudgeAddr(x.Record.Target)
 }
 
 // absolute reports whether the next hop is a parent that gets absolute-form.
-func (x *plainExchange) absolute() bool { return x.c.server.forwards(x.route) }
+func (x *plainExchange) absolute() bool { return x.of.forwarder.asks(x.route) }
 
-// plainExchange is one plain request on its way to its answer.
+// plainExchange is one request on its way to its reply.
 type plainExchange struct {
-	c       *clientConn
-	rec     *Record
-	head    *wire.Request
-	target  Authority
+	Incoming
+	of      *Exchanges
 	path    string // path and query, as they came
 	route   Route
 	or      []Route     // to be tried where that cannot be taken
@@ -95,30 +98,34 @@ type plainExchange struct {
 	down       atomic.Int64  // bytes of the reply's content that the client took
 }
 
-// plainRequest parses what is asked for: absolute-form only (RFC 9112, section
+func (x *plainExchange) host() Host { return x.of.forwarder.host }
+
+// newExchange parses what is asked for: absolute-form only (RFC 9112, section
 // 3.2.2).
-func (c *clientConn) plainRequest(head *wire.Request, rec *Record) (*plainExchange, *Error) {
-	x := &plainExchange{c: c, rec: rec, head: head}
+func (es *Exchanges) newExchange(in Incoming) (*plainExchange, *Error) {
+	x := &plainExchange{Incoming: in, of: es}
+	head := in.Head
 	if err := head.CheckHost(); err != nil {
-		return nil, requestError(err)
+		return nil, RequestError(err)
 	}
 	framing, err := head.Framing()
 	if err != nil {
-		return nil, requestError(err)
+		return nil, RequestError(err)
 	}
-	if x.target, x.path, err = parseAbsolute(head); err != nil {
+	if in.Record.Target, x.path, err = parseAbsolute(head); err != nil {
 		return nil, asError(err, PhaseRequest)
 	}
-	rec.Target = x.target
 	x.header = headerOf(head)
 	x.close = head.Minor == 0 || wire.HasToken(x.header["Connection"], "close") || wire.HasToken(x.header["Proxy-Connection"], "close")
-	x.interim.wire, x.interim.allowed = c.wire, head.Minor == 1
+	x.interim.wire, x.interim.allowed = es.wire, head.Minor == 1
 	x.interim.waits = wire.HasToken(x.header["Expect"], "100-continue")
-	x.body.conn, x.body.interim = c.conn, &x.interim
-	if w, ok := c.wire.(framedWire); ok {
-		x.body.content, x.body.trailer, x.length = w.body(framing)
-	} else if framing.Length > 0 || framing.Chunked {
-		return x, x.content(framing)
+	x.body.conn, x.body.interim = es.conn, &x.interim
+	x.body.content, x.body.trailer, x.length, err = es.wire.Body(framing, x.header["Trailer"])
+	if err != nil {
+		return nil, &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: in.Record.Target, Detail: "the request is malformed", Err: err}
+	}
+	if framing.Chunked {
+		delete(x.header, "Trailer") // the transport writes it anew
 	}
 	if x.body.content != nil {
 		return x, nil
@@ -128,6 +135,31 @@ func (c *clientConn) plainRequest(head *wire.Request, rec *Record) (*plainExchan
 		x.upgrade = wantsUpgrade(x.header)
 	}
 	return x, nil
+}
+
+// RequestError is the verdict on a request head that package wire refuses, with
+// the status that each problem has (RULES 16). The Status is 0 for a client that
+// left within its head: there is nobody to answer.
+func RequestError(err error) *Error {
+	var head *wire.HeadError
+	if !errors.As(err, &head) {
+		return asError(err, PhaseRequest)
+	}
+	e := &Error{Phase: PhaseRequest, Type: ErrorRequest, Status: http.StatusBadRequest, Detail: head.Detail, Err: head.Err}
+	switch head.Problem {
+	case wire.TooLarge:
+		e.Status = http.StatusRequestHeaderFieldsTooLarge
+	case wire.Unsupported:
+		e.Status = http.StatusNotImplemented
+	case wire.BadVersion:
+		e.Status = http.StatusHTTPVersionNotSupported
+	case wire.Truncated:
+		e.Status, e.Detail = 0, "the client left within its request"
+		if neterr.Timeout(head.Err) {
+			e.Status, e.Detail = http.StatusRequestTimeout, "the request head did not arrive in time"
+		}
+	}
+	return e
 }
 
 // headerOf is the fields but Host, which the target replaces (RFC 9112,
@@ -144,21 +176,6 @@ func headerOf(head *wire.Request) http.Header {
 		}
 	}
 	return header
-}
-
-// content begins to read the request's content, of which the library gets to
-// know nothing but the framing that wire has accepted.
-func (x *plainExchange) content(framing wire.Framing) *Error {
-	body, err := wire.NewBody(x.c.br, framing, x.header["Trailer"])
-	if err != nil {
-		return &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: x.target, Detail: "the request is malformed", Err: err}
-	}
-	if x.length = framing.Length; framing.Chunked {
-		delete(x.header, "Trailer") // the transport writes it anew
-	}
-	cleanTrailer(body.Trailer)
-	x.body.content, x.body.trailer = body, body.Trailer
-	return nil
 }
 
 // parseAbsolute takes an absolute-form target apart.
@@ -210,20 +227,24 @@ func (x *plainExchange) outgoing(ctx context.Context) *http.Request {
 	if trailers { // RFC 9110, section 10.1.4
 		header["Te"], header["Connection"] = []string{"trailers"}, []string{"TE"}
 	}
-	if expect != nil && x.head.Minor == 1 { // RFC 9110, section 10.1.1: 1.0 cannot wait
+	if expect != nil && x.Head.Minor == 1 { // RFC 9110, section 10.1.1: 1.0 cannot wait
 		header["Expect"] = expect
 	} else {
 		delete(header, "Expect")
 	}
-	appendVia(header, x.c.wire.received(), x.c.at.forward.via)
+	received := x.Head.Minor
+	if x.HTTP2 {
+		received = viaHTTP2
+	}
+	appendVia(header, received, x.of.forwarder.via)
 	if header["User-Agent"] == nil {
 		header["User-Agent"] = []string{""} // none, and not the library's own
 	}
-	x.c.plain.last.set(x.target)
+	x.of.last.set(x.Record.Target)
 	out := blank.WithContext(ctx)
-	out.Method, out.Header, out.Trailer = x.head.Method, header, x.body.trailer
+	out.Method, out.Header, out.Trailer = x.Head.Method, header, x.body.trailer
 	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
-	out.URL, out.Host = x.url(), x.c.plain.last.hostField
+	out.URL, out.Host = x.url(), x.of.last.hostField
 	if !x.body.done.Load() {
 		if out.Body, out.ContentLength = &x.body, x.length; x.length < 0 {
 			out.TransferEncoding = []string{"chunked"}
@@ -235,7 +256,7 @@ func (x *plainExchange) outgoing(ctx context.Context) *http.Request {
 
 // url carries path and query as they came (RFC 9110, section 7.7).
 func (x *plainExchange) url() *url.URL {
-	last := &x.c.plain.last
+	last := &x.of.last
 	u := &url.URL{Scheme: "http", Host: last.text, Opaque: x.path}
 	switch {
 	case x.absolute(): // absolute-form
@@ -253,27 +274,36 @@ func (x *plainExchange) url() *url.URL {
 	return u
 }
 
-// failure answers and logs a request that got no answer from the next hop.
-func (x *plainExchange) failure(err error, end watchEnd) {
+// failure answers and logs a request that got no reply from the next hop.
+func (x *plainExchange) failure(err error, end watchEnd) Next {
 	fault, left := x.body.fault()
 	x.body.leave()
-	x.rec.Up = x.body.n.Load()
+	x.Record.Up = x.body.n.Load()
 	e := x.transportError(err)
 	switch {
 	case end == clientSilent:
-		e, x.rec.ClosedBy = x.silenceError(), ClosedByIdle
+		e, x.Record.ClosedBy = x.silenceError(), ClosedByIdle
 	case left:
-		x.rec.ClientLeft(fault)
-		x.c.server.logRequest(x.rec)
-		return
+		return x.clientLeft(fault)
 	case end == clientGone:
-		x.rec.ClientLeft(context.Canceled)
-		x.c.server.logRequest(x.rec)
-		return
+		return x.clientLeft(context.Canceled)
 	case fault != nil:
-		e = &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: x.target, Detail: "the request's content is malformed", Err: fault}
+		e = &Error{Phase: PhaseRequest, Type: ErrorRequest, Target: x.Record.Target, Detail: "the request's content is malformed", Err: fault}
 	}
-	x.c.wire.refuse(x.rec, e, x.head.Method == http.MethodHead)
+	return x.refuse(e)
+}
+
+// refuse answers with an error.
+func (x *plainExchange) refuse(e *Error) Next {
+	x.of.wire.Refuse(x.Record, e, x.Head.Method == http.MethodHead)
+	return NextClose
+}
+
+// clientLeft logs a request whose client is gone.
+func (x *plainExchange) clientLeft(err error) Next {
+	x.Record.ClientLeft(err)
+	x.host().Log(x.Record)
+	return NextClose
 }
 
 // transportError is the verdict on a request that got no answer.
@@ -283,17 +313,17 @@ func (x *plainExchange) transportError(err error) *Error {
 	case errors.As(err, &e):
 		out := *e
 		if out.Target.IsZero() {
-			out.Target = x.target
+			out.Target = x.Record.Target
 		}
 		return &out
-	case x.c.server.run.ctx.Err() != nil:
-		return &Error{Phase: PhaseReply, Type: ErrorInternalResponse, Target: x.target, Rule: "draining", Err: err}
+	case x.of.ctx.Err() != nil:
+		return &Error{Phase: PhaseReply, Type: ErrorInternalResponse, Target: x.Record.Target, Rule: "draining", Err: err}
 	case neterr.Timeout(err):
-		return &Error{Phase: PhaseReply, Type: ErrorConnectionReadTimeout, Target: x.target, Err: err}
+		return &Error{Phase: PhaseReply, Type: ErrorConnectionReadTimeout, Target: x.Record.Target, Err: err}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), neterr.Reset(err), !x.interim.answered():
-		return &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Target: x.target, Err: err}
+		return &Error{Phase: PhaseReply, Type: ErrorConnectionTerminated, Target: x.Record.Target, Err: err}
 	}
-	return malformedReply(x.target, err)
+	return malformedReply(x.Record.Target, err)
 }
 
 func malformedReply(target Authority, err error) *Error {

@@ -93,9 +93,9 @@ func TestPlainPostPassesOverAnEndedConnection(t *testing.T) {
 					kept <- unaware
 					return unaware, nil
 				})
-				forward := p.ts.listening().forward
+				forwarder := p.ts.listening().forward
 				p.ts.server.run.mu.Lock() // which every new connection takes
-				forward.direct = direct
+				forwarder.direct = direct
 				p.ts.server.run.mu.Unlock()
 				client, origin, _ := p.exchange(simpleGet)
 				origin.send(okHello)

@@ -2,22 +2,45 @@ package tunnel
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
 	"time"
 )
 
-// plainConn is what the plain requests of one client connection share, so that
-// it is made once and not for each. They follow each other: one at a time is
-// under way. The zero plainConn is ready.
-type plainConn struct {
-	own    map[*http.Transport]*http.Transport // in place of the shared ones; nil = none
-	ctx    context.Context                     // of the requests, with hooks; nil = to be made
-	cancel context.CancelFunc
-	hooks  *traceHooks
-	watch  clientWatch
-	last   writtenTarget
+// Exchanges are the requests of one client connection, and what they share: it is
+// made once, not for each. One at a time is under way.
+type Exchanges struct {
+	forwarder *Forwarder
+	ctx       context.Context // ends when everything must
+	conn      net.Conn
+	wire      Wire
+
+	own      map[*http.Transport]*http.Transport // in place of the shared ones; nil = none
+	requests context.Context                     // of the requests, with hooks; nil = to be made
+	cancel   context.CancelFunc                  // ends requests
+	hooks    *traceHooks
+	watch    clientWatch
+	last     writtenTarget
+}
+
+// NewExchanges returns the exchanges of a client connection, which end with ctx
+// at the latest. Conn is what wire writes to: its deadlines end a wait for the
+// client. It stays the caller's, unless Wire.Give gives it away. The caller
+// closes the Exchanges.
+func (f *Forwarder) NewExchanges(ctx context.Context, conn net.Conn, wire Wire) *Exchanges {
+	return &Exchanges{forwarder: f, ctx: ctx, conn: conn, wire: wire}
+}
+
+// Close ends what the requests shared: among it the connections to origins that
+// were this client's alone.
+func (es *Exchanges) Close() {
+	es.watch.close()
+	es.endRequests()
+	for _, t := range es.own {
+		t.CloseIdleConnections()
+	}
 }
 
 // writtenTarget is a target in the forms that requests need, which seldom
@@ -35,38 +58,27 @@ func (w *writtenTarget) set(target Authority) {
 
 // begin is the context of x, which ends with the connection. Once it was
 // cancelled there are no further requests.
-func (c *clientConn) begin(x *plainExchange) context.Context {
-	p := &c.plain
-	if p.hooks != nil && p.hooks.got > 1 {
-		// A connection that failed x's forerunner may still call its hooks:
-		// they are not x's.
-		p.close()
+func (es *Exchanges) begin(x *plainExchange) context.Context {
+	if es.hooks != nil && es.hooks.got > 1 {
+		// A connection that failed the request before x may still call its
+		// hooks: they are not x's.
+		es.endRequests()
 	}
-	if p.ctx == nil {
-		ctx, cancel := context.WithCancel(c.server.run.ctx)
-		p.hooks = &traceHooks{}
-		p.ctx, p.cancel = httptrace.WithClientTrace(ctx, p.hooks.trace()), cancel
+	if es.requests == nil {
+		ctx, cancel := context.WithCancel(es.ctx)
+		es.hooks = &traceHooks{}
+		es.requests, es.cancel = httptrace.WithClientTrace(ctx, es.hooks.trace()), cancel
 	}
-	p.hooks.x, p.hooks.got = x, 0
-	return p.ctx
+	es.hooks.x, es.hooks.got = x, 0
+	return es.requests
 }
 
-// close lets go of the context.
-func (p *plainConn) close() {
-	if p.cancel != nil {
-		p.cancel()
+// endRequests lets go of the context.
+func (es *Exchanges) endRequests() {
+	if es.cancel != nil {
+		es.cancel()
 	}
-	p.ctx, p.cancel, p.hooks = nil, nil, nil
-}
-
-// closeOwn ends what the connection's plain requests shared: the connections
-// that were this client's alone among it.
-func (c *clientConn) closeOwn() {
-	c.plain.watch.close()
-	c.plain.close()
-	for _, t := range c.plain.own {
-		t.CloseIdleConnections()
-	}
+	es.requests, es.cancel, es.hooks = nil, nil, nil
 }
 
 // traceHooks tell the request under way what becomes of it in the transport.
@@ -97,13 +109,13 @@ func (h *traceHooks) trace() *httptrace.ClientTrace {
 
 // gotConn notes the connection that the request is about to go out on.
 func (x *plainExchange) gotConn(info httptrace.GotConnInfo) {
-	x.rec.Connect, x.reused, x.stale = time.Since(x.started), info.Reused, false
+	x.Record.Connect, x.reused, x.stale = time.Since(x.started), info.Reused, false
 	conn, ok := info.Conn.(*upstreamConn)
 	if !ok {
-		x.rec.Addr = info.Conn.RemoteAddr().String()
+		x.Record.Addr = info.Conn.RemoteAddr().String()
 		return
 	}
-	x.rec.Addr, x.upstream = conn.addr, conn
+	x.Record.Addr, x.upstream = conn.addr, conn
 	conn.carry(x)
 	if x.reused && !x.repeatable && hasEnded(conn.Conn) {
 		x.stale = true

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/textproto"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +20,7 @@ var (
 // the final reply began (RFC 9110, section 10.1.1).
 type interim struct {
 	mu      sync.Mutex
-	wire    plainWire
+	wire    Wire
 	waits   bool // the client said Expect: 100-continue and was not told yet
 	allowed bool // HTTP/1.1, and the final reply is not there
 	first   bool // a first byte of an answer came
@@ -43,7 +42,7 @@ func (i *interim) goOn() {
 func (i *interim) ask() {
 	if i.waits && i.allowed {
 		i.waits = false
-		i.wire.interim(http.StatusContinue, nil)
+		i.wire.Interim(http.StatusContinue, nil)
 	}
 }
 
@@ -75,7 +74,7 @@ func (i *interim) pass(code int, header textproto.MIMEHeader) {
 	fields := http.Header(header).Clone()
 	removeHopByHop(fields)
 	i.passed++
-	i.wire.interim(code, fields)
+	i.wire.Interim(code, fields)
 }
 
 // state tells what moves: interim replies passed on, and whether a head has
@@ -92,25 +91,22 @@ func (i *interim) end() {
 	i.allowed = false
 }
 
-// forward sends the request on and the reply back, and reports whether the
-// client's connection is good for a further request.
-func (x *plainExchange) forward() bool {
+// forward sends the request on and the reply back.
+func (x *plainExchange) forward() Next {
 	x.started = time.Now()
-	p := &x.c.plain
-	ctx := x.c.begin(x)
-	p.watch.start(x, p.cancel)
+	ctx, watch := x.of.begin(x), &x.of.watch
+	watch.start(x, x.of.cancel)
 	reply, err := x.roundTrip(ctx)
 	x.interim.end()
 	if err == nil {
 		err = x.checkReply(reply)
 	}
 	if err != nil {
-		x.failure(err, p.watch.stop())
-		return false
+		return x.failure(err, watch.stop())
 	}
 	out := x.respond(reply)
 	reply.Body.Close()
-	return x.served(reply.StatusCode, out, p.watch.stop())
+	return x.served(reply.StatusCode, out, watch.stop())
 }
 
 // checkReply says why a reply cannot be passed on, and closes it then.
@@ -118,9 +114,11 @@ func (x *plainExchange) checkReply(reply *http.Response) error {
 	err := checkNames(reply.Header)
 	switch {
 	case err != nil, reply.ProtoMajor != 1, reply.StatusCode < 200: // a 101 that nobody asked for among them
-		err = malformedReply(x.target, err)
+		err = malformedReply(x.Record.Target, err)
 	case reply.StatusCode == http.StatusProxyAuthRequired && x.absolute():
-		err = parentFailure(&Error{Phase: PhaseReply, Type: ErrorCredentials, Target: x.target})
+		// Not 407 for our client, who does not have the parent's credentials.
+		err = &Error{Phase: PhaseReply, Type: ErrorProtocol, Target: x.Record.Target,
+			Detail: "the next proxy wants credentials that this proxy does not have"}
 	default:
 		return nil
 	}
@@ -136,45 +134,44 @@ type replyOutcome struct {
 	untilClose bool  // only the connection's end tells the client that it is over
 }
 
-// served logs a request that got a reply, sees to it that the connection is
-// closed as it has to be, and reports whether it is good for a further request.
-func (x *plainExchange) served(status int, out replyOutcome, end watchEnd) bool {
-	whole := x.body.leave()
-	x.rec.Status, x.rec.Up, x.rec.Down = status, x.body.n.Load(), x.down.Load()
+// served logs a request that got a reply, and sees to it that the connection is
+// closed as it has to be.
+func (x *plainExchange) served(status int, out replyOutcome, end watchEnd) Next {
+	whole, next := x.body.leave(), NextClose
+	x.Record.Status, x.Record.Up, x.Record.Down = status, x.body.n.Load(), x.down.Load()
 	switch {
 	case end == clientSilent && (out.toClient != nil || out.fromOrigin != nil):
-		x.rec.Error, x.rec.ClosedBy = ErrorConnectionReadTimeout, ClosedByIdle
-		_ = x.c.conn.SetWriteDeadline(time.Time{}) // for the end of what was written
-		x.c.wire.breakOff(out.untilClose)
+		x.Record.Error, x.Record.ClosedBy = ErrorConnectionReadTimeout, ClosedByIdle
+		_ = x.of.conn.SetWriteDeadline(time.Time{}) // for the end of what was written
+		x.of.wire.BreakOff(out.untilClose)
 	case out.toClient != nil, out.fromOrigin != nil && end == clientGone:
-		x.rec.Error, x.rec.ClosedBy = ErrorConnectionTerminated, ClosedByClient
+		x.Record.Error, x.Record.ClosedBy = ErrorConnectionTerminated, ClosedByClient
 	case out.fromOrigin != nil:
-		x.rec.Error = ErrorResponseIncomplete
-		x.c.wire.breakOff(out.untilClose)
+		x.Record.Error = ErrorResponseIncomplete
+		x.of.wire.BreakOff(out.untilClose)
+	case out.keep && whole && end == clientThere:
+		next = NextRequest
 	default:
-		keep := out.keep && whole && end == clientThere
-		x.c.unread = !keep
-		x.c.server.logRequest(x.rec)
-		return keep
+		next = NextDrain
 	}
-	x.c.server.logRequest(x.rec)
-	return false
+	x.host().Log(x.Record)
+	return next
 }
 
 // respond writes the reply to the client. Framing is written anew: the
 // length if it is known, chunks if not, and for HTTP/1.0 the connection's end
 // (RFC 9112, section 6.3). Nothing is buffered beyond what one read brought.
 func (x *plainExchange) respond(reply *http.Response) (out replyOutcome) {
-	out.keep = !x.close && x.body.done.Load() && !x.c.server.run.draining.Load()
+	out.keep = !x.close && x.body.done.Load() && !x.host().Draining()
 	// HEAD and 304 announce the length of what they do not bring.
 	length := reply.Header.Get("Content-Length")
 	x.removeReplyHopByHop(reply.Header)
-	appendVia(reply.Header, min(reply.ProtoMinor, 1), x.c.at.forward.via)
+	appendVia(reply.Header, min(reply.ProtoMinor, 1), x.of.forwarder.via)
 	if reply.Header["Date"] == nil { // RFC 9110, section 6.6.1
 		reply.Header["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
 	}
-	hasBody := x.head.Method != http.MethodHead && reply.StatusCode != http.StatusNoContent && reply.StatusCode != http.StatusNotModified
-	chunked := hasBody && reply.ContentLength < 0 && x.head.Minor == 1
+	hasBody := x.Head.Method != http.MethodHead && reply.StatusCode != http.StatusNoContent && reply.StatusCode != http.StatusNotModified
+	chunked := hasBody && reply.ContentLength < 0 && x.Head.Minor == 1
 	out.untilClose = hasBody && reply.ContentLength < 0 && !chunked
 	switch {
 	case hasBody && reply.ContentLength >= 0:
@@ -183,20 +180,20 @@ func (x *plainExchange) respond(reply *http.Response) (out replyOutcome) {
 		length = ""
 	}
 	bw := writers.Get().(*bufio.Writer)
-	bw.Reset(x.c.conn)
+	bw.Reset(x.of.conn)
 	defer func() {
 		bw.Reset(nil)
 		writers.Put(bw)
 	}()
 	x.phase.reply(hasBody && reply.ContentLength < 0)
 	cleanTrailer(reply.Trailer)
-	h := &replyHead{Response: reply, length: length, content: hasBody, chunked: chunked, keep: out.keep}
-	if out.toClient = x.c.wire.head(bw, h); out.toClient != nil {
+	h := &ReplyHead{Response: reply, Length: length, Content: hasBody, Chunked: chunked, Keep: out.keep}
+	if out.toClient = x.of.wire.Head(bw, h); out.toClient != nil {
 		return out
 	}
 	var content io.Writer
 	if hasBody {
-		content = x.c.wire.content(bw, h)
+		content = x.of.wire.Content(bw, h)
 		out.fromOrigin, out.toClient = x.copyBody(bw, content, reply.Body)
 	}
 	switch {
@@ -207,50 +204,9 @@ func (x *plainExchange) respond(reply *http.Response) (out replyOutcome) {
 		out.toClient = bw.Flush()
 	default:
 		cleanTrailer(reply.Trailer)
-		out.toClient = x.c.wire.end(bw, h, content)
+		out.toClient = x.of.wire.End(bw, h, content)
 	}
 	return out
-}
-
-func writeStatusLine(bw *bufio.Writer, code int, reason string) {
-	bw.WriteString("HTTP/1.1 ")
-	bw.Write(strconv.AppendInt(bw.AvailableBuffer(), int64(code), 10))
-	bw.WriteByte(' ')
-	bw.WriteString(reason)
-	bw.WriteString("\r\n")
-}
-
-// reasonOf is the reply's own reason phrase, which may be empty; one that no
-// status line may hold gives way to the usual one (RFC 9112, section 4).
-func reasonOf(reply *http.Response) string {
-	_, reason, _ := strings.Cut(reply.Status, " ")
-	if reply.Status == "" || hasControl(strings.ReplaceAll(reason, "\t", " ")) {
-		return http.StatusText(reply.StatusCode)
-	}
-	return reason
-}
-
-// writeFraming ends the head.
-func writeFraming(bw *bufio.Writer, trailer http.Header, length string, chunked, keep bool) {
-	if chunked {
-		bw.WriteString("Transfer-Encoding: chunked\r\n")
-		for name := range trailer {
-			writeField(bw, "Trailer: ", name)
-		}
-	}
-	if length != "" {
-		writeField(bw, "Content-Length: ", length)
-	}
-	if !keep {
-		bw.WriteString("Connection: close\r\n")
-	}
-	bw.WriteString("\r\n")
-}
-
-func writeField(bw *bufio.Writer, start, value string) {
-	bw.WriteString(start)
-	bw.WriteString(value)
-	bw.WriteString("\r\n")
 }
 
 // pendingReply lends out what of a reply is not flushed yet while more of it is

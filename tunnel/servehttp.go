@@ -37,26 +37,25 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.run.active.Done()
 	conn := &handlerConn{w: w, r: r, control: http.NewResponseController(w), closed: make(chan struct{})}
-	c := &clientConn{requester: requester{at: at, name: r.RemoteAddr}, server: s, conn: conn}
+	from := requester{at: at, name: r.RemoteAddr}
 	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		c.addr = ap.Addr().Unmap().WithZone("")
+		from.addr = ap.Addr().Unmap().WithZone("")
 	}
 	if r.TLS != nil {
-		c.user = certificateUser(*r.TLS)
+		from.user = certificateUser(*r.TLS)
 	}
-	wire := &handlerWire{c: c, conn: conn, woken: make(chan struct{})}
-	c.wire = wire
-	defer c.closeOwn()
+	side := &handlerWire{from: from, conn: conn, woken: make(chan struct{})}
 	switch {
-	case !s.allowsClient(c.addr):
-		wire.refuse(wire.newRecord(), &Error{Phase: PhaseVerify, Type: ErrorDenied, Rule: "allow-client",
-			Detail: "clients from this address are not served"}, false)
+	case !s.allowsClient(from.addr):
+		side.Refuse(side.newRecord(), clientDenied(), false)
 	case r.Method == http.MethodConnect:
-		at.serveConnect(wire.connectRequest())
+		at.serveConnect(side.connectRequest())
 	default:
-		c.servePlain(requestOfHandler(r))
+		exchanges := at.forward.NewExchanges(s.run.ctx, conn, side)
+		defer exchanges.Close()
+		exchanges.Serve(Incoming{Head: requestOfHandler(r), HTTP2: r.ProtoMajor != 1, Client: from.addr, User: from.user, Record: side.newRecord()})
 	}
-	conn.wait(c.given)
+	conn.wait(side.given)
 }
 
 // enter puts a request on the books, and finds what its listener would be.
@@ -76,7 +75,7 @@ func (s *Server) enter(r *http.Request) (*listening, bool) {
 	at := s.run.foreign[key]
 	if at == nil {
 		at = &listening{Listener: l, server: s, url: key, policy: s.policyFor(l)}
-		at.forward = newForwarder(at)
+		at.forward = at.newForwarder()
 		if s.run.foreign == nil {
 			s.run.foreign = make(map[string]*listening)
 		}
@@ -118,15 +117,16 @@ func requestOfHandler(r *http.Request) *wire.Request {
 	return q
 }
 
-// handlerWire is the plainWire of a handler's request.
+// handlerWire is the Wire of a handler's request.
 type handlerWire struct {
-	c     *clientConn
+	from  requester
 	conn  *handlerConn
+	given bool // conn, to a relay
 	woken chan struct{}
 	once  sync.Once
 }
 
-func (w *handlerWire) newRecord() *Record { return w.c.newRecord(w.conn.r.Method, w.protocol()) }
+func (w *handlerWire) newRecord() *Record { return w.from.newRecord(w.conn.r.Method, w.protocol()) }
 
 func (w *handlerWire) protocol() string {
 	if w.conn.r.ProtoMajor == 1 {
@@ -140,8 +140,8 @@ func (w *handlerWire) connectRequest() *Request {
 	r, rec := w.conn.r, w.newRecord()
 	q := &Request{
 		Authority: r.RequestURI,
-		Client:    w.c.addr, User: w.c.user, Credentials: r.Header["Proxy-Authorization"], Via: r.Header["Via"], Record: rec,
-		Refuse: func(e *Error) { w.refuse(rec, e, false) },
+		Client:    w.from.addr, User: w.from.user, Credentials: r.Header["Proxy-Authorization"], Via: r.Header["Via"], Record: rec,
+		Refuse: func(e *Error) { w.Refuse(rec, e, false) },
 		Accept: w.accept,
 	}
 	if r.ContentLength > 0 || r.ProtoMajor == 1 && r.TransferEncoding != nil {
@@ -159,7 +159,7 @@ func (w *handlerWire) accept() (relaySide, error) {
 	if err := w.conn.control.Flush(); err != nil {
 		return relaySide{}, err
 	}
-	return w.give(), nil
+	return w.Give(), nil
 }
 
 // hijack takes the connection over, and answers on it.
@@ -179,26 +179,19 @@ func (w *handlerWire) hijack(answer string) (relaySide, error) {
 	return side, nil
 }
 
-func (w *handlerWire) received() int {
-	if w.conn.r.ProtoMajor == 1 {
-		return min(w.conn.r.ProtoMinor, 1)
-	}
-	return viaHTTP2
-}
-
-func (w *handlerWire) body(wire.Framing) (content io.Reader, trailer http.Header, length int64) {
+func (w *handlerWire) Body(wire.Framing, []string) (io.Reader, http.Header, int64, error) {
 	r := w.conn.r
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
-		return nil, nil, 0
+		return nil, nil, 0, nil
 	}
 	if r.Trailer == nil {
 		r.Trailer = make(http.Header)
 	}
-	return r.Body, r.Trailer, r.ContentLength
+	return r.Body, r.Trailer, r.ContentLength, nil
 }
 
-// interim sends 103 and its like. 100 is net/http's, when content is read.
-func (w *handlerWire) interim(code int, fields http.Header) {
+// Interim sends 103 and its like. 100 is net/http's, when content is read.
+func (w *handlerWire) Interim(code int, fields http.Header) {
 	if code == http.StatusContinue {
 		return
 	}
@@ -214,10 +207,10 @@ func (w *handlerWire) set(fields http.Header) {
 	}
 }
 
-func (w *handlerWire) head(_ *bufio.Writer, h *replyHead) error {
+func (w *handlerWire) Head(_ *bufio.Writer, h *ReplyHead) error {
 	w.set(h.Header)
-	if h.length != "" {
-		w.conn.w.Header().Set("Content-Length", h.length)
+	if h.Length != "" {
+		w.conn.w.Header().Set("Content-Length", h.Length)
 	}
 	for name := range h.Trailer {
 		w.conn.w.Header().Add("Trailer", name)
@@ -226,41 +219,37 @@ func (w *handlerWire) head(_ *bufio.Writer, h *replyHead) error {
 	return nil
 }
 
-func (w *handlerWire) content(bw *bufio.Writer, _ *replyHead) io.Writer { return bw }
+func (w *handlerWire) Content(bw *bufio.Writer, _ *ReplyHead) io.Writer { return bw }
 
-func (w *handlerWire) end(bw *bufio.Writer, h *replyHead, _ io.Writer) error {
+func (w *handlerWire) End(bw *bufio.Writer, h *ReplyHead, _ io.Writer) error {
 	for name, values := range h.Trailer {
 		w.conn.w.Header()[http.TrailerPrefix+name] = values
 	}
 	return bw.Flush()
 }
 
-func (w *handlerWire) breakOff(bool) { w.conn.aborted = true }
+func (w *handlerWire) BreakOff(bool) { w.conn.aborted = true }
 
-func (w *handlerWire) switched(reply *http.Response, protocols string) error {
-	var b strings.Builder
-	bw := bufio.NewWriter(&b)
-	writeStatusLine(bw, reply.StatusCode, reasonOf(reply))
-	bw.WriteString("Connection: Upgrade\r\nUpgrade: " + protocols + "\r\n")
-	reply.Header.Write(bw)
-	bw.WriteString("\r\n")
-	bw.Flush()
-	var err error
-	w.conn.side, err = w.hijack(b.String())
+func (w *handlerWire) Switch(reply *http.Response, protocols string) error {
+	var head strings.Builder
+	err := WriteSwitch(&head, reply, protocols)
+	if err == nil {
+		w.conn.side, err = w.hijack(head.String())
+	}
 	return err
 }
 
-func (w *handlerWire) give() relaySide {
+func (w *handlerWire) Give() relaySide {
 	if w.conn.hijacked {
 		return w.conn.side
 	}
-	w.c.given = true
+	w.given = true
 	return relaySide{conn: w.conn}
 }
 
-func (w *handlerWire) refuse(rec *Record, e *Error, headOnly bool) {
+func (w *handlerWire) Refuse(rec *Record, e *Error, headOnly bool) {
 	rec.refusedBy(e)
-	r := w.c.server.newRefusal(e)
+	r := w.from.at.server.newRefusal(e)
 	for _, f := range r.fields {
 		w.conn.w.Header().Set(f.Name, f.Value)
 	}
@@ -271,11 +260,11 @@ func (w *handlerWire) refuse(rec *Record, e *Error, headOnly bool) {
 	if !headOnly {
 		io.WriteString(w.conn.w, r.body)
 	}
-	w.c.server.logRequest(rec)
+	w.from.at.server.logRequest(rec)
 }
 
-// await: net/http knows when a client is gone.
-func (w *handlerWire) await() error {
+// Await: net/http knows when a client is gone.
+func (w *handlerWire) Await() error {
 	select {
 	case <-w.conn.r.Context().Done():
 		return errStreamGone
@@ -284,8 +273,8 @@ func (w *handlerWire) await() error {
 	}
 }
 
-func (w *handlerWire) wake()   { w.once.Do(func() { close(w.woken) }) }
-func (w *handlerWire) settle() {}
+func (w *handlerWire) Wake()   { w.once.Do(func() { close(w.woken) }) }
+func (w *handlerWire) Settle() {}
 
 // handlerConn is what a handler has of its client, as a conn.
 type handlerConn struct {

@@ -139,7 +139,7 @@ type listening struct {
 	server  *Server
 	url     string // as the listening line names it
 	policy  *Policy
-	forward *forwarder
+	forward *Forwarder
 }
 
 // Serve accepts clients on l until Shutdown or Close, and then returns
@@ -148,8 +148,8 @@ type listening struct {
 func (s *Server) Serve(l net.Listener) error {
 	s.init()
 	at := &listening{Listener: l, server: s, url: ListenerURL(l), policy: s.policyFor(l)}
-	at.forward = newForwarder(at)
-	defer at.forward.closeIdle()
+	at.forward = at.newForwarder()
+	defer at.forward.CloseIdleConnections()
 	s.run.mu.Lock()
 	if s.run.draining.Load() {
 		s.run.mu.Unlock()
@@ -262,7 +262,3 @@ func (s *Server) newID() string {
 	b = append(b, '-')
 	return string(strconv.AppendUint(b, s.run.ids.Add(1), 36))
 }
-
-// forwards reports whether plain requests go to the route's last parent as they
-// are. One that is to connect to judged addresses is asked for these by CONNECT.
-func (s *Server) forwards(route Route) bool { return !s.ViaResolve && route.takesRequests() }

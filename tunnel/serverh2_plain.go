@@ -16,18 +16,13 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// Plain requests over HTTP/2 go through the forwarder of those over HTTP/1: a
-// stream is to it a client connection that carries one exchange.
-
 // servePlainStream serves a request that is no CONNECT, or an extended one (RFC
-// 8441), which asks for what an upgrade is in HTTP/1.
+// 8441), which asks for what an upgrade is in HTTP/1. To the Forwarder a stream
+// is a client connection that carries one exchange.
 func (c *clientConn) servePlainStream(s *h2.Stream, head h2.Head) {
-	one := &clientConn{requester: c.requester, server: c.server, conn: newStreamConn(s, h2.CodeInternal), socket: c.socket, local: c.local}
-	w := &http2Wire{c: one, stream: s, woken: make(chan struct{})}
-	one.wire = w
+	w := &http2Wire{c: c, stream: s, woken: make(chan struct{})}
 	defer func() {
-		one.closeOwn()
-		if !one.given {
+		if !w.given {
 			s.Close()
 		}
 	}()
@@ -38,7 +33,11 @@ func (c *clientConn) servePlainStream(s *h2.Stream, head h2.Head) {
 	}
 	// What follows an extended CONNECT is not its content.
 	w.request = &streamContent{stream: s, ended: head.EndStream || head.Get(":protocol") != ""}
-	one.servePlain(requestOf(head))
+	q := requestOf(head)
+	rec := c.newRecord(q.Method, protocolHTTP2)
+	exchanges := c.at.forward.NewExchanges(c.server.run.ctx, newStreamConn(s, h2.CodeInternal), w)
+	defer exchanges.Close()
+	exchanges.Serve(Incoming{Head: q, HTTP2: true, Client: c.addr, User: c.user, Record: rec})
 }
 
 // requestOf is a request as it would have come over HTTP/1.1 (RFC 9113, section
@@ -79,23 +78,22 @@ func requestOf(head h2.Head) *wire.Request {
 	return q
 }
 
-// http2Wire is the plainWire of a stream.
+// http2Wire is the Wire of a stream.
 type http2Wire struct {
-	c       *clientConn // made for this stream
+	c       *clientConn // that the stream belongs to
 	stream  *h2.Stream
+	given   bool // the stream, to a relay
 	request *streamContent
 	woken   chan struct{}
 	once    sync.Once
 }
 
-func (w *http2Wire) received() int { return viaHTTP2 }
-
-func (w *http2Wire) body(framing wire.Framing) (io.Reader, http.Header, int64) {
+func (w *http2Wire) Body(framing wire.Framing, _ []string) (io.Reader, http.Header, int64, error) {
 	if w.request.ended || framing.Length == 0 {
-		return nil, nil, 0
+		return nil, nil, 0, nil
 	}
 	w.request.trailer = make(http.Header)
-	return w.request, w.request.trailer, framing.Length
+	return w.request, w.request.trailer, framing.Length, nil
 }
 
 // fieldsOf are a head's fields as HTTP/2 has them. Those that concern an HTTP/1
@@ -114,25 +112,25 @@ func appendFields(fields []h2.Field, header http.Header) []h2.Field {
 	return fields
 }
 
-func (w *http2Wire) interim(code int, fields http.Header) {
+func (w *http2Wire) Interim(code int, fields http.Header) {
 	_ = w.stream.Interim(fieldsOf(code, fields)) // whoever writes next finds out
 }
 
-func (w *http2Wire) head(_ *bufio.Writer, h *replyHead) error {
+func (w *http2Wire) Head(_ *bufio.Writer, h *ReplyHead) error {
 	fields := fieldsOf(h.StatusCode, h.Header)
-	if h.length != "" {
-		fields = append(fields, h2.Field{Name: "content-length", Value: h.length})
+	if h.Length != "" {
+		fields = append(fields, h2.Field{Name: "content-length", Value: h.Length})
 	}
 	for name := range h.Trailer {
 		fields = append(fields, h2.Field{Name: "trailer", Value: name})
 	}
-	return w.stream.Respond(fields, !h.content)
+	return w.stream.Respond(fields, !h.Content)
 }
 
-func (w *http2Wire) content(bw *bufio.Writer, _ *replyHead) io.Writer { return bw }
+func (w *http2Wire) Content(bw *bufio.Writer, _ *ReplyHead) io.Writer { return bw }
 
-func (w *http2Wire) end(bw *bufio.Writer, h *replyHead, _ io.Writer) error {
-	if err := bw.Flush(); err != nil || !h.content {
+func (w *http2Wire) End(bw *bufio.Writer, h *ReplyHead, _ io.Writer) error {
+	if err := bw.Flush(); err != nil || !h.Content {
 		return err
 	}
 	if trailer := appendFields(nil, h.Trailer); trailer != nil {
@@ -141,27 +139,27 @@ func (w *http2Wire) end(bw *bufio.Writer, h *replyHead, _ io.Writer) error {
 	return w.stream.CloseWrite()
 }
 
-// breakOff: RFC 9113, section 8.1.1.
-func (w *http2Wire) breakOff(bool) { w.stream.Reset(h2.CodeInternal) }
+// BreakOff: RFC 9113, section 8.1.1.
+func (w *http2Wire) BreakOff(bool) { w.stream.Reset(h2.CodeInternal) }
 
-// switched answers an extended CONNECT (RFC 8441, section 5.1).
-func (w *http2Wire) switched(reply *http.Response, _ string) error {
+// Switch answers an extended CONNECT (RFC 8441, section 5.1).
+func (w *http2Wire) Switch(reply *http.Response, _ string) error {
 	reply.Header.Del("Sec-Websocket-Accept")
 	return w.stream.Respond(fieldsOf(http.StatusOK, reply.Header), false)
 }
 
-func (w *http2Wire) give() relaySide {
-	w.c.given = true
+func (w *http2Wire) Give() relaySide {
+	w.given = true
 	return relaySide{conn: newStreamConn(w.stream, h2.CodeConnect)}
 }
 
-func (w *http2Wire) refuse(rec *Record, e *Error, headOnly bool) {
+func (w *http2Wire) Refuse(rec *Record, e *Error, headOnly bool) {
 	w.c.refuseStream(w.stream, rec, e, headOnly)
 }
 
-// await: there is no more to come than the request, so that the end of the
+// Await: there is no more to come than the request, so that the end of the
 // stream is the only news.
-func (w *http2Wire) await() error {
+func (w *http2Wire) Await() error {
 	select {
 	case <-w.stream.Done():
 		return errStreamGone
@@ -170,8 +168,8 @@ func (w *http2Wire) await() error {
 	}
 }
 
-func (w *http2Wire) wake()   { w.once.Do(func() { close(w.woken) }) }
-func (w *http2Wire) settle() {}
+func (w *http2Wire) Wake()   { w.once.Do(func() { close(w.woken) }) }
+func (w *http2Wire) Settle() {}
 
 var errStreamGone = errors.New("the client has given the request up")
 

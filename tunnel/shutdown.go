@@ -83,6 +83,6 @@ func (s *Server) closeIdle() {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	for _, at := range s.run.foreign {
-		at.forward.closeIdle()
+		at.forward.CloseIdleConnections()
 	}
 }

@@ -54,7 +54,7 @@ func (x *plainExchange) progress() int64 {
 // ask again. w.mu is held.
 func (w *clientWatch) listen(x *plainExchange) (next time.Duration, silent bool) {
 	const looks = 10 // within a limit
-	limit := max(0, x.c.server.IdleTimeout)
+	limit := x.of.forwarder.IdleTimeout
 	next = owedTimeout / looks
 	if limit > 0 {
 		next = min(next, limit/looks)
@@ -79,7 +79,7 @@ func (w *clientWatch) listen(x *plainExchange) (next time.Duration, silent bool)
 func (x *plainExchange) cutSilent() {
 	x.body.interrupt(errSilent)
 	if x.phase.replying.Load() {
-		_ = x.c.conn.SetWriteDeadline(past)
+		_ = x.of.conn.SetWriteDeadline(past)
 	}
 }
 
@@ -87,8 +87,8 @@ func (x *plainExchange) cutSilent() {
 // it was the one to speak (RFC 9110, section 15.5.9).
 func (x *plainExchange) silenceError() *Error {
 	if x.body.awaited() {
-		return &Error{Phase: PhaseRequest, Type: ErrorRequest, Status: http.StatusRequestTimeout, Target: x.target,
+		return &Error{Phase: PhaseRequest, Type: ErrorRequest, Status: http.StatusRequestTimeout, Target: x.Record.Target,
 			Detail: "the request's content did not go on in time"}
 	}
-	return &Error{Phase: PhaseReply, Type: ErrorConnectionReadTimeout, Target: x.target, Err: errSilent}
+	return &Error{Phase: PhaseReply, Type: ErrorConnectionReadTimeout, Target: x.Record.Target, Err: errSilent}
 }

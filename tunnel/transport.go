@@ -10,18 +10,6 @@ import (
 	"time"
 )
 
-// forwarder carries plain HTTP for one policy snapshot. The standard library's
-// Transport parses, frames and pools; the addresses it may connect to are
-// judged by our dialer, once per connection, and what is asked for once per
-// request.
-type forwarder struct {
-	at     *listening
-	direct *http.Transport
-	via    *viaFields // ours, for messages in both directions
-	mu     sync.Mutex
-	byVia  []parentTransport // one for all equal routes; guarded by mu
-}
-
 // parentTransport carries the requests that take a route.
 type parentTransport struct {
 	route Route
@@ -36,22 +24,6 @@ const (
 	continueTimeout      = time.Second
 	maxReplyHead         = 256 << 10
 )
-
-func newForwarder(at *listening) *forwarder {
-	f := &forwarder{at: at, via: newViaFields(at.server.pseudonym())}
-	f.direct = newTransport(func(ctx context.Context, _, address string) (net.Conn, error) {
-		target, err := ParseAuthority(address)
-		if err != nil {
-			return nil, err
-		}
-		side, e := at.dialDirect(ctx, target, &Record{})
-		if e != nil {
-			return nil, e
-		}
-		return side.conn, nil
-	})
-	return f
-}
 
 func newTransport(dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
 	return &http.Transport{
@@ -167,32 +139,52 @@ func (c *upstreamConn) Close() error {
 	return c.Conn.Close()
 }
 
-// transport is the one for a route: to a parent requests go in absolute-form,
-// with the parent's own credentials.
-func (f *forwarder) transport(route Route) *http.Transport {
+// transport is the one for a route.
+func (f *Forwarder) transport(route Route) *http.Transport {
 	if route.Direct() {
 		return f.direct
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, t := range f.byVia {
+	for _, t := range f.parents {
 		if t.route.Equal(route) {
 			return t.Transport
 		}
 	}
-	t := f.newParentTransport(route)
-	f.byVia = append(f.byVia, parentTransport{route, t})
-	return t
+	t := parentTransport{route: route}
+	if f.asks(route) {
+		t.Transport = f.newParentTransport(route)
+	} else {
+		t.Transport = f.newTunnelTransport(route)
+	}
+	f.parents = append(f.parents, t)
+	return t.Transport
 }
 
-func (f *forwarder) newParentTransport(route Route) *http.Transport {
-	if !f.at.server.forwards(route) {
-		return newTransport(func(ctx context.Context, _, address string) (net.Conn, error) {
-			return f.at.tunnelTo(ctx, route, address)
-		})
-	}
+// newTunnelTransport is for requests in origin-form, to the origins themselves.
+func (f *Forwarder) newTunnelTransport(route Route) *http.Transport {
+	return newTransport(func(ctx context.Context, _, address string) (net.Conn, error) {
+		target, err := ParseAuthority(address)
+		if err != nil {
+			return nil, err
+		}
+		conn, e := f.host.Dial(ctx, route, target)
+		if e != nil {
+			return nil, e
+		}
+		return conn, nil
+	})
+}
+
+// newParentTransport is for requests in absolute-form, to a parent, with the
+// parent's own credentials.
+func (f *Forwarder) newParentTransport(route Route) *http.Transport {
 	t := newTransport(func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return f.at.server.connectParent(ctx, route)
+		conn, e := f.host.DialParent(ctx, route)
+		if e != nil {
+			return nil, e
+		}
+		return conn, nil
 	})
 	last := route.Hops[len(route.Hops)-1]
 	parent := &url.URL{Scheme: "http", Host: last.Proxy.String()}
@@ -206,24 +198,18 @@ func (f *forwarder) newParentTransport(route Route) *http.Transport {
 	return t
 }
 
-// takesRequests reports whether plain requests are the last hop's to forward.
-// One that is told to speak HTTP/2 gets CONNECT only, as the transport speaks
-// HTTP/1; one that speaks SOCKS knows no requests.
-func (r Route) takesRequests() bool {
-	if r.Direct() {
+// asks reports whether a route's last hop is asked to forward requests. One that
+// is told to speak HTTP/2 gets CONNECT only, as the transport speaks HTTP/1; one
+// that speaks SOCKS knows no requests.
+func (f *Forwarder) asks(route Route) bool {
+	if f.TunnelsOnly || route.Direct() {
 		return false
 	}
-	last := r.Hops[len(r.Hops)-1]
-	return last.Scheme != SchemeH2 && last.Scheme != SchemeH2C && !last.isSOCKS()
-}
-
-func (f *forwarder) closeIdle() {
-	f.direct.CloseIdleConnections()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, t := range f.byVia {
-		t.CloseIdleConnections()
+	switch route.Hops[len(route.Hops)-1].Scheme {
+	case SchemeHTTP, SchemeHTTPS, SchemeUnix:
+		return true
 	}
+	return false
 }
 
 // staleTries bounds the pooled connections that may turn out to be closed.
@@ -243,7 +229,7 @@ func (x *plainExchange) roundTrip(ctx context.Context) (*http.Response, error) {
 		if err == nil || len(x.or) == 0 || !errors.As(err, &e) || !e.elsewhere() || x.interim.answered() || ctx.Err() != nil || !x.body.renew() {
 			return reply, err
 		}
-		x.c.server.complain("a route cannot be taken, trying the next", "route", x.route, "target", x.target, "error", e.Detail)
+		x.host().RouteFailed(x.route, x.Record.Target, e)
 		next := x.or[0]
 		x.or = x.or[1:]
 		if e := x.take(next); e != nil {

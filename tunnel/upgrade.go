@@ -18,55 +18,44 @@ import (
 // 7.8): the request goes out on a connection of its own, and a 101 makes a
 // tunnel of both. A reply that is no 101 is forwarded like any other. Through a
 // parent the connection is a tunnel.
-func (x *plainExchange) serveUpgrade() bool {
-	s := x.c.server
-	headOnly := x.head.Method == http.MethodHead
-	if e := s.admit(x.c.addr, x.target); e != nil {
-		x.c.wire.refuse(x.rec, e, headOnly)
-		return false
-	}
-	next, e := x.c.at.reach(s.run.ctx, x.target, x.head.Values("Via"), x.rec)
+func (x *plainExchange) serveUpgrade() Next {
+	next, e := x.host().Reach(x.of.ctx, &x.Incoming)
 	if e != nil {
-		s.run.slots.release(x.c.addr)
-		x.c.wire.refuse(x.rec, e, headOnly)
-		return false
+		return x.refuse(e)
 	}
 	early := &sock.Early{Conn: next.conn, Unread: next.early}
 	upstream := &upstreamConn{Conn: early}
 	x.upstream = upstream
 	upstream.carry(x)
-	ctx, cancel := context.WithCancel(s.run.ctx)
+	ctx, cancel := context.WithCancel(x.of.ctx)
 	defer cancel()
 	release := interruptible(ctx, upstream)
 	x.started = time.Now()
-	watch := &x.c.plain.watch
+	watch := &x.of.watch
 	watch.start(x, cancel)
 	reply, br, err := x.askUpgrade(ctx, upstream)
 	if err == nil && x.agrees(reply) {
 		end := watch.stop()
 		release()
 		if err = x.switchProtocols(reply); err == nil && end == clientThere {
-			x.rec.Status = reply.StatusCode
+			x.Record.Status = reply.StatusCode
 			first := make([]byte, br.Buffered())
 			io.ReadFull(br, first)
-			s.tunnel(x.rec, x.c.addr, x.c.wire.give(), relaySide{conn: next.conn, early: append(first, early.Unread...)})
-			return false
+			x.host().Tunnel(&x.Incoming, x.of.wire.Give(), relaySide{conn: next.conn, early: append(first, early.Unread...)})
+			return NextClose
 		}
 		upstream.Close()
-		s.run.slots.release(x.c.addr)
-		x.rec.ClientLeft(err)
-		s.logRequest(x.rec)
-		return false
+		x.host().Release(&x.Incoming)
+		return x.clientLeft(err)
 	}
 	defer upstream.Close()
-	s.run.slots.release(x.c.addr)
+	x.host().Release(&x.Incoming)
 	x.interim.end()
 	if err == nil {
 		err = x.checkReply(reply)
 	}
 	if err != nil {
-		x.failure(err, watch.stop())
-		return false
+		return x.failure(err, watch.stop())
 	}
 	out := x.respond(reply)
 	return x.served(reply.StatusCode, out, watch.stop())
@@ -118,6 +107,6 @@ func (x *plainExchange) agrees(reply *http.Response) bool {
 func (x *plainExchange) switchProtocols(reply *http.Response) error {
 	protocols := strings.Join(reply.Header["Upgrade"], ", ")
 	removeHopByHop(reply.Header)
-	appendVia(reply.Header, min(reply.ProtoMinor, 1), x.c.at.forward.via)
-	return x.c.wire.switched(reply, protocols)
+	appendVia(reply.Header, min(reply.ProtoMinor, 1), x.of.forwarder.via)
+	return x.of.wire.Switch(reply, protocols)
 }

@@ -96,14 +96,17 @@ func (at *listening) dialRule(ctx context.Context, rule *ViaRule, target Authori
 		var e *Error
 		if route.Direct() {
 			rec.Via = ""
-			side, e = at.dialDirect(ctx, target, rec)
+			var addr netip.AddrPort
+			if side.conn, addr, e = at.dialDirect(ctx, target); addr.IsValid() {
+				rec.Addr = addr.String()
+			}
 		} else {
 			side, e = at.dialVia(ctx, route, target, via, rec)
 		}
 		if e == nil || i+1 == len(rule.Or) || !e.elsewhere() || ctx.Err() != nil {
 			return side, e
 		}
-		at.server.complain("a route cannot be taken, trying the next", "route", route, "target", target, "error", e.Detail)
+		at.server.routeFailed(route, target, e)
 	}
 }
 
@@ -252,7 +255,7 @@ func parentFailure(e *Error) *Error {
 }
 
 // connectParent connects to a route's last hop, through those before it.
-func (s *Server) connectParent(ctx context.Context, route Route) (net.Conn, error) {
+func (s *Server) connectParent(ctx context.Context, route Route) (net.Conn, *Error) {
 	last := len(route.Hops) - 1
 	c := s.parentClient(Route{Hops: route.Hops[:last]})
 	var conn *Conn
@@ -278,27 +281,16 @@ func (s *Server) connectParent(ctx context.Context, route Route) (net.Conn, erro
 	return conn, nil
 }
 
-// tunnelTo opens a tunnel to an origin through a whole route.
-func (at *listening) tunnelTo(ctx context.Context, route Route, address string) (net.Conn, error) {
-	target, err := ParseAuthority(address)
-	if err != nil {
-		return nil, err
-	}
-	conn, e := at.openVia(ctx, route, target, nil)
-	if e != nil {
-		return nil, e
-	}
-	return conn, nil
+// dialDirect connects to one of the target's addresses that pass the policy. The
+// address is valid also if it was the last of those that failed.
+func (at *listening) dialDirect(ctx context.Context, target Authority) (net.Conn, netip.AddrPort, *Error) {
+	d := dialer{resolver: at.server.Resolver, timeout: at.server.connectTimeout(), judge: at.judgeAddr, connect: connectSocket}
+	return d.dial(ctx, target)
 }
 
-// dialDirect connects to one of the target's addresses that pass the policy.
-func (at *listening) dialDirect(ctx context.Context, target Authority, rec *Record) (relaySide, *Error) {
-	d := dialer{resolver: at.server.Resolver, timeout: at.server.connectTimeout(), judge: at.judgeAddr, connect: connectSocket}
-	conn, addr, e := d.dial(ctx, target)
-	if addr.IsValid() {
-		rec.Addr = addr.String()
-	}
-	return relaySide{conn: conn}, e
+// routeFailed tells the operator that a route could not be taken.
+func (s *Server) routeFailed(route Route, target Authority, e *Error) {
+	s.complain("a route cannot be taken, trying the next", "route", route, "target", target, "error", e.Detail)
 }
 
 // reach is the stage of the spine that opens the way to a target, by the first

@@ -1,0 +1,83 @@
+package tunnel
+
+import (
+	"context"
+	"net"
+)
+
+// host is the proxy around the Forwarder of a listener: its stages, as those of
+// the spine, for requests that are no CONNECT.
+type host struct{ at *listening }
+
+var _ Host = host{}
+
+// newForwarder returns the listener's Forwarder.
+func (at *listening) newForwarder() *Forwarder {
+	s := at.server
+	f := NewForwarder(host{at}, s.pseudonym())
+	f.IdleTimeout, f.Linger = max(0, s.IdleTimeout), max(0, orDefault(s.Linger, DefaultLinger))
+	// Parents are asked for addresses that were judged here, and cannot be told
+	// them in absolute-form.
+	f.TunnelsOnly = s.ViaResolve
+	return f
+}
+
+// Judge takes no slot: only tunnels are counted.
+func (h host) Judge(in *Incoming) *Error {
+	target := in.Record.Target
+	a := asked{target, in.Client, in.User, in.Head.Values("Proxy-Authorization"), in.Head.Values("Via")}
+	if e := h.at.judge(a, in.Record); e != nil {
+		return e
+	}
+	if h.Draining() {
+		return errorDraining(target)
+	}
+	return nil
+}
+
+func (h host) Routes(target Authority) (first Route, others []Route) {
+	rule := h.at.server.rule(target)
+	return rule.Route, rule.Or
+}
+
+func (h host) JudgeAddr(target Authority) *Error { return h.at.judgeLiteral(target) }
+
+func (h host) Dial(ctx context.Context, route Route, target Authority) (net.Conn, *Error) {
+	if route.Direct() {
+		conn, _, e := h.at.dialDirect(ctx, target)
+		return conn, e
+	}
+	conn, e := h.at.openVia(ctx, route, target, nil)
+	if e != nil {
+		return nil, e
+	}
+	return conn, nil
+}
+
+func (h host) DialParent(ctx context.Context, route Route) (net.Conn, *Error) {
+	return h.at.server.connectParent(ctx, route)
+}
+
+func (h host) RouteFailed(route Route, target Authority, e *Error) {
+	h.at.server.routeFailed(route, target, e)
+}
+
+func (h host) Reach(ctx context.Context, in *Incoming) (relaySide, *Error) {
+	target := in.Record.Target
+	if e := h.at.server.admit(in.Client, target); e != nil {
+		return relaySide{}, e
+	}
+	side, e := h.at.reach(ctx, target, in.Head.Values("Via"), in.Record)
+	if e != nil {
+		h.Release(in)
+	}
+	return side, e
+}
+
+func (h host) Tunnel(in *Incoming, client, next relaySide) {
+	h.at.server.tunnel(in.Record, in.Client, client, next)
+}
+
+func (h host) Release(in *Incoming) { h.at.server.run.slots.release(in.Client) }
+func (h host) Log(rec *Record)      { h.at.server.logRequest(rec) }
+func (h host) Draining() bool       { return h.at.server.run.draining.Load() }
