@@ -65,6 +65,18 @@ func (at *listening) judgeAddr(ap netip.AddrPort) *Error {
 	return decisionError(at.policy.JudgeAddr(ap), Authority{})
 }
 
+// judgeLiteral applies the address layer where no name has to be resolved.
+func (at *listening) judgeLiteral(target Authority) *Error {
+	if !target.Addr().IsValid() {
+		return nil
+	}
+	e := at.judgeAddr(netip.AddrPortFrom(target.Addr(), target.Port()))
+	if e != nil {
+		e.Target = target
+	}
+	return e
+}
+
 // isOwnListener reports whether a connection to ap would arrive here.
 func (s *Server) isOwnListener(ap netip.AddrPort) bool {
 	addr := ap.Addr().Unmap()

@@ -1,0 +1,172 @@
+package tunnel
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// reach is the stage of the spine that opens the way to a target, by the first
+// Via rule that matches or directly. Via are the request's own Via values, for a
+// parent.
+func (at *listening) reach(ctx context.Context, target Authority, via []string, rec *Record) (relaySide, *Error) {
+	start := time.Now()
+	side, e := at.dialRule(ctx, at.server.rule(target), target, via, rec)
+	rec.Connect = time.Since(start)
+	if e != nil && ctx.Err() != nil { // we are being stopped: no fault of the target's
+		e = &Error{Phase: e.Phase, Type: ErrorInternalResponse, Target: target, Rule: "draining", Err: e}
+	}
+	return side, e
+}
+
+// direct is the way where no rule says another.
+var direct ViaRule
+
+// rule is the first that matches the target, else direct.
+func (s *Server) rule(target Authority) *ViaRule {
+	for i := range s.Via {
+		if r := &s.Via[i]; r.Pattern == nil || r.Pattern.match(target, allPorts) {
+			return r
+		}
+	}
+	return &direct
+}
+
+// dialRule opens the way to a target by the rule's first route that leads there,
+// each within ConnectTimeout.
+func (at *listening) dialRule(ctx context.Context, rule *ViaRule, target Authority, via []string, rec *Record) (relaySide, *Error) {
+	for i := -1; ; i++ {
+		route := rule.Route
+		if i >= 0 {
+			route = rule.Or[i]
+		}
+		var side relaySide
+		var e *Error
+		if route.Direct() {
+			rec.Via = ""
+			var addr netip.AddrPort
+			if side.conn, addr, e = at.dialDirect(ctx, target); addr.IsValid() {
+				rec.Addr = addr.String()
+			}
+		} else {
+			side, e = at.dialVia(ctx, route, target, via, rec)
+		}
+		if e == nil || i+1 == len(rule.Or) || !e.elsewhere() || ctx.Err() != nil {
+			return side, e
+		}
+		at.server.routeFailed(route, target, e)
+	}
+}
+
+// routeFailed tells the operator that a route could not be taken.
+func (s *Server) routeFailed(route Route, target Authority, e *Error) {
+	s.complain("a route cannot be taken, trying the next", "route", route, "target", target, "error", e.Detail)
+}
+
+// dialDirect connects to one of the target's addresses that pass the policy. The
+// address is valid also if it was the last of those that failed.
+func (at *listening) dialDirect(ctx context.Context, target Authority) (net.Conn, netip.AddrPort, *Error) {
+	d := dialer{resolver: at.server.Resolver, timeout: at.server.connectTimeout(), judge: at.judgeAddr, connect: connectSocket}
+	return d.dial(ctx, target)
+}
+
+func (s *Server) connectTimeout() time.Duration {
+	return max(0, orDefault(s.ConnectTimeout, DefaultConnectTimeout))
+}
+
+// dialVia opens a tunnel through parents. The name layer has been applied; a
+// literal is judged by address here, a name is handed on unresolved, unless
+// ViaResolve wants it resolved and judged here. Our pseudonym joins Via, so that
+// a loop is found (RFC 9110, section 7.6.3).
+func (at *listening) dialVia(ctx context.Context, route Route, target Authority, via []string, rec *Record) (relaySide, *Error) {
+	rec.Via = route.String()
+	received := strings.TrimPrefix(rec.Protocol, "http/")
+	fields := []Field{{Name: "Via", Value: strings.Join(append(via, received+" "+at.server.pseudonym()), ", ")}}
+	conn, e := at.openVia(ctx, route, target, fields)
+	if e != nil {
+		return relaySide{}, e
+	}
+	if conn.NextHop().IsValid() {
+		rec.Addr = conn.NextHop().String()
+	}
+	return relaySide{conn: conn.NetConn(), early: conn.TakeEarly()}, nil
+}
+
+// openVia asks a route's last parent for the target.
+func (at *listening) openVia(ctx context.Context, route Route, target Authority, fields []Field) (*Conn, *Error) {
+	c := at.server.parentClient(route)
+	if !at.server.ViaResolve || target.Addr().IsValid() {
+		if e := at.judgeLiteral(target); e != nil {
+			return nil, e
+		}
+		conn, e := c.open(ctx, target, fields)
+		return conn, parentFailure(e)
+	}
+	literals, e := at.resolved(ctx, target)
+	if e != nil {
+		return nil, e
+	}
+	for i := 0; ; i++ {
+		conn, e := c.open(ctx, literals[i], fields)
+		if e == nil {
+			return conn, nil
+		}
+		// It was this address that could not be reached, not the parent.
+		if i+1 == len(literals) || !e.elsewhere() || e.Phase != PhaseReply || ctx.Err() != nil {
+			e.Target = target
+			return nil, parentFailure(e)
+		}
+	}
+}
+
+// maxViaAddresses bounds how many of a name's addresses a parent is asked for.
+const maxViaAddresses = 4
+
+// resolved are the target's addresses that pass the policy, as authorities.
+func (at *listening) resolved(ctx context.Context, target Authority) ([]Authority, *Error) {
+	d := dialer{resolver: at.server.Resolver, judge: at.judgeAddr}
+	if timeout := at.server.connectTimeout(); timeout > 0 {
+		late := withLateTimeout(ctx, timeout)
+		defer late.release()
+		ctx = late
+	}
+	addrs, e := d.resolve(ctx, target)
+	if e == nil {
+		addrs, e = d.judged(addrs, target)
+	}
+	if e != nil {
+		return nil, e
+	}
+	var literals []Authority
+	for _, addr := range interleave(addrs)[:min(len(addrs), maxViaAddresses)] {
+		literal, err := NewAuthority(addr.String(), target.Port())
+		if err != nil { // as an address with a zone
+			return nil, &Error{Phase: PhaseResolve, Type: ErrorDestinationUnroutable, Target: target, Detail: err.Error()}
+		}
+		literals = append(literals, literal)
+	}
+	return literals, nil
+}
+
+// parentFailure makes an answer of what became of a parent: the client learns
+// the kind of failure, not the parent's name, and never that the parent wanted
+// credentials, which are the operator's affair.
+func parentFailure(e *Error) *Error {
+	if e == nil {
+		return nil
+	}
+	out := *e
+	switch {
+	case e.Phase != PhaseReply:
+		out.Detail = "the next proxy: " + e.Type.Words()
+	case e.Type == ErrorCredentials:
+		out.Type, out.Detail = ErrorProtocol, "the next proxy wants credentials that this proxy does not have"
+	case e.Type == ErrorRequest:
+		out.Type, out.Detail = ErrorProtocol, "the next proxy did not understand the request"
+	default:
+		out.Detail = "the next proxy: " + e.Type.Words()
+	}
+	return &out
+}
