@@ -8,8 +8,8 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// asked is what the first stages judge of a request: CONNECT or plain, of
-// whatever protocol version.
+// asked is what the first stages judge of a request: CONNECT or not, whichever
+// protocol version it came in.
 type asked struct {
 	target      Authority
 	client      netip.Addr
@@ -19,8 +19,8 @@ type asked struct {
 }
 
 // judge applies the stages that every request passes before anything is opened
-// for it, and notes in rec who asks and which rule decided: verify first, so
-// that a stranger learns neither our pseudonym nor the policy.
+// for it, and notes in rec who asked and which rule decided. Verify comes first,
+// so that a stranger learns neither our pseudonym nor the policy.
 func (at *listening) judge(a asked, rec *Record) *Error {
 	user, e := at.verify(a)
 	if e != nil {
@@ -43,8 +43,8 @@ func decisionError(d Decision, target Authority) *Error {
 	return &Error{Phase: PhasePolicy, Type: d.Type, Target: target, Detail: d.Reason, Rule: d.Rule}
 }
 
-// isLoop reports whether the request has been here before (RFC 9110, section
-// 7.6.3): our own pseudonym is in its Via.
+// isLoop reports whether our own pseudonym is among a request's Via values, so
+// that it has been here before (RFC 9110, section 7.6.3).
 func (s *Server) isLoop(via []string) bool {
 	for _, member := range wire.Tokens(via) {
 		// received-protocol RWS received-by [ RWS comment ]
@@ -55,8 +55,8 @@ func (s *Server) isLoop(via []string) bool {
 	return false
 }
 
-// judgeAddr is the address layer for one listener: the policy, and that our own
-// listeners are never a target.
+// judgeAddr judges an address that a target leads to: our own listeners are never
+// a target, the rest is the policy's.
 func (at *listening) judgeAddr(ap netip.AddrPort) *Error {
 	if at.server.isOwnListener(ap) {
 		return &Error{Phase: PhasePolicy, Type: ErrorDestinationProhibited, Rule: "own listener",
@@ -65,7 +65,7 @@ func (at *listening) judgeAddr(ap netip.AddrPort) *Error {
 	return decisionError(at.policy.JudgeAddr(ap), Authority{})
 }
 
-// judgeLiteral applies the address layer where no name has to be resolved.
+// judgeLiteral is judgeAddr for a target that is an address; a name passes.
 func (at *listening) judgeLiteral(target Authority) *Error {
 	if !target.Addr().IsValid() {
 		return nil
@@ -99,9 +99,9 @@ func (s *Server) isOwnListener(ap netip.AddrPort) bool {
 	return false
 }
 
-// policyFor is the policy with the defaults of a listener filled in: a personal
-// proxy, on a loopback TCP listener, takes its user where the user could go
-// without it.
+// policyFor returns the policy with the defaults of a listener filled in. On a
+// loopback TCP listener it is a personal proxy, which takes its user wherever the
+// user could go without it.
 func (s *Server) policyFor(l net.Listener) *Policy {
 	rules := []AddrRule{{class: ClassPublic}}
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() {

@@ -16,10 +16,10 @@ type slots struct {
 }
 
 // take takes a slot, or says with false that a limit is reached; 0 = no limit.
-func (s *slots) take(client netip.Addr, limit, perClient int) bool {
+func (s *slots) take(from netip.Addr, limit, perClient int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if limit > 0 && s.open >= limit || perClient > 0 && s.byClient[client] >= perClient {
+	if limit > 0 && s.open >= limit || perClient > 0 && s.byClient[from] >= perClient {
 		return false
 	}
 	s.open++
@@ -27,20 +27,20 @@ func (s *slots) take(client netip.Addr, limit, perClient int) bool {
 		if s.byClient == nil {
 			s.byClient = make(map[netip.Addr]int)
 		}
-		s.byClient[client]++
+		s.byClient[from]++
 	}
 	return true
 }
 
 // release gives a slot back.
-func (s *slots) release(client netip.Addr) {
+func (s *slots) release(from netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open--
-	if n := s.byClient[client]; n > 1 {
-		s.byClient[client] = n - 1
+	if n := s.byClient[from]; n > 1 {
+		s.byClient[from] = n - 1
 	} else if n == 1 {
-		delete(s.byClient, client)
+		delete(s.byClient, from)
 	}
 }
 
@@ -54,11 +54,11 @@ func (s *Server) isCrowded(conn net.Conn) bool {
 }
 
 // admit takes a tunnel's slot; the caller releases it with s.run.slots.
-func (s *Server) admit(client netip.Addr, target Authority) *Error {
+func (s *Server) admit(from netip.Addr, target Authority) *Error {
 	if s.run.draining.Load() {
 		return errorDraining(target)
 	}
-	if !s.run.slots.take(client, s.run.maxTunnels, max(0, s.MaxTunnelsPerClient)) {
+	if !s.run.slots.take(from, s.run.maxTunnels, max(0, s.MaxTunnelsPerClient)) {
 		return &Error{Phase: PhasePolicy, Type: ErrorConnectionLimit, Target: target, Rule: "max-tunnels"}
 	}
 	return nil

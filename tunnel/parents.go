@@ -6,16 +6,16 @@ import (
 	"sync"
 )
 
-// parents are the Clients of the routes, one for all equal ones, so that tunnels
-// share connections to parents that speak HTTP/2. There are as few as the rules
-// have routes.
+// parents holds one Client for all equal routes, so that tunnels share the
+// connections to parents that speak HTTP/2. There are no more Clients than the
+// Via rules have routes and beginnings of routes, so a search is cheap.
 type parents struct {
 	mu      sync.Mutex
 	clients []*Client
 }
 
-// parentClient opens tunnels along a route within ConnectTimeout. Who the
-// parents are is the operator's word: the policy does not judge them.
+// parentClient returns the Client that opens tunnels along a route, each within
+// ConnectTimeout. The operator chose the parents: the policy does not judge them.
 func (s *Server) parentClient(route Route) *Client {
 	p := &s.run.parents
 	p.mu.Lock()
@@ -34,7 +34,7 @@ func (s *Server) parentClient(route Route) *Client {
 	return c
 }
 
-// closeIdle closes the connections that tunnels shared.
+// closeIdle closes the shared connections that carry no tunnel.
 func (p *parents) closeIdle() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -43,7 +43,8 @@ func (p *parents) closeIdle() {
 	}
 }
 
-// connectParent connects to a route's last hop, through those before it.
+// connectParent connects to a route's last hop, through those before it, over TLS
+// if the hop wants that. The caller closes the conn.
 func (s *Server) connectParent(ctx context.Context, route Route) (net.Conn, *Error) {
 	last := len(route.Hops) - 1
 	c := s.parentClient(Route{Hops: route.Hops[:last]})

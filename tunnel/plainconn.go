@@ -26,11 +26,11 @@ type Exchanges struct {
 }
 
 // NewExchanges returns the exchanges of a client connection, which end with ctx
-// at the latest. Conn is what wire writes to: its deadlines end a wait for the
+// at the latest. Conn is what w writes to: its deadlines end a wait for the
 // client. It stays the caller's, unless Wire.Give gives it away. The caller
 // closes the Exchanges.
-func (f *Forwarder) NewExchanges(ctx context.Context, conn net.Conn, wire Wire) *Exchanges {
-	return &Exchanges{forwarder: f, ctx: ctx, conn: conn, wire: wire}
+func (f *Forwarder) NewExchanges(ctx context.Context, conn net.Conn, w Wire) *Exchanges {
+	return &Exchanges{forwarder: f, ctx: ctx, conn: conn, wire: w}
 }
 
 // Close ends what the requests shared: among it the connections to origins that

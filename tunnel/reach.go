@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// reach is the stage of the spine that opens the way to a target, by the first
-// Via rule that matches or directly. Via are the request's own Via values, for a
-// parent.
+// reach is the stage of the spine that opens the way to a target: by the first
+// Via rule that matches, or directly. Via holds the request's own Via values, to
+// which those for a parent are added.
 func (at *listening) reach(ctx context.Context, target Authority, via []string, rec *Record) (relaySide, *Error) {
 	start := time.Now()
 	side, e := at.dialRule(ctx, at.server.rule(target), target, via, rec)
 	rec.Connect = time.Since(start)
-	if e != nil && ctx.Err() != nil { // we are being stopped: no fault of the target's
+	if e != nil && ctx.Err() != nil { // the Server is being closed: no fault of the target
 		e = &Error{Phase: e.Phase, Type: ErrorInternalResponse, Target: target, Rule: "draining", Err: e}
 	}
 	return side, e
 }
 
-// direct is the way where no rule says another.
+// direct is the rule for targets that no other rule matches.
 var direct ViaRule
 
-// rule is the first that matches the target, else direct.
+// rule returns the first rule that matches the target, or direct.
 func (s *Server) rule(target Authority) *ViaRule {
 	for i := range s.Via {
 		if r := &s.Via[i]; r.Pattern == nil || r.Pattern.match(target, allPorts) {
@@ -34,8 +34,8 @@ func (s *Server) rule(target Authority) *ViaRule {
 	return &direct
 }
 
-// dialRule opens the way to a target by the rule's first route that leads there,
-// each within ConnectTimeout.
+// dialRule opens the way to a target by the first of the rule's routes that leads
+// there. Each has ConnectTimeout.
 func (at *listening) dialRule(ctx context.Context, rule *ViaRule, target Authority, via []string, rec *Record) (relaySide, *Error) {
 	for i := -1; ; i++ {
 		route := rule.Route
@@ -65,8 +65,8 @@ func (s *Server) routeFailed(route Route, target Authority, e *Error) {
 	s.complain("a route cannot be taken, trying the next", "route", route, "target", target, "error", e.Detail)
 }
 
-// dialDirect connects to one of the target's addresses that pass the policy. The
-// address is valid also if it was the last of those that failed.
+// dialDirect connects to one of the target's addresses that pass the policy, and
+// returns the address. After a failure that is the last address tried, if any.
 func (at *listening) dialDirect(ctx context.Context, target Authority) (net.Conn, netip.AddrPort, *Error) {
 	d := dialer{resolver: at.server.Resolver, timeout: at.server.connectTimeout(), judge: at.judgeAddr, connect: connectSocket}
 	return d.dial(ctx, target)
@@ -76,10 +76,10 @@ func (s *Server) connectTimeout() time.Duration {
 	return max(0, orDefault(s.ConnectTimeout, DefaultConnectTimeout))
 }
 
-// dialVia opens a tunnel through parents. The name layer has been applied; a
-// literal is judged by address here, a name is handed on unresolved, unless
-// ViaResolve wants it resolved and judged here. Our pseudonym joins Via, so that
-// a loop is found (RFC 9110, section 7.6.3).
+// dialVia opens a tunnel through parents. The target has passed the policy by
+// name. A literal is judged by address here; a name is passed on unresolved,
+// unless ViaResolve is set. Our pseudonym is added to Via, so that a loop is
+// detected (RFC 9110, section 7.6.3).
 func (at *listening) dialVia(ctx context.Context, route Route, target Authority, via []string, rec *Record) (relaySide, *Error) {
 	rec.Via = route.String()
 	received := strings.TrimPrefix(rec.Protocol, "http/")
@@ -88,13 +88,14 @@ func (at *listening) dialVia(ctx context.Context, route Route, target Authority,
 	if e != nil {
 		return relaySide{}, e
 	}
-	if conn.NextHop().IsValid() {
-		rec.Addr = conn.NextHop().String()
+	if hop := conn.NextHop(); hop.IsValid() {
+		rec.Addr = hop.String()
 	}
 	return relaySide{conn: conn.NetConn(), early: conn.TakeEarly()}, nil
 }
 
-// openVia asks a route's last parent for the target.
+// openVia asks a route's last parent for a tunnel to the target: to its name, or
+// to the addresses that it has here if ViaResolve is set.
 func (at *listening) openVia(ctx context.Context, route Route, target Authority, fields []Field) (*Conn, *Error) {
 	c := at.server.parentClient(route)
 	if !at.server.ViaResolve || target.Addr().IsValid() {
@@ -124,7 +125,7 @@ func (at *listening) openVia(ctx context.Context, route Route, target Authority,
 // maxViaAddresses bounds how many of a name's addresses a parent is asked for.
 const maxViaAddresses = 4
 
-// resolved are the target's addresses that pass the policy, as authorities.
+// resolved returns the target's addresses that pass the policy, as authorities.
 func (at *listening) resolved(ctx context.Context, target Authority) ([]Authority, *Error) {
 	d := dialer{resolver: at.server.Resolver, judge: at.judgeAddr}
 	if timeout := at.server.connectTimeout(); timeout > 0 {
@@ -142,7 +143,7 @@ func (at *listening) resolved(ctx context.Context, target Authority) ([]Authorit
 	var literals []Authority
 	for _, addr := range interleave(addrs)[:min(len(addrs), maxViaAddresses)] {
 		literal, err := NewAuthority(addr.String(), target.Port())
-		if err != nil { // as an address with a zone
+		if err != nil { // such as an address with a zone
 			return nil, &Error{Phase: PhaseResolve, Type: ErrorDestinationUnroutable, Target: target, Detail: err.Error()}
 		}
 		literals = append(literals, literal)
@@ -150,9 +151,9 @@ func (at *listening) resolved(ctx context.Context, target Authority) ([]Authorit
 	return literals, nil
 }
 
-// parentFailure makes an answer of what became of a parent: the client learns
-// the kind of failure, not the parent's name, and never that the parent wanted
-// credentials, which are the operator's affair.
+// parentFailure turns the failure of a parent into what the client is told: the
+// kind of failure, but neither the parent's name nor that the parent wanted
+// credentials, which are the operator's.
 func parentFailure(e *Error) *Error {
 	if e == nil {
 		return nil

@@ -34,7 +34,7 @@ func (at *listening) verify(a asked) (user string, e *Error) {
 // section 11.7; RFC 7617). Where no credentials are wanted those that come are
 // not looked at. Wrong ones are answered late if there were many; right ones
 // never are.
-func (s *Server) verify(values []string, client netip.Addr) (string, *Error) {
+func (s *Server) verify(values []string, from netip.Addr) (string, *Error) {
 	if s.Verifier == nil {
 		return "", nil
 	}
@@ -42,23 +42,23 @@ func (s *Server) verify(values []string, client netip.Addr) (string, *Error) {
 		return "", credentialsError("credentials missing", "this proxy wants a user name and a password")
 	}
 	user, password, ok := parseBasic(values)
-	if ok && s.verifies(user, password, client) {
+	if ok && s.verifies(user, password, from) {
 		return user, nil
 	}
-	s.run.throttle.failed(s.run.ctx.Done(), client)
+	s.run.throttle.failed(s.run.ctx.Done(), from)
 	return "", credentialsError("credentials refused", "the user name or the password is wrong")
 }
 
 // verifies asks the Verifier. What it remembers it is asked at once; else a
 // client address that has failed before waits for its own earlier attempts, so
 // that a flood of wrong passwords costs other clients one hash at a time.
-func (s *Server) verifies(user, password string, client netip.Addr) bool {
+func (s *Server) verifies(user, password string, from netip.Addr) bool {
 	if r, ok := s.Verifier.(interface {
 		Remembers(user, password string) bool
 	}); ok && r.Remembers(user, password) {
 		return true
 	}
-	leave, ok := s.run.throttle.enter(s.run.ctx.Done(), client)
+	leave, ok := s.run.throttle.enter(s.run.ctx.Done(), from)
 	if !ok {
 		return false
 	}
@@ -125,19 +125,19 @@ const (
 
 // throttleKey is the client's address, or the /64 of an IPv6 one: whoever has
 // one address of it has them all.
-func throttleKey(client netip.Addr) netip.Addr {
-	if client.Is6() {
-		return netip.PrefixFrom(client, 64).Masked().Addr()
+func throttleKey(from netip.Addr) netip.Addr {
+	if from.Is6() {
+		return netip.PrefixFrom(from, 64).Masked().Addr()
 	}
-	return client
+	return from
 }
 
 // enter waits until no other attempt of a client that has failed before is
 // under way; false if done was closed first. A client without failures enters
 // at once.
-func (t *throttle) enter(done <-chan struct{}, client netip.Addr) (leave func(), ok bool) {
+func (t *throttle) enter(done <-chan struct{}, from netip.Addr) (leave func(), ok bool) {
 	t.mu.Lock()
-	turn := t.failures[throttleKey(client)].turn
+	turn := t.failures[throttleKey(from)].turn
 	t.mu.Unlock()
 	if turn == nil {
 		return func() {}, true
@@ -152,8 +152,8 @@ func (t *throttle) enter(done <-chan struct{}, client netip.Addr) (leave func(),
 
 // failed notes a failure and waits as long as the client has earned, or until
 // done is closed.
-func (t *throttle) failed(done <-chan struct{}, client netip.Addr) {
-	delay := t.delay(throttleKey(client), time.Now())
+func (t *throttle) failed(done <-chan struct{}, from netip.Addr) {
+	delay := t.delay(throttleKey(from), time.Now())
 	if delay == 0 {
 		return
 	}
@@ -165,13 +165,13 @@ func (t *throttle) failed(done <-chan struct{}, client netip.Addr) {
 	}
 }
 
-func (t *throttle) delay(client netip.Addr, now time.Time) time.Duration {
+func (t *throttle) delay(from netip.Addr, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.failures == nil {
 		t.failures = make(map[netip.Addr]failures)
 	}
-	f := t.failures[client]
+	f := t.failures[from]
 	if now.Sub(f.last) > failuresFor {
 		f.count = 0
 	}
@@ -179,10 +179,10 @@ func (t *throttle) delay(client netip.Addr, now time.Time) time.Duration {
 	if f.turn == nil {
 		f.turn = make(chan struct{}, 1)
 	}
-	if _, known := t.failures[client]; !known && len(t.failures) >= throttleClients {
+	if _, known := t.failures[from]; !known && len(t.failures) >= throttleClients {
 		t.forget(now)
 	}
-	t.failures[client] = f
+	t.failures[from] = f
 	if f.count <= freeFailures {
 		return 0
 	}
