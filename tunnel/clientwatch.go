@@ -7,43 +7,43 @@ import (
 	"time"
 )
 
-// clientWatch looks after the plain requests of one client connection, one by
-// one: it notices a client that leaves while its answer is awaited or on its
-// way, and an exchange on which nothing moves any more (silence.go). The zero
-// clientWatch is ready.
+// clientWatch watches the exchanges of one client connection, one after the other.
+// It detects a client that leaves before its reply is complete, and an exchange
+// without progress (silence.go). The zero clientWatch is ready to use.
 type clientWatch struct {
 	mu     sync.Mutex
 	x      *plainExchange // under way; nil = none
-	cancel func()         // gives x up
-	end    watchEnd       // how x ends
-	moved  int64          // x's progress at the last look
-	owed   bool           // x.owed then
+	cancel func()         // ends x
+	end    watchEnd       // why
+	moved  int64          // x.progress at the last check
+	owed   bool           // x.owed at the last check
 	since  time.Time      // of the last change of either
 	quiet  chan struct{}  // closed when the watching read has returned; nil = none began
 	linger *time.Timer    // nil = the client has not ended its side
 
-	// The timer goes on from request to request, so that a quick one need not
+	// The timer is not stopped between requests, so that a quick one need not
 	// touch it.
 	timer  *time.Timer
 	armed  bool
 	closed bool
 }
 
-// watchEnd is what became of a watched exchange.
+// watchEnd says what a watch has found.
 type watchEnd uint8
 
 const (
 	clientThere  watchEnd = iota
 	clientGone            // the client left
-	clientSilent          // nothing moved for too long, on whichever side
+	clientSilent          // there was no progress for too long, on either side
 )
 
-// watchAfter spares quick requests the price of being watched.
+// watchAfter is the age from which a request is watched: a quick one does not pay
+// for it.
 const watchAfter = 500 * time.Millisecond
 
-// start watches x until stop. It is given up, by cancel, if the client's
-// connection breaks, or ends and then takes nothing more for the linger time,
-// or if nothing moves.
+// start watches x until stop. It calls cancel if the client's connection breaks,
+// if the client ends its side and then reads nothing for the linger time, or if
+// there is no progress.
 func (w *clientWatch) start(x *plainExchange, cancel func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -58,7 +58,7 @@ func (w *clientWatch) start(x *plainExchange, cancel func()) {
 	w.armed = true
 }
 
-// tick looks at the exchange under way, if there is one that is not quick.
+// tick checks the exchange under way, if it is old enough.
 func (w *clientWatch) tick() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -70,21 +70,21 @@ func (w *clientWatch) tick() {
 		w.timer.Reset(young)
 		return
 	}
-	// Until the request's content is read, its reader notices who leaves.
+	// Until the request's content is read, its reader notices a client that leaves.
 	if w.quiet == nil && x.body.done.Load() {
 		w.quiet = make(chan struct{})
 		go w.look(x, w.quiet)
 	}
-	next, silent := w.listen(x)
+	next, silent := w.check(x)
 	if silent {
 		w.armed = false
-		w.giveUp(x, clientSilent)
+		w.cut(x, clientSilent)
 		return
 	}
 	w.timer.Reset(next)
 }
 
-// look is the watching read.
+// look is the watching read: until the client sends, ends its side, or is gone.
 func (w *clientWatch) look(x *plainExchange, quiet chan struct{}) {
 	defer close(quiet)
 	err := x.of.wire.Await()
@@ -92,15 +92,15 @@ func (w *clientWatch) look(x *plainExchange, quiet chan struct{}) {
 	defer w.mu.Unlock()
 	switch {
 	case err == nil || w.x != x: // a further request, or stop's deadline
-	case errors.Is(err, io.EOF): // perhaps a half-close: the answer is still wanted
+	case errors.Is(err, io.EOF): // perhaps a half-close: the client still wants the reply
 		w.await(x)
 	default:
-		w.giveUp(x, clientGone)
+		w.cut(x, clientGone)
 	}
 }
 
-// await gives a client that has ended its side a while to take some of the
-// answer, again and again. w.mu is held.
+// await ends x when a client that has ended its side reads nothing of its reply for
+// the linger time. w.mu is held.
 func (w *clientWatch) await(x *plainExchange) {
 	limit, before := x.of.forwarder.Linger, x.down.Load()
 	if limit <= 0 {
@@ -114,13 +114,13 @@ func (w *clientWatch) await(x *plainExchange) {
 		case x.down.Load() > before:
 			w.await(x)
 		default:
-			w.giveUp(x, clientGone)
+			w.cut(x, clientGone)
 		}
 	})
 }
 
-// giveUp ends x. w.mu is held.
-func (w *clientWatch) giveUp(x *plainExchange, end watchEnd) {
+// cut ends x, and notes why. w.mu is held.
+func (w *clientWatch) cut(x *plainExchange, end watchEnd) {
 	if w.end != clientThere {
 		return
 	}
@@ -130,8 +130,8 @@ func (w *clientWatch) giveUp(x *plainExchange, end watchEnd) {
 	w.cancel()
 }
 
-// stop ends the watching, and says what became of the client. The connection's
-// reader is the caller's again.
+// stop ends the watch and returns what it has found. The connection's reader is the
+// caller's again.
 func (w *clientWatch) stop() watchEnd {
 	w.mu.Lock()
 	x, quiet := w.x, w.quiet
@@ -149,7 +149,7 @@ func (w *clientWatch) stop() watchEnd {
 	return w.end
 }
 
-// close lets go of the timer.
+// close stops the timer.
 func (w *clientWatch) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

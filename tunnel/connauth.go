@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// Negotiate and NTLM vouch for a connection, not for one request (RFC 4559,
-// section 6): whoever's request goes over it next is taken for the same user.
-// So the connections to origins of a client connection that carried such
-// credentials are shared with nobody from then on.
+// Negotiate and NTLM authenticate a connection, not one request (RFC 4559,
+// section 6): the next request on it is treated as the same user's. So once a
+// client connection has carried such credentials, its connections to origins are
+// no longer shared with other clients.
 
-// vouchForConnection reports whether Authorization values are of that kind.
-func vouchForConnection(values []string) bool {
+// authenticatesConnection reports whether Authorization values are of that kind.
+func authenticatesConnection(values []string) bool {
 	for _, value := range values {
 		scheme, _, _ := strings.Cut(value, " ")
 		if strings.EqualFold(scheme, "NTLM") || strings.EqualFold(scheme, "Negotiate") {
@@ -21,11 +21,11 @@ func vouchForConnection(values []string) bool {
 	return false
 }
 
-// transport is the one that carries the request.
+// transport returns the Transport that carries the request.
 func (x *plainExchange) transport() *http.Transport {
 	shared, es := x.of.forwarder.transport(x.route), x.of
 	if es.own == nil {
-		if !vouchForConnection(x.header["Authorization"]) {
+		if !authenticatesConnection(x.header["Authorization"]) {
 			return shared
 		}
 		es.own = make(map[*http.Transport]*http.Transport)

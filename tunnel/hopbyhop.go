@@ -29,8 +29,8 @@ func removeHopByHop(h http.Header) {
 
 var errFieldName = errors.New("there is whitespace in a field's name")
 
-// checkNames finds whitespace before a colon, which the library takes for a
-// part of the name (RFC 9112, section 5.1).
+// checkNames refuses whitespace before a colon, which the library reads as part of
+// the name (RFC 9112, section 5.1).
 func checkNames(h http.Header) error {
 	for name := range h {
 		if strings.Contains(name, " ") {
@@ -40,20 +40,20 @@ func checkNames(h http.Header) error {
 	return nil
 }
 
-// cleanTrailer removes what a trailer section must not hold: what routes or
-// frames a message, or concerns one connection (RFC 9110, section 6.5.1).
+// cleanTrailer removes the fields that a trailer section must not hold: those that
+// route or frame a message or concern one connection (RFC 9110, section 6.5.1).
 func cleanTrailer(t http.Header) {
 	removeHopByHop(t)
 	delete(t, "Host")
 	delete(t, "Trailer")
 }
 
-// viaFields are this proxy's Via members for messages of HTTP/1.0, 1.1 and
-// HTTP/2, as the values of a field that nothing stood in before. Nobody may
-// change them.
+// viaFields holds the values of a Via field with this proxy as its only member,
+// for messages of HTTP/1.0, HTTP/1.1 and HTTP/2. They are shared and must not be
+// changed.
 type viaFields [3][]string
 
-// viaHTTP2 stands where HTTP/1's minor version does.
+// viaHTTP2 is the index of HTTP/2; that of HTTP/1 is its minor version.
 const viaHTTP2 = 2
 
 func newViaFields(pseudonym string) *viaFields {
@@ -69,9 +69,9 @@ func appendVia(h http.Header, received int, own *viaFields) {
 	h["Via"] = add
 }
 
-// wantsUpgrade returns the protocol that a request asks to change to, or "".
-// An upgrade to HTTP/2 is not one: its frames would carry requests that no
-// policy has seen.
+// wantsUpgrade returns the protocols that a request offers to change to, or "". An
+// upgrade to HTTP/2 is ignored: its frames would carry requests that no policy
+// has judged.
 func wantsUpgrade(h http.Header) string {
 	upgrade := strings.Join(h["Upgrade"], ", ")
 	if upgrade == "" || !wire.HasToken(h["Connection"], "upgrade") || wire.HasToken(h["Upgrade"], "h2c") {

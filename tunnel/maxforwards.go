@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// answerHere answers a TRACE or OPTIONS request that may go no further, and
-// counts down one that may (RFC 9110, section 7.6.2).
+// answerHere answers a TRACE or OPTIONS request that must not be forwarded, and
+// decrements Max-Forwards of one that may (RFC 9110, section 7.6.2).
 func (x *plainExchange) answerHere() (next Next, done bool) {
 	value := x.header.Get("Max-Forwards")
 	if value == "" || x.Head.Method != http.MethodTrace && x.Head.Method != http.MethodOptions {
@@ -17,7 +17,7 @@ func (x *plainExchange) answerHere() (next Next, done bool) {
 	}
 	n, err := strconv.ParseUint(value, 10, 31)
 	if err != nil {
-		return 0, false // not a number: no one can count it down
+		return 0, false // not a number: nothing to decrement
 	}
 	if n > 0 {
 		x.header.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
@@ -36,7 +36,7 @@ func (x *plainExchange) answerHere() (next Next, done bool) {
 	return x.served(reply.StatusCode, x.respond(reply), clientThere), true
 }
 
-// traced is the request as it came, without what TRACE must not reveal (RFC
+// traced returns the request as it came, without what TRACE must not reveal (RFC
 // 9110, section 9.3.8).
 func (x *plainExchange) traced() []byte {
 	var b bytes.Buffer

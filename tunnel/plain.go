@@ -61,7 +61,7 @@ func (x *plainExchange) judge() *Error {
 	return x.take(first)
 }
 
-// take sends the request by a route.
+// take chooses a route for the request.
 func (x *plainExchange) take(route Route) *Error {
 	x.route, x.Record.Via = route, ""
 	if route.Direct() {
@@ -80,21 +80,21 @@ type plainExchange struct {
 	of      *Exchanges
 	path    string // path and query, as they came
 	route   Route
-	or      []Route     // to be tried where that cannot be taken
+	or      []Route     // to be tried in order where that cannot be taken
 	upgrade string      // the protocol to change to, "" = none
-	header  http.Header // the request's, what is hop-by-hop included until outgoing
+	header  http.Header // the request's; hop-by-hop fields are in it until outgoing
 	length  int64       // of the request's content; -1 = chunked
 	close   bool        // the client wants its connection closed
 	body    requestBody
 	interim interim
-	started time.Time // when the next hop was first turned to
+	started time.Time // when the next hop was first asked
 	pending pendingReply
 	phase   exchangePhase
 
 	repeatable bool          // the request may be sent twice
 	reused     bool          // it went out on a connection that had carried one before
 	stale      bool          // which had ended, so that it did not go out
-	upstream   *upstreamConn // in the transport's hands; nil until there is one
+	upstream   *upstreamConn // the transport's; nil until there is one
 	down       atomic.Int64  // bytes of the reply's content that the client took
 }
 
@@ -162,7 +162,7 @@ func RequestError(err error) *Error {
 	return e
 }
 
-// headerOf is the fields but Host, which the target replaces (RFC 9112,
+// headerOf returns the fields except Host, which the target replaces (RFC 9112,
 // section 3.2.2).
 func headerOf(head *wire.Request) http.Header {
 	header, values := make(http.Header, len(head.Fields)), make([]string, len(head.Fields))
@@ -178,7 +178,7 @@ func headerOf(head *wire.Request) http.Header {
 	return header
 }
 
-// parseAbsolute takes an absolute-form target apart.
+// parseAbsolute splits a target in absolute-form into authority and path.
 func parseAbsolute(head *wire.Request) (target Authority, path string, err error) {
 	refuse := func(status int, detail string) (Authority, string, error) {
 		return Authority{}, "", &Error{Phase: PhaseRequest, Type: ErrorRequest, Status: status, Detail: detail}
@@ -214,11 +214,11 @@ func parseAbsolute(head *wire.Request) (target Authority, path string, err error
 	return target, path, nil
 }
 
-// blank is what outgoing requests are made from: a request with a context can
-// only be had as a copy.
+// blank is what outgoing requests are copies of: only a copy can be given a
+// context.
 var blank http.Request
 
-// outgoing is the request as the origin or the parent gets it.
+// outgoing returns the request as the origin or the parent gets it.
 func (x *plainExchange) outgoing(ctx context.Context) *http.Request {
 	header := x.header
 	trailers := wire.HasToken(header["Te"], "trailers")
@@ -238,7 +238,7 @@ func (x *plainExchange) outgoing(ctx context.Context) *http.Request {
 	}
 	appendVia(header, received, x.of.forwarder.via)
 	if header["User-Agent"] == nil {
-		header["User-Agent"] = []string{""} // none, and not the library's own
+		header["User-Agent"] = []string{""} // keeps the library from adding its own
 	}
 	x.of.last.set(x.Record.Target)
 	out := blank.WithContext(ctx)
@@ -254,20 +254,20 @@ func (x *plainExchange) outgoing(ctx context.Context) *http.Request {
 	return out
 }
 
-// url carries path and query as they came (RFC 9110, section 7.7).
+// url returns a URL with path and query as they came (RFC 9110, section 7.7).
 func (x *plainExchange) url() *url.URL {
 	last := &x.of.last
 	u := &url.URL{Scheme: "http", Host: last.text, Opaque: x.path}
 	switch {
 	case x.absolute(): // absolute-form
 		u.Opaque = "//" + last.hostField + strings.TrimPrefix(x.path, "*")
-	case strings.HasPrefix(x.path, "//"): // Opaque would be taken for an authority
+	case strings.HasPrefix(x.path, "//"): // in Opaque it would be read as an authority
 		path, query, ask := strings.Cut(x.path, "?")
 		u.Opaque, u.RawPath, u.RawQuery, u.ForceQuery = "", path, query, ask
 		u.Path, _ = url.PathUnescape(path)
 		if u.EscapedPath() != path {
-			// The library would correct it. Every server takes absolute-form
-			// too (RFC 9112, section 3.2.2).
+			// The library would correct the path. Every server must accept
+			// absolute-form (RFC 9112, section 3.2.2).
 			*u = url.URL{Scheme: "http", Host: last.text, Opaque: "//" + last.hostField + x.path}
 		}
 	}
@@ -306,7 +306,7 @@ func (x *plainExchange) clientLeft(err error) Next {
 	return NextClose
 }
 
-// transportError is the verdict on a request that got no answer.
+// transportError returns the verdict on a request that got no reply.
 func (x *plainExchange) transportError(err error) *Error {
 	var e *Error
 	switch {

@@ -9,32 +9,32 @@ import (
 	"time"
 )
 
-// Exchanges are the requests of one client connection, and what they share: it is
-// made once, not for each. One at a time is under way.
+// Exchanges serves the requests of one client connection, one after the other. It
+// holds what they share, so that it is made once and not for each.
 type Exchanges struct {
 	forwarder *Forwarder
 	ctx       context.Context // ends when everything must
 	conn      net.Conn
 	wire      Wire
 
-	own      map[*http.Transport]*http.Transport // in place of the shared ones; nil = none
-	requests context.Context                     // of the requests, with hooks; nil = to be made
+	own      map[*http.Transport]*http.Transport // instead of the shared ones; nil = none
+	requests context.Context                     // of all requests, with hooks; nil = not made yet
 	cancel   context.CancelFunc                  // ends requests
 	hooks    *traceHooks
 	watch    clientWatch
 	last     writtenTarget
 }
 
-// NewExchanges returns the exchanges of a client connection, which end with ctx
-// at the latest. Conn is what w writes to: its deadlines end a wait for the
-// client. It stays the caller's, unless Wire.Give gives it away. The caller
-// closes the Exchanges.
+// NewExchanges returns the Exchanges of a client connection. When ctx ends, so
+// does the exchange under way. Conn is what w reads and writes; its deadlines
+// interrupt both. It stays the caller's, unless Wire.Give gives it away. The
+// caller closes the Exchanges, after Serve has returned.
 func (f *Forwarder) NewExchanges(ctx context.Context, conn net.Conn, w Wire) *Exchanges {
 	return &Exchanges{forwarder: f, ctx: ctx, conn: conn, wire: w}
 }
 
-// Close ends what the requests shared: among it the connections to origins that
-// were this client's alone.
+// Close releases what the requests shared, and closes the connections to origins
+// that were this client's alone.
 func (es *Exchanges) Close() {
 	es.watch.close()
 	es.endRequests()
@@ -43,8 +43,8 @@ func (es *Exchanges) Close() {
 	}
 }
 
-// writtenTarget is a target in the forms that requests need, which seldom
-// change on one connection.
+// writtenTarget is a target in the forms that a request needs. The target seldom
+// changes from one request of a connection to the next.
 type writtenTarget struct {
 	target          Authority
 	text, hostField string
@@ -56,12 +56,12 @@ func (w *writtenTarget) set(target Authority) {
 	}
 }
 
-// begin is the context of x, which ends with the connection. Once it was
-// cancelled there are no further requests.
+// begin returns the context of x, which the requests of a connection share: once
+// it was cancelled there are no further ones.
 func (es *Exchanges) begin(x *plainExchange) context.Context {
 	if es.hooks != nil && es.hooks.got > 1 {
-		// A connection that failed the request before x may still call its
-		// hooks: they are not x's.
+		// A connection on which the request before x failed may still call the
+		// hooks.
 		es.endRequests()
 	}
 	if es.requests == nil {
@@ -73,7 +73,7 @@ func (es *Exchanges) begin(x *plainExchange) context.Context {
 	return es.requests
 }
 
-// endRequests lets go of the context.
+// endRequests releases the context.
 func (es *Exchanges) endRequests() {
 	if es.cancel != nil {
 		es.cancel()
@@ -81,21 +81,21 @@ func (es *Exchanges) endRequests() {
 	es.requests, es.cancel, es.hooks = nil, nil, nil
 }
 
-// traceHooks tell the request under way what becomes of it in the transport.
+// traceHooks reports what the transport does with the request under way.
 type traceHooks struct {
 	x   *plainExchange
 	got int // connections that x was given
 }
 
-// trace learns the address, relays interim replies, and tells the connection
-// when it carries a request and when no longer.
+// trace returns hooks that note the address, pass on interim replies, and keep
+// track of which request a connection carries.
 func (h *traceHooks) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
 			h.got++
 			h.x.gotConn(info)
 		},
-		PutIdleConn: func(error) { // the reply has come whole
+		PutIdleConn: func(error) { // the whole reply has arrived
 			h.x.pending.lend(nil)
 			h.x.upstream.drop(h.x)
 		},

@@ -8,26 +8,24 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// Bounds on what is kept of a head.
+// Bounds on how much of a head is kept.
 const (
 	maxOptionLine   = 8 << 10 // bytes of a line
 	maxOptionValues = 64      // Connection fields
 )
 
-// replyOptions picks the Connection fields out of a reply's head as it is read.
-// The standard library's reader takes the field away where it says close, and
-// with it the names of the other fields that are to stay behind (RFC 9110,
-// section 7.6.1).
+// replyOptions collects the Connection fields of a reply's head as it is read. The
+// standard library's reader removes a field that says close, and with it the
+// names of other fields that must not be forwarded (RFC 9110, section 7.6.1).
 type replyOptions struct {
-	line    []byte // the start of a line whose end has not come
+	line    []byte // the start of a line that is not complete
 	values  []string
-	begun   bool // the status line came
+	begun   bool // the status line was read
 	interim bool // it was a 1xx: another head follows
-	ended   bool // the final head's blank line came
+	ended   bool // the final head's blank line was read
 }
 
-// scan takes the next bytes of the connection. What lies behind the head is left
-// alone.
+// scan takes the next bytes of the connection, and ignores those behind the head.
 func (o *replyOptions) scan(b []byte) {
 	for len(b) > 0 && !o.ended {
 		end := bytes.IndexByte(b, '\n')
@@ -45,7 +43,7 @@ func (o *replyOptions) scan(b []byte) {
 	}
 }
 
-// take judges a whole line.
+// take takes one complete line.
 func (o *replyOptions) take(line []byte) {
 	const name = "connection:"
 	switch {
@@ -60,8 +58,8 @@ func (o *replyOptions) take(line []byte) {
 	}
 }
 
-// removeReplyHopByHop removes from a reply what concerns the connection to the
-// origin, or to the parent, only.
+// removeReplyHopByHop removes the fields of a reply that concern the connection to
+// the origin or the parent only.
 func (x *plainExchange) removeReplyHopByHop(h http.Header) {
 	if x.upstream != nil {
 		for _, name := range wire.Tokens(x.upstream.replyOptions()) {

@@ -13,24 +13,24 @@ import (
 )
 
 // requestBody is a request's content on its way from the client. The transport
-// reads it on goroutines of its own, and goes on when the reply is there
-// already: leave must have returned before anyone else reads the connection.
+// reads it on goroutines of its own, perhaps still after the reply has arrived:
+// nothing else may read the connection before leave has returned.
 type requestBody struct {
 	content io.Reader
-	conn    net.Conn // what content comes from
+	conn    net.Conn // that content is read from
 	interim *interim
-	trailer http.Header // filled in when the end is reached
+	trailer http.Header // filled in at the end
 	n       atomic.Int64
-	asking  atomic.Bool // the client is waited for
-	done    atomic.Bool // the end was reached: the next request may be read
+	asking  atomic.Bool // Read waits for the client
+	done    atomic.Bool // the end was read: the next request may be
 
 	reading sync.Mutex // held while content is read
-	begun   bool       // the client was turned to for content; guarded by reading
+	begun   bool       // a Read of content has begun; guarded by reading
 
 	mu     sync.Mutex // guards what follows
-	cut    error      // why no more is read
-	owing  bool       // the client was waited for then
-	failed error      // what was wrong on the client's side
+	cut    error      // why no more is read; nil = it is
+	owing  bool       // asking, when cut was set
+	failed error      // what went wrong on the client's side
 }
 
 var (
@@ -39,7 +39,7 @@ var (
 	errSilent       = errors.New("nothing moved for too long")
 )
 
-// Read asks the client for the content first, if the client waits to be asked.
+// Read sends 100 (Continue) first if the client waits for that.
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
@@ -65,7 +65,8 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// state is why no more is read: err, unless it only shows that we cut it.
+// state returns why no more is read: the cut, of which err is only a consequence,
+// or else err, which it notes as the client's fault.
 func (b *requestBody) state(err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -78,11 +79,11 @@ func (b *requestBody) state(err error) error {
 	return err
 }
 
-// Close leaves what was not read: the connection is closed instead.
+// Close does nothing: a connection with unread content is closed later.
 func (b *requestBody) Close() error { return nil }
 
-// interrupt makes a Read that waits for the client fail with err, and all later
-// ones. It does not wait for that, and does nothing once the end was reached.
+// interrupt makes a Read under way and all later ones fail with err, without
+// waiting for that. It does nothing once the end was read.
 func (b *requestBody) interrupt(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -92,8 +93,8 @@ func (b *requestBody) interrupt(err error) {
 	}
 }
 
-// renew lets the content be read after all, by a further connection. It reports
-// whether nothing is missing: whether no Read got as far as the client.
+// renew lets the content be read for another connection to the origin. It reports
+// whether that is possible: whether nothing of it was read before.
 func (b *requestBody) renew() bool {
 	b.reading.Lock()
 	defer b.reading.Unlock()
@@ -109,7 +110,7 @@ func (b *requestBody) renew() bool {
 	return true
 }
 
-// leave ends the reading, and reports whether the connection is good for a
+// leave ends the reading, and reports whether the connection can be used for a
 // further request: whether all of the content was read.
 func (b *requestBody) leave() bool {
 	b.interrupt(errAnswered)
@@ -118,14 +119,14 @@ func (b *requestBody) leave() bool {
 	return b.state(nil) == nil
 }
 
-// awaited reports whether the client was waited for when the reading was ended.
+// awaited reports whether Read was waiting for the client when it was interrupted.
 func (b *requestBody) awaited() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.owing
 }
 
-// fault is what was wrong with the content, nil if that was nothing; left says
+// fault returns what was wrong with the content, nil if nothing was; left reports
 // that the client is gone.
 func (b *requestBody) fault() (err error, left bool) {
 	b.mu.Lock()

@@ -16,21 +16,20 @@ var (
 	bodyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 )
 
-// interim relays 1xx replies to the client, 100 at most once and nothing after
-// the final reply began (RFC 9110, section 10.1.1).
+// interim passes 1xx replies to the client: 100 at most once, and none after the
+// final reply has begun (RFC 9110, section 10.1.1).
 type interim struct {
 	mu      sync.Mutex
 	wire    Wire
-	waits   bool // the client said Expect: 100-continue and was not told yet
-	allowed bool // HTTP/1.1, and the final reply is not there
-	first   bool // a first byte of an answer came
-	coming  bool // a head is coming, and is the final one unless pass is called
-	passed  int  // interim replies to the client
+	waits   bool // the client sent Expect: 100-continue and has had no 100
+	allowed bool // HTTP/1.1, and the final reply has not begun
+	first   bool // a first byte of a reply was read
+	coming  bool // a head is being read: the final one, unless pass is called
+	passed  int  // number of interim replies sent to the client
 }
 
-// goOn asks the client for the content, if it waits for that. The transport
-// reads the content after a final reply too, to save its connection: then the
-// client is not asked.
+// goOn sends 100 if the client waits for that. After a final reply the transport
+// may still read the content, to keep its connection: then nothing is sent.
 func (i *interim) goOn() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -46,20 +45,21 @@ func (i *interim) ask() {
 	}
 }
 
-// begin notes the first byte of an answer.
+// begin notes the first byte of a reply.
 func (i *interim) begin() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.first, i.coming = true, true
 }
 
-// answered reports whether a byte of an answer came.
+// answered reports whether a byte of a reply was read.
 func (i *interim) answered() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.first
 }
 
+// pass sends an interim reply on to the client.
 func (i *interim) pass(code int, header textproto.MIMEHeader) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -77,14 +77,15 @@ func (i *interim) pass(code int, header textproto.MIMEHeader) {
 	i.wire.Interim(code, fields)
 }
 
-// state tells what moves: interim replies passed on, and whether a head has
-// begun that is not whole.
+// state returns how many interim replies were sent, and whether a head has begun
+// that is not complete.
 func (i *interim) state() (passed int, coming bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.passed, i.coming
 }
 
+// end notes that the final reply is there.
 func (i *interim) end() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -109,11 +110,11 @@ func (x *plainExchange) forward() Next {
 	return x.served(reply.StatusCode, out, watch.stop())
 }
 
-// checkReply says why a reply cannot be passed on, and closes it then.
+// checkReply returns why a reply cannot be passed on, and closes it then.
 func (x *plainExchange) checkReply(reply *http.Response) error {
 	err := checkNames(reply.Header)
 	switch {
-	case err != nil, reply.ProtoMajor != 1, reply.StatusCode < 200: // a 101 that nobody asked for among them
+	case err != nil, reply.ProtoMajor != 1, reply.StatusCode < 200: // including a 101 that was not asked for
 		err = malformedReply(x.Record.Target, err)
 	case reply.StatusCode == http.StatusProxyAuthRequired && x.absolute():
 		// Not 407 for our client, who does not have the parent's credentials.
@@ -126,16 +127,16 @@ func (x *plainExchange) checkReply(reply *http.Response) error {
 	return err
 }
 
-// replyOutcome is what became of a reply.
+// replyOutcome says how the sending of a reply ended.
 type replyOutcome struct {
-	keep       bool  // the client was told that the connection goes on
-	fromOrigin error // the reply could not be read to its end
-	toClient   error // it could not be written
+	keep       bool  // the client was told that the connection is kept
+	fromOrigin error // why the reply could not be read to its end
+	toClient   error // why it could not be written
 	untilClose bool  // only the connection's end tells the client that it is over
 }
 
-// served logs a request that got a reply, and sees to it that the connection is
-// closed as it has to be.
+// served logs a request that got a reply, and makes sure that the client can tell
+// an incomplete reply from a whole one.
 func (x *plainExchange) served(status int, out replyOutcome, end watchEnd) Next {
 	whole, next := x.body.leave(), NextClose
 	x.Record.Status, x.Record.Up, x.Record.Down = status, x.body.n.Load(), x.down.Load()
@@ -160,10 +161,10 @@ func (x *plainExchange) served(status int, out replyOutcome, end watchEnd) Next 
 
 // respond writes the reply to the client. Framing is written anew: the
 // length if it is known, chunks if not, and for HTTP/1.0 the connection's end
-// (RFC 9112, section 6.3). Nothing is buffered beyond what one read brought.
+// (RFC 9112, section 6.3). Nothing is buffered beyond one read.
 func (x *plainExchange) respond(reply *http.Response) (out replyOutcome) {
 	out.keep = !x.close && x.body.done.Load() && !x.host().Draining()
-	// HEAD and 304 announce the length of what they do not bring.
+	// Replies to HEAD and 304 announce the length of content they do not have.
 	length := reply.Header.Get("Content-Length")
 	x.removeReplyHopByHop(reply.Header)
 	appendVia(reply.Header, min(reply.ProtoMinor, 1), x.of.forwarder.via)
@@ -199,8 +200,8 @@ func (x *plainExchange) respond(reply *http.Response) (out replyOutcome) {
 	switch {
 	case out.toClient != nil:
 	case out.fromOrigin != nil:
-		// What was announced cannot be kept: that the connection, or the
-		// stream, breaks tells the client.
+		// Fewer bytes than announced: the client learns it from the end of the
+		// connection, or of the stream.
 		out.toClient = bw.Flush()
 	default:
 		cleanTrailer(reply.Trailer)
@@ -209,32 +210,34 @@ func (x *plainExchange) respond(reply *http.Response) (out replyOutcome) {
 	return out
 }
 
-// pendingReply lends out what of a reply is not flushed yet while more of it is
-// read. Whoever has to wait for that flushes first: so a reply that has come
-// whole goes out in one piece, and no part of another is held back.
+// pendingReply lends the part of a reply that is not flushed yet to the connection
+// that reads the rest. It is flushed before a read that may wait: so a reply that
+// has arrived whole goes out in one piece, and no part of another is held back.
 type pendingReply struct {
 	mu       sync.Mutex
 	bw       *bufio.Writer // nil = not lent
-	flushing atomic.Bool   // the client is waited for
+	flushing atomic.Bool   // a flush waits for the client
 }
 
+// lend lends bw, or takes it back with nil.
 func (p *pendingReply) lend(bw *bufio.Writer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.bw = bw
 }
 
+// flush flushes what is lent.
 func (p *pendingReply) flush() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bw != nil {
 		p.flushing.Store(true)
-		_ = p.bw.Flush() // the next write fails, too
+		_ = p.bw.Flush() // if it fails, the next write will too
 		p.flushing.Store(false)
 	}
 }
 
-// copyBody copies the content as it comes, over bw.
+// copyBody copies the content to the client as it arrives; to writes over bw.
 func (x *plainExchange) copyBody(bw *bufio.Writer, to io.Writer, body io.Reader) (fromOrigin, toClient error) {
 	buffer := bodyBuffers.Get().(*[32 << 10]byte)
 	defer bodyBuffers.Put(buffer)

@@ -6,25 +6,24 @@ import (
 	"time"
 )
 
-// An exchange under way may be silent for as long as it likes where that is
-// what it is for: a long poll waits for its answer's head, a stream of events
-// for its next piece. Both sides are there, or TCP keepalive and clientWatch
-// find them gone; IdleTimeout bounds such a wait if it is set, as a tunnel's.
-// Where somebody owes bytes that it has announced, or has to take some, silence
-// is a fault, and the descriptors are not held for ever.
+// Some exchanges are meant to be silent for long: a long poll waits for the head of
+// its reply, a stream of events for its next event. TCP keepalive and clientWatch
+// find out when a side is gone; IdleTimeout bounds the wait if it is set, as it
+// does a tunnel's. But where a side owes bytes that it has announced, or does not
+// read what it is sent, silence is a fault, and descriptors are not held for it.
 
-// owedTimeout is how long nothing may move on an exchange in which somebody
-// owes bytes: the client its request's content, the origin the rest of a head
-// or of a reply whose length it has told, or either side the reading of what it
-// was sent. Progress either way begins it anew.
+// owedTimeout bounds the silence of an exchange in which a side owes bytes: the
+// client its request's content, the origin the rest of a head or of a reply whose
+// length is known, or either side the reading of what it is sent. Progress in
+// either direction restarts it.
 const owedTimeout = 5 * time.Minute
 
-// exchangePhase tells who is waited for.
+// exchangePhase says which side an exchange waits for.
 type exchangePhase struct {
 	sending  atomic.Bool // a write to the origin is under way
-	replying atomic.Bool // the reply's head was there
-	endless  atomic.Bool // the reply did not tell its length
-	awaiting atomic.Bool // more of the reply's content is waited for
+	replying atomic.Bool // the reply's head was read
+	endless  atomic.Bool // the reply's length is not known
+	awaiting atomic.Bool // a read of the reply's content is under way
 }
 
 func (p *exchangePhase) reply(endless bool) {
@@ -32,7 +31,7 @@ func (p *exchangePhase) reply(endless bool) {
 	p.replying.Store(true)
 }
 
-// owed reports whether somebody owes bytes.
+// owed reports whether a side owes bytes.
 func (x *plainExchange) owed() bool {
 	_, head := x.interim.state()
 	switch p := &x.phase; {
@@ -44,29 +43,29 @@ func (x *plainExchange) owed() bool {
 	return head
 }
 
-// progress is a number that grows with all that moves.
+// progress returns a number that grows with every byte and interim reply.
 func (x *plainExchange) progress() int64 {
 	passed, _ := x.interim.state()
 	return x.body.n.Load() + x.down.Load() + int64(passed)
 }
 
-// listen reports whether nothing has moved for too long, and if not, when to
-// ask again. w.mu is held.
-func (w *clientWatch) listen(x *plainExchange) (next time.Duration, silent bool) {
-	const looks = 10 // within a limit
+// check reports whether there was no progress for too long, and if not, when to
+// check again. w.mu is held.
+func (w *clientWatch) check(x *plainExchange) (next time.Duration, silent bool) {
+	const checks = 10 // within a limit
 	limit := x.of.forwarder.IdleTimeout
-	next = owedTimeout / looks
+	next = owedTimeout / checks
 	if limit > 0 {
-		next = min(next, limit/looks)
+		next = min(next, limit/checks)
 	}
 	if !x.body.done.Load() {
-		next = watchAfter // the watching read begins when it is
+		next = watchAfter // the watching read begins once it is
 	}
 	owed := x.owed()
 	if owed && (limit == 0 || limit > owedTimeout) {
 		limit = owedTimeout
 	}
-	// That somebody begins to owe is a movement, too.
+	// A change of who owes is progress, too.
 	if moved := x.progress(); moved != w.moved || owed != w.owed {
 		w.moved, w.owed, w.since = moved, owed, time.Now()
 	} else if limit > 0 && time.Since(w.since) >= limit {
@@ -75,7 +74,7 @@ func (w *clientWatch) listen(x *plainExchange) (next time.Duration, silent bool)
 	return max(next, watchAfter), false
 }
 
-// cutSilent ends the waits of x that its context does not.
+// cutSilent interrupts what x waits for and its context does not end.
 func (x *plainExchange) cutSilent() {
 	x.body.interrupt(errSilent)
 	if x.phase.replying.Load() {
@@ -83,8 +82,8 @@ func (x *plainExchange) cutSilent() {
 	}
 }
 
-// silenceError is the verdict on a silence before any answer: on the client if
-// it was the one to speak (RFC 9110, section 15.5.9).
+// silenceError returns the verdict on a silence before any reply: the client's
+// fault if it was waited for (RFC 9110, section 15.5.9), else the origin's.
 func (x *plainExchange) silenceError() *Error {
 	if x.body.awaited() {
 		return &Error{Phase: PhaseRequest, Type: ErrorRequest, Status: http.StatusRequestTimeout, Target: x.Record.Target,

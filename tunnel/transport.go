@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// parentTransport carries the requests that take a route.
+// parentTransport carries the requests that take a route through parents.
 type parentTransport struct {
 	route Route
 	*http.Transport
@@ -40,12 +40,12 @@ func newTransport(dial func(context.Context, string, string) (net.Conn, error)) 
 	}
 }
 
-// upstreamConn is a connection to an origin or a parent that knows the request
-// it carries.
+// upstreamConn is a connection to an origin or a parent. It knows the exchange whose
+// request it carries.
 type upstreamConn struct {
 	net.Conn
-	addr    string        // of its other end
-	drained chan struct{} // closed when nothing more can be read; nil = Write waits for nothing
+	addr    string        // of the peer
+	drained chan struct{} // closed when nothing more can be read; nil = Write does not wait for that
 	mu      sync.Mutex
 	x       *plainExchange // under way; nil = idle
 	closed  bool
@@ -53,7 +53,7 @@ type upstreamConn struct {
 	options replyOptions // of the reply under way
 }
 
-// carry says whose request goes over the connection.
+// carry sets the exchange whose request goes over the connection.
 func (c *upstreamConn) carry(x *plainExchange) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,7 +63,7 @@ func (c *upstreamConn) carry(x *plainExchange) {
 	}
 }
 
-// drop ends that, unless the connection carries the next one already.
+// drop undoes carry, unless the connection carries the next request already.
 func (c *upstreamConn) drop(x *plainExchange) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -72,7 +72,7 @@ func (c *upstreamConn) drop(x *plainExchange) {
 	}
 }
 
-// Read may wait: what the client can have, it gets before.
+// Read may wait, so the client is sent first what there is of its reply.
 func (c *upstreamConn) Read(b []byte) (int, error) {
 	if x := c.carried(); x != nil {
 		x.pending.flush()
@@ -89,16 +89,16 @@ func (c *upstreamConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// replyOptions are the Connection fields of the reply that was read last.
+// replyOptions returns the Connection fields of the reply that was read last.
 func (c *upstreamConn) replyOptions() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.options.values
 }
 
-// Write fails only when nothing more can be read: an origin that takes no more
-// of a request may have answered it, and to the transport a failed write is the
-// end of the exchange (RFC 9112, section 9.5).
+// Write fails only when nothing more can be read. An origin that reads no more of a
+// request may have replied to it, and for the transport a failed write would end
+// the exchange (RFC 9112, section 9.5).
 func (c *upstreamConn) Write(b []byte) (int, error) {
 	if x := c.carried(); x != nil {
 		x.phase.sending.Store(true)
@@ -111,13 +111,14 @@ func (c *upstreamConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// carried returns the exchange under way, or nil.
 func (c *upstreamConn) carried() *plainExchange {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.x
 }
 
-// end says that nothing more can be read. c.mu is held.
+// end notes that nothing more can be read. c.mu is held.
 func (c *upstreamConn) end() {
 	if !c.ended && c.drained != nil {
 		close(c.drained)
@@ -125,9 +126,8 @@ func (c *upstreamConn) end() {
 	c.ended = true
 }
 
-// Close ends the request's content too, of which no more is wanted: without
-// that, the transport would wait for a client that has nothing to send before
-// it gave the failure away.
+// Close also ends the reading of the request's content. Otherwise the transport
+// would wait for a client that has nothing to send before it returns the failure.
 func (c *upstreamConn) Close() error {
 	c.mu.Lock()
 	c.closed = true
@@ -139,7 +139,7 @@ func (c *upstreamConn) Close() error {
 	return c.Conn.Close()
 }
 
-// transport is the one for a route.
+// transport returns the Transport for a route.
 func (f *Forwarder) transport(route Route) *http.Transport {
 	if route.Direct() {
 		return f.direct
@@ -161,7 +161,7 @@ func (f *Forwarder) transport(route Route) *http.Transport {
 	return t.Transport
 }
 
-// newTunnelTransport is for requests in origin-form, to the origins themselves.
+// newTunnelTransport returns a Transport for requests in origin-form, to origins.
 func (f *Forwarder) newTunnelTransport(route Route) *http.Transport {
 	return newTransport(func(ctx context.Context, _, address string) (net.Conn, error) {
 		target, err := ParseAuthority(address)
@@ -176,8 +176,8 @@ func (f *Forwarder) newTunnelTransport(route Route) *http.Transport {
 	})
 }
 
-// newParentTransport is for requests in absolute-form, to a parent, with the
-// parent's own credentials.
+// newParentTransport returns a Transport for requests in absolute-form to a parent,
+// with the credentials that the route has for it.
 func (f *Forwarder) newParentTransport(route Route) *http.Transport {
 	t := newTransport(func(ctx context.Context, _, _ string) (net.Conn, error) {
 		conn, e := f.host.DialParent(ctx, route)
@@ -189,7 +189,7 @@ func (f *Forwarder) newParentTransport(route Route) *http.Transport {
 	last := route.Hops[len(route.Hops)-1]
 	parent := &url.URL{Scheme: "http", Host: last.Proxy.String()}
 	if last.Scheme == SchemeUnix {
-		parent.Host = "localhost" // the dial function knows better
+		parent.Host = "localhost" // not used: DialParent knows the socket
 	}
 	if c := last.Credentials; c != nil {
 		parent.User = url.UserPassword(c.User, c.Password)
@@ -198,9 +198,9 @@ func (f *Forwarder) newParentTransport(route Route) *http.Transport {
 	return t
 }
 
-// asks reports whether a route's last hop is asked to forward requests. One that
-// is told to speak HTTP/2 gets CONNECT only, as the transport speaks HTTP/1; one
-// that speaks SOCKS knows no requests.
+// asks reports whether a route's last hop is asked to forward requests. With one
+// that is to speak HTTP/2 a tunnel is opened, since the transport speaks HTTP/1;
+// SOCKS has tunnels only.
 func (f *Forwarder) asks(route Route) bool {
 	if f.TunnelsOnly || route.Direct() {
 		return false
@@ -212,16 +212,16 @@ func (f *Forwarder) asks(route Route) bool {
 	return false
 }
 
-// staleTries bounds the pooled connections that may turn out to be closed.
+// staleTries bounds how many pooled connections that turn out to be closed are tried.
 const staleTries = 4
 
-// roundTrip sends the request on. Where a pooled connection was closed by the
-// origin meanwhile, the library tries another by itself, unless part of the
-// request was written by then. A request that may be repeated is sent again in
-// that case too (RFC 9112, section 9.3.1), as long as no answer began. One that
-// must not (RFC 9110, section 9.2.2) goes out only on a connection that is not
-// known to have ended, and may fail if the origin closes it at that moment. A
-// route to whose end there is no connection is left for the rule's next.
+// roundTrip sends the request and returns the reply. If the origin has closed the
+// pooled connection meanwhile, the library tries another by itself, unless part of
+// the request was written by then. A request that may be repeated is sent again in
+// that case too (RFC 9112, section 9.3.1), as long as no reply has begun. One that
+// must not be repeated (RFC 9110, section 9.2.2) is sent only on a connection that
+// is not known to have ended, and may fail if the origin closes it at that moment.
+// Where a route cannot be taken, the rule's next one is tried.
 func (x *plainExchange) roundTrip(ctx context.Context) (*http.Response, error) {
 	for {
 		reply, err := x.roundTripAlong(ctx)
@@ -238,7 +238,7 @@ func (x *plainExchange) roundTrip(ctx context.Context) (*http.Response, error) {
 	}
 }
 
-// roundTripAlong is roundTrip by one route.
+// roundTripAlong is roundTrip along one route.
 func (x *plainExchange) roundTripAlong(ctx context.Context) (*http.Response, error) {
 	transport, out := x.transport(), x.outgoing(ctx)
 	for tries := 1; ; tries++ {
@@ -258,7 +258,7 @@ func (x *plainExchange) again() bool {
 	return x.repeatable && x.reused && !x.interim.answered()
 }
 
-// idempotent methods may be repeated (RFC 9110, section 9.2.2).
+// idempotent reports whether a method may be repeated (RFC 9110, section 9.2.2).
 func idempotent(method string) bool {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:

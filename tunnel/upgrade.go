@@ -14,10 +14,10 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// serveUpgrade relays a change of protocol, as WebSocket's (RFC 9110, section
-// 7.8): the request goes out on a connection of its own, and a 101 makes a
-// tunnel of both. A reply that is no 101 is forwarded like any other. Through a
-// parent the connection is a tunnel.
+// serveUpgrade serves a request that offers to change the protocol, such as to
+// WebSocket (RFC 9110, section 7.8). It is sent on a connection of its own, through
+// parents in a tunnel; a 101 makes a tunnel of both connections. Any other reply
+// is forwarded as usual.
 func (x *plainExchange) serveUpgrade() Next {
 	next, e := x.host().Reach(x.of.ctx, &x.Incoming)
 	if e != nil {
@@ -61,11 +61,10 @@ func (x *plainExchange) serveUpgrade() Next {
 	return x.served(reply.StatusCode, out, watch.stop())
 }
 
-// askUpgrade sends the request and reads the reply's head, until the context
-// ends.
+// askUpgrade sends the request and reads the head of the reply.
 func (x *plainExchange) askUpgrade(ctx context.Context, upstream net.Conn) (*http.Response, *bufio.Reader, error) {
 	route := x.route
-	x.route = Route{} // the way is open: the origin gets origin-form
+	x.route = Route{} // connected to the origin: it gets origin-form
 	out := x.outgoing(ctx)
 	x.route = route
 	out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{x.upgrade}
@@ -92,7 +91,7 @@ func (x *plainExchange) askUpgrade(ctx context.Context, upstream net.Conn) (*htt
 	}
 }
 
-// agrees reports whether the reply changes to a protocol that was asked for.
+// agrees reports whether the reply changes to protocols that were offered.
 func (x *plainExchange) agrees(reply *http.Response) bool {
 	protocols := wire.Tokens(reply.Header["Upgrade"])
 	for _, p := range protocols {
@@ -103,7 +102,7 @@ func (x *plainExchange) agrees(reply *http.Response) bool {
 	return len(protocols) > 0 && reply.StatusCode == http.StatusSwitchingProtocols && reply.ProtoMajor == 1
 }
 
-// switchProtocols passes the 101 on.
+// switchProtocols sends the 101 to the client.
 func (x *plainExchange) switchProtocols(reply *http.Response) error {
 	protocols := strings.Join(reply.Header["Upgrade"], ", ")
 	removeHopByHop(reply.Header)
