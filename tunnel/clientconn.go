@@ -17,7 +17,7 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// requester is who sends requests, and the listener that they come through.
+// requester is a client that sends requests, and the listener it came through.
 type requester struct {
 	at   *listening
 	addr netip.Addr // invalid on a unix socket
@@ -41,9 +41,9 @@ type clientConn struct {
 	secure *secureConn   // conn, if it speaks TLS
 	local  bool          // it came over a unix socket
 	br     *bufio.Reader // over conn, pooled
-	given  bool          // to the relay, which closes it
+	given  bool          // conn is the relay's, which closes it
 	fresh  bool          // nothing was read yet
-	unread bool          // a request was answered before all its content came
+	unread bool          // there may be content that was not read
 	plain  *Exchanges    // its requests that are no CONNECT; nil = there was none
 
 	mu      sync.Mutex
@@ -78,7 +78,7 @@ func remoteAddrPort(conn net.Conn) (ap netip.AddrPort) {
 	return ap
 }
 
-// serve is the life of a client connection.
+// serve serves a client connection until it ends or is given away.
 func (c *clientConn) serve() {
 	defer c.finish()
 	timeout := orDefault(c.server.HeaderTimeout, DefaultHeaderTimeout)
@@ -86,14 +86,14 @@ func (c *clientConn) serve() {
 	if c.secure != nil {
 		limit := timeout
 		if unwelcome != nil {
-			limit = drainTime // only to be told so
+			limit = drainTime // long enough to be refused
 		}
 		if !c.shakeHands(limit, unwelcome) {
 			return
 		}
 	}
 	if c.secure != nil && c.secure.answersACME() {
-		return // it has what it came for, from wherever
+		return // that was all it came for
 	}
 	if unwelcome != nil {
 		c.turnAway(unwelcome)
@@ -106,7 +106,7 @@ func (c *clientConn) serve() {
 	c.serveHTTP1(timeout)
 }
 
-// judgeClient says why a client is not served, whatever it would ask for.
+// judgeClient returns why a client is not served, whatever it would ask for.
 func (c *clientConn) judgeClient() *Error {
 	switch {
 	case !c.local && !c.server.allowsClient(c.addr):
@@ -118,6 +118,7 @@ func (c *clientConn) judgeClient() *Error {
 	return nil
 }
 
+// clientDenied is the refusal of a client outside AllowClient.
 func clientDenied() *Error {
 	return &Error{Phase: PhaseVerify, Type: ErrorDenied, Rule: "allow-client", Detail: "clients from this address are not served"}
 }
@@ -146,7 +147,7 @@ func (c *clientConn) serveHTTP1(timeout time.Duration) {
 	}
 }
 
-// errHTTP2 is readHead's where the client turned out to speak HTTP/2.
+// errHTTP2 is what readHead returns if the client speaks HTTP/2.
 var errHTTP2 = errors.New("the client speaks HTTP/2")
 
 // readHead waits for a head's first byte, and then for the rest of it.
@@ -163,7 +164,7 @@ func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
 	if err != nil {
 		return nil, io.EOF // no byte came: closed without an answer
 	}
-	// Anew in any case: drain may have set a deadline that has passed.
+	// Set in any case: drain may have set a deadline in the past.
 	var until time.Time
 	if rest > 0 {
 		until = time.Now().Add(rest)
@@ -182,7 +183,8 @@ func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
 	return head, err
 }
 
-// await marks the connection as one that drain may close; false if it was.
+// await marks the connection as one that drain may close. It returns false if the
+// Server is draining already.
 func (c *clientConn) await(wait time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -237,7 +239,7 @@ func (c *clientConn) give() relaySide {
 	return relaySide{conn: c.conn, early: c.buffered()}
 }
 
-// buffered takes what lies behind the head out of the reader; nil = nothing.
+// buffered takes the bytes behind the head out of the reader; nil = none.
 func (c *clientConn) buffered() []byte {
 	if c.br.Buffered() == 0 {
 		return nil
@@ -247,8 +249,8 @@ func (c *clientConn) buffered() []byte {
 	return rest
 }
 
-// allowsClient judges the client's address; a unix socket's mode has judged
-// its clients already. An address that cannot be told is in no network.
+// allowsClient judges a client's address. It is not for unix sockets, whose mode
+// has judged their clients. An invalid address is in no network.
 func (s *Server) allowsClient(addr netip.Addr) bool {
 	if s.AllowClient == nil {
 		return true
@@ -261,10 +263,10 @@ func (s *Server) allowsClient(addr netip.Addr) bool {
 	return false
 }
 
-// turnAway answers a client that is not served, before any head.
+// turnAway refuses a client that is not served, before a head was read.
 func (c *clientConn) turnAway(e *Error) { c.refuse(c.newRecord("", ""), e, false) }
 
-// badHead answers a head that is none, and logs it.
+// badHead refuses and logs a head that could not be read.
 func (c *clientConn) badHead(err error) {
 	var head *wire.HeadError
 	var e *Error
@@ -272,25 +274,26 @@ func (c *clientConn) badHead(err error) {
 	case errors.As(err, &head):
 		e = RequestError(err)
 	case !errors.As(err, &e):
-		return // nothing came
+		return // not a byte came
 	}
 	rec := c.newRecord("", "")
 	if e.Status == 0 {
 		rec.refusedBy(e)
 		rec.Status = 0
 		c.server.logRequest(rec)
-		return // the client left in the middle: nobody is there to read
+		return // the client left within the head: there is nobody to answer
 	}
 	c.refuse(rec, e, false)
 }
 
 // refuse answers with an error, logs it, and closes the connection so that the
-// answer can be read. headOnly leaves the body out, as an answer to HEAD must.
+// client can read the answer. headOnly leaves the body out, as a reply to HEAD
+// must.
 func (c *clientConn) refuse(rec *Record, e *Error, headOnly bool) {
 	c.refuseOn(c.conn, rec, e, headOnly)
 }
 
-// refuseOn is refuse on conn, which is c.conn or the socket beneath.
+// refuseOn is refuse on conn, which is c.conn or the socket beneath it.
 func (c *clientConn) refuseOn(conn net.Conn, rec *Record, e *Error, headOnly bool) {
 	rec.refusedBy(e)
 	timeout := orDefault(c.server.HeaderTimeout, DefaultHeaderTimeout)
@@ -304,7 +307,7 @@ func (c *clientConn) refuseOn(conn net.Conn, rec *Record, e *Error, headOnly boo
 	closeAfterReply(conn)
 }
 
-// CheckName says why a name cannot be Server.Name: it stands in Via as a
+// CheckName returns why a name cannot be Server.Name, which is used in Via as a
 // pseudonym (RFC 9110, section 7.6.3) and in Proxy-Status.
 func CheckName(name string) error {
 	if !wire.IsToken(name) || len(name) > 255 {

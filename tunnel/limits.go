@@ -7,15 +7,15 @@ import (
 	"sync"
 )
 
-// slots counts the tunnels that are open or being opened, in all and by client
-// address, against their limits.
+// slots counts the tunnels that are open or being opened, in total and for each
+// client address.
 type slots struct {
 	mu       sync.Mutex
 	open     int
 	byClient map[netip.Addr]int
 }
 
-// take takes a slot, or says with false that a limit is reached; 0 = no limit.
+// take takes a slot, or returns false if a limit is reached; 0 = no limit.
 func (s *slots) take(from netip.Addr, limit, perClient int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,10 +44,9 @@ func (s *slots) release(from netip.Addr) {
 	}
 }
 
-// isCrowded reports whether the descriptors run short, of which a client's
-// connection is one: it can still be answered, but not served. The kernel gives
-// out the lowest free number, so a high one tells how many are taken, whatever
-// for.
+// isCrowded reports whether descriptors run short, so that a client on conn can be
+// answered but not served. The kernel gives out the lowest free number, so conn's
+// own tells how many are in use, whatever for.
 func (s *Server) isCrowded(conn net.Conn) bool {
 	numbered, ok := conn.(sock.Numbered)
 	return ok && s.run.mostDescriptors > 0 && numbered.Descriptor() >= s.run.mostDescriptors
@@ -64,7 +63,7 @@ func (s *Server) admit(from netip.Addr, target Authority) *Error {
 	return nil
 }
 
-// errorDraining refuses what comes while the Server is about to stop.
+// errorDraining is the refusal of a request that comes while the Server drains.
 func errorDraining(target Authority) *Error {
 	return &Error{Phase: PhasePolicy, Type: ErrorInternalResponse, Target: target, Rule: "draining"}
 }

@@ -19,15 +19,15 @@ const (
 	drainBytes = 256 << 10
 )
 
-// refusalReply is an error answer, whatever protocol version it goes out in.
+// refusalReply is the answer that refuses a request, in any protocol version.
 type refusalReply struct {
 	status int
-	fields []Field // none that concerns the connection
+	fields []Field // without any that concerns the connection
 	body   string
 }
 
-// newRefusal makes the answer for e: the body and Proxy-Status name the cause,
-// never the target or a field.
+// newRefusal returns the answer for e. Body and Proxy-Status name the cause, never
+// the target or a field.
 func (s *Server) newRefusal(e *Error) refusalReply {
 	status := e.HTTPStatus()
 	r := refusalReply{status: status, body: strconv.Itoa(status) + " " + http.StatusText(status) + ": " + e.cause() + "\n"}
@@ -40,8 +40,8 @@ func (s *Server) newRefusal(e *Error) refusalReply {
 	return r
 }
 
-// writeRefusal writes an error answer over HTTP/1; the connection is closed
-// after it, whatever was asked (RFC 9931 for CONNECT).
+// writeRefusal writes the answer for e over HTTP/1. The connection is to be closed
+// after it, whatever the request was (RFC 9931 for CONNECT).
 func (s *Server) writeRefusal(w io.Writer, e *Error, head bool) error {
 	r := s.newRefusal(e)
 	var b bytes.Buffer
@@ -57,9 +57,9 @@ func (s *Server) writeRefusal(w io.Writer, e *Error, head bool) error {
 	return err
 }
 
-// closeAfterReply closes conn so that the client can read what was written: a
-// close with unread bytes behind it would send a reset over the answer (RFC
-// 9112, section 9.6).
+// closeAfterReply closes conn so that the client can read the answer first: a close
+// while there are unread bytes would send a reset, which may destroy the answer
+// (RFC 9112, section 9.6).
 func closeAfterReply(conn net.Conn) {
 	defer conn.Close()
 	half, ok := conn.(interface{ CloseWrite() error })

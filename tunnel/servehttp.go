@@ -15,19 +15,20 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// ServeHTTP serves one request of a foreign net/http server, which must be one
-// for proxy requests alone: as http.Server.Handler, not behind a ServeMux, which
-// redirects. The policy, the log, and the limits are those of Serve; the
-// listener counts as one on the server's local address. CheckExposure is the
-// caller's affair.
+// ServeHTTP serves one request of a net/http server, which must be for proxy
+// requests alone: the Server is its http.Server.Handler, not behind a ServeMux,
+// which redirects. Policy, log and limits are those of Serve; the listener counts
+// as one on the server's local address. The caller is responsible for what
+// CheckExposure checks.
 //
 // What net/http does not let a handler do is lost. It accepts some requests that
 // are malformed, and answers others itself, unlogged. Over HTTP/2 the target's
 // end of file ends the tunnel, for a handler ends its stream only by returning;
-// a reset is INTERNAL_ERROR, never CONNECT_ERROR; extended CONNECT is whatever
-// the server is set to. Every tunnel holds a goroutine of the server's, and its
-// timeouts (ReadTimeout, WriteTimeout) cut tunnels over HTTP/2: set them to 0.
-// Its Shutdown does not know of tunnels over HTTP/1: call the Server's as well.
+// a reset is INTERNAL_ERROR, never CONNECT_ERROR; whether there is extended
+// CONNECT is the http.Server's setting. Every tunnel holds a goroutine of the
+// http.Server, whose timeouts (ReadTimeout, WriteTimeout) cut tunnels over HTTP/2:
+// set them to 0. Its Shutdown does not know of tunnels over HTTP/1: call the
+// Server's as well.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.init()
 	at, ok := s.enter(r)
@@ -58,7 +59,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn.wait(side.given)
 }
 
-// enter puts a request on the books, and finds what its listener would be.
+// enter counts a request as active, and returns the listening for the address that
+// it came to; false if the Server is draining.
 func (s *Server) enter(r *http.Request) (*listening, bool) {
 	addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok {
@@ -85,7 +87,7 @@ func (s *Server) enter(r *http.Request) (*listening, bool) {
 	return at, true
 }
 
-// foreignListener is the listener of a server that is not ours.
+// foreignListener stands for the listener of a net/http server.
 type foreignListener struct {
 	addr   net.Addr
 	secure bool
@@ -96,7 +98,7 @@ func (l foreignListener) Accept() (net.Conn, error) { return nil, net.ErrClosed 
 func (l foreignListener) Close() error              { return nil }
 func (l foreignListener) Addr() net.Addr            { return l.addr }
 
-// requestOfHandler is the request as it came, as far as net/http tells.
+// requestOfHandler returns the request as it came, as far as net/http tells.
 func requestOfHandler(r *http.Request) *wire.Request {
 	q := &wire.Request{Method: r.Method, Target: r.RequestURI, Minor: 1}
 	if r.ProtoMajor == 1 {
@@ -162,7 +164,7 @@ func (w *handlerWire) accept() (relaySide, error) {
 	return w.Give(), nil
 }
 
-// hijack takes the connection over, and answers on it.
+// hijack takes over the connection and writes the answer to it.
 func (w *handlerWire) hijack(answer string) (relaySide, error) {
 	conn, buffered, err := w.conn.control.Hijack()
 	if err != nil {
@@ -190,7 +192,7 @@ func (w *handlerWire) Body(wire.Framing, []string) (io.Reader, http.Header, int6
 	return r.Body, r.Trailer, r.ContentLength, nil
 }
 
-// Interim sends 103 and its like. 100 is net/http's, when content is read.
+// Interim sends 1xx replies except 100, which net/http sends when content is read.
 func (w *handlerWire) Interim(code int, fields http.Header) {
 	if code == http.StatusContinue {
 		return
@@ -263,7 +265,7 @@ func (w *handlerWire) Refuse(rec *Record, e *Error, headOnly bool) {
 	w.from.at.server.logRequest(rec)
 }
 
-// Await: net/http knows when a client is gone.
+// Await waits until net/http reports that the client is gone.
 func (w *handlerWire) Await() error {
 	select {
 	case <-w.conn.r.Context().Done():
@@ -276,7 +278,7 @@ func (w *handlerWire) Await() error {
 func (w *handlerWire) Wake()   { w.once.Do(func() { close(w.woken) }) }
 func (w *handlerWire) Settle() {}
 
-// handlerConn is what a handler has of its client, as a conn.
+// handlerConn is a handler's request and response as one conn.
 type handlerConn struct {
 	w        http.ResponseWriter
 	r        *http.Request
@@ -288,7 +290,7 @@ type handlerConn struct {
 	closed   chan struct{}
 }
 
-// wait is the handler's last act: a relay may still need what it has.
+// wait ends the handler: after the relay, if conn was given to one.
 func (c *handlerConn) wait(given bool) {
 	if given {
 		<-c.closed

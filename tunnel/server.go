@@ -27,7 +27,7 @@ var ErrServerClosed = errors.New("tunnel: server closed")
 // Server is a forward proxy: CONNECT tunnels (RFC 9110, section 9.3.6) and
 // plain absolute-form HTTP. The zero Server serves everyone who reaches its
 // listener, to any public address on ports 22, 80 and 443. Its fields must not
-// change once Serve was called.
+// change after Serve was called.
 type Server struct {
 	// Name is the pseudonym in Via and Proxy-Status; "" = culvert- and eight
 	// random hex digits, so that a chain of culverts is no loop.
@@ -109,7 +109,7 @@ type serverState struct {
 	active    sync.WaitGroup // client connections and relays
 }
 
-// init fills in what is decided once, at the first use.
+// init sets what is decided once, at the first use.
 func (s *Server) init() {
 	s.run.once.Do(func() {
 		var random [8]byte
@@ -122,7 +122,7 @@ func (s *Server) init() {
 			s.run.maxTunnels = defaultMaxTunnels()
 		}
 		s.run.mostDescriptors = mostDescriptors()
-		// The server's life is its own: it ends with Shutdown or Close.
+		// No caller's context ends it, only Shutdown or Close.
 		s.run.ctx, s.run.cancel = context.WithCancel(context.Background())
 		s.run.listeners = make(map[*listening]struct{})
 		s.run.conns = make(map[*clientConn]struct{})
@@ -169,7 +169,7 @@ func (s *Server) forget(at *listening) {
 	s.run.mu.Unlock()
 }
 
-// acceptLoop rides out a lack of descriptors: clients wait in the listener's
+// acceptLoop goes on when descriptors run out: clients then wait in the listener's
 // queue until there is one again.
 func (at *listening) acceptLoop() error {
 	const longest = time.Second
@@ -217,8 +217,8 @@ func (s *Server) start(at *listening, conn net.Conn) {
 	s.run.workers.do(c)
 }
 
-// ended takes a client connection off the books; a relay begun on it is on them
-// already.
+// ended removes a client connection from the Server's bookkeeping. A relay that it
+// started was added before.
 func (s *Server) ended(c *clientConn) {
 	s.run.mu.Lock()
 	delete(s.run.conns, c)
@@ -255,7 +255,7 @@ func (s *Server) relay(client, target relaySide, done func(relayResult)) {
 	s.run.relays[r] = struct{}{}
 }
 
-// newID makes a record's id: the process's own random prefix and a count.
+// newID makes a record's id: the process's random prefix and a count.
 func (s *Server) newID() string {
 	b := make([]byte, 0, 24)
 	b = append(b, s.run.prefix...)

@@ -12,17 +12,17 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// protocolHTTP2 is HTTP/2's name in records, and in ALPN it is "h2" (RFC 9113,
-// section 3.2).
+// protocolHTTP2 is HTTP/2's name in records. In ALPN it is "h2" (RFC 9113, section
+// 3.2).
 const protocolHTTP2 = "http/2"
 
 // maxStreams is how many tunnels and requests a client may have on one
 // connection of HTTP/2. For more it opens another one.
 const maxStreams = 250
 
-// beginsHTTP2 reports whether a client begins as HTTP/2 does where nothing was
-// negotiated (RFC 9113, section 3.3: prior knowledge). It looks further than the
-// first byte only if no request but that one begins so.
+// beginsHTTP2 reports whether a client begins with HTTP/2's preface, which it may
+// where nothing was negotiated (RFC 9113, section 3.3: prior knowledge). It waits
+// for a further byte only as long as all before it are the preface's.
 func (c *clientConn) beginsHTTP2() bool {
 	for n := 1; n <= len(h2.Preface); n++ {
 		if start, _ := c.br.Peek(n); string(start) != h2.Preface[:n] {
@@ -33,7 +33,7 @@ func (c *clientConn) beginsHTTP2() bool {
 }
 
 // serveHTTP2 serves requests as streams, each on a goroutine of its own, until
-// the connection ends. The connection is in the books as long; drain lets its
+// the connection ends. Until then it counts as a client connection; drain lets its
 // streams come to their end.
 func (c *clientConn) serveHTTP2() {
 	s := c.server
@@ -67,7 +67,7 @@ func (c *clientConn) serveHTTP2() {
 	}
 }
 
-// offIsNegative is for those to whom 0 means the default.
+// offIsNegative returns -1 for 0, which in h2.Config would mean the default.
 func offIsNegative(d time.Duration) time.Duration {
 	if d <= 0 {
 		return -1
@@ -75,7 +75,7 @@ func offIsNegative(d time.Duration) time.Duration {
 	return d
 }
 
-// serveStream is one request, and its stream's owner until a relay is.
+// serveStream serves one request. It owns the stream unless a relay takes it.
 func (c *clientConn) serveStream(s *h2.Stream, head h2.Head) {
 	switch {
 	case head.TooLarge:
@@ -116,8 +116,8 @@ func (c *clientConn) newStreamRecord(head h2.Head) *Record {
 	return c.newRecord(head.Get(":method"), protocolHTTP2)
 }
 
-// refuseStream answers a request with an error and logs it. The other streams
-// are not disturbed, and the connection stays.
+// refuseStream answers a request with an error and logs it. The connection and its
+// other streams are not affected.
 func (c *clientConn) refuseStream(s *h2.Stream, rec *Record, e *Error, headOnly bool) {
 	defer s.Close()
 	rec.refusedBy(e)
@@ -141,8 +141,8 @@ func (c *clientConn) refuseStream(s *h2.Stream, rec *Record, e *Error, headOnly 
 	c.server.logRequest(rec)
 }
 
-// rejected logs a request that was malformed as HTTP/2, or that broke the rules
-// later: its stream was reset.
+// rejected logs a request whose stream was reset, because it was malformed or later
+// violated HTTP/2.
 func (c *clientConn) rejected(e *h2.StreamError) {
 	rec := c.newRecord("", protocolHTTP2)
 	rec.refusedBy(&Error{Phase: PhaseRequest, Type: ErrorRequest, Detail: e.Error()})
@@ -150,8 +150,8 @@ func (c *clientConn) rejected(e *h2.StreamError) {
 	c.server.logRequest(rec)
 }
 
-// brokenHTTP2 logs a connection that ended for what the client did. One that
-// just broke has told so by its tunnels.
+// brokenHTTP2 logs a connection that ended because the client violated HTTP/2. Of
+// one that broke, the records of its tunnels tell.
 func (c *clientConn) brokenHTTP2(err error) {
 	var broken *h2.ConnError
 	if errors.As(err, &broken) && (broken.Err != nil || broken.Remote || broken.Code == h2.CodeNo) {

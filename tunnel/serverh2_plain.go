@@ -16,9 +16,9 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// servePlainStream serves a request that is no CONNECT, or an extended one (RFC
-// 8441), which asks for what an upgrade is in HTTP/1. To the Forwarder a stream
-// is a client connection that carries one exchange.
+// servePlainStream serves a request that is no CONNECT, or an extended CONNECT (RFC
+// 8441), which is what an upgrade is in HTTP/1. For the Forwarder a stream is a
+// client connection that carries one exchange.
 func (c *clientConn) servePlainStream(s *h2.Stream, head h2.Head) {
 	w := &http2Wire{c: c, stream: s, woken: make(chan struct{})}
 	defer func() {
@@ -31,7 +31,7 @@ func (c *clientConn) servePlainStream(s *h2.Stream, head h2.Head) {
 			Detail: "of extended CONNECT this proxy knows websocket only"}, false)
 		return
 	}
-	// What follows an extended CONNECT is not its content.
+	// The data behind an extended CONNECT is not its content.
 	w.request = &streamContent{stream: s, ended: head.EndStream || head.Get(":protocol") != ""}
 	q := requestOf(head)
 	rec := c.newRecord(q.Method, protocolHTTP2)
@@ -40,8 +40,8 @@ func (c *clientConn) servePlainStream(s *h2.Stream, head h2.Head) {
 	exchanges.Serve(Incoming{Head: q, HTTP2: true, Client: c.addr, User: c.user, Record: rec})
 }
 
-// requestOf is a request as it would have come over HTTP/1.1 (RFC 9113, section
-// 8.3.1; RFC 8441, section 5, for a WebSocket's).
+// requestOf returns a request as it would have come over HTTP/1.1 (RFC 9113, section
+// 8.3.1; RFC 8441, section 5, for a WebSocket).
 func requestOf(head h2.Head) *wire.Request {
 	method, scheme, authority := head.Get(":method"), head.Get(":scheme"), head.Get(":authority")
 	if authority == "" {
@@ -96,8 +96,8 @@ func (w *http2Wire) Body(framing wire.Framing, _ []string) (io.Reader, http.Head
 	return w.request, w.request.trailer, framing.Length, nil
 }
 
-// fieldsOf are a head's fields as HTTP/2 has them. Those that concern an HTTP/1
-// connection are gone already.
+// fieldsOf returns a head's fields as HTTP/2 has them. Those that concern an HTTP/1
+// connection were removed before.
 func fieldsOf(code int, header http.Header) []h2.Field {
 	fields := []h2.Field{{Name: ":status", Value: strconv.Itoa(code)}}
 	return appendFields(fields, header)
@@ -113,7 +113,7 @@ func appendFields(fields []h2.Field, header http.Header) []h2.Field {
 }
 
 func (w *http2Wire) Interim(code int, fields http.Header) {
-	_ = w.stream.Interim(fieldsOf(code, fields)) // whoever writes next finds out
+	_ = w.stream.Interim(fieldsOf(code, fields)) // if it fails, the next write will too
 }
 
 func (w *http2Wire) Head(_ *bufio.Writer, h *ReplyHead) error {
@@ -139,7 +139,7 @@ func (w *http2Wire) End(bw *bufio.Writer, h *ReplyHead, _ io.Writer) error {
 	return w.stream.CloseWrite()
 }
 
-// BreakOff: RFC 9113, section 8.1.1.
+// BreakOff resets the stream (RFC 9113, section 8.1.1).
 func (w *http2Wire) BreakOff(bool) { w.stream.Reset(h2.CodeInternal) }
 
 // Switch answers an extended CONNECT (RFC 8441, section 5.1).
@@ -157,8 +157,8 @@ func (w *http2Wire) Refuse(rec *Record, e *Error, headOnly bool) {
 	w.c.refuseStream(w.stream, rec, e, headOnly)
 }
 
-// Await: there is no more to come than the request, so that the end of the
-// stream is the only news.
+// Await waits for the end of the stream: after the request the client sends no
+// more.
 func (w *http2Wire) Await() error {
 	select {
 	case <-w.stream.Done():
@@ -173,7 +173,7 @@ func (w *http2Wire) Settle() {}
 
 var errStreamGone = errors.New("the client has given the request up")
 
-// streamContent reads a request's content, and its trailer behind it.
+// streamContent reads a request's content and the trailer behind it.
 type streamContent struct {
 	stream  *h2.Stream
 	ended   bool // there is none to come

@@ -14,10 +14,10 @@ import (
 	"culvert/tunnel/internal/neterr"
 )
 
-// shakeHands is the TLS handshake, which has limit to end; 0 = any time. If it
-// fails the client has been answered, as far as that can be, and the record is
-// written: unwelcome, if the client was going to be turned away, is what it
-// tells then.
+// shakeHands performs the TLS handshake within limit; 0 = no limit. If that fails it
+// answers the client, as far as that is possible, and writes the record. Unwelcome
+// is why the client was going to be turned away, if it was, and what the record
+// then says.
 func (c *clientConn) shakeHands(limit time.Duration, unwelcome *Error) bool {
 	if !c.awaitHandshake(limit) {
 		return false
@@ -31,8 +31,8 @@ func (c *clientConn) shakeHands(limit time.Duration, unwelcome *Error) bool {
 	return true
 }
 
-// awaitHandshake sets the handshake's deadline, unless drain was faster: until
-// there is a request drain may close the connection.
+// awaitHandshake sets the handshake's deadline, unless the Server drains: until there
+// is a request, drain may close the connection.
 func (c *clientConn) awaitHandshake(limit time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,10 +45,9 @@ func (c *clientConn) awaitHandshake(limit time.Duration) bool {
 	return true
 }
 
-// badHandshake logs a handshake that failed, and sees to it that the client can
-// read the alert that it was sent. Who speaks plain HTTP is answered in plain
-// HTTP. A connection on which no byte came is closed without a word, as any
-// other is.
+// badHandshake logs a handshake that failed, and closes the connection so that the
+// client can read the alert it was sent. Plain HTTP is answered in plain HTTP. A
+// connection on which no byte came is closed without an answer or a record.
 func (c *clientConn) badHandshake(err error, unwelcome *Error) {
 	e := unwelcome
 	if e == nil {
@@ -71,8 +70,7 @@ func (c *clientConn) badHandshake(err error, unwelcome *Error) {
 }
 
 // isPlainHTTP reports whether a handshake failed because the client's first
-// bytes are those of an HTTP request. They are no TLS record, of which the
-// first byte is no letter.
+// bytes are those of an HTTP request. A TLS record does not begin with a letter.
 func isPlainHTTP(err error) bool {
 	var header tls.RecordHeaderError
 	if !errors.As(err, &header) || header.Conn == nil {
@@ -87,7 +85,7 @@ func isPlainHTTP(err error) bool {
 	return true
 }
 
-// handshakeError is the verdict on a handshake that failed.
+// handshakeError returns the verdict on a handshake that failed.
 func handshakeError(err error) *Error {
 	e := &Error{Phase: PhaseTLS, Type: ErrorTLSProtocol, Err: err}
 	var header tls.RecordHeaderError
@@ -120,7 +118,7 @@ func handshakeError(err error) *Error {
 	return e
 }
 
-// certificateTrouble says whose certificate is refused and why.
+// certificateTrouble returns whose certificate is refused and why, in words.
 func certificateTrouble(err *tls.CertificateVerificationError) string {
 	if len(err.UnverifiedCertificates) == 0 {
 		return tlsWords(err.Err)
@@ -141,9 +139,9 @@ func orNameless(name string) string {
 	return name
 }
 
-// certificateUser is whom a verified client certificate makes: the subject's
-// common name, or else its first mail address, DNS name or URI, or else its
-// serial number, which its issuer knows. "" = no certificate was verified.
+// certificateUser returns the user that a verified client certificate names: the
+// subject's common name, or else its first mail address, DNS name or URI, or else
+// its serial number, which its issuer knows. "" = no certificate was verified.
 func certificateUser(state tls.ConnectionState) string {
 	if len(state.VerifiedChains) == 0 {
 		return ""
@@ -164,19 +162,19 @@ func certificateUser(state tls.ConnectionState) string {
 // tlsHandshake is the first byte of a TLS handshake's record.
 const tlsHandshake = 0x16
 
-// isTLS reports whether a first piece of bytes is that of a TLS handshake
-// record: no request begins like that.
+// isTLS reports whether bytes begin a TLS handshake record. No request begins like
+// that.
 func isTLS(b []byte) bool { return len(b) > 1 && b[0] == tlsHandshake && b[1] == 0x03 }
 
-// tlsToPlain is what a plain port has to say to TLS. Its answer is in HTTP, by
-// which TLS clients know, and say, what they have come to.
+// tlsToPlain is the refusal of TLS on a plain port. It is answered in HTTP, by which
+// TLS clients recognise such a port, and say so.
 func tlsToPlain() *Error {
 	return &Error{Phase: PhaseRequest, Type: ErrorRequest, Status: http.StatusBadRequest,
 		Detail: "TLS came to a port that speaks plain HTTP: use http:// for this proxy"}
 }
 
-// beginsTLS reports whether a TLS client came to a port of plain HTTP. It looks
-// further than the first byte only if that is one no request begins with.
+// beginsTLS reports whether a TLS client came to a port of plain HTTP. It waits for a
+// second byte only if no request begins with the first.
 func (c *clientConn) beginsTLS() bool {
 	if first, _ := c.br.Peek(1); len(first) == 0 || first[0] != tlsHandshake {
 		return false

@@ -62,9 +62,10 @@ func (s *Server) stopAccepting() {
 	}
 }
 
-// cut ends what is still there: handshakes by their context, tunnels by their
-// relay, requests by their conn. In this order: a conn that was given to a relay
-// a moment ago is on both books, and closed first it would look like a break.
+// cut ends what is left: handshakes by their context, tunnels by their relay,
+// requests by their conn. The order matters: a conn that was given to a relay a
+// moment ago is in both maps, and if it were closed first, the relay would report
+// a break.
 func (s *Server) cut() {
 	s.run.cancel()
 	s.run.mu.Lock()
@@ -77,7 +78,7 @@ func (s *Server) cut() {
 	}
 }
 
-// closeIdle closes what was kept for further tunnels and requests.
+// closeIdle closes the connections kept for further tunnels and requests.
 func (s *Server) closeIdle() {
 	s.run.parents.closeIdle()
 	s.run.mu.Lock()

@@ -36,8 +36,8 @@ const (
 	verifiedUsers = 10_000
 )
 
-// LoadUsers reads an htpasswd file. A line it cannot use is an error that names
-// it: a user who silently cannot log in costs an afternoon.
+// LoadUsers reads an htpasswd file. A line that cannot be used is an error that
+// names it, instead of a user who cannot log in without anybody knowing why.
 func LoadUsers(path string) (*Users, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -88,8 +88,8 @@ func parseHash(hash string) (htpasswd.EncodedPasswd, error) {
 
 var errDamagedHash = errors.New("the hash is damaged")
 
-// cryptForm is what hashes in crypt(3)'s form look like whole: their parsers
-// look no further than the first few bytes.
+// cryptForm matches complete hashes in crypt(3)'s form: the parsers check only their
+// first few bytes.
 var cryptForm = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^\$(` +
 		`(1|apr1)\$[^$]*\$[./0-9A-Za-z]{22}|` +

@@ -10,15 +10,15 @@ import (
 )
 
 // Verifier checks a user name and a password. It is called from many
-// goroutines at once. One that also has Remembers, as Users has, is asked that
-// first, for pairs it can tell without work.
+// goroutines at once. If it also has a method Remembers, as Users has, that is
+// called first: it returns true for a pair that is known to be right without
+// computing a hash.
 type Verifier interface {
 	Verify(user, password string) bool
 }
 
-// verify says who a client is: a user already, by the certificate it has
-// proved to have, or whoever its credentials say. Where only a certificate could
-// make a user there is nothing to challenge for.
+// verify returns the user that a client is, by its certificate or else by its
+// credentials. Where only a certificate would do, there is no challenge.
 func (at *listening) verify(a asked) (user string, e *Error) {
 	switch {
 	case a.user != "":
@@ -30,10 +30,9 @@ func (at *listening) verify(a asked) (user string, e *Error) {
 	return at.server.verify(a.credentials, a.client)
 }
 
-// verify says who a client is by its Proxy-Authorization values (RFC 9110,
-// section 11.7; RFC 7617). Where no credentials are wanted those that come are
-// not looked at. Wrong ones are answered late if there were many; right ones
-// never are.
+// verify returns the user that a client is by its Proxy-Authorization values (RFC
+// 9110, section 11.7; RFC 7617). Without a Verifier they are ignored. Wrong
+// credentials are answered late if there were many; right ones never are.
 func (s *Server) verify(values []string, from netip.Addr) (string, *Error) {
 	if s.Verifier == nil {
 		return "", nil
@@ -49,9 +48,9 @@ func (s *Server) verify(values []string, from netip.Addr) (string, *Error) {
 	return "", credentialsError("credentials refused", "the user name or the password is wrong")
 }
 
-// verifies asks the Verifier. What it remembers it is asked at once; else a
-// client address that has failed before waits for its own earlier attempts, so
-// that a flood of wrong passwords costs other clients one hash at a time.
+// verifies asks the Verifier: at once what it remembers. Otherwise an address that
+// has failed before waits for its own earlier attempts, so that for a flood of
+// wrong passwords from there one hash at a time is computed.
 func (s *Server) verifies(user, password string, from netip.Addr) bool {
 	if r, ok := s.Verifier.(interface {
 		Remembers(user, password string) bool
@@ -70,8 +69,8 @@ func credentialsError(rule, detail string) *Error {
 	return &Error{Phase: PhaseVerify, Type: ErrorCredentials, Status: http.StatusProxyAuthRequired, Rule: rule, Detail: detail}
 }
 
-// challenge is the Proxy-Authenticate value; its encoding parameter is that of
-// RFC 7617, section 2.1.
+// challenge returns the Proxy-Authenticate value, with the charset parameter of RFC
+// 7617, section 2.1.
 func (s *Server) challenge() string {
 	realm := s.Realm
 	if realm == "" {
@@ -84,7 +83,7 @@ func (s *Server) challenge() string {
 	return b.String()
 }
 
-// parseBasic takes the one credentials field apart; two are as good as none.
+// parseBasic parses the credentials field, of which there must be one.
 func parseBasic(values []string) (user, password string, ok bool) {
 	if len(values) != 1 {
 		return "", "", false
@@ -100,9 +99,8 @@ func parseBasic(values []string) (user, password string, ok bool) {
 	return strings.Cut(string(decoded), ":")
 }
 
-// throttle delays the answers to wrong credentials, by client address, so that
-// passwords cannot be tried at speed. It knows no right credentials: those are
-// never delayed.
+// throttle delays the answers to wrong credentials by client address, so that
+// passwords cannot be tried at speed. Right credentials are never delayed.
 type throttle struct {
 	mu       sync.Mutex
 	failures map[netip.Addr]failures
@@ -123,8 +121,8 @@ const (
 	throttleClients = 10_000
 )
 
-// throttleKey is the client's address, or the /64 of an IPv6 one: whoever has
-// one address of it has them all.
+// throttleKey returns the client's address, or the /64 of an IPv6 one, since whoever
+// has one address of that has them all.
 func throttleKey(from netip.Addr) netip.Addr {
 	if from.Is6() {
 		return netip.PrefixFrom(from, 64).Masked().Addr()
@@ -132,9 +130,8 @@ func throttleKey(from netip.Addr) netip.Addr {
 	return from
 }
 
-// enter waits until no other attempt of a client that has failed before is
-// under way; false if done was closed first. A client without failures enters
-// at once.
+// enter waits until no other attempt of the client is under way, if it has failed
+// before. It returns false if done was closed first.
 func (t *throttle) enter(done <-chan struct{}, from netip.Addr) (leave func(), ok bool) {
 	t.mu.Lock()
 	turn := t.failures[throttleKey(from)].turn
@@ -150,8 +147,8 @@ func (t *throttle) enter(done <-chan struct{}, from netip.Addr) (leave func(), o
 	}
 }
 
-// failed notes a failure and waits as long as the client has earned, or until
-// done is closed.
+// failed notes a failure, and waits for as long as the client's failures demand or
+// until done is closed.
 func (t *throttle) failed(done <-chan struct{}, from netip.Addr) {
 	delay := t.delay(throttleKey(from), time.Now())
 	if delay == 0 {
@@ -189,7 +186,7 @@ func (t *throttle) delay(from netip.Addr, now time.Time) time.Duration {
 	return min(firstDelay<<min(f.count-freeFailures-1, 10), longestDelay)
 }
 
-// forget makes room: what is old, and if that is nothing, anything.
+// forget makes room: it drops old failures, and others if there are still too many.
 func (t *throttle) forget(now time.Time) {
 	for addr, f := range t.failures {
 		if now.Sub(f.last) > failuresFor {

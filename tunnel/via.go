@@ -13,7 +13,7 @@ type ViaRule struct {
 	Or      []Route  // to be tried in order where the one before cannot be taken
 }
 
-// routes are the rule's, in the order in which they are tried.
+// routes returns the rule's routes in the order in which they are tried.
 func (r *ViaRule) routes() []Route { return append([]Route{r.Route}, r.Or...) }
 
 // ParseViaRule parses ROUTES, for every target, or PATTERN=ROUTES. It is plain

@@ -5,9 +5,10 @@ import "sync"
 // mostIdleWorkers bounds the goroutines that wait for the next connection.
 const mostIdleWorkers = 32
 
-// workers serve client connections, each one at a time. A goroutine that has
-// served one has a stack that is large enough for the next one: growing it is a
-// good part of what a new goroutine costs. The zero value is ready.
+// workers is a pool of goroutines that serve client connections, each one at a
+// time. A goroutine that has served one has a stack large enough for the next one;
+// growing it is a good part of what a new goroutine costs. The zero value is ready
+// to use.
 type workers struct {
 	mu    sync.Mutex
 	idle  []chan *clientConn // the one last used comes last
@@ -21,14 +22,14 @@ func (w *workers) do(c *clientConn) {
 		worker := w.idle[last]
 		w.idle = w.idle[:last]
 		w.mu.Unlock()
-		worker <- c // which takes one without being there
+		worker <- c // does not wait: the channel has room for one
 		return
 	}
 	w.mu.Unlock()
 	go w.work(c)
 }
 
-// work is the life of a worker.
+// work serves connections until there are enough idle workers.
 func (w *workers) work(c *clientConn) {
 	next := make(chan *clientConn, 1)
 	for ; c != nil; c = <-next {
@@ -39,7 +40,7 @@ func (w *workers) work(c *clientConn) {
 	}
 }
 
-// rest makes a worker one of the idle ones, unless there are enough.
+// rest adds a worker to the idle ones, unless there are enough.
 func (w *workers) rest(worker chan *clientConn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -50,7 +51,7 @@ func (w *workers) rest(worker chan *clientConn) bool {
 	return true
 }
 
-// end lets the idle workers go, and the others once they have served.
+// end ends the idle workers now, and the others after their connection.
 func (w *workers) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
