@@ -75,8 +75,8 @@
 //	stdio.go        relayed to standard input and output
 //	fdpass.go       or handed over to another process; fdpassrelay_unix.go:
 //	                or a socket to one that relays
-//	explain.go      a failure in one sentence and a hint; explaintls.go,
-//	                explaincredentials.go, explainsilence.go
+//	explain.go      a failure in one sentence and a hint; explainanswer.go,
+//	                explaincredentials.go, explainsilence.go, explaintls.go
 //
 // A Prober is a Client that is watched:
 //
@@ -96,6 +96,9 @@
 //	internal/wire   the one head reader, strict for serve, tolerant for dial
 //	internal/h2     HTTP/2's connections and streams, both sides
 //	internal/page   what proxies send as content, and which product sent it
+//	internal/neterr, internal/certwords
+//	                errors of connections told apart; certificates in words
+//	terminal        colours, and lines broken to a width
 //	kerberos        tokens of the Negotiate scheme, from tickets
 //	pac             routes from a proxy auto-config script, or PAC file
 //	audit           the conformance suite of probe --audit, and its surveys

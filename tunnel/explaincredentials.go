@@ -9,26 +9,26 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// explainCredentials is for 407, and for 401, which some proxies send in its
-// stead.
-func (e *Error) explainCredentials() (sentence, hint string) {
-	answer, login := e.answer(), e.credentials()
+// credentials explains a proxy that wants a login, or another one: by a 407, a 401,
+// which some proxies send instead, or in SOCKS.
+func (x explanation) credentials() (sentence, hint string) {
+	answer, login := x.answerWords(), x.login
 	if len(login.Schemes) > 0 {
 		answer += "; it offers " + strings.Join(login.Schemes, ", ")
 	}
 	if login.Sent {
-		return e.proxy() + " refused the credentials for " + e.Target.String() + ": " + answer, e.refusedCredentialsHint()
+		return x.proxy() + " refused the credentials for " + x.Target.String() + ": " + answer, x.refusedCredentialsHint()
 	}
 	var failed *LoginError
 	others := slices.ContainsFunc(login.Schemes, func(s string) bool { return slices.Contains(append(authSchemes, AuthBearer), strings.ToLower(s)) })
 	if errors.As(login.Failed, &failed) && !(failed.Unset && others) {
 		answer += "; " + wire.Escape([]byte(failed.Error()), maxDetail)
 	}
-	broken := e.brokenChallenge()
+	broken := brokenChallenge(x.Error)
 	if broken != "" {
 		answer += "; " + broken
 	}
-	sentence = e.proxy() + " wants credentials for " + e.Target.String() + ": " + answer
+	sentence = x.proxy() + " wants credentials for " + x.Target.String() + ": " + answer
 	tickets := slices.ContainsFunc(login.Schemes, func(s string) bool { return strings.EqualFold(s, AuthNegotiate) })
 	switch {
 	case broken != "":
@@ -37,45 +37,43 @@ func (e *Error) explainCredentials() (sentence, hint string) {
 		return sentence, failed.Hint
 	case tickets && !others:
 		return sentence, "it wants a Kerberos ticket: get one with kinit, and leave --auth out"
-	case e.Told && login.Kept:
+	case x.Told && login.Kept:
 		return sentence, "culvert knows no other login for SOCKS: ask the proxy's administrator to take a password"
 	case others && login.Kept:
 		return sentence, "yours are for none of these: check --auth"
 	case others || len(login.Schemes) == 0 && !login.Kept:
-		return sentence, e.giveCredentials()
+		return sentence, x.giveCredentials()
 	case len(login.Schemes) == 0:
 		return sentence, "the proxy does not say how it wants them: send them unasked with --auth basic"
 	}
 	return sentence, "culvert knows Basic, Bearer, Digest, Negotiate and NTLM: ask the proxy's administrator to offer one of them"
 }
 
-// brokenChallenge says what is wrong with a challenge that there was no answer to,
-// as a Digest without a nonce, "" if it was not that.
-func (e *Error) brokenChallenge() string {
+// brokenChallenge says what is wrong with a challenge that could not be answered, as
+// a Digest without a nonce; "" = there is no such challenge.
+func brokenChallenge(e *Error) string {
 	var failed *LoginError
-	login := e.credentials()
+	login := explanationOf(e).login
 	if login.Failed == nil || !login.Kept || errors.As(login.Failed, &failed) {
 		return ""
 	}
 	return "no answer to " + wire.Escape([]byte(login.Failed.Error()), maxDetail)
 }
 
-// refusedCredentialsHint is for credentials that were shown.
-func (e *Error) refusedCredentialsHint() string {
-	login := e.credentials()
-	named := Error{Source: cmp.Or(login.Source, e.Source)}
-	hint := "check " + named.where("user name and password")
-	if slices.ContainsFunc(login.Schemes, func(s string) bool { return strings.EqualFold(s, AuthNTLM) }) {
+// refusedCredentialsHint is for credentials that were sent.
+func (x explanation) refusedCredentialsHint() string {
+	hint := "check " + settingIn("user name and password", cmp.Or(x.login.Source, x.Source))
+	if slices.ContainsFunc(x.login.Schemes, func(s string) bool { return strings.EqualFold(s, AuthNTLM) }) {
 		hint += `; for NTLM the user may have to be DOMAIN\user`
 	}
 	return hint
 }
 
-// giveCredentials says where credentials are to be given. Those of the flags are
-// the first proxy's, and no other's to see.
-func (e *Error) giveCredentials() string {
-	if e.credentials().Later {
-		return "put USER:PASSWORD@ into " + e.where("that proxy's URL") + ", before its host"
+// giveCredentials says where to give credentials. Those of the flags are sent to the
+// first proxy only.
+func (x explanation) giveCredentials() string {
+	if x.login.Later {
+		return "put USER:PASSWORD@ into " + x.where("that proxy's URL") + ", before its host"
 	}
 	return "give them with --proxy-user NAME and CULVERT_PROXY_PASSWORD, or --proxy-credentials FILE"
 }

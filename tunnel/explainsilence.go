@@ -6,70 +6,70 @@ import (
 	"culvert/tunnel/internal/page"
 )
 
-// explainSilence is for a proxy that was reached and gave no answer, or none
-// that a proxy would give.
-func (e *Error) explainSilence() (sentence, hint string) {
-	check := "check " + e.where("the proxy's host and port")
-	switch e.Type {
+// noAnswer explains a proxy that was reached and gave no answer, or none that a
+// proxy would give.
+func (x explanation) noAnswer() (sentence, hint string) {
+	check := "check " + x.where("the proxy's host and port")
+	switch x.Type {
 	case ErrorConnectionReadTimeout:
-		if len(e.answered().Began) > 0 {
-			return e.proxy() + " began an answer and did not finish it in time", "it is overloaded or not a proxy: see it with culvert probe, or wait longer with --timeout"
+		if len(x.answer.Began) > 0 {
+			return x.proxy() + " began an answer and did not finish it in time", "it is overloaded or not a proxy: see it with culvert probe, or wait longer with --timeout"
 		}
-		hint = e.whyMute()
-		return e.proxy() + " did not answer in time", hint + check + ", or wait longer with --timeout"
+		hint = x.whySilent()
+		return x.proxy() + " did not answer in time", hint + check + ", or wait longer with --timeout"
 	case ErrorConnectionTerminated:
-		if broken := HTTP2Failure(e.Err); broken != "" {
-			return e.proxy() + " gave no answer: " + broken, "HTTP/2 itself works there, but no tunnel: ask the proxy's administrator, or try HTTP/1.1 with http://"
+		if broken := HTTP2Failure(x.Err); broken != "" {
+			return x.proxy() + " gave no answer: " + broken, "HTTP/2 itself works there, but no tunnel: ask the proxy's administrator, or try HTTP/1.1 with http://"
 		}
-		hint = e.whyHungUp()
-		return e.proxy() + " closed the connection without an answer", hint + check
+		hint = x.whyHungUp()
+		return x.proxy() + " closed the connection without an answer", hint + check
 	case ErrorResponseIncomplete:
-		return e.proxy() + " closed the connection within its answer's head", "it failed, or is not a proxy: see what came with culvert probe"
+		return x.proxy() + " closed the connection within its answer's head", "it failed, or is not a proxy: see what came with culvert probe"
 	case ErrorResponseHeadSize:
-		return e.proxy() + " sent an answer whose head is larger than 64 KiB", "it is not a proxy, or a broken one: see what came with culvert probe"
+		return x.proxy() + " sent an answer whose head is larger than 64 KiB", "it is not a proxy, or a broken one: see what came with culvert probe"
 	}
-	if cause, foreign := strings.CutPrefix(e.cause(), "it does not speak socks"); foreign {
-		return e.proxy() + " is not a SOCKS proxy: it does not speak socks" + cause, e.whatSpeaks(check)
+	if cause, foreign := strings.CutPrefix(x.cause(), "it does not speak socks"); foreign {
+		return x.proxy() + " is not a SOCKS proxy: it does not speak socks" + cause, x.whatSpeaks(check)
 	}
-	if e.answered().Foreign {
-		return e.proxy() + " is not an HTTP proxy: " + strings.TrimPrefix(e.cause(), "the answer is not HTTP: "), e.whatSpeaks(check)
+	if x.answer.Foreign {
+		return x.proxy() + " is not an HTTP proxy: " + strings.TrimPrefix(x.cause(), "the answer is not HTTP: "), x.whatSpeaks(check)
 	}
-	return e.proxy() + " sent a malformed answer: " + e.cause(), "it is not a proxy, or a broken one: see what came with culvert probe"
+	return x.proxy() + " sent a malformed answer: " + x.cause(), "it is not a proxy, or a broken one: see what came with culvert probe"
 }
 
-// whyMute guesses why a proxy says nothing. One that has the request may itself
-// wait for the target.
-func (e *Error) whyMute() string {
+// whySilent says why a proxy may send nothing. One that has the request may itself
+// be waiting for the target.
+func (x explanation) whySilent() string {
 	switch {
-	case e.Phase == PhaseRequest:
+	case x.Phase == PhaseRequest:
 		return "it is overloaded or not a proxy: "
-	case e.speaksSOCKS():
-		return "it may be no SOCKS proxy (for HTTP, use http://), or wait for " + e.Target.String() + " in vain: "
+	case x.speaksSOCKS():
+		return "it may be no SOCKS proxy (for HTTP, use http://), or wait for " + x.Target.String() + " in vain: "
 	}
-	return "it may wait for " + e.Target.String() + " in vain, be overloaded, or be no proxy: "
+	return "it may wait for " + x.Target.String() + " in vain, be overloaded, or be no proxy: "
 }
 
-// whyHungUp guesses why a proxy closes without a word: relays in front of one
-// do so when that is down.
-func (e *Error) whyHungUp() string {
+// whyHungUp says why a proxy may close without an answer: a relay in front of one
+// does so when that is down.
+func (x explanation) whyHungUp() string {
 	const some = "it may serve certain clients only, "
 	switch {
-	case e.speaksSOCKS():
+	case x.speaksSOCKS():
 		return some + "or be no SOCKS proxy: "
-	case e.Scheme == SchemeH2C:
+	case x.Scheme == SchemeH2C:
 		return "it may not speak HTTP/2 in clear, for which use http:// or https://, or serve certain clients only: "
-	case e.Scheme == SchemeHTTPS || e.Scheme == SchemeH2:
+	case x.Scheme == SchemeHTTPS || x.Scheme == SchemeH2:
 		return some + "or be a relay whose proxy is down, or no HTTP proxy: "
 	}
-	if e.answered().TriedTLS {
+	if x.answer.TriedTLS {
 		return some + "be a relay whose proxy is down, want the PROXY protocol before the request, or be no HTTP proxy: "
 	}
 	return some + "be a relay whose proxy is down, want TLS, for which use https://, or the PROXY protocol before the request, or be no HTTP proxy: "
 }
 
-func (e *Error) speaksSOCKS() bool { return Hop{Scheme: e.Scheme}.isSOCKS() }
+func (x explanation) speaksSOCKS() bool { return Hop{Scheme: x.Scheme}.isSOCKS() }
 
-// openings tell what really listens by the first bytes it sends.
+// openings tell by its first bytes what really listens there.
 var openings = [...]struct{ bytes, hint string }{
 	{"HTTP/1.", "it speaks HTTP/1.1, so use http:// or https://, or: "},
 	{"SSH-", "an ssh server listens there: "},
@@ -92,14 +92,14 @@ var openings = [...]struct{ bytes, hint string }{
 	{"ICAP/1.0", "an ICAP server, a filter for proxies, listens there: "},
 }
 
-// whatSpeaks also knows an opening of which only the first bytes were read, as
-// SOCKS does.
-func (e *Error) whatSpeaks(check string) string {
-	raw := string(e.answered().Began)
+// whatSpeaks says what listens instead of a proxy, if that is known by its first
+// bytes. A SOCKS handshake reads only some of them.
+func (x explanation) whatSpeaks(check string) string {
+	raw := string(x.answer.Began)
 	switch {
 	case isMySQL(raw):
 		return "a MySQL server listens there: " + check
-	case page.Content(e.answered().Began).IsHTML():
+	case page.Content(x.answer.Began).IsHTML():
 		return "it sends a page without a head, as HTTP/0.9 had it, and is a web server: " + check
 	}
 	for _, o := range openings {
@@ -110,8 +110,8 @@ func (e *Error) whatSpeaks(check string) string {
 	return check
 }
 
-// isMySQL knows the greeting: a packet's length, its number 0, the protocol 10 and
-// the server's version, or an error in its stead.
+// isMySQL reports whether raw begins as the greeting of MySQL does: the length of a
+// packet, its number 0, the protocol 10 and the server's version, or an error.
 func isMySQL(raw string) bool {
 	if len(raw) < 6 || raw[0] == 0 || raw[1:4] != "\x00\x00\x00" {
 		return false

@@ -1,46 +1,49 @@
 package tunnel
 
 import (
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"time"
 
 	"culvert/tunnel/internal/certwords"
+	"culvert/tunnel/internal/wire"
 )
 
-// explainTLS is for a TLS handshake, with a proxy or with the target.
-func (e *Error) explainTLS() (sentence, hint string) {
-	f, ok := errors.AsType[*TLSFailure](e.Err)
+// noTLS explains a TLS handshake that failed, with a proxy or with the target.
+func (x explanation) noTLS() (sentence, hint string) {
+	f, ok := errors.AsType[*TLSFailure](x.Err)
 	if !ok {
-		return e.whither() + " did not finish the TLS handshake in time", "it is overloaded or speaks no TLS: check " + e.tlsWhere("host and port") + ", or wait longer with --timeout"
+		return x.destination() + " did not finish the TLS handshake in time", "it is overloaded or speaks no TLS: check " + x.tlsWhere("host and port") + ", or wait longer with --timeout"
 	}
-	sentence = "no TLS with " + e.whither() + ": " + f.Words
-	if e.Hop == "" {
-		return sentence, e.hintTargetTLS(f)
+	sentence = "no TLS with " + x.destination() + ": " + f.Words
+	if x.Hop == "" {
+		return sentence, x.hintTargetTLS(f)
 	}
-	return sentence, e.hintProxyTLS(f)
+	return sentence, x.hintProxyTLS(f)
 }
 
-// tlsWhere says where the other side can be corrected.
-func (e *Error) tlsWhere(what string) string {
-	if e.Hop == "" {
+// tlsWhere names a setting of the other side, and what it came from.
+func (x explanation) tlsWhere(what string) string {
+	if x.Hop == "" {
 		return "the target's " + what
 	}
-	return e.where("the proxy's " + what)
+	return x.where("the proxy's " + what)
 }
 
-func (e *Error) hintProxyTLS(f *TLSFailure) string {
+func (x explanation) hintProxyTLS(f *TLSFailure) string {
 	switch f.Problem {
 	case TLSPlainHTTP:
-		return "this port speaks plain HTTP: use http://" + e.Hop + " for it"
+		return "this port speaks plain HTTP: use http://" + x.Hop + " for it"
 	case TLSNotTLS:
-		return "this port does not speak TLS: check " + e.tlsWhere("host and port")
+		return "this port does not speak TLS: check " + x.tlsWhere("host and port")
 	case TLSHungUp:
-		return "it may speak plain HTTP, for which use http://, or serve certain clients only: check " + e.tlsWhere("host and port")
+		return "it may speak plain HTTP, for which use http://, or serve certain clients only: check " + x.tlsWhere("host and port")
 	case TLSNoVersion:
 		return "tell the proxy's administrator that it needs TLS 1.2 or later"
 	case TLSNoProtocol:
-		if e.Scheme == SchemeH2 {
-			return "use https://" + e.Hop + ", to ask it in HTTP/1.1"
+		if x.Scheme == SchemeH2 {
+			return "use https://" + x.Hop + ", to ask it in HTTP/1.1"
 		}
 		return "culvert speaks HTTP/2 and HTTP/1.1 to proxies: ask the proxy's administrator to offer one of them"
 	case TLSWantsCertificate:
@@ -52,14 +55,14 @@ func (e *Error) hintProxyTLS(f *TLSFailure) string {
 	case TLSExpired, TLSNotYetValid:
 		return "tell the proxy's administrator, or correct the clock here, which says " + certwords.Date(time.Now())
 	case TLSWrongName:
-		return "check " + e.tlsWhere("name") + ", or say under which name its certificate is to be verified with --proxy-server-name NAME"
+		return "check " + x.tlsWhere("name") + ", or say under which name its certificate is to be verified with --proxy-server-name NAME"
 	case TLSWrongKey:
 		return "somebody may stand between, or the proxy has a new key: ask its administrator for the pin"
 	}
-	return "tell the proxy's administrator, or check " + e.tlsWhere("host and port")
+	return "tell the proxy's administrator, or check " + x.tlsWhere("host and port")
 }
 
-func (e *Error) hintTargetTLS(f *TLSFailure) string {
+func (x explanation) hintTargetTLS(f *TLSFailure) string {
 	switch f.Problem {
 	case TLSPlainHTTP, TLSNotTLS:
 		return "this port does not speak TLS: leave --tls out, or give another port"
@@ -78,5 +81,20 @@ func (e *Error) hintTargetTLS(f *TLSFailure) string {
 	case TLSWrongName:
 		return "say under which name the certificate is to be verified with --tls-server-name NAME"
 	}
-	return "check " + e.tlsWhere("host and port")
+	return "check " + x.tlsWhere("host and port")
+}
+
+// ExplainTLS describes a handshake in lines for a person: version, cipher, ALPN, and
+// the certificate, or why there is no TLS. They hold no control character.
+func ExplainTLS(h *TLSHandshake) []string {
+	if h.Err != nil {
+		sentence, _ := Explain(h.Err)
+		return []string{sentence}
+	}
+	leaf := h.State.PeerCertificates[0]
+	return []string{
+		fmt.Sprintf("TLS with %s: %s, %s, %s; verified by %s", h.Peer(), tls.VersionName(h.State.Version),
+			tls.CipherSuiteName(h.State.CipherSuite), certwords.ALPN(wire.Escape([]byte(h.State.NegotiatedProtocol), maxShown)), h.Verified()),
+		fmt.Sprintf("its certificate: %s, %s", certwords.Certificate(leaf), certwords.Days(certwords.DaysLeft(leaf, h.Started))),
+	}
 }

@@ -276,7 +276,7 @@ func TestOwnDescriptorsInAVerdict(t *testing.T) {
 		}
 	}
 	told := &Error{Phase: PhaseReply, Status: 503, Hop: "127.0.0.1:1", Type: ErrorConnectionLimit}
-	if told.ownLimit() {
+	if _, _, ours := ownLimitOf(told); ours {
 		t.Error("a proxy's limit is taken for ours")
 	}
 }

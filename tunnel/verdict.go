@@ -111,9 +111,10 @@ func (s *session) failure() Verdict {
 	}
 	e := s.err
 	cause := e.cause()
+	ownLimit, descriptors, ok := ownLimitOf(e)
 	switch {
-	case e.ownLimit():
-		return Verdict{Kind: VerdictOwnLimit, Words: ownLimit + e.because(), Hint: hintDescriptors + ", or probe with a smaller --parallel"}
+	case ok:
+		return Verdict{Kind: VerdictOwnLimit, Words: ownLimit + ": " + causeOf(e), Hint: descriptors + ", or probe with a smaller --parallel"}
 	case e.Detail == "" && e.Err != nil && e.Type == ErrorDestinationUnavailable:
 		cause = wire.Escape([]byte(e.Err.Error()), maxTextShown) // the type's words are about targets
 	}
@@ -144,14 +145,14 @@ func verdictOf(kind VerdictKind, words, cause string) Verdict {
 // answered is for a final reply that is no 2xx. The class is the error's, which
 // a Proxy-Status field may have set, not the code's alone.
 func (s *session) answered() Verdict {
-	e, answer := s.err, s.err.answerInVerdict()
+	e, answer := s.err, answerWords(s.err)
 	switch e.ExitCode() {
 	case ExitCredentials:
-		offers := strings.Join(e.credentials().Schemes, ", ")
-		if offers == "" {
-			offers = "no scheme offered"
+		offers := "no scheme offered"
+		if e.Login != nil && len(e.Login.Schemes) > 0 {
+			offers = strings.Join(e.Login.Schemes, ", ")
 		}
-		if broken := e.brokenChallenge(); broken != "" {
+		if broken := brokenChallenge(e); broken != "" {
 			offers += "; " + broken
 		}
 		return s.credentials(offers)
@@ -179,7 +180,7 @@ func (s *session) answered() Verdict {
 // which proxy.
 func (s *session) credentials(cause string) Verdict {
 	words := "credentials wanted"
-	if s.err.credentials().Sent {
+	if s.err.Login != nil && s.err.Login.Sent {
 		words = "credentials refused"
 	}
 	if len(s.route.Hops) > 1 {
@@ -211,16 +212,14 @@ func (s *session) toldInSOCKS() Verdict {
 	return verdictOf(VerdictRejected, "request rejected", cause)
 }
 
-// answerInVerdict is the proxy's status line with its own words behind it, for
-// the brackets of a verdict.
-func (e *Error) answerInVerdict() string {
-	plain := *e
-	plain.Detail, plain.RCode = "", ""
-	answer, words := plain.answer(), e.withoutStatus(e.Detail)
+// answerWords is the proxy's status line followed by its own words, for the brackets
+// of a verdict.
+func answerWords(e *Error) string {
+	status, words := answerOf(e)
 	if words == "" {
-		return answer
+		return status
 	}
-	return answer + ": " + words
+	return status + ": " + words
 }
 
 // lastReply is the reply that decided, or nil.
@@ -232,7 +231,7 @@ func (s *session) lastReply() *Exchange {
 }
 
 func (s *session) portal() Verdict {
-	cause := s.err.answerInVerdict()
+	cause := answerWords(s.err)
 	if x := s.lastReply(); x != nil && x.Head().Has("Location") {
 		cause = fmt.Sprintf("%d to %s", x.Head().Code, wire.Escape([]byte(x.Head().Get("Location")), 120))
 	}
@@ -271,7 +270,11 @@ func (s *session) wantsTLS() bool {
 // unanswered is for no reply, or none that could be read.
 func (s *session) unanswered() Verdict {
 	e := s.err
-	switch answer := e.answered(); {
+	var answer AnswerTrouble
+	if e.Answer != nil {
+		answer = *e.Answer
+	}
+	switch {
 	case answer.Foreign:
 		return foreignTo(e.Scheme, answer.Began)
 	case len(answer.Began) == 0:
@@ -325,7 +328,7 @@ func (s *session) standIn() (v Verdict, ok bool) {
 	switch {
 	case content.IsBlockPage():
 		v = verdictOf(VerdictDenied, "denied by policy", "2xx, but a block"+cause)
-		v.Hint = (&Error{Type: ErrorDenied, Target: s.target}).refusedHint()
+		v.Hint = askToAllow(s.target, false)
 	case content.IsLoginPage():
 		v = verdictOf(VerdictCaptivePortal, "captive portal?", "2xx, but a login"+cause)
 		v.Hint = hintPortal + "; or it is a web server's own: check the proxy's host and port"
