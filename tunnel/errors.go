@@ -26,9 +26,9 @@ const (
 	PhaseRelay   Phase = "relay"   // the open tunnel
 )
 
-// ErrorType is the verdict on a failure: one value gives the HTTP status, the
-// Proxy-Status token, the metric label, the log's error and the exit code, all
-// through errorTable.
+// ErrorType is the kind of a failure. The HTTP status, the Proxy-Status token, the
+// metric label, the log's error and the exit code all follow from it, by
+// errorTable.
 type ErrorType uint8
 
 // The error types of RFC 9209, section 2.3 that culvert tells apart, and
@@ -74,14 +74,14 @@ const (
 	ExitCheck            = 11
 )
 
-// errorRow is one verdict in every form it takes.
+// errorRow is one ErrorType in each of its forms.
 type errorRow struct {
 	token  string // RFC 9209 error token; log, metrics
 	status int    // what serve answers when the Error has no status of its own
 	words  string // the cause for a person, in a client's error page too
-	// Exit codes: the failure was told by a proxy, happened on the way to a
-	// proxy, or happened on the way to the target itself.
-	told, toProxy, toTarget int
+	// Exit codes: a proxy reported the failure, a proxy itself failed, or the
+	// target did, to which there is no proxy.
+	reportedExit, proxyExit, targetExit int
 }
 
 var errorTable = [...]errorRow{
@@ -136,10 +136,10 @@ type Error struct {
 	Type   ErrorType
 	Status int       // HTTP status: serve's answer if not the type's own; in PhaseReply the proxy's
 	Target Authority // what was asked for; zero if it was not known yet
-	Hop    string    // the proxy on the way to which, or at which, it happened; "" = none
+	Hop    string    // the proxy that failed, could not be reached, or reported it; "" = none
 	Scheme string    // of that proxy's URL, in PhaseTLS, PhaseRequest and PhaseReply; "" = unknown
 	Source string    // what named the proxy, as "HTTPS_PROXY", for hints; "" = unknown
-	Told   bool      // in PhaseReply, the proxy said so in a protocol without statuses: SOCKS
+	Told   bool      // in PhaseReply, the proxy reported it in a protocol that has no statuses: SOCKS
 
 	Answer *AnswerTrouble // what is known of the proxy's answer; nil = nothing, or no proxy was asked
 	Login  *LoginTrouble  // of a proxy that wants credentials, or other ones; nil = that is not why
@@ -213,11 +213,11 @@ func (e *Error) ExitCode() int {
 	case e.Phase == PhaseRelay:
 		return ExitBroken
 	case e.Phase == PhaseReply && (e.Status != 0 || e.Told):
-		return row.told
+		return row.reportedExit
 	case e.Hop != "":
-		return row.toProxy
+		return row.proxyExit
 	}
-	return row.toTarget
+	return row.targetExit
 }
 
 // ExitCode returns the exit code for any error: that of an *Error inside it,
@@ -233,8 +233,8 @@ func ExitCode(err error) int {
 	return ExitUnexpected
 }
 
-// statusType is the verdict on a proxy's final reply that is not 2xx and has
-// no Proxy-Status error of its own.
+// statusType is the type of a proxy's final reply that is not 2xx, as long as no
+// Proxy-Status error says more.
 func statusType(status int) ErrorType {
 	switch {
 	case status == http.StatusProxyAuthRequired, status == http.StatusUnauthorized:
@@ -272,7 +272,7 @@ func dialErrorType(err error) ErrorType {
 	return ErrorDestinationUnavailable
 }
 
-// unanswered reports that a proxy closed the connection before it said anything.
+// unanswered reports whether a proxy closed the connection without an answer.
 func (e *Error) unanswered() bool {
 	return e.Type == ErrorConnectionTerminated && (e.Phase == PhaseReply || e.Phase == PhaseRequest) && e.Status == 0 &&
 		!errors.Is(e.Err, context.Canceled)
@@ -287,8 +287,8 @@ func asError(err error, phase Phase) *Error {
 	return &Error{Phase: phase, Type: ErrorInternal, Err: err}
 }
 
-// elsewhere reports whether another route may lead there: this one was not to be
-// had, or its end could not be reached. What a proxy decided, it decided.
+// elsewhere reports whether another route may lead to the target: this one could
+// not be taken, or did not reach it. A proxy's refusal holds for every route.
 func (e *Error) elsewhere() bool {
 	switch e.Phase {
 	case PhaseResolve, PhaseConnect:
