@@ -29,17 +29,18 @@ func dialCommand(l *commandLine) *cli.Command {
 			"ssh -o ProxyUseFdpass=yes -o 'ProxyCommand culvert dial -F -- %h %p' host\n" +
 			"culvert dial --proxy http://proxy.corp:3128 -- example.com 22\n" +
 			"HTTPS_PROXY=http://proxy.corp:3128 culvert dial -v example.com:443",
-		Description: route.Choice + "\n\n" + dialModes,
+		Description: route.HelpText + "\n\n" + dialModes,
 		Flags:       urfaveFlags(flagTable("dial")),
 		Action:      l.action(runDial),
 	}
 }
 
-// dialModes is for the help.
+// dialModes is a paragraph of the help.
 const dialModes = `With --exec the command follows the target, behind -- if it has flags:
 culvert dial HOST PORT --exec -- COMMAND ARG...`
 
-// runDial is the verb.
+// runDial opens a tunnel and connects it to stdin and stdout, or does what the flags
+// ask for instead.
 func runDial(ctx context.Context, line *args.Line) error {
 	if err := route.OneMode(&line.Values); err != nil {
 		return err
@@ -60,46 +61,50 @@ func runDial(ctx context.Context, line *args.Line) error {
 	if err != nil {
 		return err
 	}
-	way, err := chooserOf(ctx, line).To(target)
+	plan, err := chooserOf(ctx, line).Plan(target)
 	if err != nil {
 		return err
 	}
-	d := dialing{line: line, target: target, way: way, verbose: way.Verbose(talker(line)), stats: stats, started: time.Now(), opened: func() {}}
+	d := dialing{
+		line: line, target: target, plan: plan, verbose: plan.Verbose(talker(line)), stats: stats,
+		started: time.Now(), opened: func() {},
+	}
 	if len(command) == 0 {
-		dieOnSignal()
-		d.opened = dieAbandoned(line.Bool("fdpass"))
+		exitOnSignal()
+		d.opened = exitWhenAbandoned(line.Bool("fdpass"))
 	}
 	err = d.run(command)
 	end := ending(err)
 	return cmp.Or(err, stats.Write(end.code, end.Error()))
 }
 
-// dialing is one tunnel, from its way to its end.
+// dialing is one tunnel, from its plan to its end.
 type dialing struct {
 	line    *args.Line
 	target  tunnel.Authority
-	way     *route.Way
+	plan    *route.Plan
 	verbose *route.Verbose
 	stats   *route.Stats
 	started time.Time
 	opened  func() // to be called once the tunnel is open
 }
 
+// run opens the tunnel and relays until it ends.
 func (d *dialing) run(command []string) error {
-	line, way := d.line, d.way
+	line, c := d.line, d.plan.Client
 	behind := tunnel.FindBehindSocket()
 	if behind == nil {
 		var err error
-		if way.Client.KeepUnread, err = fdpassOf(line); err != nil {
+		if c.KeepUnread, err = fdpassWanted(line); err != nil {
 			return err
 		}
 	}
-	if way.Client.KeepUnread && !tunnel.CanHandOver(way.Client) {
-		return handOverRelay(d.opened)
+	if c.KeepUnread && !tunnel.CanHandOver(c) {
+		return handOverByRelay(d.opened)
 	}
 	d.verbose.Plan(d.target)
-	way.Client.Trace = d.verbose.Trace()
-	conn, err := way.Client.Open(behind.Context(), d.target)
+	c.Trace = d.verbose.Trace()
+	conn, err := c.Open(behind.Context(), d.target)
 	if err != nil {
 		return explained(err)
 	}
@@ -107,33 +112,35 @@ func (d *dialing) run(command []string) error {
 	d.stats.Opened(conn)
 	d.verbose.Say("tunnel open after %d ms", time.Since(d.started).Milliseconds())
 	switch {
-	case way.Client.KeepUnread:
+	case c.KeepUnread:
 		d.verbose.Say("handing the socket over")
 		return explained(tunnel.HandOver(conn, os.Stdout))
 	case command != nil:
 		return d.exec(conn, command)
 	}
-	stdio := tunnel.Stdio{Conn: conn, In: os.Stdin, Out: os.Stdout, OnEOF: tunnel.OnEOF(line.String("on-eof"))}
+	local := tunnel.Stdio{Conn: conn, In: os.Stdin, Out: os.Stdout, OnEOF: tunnel.OnEOF(line.String("on-eof"))}
 	if behind != nil {
 		if err := behind.Opened(); err != nil {
 			return err
 		}
-		// Who has the other end has it whole: its end is the session's.
-		stdio.In, stdio.Out, stdio.OnEOF = behind.Socket, behind.Socket, tunnel.EOFClose
+		// ssh received the whole socket, so when it closes, the session is over.
+		local.In, local.Out, local.OnEOF = behind.Socket, behind.Socket, tunnel.EOFClose
 	}
-	result, err := stdio.Relay()
+	result, err := local.Relay()
 	_ = conn.Close()
-	_ = way.Client.Close() // with HTTP/2 the last bytes may be on their way
+	_ = c.Close() // with HTTP/2 the last bytes may be on their way
 	d.stats.Moved(result)
 	d.verbose.Ended(result)
-	if err == nil && result.Down == 0 && !result.HalfClosed && stdio.OnEOF != tunnel.EOFClose && !way.Client.Route.Direct() {
-		// Some proxies say 2xx before they connect: then this is all there is.
+	if err == nil && result.Down == 0 && !result.HalfClosed && local.OnEOF != tunnel.EOFClose && !c.Route.Direct() {
+		// Some proxies answer 2xx before they connect to the target: if they cannot,
+		// they can only close the tunnel.
 		talk(line, "the other side closed the tunnel before a byte came: behind this proxy %s may refuse, or be down", d.target)
 	}
 	return explained(err)
 }
 
-// exec runs the command in the tunnel; its exit code is ours.
+// exec runs a command whose stdin and stdout are the tunnel. It passes signals on, and
+// ends with the exit code of the command.
 func (d *dialing) exec(conn *tunnel.Conn, words []string) error {
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Stderr = os.Stderr
@@ -145,7 +152,7 @@ func (d *dialing) exec(conn *tunnel.Conn, words []string) error {
 		for {
 			select {
 			case s := <-signals:
-				if s != syscall.SIGINT { // the terminal gives that to both
+				if s != syscall.SIGINT { // the terminal sends that to both
 					_ = cmd.Process.Signal(s)
 				}
 			case <-ended:
@@ -154,7 +161,7 @@ func (d *dialing) exec(conn *tunnel.Conn, words []string) error {
 		}
 	}()
 	result, err := tunnel.Exec(cmd, conn)
-	_ = d.way.Client.Close()
+	_ = d.plan.Client.Close()
 	d.stats.Moved(result)
 	d.verbose.Ended(result)
 	var exit *exec.ExitError
@@ -171,8 +178,8 @@ func (d *dialing) exec(conn *tunnel.Conn, words []string) error {
 	return &failure{code: exit.ExitCode()}
 }
 
-// dialListen gives each connection to a local port a tunnel of its own, until a
-// signal.
+// dialListen is dial --listen: each connection to a local port gets a tunnel of its
+// own, until a signal.
 func dialListen(ctx context.Context, line *args.Line) error {
 	p := &tunnel.LocalPort{Log: slog.New(tunnel.NewLogHandler(os.Stderr, "text", "info"))}
 	spec, socks, err := tunnel.ParseLocalPort(line.String("listen"))
@@ -190,25 +197,26 @@ func dialListen(ctx context.Context, line *args.Line) error {
 		return args.Usagef("leave it out: each connection ends as its program has it", "--on-eof is for stdin")
 	}
 	chooser := chooserOf(ctx, line)
-	chooser.Made = func(w *route.Way) {
-		v := w.Verbose(talker(line))
+	chooser.Made = func(plan *route.Plan) {
+		v := plan.Verbose(talker(line))
 		v.Plan(p.Target)
-		w.Client.Trace = v.Trace()
+		plan.Client.Trace = v.Trace()
 	}
-	if _, err := chooser.To(p.Target); err != nil { // what is wrong with the flags is told now
+	if _, err := chooser.Plan(p.Target); err != nil { // before any connection: a mistake in the flags
 		return err
 	}
 	p.Client = func(target tunnel.Authority) (*tunnel.Client, error) {
-		way, err := chooser.To(target)
+		plan, err := chooser.Plan(target)
 		if err != nil {
 			return nil, err
 		}
-		return way.Client, nil
+		return plan.Client, nil
 	}
 	return serveLocal(ctx, line, p, spec, socks)
 }
 
-// serveLocal listens, and drains at a signal; a second one ends at once.
+// serveLocal listens until a signal, and then waits for the open tunnels; a second
+// signal ends them at once.
 func serveLocal(ctx context.Context, line *args.Line, p *tunnel.LocalPort, spec tunnel.ListenSpec, socks bool) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -253,7 +261,7 @@ func serveLocal(ctx context.Context, line *args.Line, p *tunnel.LocalPort, spec 
 	return nil
 }
 
-// dialWhy prints the way to a target.
+// dialWhy is dial --why: it prints the route to a target.
 func dialWhy(ctx context.Context, line *args.Line) error {
 	target, err := tunnel.ParseTarget(line.String("why"))
 	if err != nil {
@@ -262,14 +270,14 @@ func dialWhy(ctx context.Context, line *args.Line) error {
 	if len(line.Args) > 0 {
 		return args.Usagef("leave it out", "unexpected argument %q: --why has its target", line.Args[0])
 	}
-	way, err := chooserOf(ctx, line).To(target)
+	plan, err := chooserOf(ctx, line).Plan(target)
 	if err != nil {
 		return err
 	}
-	return printed(way.Explanation(target))
+	return printed(plan.Explanation(target))
 }
 
-// printSSHConfig prints what ssh needs to know.
+// printSSHConfig is dial --print-ssh-config.
 func printSSHConfig(ctx context.Context, line *args.Line) error {
 	if len(line.Args) == 0 {
 		return args.Usagef("as in culvert dial --proxy http://proxy:3128 --print-ssh-config 'git.example.com' '*.example.org'", "--print-ssh-config needs the hosts, as ssh has them")
@@ -278,23 +286,23 @@ func printSSHConfig(ctx context.Context, line *args.Line) error {
 	if err != nil {
 		return err
 	}
-	way, err := chooserOf(ctx, line).To(tunnel.Authority{})
+	plan, err := chooserOf(ctx, line).Plan(tunnel.Authority{})
 	if err != nil {
 		return err
 	}
-	for _, note := range way.Notes {
+	for _, note := range plan.Notes {
 		talk(line, "%s", note)
 	}
-	if way.Client.Route.Direct() || !strings.HasPrefix(way.Client.Route.Source, "-") {
+	if plan.Client.Route.Direct() || !strings.HasPrefix(plan.Client.Route.Source, "-") {
 		talk(line, "without --proxy the environment that ssh runs in names the proxy")
 	}
-	return printed(way.SSHConfig(program, line.Args, tunnel.CanHandOver(way.Client)))
+	return printed(plan.SSHConfig(program, line.Args, tunnel.CanHandOver(plan.Client)))
 }
 
-// dieAbandoned ends the program, as SIGPIPE would, when whoever started it is
-// gone while the tunnel is being opened, until stop: a killed ssh sends no signal,
-// and a proxy may be silent for long. With --fdpass stdin means nothing.
-func dieAbandoned(fdpass bool) (stop func()) {
+// exitWhenAbandoned ends the program, as SIGPIPE would, if the process that started
+// it goes away before stop is called: a killed ssh sends no signal, and a proxy may
+// take long to answer. With --fdpass stdin means nothing.
+func exitWhenAbandoned(fdpass bool) (stop func()) {
 	in := os.Stdin
 	if fdpass {
 		in = nil
@@ -302,9 +310,10 @@ func dieAbandoned(fdpass bool) (stop func()) {
 	return tunnel.WhenAbandoned(in, os.Stdout, func() { os.Exit(128 + int(syscall.SIGPIPE)) })
 }
 
-// fdpassOf judges --fdpass before anything is connected. An --on-eof from the
-// environment is for other runs: after --fdpass, ssh does the relaying.
-func fdpassOf(line *args.Line) (bool, error) {
+// fdpassWanted reports whether --fdpass is given, and refuses it before anything is
+// connected if it cannot work. An --on-eof from the environment is for other runs:
+// after --fdpass, ssh does the relaying.
+func fdpassWanted(line *args.Line) (bool, error) {
 	if !line.Bool("fdpass") {
 		return false, nil
 	}
@@ -317,9 +326,10 @@ func fdpassOf(line *args.Line) (bool, error) {
 	return true, nil
 }
 
-// handOverRelay is --fdpass for a tunnel that is more than a socket: another
-// process relays, and has said why if it does not.
-func handOverRelay(opened func()) error {
+// handOverByRelay is --fdpass for a tunnel that is more than a socket: ssh gets one
+// end of a socket pair, and a child process relays. The child has reported its own
+// error.
+func handOverByRelay(opened func()) error {
 	code, err := tunnel.HandOverRelay(os.Stdout, os.Stderr, opened)
 	if code != 0 {
 		return &failure{code: code}

@@ -1,7 +1,9 @@
 // Command culvert carries TCP streams through HTTP proxies: serve is such a
 // proxy, dial opens a tunnel through one, probe tells what one does.
 //
-// This file is what the verbs share: manners, errors, colour, exit codes.
+// This file runs the command line and holds what the verbs share: the App and the
+// tables of flags, errors and exit codes, what is written to stderr, colour, and
+// signals.
 package main
 
 import (
@@ -31,7 +33,128 @@ import (
 
 func main() { os.Exit(newCommandLine().end(route.Called(os.Args[0], os.Args[1:]))) }
 
-// exitCodes stands in the help and the manual page.
+// commandLine is one run of the program.
+type commandLine struct {
+	app     *cli.App
+	program args.Program // the same, for the parser, the help and the completion
+	line    *args.Line   // empty until run has parsed it
+}
+
+// newCommandLine returns a run that has parsed nothing yet.
+func newCommandLine() *commandLine {
+	l := &commandLine{}
+	l.app = newApp(l)
+	root := cli.Command{Usage: l.app.Usage, UsageText: l.app.UsageText, Description: l.app.Description}
+	l.program = args.Program{Name: l.app.Name, Version: version(), Verb: verbOf(&root)}
+	for _, c := range l.app.Commands {
+		l.program.Verbs = append(l.program.Verbs, verbOf(c))
+	}
+	l.line = args.NewLine(l.program)
+	return l
+}
+
+// verbOf returns what package args needs to know of a Command.
+func verbOf(c *cli.Command) args.Verb {
+	return args.Verb{
+		Name: c.Name, Summary: c.Usage, Args: c.ArgsUsage, Description: c.Description,
+		Examples: strings.Split(c.UsageText, "\n"), Flags: flagTable(c.Name),
+	}
+}
+
+// end runs the program to its end, and returns the exit code.
+func (l *commandLine) end(words []string) (code int) {
+	defer func() {
+		if p := recover(); p != nil {
+			code = l.report(&failure{err: fmt.Errorf("internal error: %v", p), hint: "this is a bug in culvert: please report it"})
+		}
+	}()
+	return l.report(l.run(words))
+}
+
+// run parses the words and the environment, once, and does what they ask for. It
+// leaves the call of the verb's Action to urfave, which has no flags left to parse.
+func (l *commandLine) run(words []string) error {
+	if err := l.line.Parse(words); err != nil {
+		return err
+	}
+	if page := l.page(); page != "" {
+		return printed(page)
+	}
+	if l.line.Verb == nil {
+		return args.Usagef("culvert --help tells what they do", "no verb given: serve, dial or probe")
+	}
+	if err := l.line.Environment(os.Getenv); err != nil {
+		return err
+	}
+	if err := route.Habits(l.line); err != nil {
+		return err
+	}
+	return l.app.Run([]string{l.app.Name, l.line.Verb.Name})
+}
+
+// action returns the Action of a verb: run with the parsed line.
+func (l *commandLine) action(run func(context.Context, *args.Line) error) cli.ActionFunc {
+	return func(c *cli.Context) error { return run(c.Context, l.line) }
+}
+
+// page returns the text that the flags ask for instead of a verb's work: help,
+// version, manual page or completion; "" if they do not.
+func (l *commandLine) page() string {
+	switch {
+	case l.line.IsSet("help"):
+		if l.line.Verb != nil {
+			return l.program.Help(*l.line.Verb)
+		}
+		return l.program.Help(l.program.Verb)
+	case l.line.IsSet("version"):
+		return l.app.Name + " " + version() + "\n"
+	case l.line.IsSet("man"):
+		return l.program.Man()
+	case l.line.IsSet("completion"):
+		return l.program.Completion(l.line.String("completion"))
+	}
+	return ""
+}
+
+// report writes an error to stderr, and returns the exit code.
+func (l *commandLine) report(err error) int {
+	f := ending(err)
+	if f.err != nil {
+		who := l.app.Name
+		if l.line.Verb != nil {
+			who += " " + l.line.Verb.Name
+		}
+		style := styleFor(os.Stderr, l.line)
+		say(style.Bad, who+":", f.Error())
+		if f.hint != "" {
+			say(style.Bold, "hint:", f.hint)
+		}
+	}
+	return f.code
+}
+
+// newApp returns culvert as an App with three Commands. Their flags are made from
+// the tables; urfave parses none of them.
+func newApp(l *commandLine) *cli.App {
+	app := &cli.App{
+		Name:            "culvert",
+		Usage:           "a forward proxy, a way through proxies, and a look at them",
+		UsageText:       "culvert serve\nculvert dial --proxy http://proxy.corp:3128 -- example.com 22\nculvert probe --proxy http://proxy.corp:3128 example.com:443",
+		Description:     "culvert VERB --help tells more of each verb.\n\n" + exitCodes,
+		Commands:        []*cli.Command{serveCommand(l), dialCommand(l), probeCommand(l)},
+		Flags:           urfaveFlags(flagTable("")),
+		SkipFlagParsing: true,
+		HideHelp:        true, HideVersion: true,
+		// Without this handler urfave would exit by itself.
+		ExitErrHandler: func(*cli.Context, error) {},
+	}
+	for _, c := range app.Commands {
+		c.SkipFlagParsing, c.HideHelp = true, true
+	}
+	return app
+}
+
+// exitCodes is a paragraph of the help and of the manual page.
 const exitCodes = `exit codes of dial and probe:
    0  fine
    1  unexpected failure
@@ -48,29 +171,9 @@ const exitCodes = `exit codes of dial and probe:
 serve ends with 0 when drained, 1 when it failed, 2 for usage.
 A signal ends dial and probe with 128 + its number.`
 
-// newApp is culvert as urfave/cli has it: an App and three Commands. Their flags
-// are those of the tables; urfave parses none of them.
-func newApp(l *commandLine) *cli.App {
-	app := &cli.App{
-		Name:            "culvert",
-		Usage:           "a forward proxy, a way through proxies, and a look at them",
-		UsageText:       "culvert serve\nculvert dial --proxy http://proxy.corp:3128 -- example.com 22\nculvert probe --proxy http://proxy.corp:3128 example.com:443",
-		Description:     "culvert VERB --help tells more of each verb.\n\n" + exitCodes,
-		Commands:        []*cli.Command{serveCommand(l), dialCommand(l), probeCommand(l)},
-		Flags:           urfaveFlags(flagTable("")),
-		SkipFlagParsing: true,
-		HideHelp:        true, HideVersion: true,
-		// Without a handler of ours urfave would exit by itself.
-		ExitErrHandler: func(*cli.Context, error) {},
-	}
-	for _, c := range app.Commands {
-		c.SkipFlagParsing, c.HideHelp = true, true
-	}
-	return app
-}
-
-// flagTable holds the flags of a verb, or with "" those before the verb, in the
-// order of the help. What parses, shows or completes flags is made from it.
+// flagTable returns the flags of a verb, or with "" those before the verb, in the
+// order of the help. Everything that parses, shows or completes flags is made from
+// it.
 func flagTable(verb string) []args.Flag {
 	common := []args.Flag{
 		{Name: "color", Kind: args.Text, Default: "auto", Usage: "when to colour: `auto|always|never`; auto asks the terminal, NO_COLOR and TERM"},
@@ -91,7 +194,7 @@ func flagTable(verb string) []args.Flag {
 	}, common)
 }
 
-// urfaveFlags are the flags of a table as urfave has them.
+// urfaveFlags makes the flags of a table as urfave has them.
 func urfaveFlags(table []args.Flag) []cli.Flag {
 	var out []cli.Flag
 	for _, f := range table {
@@ -114,7 +217,8 @@ func urfaveFlags(table []args.Flag) []cli.Flag {
 	return out
 }
 
-// version is the module's if culvert was built as one, as by go install.
+// version returns the version of the module, if culvert was built as one, as by go
+// install.
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return strings.TrimPrefix(info.Main.Version, "v")
@@ -122,11 +226,11 @@ func version() string {
 	return "0.1.0"
 }
 
-// failure is an error that knows its hint and its exit code.
+// failure is an error with a hint and an exit code.
 type failure struct {
-	err  error  // nil: end silently
+	err  error  // nil = end without a message
 	hint string // "" = none
-	code int    // 0 = that of err
+	code int    // 0 = the exit code of err
 }
 
 func (f *failure) Error() string {
@@ -137,8 +241,8 @@ func (f *failure) Error() string {
 }
 func (f *failure) Unwrap() error { return f.err }
 
-// ending is how an error ends the program, its exit code included; nil is the
-// good end.
+// ending returns how an error ends the program: message, hint and exit code. A nil
+// error ends it well.
 func ending(err error) (f failure) {
 	var known *failure
 	var mistake *args.Error
@@ -154,8 +258,7 @@ func ending(err error) (f failure) {
 	return f
 }
 
-// explained is a failure of package tunnel, in its words for a person; nil is
-// none.
+// explained returns an error of a tunnel in words for a person, nil for nil.
 func explained(err error) error {
 	switch {
 	case err == nil:
@@ -167,9 +270,9 @@ func explained(err error) error {
 	return &failure{err: errors.New(sentence), hint: hint, code: tunnel.ExitCode(err)}
 }
 
-// stdoutError is for a failed write of the payload. A reader that went away
-// ends the program as SIGPIPE would: the runtime sees to that only for writes
-// of package os, and not where SIGPIPE is ignored.
+// stdoutError returns the error of a failed write to stdout. If the reader is gone,
+// the program ends as by SIGPIPE: the runtime does that only for writes of package
+// os, and not where SIGPIPE is ignored.
 func stdoutError(err error) error {
 	if errors.Is(err, syscall.EPIPE) {
 		return &failure{code: 128 + int(syscall.SIGPIPE)}
@@ -177,7 +280,7 @@ func stdoutError(err error) error {
 	return fmt.Errorf("stdout: %w", err)
 }
 
-// printed writes to stdout.
+// printed writes a text to stdout.
 func printed(text string) error {
 	if _, err := os.Stdout.WriteString(text); err != nil {
 		return stdoutError(err)
@@ -185,10 +288,50 @@ func printed(text string) error {
 	return nil
 }
 
-// dieOnSignal makes a signal end the program silently with 128+n, and with what
-// is to be done last. Signals that were ignored from the start, as by nohup, stay
-// ignored.
-func dieOnSignal(last ...func()) {
+// talk writes one line to stderr: "culvert VERB: message".
+func talk(line *args.Line, format string, a ...any) {
+	say(styleFor(os.Stderr, line).Talk, "culvert "+line.Verb.Name+":", fmt.Sprintf(format, a...))
+}
+
+// talker returns talk for one command line.
+func talker(line *args.Line) func(format string, a ...any) {
+	return func(format string, a ...any) { talk(line, format, a...) }
+}
+
+// say writes one line to stderr, in one write, so that lines of several goroutines
+// stay whole. Control characters, which a proxy may have sent, never reach the
+// terminal.
+func say(dress func(string) string, who, message string) {
+	fmt.Fprintln(os.Stderr, dress(who), args.Printable(message))
+}
+
+// styleFor decides about colour and width for one stream: by --color, the
+// environment and whether the stream is a terminal.
+func styleFor(f *os.File, line *args.Line) terminal.Style {
+	mode := line.String("color")
+	on := mode == "always" || mode != "never" &&
+		os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
+	dress := func(attributes ...color.Attribute) func(string) string {
+		c := color.New(attributes...)
+		// The switch of c overrides the library's, which looks at stdout only.
+		if on {
+			c.EnableColor()
+		} else {
+			c.DisableColor()
+		}
+		return func(s string) string { return c.Sprint(s) }
+	}
+	return terminal.Style{
+		Width: route.Columns(f), Wrap: term.IsTerminal(int(f.Fd())),
+		Talk: dress(color.FgCyan), Sent: dress(color.FgBlue), Received: dress(color.FgMagenta),
+		Good: dress(color.FgGreen), Warn: dress(color.FgYellow), Bad: dress(color.FgRed, color.Bold),
+		Faint: dress(color.Faint), Bold: dress(color.Bold),
+	}
+}
+
+// exitOnSignal makes a signal end the program with 128+n and no message, after the
+// last functions. Signals that were ignored from the start, as by nohup, stay ignored.
+func exitOnSignal(last ...func()) {
 	signals := make(chan os.Signal, 1)
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		if !signal.Ignored(s) {
@@ -205,144 +348,7 @@ func dieOnSignal(last ...func()) {
 	}()
 }
 
-// talk writes one line to stderr: "culvert VERB: message".
-func talk(line *args.Line, format string, a ...any) {
-	say(styleFor(os.Stderr, line).Talk, "culvert "+line.Verb.Name+":", fmt.Sprintf(format, a...))
-}
-
-// talker is talk for a package that writes lines by it.
-func talker(line *args.Line) func(format string, a ...any) {
-	return func(format string, a ...any) { talk(line, format, a...) }
-}
-
-// say is one write, so that lines of several goroutines stay whole. Control
-// characters, which may be a proxy's, never reach the terminal.
-func say(dress func(string) string, who, message string) {
-	fmt.Fprintln(os.Stderr, dress(who), args.Printable(message))
-}
-
-// styleFor decides about colour and width for one stream, by --color among others.
-func styleFor(f *os.File, line *args.Line) terminal.Style {
-	mode := line.String("color")
-	on := mode == "always" || mode != "never" &&
-		os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
-	dress := func(attributes ...color.Attribute) func(string) string {
-		c := color.New(attributes...)
-		// The object's own switch overrules the library's, which judges stdout only.
-		if on {
-			c.EnableColor()
-		} else {
-			c.DisableColor()
-		}
-		return func(s string) string { return c.Sprint(s) }
-	}
-	return terminal.Style{
-		Width: route.Columns(f), Wrap: term.IsTerminal(int(f.Fd())),
-		Talk: dress(color.FgCyan), Sent: dress(color.FgBlue), Received: dress(color.FgMagenta),
-		Good: dress(color.FgGreen), Warn: dress(color.FgYellow), Bad: dress(color.FgRed, color.Bold),
-		Faint: dress(color.Faint), Bold: dress(color.Bold),
-	}
-}
-
-// chooserOf reads the flags that say how to get to targets.
+// chooserOf returns the Chooser of routes that dial and probe share.
 func chooserOf(ctx context.Context, line *args.Line) *route.Chooser {
 	return route.NewChooser(ctx, &line.Values, "culvert/"+version())
-}
-
-// commandLine is a run of the program.
-type commandLine struct {
-	app     *cli.App
-	program args.Program // the same as app, for the parser and the pages
-	line    *args.Line   // empty until run has parsed it
-}
-
-func newCommandLine() *commandLine {
-	l := &commandLine{}
-	l.app = newApp(l)
-	root := cli.Command{Usage: l.app.Usage, UsageText: l.app.UsageText, Description: l.app.Description}
-	l.program = args.Program{Name: l.app.Name, Version: version(), Verb: verbOf(&root)}
-	for _, c := range l.app.Commands {
-		l.program.Verbs = append(l.program.Verbs, verbOf(c))
-	}
-	l.line = args.NewLine(l.program)
-	return l
-}
-
-// verbOf is what package args is to know of a Command.
-func verbOf(c *cli.Command) args.Verb {
-	return args.Verb{
-		Name: c.Name, Summary: c.Usage, Args: c.ArgsUsage, Description: c.Description,
-		Examples: strings.Split(c.UsageText, "\n"), Flags: flagTable(c.Name),
-	}
-}
-
-// end is the whole program; it returns the exit code.
-func (l *commandLine) end(words []string) (code int) {
-	defer func() {
-		if p := recover(); p != nil {
-			code = l.report(&failure{err: fmt.Errorf("internal error: %v", p), hint: "this is a bug in culvert: please report it"})
-		}
-	}()
-	return l.report(l.run(words))
-}
-
-// run parses the words and the environment, once, and does what they ask for. To
-// urfave it leaves the choice of the verb's Action.
-func (l *commandLine) run(words []string) error {
-	if err := l.line.Parse(words); err != nil {
-		return err
-	}
-	if page := l.page(); page != "" {
-		return printed(page)
-	}
-	if l.line.Verb == nil {
-		return args.Usagef("culvert --help tells what they do", "no verb given: serve, dial or probe")
-	}
-	if err := l.line.Environment(os.Getenv); err != nil {
-		return err
-	}
-	if err := route.Habits(l.line); err != nil {
-		return err
-	}
-	return l.app.Run([]string{l.app.Name, l.line.Verb.Name})
-}
-
-// action is a verb as urfave calls it. The verb gets the parsed line.
-func (l *commandLine) action(verb func(context.Context, *args.Line) error) cli.ActionFunc {
-	return func(c *cli.Context) error { return verb(c.Context, l.line) }
-}
-
-// page is what goes to stdout when it is asked for, instead of a verb's work.
-func (l *commandLine) page() string {
-	switch {
-	case l.line.IsSet("help"):
-		if l.line.Verb != nil {
-			return l.program.Help(*l.line.Verb)
-		}
-		return l.program.Help(l.program.Verb)
-	case l.line.IsSet("version"):
-		return l.app.Name + " " + version() + "\n"
-	case l.line.IsSet("man"):
-		return l.program.Man()
-	case l.line.IsSet("completion"):
-		return l.program.Completion(l.line.String("completion"))
-	}
-	return ""
-}
-
-// report says what went wrong and returns the exit code.
-func (l *commandLine) report(err error) int {
-	f := ending(err)
-	if f.err != nil {
-		who := l.app.Name
-		if l.line.Verb != nil {
-			who += " " + l.line.Verb.Name
-		}
-		style := styleFor(os.Stderr, l.line)
-		say(style.Bad, who+":", f.Error())
-		if f.hint != "" {
-			say(style.Bold, "hint:", f.hint)
-		}
-	}
-	return f.code
 }

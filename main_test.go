@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 		// The environment of a script, for commands that start programs themselves.
 		"script-environ": func() { fmt.Print(strings.Join(os.Environ(), "\x00")) },
 		"wait-for-signal": func() {
-			dieOnSignal()
+			exitOnSignal()
 			fmt.Println("ready")
 			time.Sleep(bound)
 		},

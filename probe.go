@@ -30,13 +30,13 @@ func probeCommand(l *commandLine) *cli.Command {
 		Description: "Before each line on stdout stands * for talk, > for bytes sent, < for bytes\n" +
 			"received. Bytes that are not printable are escaped: \\r \\n \\t \\\\ \\xNN.\n" +
 			"The exit code is that of the verdict, in the last line; with --count that of the\n" +
-			"commonest failure, or a signal's. culvert --help lists them.\n\n" + route.Choice,
+			"commonest failure, or a signal's. culvert --help lists them.\n\n" + route.HelpText,
 		Flags:  urfaveFlags(flagTable("probe")),
 		Action: l.action(runProbe),
 	}
 }
 
-// runProbe is the verb.
+// runProbe shows one exchange, or what the flags ask for instead.
 func runProbe(ctx context.Context, line *args.Line) error {
 	if a := auditOf(ctx, line); a.Wanted() {
 		return runAudit(ctx, a)
@@ -49,7 +49,7 @@ func runProbe(ctx context.Context, line *args.Line) error {
 	if err != nil {
 		return err
 	}
-	var progress *audit.Progress // none with -v, which tells all as it comes
+	var progress *audit.Progress // none with -v, which tells each step
 	if !line.Bool("verbose") {
 		progress = audit.NewProgress(os.Stderr)
 		prober.Client.Trace = &tunnel.Trace{Waiting: progress.Waiting}
@@ -61,13 +61,13 @@ func runProbe(ctx context.Context, line *args.Line) error {
 	if err != nil {
 		return err
 	}
-	dieOnSignal(progress.Wipe) // and not sooner: a question for a password turns the echo on again
+	exitOnSignal(progress.Wipe) // not before: a signal at a password prompt has to turn the echo on again
 	report, err := prober.Probe(ctx, target)
 	progress.Wipe()
 	if err != nil {
-		return ended(err, 0)
+		return probeError(err, 0)
 	}
-	unsaved := save(report) // told behind the report, which is not lost with it
+	unsaved := save(report) // reported after the report, which is printed all the same
 	style := styleFor(os.Stdout, line)
 	switch {
 	case line.Bool("json"):
@@ -86,14 +86,15 @@ func runProbe(ctx context.Context, line *args.Line) error {
 	case unsaved != nil:
 		return &failure{err: unsaved, code: cmp.Or(report.Verdict.ExitCode, tunnel.ExitCode(unsaved))}
 	}
-	return ended(nil, report.Verdict.ExitCode)
+	return probeError(nil, report.Verdict.ExitCode)
 }
 
-// ended is how probe ends: by an error, or by an exit code once all is told.
-func ended(err error, code int) error {
-	var usage *args.Error
+// probeError returns the error that the verb ends with: err in words for a person,
+// or one with an exit code alone.
+func probeError(err error, code int) error {
+	var mistake *args.Error
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &mistake):
 		return err
 	case errors.Is(err, syscall.EPIPE):
 		return stdoutError(err)
@@ -105,54 +106,54 @@ func ended(err error, code int) error {
 	return nil
 }
 
-// countFlags are those that say how --count does it.
+// countFlags are the flags that say how --count probes.
 var countFlags = args.Names{"interval", "parallel"}
 
-// probeSeries is probe --count. A first signal ends it with its sums.
+// probeSeries is probe --count. The first signal ends it, with a summary.
 func probeSeries(ctx context.Context, line *args.Line, prober *tunnel.Prober, target tunnel.Authority, progress *audit.Progress) error {
 	ctx, stop := audit.UntilSignal(ctx)
 	s := audit.Series{Flags: &line.Values, Prober: prober, Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: progress}
 	code, err := s.Run(ctx, target)
-	cut := ctx.Err() != nil
-	if by := stop(); cut && (err == nil || errors.Is(err, context.Canceled)) {
+	interrupted := ctx.Err() != nil
+	if by := stop(); interrupted && (err == nil || errors.Is(err, context.Canceled)) {
 		return &failure{code: 128 + int(by)}
 	}
-	return ended(err, code)
+	return probeError(err, code)
 }
 
-// auditOf is probe --audit and its like.
+// auditOf is probe --audit and the like.
 func auditOf(ctx context.Context, line *args.Line) *audit.Command {
-	a := &audit.Command{Flags: &line.Values, Args: line.Args, Way: chooserOf(ctx, line).To,
+	a := &audit.Command{Flags: &line.Values, Args: line.Args, Plan: chooserOf(ctx, line).Plan,
 		Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: audit.NewProgress(os.Stderr)}
-	a.Planned = func(w *route.Way, target tunnel.Authority) { w.Verbose(talker(line)).Plan(target) }
-	if line.Bool("verbose") { // which tells all as it comes
+	a.Planned = func(plan *route.Plan, target tunnel.Authority) { plan.Verbose(talker(line)).Plan(target) }
+	if line.Bool("verbose") { // which tells each step
 		a.Progress = nil
 		a.Tell = func(words string) { talk(line, "%s", words) }
 	}
 	return a
 }
 
-// runAudit runs what the flags ask of auditOf.
+// runAudit does what the flags ask for.
 func runAudit(ctx context.Context, a *audit.Command) error {
-	dieOnSignal(a.Progress.Wipe)
+	exitOnSignal(a.Progress.Wipe)
 	failed, err := a.Run(ctx)
 	a.Progress.Wipe()
 	if failed {
-		return ended(err, tunnel.ExitCheck)
+		return probeError(err, tunnel.ExitCheck)
 	}
-	return ended(err, tunnel.ExitOK)
+	return probeError(err, tunnel.ExitOK)
 }
 
-// proberOf sets a Prober up by the flags and the environment.
+// proberOf makes the Prober that the flags and the environment describe.
 func proberOf(ctx context.Context, line *args.Line, target tunnel.Authority) (*tunnel.Prober, error) {
-	w, err := chooserOf(ctx, line).To(target)
+	plan, err := chooserOf(ctx, line).Plan(target)
 	if err != nil {
 		return nil, err
 	}
-	if w.Client.Route.Direct() {
-		return nil, args.Usagef("name it with --proxy http://HOST:PORT", "there is no proxy to probe: the way would be direct (%s)", w.Why)
+	if plan.Client.Route.Direct() {
+		return nil, args.Usagef("name it with --proxy http://HOST:PORT", "there is no proxy to probe: the way would be direct (%s)", plan.Why)
 	}
-	if hops := w.Client.Route.Hops; strings.HasPrefix(hops[len(hops)-1].Scheme, "socks") {
+	if hops := plan.Client.Route.Hops; strings.HasPrefix(hops[len(hops)-1].Scheme, "socks") {
 		return nil, args.Usagef("name one with --proxy http://HOST:PORT; culvert dial -v goes through SOCKS", "probe is about CONNECT, and %s speaks SOCKS", hops[len(hops)-1])
 	}
 	for _, name := range countFlags {
@@ -160,10 +161,10 @@ func proberOf(ctx context.Context, line *args.Line, target tunnel.Authority) (*t
 			return nil, args.Usagef("add --count N, or leave it out", "%s is for --count", line.Source(name))
 		}
 	}
-	if err := audit.OneForm(&line.Values, w.Client.Route, term.IsTerminal(int(os.Stdout.Fd()))); err != nil {
+	if err := audit.OneForm(&line.Values, plan.Client.Route, term.IsTerminal(int(os.Stdout.Fd()))); err != nil {
 		return nil, err
 	}
-	p := &tunnel.Prober{Why: w.Why, ShowSecrets: line.Bool("show-secrets")}
+	p := &tunnel.Prober{Why: plan.Why, ShowSecrets: line.Bool("show-secrets")}
 	if p.Interception, err = audit.Interception(&line.Values); err != nil {
 		return nil, err
 	}
@@ -180,9 +181,9 @@ func proberOf(ctx context.Context, line *args.Line, target tunnel.Authority) (*t
 		}
 		p.Send = b
 	}
-	v := w.Verbose(talker(line))
+	v := plan.Verbose(talker(line))
 	v.Plan(target)
-	w.Client.Trace = v.Trace()
-	p.Client = w.Client
+	plan.Client.Trace = v.Trace()
+	p.Client = plan.Client
 	return p, nil
 }

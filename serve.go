@@ -36,7 +36,7 @@ func serveCommand(l *commandLine) *cli.Command {
 	}
 }
 
-// runServe runs the proxy until a signal or a failure.
+// runServe runs the proxy until a signal, or until a listener fails.
 func runServe(ctx context.Context, line *args.Line) error {
 	if len(line.Args) > 0 {
 		return args.Usagef("culvert serve --help tells the flags", "unexpected argument %q", line.Args[0])
@@ -55,10 +55,10 @@ func runServe(ctx context.Context, line *args.Line) error {
 	}
 	defer logs.Close()
 	server.AccessLog, server.ErrorLog = logs.Access, logs.Errors
-	// Before the first listener, so that a signal finds someone who drains.
+	// Before the first listener accepts, so that a signal always drains.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	// Whoever reads the log on stderr may go away; the tunnels stay.
+	// The tunnels outlive the reader of the log on stderr.
 	signal.Ignore(syscall.SIGPIPE)
 	secure, notes, err := serve.NewTLS(&line.Values, specs, server.ErrorLog)
 	if err != nil {
@@ -106,12 +106,12 @@ func serveAll(ctx context.Context, line *args.Line, server *tunnel.Server, liste
 	return nil
 }
 
-// announce says where the proxy listens and who may go where.
+// announce says where the proxy listens, and which clients may reach which targets.
 func announce(line *args.Line, server *tunnel.Server, listeners []net.Listener) {
 	var summaries []string
 	urls := map[string][]string{}
 	for _, l := range listeners {
-		summary := strings.Join(server.Summary(l), "\n") // settles the limits, before anybody reads that we listen
+		summary := strings.Join(server.Summary(l), "\n") // settles the limits, so it comes before the line that says so
 		talk(line, "listening on %s", tunnel.ListenerURL(l))
 		if urls[summary] == nil {
 			summaries = append(summaries, summary)
@@ -128,8 +128,8 @@ func announce(line *args.Line, server *tunnel.Server, listeners []net.Listener) 
 	}
 }
 
-// bind binds every listener before any of them accepts, and refuses those
-// that would be an open proxy by accident.
+// bind binds all listeners before any of them accepts, and refuses one that would be
+// an open proxy by accident.
 func bind(ctx context.Context, line *args.Line, server *tunnel.Server, specs []tunnel.ListenSpec, secure *tls.Config) (listeners []net.Listener, err error) {
 	defer func() {
 		if err != nil {

@@ -1,6 +1,12 @@
-// Package audit is the part of probe's command line that audits a proxy,
-// surveys what it lets through, compares audits, looks for somebody in the
-// middle, probes again and again, and tells on a terminal what is under way.
+// Package audit is probe's part of the command line: its own flags, the forms of a
+// report, and the runs of more than one exchange: --audit, --ports, --reach,
+// --compare and --count, with their progress on a terminal.
+//
+// It promises to send nothing to a proxy before all flags have been checked, and
+// to write its results to the writer that it is given; progress goes to the
+// terminal only. A mistake in a flag is an *args.Error.
+//
+// It never imports urfave/cli nor fatih/color, nor the package of serve.
 package audit
 
 import (
@@ -50,40 +56,38 @@ func Flags() []args.Flag {
 	}
 }
 
-// Command is a run of probe that is an audit or the like.
+// Command is a run of probe by --audit, --list, --compare, --ports or --reach.
 type Command struct {
 	Flags    *args.Values
 	Args     []string
-	Way      func(tunnel.Authority) (*route.Way, error)
+	Plan     func(target tunnel.Authority) (*route.Plan, error)
 	Out      io.Writer
 	Style    terminal.Style
-	Progress *Progress // nil = there is no terminal for it
+	Progress *Progress // nil = not shown
 
-	// Planned tells which way was chosen, and Tell what is under way, each as it
-	// begins; nil = nobody wants to know.
-	Planned func(*route.Way, tunnel.Authority)
-	Tell    func(words string)
+	Planned func(*route.Plan, tunnel.Authority) // called with the plan once it is made; nil = not called
+	Tell    func(words string)                  // called as each check begins, instead of Progress; nil = not called
 }
 
-// modes are the flags that ask for one of these, and extras those that say how.
+// modes are the flags that ask for a Command, and extras those that say how to
+// audit.
 var (
 	modes  = args.Names{"audit", "list", "compare", "ports", "reach"}
 	extras = args.Names{"check", "audit-idle", "audit-slow", "junit", "markdown", "target-listen", "target-announce"}
 )
 
-// singles are the flags that mean nothing to these: their requests have no field,
-// and their tunnels no TLS, but those that a check is about.
+// singles are the flags of a single exchange. A Command refuses them: its requests
+// have no fields, and its tunnels no TLS, but those that a check is about.
 var singles = args.Names{"send", "wait", "hex", "raw", "save", "count", "interval", "parallel", "header", "show-secrets",
 	"tls", "tls-server-name", "tls-alpn", "tls-cacert", "tls-insecure", "tls-no-direct", "tls-unrelated"}
 
-// Wanted reports whether the flags ask for one of these. An extra from the
-// environment waits for its mode.
+// Wanted reports whether the flags ask for a Command. An extra from the
+// environment does not: it counts once its mode is given.
 func (c *Command) Wanted() bool {
 	return slices.ContainsFunc(modes, c.set) || slices.ContainsFunc(extras, c.typed)
 }
 
-// Run does what the flags ask for. failed is for exit code 11. A mistake on the
-// command line is a *args.Error.
+// Run does what the flags ask for. failed reports that the exit code is 11.
 func (c *Command) Run(ctx context.Context) (failed bool, err error) {
 	if err := c.check(); err != nil {
 		return false, err
@@ -159,21 +163,21 @@ func (c *Command) set(name string) bool {
 	return s.Source != "" && s.Value != "false" && s.Value != ""
 }
 
-// auditor is what the flags set up.
+// auditor sets up an Auditor by the flags.
 func (c *Command) auditor() (a *audit.Auditor, target tunnel.Authority, err error) {
 	if target, err = c.target(); err != nil {
 		return nil, target, err
 	}
-	way, err := c.Way(target)
+	plan, err := c.Plan(target)
 	if err != nil {
 		return nil, target, err
 	}
-	hops := way.Client.Route.Hops
+	hops := plan.Client.Route.Hops
 	switch {
 	case len(hops) == 0 && target.IsZero() && (c.set("pac") || c.set("wpad")):
 		return nil, target, args.Usagef("name the proxy with --proxy http://HOST:PORT", "there is no proxy to audit: a script chooses one for each target, and none is given")
 	case len(hops) == 0:
-		return nil, target, args.Usagef("name it with --proxy http://HOST:PORT", "there is no proxy to audit: the way would be direct (%s)", way.Why)
+		return nil, target, args.Usagef("name it with --proxy http://HOST:PORT", "there is no proxy to audit: the way would be direct (%s)", plan.Why)
 	case strings.HasPrefix(hops[len(hops)-1].Scheme, "socks"):
 		return nil, target, args.Usagef("name one with --proxy http://HOST:PORT", "the audit is about CONNECT, and %s speaks SOCKS", hops[len(hops)-1])
 	case c.Flags.Duration("patience") <= 0 || c.Flags.Duration("audit-idle") < 0 || c.Flags.Duration("audit-slow") < 0:
@@ -182,9 +186,9 @@ func (c *Command) auditor() (a *audit.Auditor, target tunnel.Authority, err erro
 		return nil, target, args.Usagef("--i-own-this says that you may", "%s is not on this machine: its owner may take this for an attack", hops[len(hops)-1])
 	}
 	if c.Planned != nil {
-		c.Planned(way, target)
+		c.Planned(plan, target)
 	}
-	a = &audit.Auditor{Client: way.Client, Target: target, Listen: c.Flags.String("target-listen"), Patience: c.Flags.Duration("patience"), Idle: c.Flags.Duration("audit-idle"), Slow: c.Flags.Duration("audit-slow"), Progress: c.progress()}
+	a = &audit.Auditor{Client: plan.Client, Target: target, Listen: c.Flags.String("target-listen"), Patience: c.Flags.Duration("patience"), Idle: c.Flags.Duration("audit-idle"), Slow: c.Flags.Duration("audit-slow"), Progress: c.progress()}
 	if announced := c.Flags.String("target-announce"); announced != "" {
 		if a.Announce, err = tunnel.ParseTarget(announced); err != nil {
 			return nil, target, args.Usagef("as in --target-announce 192.0.2.7:8443", "--target-announce: %v", err)
@@ -202,8 +206,8 @@ func (c *Command) auditor() (a *audit.Auditor, target tunnel.Authority, err erro
 	return a, target, nil
 }
 
-// target is what was named, zero if nothing was. --ports has the ports, and wants
-// a host alone.
+// target returns the target in the arguments, zero if there is none. With --ports
+// it may be a host without a port.
 func (c *Command) target() (tunnel.Authority, error) {
 	if len(c.Args) == 0 {
 		return tunnel.Authority{}, nil
@@ -217,7 +221,7 @@ func (c *Command) target() (tunnel.Authority, error) {
 	return target, err
 }
 
-// onLoopback reports whether the whole way stays on this machine.
+// onLoopback reports whether all hops are on this machine.
 func onLoopback(hops []tunnel.Hop) bool {
 	for _, h := range hops {
 		if h.Scheme != tunnel.SchemeUnix && !h.Proxy.Addr().IsLoopback() && !strings.EqualFold(h.Proxy.Host(), "localhost") {
@@ -227,12 +231,14 @@ func onLoopback(hops []tunnel.Hop) bool {
 	return true
 }
 
-// hostOf is a target's host as it stands in an authority.
+// hostOf returns a target's host as an authority has it, an IPv6 address in
+// brackets.
 func hostOf(a tunnel.Authority) string {
 	text := a.String()
 	return text[:strings.LastIndexByte(text, ':')]
 }
 
+// audit runs the audit and writes its report.
 func (c *Command) audit(ctx context.Context, a *audit.Auditor) (failed bool, err error) {
 	junit, err := openJUnit(c.Flags.String("junit")) // before ten seconds of work
 	if err != nil {
@@ -265,7 +271,7 @@ func (c *Command) audit(ctx context.Context, a *audit.Auditor) (failed bool, err
 	return report.Failed(), err
 }
 
-// conclusiveBy is what to do about an audit that could try nothing.
+// conclusiveBy is the hint for an audit that could try nothing.
 func conclusiveBy(r *audit.Report) string {
 	switch {
 	case r.Refused == 511 || r.Refused/100 == 3 || r.Refused/100 == 2:
@@ -280,6 +286,7 @@ func conclusiveBy(r *audit.Report) string {
 	return "let the audit's target listen where the proxy reaches and allows it: --target-listen HOST:443"
 }
 
+// survey asks the proxy for each of the ways and writes the report.
 func (c *Command) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way, harmful bool) (failed bool, err error) {
 	started := time.Now()
 	if ways, err = a.Survey(ctx, ways); err != nil {
@@ -297,7 +304,7 @@ func (c *Command) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way
 	return r.ExitCode == tunnel.ExitCheck, err
 }
 
-// progress shows which check, or which way, is under way.
+// progress returns what shows the check or the target that is being tried.
 func (c *Command) progress() func(done, all int, what string) {
 	tell := c.Progress.Show
 	switch {

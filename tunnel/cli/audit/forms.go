@@ -7,11 +7,11 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
-// forms are the flags of which one may choose how probe prints its report.
+// forms are the flags that choose how probe prints its report; at most one may.
 var forms = args.Names{"json", "hex", "raw"}
 
-// OneForm refuses forms of probe's report that exclude each other, or harm, or
-// cannot be had by that route: before anything is sent.
+// OneForm refuses forms of probe's report that exclude each other, that would harm
+// a terminal, or that the route does not allow, before anything is sent.
 func OneForm(flags *args.Values, by tunnel.Route, terminal bool) error {
 	var given []string
 	for _, name := range forms {
@@ -37,7 +37,7 @@ func OneForm(flags *args.Values, by tunnel.Route, terminal bool) error {
 	return nil
 }
 
-// speaksHTTP2 reports whether a hop of the route is sure to.
+// speaksHTTP2 reports whether the scheme of a hop is HTTP/2.
 func speaksHTTP2(by tunnel.Route) bool {
 	for _, h := range by.Hops {
 		if h.Scheme == tunnel.SchemeH2 || h.Scheme == tunnel.SchemeH2C {

@@ -7,11 +7,11 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
-// interceptionFlags say how to look for somebody in the middle.
+// interceptionFlags are the flags that say how to check for an interception.
 var interceptionFlags = args.Names{"tls-no-direct", "tls-unrelated"}
 
-// Interception is what probe --tls looks for somebody in the middle with. It is
-// nil without --tls, and for --count: a series asks nobody else.
+// Interception returns the check for a TLS interception that probe --tls makes. It
+// is nil without --tls, and with --count: a series asks nobody but the proxy.
 func Interception(flags *args.Values) (*tunnel.InterceptionCheck, error) {
 	if !flags.Bool("tls") || flags.IsSet("count") {
 		for _, name := range interceptionFlags {

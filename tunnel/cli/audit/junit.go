@@ -11,9 +11,10 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
-// junitFile is where --junit goes; nil = nowhere.
+// junitFile is the file of --junit. A nil junitFile writes nothing.
 type junitFile struct{ *os.File }
 
+// openJUnit opens the file without touching its content; nil if there is no name.
 func openJUnit(name string) (*junitFile, error) {
 	switch name {
 	case "":
@@ -28,7 +29,7 @@ func openJUnit(name string) (*junitFile, error) {
 	return &junitFile{f}, nil
 }
 
-// write writes the file, in place of what an earlier audit left in it.
+// write replaces the content of the file.
 func (j *junitFile) write(form func(io.Writer) error) error {
 	if j == nil {
 		return nil
@@ -44,15 +45,15 @@ func (j *junitFile) write(form func(io.Writer) error) error {
 	return nil
 }
 
-// failed writes that there was no audit: who reads the file alone must take
-// neither an empty one nor an earlier one for the result.
+// failed writes that the audit failed: a reader of the file must not take an empty
+// file, or that of an earlier audit, for the result.
 func (j *junitFile) failed(a *audit.Auditor, err error) {
 	sentence, _ := tunnel.Explain(err)
 	hops := a.Client.Route.Hops
 	_ = j.write(func(w io.Writer) error { return audit.WriteJUnitError(w, hops[len(hops)-1].String(), sentence) })
 }
 
-// close closes what was not written.
+// close closes the file if it was not written.
 func (j *junitFile) close() {
 	if j != nil {
 		j.File.Close()

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/term"
 )
 
-// progressAfter is how long a person waits before they want to know what for.
+// progressAfter is how long a wait lasts before it is shown.
 const progressAfter = 2 * time.Second
 
-// Progress is one line of a terminal that tells what is under way. It is
+// Progress is a line on a terminal that shows what the program is doing. It is
 // rewritten in place, and wiped before anything else is printed. A nil Progress
 // shows nothing.
 type Progress struct {
@@ -23,14 +23,14 @@ type Progress struct {
 	width func() int // columns
 
 	mu    sync.Mutex
-	shown bool        // the line stands there
-	what  string      // is waited for; "" = nothing
-	since time.Time   // it is
-	from  time.Time   // the first wait began
-	tick  *time.Timer // draws the waits; nil = there was none
+	shown bool        // the line is on the terminal
+	what  string      // what the program waits for; "" = nothing
+	since time.Time   // when it began to wait for that
+	from  time.Time   // when the first of these waits began
+	tick  *time.Timer // draws the line; nil = it never waited
 }
 
-// NewProgress is nil for what is no terminal, or none that can wipe a line.
+// NewProgress returns nil if f is not a terminal, or one that cannot wipe a line.
 func NewProgress(f *os.File) *Progress {
 	if !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
 		return nil
@@ -54,8 +54,8 @@ func (p *Progress) Show(text string) {
 	p.draw(text)
 }
 
-// Waiting shows, once that takes long, what is waited for from now on, and for
-// how long, until the next wait or Wipe. It fits tunnel.Trace.
+// Waiting shows what the program waits for from now on, and for how long, once the
+// wait has taken long. It ends with the next wait or Wipe. It fits tunnel.Trace.
 func (p *Progress) Waiting(what string) {
 	if p == nil {
 		return
@@ -76,11 +76,11 @@ func (p *Progress) Waiting(what string) {
 	}
 }
 
-// again draws the wait every second.
+// again draws the line every second.
 func (p *Progress) again() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.what == "" || time.Since(p.from) < progressAfter { // wiped meanwhile
+	if p.what == "" || time.Since(p.from) < progressAfter { // it was wiped meanwhile
 		return
 	}
 	p.drawWait()
@@ -88,12 +88,12 @@ func (p *Progress) again() {
 }
 
 func (p *Progress) drawWait() {
-	// The time stands where a narrow terminal does not cut it off.
+	// The time comes first, where a narrow terminal does not cut it off.
 	p.draw(fmt.Sprintf("waiting %d s for %s", int(time.Since(p.since).Round(time.Second)/time.Second), p.what))
 }
 
-// draw replaces the line. One that filled the last column, or more, could not be
-// wiped.
+// draw replaces the line. It leaves the last column free: a line that wraps cannot
+// be wiped.
 func (p *Progress) draw(text string) {
 	line := []rune(args.Printable(text))
 	line = line[:min(len(line), max(p.width()-1, 0))]
@@ -101,7 +101,7 @@ func (p *Progress) draw(text string) {
 	p.shown = true
 }
 
-// Wipe takes the line away, and forgets the wait.
+// Wipe removes the line and ends the wait.
 func (p *Progress) Wipe() {
 	if p == nil {
 		return

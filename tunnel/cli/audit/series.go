@@ -19,11 +19,11 @@ type Series struct {
 	Prober   *tunnel.Prober
 	Out      io.Writer
 	Style    terminal.Style
-	Progress *Progress // nil = there is no terminal for it
+	Progress *Progress // nil = not shown
 }
 
-// Run probes, and prints each try and the sums. A context that ends before any
-// try did is its error; a mistake on the command line is a *args.Error.
+// Run probes, and prints each try and the summary. If the context ends before the
+// first try does, its error is returned.
 func (c *Series) Run(ctx context.Context, target tunnel.Authority) (exitCode int, err error) {
 	s := &tunnel.Series{Prober: c.Prober, Count: c.Flags.Int("count"), Interval: c.Flags.Duration("interval"), Parallel: c.Flags.Int("parallel")}
 	asJSON := c.Flags.Bool("json")
@@ -35,10 +35,10 @@ func (c *Series) Run(ctx context.Context, target tunnel.Authority) (exitCode int
 	case s.Count == 0 && asJSON:
 		return 0, args.Usagef("give --count a number", "--json has every try, and --count 0 has no end")
 	}
-	if c.Prober.Wait = c.listen(s.Interval); c.Prober.Wait == 0 {
+	if c.Prober.Wait = c.wait(s.Interval); c.Prober.Wait == 0 {
 		c.Prober.Wait = -1
 	}
-	if c.Progress != nil && s.Parallel > 1 { // one line cannot tell of several
+	if c.Progress != nil && s.Parallel > 1 { // one line cannot show several
 		c.Prober.Client.Trace = nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -69,11 +69,11 @@ func (c *Series) Run(ctx context.Context, target tunnel.Authority) (exitCode int
 	return report.ExitCode(), nil
 }
 
-// listen is how long each try listens to the tunnel that it opened: unasked no
-// longer than the interval leaves time for. With --send there is an answer to wait
-// for, and with --tls the refusal of a client's certificate, which comes behind the
-// handshake (RFC 8446, section 4.4.2.4).
-func (c *Series) listen(interval time.Duration) time.Duration {
+// wait returns how long each try reads from its open tunnel: unless --wait is
+// given, at most half the interval. With --send there is an answer to wait for, and
+// with --tls the refusal of a client's certificate, which comes after the handshake
+// (RFC 8446, section 4.4.2.4).
+func (c *Series) wait(interval time.Duration) time.Duration {
 	if c.Flags.IsSet("wait") || c.Flags.String("send") != "" || c.Flags.Bool("tls") {
 		return c.Prober.Wait
 	}

@@ -9,9 +9,9 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
-// Transcript is probe's --save. It looks before anything is sent whether the file
-// can be made; save makes it, never overwrites one, and leaves no half of one. An
-// empty name saves nothing.
+// Transcript prepares probe's --save. It checks that the file can be created before
+// anything is sent. save creates it; it never overwrites a file, and removes one
+// that it could not write in full. With an empty name save does nothing.
 func Transcript(name, version string) (save func(*tunnel.Report) error, err error) {
 	if name == "" {
 		return func(*tunnel.Report) error { return nil }, nil
@@ -39,6 +39,7 @@ func Transcript(name, version string) (save func(*tunnel.Report) error, err erro
 	}, nil
 }
 
+// create creates a file that does not exist yet.
 func create(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {

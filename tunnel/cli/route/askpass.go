@@ -18,15 +18,15 @@ import (
 	"golang.org/x/term"
 )
 
-// maxAnswer bounds what a program or a person may answer.
+// maxAnswer bounds the answer of a program or a person, in bytes.
 const maxAnswer = 64 << 10
 
 // commandTimeout bounds a --credentials-command.
 const commandTimeout = time.Minute
 
-// ask asks the person. The program that CULVERT_ASKPASS names comes before the
-// terminal, the one that SSH_ASKPASS names behind it, unless
-// SSH_ASKPASS_REQUIRE is force, as ssh has it.
+// ask asks a person: by the program that CULVERT_ASKPASS names, else on the
+// terminal, else by the program that SSH_ASKPASS names. As with ssh, that program
+// comes before the terminal if SSH_ASKPASS_REQUIRE is force.
 func ask(prompt string, secret bool) (string, error) {
 	program, own := os.LookupEnv("CULVERT_ASKPASS")
 	if !own || program == "" {
@@ -47,7 +47,7 @@ func ask(prompt string, secret bool) (string, error) {
 	return "", errors.New("there is no terminal to ask on, and neither CULVERT_ASKPASS nor SSH_ASKPASS names a program that asks")
 }
 
-// askProgram runs a program with the prompt as its argument; it prints the
+// askProgram runs a program that takes the prompt as its argument and prints the
 // answer.
 func askProgram(program, prompt string) (string, error) {
 	answer, err := run(context.Background(), exec.Command(program, prompt))
@@ -57,7 +57,7 @@ func askProgram(program, prompt string) (string, error) {
 	return answer, nil
 }
 
-// runCommand has the shell run a command that prints credentials.
+// runCommand lets the shell run a command that prints credentials.
 func runCommand(command, hop string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
@@ -66,11 +66,12 @@ func runCommand(command, hop string) (string, error) {
 		cmd = exec.CommandContext(ctx, "cmd", "/c", command)
 	}
 	cmd.Env = append(os.Environ(), "CULVERT_HOP="+hop)
-	cmd.WaitDelay = time.Second // a grandchild may hold the pipe
+	cmd.WaitDelay = time.Second // a grandchild may keep the pipe open
 	return run(ctx, cmd)
 }
 
-// run runs a command and returns the first line it prints. Its stderr is ours.
+// run runs a command and returns the first line that it prints. Its stderr goes to
+// ours.
 func run(ctx context.Context, cmd *exec.Cmd) (string, error) {
 	var out limitedBuffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
@@ -90,7 +91,7 @@ func run(ctx context.Context, cmd *exec.Cmd) (string, error) {
 	return strings.TrimSuffix(line, "\r"), nil
 }
 
-// limitedBuffer keeps the beginning of what is written.
+// limitedBuffer keeps the first maxAnswer bytes that are written.
 type limitedBuffer struct{ bytes.Buffer }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {
@@ -98,7 +99,7 @@ func (b *limitedBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// openTerminal opens the terminal, wherever stdin and stdout lead.
+// openTerminal opens the terminal, even if stdin and stdout are redirected.
 func openTerminal() (in, out *os.File, err error) {
 	if runtime.GOOS == "windows" {
 		if in, err = os.OpenFile("CONIN$", os.O_RDWR, 0); err != nil {
@@ -114,8 +115,8 @@ func openTerminal() (in, out *os.File, err error) {
 	return in, out, err
 }
 
-// askTerminal asks on a terminal, without echo if it is secret. A signal finds
-// the echo on again.
+// askTerminal asks on a terminal, without echo if the answer is secret. A signal
+// that ends the program turns the echo on again first.
 func askTerminal(in, out *os.File, prompt string, secret bool) (string, error) {
 	fd := int(in.Fd())
 	state, err := term.GetState(fd)

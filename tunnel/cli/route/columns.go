@@ -7,8 +7,8 @@ import (
 	"golang.org/x/term"
 )
 
-// Columns is a terminal's width, 0 if f is none. COLUMNS overrules it, for
-// pagers.
+// Columns returns the width of the terminal f in columns, 0 if f is not a
+// terminal. The variable COLUMNS overrides it, for pagers.
 func Columns(f *os.File) int {
 	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
 		return n

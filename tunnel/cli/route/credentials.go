@@ -9,39 +9,38 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
-// credentialSources are the flags of which one may say where the first proxy's
-// credentials come from.
+// credentialSources are the flags that say where the first proxy's credentials
+// come from; at most one may.
 var credentialSources = args.Names{"proxy-credentials", "credentials-command", "askpass"}
 
-// credentials fills in those of the first hop, and from netrc those of the
-// others that have none.
-func (w *Way) credentials() error {
-	c, err := w.firstCredentials()
+// credentials fills in the credentials of the first hop.
+func (p *Plan) credentials() error {
+	c, err := p.firstCredentials()
 	if err != nil {
 		return err
 	}
-	hops := w.Client.Route.Hops
+	hops := p.Client.Route.Hops
 	switch {
 	case c == nil:
 	case len(hops) == 0:
-		w.Notes = append(w.Notes, "the proxy's credentials are not used: the way is direct")
+		p.Notes = append(p.Notes, "the proxy's credentials are not used: the way is direct")
 	default:
 		hops[0].Credentials = c
 	}
 	return nil
 }
 
-// firstCredentials are those that flags and CULVERT_PROXY_PASSWORD give the
-// first hop; nil if they say nothing.
-func (w *Way) firstCredentials() (*tunnel.Credentials, error) {
-	source, err := w.oneOf(credentialSources)
+// firstCredentials returns the credentials that the flags and
+// CULVERT_PROXY_PASSWORD give for the first hop, nil if they give none.
+func (p *Plan) firstCredentials() (*tunnel.Credentials, error) {
+	source, err := p.oneOf(credentialSources)
 	if err != nil {
 		return nil, err
 	}
-	user := w.flags.String("proxy-user")
+	user := p.flags.String("proxy-user")
 	password, set := os.LookupEnv("CULVERT_PROXY_PASSWORD")
 	var known *tunnel.Credentials // the URL's
-	if hops := w.Client.Route.Hops; len(hops) > 0 {
+	if hops := p.Client.Route.Hops; len(hops) > 0 {
 		known = hops[0].Credentials
 	}
 	var c *tunnel.Credentials
@@ -49,20 +48,20 @@ func (w *Way) firstCredentials() (*tunnel.Credentials, error) {
 	case source == "proxy-credentials" && user != "":
 		return nil, args.Usagef("leave one of them out", "--proxy-user and --proxy-credentials exclude each other")
 	case source == "proxy-credentials":
-		c, err = w.fromFile(w.flags.String(source))
-	case source != "" && w.Client.Route.Direct():
-		return nil, nil // nobody need be asked
+		c, err = p.fromFile(p.flags.String(source))
+	case source != "" && p.Client.Route.Direct():
+		return nil, nil // nobody has to be asked
 	case source == "credentials-command":
-		c, err = w.fromCommand(user)
+		c, err = p.fromCommand(user)
 	case source == "askpass":
-		c, err = w.fromPerson(user, known)
+		c, err = p.fromPerson(user, known)
 	case user != "" && !set:
 		return nil, args.Usagef("put it there, or use --askpass, or a file with user:password and --proxy-credentials", "--proxy-user needs the password in CULVERT_PROXY_PASSWORD")
 	case user != "":
 		source = "proxy-user"
-		c = &tunnel.Credentials{User: user, Password: password, Source: w.flags.Source("proxy-user") + " and CULVERT_PROXY_PASSWORD"}
+		c = &tunnel.Credentials{User: user, Password: password, Source: p.flags.Source("proxy-user") + " and CULVERT_PROXY_PASSWORD"}
 	case set && known != nil && known.Password == "":
-		c = &tunnel.Credentials{User: known.User, Password: password, Source: w.Client.Route.Source + " and CULVERT_PROXY_PASSWORD"}
+		c = &tunnel.Credentials{User: known.User, Password: password, Source: p.Client.Route.Source + " and CULVERT_PROXY_PASSWORD"}
 		if err := c.Check(); err != nil {
 			return nil, args.Usagef("correct CULVERT_PROXY_PASSWORD", "%v", err)
 		}
@@ -71,12 +70,12 @@ func (w *Way) firstCredentials() (*tunnel.Credentials, error) {
 		err = c.Check()
 	}
 	if err != nil {
-		return nil, w.flags.Mistake(source, err, secretHint(err, sourceHints[source]))
+		return nil, p.flags.Mistake(source, err, secretHint(err, sourceHints[source]))
 	}
 	return c, nil
 }
 
-// sourceHints say what each source is to hold.
+// sourceHints say what each source has to hold.
 var sourceHints = map[string]string{
 	"proxy-user":          "give the name alone; the password comes from CULVERT_PROXY_PASSWORD",
 	"proxy-credentials":   "the file holds one line, user:password; with --auth bearer the token",
@@ -85,9 +84,9 @@ var sourceHints = map[string]string{
 }
 
 // oneOf returns the one of some flags that is given, "" for none.
-func (w *Way) oneOf(names args.Names) (given string, err error) {
+func (p *Plan) oneOf(names args.Names) (given string, err error) {
 	for _, name := range names {
-		if !w.flags.IsGiven(name) {
+		if !p.flags.IsGiven(name) {
 			continue
 		}
 		if given != "" {
@@ -98,11 +97,13 @@ func (w *Way) oneOf(names args.Names) (given string, err error) {
 	return given, nil
 }
 
-func (w *Way) bearer() bool { return strings.EqualFold(w.flags.String("auth"), tunnel.AuthBearer) }
+// bearer reports whether the password is a token.
+func (p *Plan) bearer() bool { return strings.EqualFold(p.flags.String("auth"), tunnel.AuthBearer) }
 
-func (w *Way) fromFile(path string) (*tunnel.Credentials, error) {
+// fromFile reads the credentials from the file of --proxy-credentials.
+func (p *Plan) fromFile(path string) (*tunnel.Credentials, error) {
 	read := tunnel.ReadCredentials
-	if w.bearer() {
+	if p.bearer() {
 		read = tunnel.ReadToken
 	}
 	c, exposed, err := read(path)
@@ -116,35 +117,37 @@ func (w *Way) fromFile(path string) (*tunnel.Credentials, error) {
 	return &c, nil
 }
 
-func (w *Way) fromCommand(user string) (*tunnel.Credentials, error) {
-	hop := w.Client.Route.Hops[0].Name()
-	return w.once("command", func() (*tunnel.Credentials, error) {
-		line, err := runCommand(w.flags.String("credentials-command"), hop)
+// fromCommand gets the credentials by --credentials-command.
+func (p *Plan) fromCommand(user string) (*tunnel.Credentials, error) {
+	hop := p.Client.Route.Hops[0].Name()
+	return p.once("command", func() (*tunnel.Credentials, error) {
+		line, err := runCommand(p.flags.String("credentials-command"), hop)
 		if err != nil {
 			return nil, err
 		}
 		c := &tunnel.Credentials{User: user, Password: line}
-		if user == "" && !w.bearer() {
+		if user == "" && !p.bearer() {
 			name, password, ok := strings.Cut(line, ":")
 			if !ok || name == "" {
 				return nil, fmt.Errorf("what it printed is not user:password")
 			}
 			c.User, c.Password = name, password
 		}
-		c.Source = w.flags.Source("credentials-command")
+		c.Source = p.flags.Source("credentials-command")
 		return c, nil
 	})
 }
 
-func (w *Way) fromPerson(user string, known *tunnel.Credentials) (*tunnel.Credentials, error) {
-	hop := w.Client.Route.Hops[0].Name()
+// fromPerson asks for the password, and for the user name if none is known.
+func (p *Plan) fromPerson(user string, known *tunnel.Credentials) (*tunnel.Credentials, error) {
+	hop := p.Client.Route.Hops[0].Name()
 	if user == "" && known != nil {
 		user = known.User
 	}
-	return w.once("person", func() (c *tunnel.Credentials, err error) {
-		c = &tunnel.Credentials{User: user, Source: w.flags.Source("askpass")}
+	return p.once("person", func() (c *tunnel.Credentials, err error) {
+		c = &tunnel.Credentials{User: user, Source: p.flags.Source("askpass")}
 		prompt := "Token for " + hop + ": "
-		if !w.bearer() {
+		if !p.bearer() {
 			if user == "" {
 				if c.User, err = ask("User name at "+hop+": ", false); err != nil {
 					return nil, err
@@ -157,38 +160,38 @@ func (w *Way) fromPerson(user string, known *tunnel.Credentials) (*tunnel.Creden
 	})
 }
 
-// once asks once for all ways of a Chooser.
-func (w *Way) once(whom string, get func() (*tunnel.Credentials, error)) (*tunnel.Credentials, error) {
-	key := whom + " " + w.Client.Route.Hops[0].String()
-	if c, ok := w.chooser.asked[key]; ok {
+// once gets the credentials of the first hop once for all plans of a Chooser.
+func (p *Plan) once(source string, get func() (*tunnel.Credentials, error)) (*tunnel.Credentials, error) {
+	key := source + " " + p.Client.Route.Hops[0].String()
+	if c, ok := p.chooser.asked[key]; ok {
 		return c, nil
 	}
 	c, err := get()
 	if err == nil {
-		w.chooser.asked[key] = c
+		p.chooser.asked[key] = c
 	}
 	return c, err
 }
 
 // netrc fills in the credentials of hops that have none.
-func (w *Way) netrc() error {
-	flag, path := "netrc-file", w.flags.String("netrc-file")
+func (p *Plan) netrc() error {
+	flag, path := "netrc-file", p.flags.String("netrc-file")
 	if path == "" {
-		if !w.flags.Bool("netrc") {
+		if !p.flags.Bool("netrc") {
 			return nil
 		}
 		var err error
 		if path, err = netrcPath(); err != nil {
-			return w.flags.Mistake("netrc", err, "name the file with --netrc-file FILE")
+			return p.flags.Mistake("netrc", err, "name the file with --netrc-file FILE")
 		}
 		flag = "netrc"
 	}
 	const form = "it holds lines as: machine proxy.corp login NAME password PASSWORD"
 	n, err := readNetrc(path)
 	if err != nil {
-		return w.flags.Mistake(flag, err, secretHint(err, form))
+		return p.flags.Mistake(flag, err, secretHint(err, form))
 	}
-	routes := append([]tunnel.Route{w.Client.Route}, w.Client.Or...)
+	routes := append([]tunnel.Route{p.Client.Route}, p.Client.Or...)
 	for _, r := range routes {
 		for i := range r.Hops {
 			h := &r.Hops[i]
@@ -196,7 +199,7 @@ func (w *Way) netrc() error {
 				continue
 			}
 			if h.Credentials, err = n.find(h.Proxy.Host()); err != nil {
-				return w.flags.Mistake(flag, err, form)
+				return p.flags.Mistake(flag, err, form)
 			}
 		}
 	}

@@ -1,5 +1,13 @@
-// Package route is the flags by which dial and probe are told the way to a
-// target, and what they come to: a tunnel.Client.
+// Package route is the part of the command line that dial and probe share: the
+// flags that say by which route to reach a target, and with which credentials;
+// what they set up, a tunnel.Client; and what -v, --why and --stats tell of it.
+//
+// It promises to connect to no proxy and no target by itself: it reads files, runs
+// the programs that the flags name, asks a person, and fetches a script for
+// proxy auto-config. A mistake in a flag is an *args.Error.
+//
+// It never imports urfave/cli nor fatih/color, nor the packages of serve and of
+// the audit.
 package route
 
 import (
@@ -9,8 +17,8 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
-// Choice is for the help of dial and probe.
-const Choice = `Without --proxy, the first of CULVERT_PROXY, HTTPS_PROXY, https_proxy, ALL_PROXY,
+// HelpText is the paragraph of the help that tells how the route is chosen.
+const HelpText = `Without --proxy, the first of CULVERT_PROXY, HTTPS_PROXY, https_proxy, ALL_PROXY,
 all_proxy that is set names the proxy, unless NO_PROXY (or no_proxy) exempts the
 target: a list, by commas, of names (with their subdomains), .names (those
 alone), addresses, CIDRs, each with :PORT if for one port only, or *. localhost
@@ -20,7 +28,7 @@ and loopback addresses are always exempt. NO_PROXY never concerns --proxy.
 that the proxy offers Negotiate (with the Kerberos tickets of kinit), Digest, NTLM
 and Basic are tried in this order.`
 
-// Flags are what dial and probe have in common.
+// Flags are the flags that dial and probe have in common.
 func Flags() []args.Flag {
 	return []args.Flag{
 		{Kind: args.List, Name: "proxy", Aliases: []string{"x"}, Usage: "`URL` of a proxy: http://[USER:PASSWORD@]HOST[:PORT], the same without http:// or with https, h2, h2c, socks5h, socks5 (resolves here) or socks4a, unix:PATH, or direct; again for each further hop"},
@@ -57,7 +65,7 @@ func Flags() []args.Flag {
 	}
 }
 
-// DialFlags are dial's own.
+// DialFlags are the flags of dial alone.
 func DialFlags() []args.Flag {
 	return []args.Flag{
 		{Kind: args.List, Name: "or", Usage: "`ROUTE` to take where the one before cannot be taken, its proxies joined by commas, or direct; again for a further one"},

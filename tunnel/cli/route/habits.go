@@ -8,8 +8,8 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
-// Called are the words of a command line, by the name that the program was
-// called by: as corkscrew it is dial --as corkscrew.
+// Called returns the words of a command line for a program called by that name:
+// called corkscrew, culvert is dial --as corkscrew.
 func Called(name string, words []string) []string {
 	if strings.TrimSuffix(filepath.Base(name), ".exe") == "corkscrew" {
 		return append([]string{"dial", "--as", "corkscrew"}, words...)
@@ -17,9 +17,9 @@ func Called(name string, words []string) []string {
 	return words
 }
 
-// Habits translates what fingers type that know another program: the arguments
-// of corkscrew, PROXY PORT HOST PORT [AUTHFILE], with --as corkscrew; nc's
-// -X PROTOCOL, for proxies without a scheme of their own.
+// Habits translates the forms of other programs into culvert's flags: with
+// --as corkscrew the arguments of corkscrew, and with -X PROTOCOL, as nc has it,
+// proxies without a scheme.
 func Habits(line *args.Line) error {
 	if line.Has("as") && line.String("as") == "corkscrew" {
 		if err := corkscrew(line); err != nil {
@@ -39,7 +39,7 @@ func Habits(line *args.Line) error {
 	return nil
 }
 
-// corkscrew takes PROXY PORT HOST PORT [AUTHFILE] for flags and a target.
+// corkscrew translates its arguments, PROXY PORT HOST PORT [AUTHFILE].
 func corkscrew(line *args.Line) error {
 	const form, source = "corkscrew's are PROXY PORT HOST PORT [AUTHFILE]", "the arguments"
 	words := line.Args

@@ -11,17 +11,18 @@ import (
 	"culvert/tunnel"
 )
 
-// netrc is what a file in the form of ftp's .netrc has of logins.
+// netrc holds the logins of a file in the form of ftp's .netrc.
 type netrc struct {
 	path     string
 	machines map[string]tunnel.Credentials
 	fallback *tunnel.Credentials // "default"; nil = none
 }
 
-// maxNetrc is more than a person writes.
+// maxNetrc bounds the size of the file; it is more than a person writes.
 const maxNetrc = 1 << 20
 
-// netrcPath is where curl and others look: NETRC, else in the home folder.
+// netrcPath returns the file that curl and others read: the one that NETRC names,
+// or .netrc in the home folder.
 func netrcPath() (string, error) {
 	if path := os.Getenv("NETRC"); path != "" {
 		return path, nil
@@ -33,7 +34,7 @@ func netrcPath() (string, error) {
 	return filepath.Join(home, ".netrc"), nil
 }
 
-// readNetrc reads the file. Errors hold nothing of its content.
+// readNetrc reads the file. Errors quote nothing of its content.
 func readNetrc(path string) (*netrc, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -71,8 +72,9 @@ func secretHint(err error, other string) string {
 	return other
 }
 
-// parse takes the words: machine NAME, default, login, password, account. The
-// first entry of a name counts. A macro (macdef) lasts to the next empty line.
+// parse reads the entries: machine NAME or default, with login, password and
+// account. The first entry of a name counts. A macro (macdef) ends at the next empty
+// line.
 func (n *netrc) parse(text string) error {
 	words := netrcWords{rest: text}
 	var host string
@@ -120,7 +122,7 @@ func (n *netrc) parse(text string) error {
 	return nil
 }
 
-// find returns the login for a proxy; nil if there is none.
+// find returns the login for a host; nil if there is none.
 func (n *netrc) find(host string) (*tunnel.Credentials, error) {
 	found := n.fallback
 	if c, ok := n.machines[host]; ok {
@@ -135,9 +137,9 @@ func (n *netrc) find(host string) (*tunnel.Credentials, error) {
 	return found, nil
 }
 
-// netrcWords are a file's words: parted by white space, or in double quotes, in
-// which a backslash takes the next character as it is. A # begins a comment
-// where a word would begin.
+// netrcWords splits a file into words: they are separated by white space, or stand in
+// double quotes, in which a backslash quotes the next character. A # at the start of
+// a word begins a comment.
 type netrcWords struct{ rest string }
 
 func (w *netrcWords) next() (word string, ok bool) {

@@ -10,22 +10,22 @@ import (
 	"culvert/tunnel/pac"
 )
 
-// script has a proxy auto-config script choose the way; flag is "pac" or "wpad".
-func (w *Way) script(flag string, target tunnel.Authority) error {
-	script, err := w.chooser.load(w.chooser.ctx, flag, w.flags.String(flag))
+// script asks a proxy auto-config script for the route; flag is "pac" or "wpad".
+func (p *Plan) script(flag string, target tunnel.Authority) error {
+	script, err := p.chooser.load(p.chooser.ctx, flag, p.flags.String(flag))
 	if err != nil {
-		return w.scriptError(flag, err)
+		return p.scriptError(flag, err)
 	}
 	if target.IsZero() {
-		w.Why = "a script chooses for each target"
+		p.Why = "a script chooses for each target"
 		return nil
 	}
-	answer, err := script.Find(w.chooser.ctx, target)
+	answer, err := script.Find(p.chooser.ctx, target)
 	for _, alert := range answer.Alerts {
-		w.Notes = append(w.Notes, "the script says: "+alert)
+		p.Notes = append(p.Notes, "the script says: "+alert)
 	}
 	if err != nil {
-		return w.scriptError(flag, err)
+		return p.scriptError(flag, err)
 	}
 	for _, l := range answer.Lookups {
 		found := make([]string, len(l.Addrs))
@@ -35,17 +35,17 @@ func (w *Way) script(flag string, target tunnel.Authority) error {
 		if l.Err != nil {
 			found = []string{l.Err.Error()}
 		}
-		w.Notes = append(w.Notes, "the script looked up "+l.Name+": "+strings.Join(found, ", "))
+		p.Notes = append(p.Notes, "the script looked up "+l.Name+": "+strings.Join(found, ", "))
 	}
 	for _, skipped := range answer.Skipped {
-		w.Notes = append(w.Notes, "left out of the script's answer: "+skipped)
+		p.Notes = append(p.Notes, "left out of the script's answer: "+skipped)
 	}
-	w.Client.Route, w.Client.Or = answer.Routes[0], answer.Routes[1:]
-	w.Why = answer.Function + " in " + answer.Script + " returned \"" + answer.Returned + "\""
+	p.Client.Route, p.Client.Or = answer.Routes[0], answer.Routes[1:]
+	p.Why = answer.Function + " in " + answer.Script + " returned \"" + answer.Returned + "\""
 	return nil
 }
 
-// load reads the script, once.
+// load loads the script, once for all targets.
 func (ch *Chooser) load(ctx context.Context, flag, source string) (_ *pac.Script, err error) {
 	ch.loading.Lock()
 	defer ch.loading.Unlock()
@@ -61,10 +61,11 @@ func (ch *Chooser) load(ctx context.Context, flag, source string) (_ *pac.Script
 	return ch.loaded, err
 }
 
-// scriptError is a usage error in what a person gave, and an unreachable proxy
-// where a network's script could not be had.
-func (w *Way) scriptError(flag string, err error) error {
-	e := &args.Error{Message: w.flags.Source(flag) + ": " + err.Error()}
+// scriptError is a usage error if the flag names a script that is wrong. If the
+// network's script could not be loaded, the exit code is that of an unreachable
+// proxy.
+func (p *Plan) scriptError(flag string, err error) error {
+	e := &args.Error{Message: p.flags.Source(flag) + ": " + err.Error()}
 	var of *pac.Error
 	if errors.As(err, &of) {
 		e.Hint = of.Hint

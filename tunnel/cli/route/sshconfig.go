@@ -8,15 +8,16 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
-// fileFlags are those whose value is a file: ssh may run culvert elsewhere.
+// fileFlags are the flags whose value is a file: ssh may run culvert in another
+// folder.
 var fileFlags = args.Names{"proxy-credentials", "netrc-file", "cacert", "cert", "key", "tls-cacert", "pac"}
 
-// SSHConfig is the stanza for ssh_config(5) that sends hosts through what the
-// flags say. program is culvert's absolute path. fdpass is for a tunnel that is
-// a socket, whose bytes culvert then need not touch.
-func (w *Way) SSHConfig(program string, hosts []string, fdpass bool) string {
+// SSHConfig returns the lines of ssh_config(5) that send hosts by the route that
+// the flags name. program is culvert's absolute path. fdpass is for a tunnel that
+// is a plain socket, which culvert can hand over to ssh.
+func (p *Plan) SSHConfig(program string, hosts []string, fdpass bool) string {
 	words := []string{program, "dial"}
-	for _, s := range w.flags.Settings() {
+	for _, s := range p.flags.Settings() {
 		if !strings.HasPrefix(s.Source, "-") || slices.Contains(args.Names{"print-ssh-config", "color", "fdpass"}, s.Name) {
 			continue
 		}
@@ -45,9 +46,9 @@ func (w *Way) SSHConfig(program string, hosts []string, fdpass bool) string {
 	return stanza
 }
 
-// shellWord quotes what a shell would take apart: ssh runs the command by the
-// user's, whichever that is. fish alone takes \ in single quotes for more than
-// itself, so none stands there.
+// shellWord quotes a word so that every shell reads it as one: ssh runs the
+// command by the user's shell. A backslash stands in quotes of its own, because
+// within single quotes fish, alone among shells, treats it as an escape.
 func shellWord(s string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=@%+,[]", r)

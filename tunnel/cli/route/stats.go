@@ -10,14 +10,14 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
-// Stats is the line that --stats prints; nil = none is wanted.
+// Stats is the line that --stats prints. A nil Stats prints nothing.
 type Stats struct {
 	Target     tunnel.Authority `json:"target"`
 	Via        string           `json:"via,omitempty"`  // the route taken
-	Addr       string           `json:"addr,omitempty"` // connected to
+	Addr       string           `json:"addr,omitempty"` // the address connected to
 	Up         int64            `json:"up"`
 	Down       int64            `json:"down"`
-	OpenMS     float64          `json:"open_ms"` // until the tunnel was open, or was given up
+	OpenMS     float64          `json:"open_ms"` // until the tunnel was open, or the attempt had failed
 	DurationMS float64          `json:"duration_ms"`
 	Exit       int              `json:"exit"`
 	Error      string           `json:"error,omitempty"`
@@ -26,7 +26,7 @@ type Stats struct {
 	started time.Time
 }
 
-// NewStats reads --stats and --stats-fd; nil = neither is given.
+// NewStats reads --stats and --stats-fd. It returns nil if neither is given.
 func NewStats(flags *args.Values, target tunnel.Authority) (*Stats, error) {
 	s := &Stats{Target: target, out: os.Stderr, started: time.Now(), OpenMS: -1}
 	if flags.IsSet("stats-fd") {
@@ -43,11 +43,12 @@ func NewStats(flags *args.Values, target tunnel.Authority) (*Stats, error) {
 	return s, nil
 }
 
+// milliseconds returns the time since the start.
 func (s *Stats) milliseconds() float64 {
 	return float64(time.Since(s.started).Microseconds()) / 1000
 }
 
-// Opened notes that the tunnel is open.
+// Opened records that the tunnel is open.
 func (s *Stats) Opened(conn *tunnel.Conn) {
 	if s == nil {
 		return
@@ -61,15 +62,15 @@ func (s *Stats) Opened(conn *tunnel.Conn) {
 	}
 }
 
-// Moved notes what went through.
+// Moved records how many bytes went through the tunnel.
 func (s *Stats) Moved(r tunnel.StdioResult) {
 	if s != nil {
 		s.Up, s.Down = r.Up, r.Down
 	}
 }
 
-// Write writes the line: how the program ends, and why if not well. A line that
-// cannot be written is an error.
+// Write writes the line, with the exit code and the message of an error, if there
+// was one.
 func (s *Stats) Write(exit int, why string) error {
 	if s == nil {
 		return nil

@@ -10,8 +10,8 @@ import (
 
 const targetForms = "give HOST:PORT, or HOST PORT; IPv6 as [::1]:22, or ::1 22"
 
-// TargetAndCommand reads the arguments; there is a command only
-// withCommand, which is --exec.
+// TargetAndCommand reads the arguments of dial: a target and, with --exec, a
+// command and its arguments.
 func TargetAndCommand(words []string, withCommand bool) (tunnel.Authority, []string, error) {
 	if !withCommand {
 		target, err := Target(words)
@@ -36,7 +36,7 @@ func TargetAndCommand(words []string, withCommand bool) (tunnel.Authority, []str
 	return target, words[n:], nil
 }
 
-// Target reads the arguments, HOST:PORT or HOST PORT.
+// Target reads the target from the arguments, HOST:PORT or HOST PORT.
 func Target(words []string) (target tunnel.Authority, err error) {
 	switch len(words) {
 	case 0:
@@ -54,10 +54,10 @@ func Target(words []string) (target tunnel.Authority, err error) {
 	return target, nil
 }
 
-// modes exclude each other.
+// modes are the flags of dial that exclude each other.
 var modes = args.Names{"why", "print-ssh-config", "listen", "exec", "fdpass"}
 
-// OneMode refuses flags of dial that cannot be meant together.
+// OneMode refuses flags of dial that exclude each other.
 func OneMode(flags *args.Values) error {
 	var first string
 	for _, name := range modes {

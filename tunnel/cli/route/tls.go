@@ -8,20 +8,20 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
-// tls reads how TLS is spoken with proxies and, inside the tunnel, with the
+// tls reads the options of TLS with proxies and, inside the tunnel, with the
 // target.
-func (w *Way) tls() error {
+func (p *Plan) tls() error {
 	const forms = "they are PEM files; a pin is sha256// and 32 bytes in base64, as culvert serve and probe print it"
-	proxy := tunnel.ClientTLSFiles{Roots: w.flags.String("cacert"), Cert: w.flags.String("cert"), Key: w.flags.String("key"),
-		ServerName: w.flags.String("proxy-server-name"), Insecure: w.flags.Bool("insecure"), Pins: w.flags.Strings("pin")}
+	proxy := tunnel.ClientTLSFiles{Roots: p.flags.String("cacert"), Cert: p.flags.String("cert"), Key: p.flags.String("key"),
+		ServerName: p.flags.String("proxy-server-name"), Insecure: p.flags.Bool("insecure"), Pins: p.flags.Strings("pin")}
 	if !proxy.IsZero() {
 		options, notes, err := proxy.Options()
 		if err != nil {
 			return args.Usagef(forms, "TLS to proxies: %v", err)
 		}
-		used, err := w.Client.Route.UseTLS(options)
-		for i := range w.Client.Or {
-			u, failed := w.Client.Or[i].UseTLS(options)
+		used, err := p.Client.Route.UseTLS(options)
+		for i := range p.Client.Or {
+			u, failed := p.Client.Or[i].UseTLS(options)
 			used, err = used || u, cmp.Or(err, failed)
 		}
 		switch {
@@ -30,11 +30,11 @@ func (w *Way) tls() error {
 		case !used:
 			notes = append(notes, "no proxy on the way speaks TLS: what is said of certificates is not used")
 		}
-		w.Notes = append(w.Notes, notes...)
+		p.Notes = append(p.Notes, notes...)
 	}
-	target := tunnel.ClientTLSFiles{Roots: w.flags.String("tls-cacert"), ServerName: w.flags.String("tls-server-name"), Insecure: w.flags.Bool("tls-insecure")}
-	alpn := w.flags.String("tls-alpn")
-	if !w.flags.Bool("tls") {
+	target := tunnel.ClientTLSFiles{Roots: p.flags.String("tls-cacert"), ServerName: p.flags.String("tls-server-name"), Insecure: p.flags.Bool("tls-insecure")}
+	alpn := p.flags.String("tls-alpn")
+	if !p.flags.Bool("tls") {
 		if !target.IsZero() || alpn != "" {
 			return args.Usagef("say --tls as well", "--tls-server-name, --tls-alpn, --tls-cacert and --tls-insecure are for --tls")
 		}
@@ -42,11 +42,11 @@ func (w *Way) tls() error {
 	}
 	options, _, err := target.Options()
 	if err != nil {
-		return w.flags.Mistake("tls-cacert", err, forms)
+		return p.flags.Mistake("tls-cacert", err, forms)
 	}
 	if alpn != "" {
 		options.Protocols = strings.Split(alpn, ",")
 	}
-	w.Client.TLS = options
+	p.Client.TLS = options
 	return nil
 }

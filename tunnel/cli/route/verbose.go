@@ -10,15 +10,15 @@ import (
 // Verbose is --verbose: it tells a person how the Client opens tunnels. It says
 // nothing if the flag is not given.
 type Verbose struct {
-	way         *Way
+	plan        *Plan
 	tell        func(format string, a ...any) // nil = the flag is not given
 	showSecrets bool
 }
 
-// Verbose returns the Verbose of a way; tell writes one line.
-func (w *Way) Verbose(tell func(format string, a ...any)) *Verbose {
-	v := &Verbose{way: w, showSecrets: w.flags.Bool("show-secrets")}
-	if w.flags.Bool("verbose") {
+// Verbose returns the Verbose of a plan; tell writes one line.
+func (p *Plan) Verbose(tell func(format string, a ...any)) *Verbose {
+	v := &Verbose{plan: p, showSecrets: p.flags.Bool("show-secrets")}
+	if p.flags.Bool("verbose") {
 		v.tell = tell
 	}
 	return v
@@ -33,25 +33,26 @@ func (v *Verbose) Say(format string, a ...any) {
 
 // Plan tells the route to a target, why it was chosen, and the notes about it.
 func (v *Verbose) Plan(target tunnel.Authority) {
-	w := v.way
-	if w.Client.Route.Direct() {
-		v.Say("to %s direct: %s", TargetText(target), w.Why)
+	p := v.plan
+	if p.Client.Route.Direct() {
+		v.Say("to %s direct: %s", TargetText(target), p.Why)
 	} else {
-		v.Say("to %s through %s: %s", TargetText(target), w.Client.Route, w.Why)
+		v.Say("to %s through %s: %s", TargetText(target), p.Client.Route, p.Why)
 	}
-	for _, note := range w.Notes {
+	for _, note := range p.Notes {
 		v.Say("%s", note)
 	}
-	if proxy, ok := w.Client.InClear(); ok {
+	if proxy, ok := p.Client.InClear(); ok {
 		unless := ""
-		if w.Client.Auth == "" {
+		if p.Client.Auth == "" {
 			unless = "by Basic, if the proxy wants that, "
 		}
 		v.Say("%sthe credentials go to %s in clear: who listens on the way can read them", unless, proxy)
 	}
 }
 
-// Trace returns what tells each step of the Client, nil if it is to be silent.
+// Trace returns a Trace that tells each step of the Client, nil if the flag is not
+// given.
 func (v *Verbose) Trace() *tunnel.Trace {
 	if v.tell == nil {
 		return nil
@@ -119,13 +120,13 @@ func (v *Verbose) masked(text []byte) []byte {
 	if v.showSecrets {
 		return text
 	}
-	return v.way.Client.Mask(text)
+	return v.plan.Client.Mask(text)
 }
 
 // Ended tells what went through the tunnel.
 func (v *Verbose) Ended(r tunnel.StdioResult) {
 	v.Say("tunnel ended: %d bytes up, %d bytes down", r.Up, r.Down)
-	if r.HalfClosed && r.After == 0 && !v.way.Client.Route.Direct() {
+	if r.HalfClosed && r.After == 0 && !v.plan.Client.Route.Direct() {
 		v.Say("nothing came after end of file on stdin was passed on: if an answer is missing, try --on-eof wait")
 	}
 }
