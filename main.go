@@ -176,7 +176,8 @@ A signal ends dial and probe with 128 + its number.`
 // it.
 func flagTable(verb string) []args.Flag {
 	common := []args.Flag{
-		{Name: "color", Kind: args.Text, Default: "auto", Usage: "when to colour: `auto|always|never`; auto asks the terminal, NO_COLOR and TERM"},
+		{Name: "color", Kind: args.Text, Default: "auto",
+			Usage: "when to colour: `auto|always|never`; auto asks the terminal, NO_COLOR and TERM"},
 		{Name: "help", Kind: args.Switch, Aliases: []string{"h"}, TypedOnly: true, Usage: "print this help"},
 	}
 	switch verb {

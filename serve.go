@@ -148,7 +148,8 @@ func bind(ctx context.Context, line *args.Line, server *tunnel.Server, specs []t
 		}
 		listeners = append(listeners, l)
 		if err := server.CheckExposure(l); err != nil && !line.Bool("open") {
-			return listeners, args.Usagef("want passwords with --users FILE, or client certificates with --tls-client-ca FILE, or name the clients with --allow-client CIDR, or listen on 127.0.0.1; --open says that it is meant", "%v", err)
+			return listeners, args.Usagef("want passwords with --users FILE, or client certificates with --tls-client-ca FILE, "+
+				"or name the clients with --allow-client CIDR, or listen on 127.0.0.1; --open says that it is meant", "%v", err)
 		}
 	}
 	return listeners, nil
