@@ -30,7 +30,7 @@ func dialCommand(l *commandLine) *cli.Command {
 			"culvert dial --proxy http://proxy.corp:3128 -- example.com 22\n" +
 			"HTTPS_PROXY=http://proxy.corp:3128 culvert dial -v example.com:443",
 		Description: route.HelpText + "\n\n" + dialModes,
-		Flags:       urfaveFlags(flagTable("dial")),
+		Flags:       urfaveFlags(l.flags["dial"]),
 		Action:      l.action(runDial),
 	}
 }

@@ -35,6 +35,7 @@ func main() { os.Exit(newCommandLine().end(route.Called(os.Args[0], os.Args[1:])
 
 // commandLine is one run of the program.
 type commandLine struct {
+	flags   map[string][]args.Flag // by verb
 	app     *cli.App
 	program args.Program // the same, for the parser, the help and the completion
 	line    *args.Line   // empty until run has parsed it
@@ -42,22 +43,22 @@ type commandLine struct {
 
 // newCommandLine returns a run that has parsed nothing yet.
 func newCommandLine() *commandLine {
-	l := &commandLine{}
+	l := &commandLine{flags: flagTables()}
 	l.app = newApp(l)
 	root := cli.Command{Usage: l.app.Usage, UsageText: l.app.UsageText, Description: l.app.Description}
-	l.program = args.Program{Name: l.app.Name, Version: version(), Verb: verbOf(&root)}
+	l.program = args.Program{Name: l.app.Name, Version: version(), Verb: l.verb(&root)}
 	for _, c := range l.app.Commands {
-		l.program.Verbs = append(l.program.Verbs, verbOf(c))
+		l.program.Verbs = append(l.program.Verbs, l.verb(c))
 	}
 	l.line = args.NewLine(l.program)
 	return l
 }
 
-// verbOf returns what package args needs to know of a Command.
-func verbOf(c *cli.Command) args.Verb {
+// verb returns what package args needs to know of a Command.
+func (l *commandLine) verb(c *cli.Command) args.Verb {
 	return args.Verb{
 		Name: c.Name, Summary: c.Usage, Args: c.ArgsUsage, Description: c.Description,
-		Examples: strings.Split(c.UsageText, "\n"), Flags: flagTable(c.Name),
+		Examples: strings.Split(c.UsageText, "\n"), Flags: l.flags[c.Name],
 	}
 }
 
@@ -142,7 +143,7 @@ func newApp(l *commandLine) *cli.App {
 		UsageText:       "culvert serve\nculvert dial --proxy http://proxy.corp:3128 -- example.com 22\nculvert probe --proxy http://proxy.corp:3128 example.com:443",
 		Description:     "culvert VERB --help tells more of each verb.\n\n" + exitCodes,
 		Commands:        []*cli.Command{serveCommand(l), dialCommand(l), probeCommand(l)},
-		Flags:           urfaveFlags(flagTable("")),
+		Flags:           urfaveFlags(l.flags[""]),
 		SkipFlagParsing: true,
 		HideHelp:        true, HideVersion: true,
 		// Without this handler urfave would exit by itself.
@@ -171,33 +172,31 @@ const exitCodes = `exit codes of dial and probe:
 serve ends with 0 when drained, 1 when it failed, 2 for usage.
 A signal ends dial and probe with 128 + its number.`
 
-// flagTable returns the flags of a verb, or with "" those before the verb, in the
-// order of the help. Everything that parses, shows or completes flags is made from
-// it.
-func flagTable(verb string) []args.Flag {
+// flagTables returns the flags of each verb, and with "" those before the verb, in
+// the order of the help. Everything that parses, shows or completes flags is made
+// from them.
+func flagTables() map[string][]args.Flag {
+	program := []args.Flag{
+		{Name: "completion", Kind: args.Text, Usage: "print a completion script: `bash|zsh|fish`"},
+		{Name: "man", Kind: args.Switch, Usage: "print the manual page, for man -l -"},
+		{Name: "version", Kind: args.Switch, Usage: "print the version"},
+	}
 	common := []args.Flag{
 		{Name: "color", Kind: args.Text, Default: "auto",
 			Usage: "when to colour: `auto|always|never`; auto asks the terminal, NO_COLOR and TERM"},
 		{Name: "help", Kind: args.Switch, Aliases: []string{"h"}, TypedOnly: true, Usage: "print this help"},
 	}
-	switch verb {
-	case "serve":
-		return slices.Concat(serve.Flags(), common)
-	case "dial":
-		return slices.Concat(route.Flags(), route.DialFlags(), common)
-	case "probe":
-		return slices.Concat(route.Flags(), audit.Flags(), common)
+	return map[string][]args.Flag{
+		"":      slices.Concat(program, common),
+		"serve": slices.Concat(serve.Flags(), common),
+		"dial":  slices.Concat(route.Flags(), route.DialFlags(), common),
+		"probe": slices.Concat(route.Flags(), audit.Flags(), common),
 	}
-	return slices.Concat([]args.Flag{
-		{Name: "completion", Kind: args.Text, Usage: "print a completion script: `bash|zsh|fish`"},
-		{Name: "man", Kind: args.Switch, Usage: "print the manual page, for man -l -"},
-		{Name: "version", Kind: args.Switch, Usage: "print the version"},
-	}, common)
 }
 
 // urfaveFlags makes the flags of a table as urfave has them.
 func urfaveFlags(table []args.Flag) []cli.Flag {
-	var out []cli.Flag
+	out := make([]cli.Flag, 0, len(table))
 	for _, f := range table {
 		switch f.Kind {
 		case args.Text:

@@ -233,7 +233,7 @@ func TestUrfaveHasTheFlagsOfTheTable(t *testing.T) {
 	l := newCommandLine()
 	check := func(verb string, flags []cli.Flag) {
 		var want, got []string
-		for _, f := range flagTable(verb) {
+		for _, f := range l.flags[verb] {
 			want = append(want, strings.Join(append([]string{f.Name}, f.Aliases...), ","))
 		}
 		for _, f := range flags {
@@ -253,8 +253,8 @@ func TestUrfaveHasTheFlagsOfTheTable(t *testing.T) {
 // read as; and each flag in a table is read somewhere.
 func TestFlagsAreReadByTheNamesInTheTables(t *testing.T) {
 	kinds := map[string][]args.Kind{}
-	for _, verb := range []string{"", "serve", "dial", "probe"} {
-		for _, f := range flagTable(verb) {
+	for _, table := range flagTables() {
+		for _, f := range table {
 			kinds[f.Name] = append(kinds[f.Name], f.Kind)
 		}
 	}

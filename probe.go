@@ -31,7 +31,7 @@ func probeCommand(l *commandLine) *cli.Command {
 			"received. Bytes that are not printable are escaped: \\r \\n \\t \\\\ \\xNN.\n" +
 			"The exit code is that of the verdict, in the last line; with --count that of the\n" +
 			"commonest failure, or a signal's. culvert --help lists them.\n\n" + route.HelpText,
-		Flags:  urfaveFlags(flagTable("probe")),
+		Flags:  urfaveFlags(l.flags["probe"]),
 		Action: l.action(runProbe),
 	}
 }

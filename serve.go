@@ -31,7 +31,7 @@ func serveCommand(l *commandLine) *cli.Command {
 			"socks4a), unix:PATH, or direct; hops of a chain are joined by commas,\n" +
 			"alternatives, tried in order, by |. https and h2 take ?cacert=FILE&pin=...\n\n" +
 			"A duration of 0 turns that limit off.",
-		Flags:  urfaveFlags(flagTable("serve")),
+		Flags:  urfaveFlags(l.flags["serve"]),
 		Action: l.action(runServe),
 	}
 }

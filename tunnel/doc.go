@@ -102,9 +102,10 @@
 //	kerberos        tokens of the Negotiate scheme, from tickets
 //	pac             routes from a proxy auto-config script, or PAC file
 //	audit           the conformance suite of probe --audit, and its surveys
-//	cli/audit       the flags of these, probe --count, and what is under way on a terminal
-//	cli/args        flags, help and completion of the command line
-//	cli/route       the flags by which dial and probe are told the way; how wide a terminal is
+//	cli/args        the mechanism of the command line: flags, help, completion
+//	cli/route       the flags of dial and probe that name the route
+//	cli/audit       the flags of probe alone, its audit, --count and progress
+//	cli/serve       the flags of serve
 //	tunneltest      scripted proxies and targets for tests
 //
 // # Failures

@@ -304,6 +304,36 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// The pages are made from the tables: each form of a flag shows its value or its
+// choices, whether it is repeatable, and its default.
+func TestHelpShowsTheTable(t *testing.T) {
+	line := testLine()
+	p := line.program
+	p.Verbs[0].Summary, p.Verbs[0].Args, p.Verbs[0].Examples = "open a tunnel", "HOST PORT", []string{"culvert dial example.com 22"}
+	const want = `    culvert dial example.com 22
+
+culvert dial: open a tunnel
+
+usage: culvert dial [FLAG...] HOST PORT
+
+flags:
+  -x, --proxy URL         URL of a proxy; repeatable
+  --on-eof wait|close     at end of file: wait|close (default wait)
+  -v, --verbose           tell more
+  --count N               try N times (default 1)
+  --timeout TIME          give up after TIME (default 30s)
+  --listen ADDR           accept on ADDR; repeatable
+  --insecure              verify nothing
+
+Each flag can be set in the environment as CULVERT_DIAL_NAME
+(CULVERT_DIAL_PROXY for --proxy), a repeatable one with a value per line; a
+flag that is typed wins. Not so: --insecure.
+`
+	if got := p.Help(p.Verbs[0]); got != want {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 func TestPrintableKeepsOneLine(t *testing.T) {
 	if got := Printable("a\x1b[31m\r\nb\u009bc\x7f"); got != "a [31m  b c " {
 		t.Errorf("got %q", got)

@@ -18,7 +18,7 @@ type Line struct {
 
 // NewLine returns an empty line of the program.
 func NewLine(p Program) *Line {
-	return &Line{Values: Values{table: p.Flags}, program: p}
+	return &Line{Values: Values{tables: [][]Flag{p.Flags}}, program: p}
 }
 
 // Parse takes the words apart. Before the verb stand the program's flags, or the
@@ -40,7 +40,7 @@ func (l *Line) Parse(words []string) (err error) {
 	if !ok {
 		return Usagef("the verbs are "+l.program.listVerbs()+"; "+l.program.Name+" --help tells what they do", "unknown verb %q", words[0])
 	}
-	l.Verb, l.table = &verb, slices.Concat(verb.Flags, l.program.Flags)
+	l.Verb, l.tables = &verb, [][]Flag{verb.Flags, l.program.Flags}
 	settings, rest, err := take(verb.Flags, words[1:], false)
 	l.settings, l.Args = append(l.settings, settings...), rest
 	return err

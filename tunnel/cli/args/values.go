@@ -15,7 +15,7 @@ import (
 // A name that is not in the table, or of another kind, is a mistake of the
 // programmer's, and a panic: a zero value would pass for a flag that nobody set.
 type Values struct {
-	table    []Flag
+	tables   [][]Flag // of the verb, and of the program
 	settings []Setting
 }
 
@@ -68,7 +68,7 @@ func (v *Values) Timeout(name string) (time.Duration, error) {
 
 // Has reports whether the verb has a flag of that name.
 func (v *Values) Has(name string) bool {
-	_, ok := lookup(v.table, name)
+	_, ok := v.lookup(name)
 	return ok
 }
 
@@ -130,7 +130,7 @@ func (v *Values) Mistake(name string, err error, hint string) error {
 // flag returns the flag of that name, which must be of the kind, if one is
 // given.
 func (v *Values) flag(name string, kind ...Kind) Flag {
-	f, ok := lookup(v.table, name)
+	f, ok := v.lookup(name)
 	if !ok || len(kind) > 0 && f.Kind != kind[0] {
 		panic(fmt.Sprintf("args: no flag %q of this kind", name))
 	}
@@ -149,10 +149,12 @@ func value[T any](v *Values, name string, kind Kind) (value T) {
 }
 
 // lookup finds a flag by its name.
-func lookup(table []Flag, name string) (Flag, bool) {
-	for _, f := range table {
-		if f.Name == name {
-			return f, true
+func (v *Values) lookup(name string) (Flag, bool) {
+	for _, table := range v.tables {
+		for _, f := range table {
+			if f.Name == name {
+				return f, true
+			}
 		}
 	}
 	return Flag{}, false
