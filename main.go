@@ -35,10 +35,10 @@ func main() { os.Exit(newCommandLine().end(route.Called(os.Args[0], os.Args[1:])
 
 // commandLine is one run of the program.
 type commandLine struct {
-	flags   map[string][]args.Flag // by verb
-	app     *cli.App
-	program args.Program // the same, for the parser, the help and the completion
-	line    *args.Line   // empty until run has parsed it
+	flags   map[string][]args.Flag // by verb; what app and program have are made from it
+	app     *cli.App               // the verbs as urfave dispatches to them
+	program args.Program           // the verbs as the parser, the help and the completion see them
+	line    *args.Line             // empty until run has parsed it
 }
 
 // newCommandLine returns a run that has parsed nothing yet.
