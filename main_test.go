@@ -33,10 +33,12 @@ import (
 const bound = time.Minute
 
 func TestMain(m *testing.M) {
-	// Under nohup what is started would inherit that a hangup is ignored; what is
-	// handled, it does not.
-	if signal.Ignored(syscall.SIGHUP) && strings.HasSuffix(os.Args[0], ".test") {
-		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	// Under nohup, and in the background of a script, what is started would inherit
+	// that signals are ignored; what is handled, it does not.
+	for _, s := range []os.Signal{syscall.SIGHUP, os.Interrupt} {
+		if signal.Ignored(s) && strings.HasSuffix(os.Args[0], ".test") {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
 	}
 	testscript.Main(m, map[string]func(){
 		"culvert": main,
