@@ -19,12 +19,13 @@ var squidLogins = []struct{ scheme, differs string }{{"basic", ""}, {"digest", "
 // Whatever the proxy's login, the audit gets past it, and says the same of the
 // proxy behind.
 func TestRealAuditsOfEveryLogin(t *testing.T) {
+	t.Parallel()
 	grades := make([]map[string]audit.Result, len(squidLogins))
 	t.Run("all", func(t *testing.T) {
 		for i, login := range squidLogins {
 			t.Run(login.scheme, func(t *testing.T) {
 				t.Parallel()
-				proxy := startSquidAsking(t, squidScheme(t, login.scheme))
+				proxy := squidOffering(t, login.scheme)
 				stdout, stderr, code := runProgram(t, nil, culvert(t), "probe", "--audit", "--json", "--patience", "2s",
 					"--target-listen", "127.0.0.1:"+freePort(t), "--proxy", "http://ada:lovelace@"+proxy)
 				report, err := audit.ReadReport(strings.NewReader(stdout))

@@ -29,6 +29,7 @@ var unheld = []string{"target-no-port", "target-empty-port", "refusal-prompt", "
 
 // What the audit says of real proxies. CULVERT_UPDATE=1 writes it anew.
 func TestRealAudits(t *testing.T) {
+	t.Parallel()
 	for _, name := range auditedProxies {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

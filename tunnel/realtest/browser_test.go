@@ -16,6 +16,7 @@ import (
 // A browser reaches serve over TLS, chooses HTTP/2 by ALPN, and loads a page of
 // each scheme through it.
 func TestRealBrowserOverHTTP2(t *testing.T) {
+	t.Parallel()
 	browser := needs(t, "chromium")[0]
 	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "<html><body>the page of "+r.Host+"</body></html>")

@@ -48,7 +48,7 @@ func gather(p *proxyProcess, t *testing.T) *crowded {
 	c := &crowded{proxyProcess: p, job: startJob(t, "crowd", p.addr, startJob(t, "echo").line())}
 	c.open(1, 1) // what is made once
 	c.job.crowd("close 1")
-	p.eventually("the first tunnel is over", func() bool { return len(p.records("tunnel close")) == 1 })
+	eventually(p, "the first tunnel is over", func() bool { return len(p.records("tunnel close")) == 1 })
 	c.held, c.numbers, c.bytes = 0, len(p.descriptors()), p.memory()
 	return c
 }
@@ -78,7 +78,7 @@ func (c *crowded) close(n int) {
 
 func (c *crowded) holdTwoEach() {
 	c.Helper()
-	c.eventually(fmt.Sprintf("%d tunnels hold two descriptors each", c.held), func() bool {
+	eventually(c, fmt.Sprintf("%d tunnels hold two descriptors each", c.held), func() bool {
 		return len(c.descriptors()) == c.numbers+2*c.held
 	})
 }
@@ -128,7 +128,7 @@ func TestNineThousandTunnels(t *testing.T) {
 
 	c.mustOpen(scale(burst), scale(burst))
 	c.close(c.held)
-	p.eventually("every tunnel has both records", func() bool { return len(p.records("tunnel close")) == c.opened })
+	eventually(p, "every tunnel has both records", func() bool { return len(p.records("tunnel close")) == c.opened })
 	if n := len(p.records("tunnel open")); n != c.opened {
 		t.Errorf("%d tunnels are logged as open, %d were", n, c.opened)
 	}

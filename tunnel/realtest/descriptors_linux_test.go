@@ -175,7 +175,7 @@ func TestDescriptorsRunOutWhileAccepting(t *testing.T) {
 		fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n!", echo, echo)
 		conns[i] = conn
 	}
-	p.eventually("accept fails, or refuses", func() bool {
+	eventually(p, "accept fails, or refuses", func() bool {
 		return strings.Contains(p.errs.String(), "accept failed") || len(p.records("request")) > 0
 	})
 	stillThere()
@@ -203,6 +203,7 @@ func TestDescriptorsRunOutWhileAccepting(t *testing.T) {
 // At --max-tunnels new ones are refused, the old ones work, and a place that
 // becomes free is given again.
 func TestMaxTunnels(t *testing.T) {
+	t.Parallel()
 	const most = 200
 	p := startProxy(t, nil, "--max-tunnels", fmt.Sprint(most))
 	crowd := startJob(t, "crowd", p.addr, startJob(t, "echo").line())
@@ -227,7 +228,7 @@ func TestMaxTunnels(t *testing.T) {
 		refused += no
 		if strings.HasPrefix(step.command, "close") {
 			closed += done
-			p.eventually("they are closed", func() bool { return len(p.records("tunnel close")) == closed })
+			eventually(p, "they are closed", func() bool { return len(p.records("tunnel close")) == closed })
 		}
 	}
 	for _, r := range p.records("request") {

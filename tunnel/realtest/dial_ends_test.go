@@ -16,6 +16,7 @@ import (
 // Whoever started dial is gone, by SIGKILL, say: dial goes, though it has no
 // deadline. As long as one end is held it stays.
 func TestDialGoesWithWhoStartedIt(t *testing.T) {
+	t.Parallel()
 	came := make(chan struct{}, 1)
 	silent := tunneltest.Start(t, func(conn net.Conn) {
 		came <- struct{}{}
@@ -49,7 +50,7 @@ func TestDialGoesWithWhoStartedIt(t *testing.T) {
 			<-came
 			ours.Close()
 			d.wantExit(t, 128+int(syscall.SIGPIPE))
-			eventually(t, "no relay is left behind", func() bool { return len(relaysBehindSockets(t)) == 0 })
+			eventually(t, "no relay is left behind", func() bool { return len(relaysTo(t, silent.Addr())) == 0 })
 		})
 	}
 }
@@ -57,6 +58,7 @@ func TestDialGoesWithWhoStartedIt(t *testing.T) {
 // With --on-eof wait the target is not told of the end. It is over when nobody
 // reads the answer any more.
 func TestDialWaitsForNobody(t *testing.T) {
+	t.Parallel()
 	for _, held := range []bool{false, true} {
 		target := tunneltest.Start(t, tunneltest.Echo)
 		inR, inW := pipe(t)

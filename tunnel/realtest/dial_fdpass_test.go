@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -49,22 +50,28 @@ func received(t *testing.T, from *os.File) net.Conn {
 }
 
 // rawSocketPair is what ssh makes for its ProxyCommand; the runtime touches no
-// flag of it.
+// flag of it, and no other program that is started inherits it.
 func rawSocketPair(t *testing.T) (ours, theirs *os.File) {
 	t.Helper()
+	syscall.ForkLock.RLock()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		t.Fatal(err)
 	}
 	ours, theirs = os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
 	t.Cleanup(func() { ours.Close(); theirs.Close() })
-	unix.CloseOnExec(fds[0])
 	return ours, theirs
 }
 
 // The tunnel is the receiver's and dial has ended: the target's first words,
 // and an answer, still come.
 func TestDialHandsTheSocketOver(t *testing.T) {
+	t.Parallel()
 	target := tunneltest.Start(t, tunneltest.Greet("hello"))
 	glue := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\nhello"), tunneltest.Be(tunneltest.Echo))
 	for _, tt := range []struct {
@@ -104,6 +111,7 @@ func TestDialHandsTheSocketOver(t *testing.T) {
 
 // A refusal hands nothing over; a receiver that is gone is as a closed stdout.
 func TestDialHandsNothingOver(t *testing.T) {
+	t.Parallel()
 	refusing := tunneltest.StartProxy(t, tunneltest.Answer("HTTP/1.1 403 No\r\n\r\n")...)
 	ours, theirs := rawSocketPair(t)
 	startDial(t, theirs, theirs, "-F", "-x", refusing.Addr(), "--", "example.com:22").wantExit(t, 6)
@@ -118,6 +126,7 @@ func TestDialHandsNothingOver(t *testing.T) {
 // one that is handed over, and ends with it; what goes wrong before is said by
 // dial.
 func TestDialHandsARelayOver(t *testing.T) {
+	t.Parallel()
 	_, log := serveWith(t, "--listen", "https://127.0.0.1:0", "--tls-self-signed", "--allow", "*:*", "--deny", "127.0.0.9")
 	secure := secureAddress(t, log)
 	plain, _ := serveWith(t, "--allow", "*:*")
@@ -137,7 +146,7 @@ func TestDialHandsARelayOver(t *testing.T) {
 		}
 		conn.Close()
 	}
-	eventually(t, "no relay is left behind", func() bool { return len(relaysBehindSockets(t)) == 0 })
+	eventually(t, "no relay is left behind", func() bool { return len(relaysTo(t, secure))+len(relaysTo(t, plain)) == 0 })
 
 	_, theirs := rawSocketPair(t)
 	d := startDial(t, theirs, theirs, "-x", "https://"+secure, "-k", "-F", "--", "127.0.0.9:22")
@@ -149,6 +158,7 @@ func TestDialHandsARelayOver(t *testing.T) {
 
 // A relay whose tunnel nobody waits for any more goes, though it has no deadline.
 func TestDialLeavesNoRelayBehind(t *testing.T) {
+	t.Parallel()
 	came := make(chan struct{}, 1)
 	silent := tunneltest.Start(t, func(conn net.Conn) {
 		came <- struct{}{}
@@ -157,21 +167,23 @@ func TestDialLeavesNoRelayBehind(t *testing.T) {
 	_, theirs := rawSocketPair(t)
 	d := startDial(t, theirs, theirs, "-F", "--timeout", "0", "-x", "https://"+silent.Addr(), "--", "example.test:22")
 	<-came
-	if len(relaysBehindSockets(t)) != 1 {
+	if len(relaysTo(t, silent.Addr())) != 1 {
 		t.Fatal("the connection is no relay's")
 	}
 	d.Process.Kill()
 	d.Wait()
-	eventually(t, "no relay is left behind", func() bool { return len(relaysBehindSockets(t)) == 0 })
+	eventually(t, "no relay is left behind", func() bool { return len(relaysTo(t, silent.Addr())) == 0 })
 }
 
-// relaysBehindSockets are the processes of this test's user that were started to
-// relay.
-func relaysBehindSockets(t *testing.T) (pids []string) {
+// relaysTo are the processes that relay behind a socket and have proxy, which is
+// this test's alone, among their arguments.
+func relaysTo(t *testing.T, proxy string) (pids []string) {
 	t.Helper()
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, file := range files {
-		if text, _ := os.ReadFile(file); bytes.Contains(text, []byte("CULVERT_INTERNAL_RELAY=1")) {
+		environ, _ := os.ReadFile(file)
+		arguments, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+		if bytes.Contains(environ, []byte("CULVERT_INTERNAL_RELAY=1")) && bytes.Contains(arguments, []byte(proxy)) {
 			pids = append(pids, file)
 		}
 	}
@@ -180,9 +192,11 @@ func relaysBehindSockets(t *testing.T) (pids []string) {
 
 // ssh takes a socket with a relay behind it as well, and leaves none.
 func TestRealSSHTakesARelay(t *testing.T) {
-	server := startSSHD(t)
+	t.Parallel()
+	server := sshd(t)
 	_, log := serveWith(t, "--listen", "https://127.0.0.1:0", "--tls-self-signed", "--allow", "*:*")
-	command := culvert(t) + " dial -k --fdpass -x https://" + secureAddress(t, log) + " -- %h %p"
+	proxy := secureAddress(t, log)
+	command := culvert(t) + " dial -k --fdpass -x https://" + proxy + " -- %h %p"
 	payload := make([]byte, 32<<20)
 	rand.Read(payload)
 	want := sha256.Sum256(payload)
@@ -197,7 +211,7 @@ func TestRealSSHTakesARelay(t *testing.T) {
 	if got := [32]byte(hash.Sum(nil)); got != want || cmd.ProcessState.ExitCode() != 3 {
 		t.Errorf("the checksum is %x, want %x; exit %d, want 3; %s", got, want, cmd.ProcessState.ExitCode(), &stderr)
 	}
-	eventually(t, "no relay is left behind", func() bool { return len(relaysBehindSockets(t)) == 0 })
+	eventually(t, "no relay is left behind", func() bool { return len(relaysTo(t, proxy)) == 0 })
 	eventually(t, "the tunnel is logged as HTTP/2's", func() bool {
 		return strings.Contains(log.String(), `"msg":"tunnel close"`) && strings.Contains(log.String(), `"protocol":"http/2"`)
 	})
@@ -209,11 +223,12 @@ func useFdpass(arg ...string) []string { return append([]string{"-o", "ProxyUseF
 // While the session lasts, ssh is alone with its socket; what it carries, and
 // the exit code, come through.
 func TestRealSSHTakesTheSocket(t *testing.T) {
-	server := startSSHD(t)
+	t.Parallel()
+	server := sshd(t)
 	payload := make([]byte, 8<<20)
 	rand.Read(payload)
 	want := sha256.Sum256(payload)
-	eachProxy(t, "", func(t *testing.T, _, address string) {
+	eachProxy(t, func(t *testing.T, address string) {
 		cmd := server.command(t.Context(), dialThrough(t, address, "--fdpass"), useFdpass("echo ready; cat; exit 3")...)
 		stdin, err := cmd.StdinPipe()
 		if err != nil {
@@ -234,7 +249,7 @@ func TestRealSSHTakesTheSocket(t *testing.T) {
 		if _, err := io.ReadFull(stdout, ready); err != nil {
 			t.Errorf("the session did not start: %v", err)
 		}
-		if left := runningDials(t); len(left) > 0 {
+		if left := children(t, cmd.Process.Pid); len(left) > 0 {
 			t.Errorf("still running: %q", left)
 		}
 		go func() {
@@ -253,24 +268,28 @@ func TestRealSSHTakesTheSocket(t *testing.T) {
 	})
 }
 
-// runningDials are the command lines of this test run's dials.
-func runningDials(t *testing.T) (running []string) {
+// children are the command lines of a process's children.
+func children(t *testing.T, pid int) (running []string) {
 	t.Helper()
-	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	if len(lines) == 0 && runtime.GOOS == "linux" {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if len(tasks) == 0 && runtime.GOOS == "linux" {
 		t.Error("no process is to be seen")
 	}
-	for _, line := range lines {
-		words, _ := os.ReadFile(line) // the process may be gone
-		if strings.HasPrefix(string(words), culvert(t)+"\x00dial\x00") {
-			running = append(running, string(words))
+	for _, task := range tasks {
+		pids, _ := os.ReadFile(task)
+		for child := range strings.FieldsSeq(string(pids)) {
+			words, _ := os.ReadFile("/proc/" + child + "/cmdline") // empty if it has ended
+			if len(words) > 0 {
+				running = append(running, string(words))
+			}
 		}
 	}
 	return running
 }
 
 func TestRealSSHWithFdpassPrintsTheRefusal(t *testing.T) {
-	server := startSSHD(t)
+	t.Parallel()
+	server := sshd(t)
 	address, _ := serveWith(t) // port 22, 80, 443 only
 	out, err := server.command(t.Context(), dialThrough(t, address, "-F"), useFdpass("true")...).CombinedOutput()
 	if want := "culvert dial: proxy " + address + " refused 127.0.0.1:" + server.port; err == nil || !strings.Contains(string(out), want) {

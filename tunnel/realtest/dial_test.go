@@ -91,6 +91,7 @@ func wantText(t *testing.T, r *os.File, want string) {
 
 // The target's end of file ends dial, stdin open or not.
 func TestDialEndsWithTarget(t *testing.T) {
+	t.Parallel()
 	target := tunneltest.Start(t, tunneltest.Say("bye\n"))
 	stdin, _ := pipe(t)
 	out, stdout := pipe(t)
@@ -103,6 +104,7 @@ func TestDialEndsWithTarget(t *testing.T) {
 }
 
 func TestDialResetIsExit10(t *testing.T) {
+	t.Parallel()
 	target := tunneltest.Start(t, tunneltest.ResetAfter("words", 1))
 	stdin, in := pipe(t)
 	out, stdout := pipe(t)
@@ -117,6 +119,7 @@ func TestDialResetIsExit10(t *testing.T) {
 }
 
 func TestDialSilentProxyIsExit9(t *testing.T) {
+	t.Parallel()
 	proxy := tunneltest.Start(t, tunneltest.Silent)
 	d := startDial(t, nil, nil, "-x", proxy.Addr(), "--timeout", "1s", "example.com:22")
 	d.wantExit(t, 9)
@@ -128,6 +131,7 @@ func TestDialSilentProxyIsExit9(t *testing.T) {
 
 // Where the answer may have been lost to the half-close, -v says what to try.
 func TestDialHintsAtWait(t *testing.T) {
+	t.Parallel()
 	const hint = "if an answer is missing, try --on-eof wait\n"
 	for _, tt := range []struct {
 		name   string
@@ -151,6 +155,7 @@ func TestDialHintsAtWait(t *testing.T) {
 // A reader of stdout that went away ends dial as SIGPIPE would, silently; where
 // SIGPIPE is ignored too.
 func TestDialClosedStdout(t *testing.T) {
+	t.Parallel()
 	for _, ignored := range []bool{false, true} {
 		t.Run(map[bool]string{false: "default", true: "SIGPIPE ignored"}[ignored], func(t *testing.T) {
 			target := tunneltest.Start(t, tunneltest.Greet("hello"))
@@ -188,6 +193,7 @@ func startDialTrapped(t *testing.T, ignored bool, stdin, stdout *os.File, words 
 
 // A signal ends dial silently, whether it waits for a proxy or relays.
 func TestDialSignal(t *testing.T) {
+	t.Parallel()
 	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(s.String()+" while it relays", func(t *testing.T) {
 			target := tunneltest.Start(t, tunneltest.Greet("hello"))
@@ -228,6 +234,7 @@ func (d *dialed) signalled(t *testing.T, s syscall.Signal) {
 // Flags of a descriptor are shared with whoever else has it, the terminal's
 // other programs for one: dial leaves them as they are.
 func TestDialKeepsDescriptorFlags(t *testing.T) {
+	t.Parallel()
 	for _, nonblocking := range []bool{false, true} {
 		t.Run(map[bool]string{false: "blocking", true: "non-blocking"}[nonblocking], func(t *testing.T) {
 			target := tunneltest.Start(t, tunneltest.Echo)
@@ -287,13 +294,8 @@ func statusFlags(t *testing.T, f *os.File) int {
 
 // ssh with ProxyUseFdpass, and socat, give one socket for both.
 func TestDialOverSocket(t *testing.T) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	theirs := os.NewFile(uintptr(fds[0]), "theirs")
-	file := os.NewFile(uintptr(fds[1]), "ours")
-	defer file.Close()
+	t.Parallel()
+	file, theirs := rawSocketPair(t)
 	ours, err := net.FileConn(file)
 	if err != nil {
 		t.Fatal(err)

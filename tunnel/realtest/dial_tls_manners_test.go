@@ -38,6 +38,7 @@ func secureProxy(t *testing.T, own *certified, glued string, be func(*tls.Conn))
 // on the reply's heels come first, end of file is close_notify either way, and
 // an end without it, or a reset, is a broken tunnel.
 func TestDialEndsOverTLS(t *testing.T) {
+	t.Parallel()
 	authority := issue(t, nil, "authority", tomorrow())
 	own := issue(t, authority, "proxy", tomorrow())
 	reset := func(c *tls.Conn) {
@@ -78,6 +79,7 @@ func TestDialEndsOverTLS(t *testing.T) {
 // Hops of HTTP/1.1, with TLS to one of them, in either order, or to both, and
 // inside as well.
 func TestDialChainsOverTLS(t *testing.T) {
+	t.Parallel()
 	authority := issue(t, nil, "authority", tomorrow())
 	config := &tls.Config{Certificates: []tls.Certificate{issue(t, authority, "both", tomorrow()).pair(t)}}
 	target := tunneltest.Start(t, func(conn net.Conn) {
@@ -109,6 +111,7 @@ func TestDialChainsOverTLS(t *testing.T) {
 
 // -v tells of both handshakes: version, cipher, ALPN, certificate, days left.
 func TestDialVerboseTellsOfTLS(t *testing.T) {
+	t.Parallel()
 	authority := issue(t, nil, "authority", tomorrow())
 	config := &tls.Config{Certificates: []tls.Certificate{issue(t, authority, "proxy", time.Now().Add(25*time.Hour)).pair(t)}}
 	target := tunneltest.Start(t, func(conn net.Conn) {
@@ -130,6 +133,7 @@ func TestDialVerboseTellsOfTLS(t *testing.T) {
 
 // probe's JSON has the handshake whole.
 func TestProbeTellsOfTLSInJSON(t *testing.T) {
+	t.Parallel()
 	authority := issue(t, nil, "authority", tomorrow())
 	own := issue(t, authority, "proxy", time.Now().Add(25*time.Hour))
 	proxy := secureFront(t, &tls.Config{Certificates: []tls.Certificate{own.pair(t)}})
@@ -172,6 +176,7 @@ func TestProbeTellsOfTLSInJSON(t *testing.T) {
 
 // OpenSSL at the target's end, in both versions of TLS.
 func TestRealDialToOpenSSL(t *testing.T) {
+	t.Parallel()
 	openssl := needs(t, "openssl")[0]
 	authority := issue(t, nil, "authority", tomorrow())
 	own := issue(t, authority, "target", tomorrow())

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +51,7 @@ func (c *certified) pair(t *testing.T) tls.Certificate {
 // Every way in which TLS with a proxy fails is one sentence that names the hop,
 // the reason and the certificate, one hint, and exit 4.
 func TestDialTellsWhyThereIsNoTLS(t *testing.T) {
+	t.Parallel()
 	authority := issue(t, nil, "the proxy's authority", tomorrow())
 	good, expired := issue(t, authority, "proxy", tomorrow()), issue(t, authority, "old proxy", time.Now().Add(-time.Hour))
 	clients := issue(t, nil, "the clients' authority", tomorrow())
@@ -110,6 +110,7 @@ func TestDialTellsWhyThereIsNoTLS(t *testing.T) {
 // --tls speaks with the target inside the tunnel: end of file is close_notify,
 // and an end without one is told from it.
 func TestDialTLSInside(t *testing.T) {
+	t.Parallel()
 	authority := issue(t, nil, "authority", tomorrow())
 	config := &tls.Config{Certificates: []tls.Certificate{issue(t, authority, "target", tomorrow()).pair(t)}, NextProtos: []string{"two", "one"}}
 	target := func(after func(*tls.Conn)) string {
@@ -149,6 +150,7 @@ func TestDialTLSInside(t *testing.T) {
 
 // The deadline covers the handshakes, with a proxy and inside the tunnel.
 func TestDialTLSSilentIsExit9(t *testing.T) {
+	t.Parallel()
 	silent := tunneltest.Start(t, tunneltest.Silent).Addr()
 	for _, tt := range []struct {
 		words    []string
@@ -157,7 +159,7 @@ func TestDialTLSSilentIsExit9(t *testing.T) {
 		{[]string{"-x", "https://" + silent, "--", "example.com:22"}, "proxy " + silent + " did not finish the TLS handshake in time"},
 		{[]string{"-x", honest(t), "--tls", "--", silent}, silent + " did not finish the TLS handshake in time"},
 	} {
-		d := startDial(t, nil, nil, append([]string{"--timeout", "200ms"}, tt.words...)...)
+		d := startDial(t, nil, nil, append([]string{"--timeout", "1s"}, tt.words...)...)
 		d.wantExit(t, 9)
 		if got := d.stderr.String(); !strings.HasPrefix(got, "culvert dial: "+tt.sentence+"\nhint: ") || !strings.Contains(got, "--timeout") || strings.Count(got, "\n") != 2 {
 			t.Errorf("stderr %q, want %q and a hint at --timeout", got, tt.sentence)
@@ -167,6 +169,7 @@ func TestDialTLSSilentIsExit9(t *testing.T) {
 
 // What came glued to the proxy's reply is what TLS inside the tunnel begins with.
 func TestDialTLSInsideReadsWhatCameEarly(t *testing.T) {
+	t.Parallel()
 	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\nSSH-2.0-early\r\n"), tunneltest.Hold).Addr()
 	d := startDial(t, nil, nil, "-x", proxy, "--tls", "--", "example.com:22")
 	d.wantExit(t, 4)
@@ -177,6 +180,7 @@ func TestDialTLSInsideReadsWhatCameEarly(t *testing.T) {
 
 // Flags that cannot be meant.
 func TestDialTLSUsage(t *testing.T) {
+	t.Parallel()
 	garbage := write(t, t.TempDir()+"/garbage.pem", "nothing")
 	for words, want := range map[string]string{
 		"--tls-alpn h2":                                   "are for --tls",
@@ -192,11 +196,9 @@ func TestDialTLSUsage(t *testing.T) {
 			t.Errorf("%s: exit %d, %q; want 2 and %q", words, code, stderr, want)
 		}
 	}
-	if os.Getenv("CULVERT_DIAL_INSECURE") != "" {
-		t.Skip("somebody has set what this is about")
-	}
-	t.Setenv("CULVERT_DIAL_INSECURE", "true") // weakens too much to come from there
-	_, stderr, code := runProgram(t, nil, culvert(t), "dial", "-x", "https://"+secureFront(t, &tls.Config{Certificates: []tls.Certificate{issue(t, nil, "x", tomorrow()).pair(t)}}), "--", "example.com:22")
+	environ := append(cleanEnviron(), "CULVERT_DIAL_INSECURE=true") // weakens too much to come from there
+	proxy := secureFront(t, &tls.Config{Certificates: []tls.Certificate{issue(t, nil, "x", tomorrow()).pair(t)}})
+	_, stderr, code := runProgramWith(t, environ, nil, culvert(t), "dial", "-x", "https://"+proxy, "--", "example.com:22")
 	if code != 4 {
 		t.Errorf("the environment made dial insecure: %d %s", code, stderr)
 	}

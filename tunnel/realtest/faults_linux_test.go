@@ -94,6 +94,7 @@ func mustOpen(t *testing.T, p *proxyProcess, target string) *net.TCPConn {
 // kernel closes its socket: by a reset if bytes were still on their way to it,
 // else by an end of file, which is passed on and ends both halves here.
 func TestKilledPeerEndsItsTunnelOnly(t *testing.T) {
+	t.Parallel()
 	p := startProxy(t, nil)
 	stillThere := witness(t, p)
 	base := p.held()
@@ -164,6 +165,7 @@ func killTarget(t *testing.T, p *proxyProcess, doing string) (string, peerEnd) {
 
 // A reset is passed on as one, from either side, in the middle of bulk.
 func TestResetReachesTheOtherSide(t *testing.T) {
+	t.Parallel()
 	p := startProxy(t, nil)
 	stillThere := witness(t, p)
 	base := p.held()
@@ -214,6 +216,7 @@ func stuck(t *testing.T) time.Duration { return min(loadTime(t, 2*time.Second), 
 // Issue 3, "Faults": peers whose window is closed hold up nobody else, and when
 // they read at last everything is there.
 func TestZeroWindow(t *testing.T) {
+	t.Parallel()
 	const peers, talkers = 8, 8
 	p := startProxy(t, nil)
 	base := warm(t, p)
@@ -285,6 +288,7 @@ func (zeroes) Read(b []byte) (int, error) { return len(b), nil }
 
 // Issue 3, "Faults": a target that does not answer holds nobody up.
 func TestSlowTargetHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
 	const slow, quick = 100, 300
 	p := startProxy(t, nil, "--connect-timeout", "2m")
 	deaf, unblock := deafListener(t)

@@ -15,6 +15,7 @@ import (
 // is, to whom that trusts the inspector as well, and does not take squid, or the
 // server's own authority, for an inspector.
 func TestRealInterception(t *testing.T) {
+	t.Parallel()
 	needs(t, "openssl", "mitmdump", "privoxy", "squid")
 	dir := t.TempDir()
 	authority, target := startPrivateTarget(t, dir)
@@ -22,7 +23,7 @@ func TestRealInterception(t *testing.T) {
 		name, proxy, authority string // "" = it inspects nothing
 		by                     string
 	}{
-		{"squid", startSquid(t, ""), "", ""},
+		{"squid", squid(t), "", ""},
 		{name: "mitmproxy", by: `"mitmproxy"`},
 		{name: "privoxy", by: `"Web Gateway CA" of "Acme"`},
 	}
@@ -64,7 +65,7 @@ func TestRealInterception(t *testing.T) {
 
 // startPrivateTarget starts openssl's server with a certificate for localhost by
 // an authority of our own, whose file is returned.
-func startPrivateTarget(t *testing.T, dir string) (authority, target string) {
+func startPrivateTarget(t testing.TB, dir string) (authority, target string) {
 	at := func(name string) string { return filepath.Join(dir, name) }
 	openssl := func(arg ...string) {
 		t.Helper()

@@ -35,7 +35,7 @@ func (r *realm) environ(cache string) []string {
 	return append(cleanEnviron(), "KRB5_CONFIG="+r.conf, "KRB5_KDC_PROFILE="+filepath.Join(r.dir, "kdc.conf"), "KRB5CCNAME="+cache)
 }
 
-func (r *realm) run(t *testing.T, stdin, name string, arg ...string) {
+func (r *realm) run(t testing.TB, stdin, name string, arg ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, arg...)
 	cmd.Env, cmd.Stdin = r.environ(r.cache("ada")), strings.NewReader(stdin)
@@ -46,7 +46,10 @@ func (r *realm) run(t *testing.T, stdin, name string, arg ...string) {
 
 func (r *realm) cache(name string) string { return "FILE:" + filepath.Join(r.dir, "cc-"+name) }
 
-func startRealm(t *testing.T) *realm {
+// kerberosRealm is the one that tests share.
+var kerberosRealm = shared(startRealm, "krb5kdc", "kdb5_util", "kadmin.local", "kinit")
+
+func startRealm(t testing.TB) *realm {
 	t.Helper()
 	paths := needs(t, "krb5kdc", "kdb5_util", "kadmin.local", "kinit")
 	r := &realm{dir: t.TempDir()}
@@ -101,14 +104,13 @@ kdc = FILE:%[2]s/kdc.log
 // Negotiate at squid with a real KDC: by kinit's tickets, by a keytab, and what
 // is said where there are none.
 func TestRealKerberosAtSquid(t *testing.T) {
-	server, r := startSSHD(t), startRealm(t)
+	t.Parallel()
+	server, r := sshd(t), kerberosRealm(t)
 	const helper = "/usr/lib/squid/negotiate_kerberos_auth"
 	needs(t, helper)
-	negotiate := func(string) string {
-		return "auth_param negotiate program " + needs(t, "env")[0] + " KRB5_CONFIG=" + r.conf + " KRB5RCACHETYPE=none " + helper + " -k " + r.keys + " -s HTTP/localhost@CULVERT.TEST\nauth_param negotiate children 1\n"
-	}
-	alone := strings.Replace(startSquidAsking(t, negotiate), "127.0.0.1", "localhost", 1)
-	both := strings.Replace(startSquidAsking(t, func(dir string) string { return negotiate(dir) + squidScheme(t, "basic")(dir) }), "127.0.0.1", "localhost", 1)
+	negotiate := "auth_param negotiate program " + needs(t, "env")[0] + " KRB5_CONFIG=" + r.conf + " KRB5RCACHETYPE=none " + helper + " -k " + r.keys + " -s HTTP/localhost@CULVERT.TEST\nauth_param negotiate children 1\n"
+	alone := strings.Replace(startSquid(t, negotiate+squidAsks), "127.0.0.1", "localhost", 1)
+	both := strings.Replace(startSquid(t, negotiate+squidScheme(t, "basic")+squidAsks), "127.0.0.1", "localhost", 1)
 	for _, tt := range []struct {
 		name  string
 		cache string
@@ -157,7 +159,8 @@ func TestRealKerberosAtSquid(t *testing.T) {
 // The proxy's own proof is checked: squid's helper, spoken to as squid does,
 // makes one with the service's key.
 func TestRealKerberosMutual(t *testing.T) {
-	r := startRealm(t)
+	t.Parallel()
+	r := kerberosRealm(t)
 	helper := needs(t, "/usr/lib/squid/negotiate_kerberos_auth")[0]
 	prove := func(token []byte) []byte {
 		cmd := exec.CommandContext(t.Context(), helper, "-k", r.keys, "-s", "HTTP/localhost@CULVERT.TEST")
@@ -204,7 +207,8 @@ func TestRealKerberosMutual(t *testing.T) {
 
 // A KDC that says nothing does not hold the tunnel up for ever.
 func TestRealKerberosSilentKDC(t *testing.T) {
-	r := startRealm(t)
+	t.Parallel()
+	r := kerberosRealm(t)
 	silent := tunneltest.Start(t, tunneltest.Silent)
 	text, err := os.ReadFile(r.conf)
 	if err != nil {

@@ -91,7 +91,7 @@ func TestMixedLoad(t *testing.T) {
 	}
 	workers.Wait()
 	for _, k := range l.kinds {
-		l.proxy.eventually("the targets of "+k.name+" are done", func() bool { return k.targetEnded.Load() == k.targetConns.Load() })
+		eventually(l, "the targets of "+k.name+" are done", func() bool { return k.targetEnded.Load() == k.targetConns.Load() })
 	}
 	origin.Close() // serve keeps connections to it
 	l.proxy.returnsTo(base)

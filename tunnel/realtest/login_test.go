@@ -4,33 +4,16 @@ package realtest
 
 import (
 	"bytes"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// squidScheme has squid offer one authentication scheme, for ada:lovelace. Its
-// NTLM helper takes any password: what is tested is the three messages.
-func squidScheme(t *testing.T, scheme string) func(dir string) string {
-	return func(dir string) string {
-		file := write(t, filepath.Join(dir, scheme), "ada:lovelace\n")
-		os.Chmod(file, 0o644)
-		switch scheme {
-		case "digest":
-			return "auth_param digest program /usr/lib/squid/digest_file_auth " + file + "\nauth_param digest realm culvert\nauth_param digest children 1\n"
-		case "ntlm":
-			return "auth_param ntlm program /usr/lib/squid/ntlm_fake_auth\nauth_param ntlm children 1\n"
-		}
-		return "auth_param basic program /usr/lib/squid/basic_fake_auth\nauth_param basic children 1\n"
-	}
-}
-
 // ssh gets through squid whatever login that wants, over -F too, and -v tells
 // the schemes and no secret.
 func TestRealLoginAtSquid(t *testing.T) {
-	server := startSSHD(t)
+	t.Parallel()
+	server := sshd(t)
 	for _, tt := range []struct {
 		offers, auth, user string
 		want               []string // schemes shown, in order
@@ -47,12 +30,7 @@ func TestRealLoginAtSquid(t *testing.T) {
 		{"basic ntlm digest", "ntlm", "ada:lovelace", []string{"NTLM", "NTLM"}, 0},
 	} {
 		t.Run(strings.Join([]string{tt.offers, tt.auth, tt.user}, " "), func(t *testing.T) {
-			address := startSquidAsking(t, func(dir string) (lines string) {
-				for scheme := range strings.FieldsSeq(tt.offers) {
-					lines += squidScheme(t, scheme)(dir)
-				}
-				return lines
-			})
+			address := squidOffering(t, tt.offers)
 			arg := []string{"dial", "-v", "--proxy", "http://" + tt.user + "@" + address}
 			if tt.auth != "" {
 				arg = append(arg, "--auth", tt.auth)
@@ -91,14 +69,15 @@ func TestRealLoginAtSquid(t *testing.T) {
 // ssh goes through SOCKS proxies: microsocks with a password, and ssh's own,
 // which knows version 4a too; alone and behind serve, and over -F.
 func TestRealSOCKS(t *testing.T) {
-	server := startSSHD(t)
+	t.Parallel()
+	server := sshd(t)
 	locked, open := freePort(t), freePort(t)
 	background(t, needs(t, "microsocks")[0], "-i", "127.0.0.1", "-p", locked, "-u", "ada", "-P", "lovelace")
 	forward := server.command(t.Context(), "none", "-N", "-D", "127.0.0.1:"+open)
 	background(t, forward.Path, forward.Args[1:]...)
 	accepts(t, "127.0.0.1:"+locked)
 	accepts(t, "127.0.0.1:"+open)
-	serve := startServe(t, "")
+	serve := startOpenServe(t)
 	for _, route := range []string{
 		"--proxy socks5h://ada:lovelace@127.0.0.1:" + locked,
 		"--proxy socks5://ada:lovelace@127.0.0.1:" + locked,

@@ -1,6 +1,7 @@
 package realtest
 
 import (
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -18,29 +20,57 @@ import (
 // bound ends every wait of these tests that would not end by itself.
 const bound = time.Minute
 
-// buildDir has the program under test in it, once a test wants that.
-var buildDir string
+var (
+	// tempDir is for what tests share, the program under test first.
+	tempDir string
+
+	exitCode atomic.Int32
+	cleanups struct {
+		mu    sync.Mutex
+		funcs []func()
+	}
+)
+
+// atTheEnd calls f when all tests have ended.
+func atTheEnd(f func()) {
+	cleanups.mu.Lock()
+	defer cleanups.mu.Unlock()
+	cleanups.funcs = append(cleanups.funcs, f)
+}
 
 func TestMain(m *testing.M) {
-	// Under nohup what is started would inherit that a hangup is ignored; what is
-	// handled, it does not.
-	if signal.Ignored(syscall.SIGHUP) {
-		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	// Under nohup, and in the background of a script, what is started would inherit
+	// that signals are ignored; what is handled, it does not.
+	for _, s := range []os.Signal{syscall.SIGHUP, os.Interrupt} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
 	}
 	// A program built with -race otherwise sleeps a second before it ends.
 	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
+	flag.Parse()
+	parallel := false
+	flag.Visit(func(f *flag.Flag) { parallel = parallel || f.Name == "test.parallel" })
+	if !parallel { // most tests wait for another program most of the time
+		flag.Set("test.parallel", fmt.Sprint(4*runtime.GOMAXPROCS(0)))
+	}
 	var err error
-	if buildDir, err = os.MkdirTemp("", "culvert-realtest"); err != nil {
+	if tempDir, err = os.MkdirTemp("", "culvert-realtest"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	code := m.Run()
-	os.RemoveAll(buildDir)
-	os.Exit(code)
+	exitCode.Store(int32(m.Run()))
+	var ending sync.WaitGroup
+	for _, f := range cleanups.funcs {
+		ending.Go(f)
+	}
+	ending.Wait()
+	os.RemoveAll(tempDir)
+	os.Exit(int(exitCode.Load()))
 }
 
-// culvert is the path of this checkout's program, which the race detector watches
-// where it watches the tests.
+// culvert is the path of this checkout's program, built with the first test that
+// wants it. The race detector watches it where it watches the tests.
 func culvert(t testing.TB) string { return built(t, testedProgram) }
 
 // culvertAsUsed is the program as users have it, without the race detector.
@@ -69,7 +99,7 @@ func build(folder string, race bool) (path string, err error) {
 	if err := listSources(); err != nil {
 		return "", err
 	}
-	path = filepath.Join(buildDir, folder, "culvert")
+	path = filepath.Join(tempDir, folder, "culvert")
 	if runtime.GOOS == "windows" {
 		path += ".exe"
 	}

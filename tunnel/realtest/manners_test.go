@@ -127,7 +127,8 @@ func fdpassWords(fdpass bool, arg ...string) []string {
 // The second ssh goes through the first one's tunnel, and ssh -O exit leaves
 // nothing of it.
 func TestRealControlMaster(t *testing.T) {
-	server := startSSHD(t)
+	t.Parallel()
+	server := sshd(t)
 	for _, fdpass := range []bool{false, true} {
 		t.Run(fmt.Sprint("fdpass=", fdpass), func(t *testing.T) {
 			proxy, log := serveWith(t, "--allow", "*:*")
@@ -175,7 +176,8 @@ func TestRealControlMaster(t *testing.T) {
 // with a sentence. With ProxyUseFdpass only the latter: ssh's ConnectTimeout
 // begins when it has the socket.
 func TestRealMannersBeforeASilentProxy(t *testing.T) {
-	server := startSSHD(t)
+	t.Parallel()
+	server := sshd(t)
 	for _, tt := range []struct {
 		name, flags string
 		fdpass      bool
@@ -202,11 +204,12 @@ func TestRealMannersBeforeASilentProxy(t *testing.T) {
 
 // However ssh ends, dial ends too, whatever it is doing.
 func TestRealMannersDialGoesWithSSH(t *testing.T) {
-	server := startSSHD(t)
+	t.Parallel()
+	server := sshd(t)
 	plain, plainLog := serveWith(t, "--allow", "*:*")
 	_, log := serveWith(t, "--listen", "https://127.0.0.1:0", "--tls-self-signed", "--allow", "*:*")
 	secure := "https://" + secureAddress(t, log)
-	squid := startSquid(t, "")
+	squid := startSquid(t, "") // whose dials are no other test's
 	for _, flags := range []string{"", "-F"} {
 		proxies := []string{"", plain, secure + " -k", squid}
 		if flags == "" {
@@ -243,7 +246,8 @@ func TestRealMannersDialGoesWithSSH(t *testing.T) {
 // What dial -v says comes through ssh -v line by line, in order and without
 // colour, in both modes.
 func TestRealMannersVerbose(t *testing.T) {
-	server := startSSHD(t)
+	t.Parallel()
+	server := sshd(t)
 	proxy, _ := serveWith(t, "--allow", "*:*")
 	target := regexp.QuoteMeta("127.0.0.1:" + server.port)
 	at := regexp.QuoteMeta(proxy)

@@ -22,20 +22,18 @@ import (
 func listening(t *testing.T, arg ...string) (address string, log *lockedBuffer) {
 	t.Helper()
 	log = background(t, culvert(t), append([]string{"dial"}, arg...)...)
-	eventually(t, "dial to listen", func() bool { return strings.Contains(log.String(), "listening on ") })
-	_, rest, _ := strings.Cut(log.String(), "listening on ")
-	address, _, _ = strings.Cut(rest, " ")
-	return strings.TrimPrefix(address, "socks5://"), log
+	return strings.TrimPrefix(announced(t, log, "listening on "), "socks5://"), log
 }
 
 // One local port, many ssh sessions: the server speaks first, and much goes
 // both ways.
 func TestRealSSHThroughListen(t *testing.T) {
-	server := startSSHD(t)
+	t.Parallel()
+	server := sshd(t)
 	payload := make([]byte, 8<<20)
 	rand.NewChaCha8([32]byte{}).Read(payload)
 	want := sha256.Sum256(payload)
-	eachProxy(t, "", func(t *testing.T, _, proxy string) {
+	eachProxy(t, func(t *testing.T, proxy string) {
 		address, log := listening(t, "--proxy", "http://"+proxy, "--listen", "0", "127.0.0.1", server.port)
 		var sessions sync.WaitGroup
 		for range 5 {
@@ -53,20 +51,15 @@ func TestRealSSHThroughListen(t *testing.T) {
 	})
 }
 
-// behind is the server as it is reached at another address of this machine.
-func (s *sshServer) behind(address string) *sshServer {
-	_, port, _ := strings.Cut(address, ":")
-	return &sshServer{port: port, dir: s.dir}
-}
-
 // curl goes through the SOCKS listener, by every version it knows.
 func TestRealProgramsThroughSOCKSListener(t *testing.T) {
+	t.Parallel()
 	curl := needs(t, "curl")[0]
 	clear := httptest.NewServer(http.HandlerFunc(origin))
 	defer clear.Close()
 	secure := httptest.NewTLSServer(http.HandlerFunc(origin))
 	defer secure.Close()
-	eachProxy(t, "", func(t *testing.T, name, proxy string) {
+	eachProxy(t, func(t *testing.T, proxy string) {
 		address, log := listening(t, "--proxy", "http://"+proxy, "--listen", "socks5://127.0.0.1:0")
 		for _, version := range []string{"--socks5", "--socks5-hostname", "--socks4", "--socks4a"} {
 			for _, url := range []string{clear.URL, secure.URL, strings.Replace(secure.URL, "127.0.0.1", "localhost", 1)} {
@@ -86,9 +79,10 @@ func TestRealProgramsThroughSOCKSListener(t *testing.T) {
 
 // git clones over ssh, by --print-ssh-config's own lines.
 func TestRealGitBySSHConfig(t *testing.T) {
+	t.Parallel()
 	git := needs(t, "git")[0]
-	server := startSSHD(t)
-	proxy := startServe(t, "")
+	server := sshd(t)
+	proxy := startOpenServe(t)
 	folder := t.TempDir()
 	repository := filepath.Join(folder, "from")
 	run := func(arg ...string) {
@@ -121,7 +115,8 @@ func TestRealGitBySSHConfig(t *testing.T) {
 
 // SIGTERM lets a running session end, and takes no new one.
 func TestRealListenDrains(t *testing.T) {
-	server := startSSHD(t)
+	t.Parallel()
+	server := sshd(t)
 	cmd := exec.CommandContext(t.Context(), culvert(t), "dial", "--proxy", "direct", "-L", "0", "127.0.0.1:"+server.port)
 	var log lockedBuffer
 	cmd.Stderr = &log
@@ -129,9 +124,7 @@ func TestRealListenDrains(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cmd.Process.Kill()
-	eventually(t, "dial to listen", func() bool { return strings.Contains(log.String(), "listening on ") })
-	_, rest, _ := strings.Cut(log.String(), "listening on ")
-	address, _, _ := strings.Cut(rest, " ")
+	address := announced(t, &log, "listening on ")
 	session := server.behind(address).command(t.Context(), "none", "echo ready; read line; echo $line")
 	stdin, err := session.StdinPipe()
 	if err != nil {

@@ -20,25 +20,27 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// startNghttpx starts nghttpx as a proxy over TLS, which chooses HTTP/2 by ALPN,
-// and in clear, in front of squid.
-func startNghttpx(t *testing.T) (secure, clear string) {
-	t.Helper()
+// fronts are the addresses of an nghttpx that is a proxy over TLS, where it
+// chooses HTTP/2 by ALPN, and in clear, in front of squid.
+type fronts struct{ secure, clear string }
+
+var nghttpx = shared(func(t testing.TB) fronts {
 	path := needs(t, "nghttpx")[0]
-	squid := strings.Replace(startSquid(t, ""), ":", ",", 1)
+	back := strings.Replace(squid(t), ":", ",", 1)
 	own := issue(t, nil, "nghttpx", tomorrow())
-	secure, clear = "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
-	background(t, path, "--conf=/dev/null", "--frontend="+strings.Replace(secure, ":", ",", 1), "--frontend="+strings.Replace(clear, ":", ",", 1)+";no-tls",
-		"--backend="+squid, "--http2-proxy", "--workers=1", "--backend-connections-per-host=200", "--errorlog-file="+filepath.Join(t.TempDir(), "error.log"), own.pem, own.cert)
-	accepts(t, secure)
-	accepts(t, clear)
-	return secure, clear
-}
+	f := fronts{"127.0.0.1:" + freePort(t), "127.0.0.1:" + freePort(t)}
+	background(t, path, "--conf=/dev/null", "--frontend="+strings.Replace(f.secure, ":", ",", 1), "--frontend="+strings.Replace(f.clear, ":", ",", 1)+";no-tls",
+		"--backend="+back, "--http2-proxy", "--workers=1", "--backend-connections-per-host=200", "--errorlog-file="+filepath.Join(t.TempDir(), "error.log"), own.pem, own.cert)
+	accepts(t, f.secure)
+	accepts(t, f.clear)
+	return f
+}, "nghttpx", "squid")
 
 // Through nghttpx, over HTTP/1.1 and HTTP/2, ssh's bytes come whole both ways.
 func TestRealSSHThroughNghttpx(t *testing.T) {
-	server := startSSHD(t)
-	secure, clear := startNghttpx(t)
+	t.Parallel()
+	server := sshd(t)
+	secure, clear := nghttpx(t).secure, nghttpx(t).clear
 	payload := make([]byte, 64<<20)
 	rand.NewChaCha8([32]byte{7}).Read(payload)
 	want := sha256.Sum256(payload)
@@ -62,7 +64,8 @@ func TestRealSSHThroughNghttpx(t *testing.T) {
 
 // A hundred tunnels at once go over one connection to nghttpx.
 func TestRealNghttpxCarriesManyTunnels(t *testing.T) {
-	secure, _ := startNghttpx(t)
+	t.Parallel()
+	secure := nghttpx(t).secure
 	hop, err := tunnel.ParseHop("h2://" + secure)
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +106,8 @@ func TestRealNghttpxCarriesManyTunnels(t *testing.T) {
 // What squid refuses, nghttpx passes on: the same exit code and sentence as over
 // HTTP/1.1, and probe's verdict.
 func TestRealRefusalsThroughNghttpx(t *testing.T) {
-	secure, _ := startNghttpx(t)
+	t.Parallel()
+	secure := nghttpx(t).secure
 	target := tunneltest.Unused(t)
 	_, port, _ := net.SplitHostPort(target)
 	for _, scheme := range []string{"https", "h2"} {

@@ -20,6 +20,7 @@ import (
 )
 
 func TestProbeInterruptedIsSilent(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("windows has no signals to send")
 	}
@@ -56,6 +57,7 @@ func TestProbeInterruptedIsSilent(t *testing.T) {
 // A signal that ends a series has its own exit code, however many tries opened,
 // and the sums tell how far it came.
 func TestProbeCountInterrupted(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("windows has no signals to send")
 	}
@@ -116,6 +118,7 @@ func screen(written string) []string {
 // On a terminal a probe tells what it waits for, on a line that is gone when the
 // report comes. Nowhere else, and not with -v, a byte of that is written.
 func TestProbeProgress(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("script"); err != nil || runtime.GOOS != "linux" {
 		t.Skip("needs script(1) of util-linux, for a pseudo-terminal")
 	}
@@ -157,6 +160,7 @@ func TestProbeProgress(t *testing.T) {
 
 // Ctrl-C wipes the line too.
 func TestProbeProgressInterrupted(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("script"); err != nil || runtime.GOOS != "linux" {
 		t.Skip("needs script(1) of util-linux, for a pseudo-terminal")
 	}

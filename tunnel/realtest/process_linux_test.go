@@ -57,22 +57,8 @@ func startProxy(t testing.TB, before []string, words ...string) *proxyProcess {
 			t.Logf("serve said:\n%s", p.errs)
 		}
 	})
-	const announced = "listening on http://"
-	p.eventually("serve listens", func() bool { return strings.Contains(p.errs.String(), announced) })
-	_, rest, _ := strings.Cut(p.errs.String(), announced)
-	p.addr, _, _ = strings.Cut(rest, "\n")
+	p.addr = announced(t, p.errs, "listening on http://")
 	return p
-}
-
-// eventually waits until ok says yes, at most three times bound: machines that
-// test may be slow, and have much to do at once.
-func (p *proxyProcess) eventually(what string, ok func() bool) {
-	p.Helper()
-	for until := time.Now().Add(3 * bound); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(until) {
-			p.Fatalf("timed out waiting: %s", what)
-		}
-	}
 }
 
 // end ends serve by SIGTERM, which must find nothing to wait for.
@@ -137,14 +123,15 @@ func (p *proxyProcess) open(kind string) int {
 func (p *proxyProcess) returnsTo(n int) {
 	p.Helper()
 	have := 0
-	for until := time.Now().Add(3 * bound); ; time.Sleep(5 * time.Millisecond) {
-		if have = p.held(); have == n {
-			return
+	defer func() {
+		if have != n {
+			p.Logf("serve has %d descriptors, %d at first", have, n)
 		}
-		if time.Now().After(until) {
-			p.Fatalf("serve has %d descriptors, %d at first", have, n)
-		}
-	}
+	}()
+	eventually(p, "serve has as many descriptors as at first", func() bool {
+		have = p.held()
+		return have == n
+	})
 }
 
 // held is the number of descriptors that are no pipe.
@@ -227,7 +214,7 @@ func (p *proxyProcess) records(event string) []logRecord {
 func (p *proxyProcess) closedTo(target string) logRecord {
 	p.Helper()
 	var found logRecord
-	p.eventually("a record of the tunnel to "+target, func() bool {
+	eventually(p, "a record of the tunnel to "+target, func() bool {
 		for _, r := range p.records("tunnel close") {
 			if r.Target == target {
 				found = r

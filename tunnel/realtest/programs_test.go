@@ -20,16 +20,10 @@ import (
 	"testing"
 )
 
-// eachProxy runs a test against every real proxy.
-func eachProxy(t *testing.T, users string, test func(t *testing.T, name, address string)) {
-	for _, p := range realProxies {
-		t.Run(p.name, func(t *testing.T) { test(t, p.name, p.start(t, users)) })
-	}
-}
-
 func TestRealSSHRunsACommand(t *testing.T) {
-	server := startSSHD(t)
-	eachProxy(t, "", func(t *testing.T, _, address string) {
+	t.Parallel()
+	server := sshd(t)
+	eachProxy(t, func(t *testing.T, address string) {
 		out, err := server.command(t.Context(), dialThrough(t, address), "echo", "through").Output()
 		if err != nil || string(out) != "through\n" {
 			t.Fatalf("got %q, %v", out, err)
@@ -43,11 +37,12 @@ func dialThrough(t *testing.T, proxy string, flags ...string) string {
 }
 
 func TestRealSSHCarries64MiBBothWays(t *testing.T) {
-	server := startSSHD(t)
+	t.Parallel()
+	server := sshd(t)
 	payload := make([]byte, 64<<20)
 	rand.Read(payload)
 	want := sha256.Sum256(payload)
-	eachProxy(t, "", func(t *testing.T, _, address string) {
+	eachProxy(t, func(t *testing.T, address string) {
 		cmd := server.command(t.Context(), dialThrough(t, address), "cat")
 		cmd.Stdin = bytes.NewReader(payload)
 		hash := sha256.New()
@@ -62,8 +57,9 @@ func TestRealSSHCarries64MiBBothWays(t *testing.T) {
 }
 
 func TestRealSSHTwentySessionsAtOnce(t *testing.T) {
-	server := startSSHD(t)
-	eachProxy(t, "", func(t *testing.T, _, address string) {
+	t.Parallel()
+	server := sshd(t)
+	eachProxy(t, func(t *testing.T, address string) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*bound)
 		defer cancel()
 		var sessions sync.WaitGroup
@@ -81,7 +77,8 @@ func TestRealSSHTwentySessionsAtOnce(t *testing.T) {
 }
 
 func TestRealSSHPrintsTheRefusal(t *testing.T) {
-	server := startSSHD(t)
+	t.Parallel()
+	server := sshd(t)
 	address, _ := serveWith(t) // port 22, 80, 443 only
 	var stderr bytes.Buffer
 	cmd := server.command(t.Context(), dialThrough(t, address), "true")
@@ -100,9 +97,10 @@ func TestRealSSHPrintsTheRefusal(t *testing.T) {
 }
 
 func TestRealSSHWithCredentials(t *testing.T) {
-	server := startSSHD(t)
-	eachProxy(t, "ada:lovelace", func(t *testing.T, _, address string) {
-		out, err := server.command(t.Context(), dialThrough(t, "ada:lovelace@"+address), "echo", "in").CombinedOutput()
+	t.Parallel()
+	server := sshd(t)
+	eachLockedProxy(t, func(t *testing.T, address string) {
+		out, err := server.command(t.Context(), dialThrough(t, user+"@"+address), "echo", "in").CombinedOutput()
 		if err != nil || string(out) != "in\n" {
 			t.Fatalf("got %q, %v", out, err)
 		}
@@ -116,13 +114,14 @@ func origin(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestRealCurlThroughServe(t *testing.T) {
+	t.Parallel()
 	curl := needs(t, "curl")[0]
 	plain := httptest.NewServer(http.HandlerFunc(origin))
 	defer plain.Close()
 	secure := httptest.NewTLSServer(http.HandlerFunc(origin))
 	defer secure.Close()
-	open := startServe(t, "")
-	locked := startServe(t, "ada:lovelace")
+	open := startOpenServe(t)
+	locked := startLockedServe(t)
 	upload := write(t, filepath.Join(t.TempDir(), "upload"), strings.Repeat("x", 1<<20))
 	for _, test := range []struct {
 		name string
@@ -155,6 +154,7 @@ func TestRealCurlThroughServe(t *testing.T) {
 }
 
 func TestRealOpenSSLAndNcatThroughServe(t *testing.T) {
+	t.Parallel()
 	paths := needs(t, "openssl", "ncat")
 	secure := httptest.NewTLSServer(http.HandlerFunc(origin))
 	defer secure.Close()
@@ -178,6 +178,7 @@ func TestRealOpenSSLAndNcatThroughServe(t *testing.T) {
 }
 
 func TestRealDialThroughNcat(t *testing.T) {
+	t.Parallel()
 	ncat := needs(t, "ncat")[0]
 	plain := httptest.NewServer(http.HandlerFunc(origin))
 	defer plain.Close()
@@ -202,11 +203,12 @@ type probeReport struct {
 }
 
 func TestRealProbe(t *testing.T) {
+	t.Parallel()
 	echo := httptest.NewServer(http.HandlerFunc(origin))
 	defer echo.Close()
 	open := echo.Listener.Addr().String()
 	closed := "127.0.0.1:" + freePort(t)
-	eachProxy(t, "", func(t *testing.T, name, address string) {
+	eachProxy(t, func(t *testing.T, address string) {
 		for _, test := range []struct {
 			name, target string
 			exit         int
@@ -216,7 +218,7 @@ func TestRealProbe(t *testing.T) {
 			t.Run(test.name, func(t *testing.T) { expectProbe(t, test.exit, "--proxy", "http://"+address, test.target) })
 		}
 	})
-	eachProxy(t, "ada:lovelace", func(t *testing.T, _, address string) {
+	eachLockedProxy(t, func(t *testing.T, address string) {
 		for _, test := range []struct {
 			name, user string
 			exit       int
@@ -231,11 +233,11 @@ func TestRealProbe(t *testing.T) {
 // expectProbe runs probe for people and for programs: both must agree.
 func expectProbe(t *testing.T, exit int, arg ...string) {
 	t.Helper()
-	text, errs, code := runProgram(t, nil, culvert(t), append([]string{"probe", "--wait", "300ms"}, arg...)...)
+	text, errs, code := runProgram(t, nil, culvert(t), append([]string{"probe", "--wait", "50ms"}, arg...)...)
 	if code != exit {
 		t.Errorf("exit %d, want %d:\n%s%s", code, exit, text, errs)
 	}
-	document, _, code := runProgram(t, nil, culvert(t), append([]string{"probe", "--json", "--wait", "300ms"}, arg...)...)
+	document, _, code := runProgram(t, nil, culvert(t), append([]string{"probe", "--json", "--wait", "50ms"}, arg...)...)
 	var report probeReport
 	if err := json.Unmarshal([]byte(document), &report); err != nil || code != exit {
 		t.Fatalf("--json: exit %d, want %d, %v:\n%s", code, exit, err, document)

@@ -14,11 +14,11 @@ import (
 	"testing"
 )
 
-// startPostgres starts a PostgreSQL that trusts everyone, and returns its
-// address.
-func startPostgres(t *testing.T) string {
+// postgres is the address of a PostgreSQL that trusts everyone.
+var postgres = shared(startPostgres, "psql")
+
+func startPostgres(t testing.TB) string {
 	t.Helper()
-	needs(t, "psql")
 	programs, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if len(programs) == 0 {
 		needs(t, "postgres")
@@ -57,8 +57,9 @@ func psql(t *testing.T, address string, arg ...string) *exec.Cmd {
 
 // A database speaks much, little and not at all through the local port.
 func TestRealPsqlThroughListen(t *testing.T) {
-	server := startPostgres(t)
-	eachProxy(t, "", func(t *testing.T, _, proxy string) {
+	t.Parallel()
+	server := postgres(t)
+	eachProxy(t, func(t *testing.T, proxy string) {
 		address, log := listening(t, "--proxy", "http://"+proxy, "--listen", "127.0.0.1:0", "--", server)
 		for query, want := range map[string]string{
 			"select 6 * 7, 'through'":       "42|through\n",
@@ -120,8 +121,9 @@ func (p *interactive) says(t *testing.T, line, answer string) {
 // SIGTERM while one psql waits at its prompt and another for the server: both
 // end as they would have, and nobody new comes in.
 func TestRealPsqlIsDrained(t *testing.T) {
-	server := startPostgres(t)
-	eachProxy(t, "", func(t *testing.T, _, proxy string) {
+	t.Parallel()
+	server := postgres(t)
+	eachProxy(t, func(t *testing.T, proxy string) {
 		dial := exec.CommandContext(t.Context(), culvert(t), "dial", "--proxy", "http://"+proxy, "-L", "0", "--", server)
 		var log lockedBuffer
 		dial.Stderr = &log
@@ -129,9 +131,7 @@ func TestRealPsqlIsDrained(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer dial.Process.Kill()
-		eventually(t, "dial to listen", func() bool { return strings.Contains(log.String(), "listening on ") })
-		_, rest, _ := strings.Cut(log.String(), "listening on ")
-		address, _, _ := strings.Cut(rest, " ")
+		address := announced(t, &log, "listening on ")
 
 		holder, waiter := openPsql(t, address), openPsql(t, address)
 		holder.says(t, "select pg_advisory_lock(7), 'held';", "|held\n")

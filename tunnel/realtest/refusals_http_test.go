@@ -15,7 +15,7 @@ import (
 // nameless is background for a program that is to know no name at all: in a
 // mount namespace of its own it does not ask DNS. Where there can be none, the
 // machine's own resolver has to know that there is no nowhere.invalid.
-func nameless(t *testing.T, name string, arg ...string) *lockedBuffer {
+func nameless(t testing.TB, name string, arg ...string) *lockedBuffer {
 	t.Helper()
 	if exec.Command("unshare", "-m", "true").Run() == nil {
 		nsswitch := write(t, filepath.Join(t.TempDir(), "nsswitch.conf"), "passwd: files\ngroup: files\nhosts: files\n")
@@ -51,19 +51,14 @@ func startRefusingServe(t *testing.T, r rules) string {
 // startRefusingSquid asks a name server for names that is not there, and gives
 // up after a second; what it says of names that do not exist is the same.
 func startRefusingSquid(t *testing.T, r rules) string {
-	return startSquidWith(t, func(string) string {
-		lines := "connect_timeout 1 seconds\ndns_nameservers 127.0.0.1\ndns_timeout 1 seconds\ndns_retransmit_interval 1 seconds\n"
-		if r.bars {
-			lines += "http_access deny all\n"
-		}
-		if r.asks {
-			file := htpasswdFile(t, "ada:lovelace")
-			readable(file)
-			lines += "auth_param basic program /usr/lib/squid/basic_ncsa_auth " + file +
-				"\nauth_param basic children 1\nacl known proxy_auth REQUIRED\nhttp_access deny !known\n"
-		}
-		return lines
-	})
+	lines := "connect_timeout 1 seconds\ndns_nameservers 127.0.0.1\ndns_timeout 1 seconds\ndns_retransmit_interval 1 seconds\n"
+	if r.bars {
+		lines += "http_access deny all\n"
+	}
+	if r.asks {
+		lines += basicOfSquid(t) + squidAsks
+	}
+	return startSquid(t, lines)
 }
 
 func startRefusingTinyproxy(t *testing.T, r rules) string {

@@ -62,6 +62,7 @@ var otherSchemes = []struct{ class, scheme string }{
 
 // What dial says of the refusals of real proxies: a sentence, a hint, a code.
 func TestRealRefusals(t *testing.T) {
+	t.Parallel()
 	want := refusals(t)
 	for name, proxy := range refusingProxies {
 		t.Run(name, func(t *testing.T) {
@@ -156,10 +157,11 @@ func (c refusalCheck) run(class, proxy, timeout, named, target string) {
 
 // Refusals that are no one proxy's.
 func TestRealRefusalsOfOthers(t *testing.T) {
+	t.Parallel()
 	want, closed := refusals(t), portOf(tunneltest.Unused(t))
 	apache := "127.0.0.1:" + freePort(t)
 	startApache(t, apache, "", "")
-	ssh := "127.0.0.1:" + startSSHD(t).port
+	ssh := "127.0.0.1:" + startSSHD(t).port // nobody else's: it gets garbage
 	for _, tt := range []struct{ class, scheme, proxy string }{
 		{"dead proxy", "http", tunneltest.Unused(t)},
 		{"dead TLS proxy", "https", tunneltest.Unused(t)},

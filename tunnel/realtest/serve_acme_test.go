@@ -5,44 +5,38 @@ package realtest
 import (
 	"crypto/tls"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// pebbleModules are a small ACME authority and its name server, of Let's
-// Encrypt's own making. It has no Debian package.
-var pebbleModules = []string{
-	"github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1",
-	"github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@v2.10.1",
-}
+// These are a small ACME authority and its name server, of Let's Encrypt's own
+// making. They have no Debian package.
+const (
+	pebbleAuthority = "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1"
+	pebbleNames     = "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@v2.10.1"
+)
 
 // A certificate is got from a real ACME authority, by tls-alpn-01 on the https
 // listener itself, and kept.
 func TestRealACME(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("CULVERT_REAL") != "1" {
 		t.Skip("builds pebble, which may have to be downloaded: set CULVERT_REAL=1")
 	}
 	dir := t.TempDir()
-	for _, module := range pebbleModules {
-		install := exec.Command("go", "install", module)
-		install.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
-		if out, err := install.CombinedOutput(); err != nil {
-			t.Fatalf("go install %s: %v\n%s", module, err, out)
-		}
-	}
 	authority := issue(t, nil, "the ACME server's authority", tomorrow())
 	server := issue(t, authority, "acme", tomorrow())
 	dns, api, management, listen := freePort(t), freePort(t), freePort(t), freePort(t)
-	background(t, filepath.Join(dir, "pebble-challtestsrv"), "-dnsserver", "127.0.0.1:"+dns, "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "",
-		"-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "", "-management", "127.0.0.1:"+management)
+	// The go command keeps what it builds to run.
+	run := []string{"GOFLAGS=", "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0", "go", "run"}
+	background(t, "env", append(run, pebbleNames, "-dnsserver", "127.0.0.1:"+dns, "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "",
+		"-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "", "-management", "127.0.0.1:"+management)...)
 	config := write(t, filepath.Join(dir, "pebble.json"), `{"pebble": {"listenAddress": "127.0.0.1:`+api+`", "managementListenAddress": "127.0.0.1:`+freePort(t)+`",
 		"certificate": "`+server.cert+`", "privateKey": "`+server.pem+`", "httpPort": 5002, "tlsPort": `+listen+`, "ocspResponderURL": "", "externalAccountBindingRequired": false}}`)
-	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
-	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0")
-	pebble := background(t, filepath.Join(dir, "pebble"), "-config", config, "-dnsserver", "127.0.0.1:"+dns)
+	pebble := background(t, "env", append(run, pebbleAuthority, "-config", config, "-dnsserver", "127.0.0.1:"+dns)...)
 	accepts(t, "127.0.0.1:"+api)
+	accepts(t, "127.0.0.1:"+management)
 
 	store := filepath.Join(dir, "store")
 	serve := func() (*tls.ConnectionState, *lockedBuffer) {

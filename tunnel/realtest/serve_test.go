@@ -114,6 +114,7 @@ func (s *served) ends() string {
 
 // A signal drains: open tunnels go on until they end, and serve with them.
 func TestServeDrains(t *testing.T) {
+	t.Parallel()
 	s := serving(t, "--allow", "*:*", "--drain-timeout", "15s")
 	conn := s.tunnel()
 	s.signal(syscall.SIGTERM)
@@ -127,6 +128,7 @@ func TestServeDrains(t *testing.T) {
 }
 
 func TestServeSecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	s := serving(t, "--allow", "*:*", "--drain-timeout", "0")
 	s.tunnel()
 	s.signal(syscall.SIGINT)
@@ -139,6 +141,7 @@ func TestServeSecondSignalEndsAtOnce(t *testing.T) {
 
 // DESIGN 3: where it listens, then four lines on who may go where.
 func TestServeTellsWhoMayGoWhere(t *testing.T) {
+	t.Parallel()
 	s := serving(t, "--deny", "*.evil.example", "--via", "http://me:secret@127.0.0.1:1")
 	for _, want := range []string{
 		"clients: anyone on this machine",
@@ -156,6 +159,7 @@ func TestServeTellsWhoMayGoWhere(t *testing.T) {
 
 // Whoever reads the log may go away; tunnels do not end for that.
 func TestServeOutlivesTheReaderOfItsLog(t *testing.T) {
+	t.Parallel()
 	s := serving(t, "--allow", "*:*")
 	conn := s.tunnel()
 	s.line("tunnel open")
@@ -172,6 +176,7 @@ func TestServeOutlivesTheReaderOfItsLog(t *testing.T) {
 }
 
 func TestServeLogsToAFile(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "access.log")
 	s := serving(t, "--access-log", path, "--log-format", "json")
 	s.refused()
@@ -191,6 +196,7 @@ func TestServeLogsToAFile(t *testing.T) {
 }
 
 func TestServeGoesOnWhenTheDiskIsFull(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("there is no /dev/full")
 	}

@@ -33,7 +33,7 @@ type certified struct {
 }
 
 // issue makes a certificate that by signs; a nil by is a new authority's own.
-func issue(t *testing.T, by *certified, name string, until time.Time) *certified {
+func issue(t testing.TB, by *certified, name string, until time.Time) *certified {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -74,7 +74,7 @@ type secureServe struct {
 	log            *lockedBuffer
 }
 
-func startSecureServe(t *testing.T, arg ...string) *secureServe {
+func startSecureServe(t testing.TB, arg ...string) *secureServe {
 	t.Helper()
 	s := &secureServe{authority: issue(t, nil, "the test's authority", tomorrow())}
 	s.own = issue(t, s.authority, "proxy", tomorrow())
@@ -87,16 +87,9 @@ func startSecureServe(t *testing.T, arg ...string) *secureServe {
 func tomorrow() time.Time { return time.Now().Add(24 * time.Hour) }
 
 // secureAddress is where a serve's https listener listens.
-func secureAddress(t *testing.T, log *lockedBuffer) string {
+func secureAddress(t testing.TB, log *lockedBuffer) string {
 	t.Helper()
-	const announced = "listening on https://"
-	eventually(t, "serve listens for TLS", func() bool {
-		_, rest, ok := strings.Cut(log.String(), announced)
-		return ok && strings.Contains(rest, "\n")
-	})
-	_, rest, _ := strings.Cut(log.String(), announced)
-	address, _, _ := strings.Cut(rest, "\n")
-	return address
+	return announced(t, log, "listening on https://")
 }
 
 // logs waits for a line of the log that holds all of the pieces.
@@ -119,6 +112,7 @@ func (s *secureServe) logs(t *testing.T, pieces ...string) {
 // curl, which speaks HTTP/1.1 to proxies, trusts by authority, pin or not at
 // all, and shows who it is by a certificate or a password.
 func TestRealCurlOverTLS(t *testing.T) {
+	t.Parallel()
 	curl := needs(t, "curl")[0]
 	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "the page\n") })
 	secure, plain := httptest.NewTLSServer(page), httptest.NewServer(page)
@@ -174,6 +168,7 @@ func TestRealCurlOverTLS(t *testing.T) {
 // A self-signed certificate's pin is printed, and is what curl takes. (Debian
 // 12's curl does not look at --proxy-pinnedpubkey: it asks the proxy itself.)
 func TestRealCurlTakesThePin(t *testing.T) {
+	t.Parallel()
 	curl := needs(t, "curl")[0]
 	_, log := serveWith(t, "--listen", "https://127.0.0.1:0", "--tls-self-signed")
 	address := secureAddress(t, log)
@@ -191,6 +186,7 @@ func TestRealCurlTakesThePin(t *testing.T) {
 // The files are read anew when they change, without a restart; a broken pair
 // changes nothing, and is told of.
 func TestCertificateIsReadAnew(t *testing.T) {
+	t.Parallel()
 	s := startSecureServe(t)
 	shown := func() string {
 		conn, err := tls.Dial("tcp", s.address, &tls.Config{InsecureSkipVerify: true})
@@ -221,6 +217,7 @@ func TestCertificateIsReadAnew(t *testing.T) {
 
 // Either way to get the port wrong is answered, and logged as what it is.
 func TestWrongProtocolOnAPort(t *testing.T) {
+	t.Parallel()
 	s := startSecureServe(t)
 	conn, err := net.Dial("tcp", s.address)
 	if err != nil {
@@ -255,6 +252,7 @@ func TestWrongProtocolOnAPort(t *testing.T) {
 // A thousand clients that begin a handshake and leave it at that hold nobody
 // up, and are gone after the header timeout.
 func TestHalfOpenHandshakes(t *testing.T) {
+	t.Parallel()
 	s := startSecureServe(t, "--header-timeout", "2s")
 	hello := []byte{0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03}
 	conns := make([]net.Conn, 1000)
@@ -287,6 +285,7 @@ func TestHalfOpenHandshakes(t *testing.T) {
 
 // TLS 1.2 and 1.3 are spoken, older versions are not; ALPN chooses.
 func TestRealOpenSSLHandshakes(t *testing.T) {
+	t.Parallel()
 	openssl := needs(t, "openssl")[0]
 	s := startSecureServe(t)
 	for _, tt := range []struct {

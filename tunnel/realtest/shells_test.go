@@ -49,10 +49,11 @@ func linked(t *testing.T, folder string) string {
 
 // The lines of --print-ssh-config do in every shell, whatever stands in them.
 func TestRealShellsRunTheStanza(t *testing.T) {
+	t.Parallel()
 	paths := needs(t, shells...)
-	server := startSSHD(t)
+	server := sshd(t)
 	const user, password = "ada", `l%o$HOME've"l\\a\'ce;~&*(!)#{x}[y]` + "`z`"
-	proxy := startServe(t, user+":"+password)
+	proxy := startServeFor(t, user+":"+password)
 	// As little as can be is escaped: the rest is the shells' to keep.
 	raw := strings.NewReplacer("%", "%25", "#", "%23", "[", "%5B", "]", "%5D", "\"", "%22", "\\", "%5C", "{", "%7B", "}", "%7D", "`", "%60").Replace(password)
 	for _, tt := range []struct {
@@ -93,8 +94,9 @@ func TestRealShellsRunTheStanza(t *testing.T) {
 
 // So do the README's own, and dial gets the words as they are meant.
 func TestRealShellsRunTheREADMEsLine(t *testing.T) {
+	t.Parallel()
 	paths := needs(t, shells...)
-	server := startSSHD(t)
+	server := sshd(t)
 	proxy, log := serveWith(t, "--allow", "*:*")
 	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
 	if err != nil {
@@ -133,6 +135,7 @@ zpty -w -n z "$2"$'\t'; zpty -r z said "*$3*"; print -r -- "$said"; zpty -d z`
 
 // The completion scripts are what the shells take, and complete.
 func TestRealShellsComplete(t *testing.T) {
+	t.Parallel()
 	needs(t, "bash", "fish", "zsh")
 	for _, tt := range []struct {
 		shell string

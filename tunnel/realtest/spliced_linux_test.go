@@ -16,6 +16,7 @@ var moved = regexp.MustCompile(`(?m)\b(splice|recvfrom|sendto|read|write|readv|w
 
 // Issue 3, "Proof": bulk goes by splice(2), in and out, as the kernel sees it.
 func TestRealBulkIsSpliced(t *testing.T) {
+	t.Parallel()
 	const size = 64 << 20
 	trace := filepath.Join(t.TempDir(), "trace")
 	// -D makes serve this process's child, and strace nobody's.
@@ -28,7 +29,7 @@ func TestRealBulkIsSpliced(t *testing.T) {
 	p.closedTo(echo)
 	p.end()
 	var spliced, copied int64
-	p.eventually("strace has written its last", func() bool {
+	eventually(p, "strace has written its last", func() bool {
 		text, err := os.ReadFile(trace)
 		if err != nil {
 			t.Fatal(err)

@@ -49,11 +49,7 @@ var tlsPeers = []tlsPeer{
 
 func startMeasuredServe(b *testing.B, cert, key string) *measured {
 	p := startProxy(b, []string{culvertAsUsed(b)}, "--listen", "https://127.0.0.1:0", "--tls-cert", cert, "--tls-key", key)
-	const announced = "listening on https://"
-	p.eventually("serve listens for TLS", func() bool { return strings.Contains(p.errs.String(), announced) })
-	_, rest, _ := strings.Cut(p.errs.String(), announced)
-	address, _, _ := strings.Cut(rest, "\n")
-	return &measured{p.pid, strings.Fields(address)[0]}
+	return &measured{p.pid, announced(b, p.errs, "listening on https://")}
 }
 
 func startMeasuredNghttpx(b *testing.B, cert, key string) *measured {
@@ -62,7 +58,7 @@ func startMeasuredNghttpx(b *testing.B, cert, key string) *measured {
 		b.Skip("nghttpx is not installed")
 	}
 	next := startProxy(b, []string{culvertAsUsed(b)})
-	address := unusedAddress(b)
+	address := "127.0.0.1:" + freePort(b)
 	host, port, _ := net.SplitHostPort(address)
 	nextHost, nextPort, _ := net.SplitHostPort(next.addr)
 	dir := b.TempDir()
@@ -73,35 +69,13 @@ func startMeasuredNghttpx(b *testing.B, cert, key string) *measured {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	awaitAccept(b, address)
+	accepts(b, address)
 	return &measured{cmd.Process.Pid, address}
 }
 
 func startMeasuredNetHTTP(b *testing.B, cert, key string) *measured {
 	j := startJob(b, "net-http", cert, key)
 	return &measured{j.cmd.Process.Pid, j.line()}
-}
-
-func unusedAddress(b *testing.B) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-func awaitAccept(b *testing.B, address string) {
-	for until := time.Now().Add(3 * bound); ; time.Sleep(5 * time.Millisecond) {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			conn.Close()
-			return
-		}
-		if time.Now().After(until) {
-			b.Fatal(err)
-		}
-	}
 }
 
 // netHTTPJob is a CONNECT proxy as net/http makes one, by Hijack and, over
