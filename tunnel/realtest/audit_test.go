@@ -3,7 +3,6 @@
 package realtest
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -34,25 +33,67 @@ func TestRealAudits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			target := freePort(t)
-			arg := []string{"probe", "--audit", "--json", "--patience", "2s", "--target-listen", "127.0.0.1:" + target}
+			arg := []string{"--target-listen", "127.0.0.1:" + target}
 			switch kind, asks := strings.CutSuffix(name, "-login"); {
 			case asks:
-				arg = append(arg, "--check", "refusal,plain-credentials,h2-407", "--proxy", "http://ada:lovelace@"+refusingProxies[kind].start(t, rules{open: target, asks: true}))
+				arg = append(arg, "--check", "refusal,plain-credentials,h2-407", "--proxy", "http://"+user+"@"+refusingProxies[kind].start(t, rules{open: target, asks: true}))
 			case name == "serve-tls":
 				arg = append(arg, "--insecure", "--proxy", "https://"+startAuditedTLS(t, target))
 			default:
 				arg = append(arg, "--proxy", "http://"+refusingProxies[name].start(t, rules{open: target}))
 			}
-			stdout, stderr, code := runProgram(t, nil, culvert(t), arg...)
-			report, err := audit.ReadReport(strings.NewReader(stdout))
-			if err != nil || stderr != "" || (code == 11) != report.Failed() {
-				t.Fatalf("exit %d, %v: %s", code, err, stderr)
+			a := newAudit(t, arg...)
+			wantGrades(t, name, a)
+			if !strings.HasPrefix(name, "serve") {
+				return
 			}
-			if strings.HasPrefix(name, "serve") && (report.Summary[0].Fail+report.Summary[0].Warn+report.Summary[1].Fail+report.Summary[1].Warn) > 0 {
-				t.Error("serve does not pass every MUST and SHOULD")
+			for id, r := range a.results {
+				if flawed := r.Grade == "warn" || r.Grade == "fail"; flawed && r.Level != "policy" {
+					t.Errorf("serve does not pass every MUST and SHOULD: %s", id)
+				}
 			}
-			wantGrades(t, name, report)
 		})
+	}
+}
+
+// realAudit is what probe --audit says of a proxy.
+type realAudit struct {
+	arg     []string // of the command line
+	order   []string // the checks' IDs
+	results map[string]audit.Result
+}
+
+func newAudit(t *testing.T, arg ...string) *realAudit {
+	t.Helper()
+	a := &realAudit{arg: arg, results: map[string]audit.Result{}}
+	a.run(t, "--patience", "2s")
+	return a
+}
+
+// again has checks be made once more, patiently: on a busy machine an answer may
+// be late.
+func (a *realAudit) again(t *testing.T, ids []string) {
+	t.Helper()
+	if len(ids) > 0 {
+		a.run(t, "--patience", "10s", "--check", strings.Join(ids, ","))
+	}
+}
+
+func (a *realAudit) run(t *testing.T, arg ...string) {
+	t.Helper()
+	stdout, stderr, code := runProgram(t, nil, culvert(t), append(append([]string{"probe", "--audit", "--json"}, a.arg...), arg...)...)
+	report, err := audit.ReadReport(strings.NewReader(stdout))
+	if err != nil || stderr != "" || (code == 11) != report.Failed() {
+		t.Fatalf("exit %d, %v: %s", code, err, stderr)
+	}
+	if strings.Contains(stdout, "lovelace") || strings.Contains(stdout, "response=") {
+		t.Error("the report tells what the login goes by")
+	}
+	for _, r := range report.Results {
+		if _, known := a.results[r.ID]; !known {
+			a.order = append(a.order, r.ID)
+		}
+		a.results[r.ID] = r
 	}
 }
 
@@ -65,34 +106,32 @@ func startAuditedTLS(t *testing.T, port string) string {
 
 // wantGrades compares with the golden, a check a line, and shows what a check
 // rests on that differs.
-func wantGrades(t *testing.T, name string, report *audit.Report) {
-	var got bytes.Buffer
-	evidence := map[string]string{}
-	for _, r := range report.Results {
-		if !slices.Contains(unheld, r.ID) && !slices.Contains(unheld, name+" "+r.ID) {
-			l := fmt.Sprintf("%s %s", r.Grade, r.ID)
-			fmt.Fprintln(&got, l)
-			shown, _ := json.Marshal(r)
-			evidence[l] = string(shown)
-		}
-	}
+func wantGrades(t *testing.T, name string, a *realAudit) {
+	t.Helper()
 	file := filepath.Join("testdata", "audits", name+".txt")
+	line := func(id string) string { return fmt.Sprintf("%s %s", a.results[id].Grade, id) }
+	held := slices.DeleteFunc(slices.Clone(a.order), func(id string) bool {
+		return slices.Contains(unheld, id) || slices.Contains(unheld, name+" "+id)
+	})
 	if os.Getenv("CULVERT_UPDATE") == "1" {
-		if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
+		text := ""
+		for _, id := range held {
+			text += line(id) + "\n"
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wanted := strings.Split(string(want), "\n")
-	for l := range strings.SplitSeq(got.String(), "\n") {
-		if !slices.Contains(wanted, l) {
-			t.Errorf("%s: not so in %s: %s", l, file, evidence[l])
+	want := strings.Split(strings.TrimSuffix(contents(file), "\n"), "\n")
+	differs := func(id string) bool { return !slices.Contains(want, line(id)) }
+	a.again(t, slices.DeleteFunc(slices.Clone(held), func(id string) bool { return !differs(id) }))
+	for _, id := range held {
+		if differs(id) {
+			shown, _ := json.Marshal(a.results[id])
+			t.Errorf("%s: not so in %s: %s", line(id), file, shown)
 		}
 	}
-	if n := strings.Count(got.String(), "\n"); n != len(wanted)-1 {
-		t.Errorf("%d checks, want %d", n, len(wanted)-1)
+	if len(held) != len(want) {
+		t.Errorf("%d checks, want %d", len(held), len(want))
 	}
 }

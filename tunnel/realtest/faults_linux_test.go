@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"culvert/tunnel/tunneltest"
-
-	"golang.org/x/sys/unix"
 )
 
 // peerEnd is what the surviving side of a tunnel saw.
@@ -291,7 +289,7 @@ func TestSlowTargetHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	const slow, quick = 100, 300
 	p := startProxy(t, nil, "--connect-timeout", "2m")
-	deaf, unblock := deafListener(t)
+	target, unblock := deaf(t)
 	asked := make([]net.Conn, slow)
 	for i := range asked {
 		conn, err := net.Dial("tcp", p.addr)
@@ -300,7 +298,7 @@ func TestSlowTargetHoldsNobodyUp(t *testing.T) {
 		}
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(3 * bound))
-		fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", deaf, deaf)
+		fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, target)
 		asked[i] = conn
 	}
 	crowd := startJob(t, "crowd", p.addr, startJob(t, "echo").line())
@@ -323,28 +321,4 @@ func TestSlowTargetHoldsNobodyUp(t *testing.T) {
 		}
 	}
 	p.end()
-}
-
-// deafListener is an address at which connecting takes until unblock: its queue
-// is full, and nobody accepts.
-func deafListener(t *testing.T) (addr string, unblock func()) {
-	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	unblock = sync.OnceFunc(func() { unix.Close(fd) })
-	t.Cleanup(unblock)
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
-	name, _ := unix.Getsockname(fd)
-	addr = fmt.Sprint("127.0.0.1:", name.(*unix.SockaddrInet4).Port)
-	for {
-		conn, err := net.DialTimeout("tcp", addr, 200*time.Millisecond)
-		if err != nil {
-			return addr, unblock
-		}
-		t.Cleanup(func() { conn.Close() })
-	}
 }

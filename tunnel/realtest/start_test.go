@@ -4,6 +4,7 @@ package realtest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -192,6 +193,40 @@ func announced(t testing.TB, out *lockedBuffer, words string) string {
 		return whole
 	})
 	return rest
+}
+
+// deaf is an address that takes no connection, and refuses none until undo: its
+// queue of those that wait to be accepted is full.
+func deaf(t testing.TB) (address string, undo func()) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		syscall.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	undo = sync.OnceFunc(func() { syscall.Close(fd) })
+	t.Cleanup(undo)
+	if err := cmp.Or(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+	for range 8 {
+		conn, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
+		if err != nil {
+			return address, undo
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+	t.Fatal("the queue does not fill")
+	return "", nil
 }
 
 func write(t testing.TB, path, text string) string {
