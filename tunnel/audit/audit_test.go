@@ -3,9 +3,14 @@ package audit
 import (
 	"bytes"
 	"encoding/xml"
+	"flag"
 	"io"
 	"net"
+	"os"
+	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -73,9 +78,36 @@ type onlyAda struct{}
 
 func (onlyAda) Verify(user, password string) bool { return user == "ada" && password == "lovelace" }
 
+// TestMain lets more of the parallel tests run at once than there are
+// processors: they wait for timeouts, and take little else. A -parallel that is
+// given counts.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if most := 8; !given && runtime.GOMAXPROCS(0) < most {
+		_ = flag.Set("test.parallel", strconv.Itoa(most))
+	}
+	os.Exit(m.Run())
+}
+
 // passed and faulted are the checks that some proxy of these tests passed, and
 // that one with faults did not.
-var passed, faulted = map[string]bool{}, map[string]bool{}
+var passed, faulted checkSet
+
+type checkSet struct {
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+func (s *checkSet) add(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ids == nil {
+		s.ids = make(map[string]bool)
+	}
+	s.ids[id] = true
+}
 
 // serve passes every check there is, the opt-in and the credentials' too.
 func TestServePassesEveryCheck(t *testing.T) {
@@ -86,13 +118,15 @@ func TestServePassesEveryCheck(t *testing.T) {
 		{"with credentials", "http://ada:lovelace@" + startServe(t, true)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			r := auditOf(t, tt.proxy, func(a *Auditor) { a.Idle, a.Slow, a.Patience = 10*time.Millisecond, 10*time.Second, 10*time.Second })
 			for _, result := range r.Results {
 				switch {
 				case result.Grade == tunnel.Pass:
-					passed[result.ID] = true
+					passed.add(result.ID)
 				case noIPv6(result):
-					passed[result.ID], faulted[result.ID] = true, true
+					passed.add(result.ID)
+					faulted.add(result.ID)
 				case result.Grade != tunnel.Skip || !strings.Contains(result.ID, "-407"):
 					t.Errorf("%s: %s %s", result.ID, result.Grade, result.Evidence)
 				}
@@ -229,22 +263,32 @@ func refusesSome(reply string) func(string) string {
 
 func TestFaultsAreFound(t *testing.T) {
 	for _, tt := range faults() {
-		t.Run(tt.name, func(t *testing.T) {
-			wantFaulted(t, "http://"+tt.proxy.start(t), strings.Fields(tt.ids))
-		})
+		for _, id := range strings.Fields(tt.ids) {
+			t.Run(tt.name+"/"+id, func(t *testing.T) {
+				t.Parallel()
+				wantFaulted(t, "http://"+tt.proxy.start(t), []string{id})
+			})
+		}
 	}
 	t.Run("over HTTP/2", func(t *testing.T) {
+		t.Parallel()
 		wantFaulted(t, "http://"+badHTTP2(t, false), strings.Fields("h2-tunnel h2-greeting h2-bulk h2-answer-after-end h2-end-down h2-reset h2-refusal-alone h2-parallel"))
 	})
-	t.Run("up, over HTTP/2", func(t *testing.T) { wantFaulted(t, "http://"+badHTTP2(t, true), []string{"h2-end-up", "h2-bulk-up"}) })
+	t.Run("up, over HTTP/2", func(t *testing.T) {
+		t.Parallel()
+		wantFaulted(t, "http://"+badHTTP2(t, true), []string{"h2-end-up", "h2-bulk-up"})
+	})
 	t.Run("lax, over HTTP/2", func(t *testing.T) {
+		t.Parallel()
 		wantFaulted(t, "http://"+laxHTTP2(t, ""), strings.Fields("h2-2xx-length h2-2xx-fields h2-scheme-path h2-no-authority h2-no-port"))
 	})
 	t.Run("401 over HTTP/2", func(t *testing.T) {
+		t.Parallel()
 		wantFaulted(t, "http://ada:lovelace@"+laxHTTP2(t, "401"), []string{"h2-407"})
 	})
 	for name, challenge := range map[string]string{"401 for 407": "HTTP/1.1 401 No\r\n", "no challenge": "HTTP/1.1 407 No\r\n"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			asks := bad{plain: byTarget, reads: true, refuses: func(head string) string {
 				if strings.Contains(head, "Basic YWRhOmxvdmVsYWNl") || strings.HasPrefix(head, "GET") {
 					return ""
@@ -266,13 +310,13 @@ func wantFaulted(t *testing.T, proxy string, only []string) {
 		if result.Grade == tunnel.Pass || result.Grade == tunnel.Skip || result.Evidence == "" {
 			t.Errorf("%s: %s %q", result.ID, result.Grade, result.Evidence)
 		}
-		faulted[result.ID] = true
+		faulted.add(result.ID)
 	}
 }
 
 // A check that no proxy passes, or none fails, is no check.
 func TestEveryCheckIsTriedBothWays(t *testing.T) {
-	if len(passed) == 0 || len(faulted) == 0 {
+	if len(passed.ids) == 0 || len(faulted.ids) == 0 {
 		t.Skip("the tests that try them did not run")
 	}
 	all := 0
@@ -280,8 +324,8 @@ func TestEveryCheckIsTriedBothWays(t *testing.T) {
 	for _, g := range groups {
 		for _, c := range g.checks {
 			all++
-			if ids[c.id] || !passed[c.id] || !faulted[c.id] {
-				t.Errorf("%s: twice %t, passed %t, faulted %t", c.id, ids[c.id], passed[c.id], faulted[c.id])
+			if ids[c.id] || !passed.ids[c.id] || !faulted.ids[c.id] {
+				t.Errorf("%s: twice %t, passed %t, faulted %t", c.id, ids[c.id], passed.ids[c.id], faulted.ids[c.id])
 			}
 			ids[c.id] = true
 		}

@@ -70,6 +70,7 @@ func stayOpen(net.Conn) { <-time.After(3 * testPatience) }
 
 // What no rule forbids is not held against a proxy.
 func TestFairness(t *testing.T) {
+	t.Parallel()
 	mute := "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"
 	for _, tt := range []struct {
 		name  string
@@ -151,6 +152,7 @@ func TestFramesAreShown(t *testing.T) {
 
 // Limits that are found are told: a size, and times.
 func TestLimitsAreTold(t *testing.T) {
+	t.Parallel()
 	limited := bad{relay: idle, refuses: func(head string) string {
 		if len(head) > 20<<10 {
 			return "HTTP/1.1 431 No\r\nContent-Length: 0\r\n\r\n"
@@ -164,10 +166,13 @@ func TestLimitsAreTold(t *testing.T) {
 		{impatient, "head-slow", "pass", `^after [2-9][0-9.]*s the answer was "HTTP/1\.1 408 Request Timeout"$`},
 		{impatient, "head-silent", "pass", `^after [2-9][0-9.]*s the connection was closed$`},
 	} {
-		edit := func(a *Auditor) { a.Idle, a.Slow, a.Patience = 10*time.Second, 10*time.Second, 10*time.Second }
-		if r := auditOf(t, "http://"+tt.proxy, edit, tt.id).Results[0]; string(r.Grade) != tt.grade || !regexp.MustCompile(tt.words).MatchString(r.Evidence) {
-			t.Errorf("%s: %s %q", tt.id, r.Grade, r.Evidence)
-		}
+		t.Run(tt.id, func(t *testing.T) {
+			t.Parallel()
+			edit := func(a *Auditor) { a.Idle, a.Slow, a.Patience = 10*time.Second, 10*time.Second, 10*time.Second }
+			if r := auditOf(t, "http://"+tt.proxy, edit, tt.id).Results[0]; string(r.Grade) != tt.grade || !regexp.MustCompile(tt.words).MatchString(r.Evidence) {
+				t.Errorf("%s %q", r.Grade, r.Evidence)
+			}
+		})
 	}
 }
 
@@ -199,6 +204,7 @@ func TestTargetIsReachedTwice(t *testing.T) {
 // does not understand. It is told so once, and not by every check that sends
 // something through; what it refuses is judged.
 func TestInspectingProxyIsAccusedOnce(t *testing.T) {
+	t.Parallel()
 	inspecting := bad{plain: byTarget, refuses: refuseIf("HTTP/1.1 400 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", ":0 "), relay: func(client, _ io.ReadWriter) {
 		io.Copy(io.Discard, client) // for a greeting of TLS
 	}}
@@ -229,6 +235,7 @@ func TestSmuggledRequestIsShown(t *testing.T) {
 // A proxy that says nothing has broken no rule yet: it may wait for a target that
 // does not answer.
 func TestSilentProxyIsInconclusive(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0") // and nobody accepts
 	if err != nil {
 		t.Fatal(err)

@@ -61,6 +61,7 @@ func surveyOf(t *testing.T, reply string) []Way {
 
 // What the answers of a survey come to; none shows credentials or escapes.
 func TestSurveyAnswers(t *testing.T) {
+	t.Parallel()
 	const page = "Content-Type: text/html\r\nContent-Length: 36\r\n\r\n<html><title>Log in</title></html>...."
 	for _, tt := range []struct {
 		reply, answer, words, why string

@@ -13,6 +13,7 @@ import (
 // Whatever a proxy sends, a report has nothing that a terminal acts on, and takes
 // its time only.
 func TestHostileProxiesAreAudited(t *testing.T) {
+	t.Parallel()
 	const nasty = "\x1b]0;owned\x07\xc3\xa9\x9b2J"
 	for name, reply := range map[string]string{
 		"a reply":            "HTTP/1.1 500 " + nasty + "\r\nVia: " + nasty + "\r\nContent-Length: 1000\r\n\r\n" + nasty,
