@@ -140,7 +140,7 @@ func hostileProber(t *testing.T, proxy string, silent bool) *Prober {
 	p := &Prober{Client: proxied(t, proxy), Wait: 2 * briefWait, tryTime: briefWait}
 	p.Client.Auth = AuthBasic
 	if p.Client.Timeout = soon; silent {
-		p.Client.Timeout = 10 * briefWait
+		p.Client.Timeout = 4 * briefWait
 	}
 	return p
 }

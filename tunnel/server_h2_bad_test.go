@@ -128,23 +128,32 @@ func TestHTTP2HeaderBomb(t *testing.T) {
 // A client that says nothing, or stops within its first bytes, is let go after
 // HeaderTimeout; one that has no tunnels after KeepAliveTimeout.
 func TestHTTP2Timeouts(t *testing.T) {
-	ts := startServer(t, &Server{HeaderTimeout: time.Second, KeepAliveTimeout: 2 * time.Second})
-	half := ts.dial()
-	send(t, half, h2.Preface[:18])
-	if got, _ := io.ReadAll(half); strings.HasPrefix(string(got), "HTTP/1.1 200") {
-		t.Errorf("half a preface was answered with %q", got)
-	}
-	silent := ts.dial()
-	send(t, silent, h2.Preface) // and no SETTINGS
-	silentEnd := &attacker2{Framer: http2.NewFramer(silent, silent), conn: silent}
-	if code, _ := silentEnd.goAway(); code != http2.ErrCodeSettingsTimeout {
-		t.Errorf("a client without SETTINGS was given up with %v", code)
-	}
-	idle := ts.attack2("example.test:443")
-	if err := idle.WriteSettingsAck(); err != nil {
-		t.Fatal(err)
-	}
-	if code, _ := idle.goAway(); code != http2.ErrCodeNo {
-		t.Errorf("an idle client was given up with %v", code)
-	}
+	t.Run("half a preface", func(t *testing.T) {
+		ts := startServer(t, &Server{HeaderTimeout: 50 * time.Millisecond, KeepAliveTimeout: time.Hour})
+		conn := ts.dial()
+		send(t, conn, h2.Preface[:18])
+		if got, _ := io.ReadAll(conn); strings.HasPrefix(string(got), "HTTP/1.1 200") {
+			t.Errorf("it was answered with %q", got)
+		}
+	})
+	t.Run("no SETTINGS", func(t *testing.T) {
+		t.Parallel()
+		ts := startServer(t, &Server{HeaderTimeout: time.Second, KeepAliveTimeout: time.Hour})
+		conn := ts.dial()
+		send(t, conn, h2.Preface)
+		silent := &attacker2{Framer: http2.NewFramer(conn, conn), conn: conn}
+		if code, _ := silent.goAway(); code != http2.ErrCodeSettingsTimeout {
+			t.Errorf("the client was given up with %v", code)
+		}
+	})
+	t.Run("no tunnels", func(t *testing.T) {
+		ts := startServer(t, &Server{HeaderTimeout: time.Hour, KeepAliveTimeout: 50 * time.Millisecond})
+		idle := ts.attack2("example.test:443")
+		if err := idle.WriteSettingsAck(); err != nil {
+			t.Fatal(err)
+		}
+		if code, _ := idle.goAway(); code != http2.ErrCodeNo {
+			t.Errorf("the client was given up with %v", code)
+		}
+	})
 }
