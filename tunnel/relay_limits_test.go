@@ -153,7 +153,7 @@ func TestRelayForgetsOldDeadlines(t *testing.T) {
 
 // Odd sizes both ways at once, by readers that take little at a time.
 func TestRelayRule9CountsAndBytesAreExact(t *testing.T) {
-	const size = 8<<20 + 13
+	const size = 4<<20 + 13
 	eachRelay(t, nil, func(t *testing.T, tt *testTunnel) {
 		tt.start(relayLimits{idle: time.Hour})
 		exchange(t, tt, size)
@@ -250,7 +250,8 @@ func (deafConn) CloseWrite() error { return io.ErrClosedPipe }
 // A client that stuffs a tunnel whose target does not read is held up, and
 // what it sent arrives when the target reads after all.
 func TestRelayRule11MemoryIsBoundedWhenOneSideDoesNotRead(t *testing.T) {
-	const size = 64 << 20
+	const most = 32 << 20 // what the kernel's queues may hold
+	const size = most + 8<<20
 	eachRelay(t, nil, func(t *testing.T, tt *testTunnel) {
 		tt.start(relayLimits{})
 		var before, after runtime.MemStats
@@ -273,7 +274,7 @@ func TestRelayRule11MemoryIsBoundedWhenOneSideDoesNotRead(t *testing.T) {
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)
-		if sent := taken.Load(); sent > size/2 {
+		if sent := taken.Load(); sent > most {
 			t.Errorf("%d bytes were taken from the client while the target read none", sent)
 		}
 		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 4<<20 {

@@ -52,8 +52,9 @@ func TestRelaySplicesBetweenSockets(t *testing.T) {
 			tt := &testTunnel{TB: t, launch: launchWith(pool)}
 			tt.connect(test.client, test.target)
 			tt.start(relayLimits{idle: time.Hour, linger: time.Hour})
-			exchange(t, tt, 64<<20)
-			if result := tt.wait(); result.up != 64<<20 || result.down != 64<<20 || result.err != nil {
+			const size = 16 << 20
+			exchange(t, tt, size)
+			if result := tt.wait(); result.up != size || result.down != size || result.err != nil {
 				t.Errorf("%+v", result)
 			}
 			all, free := pool.counts()

@@ -192,7 +192,7 @@ func wantSpliced(t *testing.T, way string, got int64, spliced bool, size int64) 
 
 // Both ways at once, more than all buffers on the way hold.
 func TestStdioOverFilesMuchBothWays(t *testing.T) {
-	const size = 64 << 20
+	const size = 32 << 20
 	up, down := noise(1, size), noise(2, size)
 	for _, tt := range []struct{ in, out stdioStream }{
 		{stdioInputs[0], stdioOutputs[0]},
