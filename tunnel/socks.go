@@ -11,23 +11,8 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/neterr"
+	"culvert/tunnel/internal/socks"
 	"culvert/tunnel/internal/wire"
-)
-
-// The bytes of SOCKS version 5 (RFC 1928, RFC 1929) and version 4a.
-const (
-	socks5Version     = 5
-	socks5NoLogin     = 0
-	socks5Password    = 2
-	socks5NoneFits    = 0xff
-	socks5Connect     = 1
-	socks5IPv4        = 1
-	socks5Name        = 3
-	socks5IPv6        = 4
-	socksLoginVersion = 1
-
-	socks4Version = 4
-	socks4Granted = 90
 )
 
 // socksFailure is what a SOCKS proxy's code means.
@@ -37,20 +22,20 @@ type socksFailure struct {
 }
 
 var socks5Failures = map[byte]socksFailure{ // RFC 1928, section 6
-	1: {ErrorDestinationUnavailable, "general failure"},
-	2: {ErrorDenied, "not allowed by its rules"},
-	3: {ErrorDestinationUnroutable, "network unreachable"},
-	4: {ErrorDestinationUnroutable, "host unreachable, or its name unknown"},
-	5: {ErrorConnectionRefused, "connection refused"},
-	6: {ErrorConnectionTimeout, "no answer in time (time to live expired)"},
-	7: {ErrorRequest, "it cannot CONNECT"},
-	8: {ErrorRequest, "it does not take this kind of address"},
+	socks.GeneralFailure:      {ErrorDestinationUnavailable, "general failure"},
+	socks.NotAllowed:          {ErrorDenied, "not allowed by its rules"},
+	socks.NetworkUnreachable:  {ErrorDestinationUnroutable, "network unreachable"},
+	socks.HostUnreachable:     {ErrorDestinationUnroutable, "host unreachable, or its name unknown"},
+	socks.ConnectionRefused:   {ErrorConnectionRefused, "connection refused"},
+	socks.TTLExpired:          {ErrorConnectionTimeout, "no answer in time (time to live expired)"},
+	socks.CommandNotSupported: {ErrorRequest, "it cannot CONNECT"},
+	socks.AddressNotSupported: {ErrorRequest, "it does not take this kind of address"},
 }
 
 var socks4Failures = map[byte]socksFailure{
-	91: {ErrorDestinationUnavailable, "rejected or failed"},
-	92: {ErrorCredentials, "it could not ask this machine for the user's name"},
-	93: {ErrorCredentials, "the user's name is not the one this machine gives"},
+	socks.Rejected4:  {ErrorDestinationUnavailable, "rejected or failed"},
+	socks.NoIdent4:   {ErrorCredentials, "it could not ask this machine for the user's name"},
+	socks.WrongUser4: {ErrorCredentials, "the user's name is not the one this machine gives"},
 }
 
 // socksHandshake asks a SOCKS proxy to connect.
@@ -77,7 +62,7 @@ func (s *socksHandshake) connect(ctx context.Context) *Error {
 		return s.version4(ctx, address)
 	}
 	method, e := s.greet(ctx)
-	if e == nil && method == socks5Password {
+	if e == nil && method == socks.Password {
 		e = s.logIn(ctx)
 	}
 	if e != nil {
@@ -139,7 +124,7 @@ func (s *socksHandshake) read(ctx context.Context, m *SOCKSMessage, length int) 
 	switch {
 	case err == nil:
 		return nil
-	case len(m.Received) >= 2 && m.Received[0] == socks5Version && s.hop.Scheme == SchemeSOCKS4A:
+	case len(m.Received) >= 2 && m.Received[0] == socks.Version5 && s.hop.Scheme == SchemeSOCKS4A:
 		return s.foreign(m.Received) // version 5 is briefer
 	case len(m.Received) > 0 && !neterr.Timeout(err):
 		return &Error{Phase: PhaseReply, Type: ErrorResponseIncomplete, Err: neterr.Plain(err)}
@@ -154,19 +139,19 @@ func (s *socksHandshake) read(ctx context.Context, m *SOCKSMessage, length int) 
 // greet settles how the client shows who it is (RFC 1928, section 3): with a
 // password only where there is one.
 func (s *socksHandshake) greet(ctx context.Context) (method byte, e *Error) {
-	greeting := []byte{socks5Version, 1, socks5NoLogin}
+	greeting := []byte{socks.Version5, 1, socks.NoLogin}
 	if s.hop.Credentials != nil {
-		greeting = []byte{socks5Version, 2, socks5NoLogin, socks5Password}
+		greeting = []byte{socks.Version5, 2, socks.NoLogin, socks.Password}
 	}
 	e = s.exchange(ctx, &SOCKSMessage{Step: SOCKSGreeting, Sent: greeting}, 2, func(chosen []byte) *Error {
 		switch method = chosen[1]; {
-		case chosen[0] != socks5Version:
+		case chosen[0] != socks.Version5:
 			return s.foreign(chosen)
-		case method == socks5NoLogin, method == socks5Password && s.hop.Credentials != nil:
+		case method == socks.NoLogin, method == socks.Password && s.hop.Credentials != nil:
 			return nil
-		case method == socks5NoneFits && s.hop.Credentials == nil:
+		case method == socks.NoneFits && s.hop.Credentials == nil:
 			return s.refused(socksFailure{ErrorCredentials, "it takes no client without a login"}, false)
-		case method == socks5NoneFits:
+		case method == socks.NoneFits:
 			e := s.refused(socksFailure{ErrorCredentials, "of another kind than a user name and a password"}, false)
 			e.Login.Kept = true
 			return e
@@ -179,7 +164,7 @@ func (s *socksHandshake) greet(ctx context.Context) (method byte, e *Error) {
 // logIn is RFC 1929.
 func (s *socksHandshake) logIn(ctx context.Context) *Error {
 	c := s.hop.Credentials
-	user := append([]byte{socksLoginVersion, byte(len(c.User))}, c.User...)
+	user := append([]byte{socks.LoginVersion, byte(len(c.User))}, c.User...)
 	m := &SOCKSMessage{Step: SOCKSAuthentication, Sent: append(slices.Clone(user), masked...)}
 	m.secret = append(append(user, byte(len(c.Password))), c.Password...)
 	return s.exchange(ctx, m, 2, func(answer []byte) *Error {
@@ -193,29 +178,29 @@ func (s *socksHandshake) logIn(ctx context.Context) *Error {
 // version5 is the request and its answer (RFC 1928, sections 4 and 6). The
 // address in the answer is of no use, and read past.
 func (s *socksHandshake) version5(ctx context.Context, address netip.Addr) *Error {
-	message := []byte{socks5Version, socks5Connect, 0}
+	message := []byte{socks.Version5, socks.Connect, 0}
 	switch address = address.Unmap(); {
 	case address.Is4():
-		message = append(append(message, socks5IPv4), address.AsSlice()...)
+		message = append(append(message, socks.IPv4), address.AsSlice()...)
 	case address.Is6():
-		message = append(append(message, socks5IPv6), address.AsSlice()...)
+		message = append(append(message, socks.IPv6), address.AsSlice()...)
 	default:
-		message = append(append(message, socks5Name, byte(len(s.next.Host()))), s.next.Host()...)
+		message = append(append(message, socks.Name, byte(len(s.next.Host()))), s.next.Host()...)
 	}
 	m := &SOCKSMessage{Step: SOCKSConnect, Sent: s.withPort(message), address: address}
 	return s.exchange(ctx, m, 4, func(head []byte) *Error {
 		switch {
-		case head[0] != socks5Version:
+		case head[0] != socks.Version5:
 			return s.foreign(head)
 		case head[1] != 0:
 			return s.refused(known(socks5Failures, head[1]), false)
 		}
 		rest := net.IPv4len
 		switch head[3] {
-		case socks5IPv4:
-		case socks5IPv6:
+		case socks.IPv4:
+		case socks.IPv6:
 			rest = net.IPv6len
-		case socks5Name:
+		case socks.Name:
 			if e := s.read(ctx, m, 1); e != nil {
 				return e
 			}
@@ -230,7 +215,7 @@ func (s *socksHandshake) version5(ctx context.Context, address netip.Addr) *Erro
 // version4 is version 4a: an address 0.0.0.1 stands for the name at the end.
 func (s *socksHandshake) version4(ctx context.Context, address netip.Addr) *Error {
 	address = address.Unmap()
-	message := s.withPort([]byte{socks4Version, socks5Connect})
+	message := s.withPort([]byte{socks.Version4, socks.Connect})
 	name := ""
 	if address.Is4() {
 		message = append(message, address.AsSlice()...)
@@ -245,7 +230,7 @@ func (s *socksHandshake) version4(ctx context.Context, address netip.Addr) *Erro
 		switch {
 		case answer[0] != 0:
 			return s.foreign(answer)
-		case answer[1] != socks4Granted:
+		case answer[1] != socks.Granted4:
 			return s.refused(known(socks4Failures, answer[1]), s.hop.Credentials != nil)
 		}
 		return nil

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"culvert/tunnel/internal/socks"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -78,7 +79,7 @@ func (m *SOCKSMessage) Means() string {
 	}
 	switch m.Step {
 	case SOCKSGreeting:
-		if m.Received[1] == socks5NoLogin {
+		if m.Received[1] == socks.NoLogin {
 			return "no login is wanted"
 		}
 		return "a user name and a password are wanted"
@@ -94,7 +95,7 @@ func (m *SOCKSMessage) Means() string {
 // bound is the address that the proxy connected from, if it tells (RFC 1928,
 // section 6).
 func (m *SOCKSMessage) bound() string {
-	if len(m.Received) < 7 || m.Received[0] != socks5Version || m.Received[3] == socks5Name {
+	if len(m.Received) < 7 || m.Received[0] != socks.Version5 || m.Received[3] == socks.Name {
 		return ""
 	}
 	end := len(m.Received) - 2

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/neterr"
+	"culvert/tunnel/internal/socks"
 )
 
 // socksServer is the other end of a SOCKS conversation: version 5 without a
@@ -22,9 +23,9 @@ type socksServer struct {
 
 func (s *socksServer) protocol() string {
 	switch s.version {
-	case socks5Version:
+	case socks.Version5:
 		return "socks5"
-	case socks4Version:
+	case socks.Version4:
 		return "socks4"
 	}
 	return "socks"
@@ -42,9 +43,9 @@ func (s *socksServer) request() (Authority, error) {
 		return Authority{}, s.failed("a SOCKS request", err)
 	}
 	switch s.version = first[0]; s.version {
-	case socks5Version:
+	case socks.Version5:
 		return s.request5()
-	case socks4Version:
+	case socks.Version4:
 		return s.request4()
 	case 'C', 'G', 'P', 'H', 'O', 'D':
 		s.version = 0
@@ -60,16 +61,16 @@ func (s *socksServer) request5() (target Authority, err error) {
 	if err != nil {
 		return target, s.failed("the SOCKS greeting", err)
 	}
-	method := byte(socks5NoneFits)
+	method := byte(socks.NoneFits)
 	for _, m := range methods {
-		if m == socks5NoLogin {
+		if m == socks.NoLogin {
 			method = m
 		}
 	}
-	if _, err := s.conn.Write([]byte{socks5Version, method}); err != nil {
+	if _, err := s.conn.Write([]byte{socks.Version5, method}); err != nil {
 		return target, err
 	}
-	if method == socks5NoneFits {
+	if method == socks.NoneFits {
 		return target, s.malformed("it insists on a login, and this port has none")
 	}
 	head, err := s.read(4)
@@ -79,15 +80,15 @@ func (s *socksServer) request5() (target Authority, err error) {
 	var address []byte
 	name := false
 	switch head[3] {
-	case socks5IPv4:
+	case socks.IPv4:
 		address, err = s.read(4)
-	case socks5IPv6:
+	case socks.IPv6:
 		address, err = s.read(16)
-	case socks5Name:
+	case socks.Name:
 		address, err = s.sized()
 		name = true
 	default:
-		_ = s.answer(8)
+		_ = s.answer(socks.AddressNotSupported)
 		return target, s.malformed(fmt.Sprintf("an address of kind %d", head[3]))
 	}
 	if err != nil {
@@ -97,8 +98,8 @@ func (s *socksServer) request5() (target Authority, err error) {
 	if err != nil {
 		return target, s.failed("the SOCKS request", err)
 	}
-	if head[0] != socks5Version || head[1] != socks5Connect {
-		_ = s.answer(7)
+	if head[0] != socks.Version5 || head[1] != socks.Connect {
+		_ = s.answer(socks.CommandNotSupported)
 		return target, s.malformed(fmt.Sprintf("the SOCKS command %d: there is CONNECT only", head[1]))
 	}
 	return s.target(address, name, port)
@@ -113,8 +114,8 @@ func (s *socksServer) request4() (target Authority, err error) {
 	if err != nil {
 		return target, s.failed("the SOCKS request", err)
 	}
-	if head[0] != socks5Connect {
-		_ = s.answer(7)
+	if head[0] != socks.Connect {
+		_ = s.answer(socks.CommandNotSupported)
 		return target, s.malformed(fmt.Sprintf("the SOCKS command %d: there is CONNECT only", head[0]))
 	}
 	port, address := head[1:3], head[3:]
@@ -136,7 +137,7 @@ func (s *socksServer) target(address []byte, name bool, port []byte) (Authority,
 	}
 	target, err := NewAuthority(host, uint16(port[0])<<8|uint16(port[1]))
 	if err != nil {
-		_ = s.answer(1)
+		_ = s.answer(socks.GeneralFailure)
 		return target, s.malformed("the target: " + err.Error())
 	}
 	return target, nil
@@ -145,7 +146,7 @@ func (s *socksServer) target(address []byte, name bool, port []byte) (Authority,
 // reply says that the tunnel is open, or why it is not.
 func (s *socksServer) reply(e *Error) error {
 	if e == nil {
-		return s.answer(0)
+		return s.answer(socks.Succeeded)
 	}
 	return s.answer(socksCode(e))
 }
@@ -155,27 +156,27 @@ func (s *socksServer) reply(e *Error) error {
 func socksCode(e *Error) byte {
 	switch code := e.ExitCode(); {
 	case code == ExitRefused:
-		return 2
+		return socks.NotAllowed
 	case code != ExitTarget:
-		return 1
+		return socks.GeneralFailure
 	}
 	switch e.Type {
 	case ErrorConnectionRefused:
-		return 5
+		return socks.ConnectionRefused
 	case ErrorDestinationUnroutable:
-		return 3
+		return socks.NetworkUnreachable
 	default:
-		return 4
+		return socks.HostUnreachable
 	}
 }
 
-// answer writes a reply: code is version 5's, 0 for success.
+// answer writes a reply: code is version 5's.
 func (s *socksServer) answer(code byte) error {
-	message := []byte{socks5Version, code, 0, socks5IPv4, 0, 0, 0, 0, 0, 0}
-	if s.version == socks4Version {
-		message = []byte{0, socks4Granted, 0, 0, 0, 0, 0, 0}
-		if code != 0 {
-			message[1] = 91
+	message := []byte{socks.Version5, code, 0, socks.IPv4, 0, 0, 0, 0, 0, 0}
+	if s.version == socks.Version4 {
+		message = []byte{0, socks.Granted4, 0, 0, 0, 0, 0, 0}
+		if code != socks.Succeeded {
+			message[1] = socks.Rejected4
 		}
 	}
 	_, err := s.conn.Write(message)

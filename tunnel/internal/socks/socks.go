@@ -1,0 +1,48 @@
+// Package socks names the bytes of SOCKS version 5 (RFC 1928, RFC 1929) and of
+// version 4a, which a client and a server read and write.
+package socks
+
+// The first byte of a message.
+const (
+	Version5     = 5
+	Version4     = 4
+	LoginVersion = 1 // of a login by user name and password (RFC 1929)
+)
+
+// The methods of a login (RFC 1928, section 3).
+const (
+	NoLogin  = 0
+	Password = 2
+	NoneFits = 0xff // the server takes none of those offered
+)
+
+// Connect is the command CONNECT, in either version.
+const Connect = 1
+
+// The kinds of address (RFC 1928, section 5).
+const (
+	IPv4 = 1
+	Name = 3
+	IPv6 = 4
+)
+
+// The codes of an answer to a request (RFC 1928, section 6).
+const (
+	Succeeded           = 0
+	GeneralFailure      = 1
+	NotAllowed          = 2
+	NetworkUnreachable  = 3
+	HostUnreachable     = 4
+	ConnectionRefused   = 5
+	TTLExpired          = 6
+	CommandNotSupported = 7
+	AddressNotSupported = 8
+)
+
+// The codes of an answer of version 4.
+const (
+	Granted4   = 90
+	Rejected4  = 91
+	NoIdent4   = 92 // the user's name could not be asked for
+	WrongUser4 = 93 // the user's name is another one
+)
