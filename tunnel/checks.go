@@ -165,8 +165,8 @@ func judgePage(s *subject) outcome {
 	case s.opened == nil:
 		return outcome{Skip, "the tunnel was not listened to"}
 	}
-	if page := s.opened.page(s.reply); page != "" {
-		return outcome{Fail, fmt.Sprintf(`%s: "%s"`, page, wire.Escape(s.opened.data, 60))}
+	if what := s.opened.page(s.reply); what != "" {
+		return outcome{Fail, fmt.Sprintf(`%s: "%s"`, what, wire.Escape(s.opened.data, 60))}
 	}
 	if s.opened.wait == 0 && len(s.opened.data) == 0 {
 		return outcome{Skip, "the tunnel was not listened to"}

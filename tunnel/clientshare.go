@@ -25,10 +25,10 @@ type sharedConns struct {
 	mu    sync.Mutex
 	lists map[string]*sharedList
 	basic map[string]Credentials // that a hop took by Basic; guarded by mu
-	shown []string               // the last answers to challenges, for who masks them; guarded by mu
+	shown []string               // the last answers to challenges, for a Masker; guarded by mu
 }
 
-// maxAnswers bounds the answers that are remembered: of all rounds of a few
+// maxAnswers bounds the answers that are remembered: enough for all rounds of a few
 // tunnels at once.
 const maxAnswers = 4 * maxLoginRounds
 
@@ -52,7 +52,7 @@ func (s *sharedConns) answers() []string {
 	return slices.Clone(s.shown)
 }
 
-// sharedList are those that lead through the same hops.
+// sharedList holds the connections that lead through the same hops.
 type sharedList struct {
 	conns   []*sharedConn
 	pending *pendingConn // nil = none is being made
@@ -63,7 +63,7 @@ type sharedConn struct {
 	*h2.Conn
 	addr     netip.AddrPort // of the first hop
 	reserved int            // streams that are about to be opened; guarded by sharedConns.mu
-	settled  chan struct{}  // closed at the next settling; nil = nobody waits; guarded alike
+	settled  chan struct{}  // closed when a reservation is given back; nil = nothing waits for that; guarded likewise
 }
 
 func (c *Client) sharedConns() *sharedConns {
@@ -137,10 +137,9 @@ type pendingConn struct {
 	failed bool
 }
 
-// take finds a connection with room for a stream more, which is reserved. If
-// there is none the caller is to open one, and to call done with it, reserved
-// alike, or with nil. Others wait for that, and then go on by themselves if it
-// failed.
+// take finds a connection with room for one more stream, and reserves it. If there
+// is none, the caller has to make one and to call done with it, or with nil if that
+// failed. Other tunnels wait until then; where it failed each makes its own.
 func (s *sharedConns) take(ctx context.Context, key string) (conn *sharedConn, done func(*sharedConn), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,7 +178,7 @@ func (s *sharedConns) take(ctx context.Context, key string) (conn *sharedConn, d
 	}
 }
 
-// await waits for the channel's closing, with s.mu given up meanwhile.
+// await waits until the channel is closed. s.mu is released meanwhile.
 func (s *sharedConns) await(ctx context.Context, over <-chan struct{}) error {
 	s.mu.Unlock()
 	defer s.mu.Lock()
@@ -192,12 +191,12 @@ func (s *sharedConns) await(ctx context.Context, over <-chan struct{}) error {
 }
 
 // awaitRoom waits until the proxy has said how many streams the connection
-// carries, or for the next settling. s.mu is given up meanwhile.
+// carries, or until a reservation is given back. s.mu is released meanwhile.
 func (s *sharedConns) awaitRoom(ctx context.Context, conn *sharedConn) error {
 	if !conn.Known() {
 		s.mu.Unlock()
 		defer s.mu.Lock()
-		_, _ = conn.PeerSettings(ctx) // one that ended without is used no more
+		_, _ = conn.PeerSettings(ctx) // a connection that ends without them is not used again
 		return context.Cause(ctx)
 	}
 	if conn.settled == nil {
@@ -242,9 +241,9 @@ func (s *sharedConns) settle(conn *sharedConn) {
 	}
 }
 
-// withRoom returns a connection with room, and forgets those that are over. One
-// is unsure whose proxy has not said how many streams it carries, or whose
-// reservations may fill it, or may be streams by now and count twice.
+// withRoom returns a connection with room, and forgets those that have ended. A
+// connection is unsure if its proxy has not said yet how many streams it carries, or
+// if its reservations may fill it: some may be streams already, and count twice.
 func (l *sharedList) withRoom() (found, unsure *sharedConn) {
 	kept := l.conns[:0]
 	for _, conn := range l.conns {

@@ -77,7 +77,7 @@ func (x *Exchange) Schemes() []string {
 
 // Page is Body without its content coding (RFC 9110, section 8.4.1), as far as it
 // goes; ok is false for a coding that is not known.
-func (x *Exchange) Page() (page []byte, ok bool) {
+func (x *Exchange) Page() (content []byte, ok bool) {
 	if x.reply == nil {
 		return x.Body, true
 	}

@@ -19,8 +19,8 @@ func JudgeReply(head, behind []byte) error {
 	if reply.Code/100 != 2 {
 		return RefusalError(reply, behind)
 	}
-	if page := (&openTunnel{data: behind, glued: len(behind)}).page(reply); page != "" {
-		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: page + " instead of a tunnel"}
+	if what := (&openTunnel{data: behind, glued: len(behind)}).page(reply); what != "" {
+		return &Error{Phase: PhaseReply, Type: ErrorProtocol, Detail: what + " instead of a tunnel"}
 	}
 	return nil
 }

@@ -251,7 +251,7 @@ func (s *sharedConns) tookBasic(hop Hop) bool {
 	return ok && hop.Credentials != nil && took == *hop.Credentials
 }
 
-// opened remembers by what a tunnel was opened.
+// opened remembers by which scheme a tunnel was opened.
 func (l *login) opened(s *sharedConns, hop Hop) {
 	if l == nil || l.current == nil || l.current.name() != AuthBasic {
 		return

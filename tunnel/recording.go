@@ -25,10 +25,10 @@ type recording struct {
 	kept      int       // bytes of these
 	left      string    // how the proxy left the connection of the exchange under way; "" = it did not
 	conns     int       // connections to the first hop that were used
-	last      time.Time // when the way last came further
+	last      time.Time // of the last step that succeeded
 	taps      []*tapped // those that speak HTTP/2
-	untapped  bool      // what they say no longer belongs to the exchanges
-	over      bool      // nothing comes in any more
+	untapped  bool      // the taps keep nothing any more
+	over      bool      // nothing is recorded any more
 	closed    bool      // attempts that come later are for another connection
 }
 

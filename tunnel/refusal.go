@@ -87,7 +87,7 @@ func pageCauseOf(reply *wire.Reply, body []byte, e *Error) (is ErrorType, detail
 
 // decoded is a reply's content, of which body is the start, without its content
 // coding, as far as it goes; ok is false for one that is not known.
-func decoded(reply *wire.Reply, body []byte) (page []byte, ok bool) {
+func decoded(reply *wire.Reply, body []byte) (content []byte, ok bool) {
 	if len(body) == 0 {
 		return body, true
 	}
@@ -108,6 +108,6 @@ func decoded(reply *wire.Reply, body []byte) (page []byte, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	page, _ = io.ReadAll(io.LimitReader(r, maxDecodedPage)) // of body, the end may be missing
-	return page, true
+	content, _ = io.ReadAll(io.LimitReader(r, maxDecodedPage)) // of body, the end may be missing
+	return content, true
 }
