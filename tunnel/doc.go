@@ -23,13 +23,14 @@
 //	verify user     verify.go      credentials → user; users.go: htpasswd
 //	   ▼
 //	policy (name)   policy.go      pattern.go, policyindex.go: HOST[:PORTS]
-//	   │            judge.go       the order of all this, once
+//	   │            judge.go       the order of all this, once; each address
 //	   ▼            limits.go      a slot among the open tunnels
 //	resolve         dialer.go      once; then Happy Eyeballs over
 //	policy (each)   addrclass.go   the addresses that passed
-//	connect         dialer.go      or via.go, through the Client
+//	connect         reach.go       dialer.go, or parents.go: through the Client,
+//	   │                           as a rule of via.go has it
 //	   ▼
-//	reply 2xx       connect.go     accept; refusals: reply.go, errors.go
+//	reply 2xx       http1.go       accept, per protocol version; refusals: reply.go
 //	   ▼
 //	relay           relay.go       both conns are given away
 //	   │            relay_loops_linux.go, internal/splice: event loops for
@@ -40,6 +41,8 @@
 //
 // A request that is no CONNECT leaves the flow after the head:
 //
+//	forwarder.go    what forwards it, and what that needs of the Server, which
+//	                forwardhost.go gives
 //	plain.go        absolute-form in, judged as above, origin-form out;
 //	                plainconn.go: what a client's requests share;
 //	                plainwire.go: answers as HTTP/1 has them, serverh2_plain.go
