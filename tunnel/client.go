@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -166,7 +167,7 @@ func (c *Client) open(ctx context.Context, target Authority, extra []Field) (*Co
 	if len(c.Or) > 0 {
 		return c.openAny(ctx, target, extra)
 	}
-	if timeout := orDefault(c.Timeout, DefaultOpenTimeout); timeout > 0 {
+	if timeout := cmp.Or(c.Timeout, DefaultOpenTimeout); timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
@@ -222,7 +223,7 @@ func (c *Client) check(target Authority, extra []Field) error {
 
 // connectFirst connects to the first hop, or to the target if there is none.
 func (c *Client) connectFirst(ctx context.Context, target Authority) (net.Conn, netip.AddrPort, *Error) {
-	d := dialer{resolver: c.Resolver, network: c.Network, timeout: max(0, orDefault(c.ConnectTimeout, DefaultConnectTimeout))}
+	d := dialer{resolver: c.Resolver, network: c.Network, timeout: max(0, cmp.Or(c.ConnectTimeout, DefaultConnectTimeout))}
 	first := target
 	hop := ""
 	if !c.Route.Direct() {
@@ -244,7 +245,7 @@ func (c *Client) connectFirst(ctx context.Context, target Authority) (net.Conn, 
 }
 
 func (c *Client) connectUnix(ctx context.Context, hop Hop, target Authority) (net.Conn, *Error) {
-	if timeout := orDefault(c.ConnectTimeout, DefaultConnectTimeout); timeout > 0 {
+	if timeout := cmp.Or(c.ConnectTimeout, DefaultConnectTimeout); timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
@@ -266,14 +267,6 @@ func (c *Client) connectUnix(ctx context.Context, hop Hop, target Authority) (ne
 
 // Mask returns a head of an Exchange with the Client's credentials masked.
 func (c *Client) Mask(head []byte) []byte { return c.Masker(false).Sent(head) }
-
-// orDefault is the accessor of durations for which 0 means a default.
-func orDefault(d, def time.Duration) time.Duration {
-	if d == 0 {
-		return def
-	}
-	return d
-}
 
 // CheckHeader says why a field cannot be among Client.Header: its name is no
 // token, its value holds a control character (RULES 10), or it is one of those

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -56,7 +57,7 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) 
 func newClientConn(at *listening, conn net.Conn) *clientConn {
 	c := &clientConn{requester: requester{at: at, name: "unix"}, server: at.server, conn: conn, socket: conn, fresh: true, waiting: true}
 	if secure, ok := conn.(*secureConn); ok {
-		c.secure, c.socket = secure, secure.wire.Conn
+		c.secure, c.socket = secure, secure.Socket()
 	}
 	if c.local = at.Addr().Network() == "unix"; c.local {
 		return c
@@ -81,7 +82,7 @@ func remoteAddrPort(conn net.Conn) (ap netip.AddrPort) {
 // serve serves a client connection until it ends or is given away.
 func (c *clientConn) serve() {
 	defer c.finish()
-	timeout := orDefault(c.server.HeaderTimeout, DefaultHeaderTimeout)
+	timeout := cmp.Or(c.server.HeaderTimeout, DefaultHeaderTimeout)
 	unwelcome := c.judgeClient()
 	if c.secure != nil {
 		limit := timeout
@@ -127,7 +128,7 @@ func clientDenied() *Error {
 func (c *clientConn) serveHTTP1(timeout time.Duration) {
 	c.br = readers.Get().(*bufio.Reader)
 	c.br.Reset(c.conn)
-	for wait := timeout; ; wait = orDefault(c.server.KeepAliveTimeout, DefaultKeepAliveTimeout) {
+	for wait := timeout; ; wait = cmp.Or(c.server.KeepAliveTimeout, DefaultKeepAliveTimeout) {
 		head, err := c.readHead(wait, timeout)
 		if errors.Is(err, errHTTP2) {
 			c.serveHTTP2()
@@ -296,7 +297,7 @@ func (c *clientConn) refuse(rec *Record, e *Error, headOnly bool) {
 // refuseOn is refuse on conn, which is c.conn or the socket beneath it.
 func (c *clientConn) refuseOn(conn net.Conn, rec *Record, e *Error, headOnly bool) {
 	rec.refusedBy(e)
-	timeout := orDefault(c.server.HeaderTimeout, DefaultHeaderTimeout)
+	timeout := cmp.Or(c.server.HeaderTimeout, DefaultHeaderTimeout)
 	if timeout > 0 {
 		conn.SetWriteDeadline(time.Now().Add(timeout))
 	}

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"net"
 )
@@ -15,7 +16,7 @@ var _ Host = host{}
 func (at *listening) newForwarder() *Forwarder {
 	s := at.server
 	f := NewForwarder(host{at}, s.pseudonym())
-	f.IdleTimeout, f.Linger = max(0, s.IdleTimeout), max(0, orDefault(s.Linger, DefaultLinger))
+	f.IdleTimeout, f.Linger = max(0, s.IdleTimeout), max(0, cmp.Or(s.Linger, DefaultLinger))
 	// Parents are asked for addresses that were judged here, and cannot be told
 	// them in absolute-form.
 	f.TunnelsOnly = s.ViaResolve

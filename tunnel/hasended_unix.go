@@ -10,9 +10,6 @@ import (
 // hasEnded reports whether the other side of an idle connection has ended or
 // broken it, or spoken unasked, as far as this host knows. Nothing is consumed.
 func hasEnded(conn net.Conn) bool {
-	if c, ok := conn.(*Conn); ok {
-		conn = c.NetConn()
-	}
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
 		return false

@@ -103,9 +103,9 @@ func (s *Server) isOwnListener(ap netip.AddrPort) bool {
 // loopback TCP listener it is a personal proxy, which takes its user wherever the
 // user could go without it.
 func (s *Server) policyFor(l net.Listener) *Policy {
-	rules := []AddrRule{{class: ClassPublic}}
+	rules := []AddrRule{ClassRule(ClassPublic)}
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
-		rules = append(rules, AddrRule{class: ClassPrivate}, AddrRule{class: ClassLoopback})
+		rules = append(rules, ClassRule(ClassPrivate), ClassRule(ClassLoopback))
 	}
 	return s.Policy.withAddrDefault(rules...)
 }

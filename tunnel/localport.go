@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -204,7 +205,7 @@ type localConn struct {
 func (c *localConn) serve(ctx context.Context) {
 	reply := func(*Error) error { return nil } // without SOCKS, the close says it
 	if c.port.Target.IsZero() {
-		s := socksServer{conn: c.conn, timeout: orDefault(c.port.HeaderTimeout, DefaultHeaderTimeout)}
+		s := socksServer{conn: c.conn, timeout: cmp.Or(c.port.HeaderTimeout, DefaultHeaderTimeout)}
 		target, err := s.request()
 		c.rec.Target, c.rec.Protocol = target, s.protocol()
 		if err != nil {

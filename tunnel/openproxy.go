@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -15,7 +16,7 @@ func (c *Client) OpenProxy(ctx context.Context, protocols ...string) (net.Conn, 
 	if c.Route.Direct() {
 		return nil, ErrNoProxy
 	}
-	if timeout := orDefault(c.Timeout, DefaultOpenTimeout); timeout > 0 {
+	if timeout := cmp.Or(c.Timeout, DefaultOpenTimeout); timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()

@@ -213,7 +213,7 @@ func (p Pattern) formatHost() string {
 // match reports whether the pattern covers a; ports applies if the pattern
 // names none. An IPv4-mapped literal is the IPv4 address it leads to.
 func (p Pattern) match(a Authority, ports portSet) bool {
-	return !a.IsZero() && p.matchHost(a) && p.portsOr(ports).contains(a.port)
+	return !a.IsZero() && p.matchHost(a) && p.portsOr(ports).contains(a.Port())
 }
 
 func (p Pattern) matchHost(a Authority) bool {
@@ -221,13 +221,13 @@ func (p Pattern) matchHost(a Authority) bool {
 	case patternAny:
 		return true
 	case patternName:
-		return a.host == p.host
+		return a.Host() == p.host
 	case patternSubdomains:
-		return strings.HasSuffix(a.host, p.host)
+		return strings.HasSuffix(a.Host(), p.host)
 	case patternDomain:
-		return strings.HasSuffix(a.host, p.host) || a.host == p.host[1:]
+		return strings.HasSuffix(a.Host(), p.host) || a.Host() == p.host[1:]
 	case patternPrefix:
-		return p.prefix.Contains(a.addr.Unmap())
+		return p.prefix.Contains(a.Addr().Unmap())
 	}
 	return false
 }

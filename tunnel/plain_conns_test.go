@@ -179,7 +179,7 @@ func TestPlainPooledConnectionDoesNotPassThePolicy(t *testing.T) {
 }
 
 func TestPlainAddressLayer(t *testing.T) {
-	p := plainTestWith(t, &Server{Policy: Policy{DenyAddr: []AddrRule{{class: ClassLoopback}}}})
+	p := plainTestWith(t, &Server{Policy: Policy{DenyAddr: []AddrRule{ClassRule(ClassLoopback)}}})
 	p.refused(simpleGet, 403, "destination_ip_prohibited")
 	p.origin.untouched()
 }

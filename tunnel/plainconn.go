@@ -117,7 +117,7 @@ func (x *plainExchange) gotConn(info httptrace.GotConnInfo) {
 	}
 	x.Record.Addr, x.upstream = conn.addr, conn
 	conn.carry(x)
-	if x.reused && !x.repeatable && hasEnded(conn.Conn) {
+	if x.reused && !x.repeatable && hasEnded(conn.socket()) {
 		x.stale = true
 		conn.Close()
 	}

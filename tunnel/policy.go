@@ -14,6 +14,9 @@ type AddrRule struct {
 	prefix netip.Prefix // valid if the rule is no class
 }
 
+// ClassRule returns the rule that a class is.
+func ClassRule(class AddrClass) AddrRule { return AddrRule{class: class} }
+
 // ParseAddrRule parses the name of a class, an address or a CIDR; IPv6 stands
 // without brackets.
 func ParseAddrRule(s string) (AddrRule, error) {
@@ -137,22 +140,22 @@ func (p *Policy) JudgeTarget(a Authority) Decision {
 	if a.IsZero() {
 		return denied(reasonTarget, ruleDefault)
 	}
-	if i, _ := p.deny.find(a.host, a.addr, a.port); i >= 0 {
-		return p.deniedBy(i, a.port)
+	if i, _ := p.deny.find(a.Host(), a.Addr(), a.Port()); i >= 0 {
+		return p.deniedBy(i, a.Port())
 	}
-	for _, v4 := range embeddedIPv4(a.addr) {
-		if i := p.deny.findAddr(v4, a.port); i >= 0 {
-			return p.deniedBy(i, a.port)
+	for _, v4 := range embeddedIPv4(a.Addr()) {
+		if i := p.deny.findAddr(v4, a.Port()); i >= 0 {
+			return p.deniedBy(i, a.Port())
 		}
 	}
 	// An IPv4-mapped literal is dialled as IPv4: it is that address, and no
 	// IPv6 address that a CIDR could allow.
-	i, hostKnown := p.allow.find(a.host, a.addr.Unmap(), a.port)
+	i, hostKnown := p.allow.find(a.Host(), a.Addr().Unmap(), a.Port())
 	switch {
 	case i >= 0:
 		return Decision{Allowed: true, Rule: p.allow.rules[i]}
 	case hostKnown:
-		return denied(reasonPort(a.port), ruleDefault)
+		return denied(reasonPort(a.Port()), ruleDefault)
 	}
 	return denied(reasonTarget, ruleDefault)
 }

@@ -105,7 +105,7 @@ func TestIndexAgreesWithMatch(t *testing.T) {
 						break
 					}
 				}
-				if got, _ := index.find(a.host, a.addr.Unmap(), a.port); got != want {
+				if got, _ := index.find(a.Host(), a.Addr().Unmap(), a.Port()); got != want {
 					t.Errorf("%v from %d on: the index finds %d, the patterns %d", a, from, got, want)
 				}
 			}

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,7 +69,7 @@ func (p *ProxyLogin) handshake(l *login, conn net.Conn, br *bufio.Reader) *http1
 
 // within bounds what is said to the proxy by the Client's timeout.
 func (p *ProxyLogin) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	if timeout := orDefault(p.client.Timeout, DefaultOpenTimeout); timeout > 0 {
+	if timeout := cmp.Or(p.client.Timeout, DefaultOpenTimeout); timeout > 0 {
 		return context.WithTimeout(ctx, timeout)
 	}
 	return context.WithCancel(ctx)

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
@@ -73,7 +74,7 @@ func (at *listening) dialDirect(ctx context.Context, target Authority) (net.Conn
 }
 
 func (s *Server) connectTimeout() time.Duration {
-	return max(0, orDefault(s.ConnectTimeout, DefaultConnectTimeout))
+	return max(0, cmp.Or(s.ConnectTimeout, DefaultConnectTimeout))
 }
 
 // dialVia opens a tunnel through parents. The target has passed the policy by

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"culvert/tunnel/internal/sock"
 	"errors"
 	"net"
@@ -177,7 +178,7 @@ func (r *relay) fail(e *relayEnd, err error) {
 		by = ClosedByError
 	}
 	r.closedFirst(by)
-	r.grace = time.Now().Add(orDefault(r.limits.grace, relayGrace))
+	r.grace = time.Now().Add(cmp.Or(r.limits.grace, relayGrace))
 	survivor := r.other(e)
 	_ = survivor.conn.SetWriteDeadline(r.grace)
 	if survivor.conn.SetReadDeadline(past) != nil {

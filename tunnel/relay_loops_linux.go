@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"net"
 	"sync"
 	"syscall"
@@ -60,7 +61,7 @@ func (l *relayLoops) start(client, target relaySide, limits relayLimits, done fu
 	}
 	t := loops.Add(splice.Side{FD: clientFD, Early: client.early, TCP: isOwnSocket(client.conn)},
 		splice.Side{FD: targetFD, Early: target.early, TCP: isOwnSocket(target.conn)},
-		splice.Limits{Idle: limits.idle, Linger: limits.linger, Grace: orDefault(limits.grace, relayGrace)},
+		splice.Limits{Idle: limits.idle, Linger: limits.linger, Grace: cmp.Or(limits.grace, relayGrace)},
 		func(result splice.Result) { done(loopResult(result)) })
 	return loopRelay{t}, true
 }

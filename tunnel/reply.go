@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bytes"
+	"culvert/tunnel/internal/wire"
 	"io"
 	"net"
 	"net/http"
@@ -22,7 +23,7 @@ const (
 // refusalReply is the answer that refuses a request, in any protocol version.
 type refusalReply struct {
 	status int
-	fields []Field // without any that concerns the connection
+	fields []wire.Field // without any that concerns the connection
 	body   string
 }
 
@@ -32,11 +33,11 @@ func (s *Server) newRefusal(e *Error) refusalReply {
 	status := e.HTTPStatus()
 	r := refusalReply{status: status, body: strconv.Itoa(status) + " " + http.StatusText(status) + ": " + e.cause() + "\n"}
 	ps := ProxyStatus{Name: s.pseudonym(), Error: e.Type.String(), RCode: e.RCode, Details: e.cause()}
-	r.fields = []Field{{Name: "Date", Value: time.Now().UTC().Format(http.TimeFormat)}, {Name: "Proxy-Status", Value: ps.String()}}
+	r.fields = []wire.Field{{Name: "Date", Value: time.Now().UTC().Format(http.TimeFormat)}, {Name: "Proxy-Status", Value: ps.String()}}
 	if status == http.StatusProxyAuthRequired {
-		r.fields = append(r.fields, Field{Name: "Proxy-Authenticate", Value: s.challenge()})
+		r.fields = append(r.fields, wire.Field{Name: "Proxy-Authenticate", Value: s.challenge()})
 	}
-	r.fields = append(r.fields, Field{Name: "Content-Type", Value: "text/plain; charset=utf-8"}, Field{Name: "Content-Length", Value: strconv.Itoa(len(r.body))})
+	r.fields = append(r.fields, wire.Field{Name: "Content-Type", Value: "text/plain; charset=utf-8"}, wire.Field{Name: "Content-Length", Value: strconv.Itoa(len(r.body))})
 	return r
 }
 

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -228,7 +229,7 @@ func (s *Server) ended(c *clientConn) {
 
 // relay starts a relay that drain knows of; done runs once, as its last act.
 func (s *Server) relay(client, target relaySide, done func(relayResult)) {
-	limits := relayLimits{idle: max(0, s.IdleTimeout), linger: max(0, orDefault(s.Linger, DefaultLinger))}
+	limits := relayLimits{idle: max(0, s.IdleTimeout), linger: max(0, cmp.Or(s.Linger, DefaultLinger))}
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock() // done waits for the entry that it removes
 	if s.run.ctx.Err() != nil {

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strconv"
@@ -49,8 +50,8 @@ func (c *clientConn) serveHTTP2() {
 	c.conn.SetDeadline(time.Time{})
 	over := h2.Server(conn, h2.Config{
 		MaxStreams: maxStreams, MaxHead: s.MaxHead, EnableConnectProtocol: true,
-		SettingsTimeout: offIsNegative(orDefault(s.HeaderTimeout, DefaultHeaderTimeout)),
-		IdleTimeout:     offIsNegative(orDefault(s.KeepAliveTimeout, DefaultKeepAliveTimeout)),
+		SettingsTimeout: offIsNegative(cmp.Or(s.HeaderTimeout, DefaultHeaderTimeout)),
+		IdleTimeout:     offIsNegative(cmp.Or(s.KeepAliveTimeout, DefaultKeepAliveTimeout)),
 		// Not in place: the connection's lock is held, and a log may be slow.
 		Rejected: func(e *h2.StreamError) { rejections.Go(func() { c.rejected(e) }) },
 	}, c.serveStream)
@@ -121,7 +122,7 @@ func (c *clientConn) newStreamRecord(head h2.Head) *Record {
 func (c *clientConn) refuseStream(s *h2.Stream, rec *Record, e *Error, headOnly bool) {
 	defer s.Close()
 	rec.refusedBy(e)
-	if timeout := orDefault(c.server.HeaderTimeout, DefaultHeaderTimeout); timeout > 0 {
+	if timeout := cmp.Or(c.server.HeaderTimeout, DefaultHeaderTimeout); timeout > 0 {
 		s.SetWriteDeadline(time.Now().Add(timeout))
 	}
 	r := c.server.newRefusal(e)

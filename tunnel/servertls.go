@@ -103,6 +103,12 @@ func (c *secureConn) Close() error {
 
 var _ sock.Patient = (*secureConn)(nil)
 
+// Socket returns the connection that carries the TLS.
+func (c *secureConn) Socket() net.Conn { return c.wire.Conn }
+
+// HasSpoken reports whether a byte has come from the client.
+func (c *secureConn) HasSpoken() bool { return c.wire.touched }
+
 // ReadNow implements sock.Patient.
 func (c *secureConn) ReadNow(b []byte) (n int, err error) {
 	c.wire.patient = true

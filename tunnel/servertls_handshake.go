@@ -51,7 +51,7 @@ func (c *clientConn) awaitHandshake(limit time.Duration) bool {
 func (c *clientConn) badHandshake(err error, unwelcome *Error) {
 	e := unwelcome
 	if e == nil {
-		if !c.secure.wire.touched || c.server.run.draining.Load() {
+		if !c.secure.HasSpoken() || c.server.run.draining.Load() {
 			return
 		}
 		e = handshakeError(err)

@@ -2,8 +2,11 @@
 
 package tunnel
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+)
 
 const canPeek = false
 
-func peek(syscall.RawConn, []byte) (int, error) { return 0, noHandOver{} }
+func peek(syscall.RawConn, []byte) (int, error) { return 0, errors.ErrUnsupported }

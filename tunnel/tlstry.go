@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -33,7 +34,7 @@ func (p *Prober) tryTLS(ctx context.Context, opener *Client, e *Error, rec *reco
 		return nil
 	}
 	p.waiting("%s to speak TLS", hop.Name())
-	ctx, cancel := context.WithTimeout(ctx, orDefault(p.tryTime, tlsTryTime))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.tryTime, tlsTryTime))
 	defer cancel()
 	started, try := time.Now(), &TLSTry{Hop: hop.Name(), Words: "it could not be connected to"}
 	again := opener.Clone()

@@ -53,6 +53,14 @@ type upstreamConn struct {
 	options replyOptions // of the reply under way
 }
 
+// socket returns the conn beneath a tunnel through a parent, or the conn itself.
+func (c *upstreamConn) socket() net.Conn {
+	if through, ok := c.Conn.(*Conn); ok {
+		return through.NetConn()
+	}
+	return c.Conn
+}
+
 // carry sets the exchange whose request goes over the connection.
 func (c *upstreamConn) carry(x *plainExchange) {
 	c.mu.Lock()
