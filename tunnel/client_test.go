@@ -181,7 +181,7 @@ func TestDialContextFitsHTTPTransport(t *testing.T) {
 	origin := tunneltest.StartProxy(t, tunneltest.Answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")...)
 	p := tunneltest.StartProxy(t, tunneltest.Honest()...)
 	transport := &http.Transport{DialContext: proxied(t, p.Addr()).DialContext, DisableKeepAlives: true}
-	client := &http.Client{Transport: transport, Timeout: soon}
+	client := &http.Client{Transport: transport, Timeout: testPatience}
 	res, err := client.Get("http://" + origin.Addr() + "/")
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
@@ -178,16 +177,6 @@ func TestExplainRefusedCredentials(t *testing.T) {
 	c.Header = []Field{field("Proxy-Authorization", "Bearer token")}
 	_, err = c.Open(t.Context(), authority(t, "a:22"))
 	wantExplained(t, err, "proxy "+p.Addr()+" refused the credentials for a:22: 407 No (***); it offers Basic", "check user name and password in the Proxy-Authorization header")
-}
-
-// fixedResolver answers every name alike.
-type fixedResolver struct {
-	addrs []netip.Addr
-	err   error
-}
-
-func (r fixedResolver) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
-	return r.addrs, r.err
 }
 
 // What happens on the way to the proxy, and to a target without one.

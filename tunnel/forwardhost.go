@@ -15,7 +15,7 @@ var _ Host = host{}
 // newForwarder returns the listener's Forwarder.
 func (at *listening) newForwarder() *Forwarder {
 	s := at.server
-	f := NewForwarder(host{at}, s.pseudonym())
+	f := NewForwarder(host{at}, s.Pseudonym())
 	f.IdleTimeout, f.Linger = max(0, s.IdleTimeout), max(0, cmp.Or(s.Linger, DefaultLinger))
 	// Parents are asked for addresses that were judged here, and cannot be told
 	// them in absolute-form.

@@ -16,9 +16,6 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// soon is a bound on waits that should end at once, and is never reached.
-const soon = time.Minute
-
 // proxied is a Client that goes through the given addresses.
 func proxied(t *testing.T, hops ...string) *Client {
 	t.Helper()
@@ -41,7 +38,7 @@ func openAt(t *testing.T, c *Client) (*Conn, *Error) {
 		return nil, e
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(soon))
+	conn.SetDeadline(time.Now().Add(testPatience))
 	return conn, nil
 }
 
@@ -55,16 +52,6 @@ func authority(t *testing.T, s string) Authority {
 }
 
 func field(name, value string) Field { return Field{Name: name, Value: value} }
-
-// wantRead reads exactly want.
-func wantRead(t *testing.T, r io.Reader, want string) {
-	t.Helper()
-	got := make([]byte, len(want))
-	n, err := io.ReadFull(r, got)
-	if string(got[:n]) != want || err != nil {
-		t.Fatalf("read %q, %v; want %q", got[:n], err, want)
-	}
-}
 
 func TestReplyOpensTunnel(t *testing.T) {
 	// The target speaks first in all of these: no byte of it may be lost, and

@@ -139,7 +139,7 @@ func hostileProber(t *testing.T, proxy string, silent bool) *Prober {
 	t.Helper()
 	p := &Prober{Client: proxied(t, proxy), Wait: 2 * briefWait, tryTime: briefWait}
 	p.Client.Auth = AuthBasic
-	if p.Client.Timeout = soon; silent {
+	if p.Client.Timeout = testPatience; silent {
 		p.Client.Timeout = 4 * briefWait
 	}
 	return p
@@ -148,7 +148,7 @@ func hostileProber(t *testing.T, proxy string, silent bool) *Prober {
 // Bounds on a probe: a second for content, and the waits; what it may allocate, with
 // what the other end does, and the race detector.
 const (
-	hostileTime       = soon / 2
+	hostileTime       = testPatience / 2
 	hostileProbeBytes = 32 << 20
 )
 
@@ -272,7 +272,7 @@ func TestHostileProtocols(t *testing.T) {
 				hops = append(hops, "http://192.0.2.1:3128")
 			}
 			p := &Prober{Client: proxied(t, hops...), Wait: briefWait}
-			p.Client.Timeout = soon / 4
+			p.Client.Timeout = testPatience / 4
 			if r := probeHostile(t, p); r.Verdict.Kind != tt.kind && tt.kind != "" {
 				t.Errorf("%+v, want %s", r.Verdict, tt.kind)
 			}

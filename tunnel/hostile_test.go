@@ -104,7 +104,7 @@ func TestHostileLogins(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			err := p.logIn(t, func(c *Client) {
-				if c.Timeout = soon; tt.exit == ExitDeadline {
+				if c.Timeout = testPatience; tt.exit == ExitDeadline {
 					c.Timeout = 10 * briefWait
 				}
 			})
@@ -209,7 +209,7 @@ func TestCredentialsGoNowhereElse(t *testing.T) {
 // that are not there, and looks that it got no others.
 func wantUnshown(t *testing.T, c *Client, asking *loginProxy) {
 	t.Helper()
-	c.Timeout = soon
+	c.Timeout = testPatience
 	_, err := c.Open(t.Context(), authority(t, "a.example:22"))
 	values, conns := asking.values()
 	if ExitCode(err) != ExitCredentials || conns == 0 || strings.Join(values, "") != "" {
@@ -243,7 +243,7 @@ func TestHostileDrip(t *testing.T) {
 		c := proxied(t, "http://a:b@"+proxy.Addr())
 		c.Timeout = 2 * briefWait
 		start := time.Now()
-		if _, err := c.Open(t.Context(), authority(t, "a.example:22")); err == nil || time.Since(start) > soon/2 {
+		if _, err := c.Open(t.Context(), authority(t, "a.example:22")); err == nil || time.Since(start) > testPatience/2 {
 			t.Errorf("%q: %v after %v", reply, err, time.Since(start))
 		}
 		close(stop)

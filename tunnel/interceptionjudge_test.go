@@ -1,66 +1,14 @@
 package tunnel
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
-	"math/big"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 )
-
-// certifier is a throw-away authority that makes certificates.
-type certifier struct {
-	testing.TB
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
-}
-
-func newCertifier(tb testing.TB, name string) *certifier {
-	tb.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-10000 * time.Hour), NotAfter: time.Now().Add(1000 * time.Hour)}
-	c := &certifier{TB: tb, key: key, pool: x509.NewCertPool()}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	c.cert, _ = x509.ParseCertificate(der)
-	c.pool.AddCert(c.cert)
-	return c
-}
-
-// leaf is a certificate for the names, valid from an age ago to a time from now.
-func (c *certifier) leaf(age, left time.Duration, names ...string) tls.Certificate {
-	c.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		c.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
-		NotBefore: time.Now().Add(-age), NotAfter: time.Now().Add(left)}
-	der, err := x509.CreateCertificate(rand.Reader, template, c.cert, key.Public(), c.key)
-	if err != nil {
-		c.Fatal(err)
-	}
-	parsed, _ := x509.ParseCertificate(der)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: parsed}
-}
-
-const testAge = 100 * time.Hour // of a certificate that was there before
-
-func (c *certifier) old(names ...string) tls.Certificate { return c.leaf(testAge, testAge, names...) }
 
 // selfSigned is a certificate that names nobody else, and no key of its maker's.
 func selfSigned(tb testing.TB, name string) tls.Certificate {

@@ -48,7 +48,7 @@ func decisionError(d Decision, target Authority) *Error {
 func (s *Server) isLoop(via []string) bool {
 	for _, member := range wire.Tokens(via) {
 		// received-protocol RWS received-by [ RWS comment ]
-		if parts := strings.Fields(member); len(parts) > 1 && strings.EqualFold(parts[1], s.pseudonym()) {
+		if parts := strings.Fields(member); len(parts) > 1 && strings.EqualFold(parts[1], s.Pseudonym()) {
 			return true
 		}
 	}

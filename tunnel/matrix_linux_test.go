@@ -253,7 +253,7 @@ func (m *matrix) wantClosed(by ClosedBy, broken bool, up, down int) {
 func (m *matrix) wantRefused(target string, status int, token, cause string, fields ...string) matrixReply {
 	m.T.Helper()
 	got, _ := m.ask(target, "no request: GET / HTTP/1.1\r\n\r\n", fields...)
-	want := ProxyStatus{Name: m.server.pseudonym(), Error: token, Details: cause}
+	want := ProxyStatus{Name: m.server.Pseudonym(), Error: token, Details: cause}
 	members := parseProxyStatus(got.header.Values("Proxy-Status"))
 	switch {
 	case got.status != status:

@@ -7,24 +7,6 @@ import (
 	"testing"
 )
 
-func mustPattern(t testing.TB, s string) Pattern {
-	t.Helper()
-	p, err := ParsePattern(s)
-	if err != nil {
-		t.Fatalf("ParsePattern(%q): %v", s, err)
-	}
-	return p
-}
-
-func mustAuthority(t testing.TB, s string) Authority {
-	t.Helper()
-	a, err := ParseAuthority(s)
-	if err != nil {
-		t.Fatalf("ParseAuthority(%q): %v", s, err)
-	}
-	return a
-}
-
 func TestPatternMatches(t *testing.T) {
 	for _, c := range []struct {
 		pattern string

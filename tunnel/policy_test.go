@@ -28,15 +28,6 @@ func testPolicy(t testing.TB, allow, deny, allowAddr, denyAddr string) *Policy {
 	return p
 }
 
-func mustAddrRule(t testing.TB, s string) AddrRule {
-	t.Helper()
-	r, err := ParseAddrRule(s)
-	if err != nil {
-		t.Fatalf("ParseAddrRule(%q): %v", s, err)
-	}
-	return r
-}
-
 func TestJudgeTarget(t *testing.T) {
 	const (
 		yes  = ""

@@ -3,7 +3,6 @@ package tunnel
 import (
 	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"net"
 	"strings"
@@ -14,14 +13,6 @@ import (
 	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 )
-
-// throwAway is a certificate for a name that its own authority, in pool, has
-// signed, and that is valid for so long from now on.
-func throwAway(t *testing.T, name string, valid time.Duration) (pair tls.Certificate, pool *x509.CertPool) {
-	t.Helper()
-	authority := newCertifier(t, "authority")
-	return authority.leaf(5000*time.Hour-valid, valid, name), authority.pool
-}
 
 // probeSecure probes a Server over TLS that has the certificate.
 func probeSecure(t *testing.T, pair tls.Certificate, max uint16, options *TLSOptions) *Report {

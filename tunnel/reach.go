@@ -84,7 +84,7 @@ func (s *Server) connectTimeout() time.Duration {
 func (at *listening) dialVia(ctx context.Context, route Route, target Authority, via []string, rec *Record) (relaySide, *Error) {
 	rec.Via = route.String()
 	received := strings.TrimPrefix(rec.Protocol, "http/")
-	fields := []Field{{Name: "Via", Value: strings.Join(append(via, received+" "+at.server.pseudonym()), ", ")}}
+	fields := []Field{{Name: "Via", Value: strings.Join(append(via, received+" "+at.server.Pseudonym()), ", ")}}
 	conn, e := at.openVia(ctx, route, target, fields)
 	if e != nil {
 		return relaySide{}, e

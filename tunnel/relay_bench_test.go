@@ -3,7 +3,6 @@ package tunnel
 import (
 	"io"
 	"net"
-	"runtime"
 	"testing"
 	"time"
 )
@@ -109,13 +108,4 @@ func idleMemory(b *testing.B, kind connKind, tunnels int) {
 		_ = all[i].target.Close()
 		all[i].wait()
 	}
-}
-
-// goMemory returns the bytes in use by objects and by stacks.
-func goMemory() int64 {
-	var stats runtime.MemStats
-	runtime.GC()
-	runtime.GC() // the pools let go at the second
-	runtime.ReadMemStats(&stats)
-	return int64(stats.HeapAlloc + stats.StackInuse)
 }

@@ -1,30 +1,17 @@
 package tunnel
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"io"
-	"math/big"
 	"net"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"culvert/tunnel/internal/h2"
-	"culvert/tunnel/internal/neterr"
 )
-
-// testPatience bounds every wait of the relay's tests; none is that long
-// unless the test fails.
-const testPatience = time.Minute
 
 // relayStarters are the relays that are held to the contract.
 var relayStarters = []struct {
@@ -158,16 +145,6 @@ func (tt *testTunnel) waitBroken(by ClosedBy) {
 	}
 }
 
-// eventually waits for something that no event tells of.
-func eventually(tb testing.TB, what string, holds func() bool) {
-	tb.Helper()
-	for until := time.Now().Add(testPatience); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(until) {
-			tb.Fatal("still not so: " + what)
-		}
-	}
-}
-
 // stalled waits until the relay, being stuffed, moves no more.
 func stalled(tt *testTunnel) {
 	tt.Helper()
@@ -181,93 +158,6 @@ func stalled(tt *testTunnel) {
 		return still > 50
 	})
 }
-
-func send(tb testing.TB, conn net.Conn, text string) {
-	tb.Helper()
-	if _, err := io.WriteString(conn, text); err != nil {
-		tb.Fatal(err)
-	}
-}
-
-func expect(tb testing.TB, conn net.Conn, text string) {
-	tb.Helper()
-	got := make([]byte, len(text))
-	if n, err := io.ReadFull(conn, got); err != nil || string(got) != text {
-		tb.Fatalf("read %.60q, %v; want %.60q", got[:n], err, text)
-	}
-}
-
-// expectLast reads to the end, which must be an orderly one.
-func expectLast(tb testing.TB, conn net.Conn, text string) {
-	tb.Helper()
-	if got, err := io.ReadAll(conn); err != nil || string(got) != text {
-		tb.Fatalf("read %d bytes %.60q, %v; want %d bytes %.60q", len(got), got, err, len(text), text)
-	}
-}
-
-// expectReset reads to the end, which must be a reset.
-func expectReset(tb testing.TB, conn net.Conn, text string) {
-	tb.Helper()
-	if got, err := io.ReadAll(conn); !neterr.Reset(err) || string(got) != text {
-		tb.Fatalf("read %d bytes %.60q, %v; want %d bytes %.60q and a reset", len(got), got, err, len(text), text)
-	}
-}
-
-func halfClose(tb testing.TB, conn net.Conn) {
-	tb.Helper()
-	if err := conn.(halfCloser).CloseWrite(); err != nil {
-		tb.Fatal(err)
-	}
-}
-
-func reset(conn net.Conn) {
-	if s, ok := conn.(*h2.Stream); ok {
-		s.Reset(h2.CodeCancel)
-		return
-	}
-	tcp := tcpOf(conn)
-	_ = tcp.SetLinger(0)
-	_ = tcp.Close()
-}
-
-// closeUnread closes conn, whose bytes lie unread: that tears it. TLS would say
-// goodbye before.
-func closeUnread(conn net.Conn) {
-	if s, ok := conn.(*h2.Stream); ok {
-		_ = s.Close()
-		return
-	}
-	_ = tcpOf(conn).Close()
-}
-
-// socketPair connects over a listener.
-func socketPair(tb testing.TB, network, address string) (near, far net.Conn) {
-	tb.Helper()
-	listener, err := net.Listen(network, address)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer listener.Close()
-	if far, err = net.Dial(network, listener.Addr().String()); err != nil {
-		tb.Fatal(err)
-	}
-	if near, err = listener.Accept(); err != nil {
-		tb.Fatal(err)
-	}
-	return near, far
-}
-
-func tcpPair(tb testing.TB) (near, far net.Conn) { return socketPair(tb, "tcp", "127.0.0.1:0") }
-
-func unixPair(tb testing.TB) (near, far net.Conn) {
-	return socketPair(tb, "unix", filepath.Join(tb.TempDir(), "s"))
-}
-
-// hiddenConn is a TCP conn to be taken for more than a socket.
-type hiddenConn struct{ net.Conn }
-
-func (c hiddenConn) CloseWrite() error { return c.Conn.(halfCloser).CloseWrite() }
-func (c hiddenConn) NetConn() net.Conn { return c.Conn }
 
 func hiddenPair(tb testing.TB) (near, far net.Conn) {
 	near, far = tcpPair(tb)
@@ -305,40 +195,6 @@ func shakenHands(tb testing.TB, server *tls.Conn, far net.Conn) net.Conn {
 		tb.Fatal(err)
 	}
 	return client
-}
-
-var testCertificate = sync.OnceValue(func() tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		panic(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-})
-
-// memoryConn is an in-memory conn that can half-close: a net.Pipe for each way.
-type memoryConn struct {
-	net.Conn // the way in
-	out      net.Conn
-}
-
-func (c memoryConn) Write(b []byte) (int, error) { return c.out.Write(b) }
-func (c memoryConn) CloseWrite() error           { return c.out.Close() }
-func (c memoryConn) Close() error                { return errors.Join(c.Conn.Close(), c.out.Close()) }
-
-func (c memoryConn) SetDeadline(t time.Time) error {
-	return errors.Join(c.Conn.SetDeadline(t), c.out.SetDeadline(t))
-}
-func (c memoryConn) SetWriteDeadline(t time.Time) error { return c.out.SetWriteDeadline(t) }
-
-func memoryPair(testing.TB) (near, far net.Conn) {
-	in, farOut := net.Pipe()
-	out, farIn := net.Pipe()
-	return memoryConn{in, out}, memoryConn{farIn, farOut}
 }
 
 // relayGoroutines counts the goroutines that are inside a relay.

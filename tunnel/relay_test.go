@@ -107,11 +107,6 @@ func TestRelayRule3AnswerBeforeAResetArrives(t *testing.T) {
 	})
 }
 
-// endless is a source without end.
-type endless struct{}
-
-func (endless) Read(b []byte) (int, error) { return len(b), nil }
-
 // A half-close in place of the reset would make a torn answer look whole.
 func TestRelayRule3BrokenTunnelIsNotHalfClosed(t *testing.T) {
 	only := func(client, target connKind) bool { return client.name == "memory" && target.name == "memory" }

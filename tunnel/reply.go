@@ -32,7 +32,7 @@ type refusalReply struct {
 func (s *Server) newRefusal(e *Error) refusalReply {
 	status := e.HTTPStatus()
 	r := refusalReply{status: status, body: strconv.Itoa(status) + " " + http.StatusText(status) + ": " + e.cause() + "\n"}
-	ps := ProxyStatus{Name: s.pseudonym(), Error: e.Type.String(), RCode: e.RCode, Details: e.cause()}
+	ps := ProxyStatus{Name: s.Pseudonym(), Error: e.Type.String(), RCode: e.RCode, Details: e.cause()}
 	r.fields = []wire.Field{{Name: "Date", Value: time.Now().UTC().Format(http.TimeFormat)}, {Name: "Proxy-Status", Value: ps.String()}}
 	if status == http.StatusProxyAuthRequired {
 		r.fields = append(r.fields, wire.Field{Name: "Proxy-Authenticate", Value: s.challenge()})

@@ -22,7 +22,7 @@ func startHandler(t *testing.T, s *Server, secure bool) *testServer {
 	} else {
 		foreign.Start()
 	}
-	ts := &testServer{TB: t, server: s, addr: foreign.Listener.Addr().String(), log: newAccessLog()}
+	ts := &testServer{&runningProxy{TB: t, addr: foreign.Listener.Addr().String(), pseudonym: s.Pseudonym(), log: newAccessLog()}, s}
 	s.AccessLog = ts.log.logger()
 	if s.Policy.Allow == nil {
 		s.Policy.Allow = []Pattern{mustPattern(t, "*:*")}

@@ -131,8 +131,12 @@ func (s *Server) init() {
 	})
 }
 
-// pseudonym is the name in Via and Proxy-Status.
-func (s *Server) pseudonym() string { return s.run.name }
+// Pseudonym returns the name in Via and Proxy-Status: Name, or the one that was
+// chosen for this process once the Server serves.
+func (s *Server) Pseudonym() string {
+	s.init()
+	return s.run.name
+}
 
 // listening is one listener and what depends on where it listens.
 type listening struct {

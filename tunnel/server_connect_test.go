@@ -60,7 +60,7 @@ func TestConnectTargetIsAuthorityForm(t *testing.T) {
 		"127.0.0.01:443", "127.0.0.1.2:443", "256.0.0.1:443", "127.0.0.0x1:443", "1.2.3.4.:443x", "example.0x7f:443",
 	} {
 		t.Run(target, func(t *testing.T) {
-			ts := &testServer{TB: t, server: ts.server, addr: ts.addr, log: ts.log}
+			ts := ts.in(t)
 			ts.refused("CONNECT "+target+" HTTP/1.1\r\nHost: example.test\r\n\r\n", 400, "http_request_error")
 		})
 	}
@@ -106,7 +106,7 @@ func TestConnectMalformedHead(t *testing.T) {
 		{"Host invalid in 1.0", "CONNECT example.test:443 HTTP/1.0\r\nHost: a b\r\n\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ts := &testServer{TB: t, server: ts.server, addr: ts.addr, log: ts.log}
+			ts := ts.in(t)
 			ts.refused(tt.head, 400, "http_request_error")
 		})
 	}
@@ -129,7 +129,7 @@ func TestConnectHasNoContent(t *testing.T) {
 		{"length no number", "Content-Length: a\r\n", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ts := &testServer{TB: t, server: ts.server, addr: ts.addr, log: ts.log}
+			ts := ts.in(t)
 			ts.refused("CONNECT example.test:443 HTTP/1.1\r\nHost: a\r\n"+tt.fields+"\r\n"+tt.content, 400, "http_request_error")
 		})
 	}

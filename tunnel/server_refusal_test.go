@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"strings"
@@ -10,16 +9,6 @@ import (
 
 	"culvert/tunnel/tunneltest"
 )
-
-var noSuchName = net.DNSError{Err: "no such host", IsNotFound: true}
-
-// failToResolve makes every name fail to resolve.
-func failToResolve(err net.DNSError) fakeResolver {
-	return func(_ context.Context, host string) ([]netip.Addr, error) {
-		err.Name = host
-		return nil, &err
-	}
-}
 
 // RULES 16: every status with its Proxy-Status error.
 func TestRefusalStatusAndToken(t *testing.T) {
@@ -187,7 +176,7 @@ func TestRefusalIsNotLostToAReset(t *testing.T) {
 		{"not allowed", "127.0.0.5", "", 403, "http_request_denied"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ts := &testServer{TB: t, server: ts.server, addr: ts.addr, log: ts.log}
+			ts := ts.in(t)
 			for range 5 {
 				conn := dialFrom(t, tt.from, ts.addr)
 				conn.(*net.TCPConn).SetWriteBuffer(4 << 10)

@@ -43,18 +43,6 @@ func TestShutdownWithoutClients(t *testing.T) {
 	wantClosed(t, listener)
 }
 
-// wantClosed checks that a listener takes no more clients. It asks the listener
-// itself, as its port may be another's by now.
-func wantClosed(t *testing.T, l net.Listener) {
-	t.Helper()
-	if conn, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("Accept after the end returned %v", err)
-		if err == nil {
-			conn.Close()
-		}
-	}
-}
-
 // A Server that was stopped before it served, or while it began to, closes the
 // listener that it is given, and serves nobody.
 func TestServeAfterTheEnd(t *testing.T) {

@@ -114,7 +114,7 @@ func TestConnectPolicyOfTargets(t *testing.T) {
 		{"[fd00:ec2::254]:" + port, "destination_ip_prohibited"},
 	} {
 		t.Run(tt.target, func(t *testing.T) {
-			ts := &testServer{TB: t, server: ts.server, addr: ts.addr, log: ts.log}
+			ts := ts.in(t)
 			if tt.token == "" {
 				ts.open(tt.target)
 				return

@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"bytes"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -30,14 +29,6 @@ func socksProxy(t *testing.T, script string) *tunneltest.Server {
 			io.Copy(conn, conn)
 		}
 	})
-}
-
-func unhex(s string) []byte {
-	b, err := hex.DecodeString(strings.NewReplacer(" ", "", "!", "").Replace(s))
-	if err != nil {
-		panic(err)
-	}
-	return b
 }
 
 // The bytes are those of RFC 1928, RFC 1929 and SOCKS 4a; what comes behind the

@@ -115,7 +115,7 @@ func TestStdioOverFilesUrgentData(t *testing.T) {
 					}
 					select {
 					case <-passed:
-					case <-time.After(soon):
+					case <-time.After(testPatience):
 						t.Error("the tunnel stands still")
 					}
 				})

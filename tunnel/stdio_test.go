@@ -42,7 +42,7 @@ func relayed(t *testing.T, s Stdio) (StdioResult, error) {
 	select {
 	case o := <-done:
 		return o.StdioResult, o.error
-	case <-time.After(soon):
+	case <-time.After(testPatience):
 		t.Fatal("the relay did not end")
 	}
 	return StdioResult{}, nil
@@ -197,7 +197,7 @@ func TestStdioEOFCloseEndsTunnel(t *testing.T) {
 		if all != "all of it" {
 			t.Errorf("the target got %q", all)
 		}
-	case <-time.After(soon):
+	case <-time.After(testPatience):
 		t.Error("the target saw no end of file")
 	}
 }

@@ -34,7 +34,7 @@ func TestTranscriptRoundTrip(t *testing.T) {
 			t.Parallel()
 			wantSameReport(t, tunneltest.StartProxy(t, tt.script...).Addr(), func(proxy string, limit time.Duration) *Report {
 				p := &Prober{Client: proxied(t, proxy), Wait: 2 * limit, tryTime: briefWait}
-				if p.Client.Timeout = soon; strings.Contains(tt.name, "stops") {
+				if p.Client.Timeout = testPatience; strings.Contains(tt.name, "stops") {
 					p.Client.Timeout = 2 * limit
 				}
 				return probeAt(t, p)

@@ -101,7 +101,7 @@ func TestTranscriptOfHTTP2(t *testing.T) {
 					}
 					p := &Prober{Client: &Client{Route: mustRoute(t, proxy)}, Wait: 2 * limit}
 					p.Client.Route.Hops[0].TLS = &TLSOptions{Roots: roots, ServerName: "proxy.test"}
-					if p.Client.Timeout = soon; tt.name == "echo" {
+					if p.Client.Timeout = testPatience; tt.name == "echo" {
 						p.Send = []byte("hello\n")
 					}
 					return probeAt(t, p)

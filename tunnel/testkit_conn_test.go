@@ -1,0 +1,210 @@
+package tunnel
+
+import (
+	"context"
+	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/neterr"
+	"culvert/tunnel/tunneltest"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func send(tb testing.TB, conn net.Conn, text string) {
+	tb.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func expect(tb testing.TB, conn net.Conn, text string) {
+	tb.Helper()
+	got := make([]byte, len(text))
+	if n, err := io.ReadFull(conn, got); err != nil || string(got) != text {
+		tb.Fatalf("read %.60q, %v; want %.60q", got[:n], err, text)
+	}
+}
+
+// expectLast reads to the end, which must be an orderly one.
+func expectLast(tb testing.TB, conn net.Conn, text string) {
+	tb.Helper()
+	if got, err := io.ReadAll(conn); err != nil || string(got) != text {
+		tb.Fatalf("read %d bytes %.60q, %v; want %d bytes %.60q", len(got), got, err, len(text), text)
+	}
+}
+
+// expectReset reads to the end, which must be a reset.
+func expectReset(tb testing.TB, conn net.Conn, text string) {
+	tb.Helper()
+	if got, err := io.ReadAll(conn); !neterr.Reset(err) || string(got) != text {
+		tb.Fatalf("read %d bytes %.60q, %v; want %d bytes %.60q and a reset", len(got), got, err, len(text), text)
+	}
+}
+
+func halfClose(tb testing.TB, conn net.Conn) {
+	tb.Helper()
+	if err := conn.(halfCloser).CloseWrite(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func reset(conn net.Conn) {
+	if s, ok := conn.(*h2.Stream); ok {
+		s.Reset(h2.CodeCancel)
+		return
+	}
+	tcp := tcpOf(conn)
+	_ = tcp.SetLinger(0)
+	_ = tcp.Close()
+}
+
+// closeUnread closes conn, whose bytes lie unread: that tears it. TLS would say
+// goodbye before.
+func closeUnread(conn net.Conn) {
+	if s, ok := conn.(*h2.Stream); ok {
+		_ = s.Close()
+		return
+	}
+	_ = tcpOf(conn).Close()
+}
+
+// socketPair connects over a listener.
+func socketPair(tb testing.TB, network, address string) (near, far net.Conn) {
+	tb.Helper()
+	listener, err := net.Listen(network, address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer listener.Close()
+	if far, err = net.Dial(network, listener.Addr().String()); err != nil {
+		tb.Fatal(err)
+	}
+	if near, err = listener.Accept(); err != nil {
+		tb.Fatal(err)
+	}
+	return near, far
+}
+
+func tcpPair(tb testing.TB) (near, far net.Conn) { return socketPair(tb, "tcp", "127.0.0.1:0") }
+
+func unixPair(tb testing.TB) (near, far net.Conn) {
+	return socketPair(tb, "unix", filepath.Join(tb.TempDir(), "s"))
+}
+
+// hiddenConn is a TCP conn to be taken for more than a socket.
+type hiddenConn struct{ net.Conn }
+
+func (c hiddenConn) CloseWrite() error { return c.Conn.(halfCloser).CloseWrite() }
+
+func (c hiddenConn) NetConn() net.Conn { return c.Conn }
+
+// memoryConn is an in-memory conn that can half-close: a net.Pipe for each way.
+type memoryConn struct {
+	net.Conn // the way in
+	out      net.Conn
+}
+
+func (c memoryConn) Write(b []byte) (int, error) { return c.out.Write(b) }
+
+func (c memoryConn) CloseWrite() error { return c.out.Close() }
+
+func (c memoryConn) Close() error { return errors.Join(c.Conn.Close(), c.out.Close()) }
+
+func (c memoryConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.Conn.SetDeadline(t), c.out.SetDeadline(t))
+}
+
+func (c memoryConn) SetWriteDeadline(t time.Time) error { return c.out.SetWriteDeadline(t) }
+
+func memoryPair(testing.TB) (near, far net.Conn) {
+	in, farOut := net.Pipe()
+	out, farIn := net.Pipe()
+	return memoryConn{in, out}, memoryConn{farIn, farOut}
+}
+
+// endless is a source without end.
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) { return len(b), nil }
+
+// wantRead reads exactly want.
+func wantRead(t *testing.T, r io.Reader, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	n, err := io.ReadFull(r, got)
+	if string(got[:n]) != want || err != nil {
+		t.Fatalf("read %q, %v; want %q", got[:n], err, want)
+	}
+}
+
+// listenOn listens on a TCP address until the end of the test, as the program's
+// listeners do.
+func listenOn(tb testing.TB, address string) net.Listener {
+	tb.Helper()
+	l, err := listenTCP(context.Background(), "tcp", address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { l.Close() })
+	return l
+}
+
+func dialTo(tb testing.TB, network, address string) net.Conn {
+	tb.Helper()
+	conn, err := net.Dial(network, address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	conn.SetDeadline(time.Now().Add(testPatience))
+	tb.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// dialFrom is dialTo from another loopback address, which not every system has.
+func dialFrom(tb testing.TB, from, address string) net.Conn {
+	tb.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := d.Dial("tcp", address)
+	if err != nil {
+		tb.Skip("this needs a second loopback address: ", err)
+	}
+	conn.SetDeadline(time.Now().Add(testPatience))
+	tb.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// startAt starts a target on an address that not every machine has.
+func startAt(tb testing.TB, address string, handler tunneltest.Handler) *tunneltest.Server {
+	tb.Helper()
+	s, err := tunneltest.Listen("tcp", address, handler)
+	if err != nil {
+		tb.Skip("this machine has not the address: ", err)
+	}
+	tb.Cleanup(s.Close)
+	return s
+}
+
+// collect is a target that hands over all that came, and from whom.
+func collect(tb testing.TB) (target *tunneltest.Server, got <-chan string) {
+	tb.Helper()
+	all := make(chan string, 16)
+	return tunneltest.Start(tb, func(conn net.Conn) {
+		b, _ := io.ReadAll(conn)
+		all <- string(b)
+	}), all
+}
+
+// wantClosed checks that a listener takes no more clients. It asks the listener
+// itself, as its port may be another's by now.
+func wantClosed(t *testing.T, l net.Listener) {
+	t.Helper()
+	if conn, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept after the end returned %v", err)
+		if err == nil {
+			conn.Close()
+		}
+	}
+}
