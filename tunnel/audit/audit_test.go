@@ -80,11 +80,11 @@ func (onlyAda) Verify(user, password string) bool { return user == "ada" && pass
 
 // TestMain lets more of the parallel tests run at once than there are
 // processors: they wait for timeouts, and take little else. A -parallel that is
-// given counts.
+// given counts, and while fuzzing it is the number of processes.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" || f.Name == "test.fuzz" })
 	if most := 8; !given && runtime.GOMAXPROCS(0) < most {
 		_ = flag.Set("test.parallel", strconv.Itoa(most))
 	}
