@@ -44,6 +44,12 @@ func TestMain(m *testing.M) {
 		"culvert": main,
 		// The environment of a script, for commands that start programs themselves.
 		"script-environ": func() { fmt.Print(strings.Join(os.Environ(), "\x00")) },
+		// A command for --exec that ends its half and takes what still comes.
+		"half-close": func() {
+			fmt.Println("all")
+			syscall.Shutdown(1, syscall.SHUT_WR)
+			io.Copy(os.Stderr, os.Stdin)
+		},
 		"wait-for-signal": func() {
 			exitOnSignal()
 			fmt.Println("ready")
