@@ -66,3 +66,11 @@ type http1Wire struct {
 func (w *http1Wire) Give() relaySide { return w.c.give() }
 
 func (w *http1Wire) Refuse(rec *Record, e *Error, headOnly bool) { w.c.refuse(rec, e, headOnly) }
+
+// protocolName is a record's protocol for an HTTP/1 minor version.
+func protocolName(minor int) string {
+	if minor == 0 {
+		return "http/1.0"
+	}
+	return "http/1.1"
+}

@@ -99,14 +99,6 @@ func milliseconds(d time.Duration) float64 {
 	return float64(d.Microseconds()) / 1000
 }
 
-// protocolName is a record's protocol for an HTTP/1 minor version.
-func protocolName(minor int) string {
-	if minor == 0 {
-		return "http/1.0"
-	}
-	return "http/1.1"
-}
-
 // endTunnel fills in how a tunnel ended.
 func (r *Record) endTunnel(result relayResult) {
 	r.Up, r.Down, r.ClosedBy = result.up, result.down, result.closedBy
