@@ -60,7 +60,7 @@ func TestOr(t *testing.T) {
 					t.Errorf("%s was abandoned for %v", r, why)
 				}
 			}}
-			conn, err := c.Open(t.Context(), authority(t, target.Addr()))
+			conn, err := c.Open(t.Context(), mustAuthority(t, target.Addr()))
 			if (err == nil) != tt.taken {
 				t.Fatalf("the end is %v", err)
 			}
@@ -90,16 +90,16 @@ func TestOrEnds(t *testing.T) {
 	c := proxied(t, unused)
 	c.Or = []Route{mustRoute(t, "http://"+unused), {}}
 	c.Or[0].Source = "--or"
-	_, err := c.Open(t.Context(), authority(t, unused))
+	_, err := c.Open(t.Context(), mustAuthority(t, unused))
 	wantExplained(t, err, unused+" refused the connection", "nothing listens on port "+unused[strings.LastIndexByte(unused, ':')+1:]+" there: check the port, or whether the server runs")
 	c.Or = c.Or[:1]
-	_, err = c.Open(t.Context(), authority(t, unused))
+	_, err = c.Open(t.Context(), mustAuthority(t, unused))
 	wantExplained(t, err, "proxy "+unused+" refused the connection", "nothing listens there: check the proxy's port in --or, or whether the proxy runs")
 
 	p := tunneltest.StartProxy(t, tunneltest.Honest()...)
 	c = proxied(t, p.Addr())
 	c.Or = []Route{{Hops: []Hop{{Scheme: "quic"}}}}
-	if _, err = c.Open(t.Context(), authority(t, unused)); err == nil || len(p.Heads()) != 0 {
+	if _, err = c.Open(t.Context(), mustAuthority(t, unused)); err == nil || len(p.Heads()) != 0 {
 		t.Errorf("an alternative that cannot be used: %v, after %q", err, p.Heads())
 	}
 }

@@ -108,15 +108,6 @@ func TestParseAuthorityRefuses(t *testing.T) {
 	}
 }
 
-// RULES 20: neither names nor addresses.
-func TestParseAuthorityRefusesLenientIPv4(t *testing.T) {
-	for _, host := range lenientIPv4 {
-		if a, err := ParseAuthority(host + ":80"); !errors.Is(err, errNumericHost) {
-			t.Errorf("ParseAuthority(%q) = %q, %v; want %v", host+":80", a, err, errNumericHost)
-		}
-	}
-}
-
 func TestAuthorityParts(t *testing.T) {
 	a, err := ParseAuthority("[2001:DB8::1]:443")
 	if err != nil {

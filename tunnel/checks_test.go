@@ -10,21 +10,7 @@ import (
 
 // Waits of the probes in these tests. A brief one is for what does not come;
 // a long one ends by what does.
-const (
-	briefWait = 50 * time.Millisecond
-	longWait  = 20 * time.Second // stands in the golden reports
-)
-
-// withLimits tries with limits that grow until ok: a short one may run out, on a
-// busy machine, before all has come that is to come within it.
-func withLimits(ok func(limit time.Duration, last bool) bool) {
-	const most = 100 * briefWait
-	for limit := 2 * briefWait; !ok(limit, limit >= most); limit *= 5 {
-		if limit >= most {
-			return
-		}
-	}
-}
+const ()
 
 // probeScript probes a proxy that plays the script.
 func probeScript(t *testing.T, wait time.Duration, script ...tunneltest.Step) *Report {
@@ -36,7 +22,7 @@ func probeScript(t *testing.T, wait time.Duration, script ...tunneltest.Step) *R
 
 func probeAt(t *testing.T, p *Prober) *Report {
 	t.Helper()
-	report, err := p.Probe(t.Context(), authority(t, "example.com:22"))
+	report, err := p.Probe(t.Context(), mustAuthority(t, "example.com:22"))
 	if err != nil {
 		t.Fatalf("Probe: %v", err)
 	}
@@ -52,12 +38,6 @@ func findingOf(t *testing.T, r *Report, id string) Finding {
 	}
 	t.Fatalf("there is no finding %s", id)
 	return Finding{}
-}
-
-// hangUp is a script that answers and closes; holdOn leaves the
-// connection open.
-func hangUp(reply string) []tunneltest.Step {
-	return []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send(reply), tunneltest.Finish}
 }
 
 func holdOn(reply string) []tunneltest.Step {

@@ -40,23 +40,6 @@ func startSecure(tb testing.TB, s *Server) *testServer {
 	return startServerOn(tb, s, NewTLSListener(listenOn(tb, "127.0.0.1:0"), &tls.Config{Certificates: []tls.Certificate{pair}}))
 }
 
-func newClient(tb testing.TB, route Route) *Client {
-	c := &Client{Route: route, Timeout: testPatience}
-	tb.Cleanup(c.CloseIdleConnections)
-	return c
-}
-
-func (c *Client) mustOpen(tb testing.TB, target string) *Conn {
-	tb.Helper()
-	conn, err := c.Open(tb.Context(), mustAuthority(tb, target))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	conn.SetDeadline(time.Now().Add(testPatience))
-	tb.Cleanup(func() { conn.Close() })
-	return conn
-}
-
 // Every scheme of a proxy opens tunnels with the same manners: early bytes,
 // half-close each way, resets, refusals.
 func TestClientSchemes(t *testing.T) {
@@ -70,7 +53,7 @@ func TestClientSchemes(t *testing.T) {
 			ts := start(t, server)
 			c := newClient(t, routeTo(t, scheme, ts))
 
-			conn := c.mustOpen(t, tunneltest.Start(t, tunneltest.Greet("hello ")).Addr())
+			conn := mustOpen(t, c, tunneltest.Start(t, tunneltest.Greet("hello ")).Addr())
 			send(t, conn, "there")
 			if err := conn.CloseWrite(); err != nil {
 				t.Fatal(err)
@@ -82,7 +65,7 @@ func TestClientSchemes(t *testing.T) {
 			}
 			ts.record(eventClose).want(t, "protocol", want)
 
-			torn := c.mustOpen(t, tunneltest.Start(t, tunneltest.ResetAfter("hello", 4)).Addr())
+			torn := mustOpen(t, c, tunneltest.Start(t, tunneltest.ResetAfter("hello", 4)).Addr())
 			send(t, torn, "ping")
 			if got, err := io.ReadAll(torn); string(got) != "hello" || scheme != SchemeHTTPS && !neterr.Reset(err) || err == nil {
 				t.Errorf("a reset is %q, %v", got, err)
@@ -131,7 +114,7 @@ func TestClientSharesConnections(t *testing.T) {
 		expect(t, conn, fmt.Sprint(i))
 	}
 	for range 200 { // further ones than a connection takes
-		conn := c.mustOpen(t, echo)
+		conn := mustOpen(t, c, echo)
 		send(t, conn, "x")
 		expect(t, conn, "x")
 	}
@@ -139,7 +122,7 @@ func TestClientSharesConnections(t *testing.T) {
 		t.Errorf("300 tunnels took %d connections, of which each takes 250", connects)
 	}
 	c.CloseIdleConnections()
-	late := c.mustOpen(t, echo)
+	late := mustOpen(t, c, echo)
 	send(t, late, "x")
 	expect(t, late, "x")
 	if connects != 3 {
@@ -169,7 +152,7 @@ func TestClientReplacesConnections(t *testing.T) {
 	ts := startServer(t, &Server{})
 	c := newClient(t, routeTo(t, SchemeH2C, ts))
 	echo := tunneltest.Start(t, tunneltest.Echo).Addr()
-	first := c.mustOpen(t, echo)
+	first := mustOpen(t, c, echo)
 	send(t, first, "x")
 	expect(t, first, "x")
 	var ours *h2.Conn
@@ -181,7 +164,7 @@ func TestClientReplacesConnections(t *testing.T) {
 	}
 	ours.Shutdown() // GOAWAY; the tunnel stays
 	for range 3 {
-		conn := c.mustOpen(t, echo)
+		conn := mustOpen(t, c, echo)
 		send(t, conn, "x")
 		expect(t, conn, "x")
 	}
@@ -207,7 +190,7 @@ func TestClientChains(t *testing.T) {
 			}
 			c := newClient(t, r)
 			for range 2 { // the second over what the first has left
-				conn := c.mustOpen(t, target)
+				conn := mustOpen(t, c, target)
 				sent := make(chan error, 1)
 				go func() {
 					_, err := io.Copy(conn, io.LimitReader(rand.NewChaCha8([32]byte{1}), size))

@@ -42,7 +42,7 @@ func TestRequestHead(t *testing.T) {
 			p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Hold)
 			c := proxied(t, p.Addr())
 			tt.edit(c)
-			conn, err := c.Open(t.Context(), authority(t, tt.target))
+			conn, err := c.Open(t.Context(), mustAuthority(t, tt.target))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -125,7 +125,7 @@ func TestTwoHops(t *testing.T) {
 	c := proxied(t, "http://one:1@"+first.Addr(), "http://two:2@"+second.Addr())
 	c.Auth = AuthBasic
 	c.Header = []Field{field("X-All", "yes")}
-	conn, err := c.Open(t.Context(), authority(t, target.Addr()))
+	conn, err := c.Open(t.Context(), mustAuthority(t, target.Addr()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestAuthorizationFieldStaysAtFirstHop(t *testing.T) {
 	first := tunneltest.StartProxy(t, tunneltest.Honest()...)
 	c := proxied(t, first.Addr(), second.Addr())
 	c.Header = []Field{field("Proxy-Authorization", "Bearer secret")}
-	conn, err := c.Open(t.Context(), authority(t, target.Addr()))
+	conn, err := c.Open(t.Context(), mustAuthority(t, target.Addr()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func TestClientKeepsToTheProxysLimit(t *testing.T) {
 	c := newClient(t, mustRoute(t, "h2c://"+proxy.Addr()))
 	var all sync.WaitGroup
 	for range tunnels {
-		all.Go(func() { c.mustOpen(t, "example.test:443") })
+		all.Go(func() { mustOpen(t, c, "example.test:443") })
 	}
 	all.Wait()
 	if n, least := connects.Load(), int32((tunnels+limit-1)/limit); refused.Load() != 0 || n != least {
@@ -79,7 +79,7 @@ func TestWhoSharesConnections(t *testing.T) {
 		}).Wait()
 	})
 	c := newClient(t, mustRoute(t, "h2c://"+proxy.Addr()))
-	c.mustOpen(t, "example.test:443")
+	mustOpen(t, c, "example.test:443")
 	watched := c.Along(0)
 	watched.Watch = &Watch{}
 	for i, tt := range []struct {
@@ -88,7 +88,7 @@ func TestWhoSharesConnections(t *testing.T) {
 		more  int32
 	}{{"the same", c, 0}, {"along its route", c.Along(0), 0}, {"a clone", c.Clone(), 1}, {"with a Watch", watched, 1}, {"with the same Watch", watched.Along(0), 0}} {
 		before := connects.Load()
-		conn, err := tt.c.Open(t.Context(), authority(t, "example.test:443"))
+		conn, err := tt.c.Open(t.Context(), mustAuthority(t, "example.test:443"))
 		if err != nil {
 			t.Fatalf("%d: %v", i, err)
 		}

@@ -14,7 +14,7 @@ func TestErrorHasAnswerAndLoginWhereTheyAre(t *testing.T) {
 	fail := func(proxy string) *Error {
 		t.Helper()
 		var e *Error
-		if _, err := proxied(t, proxy).Open(t.Context(), authority(t, "a:22")); !errors.As(err, &e) {
+		if _, err := proxied(t, proxy).Open(t.Context(), mustAuthority(t, "a:22")); !errors.As(err, &e) {
 			t.Fatalf("%v", err)
 		}
 		return e

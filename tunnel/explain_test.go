@@ -128,23 +128,9 @@ func TestExplainAnswer(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := tunneltest.StartProxy(t, tunneltest.Answer(tt.reply)...)
-			_, err := proxied(t, p.Addr()).Open(t.Context(), authority(t, tt.target))
+			_, err := proxied(t, p.Addr()).Open(t.Context(), mustAuthority(t, tt.target))
 			wantExplained(t, err, strings.ReplaceAll(tt.sentence, "PROXY", p.Addr()), tt.hint)
 		})
-	}
-}
-
-func wantExplained(t *testing.T, err error, sentence, hint string) {
-	t.Helper()
-	if err == nil {
-		t.Fatal("no error")
-	}
-	gotSentence, gotHint := Explain(err)
-	if gotSentence != sentence {
-		t.Errorf("sentence %q\n    want %q", gotSentence, sentence)
-	}
-	if gotHint != hint {
-		t.Errorf("hint %q\nwant %q", gotHint, hint)
 	}
 }
 
@@ -159,7 +145,7 @@ func TestExplainBrokenChallenge(t *testing.T) {
 		{"NTLM", "refused the credentials for a:22: 407 No; it offers NTLM", `check user name and password; for NTLM the user may have to be DOMAIN\user`},
 	} {
 		p := tunneltest.StartProxy(t, tunneltest.Answer("HTTP/1.1 407 No\r\nProxy-Authenticate: "+tt.challenge+"\r\nContent-Length: 0\r\n\r\n")...)
-		_, err := proxied(t, "http://me:pw@"+p.Addr()).Open(t.Context(), authority(t, "a:22"))
+		_, err := proxied(t, "http://me:pw@"+p.Addr()).Open(t.Context(), mustAuthority(t, "a:22"))
 		wantExplained(t, err, "proxy "+p.Addr()+" "+tt.says, tt.hint)
 	}
 }
@@ -168,14 +154,14 @@ func TestExplainRefusedCredentials(t *testing.T) {
 	p := tunneltest.StartProxy(t, tunneltest.Answer("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\n\r\nsecret password")...)
 	c := proxied(t, "http://me:secret%20password@"+p.Addr())
 	c.Route.Source = "HTTPS_PROXY"
-	_, err := c.Open(t.Context(), authority(t, "a:22"))
+	_, err := c.Open(t.Context(), mustAuthority(t, "a:22"))
 	// A proxy that sends the password back does not get it onto the terminal.
 	wantExplained(t, err, "proxy "+p.Addr()+" refused the credentials for a:22: 407 No (***); it offers Basic", "check user name and password in HTTPS_PROXY")
 	c.Route.Hops[0].Credentials.Source = "FILE"
-	_, err = c.Open(t.Context(), authority(t, "a:22"))
+	_, err = c.Open(t.Context(), mustAuthority(t, "a:22"))
 	wantExplained(t, err, "proxy "+p.Addr()+" refused the credentials for a:22: 407 No (***); it offers Basic", "check user name and password in FILE")
 	c.Header = []Field{field("Proxy-Authorization", "Bearer token")}
-	_, err = c.Open(t.Context(), authority(t, "a:22"))
+	_, err = c.Open(t.Context(), mustAuthority(t, "a:22"))
 	wantExplained(t, err, "proxy "+p.Addr()+" refused the credentials for a:22: 407 No (***); it offers Basic", "check user name and password in the Proxy-Authorization header")
 }
 
@@ -220,7 +206,7 @@ func TestExplainWay(t *testing.T) {
 			if c.Route.Source = tt.source; tt.edit != nil {
 				tt.edit(c)
 			}
-			_, err := c.Open(t.Context(), authority(t, tt.target))
+			_, err := c.Open(t.Context(), mustAuthority(t, tt.target))
 			if got := ExitCode(err); got != tt.exit {
 				t.Errorf("exit code %d, want %d: %v", got, tt.exit, err)
 			}
@@ -231,7 +217,7 @@ func TestExplainWay(t *testing.T) {
 
 // Failures that a test cannot bring about at will.
 func TestExplainError(t *testing.T) {
-	target := authority(t, "example.com:22")
+	target := mustAuthority(t, "example.com:22")
 	const hop = "proxy.corp:3128"
 	for _, tt := range []struct {
 		name           string

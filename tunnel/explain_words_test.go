@@ -43,7 +43,7 @@ func TestExplainPages(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := tunneltest.StartProxy(t, tunneltest.Answer("HTTP/1.1 "+tt.status+"\r\n\r\n"+tt.page)...)
-			_, err := proxied(t, p.Addr()).Open(t.Context(), authority(t, "a:22"))
+			_, err := proxied(t, p.Addr()).Open(t.Context(), mustAuthority(t, "a:22"))
 			wantExplained(t, err, "proxy "+p.Addr()+" "+tt.sentence, tt.hint)
 			if got := ExitCode(err); got != tt.exit {
 				t.Errorf("exit code %d, want %d", got, tt.exit)
@@ -72,7 +72,7 @@ func TestExplainGreetings(t *testing.T) {
 		{"\x4a\x00\x00\x00", ""},
 	} {
 		p := tunneltest.StartProxy(t, tunneltest.Answer(tt.answer)...)
-		_, err := proxied(t, p.Addr()).Open(t.Context(), authority(t, "a:22"))
+		_, err := proxied(t, p.Addr()).Open(t.Context(), mustAuthority(t, "a:22"))
 		if _, hint := Explain(err); hint != tt.hint+check {
 			t.Errorf("%q: %q, want %q", tt.answer, hint, tt.hint+check)
 		}
@@ -96,7 +96,7 @@ func TestExplainForeign(t *testing.T) {
 	} {
 		t.Run(tt.scheme+hex.EncodeToString([]byte(tt.answer[:2])), func(t *testing.T) {
 			p := tunneltest.StartProxy(t, tunneltest.Send(tt.answer), tunneltest.Finish)
-			_, err := proxied(t, tt.scheme+p.Addr()).Open(t.Context(), authority(t, "a:22"))
+			_, err := proxied(t, tt.scheme+p.Addr()).Open(t.Context(), mustAuthority(t, "a:22"))
 			wantExplained(t, err, "proxy "+p.Addr()+tt.sentence, tt.hint)
 		})
 	}

@@ -39,7 +39,7 @@ func TestKeepUnreadTellsTheSameFailures(t *testing.T) {
 				p := tunneltest.StartProxy(t, append([]tunneltest.Step{tunneltest.ReadHead}, tt.script...)...)
 				c := proxied(t, p.Addr())
 				c.KeepUnread, c.Timeout = keep, tt.timeout
-				conn, err := c.Open(t.Context(), authority(t, "example.com:22"))
+				conn, err := c.Open(t.Context(), mustAuthority(t, "example.com:22"))
 				if err == nil {
 					conn.Close()
 					t.Fatal("the tunnel is open")
@@ -63,7 +63,7 @@ func TestKeepUnreadIsCancelled(t *testing.T) {
 		}, tunneltest.Hold)
 		c := proxied(t, p.Addr())
 		c.Timeout, c.KeepUnread = -1, true
-		if _, err := c.Open(ctx, authority(t, "example.com:22")); !errors.Is(err, context.Canceled) {
+		if _, err := c.Open(ctx, mustAuthority(t, "example.com:22")); !errors.Is(err, context.Canceled) {
 			t.Errorf("after %q: %v is not context.Canceled", reply, err)
 		}
 	}

@@ -60,7 +60,7 @@ func handedOver(t *testing.T, c *Client, target string) (*os.File, []*Exchange) 
 	var exchanges []*Exchange
 	c.KeepUnread = true
 	c.Trace = &Trace{Exchanged: func(x *Exchange) { exchanges = append(exchanges, x) }}
-	conn, err := c.Open(t.Context(), authority(t, target))
+	conn, err := c.Open(t.Context(), mustAuthority(t, target))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestHandOverFails(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			target := tunneltest.Start(t, tunneltest.Echo)
-			conn, err := (&Client{KeepUnread: true}).Open(t.Context(), authority(t, target.Addr()))
+			conn, err := (&Client{KeepUnread: true}).Open(t.Context(), mustAuthority(t, target.Addr()))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,57 +1,14 @@
 package tunnel
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"culvert/tunnel/tunneltest"
 )
-
-// proxied is a Client that goes through the given addresses.
-func proxied(t *testing.T, hops ...string) *Client {
-	t.Helper()
-	route, err := ParseHops(hops)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &Client{Route: route}
-}
-
-// openAt opens a tunnel to a target that no script connects to.
-func openAt(t *testing.T, c *Client) (*Conn, *Error) {
-	t.Helper()
-	conn, err := c.Open(t.Context(), authority(t, "example.com:22"))
-	if err != nil {
-		var e *Error
-		if !errors.As(err, &e) || conn != nil {
-			t.Fatalf("Open: %v, %v: want an *Error alone", conn, err)
-		}
-		return nil, e
-	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(testPatience))
-	return conn, nil
-}
-
-func authority(t *testing.T, s string) Authority {
-	t.Helper()
-	a, err := ParseTarget(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-func field(name, value string) Field { return Field{Name: name, Value: value} }
 
 func TestReplyOpensTunnel(t *testing.T) {
 	// The target speaks first in all of these: no byte of it may be lost, and
@@ -154,7 +111,7 @@ func TestReplyOpensNoTunnel(t *testing.T) {
 			if !strings.Contains(e.Detail, tt.detail) || tt.detail == "" && tt.status != 0 && e.Detail != "" {
 				t.Errorf("detail %q, want %q in it", e.Detail, tt.detail)
 			}
-			if e.Hop != p.Addr() || e.Target != authority(t, "example.com:22") {
+			if e.Hop != p.Addr() || e.Target != mustAuthority(t, "example.com:22") {
 				t.Errorf("hop %q, target %v", e.Hop, e.Target)
 			}
 			if len(e.Detail) > maxDetail+len("...") || strings.ContainsFunc(e.Error(), func(r rune) bool { return r < ' ' || r > '~' }) {
@@ -182,103 +139,6 @@ func TestRefusalTakesBoundedMemory(t *testing.T) {
 	}
 }
 
-// overPipe starts a handshake over a conn in memory, for a fake clock, with a
-// proxy that sends the reply and then nothing.
-func overPipe(t *testing.T, reply string) (h *http1Handshake, proxy net.Conn) {
-	t.Helper()
-	ours, theirs := net.Pipe()
-	t.Cleanup(func() { ours.Close(); theirs.Close() })
-	go func() {
-		bufio.NewReader(theirs).ReadString('\n')
-		go io.Copy(io.Discard, theirs)
-		io.WriteString(theirs, reply)
-	}()
-	return &http1Handshake{&hopRequest{client: &Client{}, next: authority(t, "example.com:22")}, ours, bufio.NewReader(ours)}, theirs
-}
-
-func TestDeadlineOfReply(t *testing.T) {
-	for _, reply := range []string{"", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 100 Continue\r\n\r\n"} {
-		t.Run(fmt.Sprintf("after %q", reply), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-				defer cancel()
-				h, _ := overPipe(t, reply)
-				start := time.Now()
-				_, _, e := h.run(ctx)
-				if e == nil || e.Type != ErrorConnectionReadTimeout || e.Phase != PhaseReply {
-					t.Errorf("got %v, want a timeout", e)
-				}
-				if got := time.Since(start); got != time.Minute {
-					t.Errorf("took %v, want a minute", got)
-				}
-			})
-		})
-	}
-}
-
-// One byte now and then does not put the deadline off.
-func TestDeadlineOfDrippingReply(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		h, proxy := overPipe(t, "HTTP/1.1 200 OK\r\nX: ")
-		var drip sync.WaitGroup
-		drip.Go(func() {
-			for {
-				time.Sleep(time.Second) // of the fake clock
-				if _, err := io.WriteString(proxy, "a"); err != nil {
-					return
-				}
-			}
-		})
-		start := time.Now()
-		_, _, e := h.run(ctx)
-		if e == nil || e.Type != ErrorConnectionReadTimeout || time.Since(start) != time.Minute {
-			t.Errorf("got %v after %v, want a timeout after a minute", e, time.Since(start))
-		}
-		h.conn.Close()
-		drip.Wait()
-	})
-}
-
-// A refusal's verdict is there with its head: content that does not come is
-// waited for a second at most, and never past the caller's context.
-func TestSlowRefusalKeepsToDeadline(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		ctx  func(context.Context) (context.Context, context.CancelFunc)
-		want time.Duration
-	}{
-		{"own bound", func(ctx context.Context) (context.Context, context.CancelFunc) {
-			return context.WithCancel(ctx)
-		}, bodyWait},
-		{"caller's deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
-			return context.WithTimeout(ctx, 100*time.Millisecond)
-		}, 100 * time.Millisecond},
-		{"cancelled meanwhile", func(ctx context.Context) (context.Context, context.CancelFunc) {
-			ctx, cancel := context.WithCancel(ctx)
-			time.AfterFunc(200*time.Millisecond, cancel)
-			return ctx, cancel
-		}, 200 * time.Millisecond},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := tt.ctx(t.Context())
-				defer cancel()
-				h, _ := overPipe(t, "HTTP/1.1 403 Forbidden\r\nContent-Length: 10\r\n\r\nbeca")
-				start := time.Now()
-				_, _, e := h.run(ctx)
-				if got := time.Since(start); got != tt.want {
-					t.Errorf("took %v, want %v", got, tt.want)
-				}
-				if e == nil || e.Status != 403 || e.Detail != "beca" {
-					t.Errorf("got %v, want 403 and what came of its content", e)
-				}
-			})
-		})
-	}
-}
-
 func TestCancelInterruptsOpening(t *testing.T) {
 	for _, reply := range []string{"", "HTTP/1.1 200 OK\r\n"} {
 		t.Run(fmt.Sprintf("after %q", reply), func(t *testing.T) {
@@ -290,7 +150,7 @@ func TestCancelInterruptsOpening(t *testing.T) {
 			}, tunneltest.Hold)
 			c := proxied(t, p.Addr())
 			c.Timeout = -1
-			if _, err := c.Open(ctx, authority(t, "example.com:22")); !errors.Is(err, context.Canceled) {
+			if _, err := c.Open(ctx, mustAuthority(t, "example.com:22")); !errors.Is(err, context.Canceled) {
 				t.Errorf("%v is not context.Canceled", err)
 			}
 		})
@@ -301,7 +161,7 @@ func TestCancelInterruptsOpening(t *testing.T) {
 func TestOpenTunnelOutlivesContext(t *testing.T) {
 	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(tunneltest.Echo))
 	ctx, cancel := context.WithCancel(t.Context())
-	conn, err := proxied(t, p.Addr()).Open(ctx, authority(t, "example.com:22"))
+	conn, err := proxied(t, p.Addr()).Open(ctx, mustAuthority(t, "example.com:22"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,21 +169,4 @@ func TestOpenTunnelOutlivesContext(t *testing.T) {
 	cancel()
 	fmt.Fprint(conn, "still")
 	wantRead(t, conn, "still")
-}
-
-// The deadline of the opening is lifted from the open tunnel's conn (RULES 8).
-func TestOpenTunnelHasNoDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		h, proxy := overPipe(t, "HTTP/1.1 200 OK\r\n\r\n")
-		if _, _, e := h.run(ctx); e != nil {
-			t.Fatal(e)
-		}
-		go func() {
-			time.Sleep(time.Hour) // of the fake clock
-			io.WriteString(proxy, "late")
-		}()
-		wantRead(t, h.br, "late")
-	})
 }

@@ -152,18 +152,6 @@ func awaitHeaders(conn net.Conn) {
 	go io.Copy(io.Discard, conn)
 }
 
-// Words about a frame are few, whatever it holds: they are kept of a thousand.
-func TestWordsOfALargeFrame(t *testing.T) {
-	for _, f := range []h2.Frame{
-		{Type: http2.FrameSettings, Settings: make([]http2.Setting, 2700)},
-		{Type: http2.FrameGoAway, Debug: strings.Repeat(nasty, 1000)},
-	} {
-		if words := frameWords(f); len(words) > 1000 || !strings.Contains(words, "...") {
-			t.Errorf("%d bytes", len(words))
-		}
-	}
-}
-
 // A transcript that could not hold all that came says so.
 func TestTranscriptCutOff(t *testing.T) {
 	on := &tapped{conn: 1, read: maxTapped, pieces: []tappedPiece{{sent: true, bytes: []byte(h2.Preface)}, {bytes: []byte("x")}}}

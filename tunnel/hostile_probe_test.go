@@ -233,7 +233,7 @@ func TestHostileSeries(t *testing.T) {
 	p := hostileProber(t, "http://ada:"+hostileSecret+"@"+proxy.Addr(), false)
 	var out bytes.Buffer
 	s := &Series{Prober: p, Count: len(replies)}
-	r, err := s.Run(t.Context(), authority(t, "example.com:22"), true, func(try Try) { try.WriteText(&out, terminal.Style{}) })
+	r, err := s.Run(t.Context(), mustAuthority(t, "example.com:22"), true, func(try Try) { try.WriteText(&out, terminal.Style{}) })
 	if err != nil || r.Done != len(replies) || r.Opened != 1 {
 		t.Fatalf("%+v, %v", r, err)
 	}

@@ -103,7 +103,7 @@ func TestHostileLogins(t *testing.T) {
 			p := startLoginProxy(t, tt.reply)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			err := p.logIn(t, func(c *Client) {
+			err := logIn(t, p, func(c *Client) {
 				if c.Timeout = testPatience; tt.exit == ExitDeadline {
 					c.Timeout = 10 * briefWait
 				}
@@ -132,7 +132,7 @@ func TestAnswerBehindA407IsNotBelieved(t *testing.T) {
 		}
 		return tunnelOpen, true
 	})
-	if err := p.logIn(t, nil); err != nil {
+	if err := logIn(t, p, nil); err != nil {
 		t.Error(err)
 	}
 	if values, conns := p.values(); conns != 2 || len(values) != 2 {
@@ -162,7 +162,7 @@ func TestCredentialsGoNowhereElse(t *testing.T) {
 		p := startLoginProxy(t, func(_, _ int, value string) (string, bool) {
 			return "HTTP/1.1 302 Found\r\nLocation: http://" + elsewhere.Addr() + "/\r\nContent-Length: 0\r\n\r\n", false
 		})
-		if err := p.logIn(t, func(c *Client) { c.Auth = AuthBasic }); ExitCode(err) != ExitRefused {
+		if err := logIn(t, p, func(c *Client) { c.Auth = AuthBasic }); ExitCode(err) != ExitRefused {
 			t.Errorf("%v", err)
 		}
 		if values, conns := elsewhere.values(); conns > 0 {
@@ -194,7 +194,7 @@ func TestCredentialsGoNowhereElse(t *testing.T) {
 			heard <- string(all)
 		})
 		proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
-		conn, err := proxied(t, "http://one:secret@"+proxy.Addr()).Open(t.Context(), authority(t, target.Addr()))
+		conn, err := proxied(t, "http://one:secret@"+proxy.Addr()).Open(t.Context(), mustAuthority(t, target.Addr()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,7 +210,7 @@ func TestCredentialsGoNowhereElse(t *testing.T) {
 func wantUnshown(t *testing.T, c *Client, asking *loginProxy) {
 	t.Helper()
 	c.Timeout = testPatience
-	_, err := c.Open(t.Context(), authority(t, "a.example:22"))
+	_, err := c.Open(t.Context(), mustAuthority(t, "a.example:22"))
 	values, conns := asking.values()
 	if ExitCode(err) != ExitCredentials || conns == 0 || strings.Join(values, "") != "" {
 		t.Errorf("%v; it got %q over %d connections", err, values, conns)
@@ -243,7 +243,7 @@ func TestHostileDrip(t *testing.T) {
 		c := proxied(t, "http://a:b@"+proxy.Addr())
 		c.Timeout = 2 * briefWait
 		start := time.Now()
-		if _, err := c.Open(t.Context(), authority(t, "a.example:22")); err == nil || time.Since(start) > testPatience/2 {
+		if _, err := c.Open(t.Context(), mustAuthority(t, "a.example:22")); err == nil || time.Since(start) > testPatience/2 {
 			t.Errorf("%q: %v after %v", reply, err, time.Since(start))
 		}
 		close(stop)

@@ -47,12 +47,6 @@ func TestTargetIsNotComparedWithItself(t *testing.T) {
 			t.Errorf("by the name %q: %+v, want one about %q", name, r.Interception.Evidence, want)
 		}
 	}
-	for target, want := range map[string]int{"www.iana.org:8443": 2, "www.example.org:443": 2} {
-		names := (&InterceptionCheck{}).unrelated(mustAuthority(t, target), "WWW.gnu.org.")
-		if len(names) > want || slices.ContainsFunc(names, func(a Authority) bool { return a.Host() == "www.gnu.org" || a.Host()+":8443" == target }) {
-			t.Errorf("%s is compared with %v", target, names)
-		}
-	}
 }
 
 // The times say nothing of the last proxy where another is on the way to it, be
@@ -85,23 +79,6 @@ func TestExpiredCertificateOfNamedAuthority(t *testing.T) {
 		r := probeTLS(t, proxy.Addr(), target.Addr(), TLSOptions{Roots: roots.pool}, check)
 		if r.Interception.Verdict != want || !strings.Contains(r.Verdict.Words, "expired on") {
 			t.Errorf("%+v, %+v, want %s", r.Verdict, r.Interception, want)
-		}
-	}
-}
-
-// A way without the proxy that is closed keeps nobody waiting for as long as a slow
-// proxy does, least of all those who see a public authority's certificate.
-func TestInterceptionCheckIsBriefWithoutTheProxy(t *testing.T) {
-	for _, tt := range []struct{ given, took, proxy, direct, public time.Duration }{
-		{0, time.Millisecond, 3 * time.Second, 3 * time.Second, time.Second},
-		{0, 4 * time.Second, 8 * time.Second, 3 * time.Second, time.Second},
-		{0, time.Minute, 15 * time.Second, 3 * time.Second, time.Second},
-		{time.Minute, 0, time.Minute, 3 * time.Second, time.Second},
-		{time.Millisecond, 0, time.Millisecond, time.Millisecond, time.Millisecond},
-	} {
-		p := (&InterceptionCheck{Patience: tt.given}).patience(tt.took)
-		if direct, public := directPatience(p, false), directPatience(p, true); p != tt.proxy || direct != tt.direct || public != tt.public {
-			t.Errorf("%+v: %v, %v, %v", tt, p, direct, public)
 		}
 	}
 }

@@ -247,3 +247,31 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 		}
 	}
 }
+
+// A way without the proxy that is closed keeps nobody waiting for as long as a slow
+// proxy does, least of all those who see a public authority's certificate.
+func TestInterceptionCheckIsBriefWithoutTheProxy(t *testing.T) {
+	for _, tt := range []struct{ given, took, proxy, direct, public time.Duration }{
+		{0, time.Millisecond, 3 * time.Second, 3 * time.Second, time.Second},
+		{0, 4 * time.Second, 8 * time.Second, 3 * time.Second, time.Second},
+		{0, time.Minute, 15 * time.Second, 3 * time.Second, time.Second},
+		{time.Minute, 0, time.Minute, 3 * time.Second, time.Second},
+		{time.Millisecond, 0, time.Millisecond, time.Millisecond, time.Millisecond},
+	} {
+		p := (&InterceptionCheck{Patience: tt.given}).patience(tt.took)
+		if direct, public := directPatience(p, false), directPatience(p, true); p != tt.proxy || direct != tt.direct || public != tt.public {
+			t.Errorf("%+v: %v, %v, %v", tt, p, direct, public)
+		}
+	}
+}
+
+// What is compared with the target is unrelated to it and to the name it is asked
+// for by.
+func TestInterceptionUnrelatedNames(t *testing.T) {
+	for target, want := range map[string]int{"www.iana.org:8443": 2, "www.example.org:443": 2} {
+		names := (&InterceptionCheck{}).unrelated(mustAuthority(t, target), "WWW.gnu.org.")
+		if len(names) > want || slices.ContainsFunc(names, func(a Authority) bool { return a.Host() == "www.gnu.org" || a.Host()+":8443" == target }) {
+			t.Errorf("%s is compared with %v", target, names)
+		}
+	}
+}

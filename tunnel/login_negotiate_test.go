@@ -79,7 +79,7 @@ func TestLoginNegotiate(t *testing.T) {
 			})
 			tickets := &fakeTickets{err: tt.err}
 			c := &Client{Route: mustRoute(t, "http://"+tt.user+proxy.Addr()), Auth: tt.auth, Negotiate: tickets.negotiator}
-			conn, err := c.Open(t.Context(), authority(t, "a.example:22"))
+			conn, err := c.Open(t.Context(), mustAuthority(t, "a.example:22"))
 			got := strings.Join(schemes, ",")
 			if err != nil {
 				got = fmt.Sprint(got, ":", ExitCode(err))
@@ -137,7 +137,7 @@ func TestLoginNTLMWithinNegotiate(t *testing.T) {
 				return wanted(strings.Split(tt.offers, ", ")...), true
 			})
 			tickets := &fakeTickets{err: &LoginError{Err: errors.New("there is no ticket")}}
-			err := p.logIn(t, func(c *Client) { c.Auth, c.Negotiate = tt.auth, tickets.negotiator })
+			err := logIn(t, p, func(c *Client) { c.Auth, c.Negotiate = tt.auth, tickets.negotiator })
 			got := strings.Join(shown, ",")
 			if code := ExitCode(err); code != 0 {
 				got += fmt.Sprintf(":%d", code)

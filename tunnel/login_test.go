@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -9,96 +8,20 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"culvert/tunnel/tunneltest"
 )
 
-// loginProxy answers each CONNECT as judge says, which gets the value of its
-// Proxy-Authorization. A reply that is a 200 opens an echo.
-type loginProxy struct {
-	*tunneltest.Server
-	mu    sync.Mutex
-	seen  []string // the values, in order
-	conns int
-}
-
-func startLoginProxy(t *testing.T, judge func(conn, request int, value string) (reply string, keep bool)) *loginProxy {
-	t.Helper()
-	p := &loginProxy{}
-	p.Server = tunneltest.Start(t, func(conn net.Conn) {
-		p.mu.Lock()
-		p.conns++
-		number := p.conns
-		p.mu.Unlock()
-		br := bufio.NewReader(conn)
-		for request := 1; ; request++ {
-			r, err := http.ReadRequest(br)
-			if err != nil {
-				return
-			}
-			value := r.Header.Get("Proxy-Authorization")
-			p.mu.Lock()
-			p.seen = append(p.seen, value)
-			p.mu.Unlock()
-			reply, keep := judge(number, request, value)
-			io.WriteString(conn, reply)
-			switch {
-			case strings.HasPrefix(reply, "HTTP/1.1 200"):
-				io.Copy(conn, br)
-				return
-			case !keep:
-				return
-			}
-		}
-	})
-	return p
-}
-
-// values are the Proxy-Authorization values seen, and conns how many connections
-// they came over.
-func (p *loginProxy) values() (values []string, conns int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.seen), p.conns
-}
-
-// schemes are the values' first words.
-func (p *loginProxy) schemes() string {
-	values, _ := p.values()
-	var schemes []string
-	for _, v := range values {
-		scheme, _, _ := strings.Cut(v, " ")
-		schemes = append(schemes, scheme)
-	}
-	return strings.Join(schemes, ",")
-}
-
-const tunnelOpen = "HTTP/1.1 200 OK\r\n\r\n"
-
-// wanted is a 407 with challenges, framed.
-func wanted(challenges ...string) string {
-	reply := "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 5\r\n"
-	for _, c := range challenges {
-		reply += "Proxy-Authenticate: " + c + "\r\n"
-	}
-	return reply + "\r\nsorry"
-}
-
 // logIn opens a tunnel through the proxy as Mufasa.
-func (p *loginProxy) logIn(t *testing.T, edit func(*Client)) error {
+func logIn(t *testing.T, p *loginProxy, edit func(*Client)) error {
 	t.Helper()
 	c := proxied(t, "http://Mufasa:Circle%20of%20Life@"+p.Addr())
 	if edit != nil {
 		edit(c)
 	}
-	conn, err := c.Open(t.Context(), authority(t, "a.example:22"))
+	conn, err := c.Open(t.Context(), mustAuthority(t, "a.example:22"))
 	if err != nil {
 		return err
 	}
@@ -142,7 +65,7 @@ func TestLoginOrderOfSchemes(t *testing.T) {
 					}
 					return wanted(tt.challenges...), keep
 				})
-				err := p.logIn(t, func(c *Client) { c.Auth = tt.auth })
+				err := logIn(t, p, func(c *Client) { c.Auth = tt.auth })
 				if got := p.schemes(); got != tt.want {
 					t.Errorf("shown: %q, want %q", got, tt.want)
 				}
@@ -188,7 +111,7 @@ func TestLoginDigestSums(t *testing.T) {
 				}
 				return tunnelOpen, true
 			})
-			if err := p.logIn(t, nil); err != nil {
+			if err := logIn(t, p, nil); err != nil {
 				values, _ := p.values()
 				t.Errorf("%v after %q", err, values)
 			}
@@ -217,7 +140,7 @@ func TestLoginStaleNonce(t *testing.T) {
 			}
 			return wanted(fmt.Sprintf(`Digest realm="r", nonce="%d", stale=%t, qop="auth"`, request, request > 1)), true
 		})
-		err := p.logIn(t, nil)
+		err := logIn(t, p, nil)
 		values, _ := p.values()
 		if fresh == 2 && err != nil || fresh != 2 && (ExitCode(err) != ExitCredentials || len(values) != 2+maxStale) {
 			t.Errorf("fresh is %d: %v after %d requests", fresh, err, len(values))
@@ -261,7 +184,7 @@ func TestLoginNTLM(t *testing.T) {
 				}
 				return wanted("NTLM", "Basic realm=r"), tt.keep(conn, request)
 			})
-			if err := p.logIn(t, nil); err != nil {
+			if err := logIn(t, p, nil); err != nil {
 				t.Error(err)
 			}
 			if got := p.schemes(); got != tt.want {
@@ -303,7 +226,7 @@ func TestLoginNeedsAnotherConnection(t *testing.T) {
 				}
 				return tt.reply, tt.conns == 1
 			})
-			if err := p.logIn(t, nil); err != nil {
+			if err := logIn(t, p, nil); err != nil {
 				t.Error(err)
 			}
 			if _, conns := p.values(); conns != tt.conns {
@@ -320,7 +243,7 @@ func TestLoginIsBounded(t *testing.T) {
 		n++
 		return wanted(fmt.Sprintf(`Digest realm="r", nonce="%d", stale=true`, n), "NTLM "+ntlmChallenge(), strings.Repeat("Basic realm=x, ", 3000)+"X"), true
 	})
-	err := p.logIn(t, nil)
+	err := logIn(t, p, nil)
 	if values, _ := p.values(); ExitCode(err) != ExitCredentials || len(values) > maxLoginRounds+1 {
 		t.Errorf("%v after %d requests", err, len(values))
 	}
@@ -338,7 +261,7 @@ func TestLoginAtTheSecondHop(t *testing.T) {
 		})
 		first := tunneltest.StartProxy(t, tunneltest.Honest()...)
 		c := proxied(t, "http://one:1@"+first.Addr(), "http://two:2@"+second.Addr())
-		conn, err := c.Open(t.Context(), authority(t, "a.example:22"))
+		conn, err := c.Open(t.Context(), mustAuthority(t, "a.example:22"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -360,7 +283,7 @@ func TestLoginRemembersBasic(t *testing.T) {
 	})
 	c := proxied(t, "http://Mufasa:x@"+p.Addr())
 	for range 3 {
-		conn, err := c.Open(t.Context(), authority(t, "a.example:22"))
+		conn, err := c.Open(t.Context(), mustAuthority(t, "a.example:22"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -381,29 +304,9 @@ func TestLoginDeadline(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*briefWait)
 	defer cancel()
-	_, err := proxied(t, "http://me:x@"+p.Addr()).Open(ctx, authority(t, "a.example:22"))
+	_, err := proxied(t, "http://me:x@"+p.Addr()).Open(ctx, mustAuthority(t, "a.example:22"))
 	if ExitCode(err) != ExitDeadline {
 		t.Errorf("the end is %v", err)
-	}
-}
-
-// A probe judges what follows the 2xx by the exchange that opened the tunnel,
-// however many rounds of the login came before it.
-func TestProbeJudgesAfterALogin(t *testing.T) {
-	p := startLoginProxy(t, func(_, _ int, value string) (string, bool) {
-		if value != "" {
-			return tunnelOpen + "<html>a page</html>", true
-		}
-		return wanted("Basic realm=r"), true
-	})
-	r := probeAt(t, &Prober{Client: proxied(t, "http://me:x@"+p.Addr()), Wait: 100 * time.Millisecond})
-	if len(r.Exchanges) != 2 {
-		t.Fatalf("%d exchanges", len(r.Exchanges))
-	}
-	for _, f := range r.Findings {
-		if f.ID == "page" && (f.Grade == Fail) != (f.Exchange == 1) {
-			t.Errorf("exchange %d: page is %v", f.Exchange, f.Grade)
-		}
 	}
 }
 
@@ -430,7 +333,7 @@ func TestLoginAnswersAreMasked(t *testing.T) {
 			c := &Client{Route: mustRoute(t, "http://user:password@"+proxy.Addr())}
 			var shown strings.Builder
 			c.Trace = &Trace{Exchanged: func(x *Exchange) { shown.Write(c.Mask(x.Request)); shown.Write(c.Mask(x.Reply)) }}
-			_, err := c.Open(t.Context(), authority(t, "a.example:22"))
+			_, err := c.Open(t.Context(), mustAuthority(t, "a.example:22"))
 			sentence, hint := Explain(err)
 			shown.WriteString(sentence + hint + err.Error())
 			if len(answers) == 0 || !strings.Contains(shown.String(), "403") {

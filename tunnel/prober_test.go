@@ -220,7 +220,7 @@ func wantHarmless(t *testing.T, r *Report) {
 }
 
 func TestProbeOfNothing(t *testing.T) {
-	if r, err := (&Prober{}).Probe(t.Context(), authority(t, "example.com:22")); !errors.Is(err, ErrNoProxy) || r != nil {
+	if r, err := (&Prober{}).Probe(t.Context(), mustAuthority(t, "example.com:22")); !errors.Is(err, ErrNoProxy) || r != nil {
 		t.Errorf("%v, %v", r, err)
 	}
 }
@@ -230,7 +230,7 @@ func TestProbeRefusesBadRequest(t *testing.T) {
 	p := &Prober{Client: proxied(t, proxy.Addr())}
 	p.Client.Header = []Field{field("Host", "other")}
 	var e *Error
-	if r, err := p.Probe(t.Context(), authority(t, "example.com:22")); !errors.As(err, &e) || e.Phase != PhaseRequest || r != nil {
+	if r, err := p.Probe(t.Context(), mustAuthority(t, "example.com:22")); !errors.As(err, &e) || e.Phase != PhaseRequest || r != nil {
 		t.Errorf("%v, %v", r, err)
 	}
 	if heads := proxy.Heads(); len(heads) != 0 {
@@ -250,7 +250,7 @@ func TestProbeCancelled(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			p := &Prober{Client: proxied(t, proxy.Addr()), Wait: longWait}
 			p.Client.Trace = &Trace{Connected: func(string, error) { time.AfterFunc(briefWait, cancel) }}
-			if r, err := p.Probe(ctx, authority(t, "example.com:22")); !errors.Is(err, context.Canceled) || r != nil {
+			if r, err := p.Probe(ctx, mustAuthority(t, "example.com:22")); !errors.Is(err, context.Canceled) || r != nil {
 				t.Errorf("%v, %v", r, err)
 			}
 		})

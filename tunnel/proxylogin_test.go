@@ -16,13 +16,13 @@ import (
 )
 
 // logInAt is the login at the proxy as Mufasa.
-func (p *loginProxy) logInAt(t *testing.T, user string, edit func(*Client)) *ProxyLogin {
+func logInAt(t *testing.T, p *loginProxy, user string, edit func(*Client)) *ProxyLogin {
 	t.Helper()
 	c := proxied(t, "http://"+user+p.Addr())
 	if edit != nil {
 		edit(c)
 	}
-	l, _ := c.ProxyLogin(t.Context(), authority(t, "a.example:22"))
+	l, _ := c.ProxyLogin(t.Context(), mustAuthority(t, "a.example:22"))
 	return l
 }
 
@@ -53,7 +53,7 @@ func TestProxyLoginSchemes(t *testing.T) {
 				return wanted(strings.Split(tt.offers, ", Digest")[0], "Digest"+strings.Join(strings.Split(tt.offers, "Digest")[1:], "")), true
 			})
 			got := ""
-			if l := p.logInAt(t, tt.user, func(c *Client) { c.Auth = tt.auth }); l != nil {
+			if l := logInAt(t, p, tt.user, func(c *Client) { c.Auth = tt.auth }); l != nil {
 				got = l.Scheme()
 				if l.Bound() {
 					t.Error("the login is for a connection")
@@ -77,7 +77,7 @@ func TestProxyLoginDigest(t *testing.T) {
 		nonces++
 		return wanted(fmt.Sprintf(`Digest realm="r", nonce="n%d", qop="auth"`, nonces)), true
 	})
-	l := p.logInAt(t, "Mufasa:secret@", nil)
+	l := logInAt(t, p, "Mufasa:secret@", nil)
 	if l == nil || l.Scheme() != AuthDigest {
 		t.Fatalf("the login is %+v", l)
 	}
@@ -122,7 +122,7 @@ func TestProxyLoginNegotiate(t *testing.T) {
 		return wanted("Negotiate"), true
 	})
 	tickets := &fakeTickets{}
-	l := p.logInAt(t, "", func(c *Client) { c.Negotiate = tickets.negotiator })
+	l := logInAt(t, p, "", func(c *Client) { c.Negotiate = tickets.negotiator })
 	if l == nil || l.Scheme() != AuthNegotiate || l.Bound() {
 		t.Fatalf("the login is %+v", l)
 	}
@@ -149,7 +149,7 @@ func TestProxyLoginNTLM(t *testing.T) {
 		}
 		return wanted("NTLM"), true
 	})
-	l := p.logInAt(t, "CORP%5CMufasa:Circle@", nil)
+	l := logInAt(t, p, "CORP%5CMufasa:Circle@", nil)
 	if l == nil || l.Scheme() != AuthNTLM || !l.Bound() {
 		t.Fatalf("the login is %+v", l)
 	}
@@ -197,7 +197,7 @@ func TestProxyLoginDeadline(t *testing.T) {
 	t.Cleanup(func() { close(over) })
 	c := proxied(t, "http://Mufasa:secret@"+p.Addr())
 	c.Timeout = 50 * time.Millisecond
-	l, err := c.ProxyLogin(t.Context(), authority(t, "a.example:22"))
+	l, err := c.ProxyLogin(t.Context(), mustAuthority(t, "a.example:22"))
 	if l == nil || l.Scheme() != AuthDigest || ExitCode(err) != ExitDeadline {
 		t.Errorf("the login is %+v, %v", l, err)
 	}

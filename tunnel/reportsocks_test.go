@@ -3,7 +3,6 @@ package tunnel
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,28 +14,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// socksThen plays SOCKS in hex, as socksProxy does, and then an HTTP proxy's
-// script.
-func socksThen(t *testing.T, script string, then ...tunneltest.Step) *tunneltest.Proxy {
-	t.Helper()
-	socks := func(turn *tunneltest.Turn) bool {
-		for pair := range strings.SplitSeq(script, ";") {
-			read, write, _ := strings.Cut(pair, ">")
-			want, got := unhex(read), make([]byte, len(unhex(read)))
-			if _, err := io.ReadFull(turn.Conn, got); err != nil || !bytes.Equal(got, want) {
-				t.Errorf("the proxy got %x, %v; want %x", got, err, want)
-			}
-			turn.Conn.Write(unhex(write))
-		}
-		return true
-	}
-	return tunneltest.StartProxy(t, append([]tunneltest.Step{socks}, then...)...)
-}
-
-const (
-	socksAsked = "05 01 00 > 05 00 ; 05 01 00 03 09 622e6578616d706c65 0c38 >" // b.example:3128
-	socksDone  = "05 00 00 01 c0000207 1f90"
-)
+const ()
 
 // A SOCKS hop's messages are in the report, in text, hexadecimal and JSON, each
 // with what it means, and the timeline; the password is in none of it.

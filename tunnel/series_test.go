@@ -23,7 +23,7 @@ func seriesAt(t *testing.T, s *Series, proxy string) (*SeriesReport, []Try) {
 	t.Helper()
 	s.Prober = &Prober{Client: proxied(t, proxy), Wait: -1}
 	var tries []Try
-	r, err := s.Run(t.Context(), authority(t, "example.com:22"), true, func(try Try) { tries = append(tries, try) })
+	r, err := s.Run(t.Context(), mustAuthority(t, "example.com:22"), true, func(try Try) { tries = append(tries, try) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestSeriesSumsFit(t *testing.T) {
 		{60, 99_999_999, "p50       p90       max"}, {80, 12_345, "min    p50    p90    p99    max"},
 		{0, 99_999_999, "min       p50       p90       p99       max"}, {200, 99_999_999, "min       p50       p90       p99       max"},
 	} {
-		r := &SeriesReport{Target: authority(t, "example.com:22"), Plan: Plan{Hops: []string{"http://proxy.example:3128"}}, Done: 1_000_000}
+		r := &SeriesReport{Target: mustAuthority(t, "example.com:22"), Plan: Plan{Hops: []string{"http://proxy.example:3128"}}, Done: 1_000_000}
 		for _, phase := range phaseOrder {
 			r.Phases = append(r.Phases, PhaseTime{phase, 1_000_000, tt.most, tt.most, tt.most, tt.most, tt.most})
 		}
@@ -143,7 +143,7 @@ func TestSeriesIsCutShort(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		s := &Series{Prober: &Prober{Client: proxied(t, proxy.Addr()), Wait: -1}, Count: count}
-		r, err := s.Run(ctx, authority(t, "example.com:22"), true, func(try Try) {
+		r, err := s.Run(ctx, mustAuthority(t, "example.com:22"), true, func(try Try) {
 			if try.Number == 2 {
 				cancel()
 			}
@@ -204,7 +204,7 @@ func TestSeriesInterval(t *testing.T) {
 		s.Prober.Client.Resolver = fixedResolver{err: &net.DNSError{Err: "no such host", IsNotFound: true}}
 		var starts []time.Duration
 		begin := time.Now()
-		r, err := s.Run(ctx, authority(t, "example.com:22"), false, func(try Try) { starts = append(starts, try.Started.Sub(begin)) })
+		r, err := s.Run(ctx, mustAuthority(t, "example.com:22"), false, func(try Try) { starts = append(starts, try.Started.Sub(begin)) })
 		if err != nil || r.Done != 4 || len(r.Tries) != 0 || r.ExitCode() != ExitProxyUnreachable {
 			t.Errorf("%v, %+v", err, r)
 		}
@@ -233,7 +233,7 @@ func TestSeriesCancelledBeforeATry(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s := &Series{Prober: &Prober{Client: proxied(t, tunneltest.Unused(t))}, Count: 3}
-	if r, err := s.Run(ctx, authority(t, "example.com:22"), false, nil); err != context.Canceled || r.Done != 0 {
+	if r, err := s.Run(ctx, mustAuthority(t, "example.com:22"), false, nil); err != context.Canceled || r.Done != 0 {
 		t.Errorf("%d done, %v", r.Done, err)
 	}
 }

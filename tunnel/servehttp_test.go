@@ -66,7 +66,7 @@ func TestServeHTTPConnect(t *testing.T) {
 func TestServeHTTPConnectOverHTTP2(t *testing.T) {
 	ts := startHandler(t, &Server{Policy: Policy{Allow: []Pattern{mustPattern(t, "*:*")}, Deny: []Pattern{mustPattern(t, "denied.test")}}}, true)
 	c := newClient(t, routeTo(t, SchemeH2, ts))
-	conn := c.mustOpen(t, tunneltest.Start(t, tunneltest.Greet("hello ")).Addr())
+	conn := mustOpen(t, c, tunneltest.Start(t, tunneltest.Greet("hello ")).Addr())
 	send(t, conn, "there")
 	if err := conn.CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -77,7 +77,7 @@ func TestServeHTTPConnectOverHTTP2(t *testing.T) {
 	rec.wantNumber(t, "up", 5)
 	rec.wantNumber(t, "down", 11)
 
-	torn := c.mustOpen(t, tunneltest.Start(t, tunneltest.ResetAfter("hello", 4)).Addr())
+	torn := mustOpen(t, c, tunneltest.Start(t, tunneltest.ResetAfter("hello", 4)).Addr())
 	send(t, torn, "ping")
 	got, err := io.ReadAll(torn)
 	if stream, ok := err.(*h2.StreamError); !ok || stream.Code != h2.CodeInternal || string(got) != "hello" {

@@ -70,11 +70,11 @@ func TestCheckExposure(t *testing.T) {
 		{"private address", &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}, &Server{}, true},
 		{"an address of another kind", textAddr("pipe"), &Server{}, true},
 		{"users", wildcard, &Server{Verifier: oneUser{}}, false},
-		{"client network", wildcard, &Server{AllowClient: prefixes("10.0.0.0/8")}, false},
-		{"client networks", wildcard, &Server{AllowClient: prefixes("10.0.0.0/8", "fd00::/8")}, false},
-		{"the whole of IPv4", wildcard, &Server{AllowClient: prefixes("0.0.0.0/0")}, true},
-		{"the whole of IPv6", wildcard, &Server{AllowClient: prefixes("10.0.0.0/8", "::/0")}, true},
-		{"the whole world and users", wildcard, &Server{AllowClient: prefixes("::/0"), Verifier: oneUser{}}, false},
+		{"client network", wildcard, &Server{AllowClient: networks("10.0.0.0/8")}, false},
+		{"client networks", wildcard, &Server{AllowClient: networks("10.0.0.0/8", "fd00::/8")}, false},
+		{"the whole of IPv4", wildcard, &Server{AllowClient: networks("0.0.0.0/0")}, true},
+		{"the whole of IPv6", wildcard, &Server{AllowClient: networks("10.0.0.0/8", "::/0")}, true},
+		{"the whole world and users", wildcard, &Server{AllowClient: networks("::/0"), Verifier: oneUser{}}, false},
 		{"no client network", wildcard, &Server{AllowClient: []netip.Prefix{}}, true},
 	} {
 		err := tt.server.CheckExposure(&fakeListener{addr: tt.addr})
@@ -267,7 +267,7 @@ func TestOwnListenerOnAWildcardIsNeverATarget(t *testing.T) {
 				t.Skip("this machine has no such address: ", err)
 			}
 			port := uint16(l.Addr().(*net.TCPAddr).Port)
-			s := &Server{Policy: Policy{AllowAddr: all}, AllowClient: prefixes("127.0.0.0/8")}
+			s := &Server{Policy: Policy{AllowAddr: all}, AllowClient: networks("127.0.0.0/8")}
 			ts := startServerOn(t, s, l)
 			ts.addr = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port).String()
 			targets := []string{"127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::"}
@@ -330,7 +330,7 @@ func TestSummary(t *testing.T) {
 			"clients: anyone on this machine", "targets: any host on ports 22, 80, 443", "addresses: public, private, loopback", "route: direct"}},
 		{&Server{Verifier: oneUser{}}, wildcard, []string{
 			"clients: anyone who reaches the listener, with user name and password", "targets: any host on ports 22, 80, 443", "addresses: public", "route: direct"}},
-		{&Server{AllowClient: prefixes("10.0.0.0/8")}, wildcard, []string{
+		{&Server{AllowClient: networks("10.0.0.0/8")}, wildcard, []string{
 			"clients: from 10.0.0.0/8", "targets: any host on ports 22, 80, 443", "addresses: public", "route: direct"}},
 		{&Server{Via: []ViaRule{via}}, &fakeListener{addr: &net.UnixAddr{Net: "unix", Name: "/x"}}, []string{
 			"clients: this user, by the socket's mode 0600", "targets: any host on ports 22, 80, 443",
@@ -342,4 +342,13 @@ func TestSummary(t *testing.T) {
 			t.Errorf("summary\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
 		}
 	}
+}
+
+// networks are client networks that parse.
+func networks(list ...string) []netip.Prefix {
+	out := make([]netip.Prefix, len(list))
+	for i, s := range list {
+		out[i] = netip.MustParsePrefix(s)
+	}
+	return out
 }

@@ -313,3 +313,20 @@ func TestViaParentsAreSharedByValue(t *testing.T) {
 		}
 	}
 }
+
+// Tunnels and plain requests go through a parent that speaks SOCKS, names
+// unresolved.
+func TestViaSOCKS(t *testing.T) {
+	p := socksProxy(t, "05 01 00 > 05 00 ; 05 01 00 03 09 612e6578616d706c65 0050 > 05 00 00 01 00000000 0000 ;")
+	ts := startServer(t, &Server{Via: []ViaRule{{Route: mustRoute(t, "socks5h://"+p.Addr())}}})
+	conn := ts.open("a.example:80")
+	send(t, conn, "hello")
+	wantRead(t, conn, "hello")
+	conn.Close()
+	if got := ts.ask("GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n"); got.status != 502 {
+		t.Errorf("an echo is no origin: %q", got.raw) // but it was asked
+	}
+	if _, err := ParseViaRule("socks5://proxy.example"); err == nil || !strings.Contains(err.Error(), "use socks5h") {
+		t.Errorf("names resolved unjudged: %v", err)
+	}
+}

@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -10,26 +9,6 @@ import (
 
 	"culvert/tunnel/tunneltest"
 )
-
-// socksProxy plays pairs of what it must read and what it then writes, in hex;
-// then it echoes.
-func socksProxy(t *testing.T, script string) *tunneltest.Server {
-	t.Helper()
-	return tunneltest.Start(t, func(conn net.Conn) {
-		for pair := range strings.SplitSeq(script, ";") {
-			read, write, _ := strings.Cut(pair, ">")
-			want, got := unhex(read), make([]byte, len(unhex(read)))
-			if _, err := io.ReadFull(conn, got); err != nil || !bytes.Equal(got, want) {
-				t.Errorf("the proxy got %x, %v; want %x", got, err, want)
-				return
-			}
-			conn.Write(unhex(write))
-		}
-		if !strings.HasSuffix(script, "!") {
-			io.Copy(conn, conn)
-		}
-	})
-}
 
 // The bytes are those of RFC 1928, RFC 1929 and SOCKS 4a; what comes behind the
 // answer is the target's.
@@ -57,7 +36,7 @@ func TestSOCKSExchange(t *testing.T) {
 				p := socksProxy(t, tt.script)
 				c := proxied(t, tt.url+p.Addr())
 				c.KeepUnread, c.Resolver = unread, resolveTo("192.0.2.9")
-				conn, err := c.Open(t.Context(), authority(t, tt.target))
+				conn, err := c.Open(t.Context(), mustAuthority(t, tt.target))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -93,7 +72,7 @@ func TestSOCKSInAChain(t *testing.T) {
 		io.Copy(conn, target)
 	})
 	first := tunneltest.StartProxy(t, tunneltest.Honest()...)
-	conn, err := proxied(t, "http://"+first.Addr(), "socks5h://"+socks.Addr(), "http://"+last.Addr()).Open(t.Context(), authority(t, "a.example:22"))
+	conn, err := proxied(t, "http://"+first.Addr(), "socks5h://"+socks.Addr(), "http://"+last.Addr()).Open(t.Context(), mustAuthority(t, "a.example:22"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +111,7 @@ func TestSOCKSRefusals(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := socksProxy(t, tt.script)
-			_, err := proxied(t, tt.url+p.Addr()).Open(t.Context(), authority(t, "a.example:22"))
+			_, err := proxied(t, tt.url+p.Addr()).Open(t.Context(), mustAuthority(t, "a.example:22"))
 			sentence, hint := Explain(err)
 			if want := strings.ReplaceAll(tt.sentence, "P ", p.Addr()+" "); sentence != want || hint == "" {
 				t.Errorf("said: %q\nwant: %q\nhint: %q", sentence, want, hint)
@@ -151,7 +130,7 @@ func TestSOCKSCannotSay(t *testing.T) {
 		"no password":       {"socks5h://me@192.0.2.1", "a.example:22", "needs a password"},
 		"a long one":        {"socks5h://me:" + strings.Repeat("x", 256) + "@192.0.2.1", "a.example:22", "longer than SOCKS can say"},
 	} {
-		_, err := proxied(t, tt.url).Open(t.Context(), authority(t, tt.target))
+		_, err := proxied(t, tt.url).Open(t.Context(), mustAuthority(t, tt.target))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -159,28 +138,11 @@ func TestSOCKSCannotSay(t *testing.T) {
 	// A name that only the proxy knows.
 	c := proxied(t, "socks5://"+socksProxy(t, "!").Addr())
 	c.Resolver = fixedResolver{err: &net.DNSError{Err: "no such host", IsNotFound: true}}
-	_, err := c.Open(t.Context(), authority(t, "a.example:22"))
+	_, err := c.Open(t.Context(), mustAuthority(t, "a.example:22"))
 	wantExplained(t, err, "a.example:22 cannot be resolved: not by this machine; with socks5h:// the proxy does it",
 		"check the name; if only a proxy can resolve it, name that with --proxy")
 	if ExitCode(err) != ExitTarget {
 		t.Errorf("exit code %d", ExitCode(err))
-	}
-}
-
-// Tunnels and plain requests go through a parent that speaks SOCKS, names
-// unresolved.
-func TestViaSOCKS(t *testing.T) {
-	p := socksProxy(t, "05 01 00 > 05 00 ; 05 01 00 03 09 612e6578616d706c65 0050 > 05 00 00 01 00000000 0000 ;")
-	ts := startServer(t, &Server{Via: []ViaRule{{Route: mustRoute(t, "socks5h://"+p.Addr())}}})
-	conn := ts.open("a.example:80")
-	send(t, conn, "hello")
-	wantRead(t, conn, "hello")
-	conn.Close()
-	if got := ts.ask("GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n"); got.status != 502 {
-		t.Errorf("an echo is no origin: %q", got.raw) // but it was asked
-	}
-	if _, err := ParseViaRule("socks5://proxy.example"); err == nil || !strings.Contains(err.Error(), "use socks5h") {
-		t.Errorf("names resolved unjudged: %v", err)
 	}
 }
 
@@ -190,7 +152,7 @@ func TestSOCKSIsTraced(t *testing.T) {
 	c := proxied(t, "socks5h://me:pw@"+p.Addr())
 	var log strings.Builder
 	c.Trace = &Trace{Spoken: func(m *SOCKSMessage) { fmt.Fprintf(&log, "%s %q > %q\n", m.Hop, m.Sent, m.Received) }}
-	c.Open(t.Context(), authority(t, "a.example:22"))
+	c.Open(t.Context(), mustAuthority(t, "a.example:22"))
 	want := strings.ReplaceAll(`P "\x05\x02\x00\x02" > "\x05\x02"
 P "\x01\x02me***" > "\x01\x00"
 P "\x05\x01\x00\x03\ta.example\x00\x16" > "\x05\x02\x00\x01"

@@ -247,7 +247,7 @@ func TestStdioOverFilesEnds(t *testing.T) {
 			t.Run(out.name+", "+tt.name, func(t *testing.T) {
 				conn := tunnelTo(t, tt.target)
 				if tt.name == "early bytes" {
-					conn.early = append([]byte("early "), conn.early...)
+					conn = behindEarly(t, "early ", "late")
 				}
 				stdout, reader := out.open(t)
 				all := out.drain(stdout, reader)
@@ -283,4 +283,17 @@ func TestStdioOverFilesEOFCloseEndsTunnel(t *testing.T) {
 			}
 		})
 	}
+}
+
+// behindEarly is a tunnel whose target sent bytes on the heels of the proxy's reply,
+// and sends more and ends.
+func behindEarly(t *testing.T, early, late string) *Conn {
+	t.Helper()
+	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"+early), tunneltest.Send(late), tunneltest.Finish)
+	conn, e := openAt(t, proxied(t, "http://"+proxy.Addr()))
+	if e != nil {
+		t.Fatal(e)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
 }

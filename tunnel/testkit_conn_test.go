@@ -208,3 +208,9 @@ func wantClosed(t *testing.T, l net.Listener) {
 		}
 	}
 }
+
+// hangUp is a script that answers and closes; holdOn leaves the
+// connection open.
+func hangUp(reply string) []tunneltest.Step {
+	return []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send(reply), tunneltest.Finish}
+}

@@ -48,3 +48,18 @@ func receive[T any](tb testing.TB, what string, from <-chan T) T {
 		panic("not reached")
 	}
 }
+
+const briefWait = 50 * time.Millisecond
+
+const longWait = 20 * time.Second // stands in the golden reports
+
+// withLimits tries with limits that grow until ok: a short one may run out, on a
+// busy machine, before all has come that is to come within it.
+func withLimits(ok func(limit time.Duration, last bool) bool) {
+	const most = 100 * briefWait
+	for limit := 2 * briefWait; !ok(limit, limit >= most); limit *= 5 {
+		if limit >= most {
+			return
+		}
+	}
+}

@@ -67,11 +67,11 @@ func TestTLSTry(t *testing.T) {
 func TestNoTLSTry(t *testing.T) {
 	var conns atomic.Int32
 	addr := tlsOnly(t, &conns, "\x15\x03\x03\x00\x02\x02\x28")
-	if _, err := proxied(t, addr).Open(t.Context(), authority(t, "a:22")); err == nil || conns.Load() != 1 {
+	if _, err := proxied(t, addr).Open(t.Context(), mustAuthority(t, "a:22")); err == nil || conns.Load() != 1 {
 		t.Errorf("dial: %v, %d connections", err, conns.Load())
 	}
 	s := &Series{Prober: &Prober{Client: proxied(t, addr)}, Count: 2}
-	if r, err := s.Run(t.Context(), authority(t, "a:22"), true, nil); err != nil || conns.Load() != 3 {
+	if r, err := s.Run(t.Context(), mustAuthority(t, "a:22"), true, nil); err != nil || conns.Load() != 3 {
 		t.Errorf("a series: %+v, %v, %d connections", r, err, conns.Load())
 	}
 	for name, script := range map[string][]tunneltest.Step{

@@ -73,7 +73,7 @@ func TestVerdictOnCredentialsInAChain(t *testing.T) {
 			c := proxied(t, "http://"+first.Addr(), tt.user+second.Addr())
 			c.Route.Source, c.Auth = "-x", AuthBasic
 			if tt.words == "" {
-				_, err := c.Open(t.Context(), authority(t, "a:22"))
+				_, err := c.Open(t.Context(), mustAuthority(t, "a:22"))
 				if _, hint := Explain(err); hint != tt.hint {
 					t.Errorf("%q, want %q", hint, tt.hint)
 				}

@@ -1,0 +1,21 @@
+package tunnel
+
+import (
+	"culvert/tunnel/internal/h2"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+)
+
+// Words about a frame are few, whatever it holds: they are kept of a thousand.
+func TestWordsOfALargeFrame(t *testing.T) {
+	for _, f := range []h2.Frame{
+		{Type: http2.FrameSettings, Settings: make([]http2.Setting, 2700)},
+		{Type: http2.FrameGoAway, Debug: strings.Repeat(nasty, 1000)},
+	} {
+		if words := frameWords(f); len(words) > 1000 || !strings.Contains(words, "...") {
+			t.Errorf("%d bytes", len(words))
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package tunnel
+
+import (
+	"bufio"
+	"culvert/tunnel/tunneltest"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// loginProxy answers each CONNECT as judge says, which gets the value of its
+// Proxy-Authorization. A reply that is a 200 opens an echo.
+type loginProxy struct {
+	*tunneltest.Server
+	mu    sync.Mutex
+	seen  []string // the values, in order
+	conns int
+}
+
+func startLoginProxy(t *testing.T, judge func(conn, request int, value string) (reply string, keep bool)) *loginProxy {
+	t.Helper()
+	p := &loginProxy{}
+	p.Server = tunneltest.Start(t, func(conn net.Conn) {
+		p.mu.Lock()
+		p.conns++
+		number := p.conns
+		p.mu.Unlock()
+		br := bufio.NewReader(conn)
+		for request := 1; ; request++ {
+			r, err := http.ReadRequest(br)
+			if err != nil {
+				return
+			}
+			value := r.Header.Get("Proxy-Authorization")
+			p.mu.Lock()
+			p.seen = append(p.seen, value)
+			p.mu.Unlock()
+			reply, keep := judge(number, request, value)
+			io.WriteString(conn, reply)
+			switch {
+			case strings.HasPrefix(reply, "HTTP/1.1 200"):
+				io.Copy(conn, br)
+				return
+			case !keep:
+				return
+			}
+		}
+	})
+	return p
+}
+
+// values are the Proxy-Authorization values seen, and conns how many connections
+// they came over.
+func (p *loginProxy) values() (values []string, conns int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.seen), p.conns
+}
+
+// schemes are the values' first words.
+func (p *loginProxy) schemes() string {
+	values, _ := p.values()
+	var schemes []string
+	for _, v := range values {
+		scheme, _, _ := strings.Cut(v, " ")
+		schemes = append(schemes, scheme)
+	}
+	return strings.Join(schemes, ",")
+}
+
+const tunnelOpen = "HTTP/1.1 200 OK\r\n\r\n"
+
+// wanted is a 407 with challenges, framed.
+func wanted(challenges ...string) string {
+	reply := "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 5\r\n"
+	for _, c := range challenges {
+		reply += "Proxy-Authenticate: " + c + "\r\n"
+	}
+	return reply + "\r\nsorry"
+}
