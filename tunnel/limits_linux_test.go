@@ -1,6 +1,9 @@
 package tunnel
 
-import "testing"
+import (
+	"culvert/tunnel/internal/leak"
+	"testing"
+)
 
 // When the descriptors run short a client is told so, before it has asked for
 // anything; when there are enough it is served.
@@ -11,7 +14,7 @@ func TestCrowdedServerTurnsClientsAway(t *testing.T) {
 	ts := startServer(t, crowded)
 	rec := ts.checkRefusal(readAnswer(t, ts.dial()), 503, "connection_limit_reached")
 	rec.want(t, "rule", "descriptors")
-	if most := mostDescriptors(); most <= usage(nil).descriptors {
+	if most := mostDescriptors(); most <= leak.InUse(nil).Descriptors {
 		t.Skipf("%d descriptors are few", most)
 	}
 	ts = startServer(t, &Server{})

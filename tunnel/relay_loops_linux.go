@@ -51,7 +51,7 @@ func (l *relayLoops) start(client, target relaySide, limits relayLimits, done fu
 	if !isSocket(client.conn) || !isSocket(target.conn) {
 		return nil, false
 	}
-	loops := l.begin()
+	loops := l.started()
 	if loops == nil {
 		return nil, false
 	}
@@ -66,9 +66,25 @@ func (l *relayLoops) start(client, target relaySide, limits relayLimits, done fu
 	return loopRelay{t}, true
 }
 
-// begin returns the loops, or nil if they cannot be started now: the next
+// run starts the loops, which otherwise start with the first tunnel that they can
+// take.
+func (l *relayLoops) run() { l.started() }
+
+// idleDescriptors is how many descriptors the loops' pipes keep open that hold no
+// bytes.
+func (l *relayLoops) idleDescriptors() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.loops == nil {
+		return 0
+	}
+	_, idle := l.loops.Pipes()
+	return 2 * idle
+}
+
+// started returns the loops, or nil if they cannot be started now: the next
 // tunnel tries again.
-func (l *relayLoops) begin() *splice.Loops {
+func (l *relayLoops) started() *splice.Loops {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.loops == nil && !l.closed {

@@ -10,3 +10,7 @@ func (*relayLoops) start(_, _ relaySide, _ relayLimits, _ func(relayResult)) (ru
 }
 
 func (*relayLoops) close() {}
+
+func (*relayLoops) run() {}
+
+func (*relayLoops) idleDescriptors() int { return 0 }

@@ -10,12 +10,21 @@ import (
 	"testing"
 	"time"
 
+	"culvert/tunnel/internal/leak"
 	"culvert/tunnel/tunneltest"
 )
 
+// idleDescriptors starts the server's loops, which would otherwise start with the
+// first tunnel, and counts the descriptors that idle pipes keep open.
+func (ts *testServer) idleDescriptors() func() int {
+	loops := &ts.server.run.loops
+	loops.run()
+	return func() int { return idleDescriptors() + loops.idleDescriptors() }
+}
+
 // wantNothingLeft waits until a server that goes on running has let go of
 // everything its clients had it take.
-func (ts *testServer) wantNothingLeft(before resources) {
+func (ts *testServer) wantNothingLeft(before leak.Resources) {
 	ts.Helper()
 	eventually(ts, "no connection is on the books", func() bool {
 		ts.server.run.mu.Lock()
@@ -31,7 +40,7 @@ func (ts *testServer) wantNothingLeft(before resources) {
 		defer ts.server.run.workers.mu.Unlock()
 		return len(ts.server.run.workers.idle)
 	}
-	if left := before.awaitReturn(idle); left != "" {
+	if left := before.AwaitReturn(idle); left != "" {
 		ts.Error(left)
 	}
 }
@@ -41,7 +50,7 @@ func (ts *testServer) wantNothingLeft(before resources) {
 func TestThousandUselessConnectionsLeaveNothing(t *testing.T) {
 	const most = 1000
 	ts := startServer(t, &Server{HeaderTimeout: 300 * time.Millisecond})
-	before := usage(running(ts.server))
+	before := leak.InUse(ts.idleDescriptors())
 	conns := make([]net.Conn, 0, most)
 	for i := range most {
 		conn, err := net.Dial("tcp", ts.addr)
@@ -149,7 +158,7 @@ func TestClientThatVanishesLeavesNothing(t *testing.T) {
 			}
 			t.Run(stage.name+" "+how, func(t *testing.T) {
 				ts, request, there, release := stage.begin(t)
-				before := usage(running(ts.server))
+				before := leak.InUse(ts.idleDescriptors())
 				var conns []net.Conn
 				for range clients {
 					conn, err := net.Dial("tcp", ts.addr)
