@@ -227,7 +227,7 @@ func FuzzParsePattern(f *testing.F) {
 			return
 		}
 		index := indexPatterns([]Pattern{p}, defaultPorts, "", "")
-		i, _ := index.find(a.host, a.addr.Unmap(), a.port)
+		i, _ := index.find(a.Host(), a.Addr().Unmap(), a.Port())
 		if p.match(a, defaultPorts) != (i == 0) {
 			t.Errorf("%q and %q: match says %v, the index %d", s, target, p.match(a, defaultPorts), i)
 		}
