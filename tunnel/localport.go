@@ -221,7 +221,7 @@ func (c *localConn) serve(ctx context.Context) {
 		return
 	}
 	start := time.Now()
-	tunnel, e := client.open(ctx, c.rec.Target, nil)
+	opened, e := client.open(ctx, c.rec.Target, nil)
 	c.rec.Connect = time.Since(start)
 	if e != nil {
 		_ = reply(e)
@@ -229,18 +229,18 @@ func (c *localConn) serve(ctx context.Context) {
 		c.fail(e, sentence)
 		return
 	}
-	if !tunnel.Route().Direct() {
-		c.rec.Via = tunnel.Route().String()
+	if !opened.Route().Direct() {
+		c.rec.Via = opened.Route().String()
 	}
-	if tunnel.NextHop().IsValid() {
-		c.rec.Addr = tunnel.NextHop().String()
+	if opened.NextHop().IsValid() {
+		c.rec.Addr = opened.NextHop().String()
 	}
 	if err := reply(nil); err != nil {
-		tunnel.Close()
+		opened.Close()
 		c.fail(&Error{Phase: PhaseRelay, Type: ErrorConnectionTerminated}, "the program left before its tunnel was open")
 		return
 	}
-	c.relay(tunnel)
+	c.relay(opened)
 }
 
 // fail closes the connection, and logs why there is no tunnel.
@@ -261,13 +261,13 @@ func (p *LocalPort) forget(c *localConn) {
 }
 
 // relay gives both connections away.
-func (c *localConn) relay(tunnel *Conn) {
+func (c *localConn) relay(opened *Conn) {
 	c.rec.log(c.port.Log, eventOpen)
 	p, rec := c.port, c.rec
 	p.mu.Lock()
 	defer p.mu.Unlock() // done waits for the entry that it removes
 	delete(p.opening, c)
-	client, target := relaySide{conn: c.conn}, relaySide{conn: tunnel.NetConn(), early: tunnel.TakeEarly()}
+	client, target := relaySide{conn: c.conn}, relaySide{conn: opened.NetConn(), early: opened.TakeEarly()}
 	var r runningRelay
 	done := func(result relayResult) {
 		p.mu.Lock()
