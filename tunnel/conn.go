@@ -17,6 +17,10 @@ type Conn struct {
 	route    Route          // that was taken
 }
 
+// NewConn returns conn as an open tunnel of which early was read already. Closing it
+// closes conn.
+func NewConn(conn net.Conn, early []byte) *Conn { return &Conn{Conn: conn, early: early} }
+
 // Route is the one of the Client's routes that the tunnel took.
 func (c *Conn) Route() Route { return c.route }
 

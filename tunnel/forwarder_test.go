@@ -13,6 +13,12 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
+// Replies of an origin, with a Date so that none is added.
+const (
+	emptyReply = "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n"
+	helloReply = "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 5\r\n\r\nhello"
+)
+
 // fakeHost is a proxy around a Forwarder that is no Server: what it dials leads
 // to the test.
 type fakeHost struct {
@@ -135,7 +141,7 @@ func TestForwarderByItself(t *testing.T) {
 	c := newFakeClient(t, NewForwarder(h, "p"))
 	next := c.ask(plainGet)
 	origin := receive(t, "a connection to the origin", h.dialed)
-	head := origin.answer(t, okHello)
+	head := origin.answer(t, helloReply)
 	if want := "GET /x HTTP/1.1\r\nHost: origin.test\r\nVia: 1.1 p\r\n\r\n"; origin.to != "direct origin.test:80" || head != want {
 		t.Errorf("%s got %q, want %q", origin.to, head, want)
 	}
@@ -179,7 +185,7 @@ func TestForwarderTriesRoutesInOrder(t *testing.T) {
 	if parent.to != "http://parent:2" || receive(t, "the failed route", h.failed) != "http://gone:1" {
 		t.Errorf("dialled %s", parent.to)
 	}
-	head := parent.answer(t, okEmpty)
+	head := parent.answer(t, emptyReply)
 	if !strings.HasPrefix(head, "GET http://origin.test/x HTTP/1.1\r\n") || !strings.Contains(head, "\r\nProxy-Authorization: Basic bWU6cHc=\r\n") {
 		t.Errorf("the parent got %q", head)
 	}
@@ -194,7 +200,7 @@ func TestForwarderTriesRoutesInOrder(t *testing.T) {
 	c = newFakeClient(t, f)
 	next = c.ask(plainGet)
 	parent = receive(t, "a tunnel", h.dialed)
-	if head := parent.answer(t, okEmpty); parent.to != "http://parent:2 origin.test:80" || !strings.HasPrefix(head, "GET /x HTTP/1.1\r\n") || strings.Contains(head, "Proxy-Authorization") {
+	if head := parent.answer(t, emptyReply); parent.to != "http://parent:2 origin.test:80" || !strings.HasPrefix(head, "GET /x HTTP/1.1\r\n") || strings.Contains(head, "Proxy-Authorization") {
 		t.Errorf("by %s the origin got %q", parent.to, head)
 	}
 	if _, err := http.ReadResponse(c.br, nil); err != nil {

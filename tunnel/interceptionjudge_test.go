@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
 // selfSigned is a certificate that names nobody else, and no key of its maker's.
@@ -273,5 +275,24 @@ func TestInterceptionUnrelatedNames(t *testing.T) {
 		if len(names) > want || slices.ContainsFunc(names, func(a Authority) bool { return a.Host() == "www.gnu.org" || a.Host()+":8443" == target }) {
 			t.Errorf("%s is compared with %v", target, names)
 		}
+	}
+}
+
+// Authorities of the world's come with culvert, and private ones are not among
+// them.
+func TestPublicRoots(t *testing.T) {
+	known := 0
+	for root := range bundle.Roots() {
+		c, err := x509.ParseCertificate(root.Certificate)
+		if err == nil && VerifyChain([]*x509.Certificate{c}, publicRoots(), c.NotBefore.Add(time.Hour)) == nil {
+			known++
+		}
+	}
+	if known < 100 {
+		t.Errorf("%d authorities are known", known)
+	}
+	private := newCertifier(t, "Private CA")
+	if s := (&InterceptionCheck{}).seen("a.test", private.old("a.test"), TLSOptions{}); s.trust == nil {
+		t.Error("a private authority is taken for a public one")
 	}
 }

@@ -7,7 +7,7 @@ func TestDecisionAsError(t *testing.T) {
 	if e := decisionError(Decision{Allowed: true}, target); e != nil {
 		t.Errorf("allowed: %v", e)
 	}
-	e := decisionError(testPolicy(t, "", "", "", "").JudgeTarget(target), target)
+	e := decisionError(new(Policy).JudgeTarget(target), target)
 	if e == nil {
 		t.Fatal("denied: no error")
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -119,18 +118,6 @@ func TestLoginDigestSums(t *testing.T) {
 	}
 }
 
-// parameters are those of a Digest value.
-func parameters(value string) map[string]string {
-	f := make(map[string]string)
-	for _, c := range parseChallenges([]string{value}) {
-		for _, part := range splitOutsideQuotes(c.rest) {
-			name, v, _ := strings.Cut(strings.TrimSpace(part), "=")
-			f[name] = strings.Trim(v, `"`)
-		}
-	}
-	return f
-}
-
 // A nonce that ran out is no refusal; a proxy that calls every one stale is.
 func TestLoginStaleNonce(t *testing.T) {
 	for _, fresh := range []int{2, 100} {
@@ -146,18 +133,6 @@ func TestLoginStaleNonce(t *testing.T) {
 			t.Errorf("fresh is %d: %v after %d requests", fresh, err, len(values))
 		}
 	}
-}
-
-// ntlmChallenge is a CHALLENGE message ([MS-NLMP], section 2.2.1.2).
-func ntlmChallenge() string {
-	m := make([]byte, 56)
-	copy(m, "NTLMSSP\x00")
-	binary.LittleEndian.PutUint32(m[8:], 2)
-	binary.LittleEndian.PutUint32(m[16:], 56)         // the target name is empty
-	binary.LittleEndian.PutUint32(m[20:], 0x00088201) // Unicode, NTLM, always sign, extended session security
-	copy(m[24:], "12345678")
-	binary.LittleEndian.PutUint32(m[44:], 56)
-	return base64.StdEncoding.EncodeToString(m)
 }
 
 // NTLM's messages go over one connection; where that closes after each answer,

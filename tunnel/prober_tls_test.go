@@ -18,7 +18,7 @@ import (
 func probeSecure(t *testing.T, pair tls.Certificate, max uint16, options *TLSOptions) *Report {
 	t.Helper()
 	config := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: max}
-	ts := startServerOn(t, &Server{}, NewTLSListener(listenOn(t, "127.0.0.1:0"), config))
+	ts := serveProxy(t, &Server{}, NewTLSListener(listenOn(t, "127.0.0.1:0"), config))
 	route := mustRoute(t, "https://"+ts.addr)
 	route.Hops[0].TLS = options
 	p := &Prober{Client: &Client{Route: route}, Wait: testPatience}
@@ -111,7 +111,7 @@ func TestProbeJudgesTLSInside(t *testing.T) {
 			tunneltest.CloseWrite(conn)
 			io.Copy(io.Discard, conn)
 		})
-		p := &Prober{Client: &Client{Route: mustRoute(t, startServer(t, &Server{}).addr), TLS: &TLSOptions{Roots: roots, ServerName: "target.test"}}, Wait: testPatience}
+		p := &Prober{Client: &Client{Route: mustRoute(t, serveProxy(t, &Server{}, listenOn(t, "127.0.0.1:0")).addr), TLS: &TLSOptions{Roots: roots, ServerName: "target.test"}}, Wait: testPatience}
 		r, err := p.Probe(t.Context(), mustAuthority(t, target.Addr()))
 		if err != nil {
 			t.Fatal(err)

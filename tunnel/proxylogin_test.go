@@ -16,14 +16,23 @@ import (
 )
 
 // logInAt is the login at the proxy as Mufasa.
-func logInAt(t *testing.T, p *loginProxy, user string, edit func(*Client)) *ProxyLogin {
+func logInAt(t *testing.T, p *loginProxy, user string, edit func(*Client)) *proxyLogin {
 	t.Helper()
 	c := proxied(t, "http://"+user+p.Addr())
 	if edit != nil {
 		edit(c)
 	}
 	l, _ := c.ProxyLogin(t.Context(), mustAuthority(t, "a.example:22"))
-	return l
+	if l == nil {
+		return nil
+	}
+	return &proxyLogin{l, c}
+}
+
+// proxyLogin is a ProxyLogin and the Client that it is of.
+type proxyLogin struct {
+	*ProxyLogin
+	client *Client
 }
 
 // How the proxy takes the credentials is found out without showing them by a

@@ -7,9 +7,15 @@ import (
 	"testing"
 )
 
+const (
+	toldPassword = "correct horse battery"
+	toldBasic    = "dXNlcjpjb3JyZWN0IGhvcnNlIGJhdHRlcnk=" // user:correct horse battery
+	toldBearer   = "abc.def.ghi-jkl"
+)
+
 // tattling is a proxy that sends the credentials back wherever it can.
 func tattling() []tunneltest.Step {
-	echo := "you sent " + secretBasic + ", " + secretPassword + " and " + secretBearer
+	echo := "you sent " + toldBasic + ", " + toldPassword + " and " + toldBearer
 	body := echo + strings.Repeat(" ", 300)
 	return hangUp("HTTP/1.1 403 " + echo + "\r\nServer: " + echo + "\r\nProxy-Status: p; error=http_request_denied; details=\"" + echo + "\"\r\n" +
 		"X : " + echo + "\r\n\r\n" + body)
@@ -20,7 +26,7 @@ func probeTattling(t *testing.T, show bool) (request, everything string) {
 	proxy := tunneltest.StartProxy(t, tattling()...)
 	p := &Prober{Client: proxied(t, "http://user:correct%20horse%20battery@"+proxy.Addr()), Wait: longWait, ShowSecrets: show}
 	p.Client.Auth = AuthBasic
-	p.Client.Header = []Field{field("Authorization", "Bearer "+secretBearer)}
+	p.Client.Header = []Field{field("Authorization", "Bearer "+toldBearer)}
 	r := probeAt(t, p)
 	var out strings.Builder
 	if err := r.WriteText(&out, terminal.Style{}); err != nil {
@@ -39,7 +45,7 @@ func TestReportMasksCredentials(t *testing.T) {
 			t.Errorf("no %q in %q", want, request)
 		}
 	}
-	for _, secret := range []string{secretBasic, secretPassword, secretBearer, secretBasic[:12]} {
+	for _, secret := range []string{toldBasic, toldPassword, toldBearer, toldBasic[:12]} {
 		if i := strings.Index(everything, secret); i >= 0 {
 			t.Errorf("%s is shown: %s", secret, everything[max(0, i-60):i+40])
 		}
@@ -48,7 +54,7 @@ func TestReportMasksCredentials(t *testing.T) {
 
 func TestReportShowsSecretsIfAsked(t *testing.T) {
 	request, everything := probeTattling(t, true)
-	if !strings.Contains(request, "Proxy-Authorization: Basic "+secretBasic) || !strings.Contains(everything, secretPassword) {
+	if !strings.Contains(request, "Proxy-Authorization: Basic "+toldBasic) || !strings.Contains(everything, toldPassword) {
 		t.Errorf("masked although it was to be shown: %q", request)
 	}
 }

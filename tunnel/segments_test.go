@@ -59,7 +59,7 @@ func TestRawOfATunnel(t *testing.T) {
 	r := probeAt(t, p)
 	var raw, text bytes.Buffer
 	r.WriteRaw(&raw)
-	if want := strings.Replace(head, "hunter2hunter2", masked, 1) + glued + later; raw.String() != want {
+	if want := strings.Replace(head, "hunter2hunter2", "***", 1) + glued + later; raw.String() != want {
 		t.Errorf("%q, want %q", &raw, want)
 	}
 	r.WriteHex(&text, terminal.Style{})
@@ -91,7 +91,7 @@ func TestSegmentsOfATunnel(t *testing.T) {
 		}()
 		p := &Prober{Client: proxied(t, "http://u:hunter2hunter2@proxy.test:1")}
 		s := &session{recording: &recording{started: time.Now()}, prober: p, mask: p.Client.Masker(false)}
-		s.opened = listenTo(t.Context(), &Conn{Conn: ours, early: []byte(glued)}, nil, longWait)
+		s.opened = listenTo(t.Context(), NewConn(ours, []byte(glued)), nil, longWait)
 		ours.Close()
 		n := s.tunnelReport()
 		var segments []string

@@ -3,9 +3,12 @@ package tunnel
 import (
 	"bufio"
 	"culvert/tunnel/tunneltest"
+	"encoding/base64"
+	"encoding/binary"
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -81,4 +84,25 @@ func wanted(challenges ...string) string {
 		reply += "Proxy-Authenticate: " + c + "\r\n"
 	}
 	return reply + "\r\nsorry"
+}
+
+// parameters are those of a Digest value.
+func parameters(value string) map[string]string {
+	f := make(map[string]string)
+	for _, m := range regexp.MustCompile(`([A-Za-z-]+)=("[^"]*"|[^,\s]*)`).FindAllStringSubmatch(value, -1) {
+		f[m[1]] = strings.Trim(m[2], `"`)
+	}
+	return f
+}
+
+// ntlmChallenge is a CHALLENGE message ([MS-NLMP], section 2.2.1.2).
+func ntlmChallenge() string {
+	m := make([]byte, 56)
+	copy(m, "NTLMSSP\x00")
+	binary.LittleEndian.PutUint32(m[8:], 2)
+	binary.LittleEndian.PutUint32(m[16:], 56)         // the target name is empty
+	binary.LittleEndian.PutUint32(m[20:], 0x00088201) // Unicode, NTLM, always sign, extended session security
+	copy(m[24:], "12345678")
+	binary.LittleEndian.PutUint32(m[44:], 56)
+	return base64.StdEncoding.EncodeToString(m)
 }
