@@ -9,7 +9,7 @@ import (
 )
 
 // Explain says what went wrong as the command does.
-func ExampleExplain() {
+func ExampleError() {
 	proxy, err := tunneltest.ListenProxy(tunneltest.Answer("HTTP/1.1 403 Forbidden\r\n\r\nport 22 is closed here")...)
 	if err != nil {
 		fmt.Println(err)

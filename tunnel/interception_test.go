@@ -186,7 +186,7 @@ func TestProbeAsksNobodyElseForPublicCertificates(t *testing.T) {
 func TestInterceptionCheckLogsIn(t *testing.T) {
 	public, private := newCertifier(t, "Public CA"), newCertifier(t, "Private CA")
 	target := tunneltest.Start(t, certified(only(private.old("localhost"))))
-	ts := serveProxy(t, &Server{Policy: Policy{AllowAddr: []AddrRule{mustAddrRule(t, "loopback")}}, Verifier: oneUser{"ada", "s3cret"}}, listenOn(t, "127.0.0.1:0"))
+	ts := serveProxy(t, &Server{Policy: Policy{AllowAddr: []AddrRule{mustAddrRule(t, "loopback")}}, Verifier: oneUser{user: "ada", password: "s3cret"}}, listenOn(t, "127.0.0.1:0"))
 	p := &Prober{Client: &Client{Route: mustRoute(t, "http://ada:s3cret@"+ts.addr), TLS: &TLSOptions{Insecure: true}}, Wait: testPatience,
 		Interception: &InterceptionCheck{Public: public.pool, Unrelated: []Authority{mustAuthority(t, "localhost:"+target.Port())}, NoDirect: true, Patience: testPatience}}
 	r, err := p.Probe(t.Context(), mustAuthority(t, "127.0.0.1:"+target.Port()))

@@ -28,14 +28,14 @@ func TestMaskOfWhatAnExcerptCutOff(t *testing.T) {
 // TestMaskLeavesShortPasswordsInWords: a proxy's words are not riddled because
 // a password is a part of them.
 func TestMaskLeavesShortPasswordsInWords(t *testing.T) {
-	c := proxied(t, "http://u:no@proxy.example")
+	c := &Client{Route: mustRoute(t, "http://u:no@proxy.example")}
 	if got := c.Masker(false).Text("not now"); got != "not now" {
 		t.Errorf("%q", got)
 	}
 }
 
 func TestMaskFindsOtherForms(t *testing.T) {
-	c := proxied(t, "http://user:back%5Cslash%C3%A9@proxy.example")
+	c := &Client{Route: mustRoute(t, "http://user:back%5Cslash%C3%A9@proxy.example")}
 	m := c.Masker(false)
 	token := strings.TrimPrefix(c.Route.Hops[0].Credentials.basic(), "Basic ")
 	for _, text := range []string{`it was back\\slash\xc3\xa9`, "it was back\\slash\u00e9", "it was " + strings.TrimRight(token, "=")} {

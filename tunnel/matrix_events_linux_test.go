@@ -39,7 +39,7 @@ var matrixEvents = []matrixEvent{
 	}, func(m *matrix) {
 		m.wantRefused("example.test:22", 403, "http_request_denied", "destination port 22 is not allowed here")
 	}},
-	{"407", func(*testing.T) *Server { return &Server{Verifier: oneUser{"ada", "secret"}} }, matrixCredentials},
+	{"407", func(*testing.T) *Server { return &Server{Verifier: oneUser{user: "ada", password: "secret"}} }, matrixCredentials},
 	{"DNS failure", func(*testing.T) *Server {
 		return &Server{Resolver: fakeResolver(func(_ context.Context, host string) ([]netip.Addr, error) {
 			return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}

@@ -44,7 +44,7 @@ func TestPatternMatches(t *testing.T) {
 		{"a.example:22,8000-8999,443", []string{"a.example:22", "a.example:8080", "a.example:443"}, []string{"a.example:80"}},
 		{"a.example:1-65535", []string{"a.example:1", "a.example:65535"}, nil},
 	} {
-		p := mustPattern(t, c.pattern)
+		p := parsedPattern(t, c.pattern)
 		for _, target := range c.yes {
 			if !p.match(mustAuthority(t, target), defaultPorts) {
 				t.Errorf("%q does not match %q", c.pattern, target)
@@ -60,11 +60,11 @@ func TestPatternMatches(t *testing.T) {
 
 func TestPatternWithoutPortsTakesTheGivenOnes(t *testing.T) {
 	target := mustAuthority(t, "a.example:25")
-	p := mustPattern(t, "a.example")
+	p := parsedPattern(t, "a.example")
 	if p.match(target, defaultPorts) || !p.match(target, allPorts) {
 		t.Error("port 25: want a match with all ports and none with the default ports")
 	}
-	if mustPattern(t, "a.example:443").match(target, allPorts) {
+	if parsedPattern(t, "a.example:443").match(target, allPorts) {
 		t.Error("a.example:443 matches port 25 where all ports are the default")
 	}
 }
@@ -75,7 +75,7 @@ func TestZeroPatternMatchesNothing(t *testing.T) {
 			t.Errorf("matches %q", target)
 		}
 	}
-	if mustPattern(t, "*:*").match(Authority{}, allPorts) {
+	if parsedPattern(t, "*:*").match(Authority{}, allPorts) {
 		t.Error("*:* matches the zero Authority")
 	}
 }
@@ -98,7 +98,7 @@ func TestPatternStringIsCanonical(t *testing.T) {
 		"[2001:DB8::1/128]:443":  "[2001:db8::1]:443",
 		"[::/0]:*":               "[::/0]:*",
 	} {
-		if got := mustPattern(t, in).String(); got != want {
+		if got := parsedPattern(t, in).String(); got != want {
 			t.Errorf("ParsePattern(%q).String() = %q, want %q", in, got, want)
 		}
 	}
@@ -232,4 +232,13 @@ func FuzzParsePattern(f *testing.F) {
 			t.Errorf("%q and %q: match says %v, the index %d", s, target, p.match(a, defaultPorts), i)
 		}
 	})
+}
+
+func parsedPattern(t testing.TB, s string) Pattern {
+	t.Helper()
+	p, err := ParsePattern(s)
+	if err != nil {
+		t.Fatalf("ParsePattern(%q): %v", s, err)
+	}
+	return p
 }

@@ -190,7 +190,7 @@ func TestPlainOwnListenerIsNoTarget(t *testing.T) {
 }
 
 func TestPlainCredentialsAreJudgedPerRequest(t *testing.T) {
-	p := plainTestWith(t, &Server{Verifier: oneUser{"u", "pw"}})
+	p := plainTestWith(t, &Server{Verifier: oneUser{user: "u", password: "pw"}})
 	client, origin, head := p.exchange("GET http://ORIGIN/ HTTP/1.1\r\nHost: x\r\n" + basic("u", "pw") + "\r\n\r\n")
 	if strings.Contains(head, "Authorization") {
 		t.Errorf("the origin got the credentials: %q", head)

@@ -14,16 +14,16 @@ func testPolicy(t testing.TB, allow, deny, allowAddr, denyAddr string) *Policy {
 	t.Helper()
 	p := &Policy{IsOwn: func(netip.Addr) bool { return false }}
 	for _, s := range strings.Fields(allow) {
-		p.Allow = append(p.Allow, mustPattern(t, s))
+		p.Allow = append(p.Allow, parsedPattern(t, s))
 	}
 	for _, s := range strings.Fields(deny) {
-		p.Deny = append(p.Deny, mustPattern(t, s))
+		p.Deny = append(p.Deny, parsedPattern(t, s))
 	}
 	for _, s := range strings.Fields(allowAddr) {
-		p.AllowAddr = append(p.AllowAddr, mustAddrRule(t, s))
+		p.AllowAddr = append(p.AllowAddr, parsedAddrRule(t, s))
 	}
 	for _, s := range strings.Fields(denyAddr) {
-		p.DenyAddr = append(p.DenyAddr, mustAddrRule(t, s))
+		p.DenyAddr = append(p.DenyAddr, parsedAddrRule(t, s))
 	}
 	return p
 }
@@ -301,7 +301,7 @@ func TestAddrRuleText(t *testing.T) {
 		"public": "public", "Private": "private", "10.0.0.0/8": "10.0.0.0/8", "192.0.2.1/32": "192.0.2.1", "192.0.2.1": "192.0.2.1",
 		"2001:DB8::/32": "2001:db8::/32", "::1": "::1", "0.0.0.0/0": "0.0.0.0/0",
 	} {
-		if got := mustAddrRule(t, in).String(); got != want {
+		if got := parsedAddrRule(t, in).String(); got != want {
 			t.Errorf("ParseAddrRule(%q).String() = %q, want %q", in, got, want)
 		}
 	}
@@ -313,4 +313,13 @@ func TestAddrRuleText(t *testing.T) {
 			t.Errorf("ParseAddrRule(%q) = %v, %v; want an error that says %s", in, r, err, says)
 		}
 	}
+}
+
+func parsedAddrRule(t testing.TB, s string) AddrRule {
+	t.Helper()
+	r, err := ParseAddrRule(s)
+	if err != nil {
+		t.Fatalf("ParseAddrRule(%q): %v", s, err)
+	}
+	return r
 }

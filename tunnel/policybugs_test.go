@@ -89,7 +89,7 @@ func TestIndexAgreesWithMatch(t *testing.T) {
 		"a.example:22", ".example:80", "*.example", "a.example", "b.a.example:*", "*.a.example:8000-8999", "192.0.2.1:80", "192.0.2.0/24",
 		"192.0.0.0/16:*", "2001:db8::1", "[2001:db8::/32]:22", "::/0", "*:443", "0.0.0.0/0:25", "com", ".com:22",
 	} {
-		list = append(list, mustPattern(t, s))
+		list = append(list, parsedPattern(t, s))
 	}
 	hosts := []string{"a.example", "example", "b.a.example", "c.b.a.example", "xa.example", "com", "x.com", "net",
 		"192.0.2.1", "192.0.2.2", "192.0.3.1", "198.51.100.1", "[2001:db8::1]", "[2001:db8::2]", "[2001:db9::1]", "[::ffff:192.0.2.1]"}
@@ -116,11 +116,11 @@ func TestIndexAgreesWithMatch(t *testing.T) {
 func BenchmarkJudge(b *testing.B) {
 	names := make([]Pattern, 10000)
 	for i := range names {
-		names[i] = mustPattern(b, fmt.Sprintf(".host%d.example", i))
+		names[i] = parsedPattern(b, fmt.Sprintf(".host%d.example", i))
 	}
 	nets := make([]AddrRule, 10000)
 	for i := range nets {
-		nets[i] = mustAddrRule(b, fmt.Sprintf("203.%d.%d.0/24", i/256, i%256))
+		nets[i] = parsedAddrRule(b, fmt.Sprintf("203.%d.%d.0/24", i/256, i%256))
 	}
 	for name, p := range map[string]*Policy{
 		"default": {},

@@ -11,15 +11,6 @@ func mustPattern(t testing.TB, s string) Pattern {
 	return p
 }
 
-func mustAuthority(t testing.TB, s string) Authority {
-	t.Helper()
-	a, err := ParseAuthority(s)
-	if err != nil {
-		t.Fatalf("ParseAuthority(%q): %v", s, err)
-	}
-	return a
-}
-
 func mustAddrRule(t testing.TB, s string) AddrRule {
 	t.Helper()
 	r, err := ParseAddrRule(s)

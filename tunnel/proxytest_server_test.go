@@ -171,13 +171,3 @@ type oneUser struct{ user, password string }
 func (u oneUser) Verify(user, password string) bool {
 	return user == u.user && password == u.password
 }
-
-// mustRoute is a route of proxies at these addresses.
-func mustRoute(tb testing.TB, proxies ...string) Route {
-	tb.Helper()
-	r, err := ParseRoute(strings.Join(proxies, ","))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return r
-}

@@ -161,7 +161,7 @@ func stalled(tt *testTunnel) {
 
 func hiddenPair(tb testing.TB) (near, far net.Conn) {
 	near, far = tcpPair(tb)
-	return hiddenConn{near}, far
+	return hiddenConn{Conn: near}, far
 }
 
 func tlsPair(tb testing.TB) (near, far net.Conn) {

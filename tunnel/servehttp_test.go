@@ -41,7 +41,7 @@ func startHandler(t *testing.T, s *Server, secure bool) *testServer {
 
 // A foreign server's tunnels over HTTP/1 are as good as our own.
 func TestServeHTTPConnect(t *testing.T) {
-	ts := startHandler(t, &Server{Verifier: oneUser{"ada", "x"}}, false)
+	ts := startHandler(t, &Server{Verifier: oneUser{user: "ada", password: "x"}}, false)
 	conn := ts.dial()
 	target := tunneltest.Start(t, tunneltest.Greet("hello ")).Addr()
 	send(t, conn, connectHead(target, basic("ada", "x"))+"early ")

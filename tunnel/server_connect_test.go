@@ -15,7 +15,7 @@ import (
 )
 
 func TestConnectRelaysAndRecords(t *testing.T) {
-	ts := startServer(t, &Server{Verifier: oneUser{"alice", "secret"}})
+	ts := startServer(t, &Server{Verifier: oneUser{user: "alice", password: "secret"}})
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	conn := ts.open(echo.Addr(), basic("alice", "secret"))
 	opened := ts.record(eventOpen)

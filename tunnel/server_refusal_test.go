@@ -30,8 +30,8 @@ func TestRefusalStatusAndToken(t *testing.T) {
 		{"port denied", &Server{Policy: Policy{Allow: []Pattern{mustPattern(t, "*:22")}}}, asks, 403, "http_request_denied", ""},
 		{"address denied", &Server{Resolver: resolveTo("169.254.169.254")}, asks, 403, "destination_ip_prohibited", ""},
 		{"literal denied", &Server{}, connectHead("169.254.169.254:80"), 403, "destination_ip_prohibited", ""},
-		{"credentials missing", &Server{Verifier: oneUser{"alice", "x"}}, connectHead("secret-name.test:443"), 407, "http_request_denied", ""},
-		{"credentials wrong", &Server{Verifier: oneUser{"alice", "x"}}, asks, 407, "http_request_denied", ""},
+		{"credentials missing", &Server{Verifier: oneUser{user: "alice", password: "x"}}, connectHead("secret-name.test:443"), 407, "http_request_denied", ""},
+		{"credentials wrong", &Server{Verifier: oneUser{user: "alice", password: "x"}}, asks, 407, "http_request_denied", ""},
 		{"head too large", &Server{MaxHead: 200}, connectHead("secret-name.test:443", "X-Secret: "+strings.Repeat("secret-field", 100)), 431, "http_request_error", ""},
 		{"too many fields", &Server{}, connectHead("secret-name.test:443", strings.Repeat("a:\r\n", 2000)+"b:"), 431, "http_request_error", ""},
 		{"unknown coding", &Server{}, "POST http://secret-name.test/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "http_request_error", ""},
@@ -155,7 +155,7 @@ func TestRefusedConnectIsTheLastRequest(t *testing.T) {
 
 // RFC 9931: 407 closes too, or the next bytes are the attacker's.
 func TestRefused407ClosesTheConnection(t *testing.T) {
-	ts := startServer(t, &Server{Verifier: oneUser{"alice", "secret"}, Resolver: neverResolve(t)})
+	ts := startServer(t, &Server{Verifier: oneUser{user: "alice", password: "secret"}, Resolver: neverResolve(t)})
 	ts.refused(connectHead("example.test:443")+connectHead("example.test:443", basic("alice", "secret")), 407, "http_request_denied")
 }
 
@@ -202,7 +202,7 @@ func TestProxyAuthorizationIsNeverLogged(t *testing.T) {
 		{"denied", connectHead("169.254.169.254:1", right)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ts := startServer(t, &Server{Verifier: oneUser{"alice", "s3cret"}})
+			ts := startServer(t, &Server{Verifier: oneUser{user: "alice", password: "s3cret"}})
 			conn := ts.dial()
 			send(t, conn, tt.request)
 			halfClose(t, conn)

@@ -128,7 +128,7 @@ func TestConnectPolicyOfTargets(t *testing.T) {
 // who is denied is not asked for a password again.
 func TestConnectVerifiesBeforePolicy(t *testing.T) {
 	ts := startServer(t, &Server{
-		Verifier: oneUser{"alice", "secret"}, Resolver: neverResolve(t),
+		Verifier: oneUser{user: "alice", password: "secret"}, Resolver: neverResolve(t),
 		Policy: Policy{Deny: []Pattern{mustPattern(t, "denied.test")}},
 	})
 	ts.refused(connectHead("denied.test:443"), 407, "http_request_denied")

@@ -67,7 +67,7 @@ func TestHeaderTimeoutOfATricklingHead(t *testing.T) {
 
 // Negative means off, for each of the two by itself.
 func TestHeaderTimeoutOff(t *testing.T) {
-	serverInBubble(t, &Server{HeaderTimeout: -1, KeepAliveTimeout: time.Second, Verifier: oneUser{"a", "b"}}, func(t *testing.T, l *fakeListener, _ *accessLog) {
+	serverInBubble(t, &Server{HeaderTimeout: -1, KeepAliveTimeout: time.Second, Verifier: oneUser{user: "a", password: "b"}}, func(t *testing.T, l *fakeListener, _ *accessLog) {
 		conn := l.connect(t, "192.0.2.1:5")
 		time.Sleep(24 * time.Hour)
 		head := connectHead("example.test:443")

@@ -113,7 +113,7 @@ func TestThrottleIsBounded(t *testing.T) {
 // DESIGN 3: throttling delays only the failed answers of that client address,
 // never a verified login.
 func TestThrottleDelaysFailuresOnly(t *testing.T) {
-	s := &Server{Verifier: oneUser{"alice", "secret"}, Policy: Policy{Allow: []Pattern{}}}
+	s := &Server{Verifier: oneUser{user: "alice", password: "secret"}, Policy: Policy{Allow: []Pattern{}}}
 	serverInBubble(t, s, func(t *testing.T, l *fakeListener, _ *accessLog) {
 		answered := func(from, password string) (int, time.Duration) {
 			start := time.Now()
@@ -138,7 +138,7 @@ func TestThrottleDelaysFailuresOnly(t *testing.T) {
 
 // A failure that waits for its answer does not hold up the end.
 func TestThrottleEndsWithTheServer(t *testing.T) {
-	s := &Server{Verifier: oneUser{"alice", "secret"}}
+	s := &Server{Verifier: oneUser{user: "alice", password: "secret"}}
 	serverInBubble(t, s, func(t *testing.T, l *fakeListener, _ *accessLog) {
 		s.run.throttle.failures = map[netip.Addr]failures{netip.MustParseAddr("192.0.2.1"): {count: 100, last: time.Now()}}
 		conn := l.connect(t, "192.0.2.1:5")
@@ -206,6 +206,6 @@ func TestVerifyFloodOfOneAddressIsOneHashAtATime(t *testing.T) {
 
 // A stranger who guesses the pseudonym is asked who it is, as for anything.
 func TestVerifyComesBeforeTheLoopCheck(t *testing.T) {
-	ts := startServer(t, &Server{Name: "me", Verifier: oneUser{"u", "pw"}})
+	ts := startServer(t, &Server{Name: "me", Verifier: oneUser{user: "u", password: "pw"}})
 	ts.refused(connectHead("a.test:443", "Via: 1.1 me"), 407, "http_request_denied")
 }

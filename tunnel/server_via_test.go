@@ -53,7 +53,7 @@ func TestViaParentGetsItsOwnCredentials(t *testing.T) {
 	parent := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"),
 		tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 403 No\r\n\r\n"))
 	ts := startServer(t, &Server{
-		Name: "me", Verifier: oneUser{"alice", "client-password"},
+		Name: "me", Verifier: oneUser{user: "alice", password: "client-password"},
 		Via: []ViaRule{{Route: mustRoute(t, "http://operator:s3cret@"+parent.Addr())}},
 	})
 	a := ts.refused(connectHead("example.test:443", basic("alice", "client-password")), 403, "http_request_denied")
@@ -202,7 +202,7 @@ func TestViaParentUnreachable(t *testing.T) {
 func TestViaParentDoesNotReplacePolicy(t *testing.T) {
 	ts, parent := through(t, &Server{
 		Policy:   Policy{Deny: []Pattern{mustPattern(t, "*.denied.test"), mustPattern(t, "192.0.2.0/24")}, DenyAddr: []AddrRule{mustAddrRule(t, "198.51.100.0/24")}},
-		Verifier: oneUser{"alice", "secret"},
+		Verifier: oneUser{user: "alice", password: "secret"},
 	}, tunneltest.Honest()...)
 	user := basic("alice", "secret")
 	ts.refused(connectHead("a.denied.test:443"), 407, "http_request_denied")

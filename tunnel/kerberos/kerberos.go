@@ -15,7 +15,7 @@ import (
 
 	"culvert/tunnel"
 
-	"github.com/jcmturner/gokrb5/v8/client"
+	krb5 "github.com/jcmturner/gokrb5/v8/client"
 	"github.com/jcmturner/gokrb5/v8/config"
 	"github.com/jcmturner/gokrb5/v8/credentials"
 	"github.com/jcmturner/gokrb5/v8/keytab"
@@ -38,7 +38,7 @@ type Source struct {
 	Timeout time.Duration
 
 	mu     sync.Mutex
-	client *client.Client // nil = not yet
+	client *krb5.Client // nil = not yet
 	user   string
 }
 
@@ -61,7 +61,7 @@ func (s *Source) Negotiator(host string) (tunnel.Negotiator, error) {
 }
 
 // open reads the configuration and the user's keys or tickets.
-func (s *Source) open() (*client.Client, string, error) {
+func (s *Source) open() (*krb5.Client, string, error) {
 	path := cmp.Or(s.Config, os.Getenv("KRB5_CONFIG"), "/etc/krb5.conf")
 	conf, err := config.Load(path)
 	var unsupported config.UnsupportedDirective
@@ -85,7 +85,7 @@ func clientKeytab(principal string) string {
 	return strings.TrimPrefix(os.Getenv("KRB5_CLIENT_KTNAME"), "FILE:")
 }
 
-func fromKeytab(file, principal string, conf *config.Config) (*client.Client, string, error) {
+func fromKeytab(file, principal string, conf *config.Config) (*krb5.Client, string, error) {
 	keys, err := keytab.Load(file)
 	if err != nil {
 		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("the keytab %s: %w", file, cause(err)), Hint: "ktutil or kadmin make one"}
@@ -97,10 +97,10 @@ func fromKeytab(file, principal string, conf *config.Config) (*client.Client, st
 	if name == "" || realm == "" {
 		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("the keytab %s: it is not known whose key to use", file), Hint: "name it with --principal NAME@REALM"}
 	}
-	return client.NewWithKeytab(name, realm, keys, conf, client.DisablePAFXFAST(true)), name + "@" + realm, nil
+	return krb5.NewWithKeytab(name, realm, keys, conf, krb5.DisablePAFXFAST(true)), name + "@" + realm, nil
 }
 
-func (s *Source) fromCache(conf *config.Config) (*client.Client, string, error) {
+func (s *Source) fromCache(conf *config.Config) (*krb5.Client, string, error) {
 	name := cmp.Or(s.Cache, os.Getenv("KRB5CCNAME"), fmt.Sprintf("/tmp/krb5cc_%d", os.Getuid()))
 	path := strings.TrimPrefix(name, "FILE:")
 	if kind, _, ok := strings.Cut(path, ":"); ok && len(kind) > 1 && !strings.Contains(kind, "/") {
@@ -112,7 +112,7 @@ func (s *Source) fromCache(conf *config.Config) (*client.Client, string, error) 
 		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("there is no ticket in %s: %w", path, cause(err)), Hint: "get one with kinit"}
 	}
 	user := cache.DefaultPrincipal.PrincipalName.PrincipalNameString() + "@" + cache.DefaultPrincipal.Realm
-	made, err := client.NewFromCCache(cache, conf, client.DisablePAFXFAST(true))
+	made, err := krb5.NewFromCCache(cache, conf, krb5.DisablePAFXFAST(true))
 	if err != nil {
 		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("the tickets of %s in %s: %w", user, path, err), Hint: "get new ones with kinit"}
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/jcmturner/gofork/encoding/asn1"
 	"github.com/jcmturner/gokrb5/v8/asn1tools"
-	"github.com/jcmturner/gokrb5/v8/client"
+	krb5 "github.com/jcmturner/gokrb5/v8/client"
 	"github.com/jcmturner/gokrb5/v8/crypto"
 	"github.com/jcmturner/gokrb5/v8/gssapi"
 	"github.com/jcmturner/gokrb5/v8/iana/chksumtype"
@@ -24,7 +24,7 @@ import (
 
 // negotiation is one conversation with one proxy.
 type negotiation struct {
-	client  *client.Client
+	client  *krb5.Client
 	user    string
 	service string
 	timeout time.Duration
