@@ -49,7 +49,7 @@ func connectHasContent() *Error {
 // connection is good for a further one.
 func (c *clientConn) serveForward(head *wire.Request) bool {
 	if c.plain == nil {
-		c.plain = c.at.forward.NewExchanges(c.server.run.ctx, c.conn, &http1Wire{HTTP1{c.conn, c.br}, c})
+		c.plain = c.at.forward.NewExchanges(c.server.run.ctx, c.conn, &http1Wire{HTTP1{Conn: c.conn, Reader: c.br}, c})
 	}
 	rec := c.newRecord(head.Method, protocolName(head.Minor))
 	next := c.plain.Serve(Incoming{Head: head, Client: c.addr, User: c.user, Record: rec})

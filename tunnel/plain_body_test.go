@@ -280,7 +280,7 @@ func (l countedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return countedConn{hiddenConn{conn}, l.writes}, nil
+	return countedConn{hiddenConn{Conn: conn}, l.writes}, nil
 }
 
 func (c countedConn) Write(b []byte) (int, error) {

@@ -51,7 +51,11 @@ func TestRouteFromEnvironment(t *testing.T) {
 		{name: "IPv6 loopback", env: map[string]string{"CULVERT_PROXY": proxy}, target: "[::1]:22", route: "direct", why: "this machine is not for a proxy to reach"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			route, why, err := RouteFromEnvironment(mustAuthority(t, tt.target), func(name string) string { return tt.env[name] })
+			target, err := ParseAuthority(tt.target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			route, why, err := RouteFromEnvironment(target, func(name string) string { return tt.env[name] })
 			if tt.err != "" {
 				if err == nil || !strings.HasPrefix(err.Error(), tt.err) || strings.Contains(err.Error(), "secret") {
 					t.Errorf("error %v, want %s…", err, tt.err)
