@@ -14,8 +14,13 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/accesslog"
 	"culvert/tunnel/cli/args"
 	"culvert/tunnel/cli/route"
+	"culvert/tunnel/client"
+	"culvert/tunnel/listen"
+	"culvert/tunnel/localport"
+	"culvert/tunnel/stdio"
 
 	"github.com/urfave/cli/v2"
 )
@@ -92,14 +97,14 @@ type dialing struct {
 // run opens the tunnel and relays until it ends.
 func (d *dialing) run(command []string) error {
 	line, c := d.line, d.plan.Client
-	behind := tunnel.FindBehindSocket()
+	behind := stdio.FindBehindSocket()
 	if behind == nil {
 		var err error
 		if c.KeepUnread, err = fdpassWanted(line); err != nil {
 			return err
 		}
 	}
-	if c.KeepUnread && !tunnel.CanHandOver(c) {
+	if c.KeepUnread && !stdio.CanHandOver(c) {
 		return handOverByRelay(d.opened)
 	}
 	d.verbose.Plan(d.target)
@@ -114,24 +119,24 @@ func (d *dialing) run(command []string) error {
 	switch {
 	case c.KeepUnread:
 		d.verbose.Say("handing the socket over")
-		return explained(tunnel.HandOver(conn, os.Stdout))
+		return explained(stdio.HandOver(conn, os.Stdout))
 	case command != nil:
 		return d.exec(conn, command)
 	}
-	local := tunnel.Stdio{Conn: conn, In: os.Stdin, Out: os.Stdout, OnEOF: tunnel.OnEOF(line.String("on-eof"))}
+	local := stdio.Stdio{Conn: conn, In: os.Stdin, Out: os.Stdout, OnEOF: stdio.OnEOF(line.String("on-eof"))}
 	if behind != nil {
 		if err := behind.Opened(); err != nil {
 			return err
 		}
 		// ssh received the whole socket, so when it closes, the session is over.
-		local.In, local.Out, local.OnEOF = behind.Socket, behind.Socket, tunnel.EOFClose
+		local.In, local.Out, local.OnEOF = behind.Socket, behind.Socket, stdio.EOFClose
 	}
 	result, err := local.Relay()
 	_ = conn.Close()
 	_ = c.Close() // with HTTP/2 the last bytes may be on their way
 	d.stats.Moved(result)
 	d.verbose.Ended(result)
-	if err == nil && result.Down == 0 && !result.HalfClosed && local.OnEOF != tunnel.EOFClose && !c.Route.Direct() {
+	if err == nil && result.Down == 0 && !result.HalfClosed && local.OnEOF != stdio.EOFClose && !c.Route.Direct() {
 		// Some proxies answer 2xx before they connect to the target: if they cannot,
 		// they can only close the tunnel.
 		talk(line, "the other side closed the tunnel before a byte came: behind this proxy %s may refuse, or be down", d.target)
@@ -141,7 +146,7 @@ func (d *dialing) run(command []string) error {
 
 // exec runs a command whose stdin and stdout are the tunnel. It passes signals on, and
 // ends with the exit code of the command.
-func (d *dialing) exec(conn *tunnel.Conn, words []string) error {
+func (d *dialing) exec(conn *client.Conn, words []string) error {
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Stderr = os.Stderr
 	signals := make(chan os.Signal, 4)
@@ -160,7 +165,7 @@ func (d *dialing) exec(conn *tunnel.Conn, words []string) error {
 			}
 		}
 	}()
-	result, err := tunnel.Exec(cmd, conn)
+	result, err := stdio.Exec(cmd, conn)
 	_ = d.plan.Client.Close()
 	d.stats.Moved(result)
 	d.verbose.Ended(result)
@@ -181,8 +186,8 @@ func (d *dialing) exec(conn *tunnel.Conn, words []string) error {
 // dialListen is dial --listen: each connection to a local port gets a tunnel of its
 // own, until a signal.
 func dialListen(ctx context.Context, line *args.Line) error {
-	p := &tunnel.LocalPort{Log: slog.New(tunnel.NewLogHandler(os.Stderr, "text", "info"))}
-	spec, socks, err := tunnel.ParseLocalPort(line.String("listen"))
+	p := &localport.LocalPort{Log: slog.New(accesslog.NewHandler(os.Stderr, "text", "info"))}
+	spec, socks, err := localport.ParseLocalPort(line.String("listen"))
 	switch {
 	case err != nil:
 		return line.Mistake("listen", err, "as in --listen 2222, --listen 127.0.0.1:2222, --listen unix:PATH or --listen socks5://127.0.0.1:1080")
@@ -205,7 +210,7 @@ func dialListen(ctx context.Context, line *args.Line) error {
 	if _, err := chooser.Plan(p.Target); err != nil { // before any connection: a mistake in the flags
 		return err
 	}
-	p.Client = func(target tunnel.Authority) (*tunnel.Client, error) {
+	p.Client = func(target tunnel.Authority) (*client.Client, error) {
 		plan, err := chooser.Plan(target)
 		if err != nil {
 			return nil, err
@@ -217,14 +222,14 @@ func dialListen(ctx context.Context, line *args.Line) error {
 
 // serveLocal listens until a signal, and then waits for the open tunnels; a second
 // signal ends them at once.
-func serveLocal(ctx context.Context, line *args.Line, p *tunnel.LocalPort, spec tunnel.ListenSpec, socks bool) error {
+func serveLocal(ctx context.Context, line *args.Line, p *localport.LocalPort, spec listen.Spec, socks bool) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	l, err := spec.Listen(ctx)
 	if err != nil {
-		return &failure{err: err, hint: tunnel.ListenHint(err)}
+		return &failure{err: err, hint: listen.Hint(err)}
 	}
-	if tunnel.BeyondThisMachine(l) && !line.Bool("open") {
+	if listen.BeyondThisMachine(l) && !line.Bool("open") {
 		l.Close()
 		return args.Usagef("listen on 127.0.0.1; --open says that it is meant", "anyone who reaches %s could go through the proxy in your name", l.Addr())
 	}
@@ -296,7 +301,7 @@ func printSSHConfig(ctx context.Context, line *args.Line) error {
 	if plan.Client.Route.Direct() || !strings.HasPrefix(plan.Client.Route.Source, "-") {
 		talk(line, "without --proxy the environment that ssh runs in names the proxy")
 	}
-	return printed(plan.SSHConfig(program, line.Args, tunnel.CanHandOver(plan.Client)))
+	return printed(plan.SSHConfig(program, line.Args, stdio.CanHandOver(plan.Client)))
 }
 
 // exitWhenAbandoned ends the program, as SIGPIPE would, if the process that started
@@ -307,7 +312,7 @@ func exitWhenAbandoned(fdpass bool) (stop func()) {
 	if fdpass {
 		in = nil
 	}
-	return tunnel.WhenAbandoned(in, os.Stdout, func() { os.Exit(128 + int(syscall.SIGPIPE)) })
+	return stdio.WhenAbandoned(in, os.Stdout, func() { os.Exit(128 + int(syscall.SIGPIPE)) })
 }
 
 // fdpassWanted reports whether --fdpass is given, and refuses it before anything is
@@ -320,7 +325,7 @@ func fdpassWanted(line *args.Line) (bool, error) {
 	if line.IsTyped("on-eof") {
 		return false, args.Usagef("leave one of them out: with --fdpass ssh does the relaying", "--fdpass and --on-eof exclude each other")
 	}
-	if err := tunnel.CheckHandOver(os.Stdout); err != nil {
+	if err := stdio.CheckHandOver(os.Stdout); err != nil {
 		return false, line.Mistake("fdpass", fmt.Errorf("stdout %w", err), "it is for ssh's ProxyUseFdpass yes; without that leave --fdpass out")
 	}
 	return true, nil
@@ -330,7 +335,7 @@ func fdpassWanted(line *args.Line) (bool, error) {
 // end of a socket pair, and a child process relays. The child has reported its own
 // error.
 func handOverByRelay(opened func()) error {
-	code, err := tunnel.HandOverRelay(os.Stdout, os.Stderr, opened)
+	code, err := stdio.HandOverRelay(os.Stdout, os.Stderr, opened)
 	if code != 0 {
 		return &failure{code: code}
 	}

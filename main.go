@@ -24,6 +24,8 @@ import (
 	"culvert/tunnel/cli/audit"
 	"culvert/tunnel/cli/route"
 	"culvert/tunnel/cli/serve"
+	"culvert/tunnel/explain"
+	"culvert/tunnel/stdio"
 	"culvert/tunnel/terminal"
 
 	"github.com/fatih/color"
@@ -263,10 +265,10 @@ func explained(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, tunnel.ErrOutputClosed):
+	case errors.Is(err, stdio.ErrOutputClosed):
 		return stdoutError(syscall.EPIPE)
 	}
-	sentence, hint := tunnel.Explain(err)
+	sentence, hint := explain.Error(err)
 	return &failure{err: errors.New(sentence), hint: hint, code: tunnel.ExitCode(err)}
 }
 

@@ -12,6 +12,8 @@ import (
 	"culvert/tunnel/cli/args"
 	"culvert/tunnel/cli/audit"
 	"culvert/tunnel/cli/route"
+	"culvert/tunnel/client"
+	"culvert/tunnel/probe"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -52,7 +54,7 @@ func runProbe(ctx context.Context, line *args.Line) error {
 	var progress *audit.Progress // none with -v, which tells each step
 	if !line.Bool("verbose") {
 		progress = audit.NewProgress(os.Stderr)
-		prober.Client.Trace = &tunnel.Trace{Waiting: progress.Waiting}
+		prober.Client.Trace = &client.Trace{Waiting: progress.Waiting}
 	}
 	if line.IsSet("count") {
 		return probeSeries(ctx, line, prober, target, progress)
@@ -110,7 +112,7 @@ func probeError(err error, code int) error {
 var countFlags = args.Names{"interval", "parallel"}
 
 // probeSeries is probe --count. The first signal ends it, with a summary.
-func probeSeries(ctx context.Context, line *args.Line, prober *tunnel.Prober, target tunnel.Authority, progress *audit.Progress) error {
+func probeSeries(ctx context.Context, line *args.Line, prober *probe.Prober, target tunnel.Authority, progress *audit.Progress) error {
 	ctx, stop := audit.UntilSignal(ctx)
 	s := audit.Series{Flags: &line.Values, Prober: prober, Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: progress}
 	code, err := s.Run(ctx, target)
@@ -145,7 +147,7 @@ func runAudit(ctx context.Context, a *audit.Command) error {
 }
 
 // proberOf makes the Prober that the flags and the environment describe.
-func proberOf(ctx context.Context, line *args.Line, target tunnel.Authority) (*tunnel.Prober, error) {
+func proberOf(ctx context.Context, line *args.Line, target tunnel.Authority) (*probe.Prober, error) {
 	plan, err := chooserOf(ctx, line).Plan(target)
 	if err != nil {
 		return nil, err
@@ -164,7 +166,7 @@ func proberOf(ctx context.Context, line *args.Line, target tunnel.Authority) (*t
 	if err := audit.OneForm(&line.Values, plan.Client.Route, term.IsTerminal(int(os.Stdout.Fd()))); err != nil {
 		return nil, err
 	}
-	p := &tunnel.Prober{Why: plan.Why, ShowSecrets: line.Bool("show-secrets")}
+	p := &probe.Prober{Why: plan.Why, ShowSecrets: line.Bool("show-secrets")}
 	if p.Interception, err = audit.Interception(&line.Values); err != nil {
 		return nil, err
 	}

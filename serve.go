@@ -10,9 +10,10 @@ import (
 	"strings"
 	"syscall"
 
-	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
 	"culvert/tunnel/cli/serve"
+	"culvert/tunnel/listen"
+	"culvert/tunnel/proxy"
 
 	"github.com/urfave/cli/v2"
 )
@@ -72,7 +73,7 @@ func runServe(ctx context.Context, line *args.Line) error {
 }
 
 // serveAll serves all listeners and, at a signal, drains.
-func serveAll(ctx context.Context, line *args.Line, server *tunnel.Server, listeners []net.Listener, notes []string, signals <-chan os.Signal) error {
+func serveAll(ctx context.Context, line *args.Line, server *proxy.Server, listeners []net.Listener, notes []string, signals <-chan os.Signal) error {
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- server.Serve(l) }()
@@ -107,16 +108,16 @@ func serveAll(ctx context.Context, line *args.Line, server *tunnel.Server, liste
 }
 
 // announce says where the proxy listens, and which clients may reach which targets.
-func announce(line *args.Line, server *tunnel.Server, listeners []net.Listener) {
+func announce(line *args.Line, server *proxy.Server, listeners []net.Listener) {
 	var summaries []string
 	urls := map[string][]string{}
 	for _, l := range listeners {
 		summary := strings.Join(server.Summary(l), "\n") // settles the limits, so it comes before the line that says so
-		talk(line, "listening on %s", tunnel.ListenerURL(l))
+		talk(line, "listening on %s", listen.URL(l))
 		if urls[summary] == nil {
 			summaries = append(summaries, summary)
 		}
-		urls[summary] = append(urls[summary], tunnel.ListenerURL(l))
+		urls[summary] = append(urls[summary], listen.URL(l))
 	}
 	for _, summary := range summaries {
 		if len(summaries) > 1 {
@@ -130,7 +131,7 @@ func announce(line *args.Line, server *tunnel.Server, listeners []net.Listener) 
 
 // bind binds all listeners before any of them accepts, and refuses one that would be
 // an open proxy by accident.
-func bind(ctx context.Context, line *args.Line, server *tunnel.Server, specs []tunnel.ListenSpec, secure *tls.Config) (listeners []net.Listener, err error) {
+func bind(ctx context.Context, line *args.Line, server *proxy.Server, specs []listen.Spec, secure *tls.Config) (listeners []net.Listener, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range listeners {
@@ -141,10 +142,10 @@ func bind(ctx context.Context, line *args.Line, server *tunnel.Server, specs []t
 	for _, spec := range specs {
 		l, err := spec.Listen(ctx)
 		if err != nil {
-			return listeners, &failure{err: err, hint: tunnel.ListenHint(err)}
+			return listeners, &failure{err: err, hint: listen.Hint(err)}
 		}
 		if spec.TLS {
-			l = tunnel.NewTLSListener(l, secure)
+			l = listen.NewTLS(l, secure)
 		}
 		listeners = append(listeners, l)
 		if err := server.CheckExposure(l); err != nil && !line.Bool("open") {

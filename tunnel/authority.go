@@ -22,18 +22,18 @@ type Authority struct {
 // Reasons for which ParseAuthority and NewAuthority refuse their input. They
 // carry no part of that input, so that a reply may quote them.
 var (
-	errNoPort       = errors.New("the port is missing")
-	errBadPort      = errors.New("the port is not a number from 1 to 65535")
-	errEmptyHost    = errors.New("the host is empty")
+	ErrNoPort       = errors.New("the port is missing")
+	ErrBadPort      = errors.New("the port is not a number from 1 to 65535")
+	ErrEmptyHost    = errors.New("the host is empty")
 	errUserinfo     = errors.New("userinfo is not allowed before the host")
 	errPath         = errors.New("a path, query or fragment is not allowed")
 	errBrackets     = errors.New("the brackets do not hold an IPv6 address")
 	errUnbracketed  = errors.New("an IPv6 address needs brackets")
-	errHostLength   = errors.New("the host name is longer than 253 bytes")
-	errLabelLength  = errors.New("a label of the host name is empty or longer than 63 bytes")
-	errHostChar     = errors.New("the host has a character that no host name has")
-	errNumericHost  = errors.New("a host that ends in a number must be four decimal parts, as in 192.0.2.1")
-	errZone         = errors.New("an IPv6 zone is not allowed")
+	ErrHostLength   = errors.New("the host name is longer than 253 bytes")
+	ErrLabelLength  = errors.New("a label of the host name is empty or longer than 63 bytes")
+	ErrHostChar     = errors.New("the host has a character that no host name has")
+	ErrNumericHost  = errors.New("a host that ends in a number must be four decimal parts, as in 192.0.2.1")
+	ErrZone         = errors.New("an IPv6 zone is not allowed")
 	errAuthorityLen = errors.New("the target is too long")
 )
 
@@ -54,7 +54,7 @@ func ParseAuthority(s string) (Authority, error) {
 	if err != nil {
 		return Authority{}, err
 	}
-	p, err := parsePort(port)
+	p, err := ParsePort(port)
 	if err != nil {
 		return Authority{}, err
 	}
@@ -80,7 +80,7 @@ func splitHostPort(s string) (host, port string, bracketed bool, err error) {
 		}
 		rest := s[end+1:]
 		if rest == "" {
-			return "", "", true, errNoPort
+			return "", "", true, ErrNoPort
 		}
 		if rest[0] != ':' {
 			return "", "", true, errBrackets
@@ -89,7 +89,7 @@ func splitHostPort(s string) (host, port string, bracketed bool, err error) {
 	}
 	i := strings.LastIndexByte(s, ':')
 	if i < 0 {
-		return "", "", false, errNoPort
+		return "", "", false, ErrNoPort
 	}
 	if strings.IndexByte(s[:i], ':') >= 0 {
 		return "", "", false, errUnbracketed
@@ -97,23 +97,23 @@ func splitHostPort(s string) (host, port string, bracketed bool, err error) {
 	return s[:i], s[i+1:], false, nil
 }
 
-// parsePort takes digits only, at most five, so that nothing wraps.
-func parsePort(s string) (uint16, error) {
+// ParsePort takes digits only, at most five, so that nothing wraps.
+func ParsePort(s string) (uint16, error) {
 	if s == "" {
-		return 0, errNoPort
+		return 0, ErrNoPort
 	}
 	if len(s) > 5 {
-		return 0, errBadPort
+		return 0, ErrBadPort
 	}
 	n := 0
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
-			return 0, errBadPort
+			return 0, ErrBadPort
 		}
 		n = n*10 + int(s[i]-'0')
 	}
 	if n < 1 || n > 65535 {
-		return 0, errBadPort
+		return 0, ErrBadPort
 	}
 	return uint16(n), nil
 }
@@ -123,23 +123,23 @@ func parsePort(s string) (uint16, error) {
 // a person typed.
 func NewAuthority(host string, port uint16) (Authority, error) {
 	if port == 0 {
-		return Authority{}, errBadPort
+		return Authority{}, ErrBadPort
 	}
-	name, addr, err := parseHost(host)
+	name, addr, err := ParseHost(host)
 	if err != nil {
 		return Authority{}, err
 	}
 	return Authority{host: name, addr: addr, port: port}, nil
 }
 
-// parseHost returns the canonical host, and its address if it is a literal.
-func parseHost(host string) (string, netip.Addr, error) {
+// ParseHost returns the canonical host, and its address if it is a literal.
+func ParseHost(host string) (string, netip.Addr, error) {
 	if host == "" {
-		return "", netip.Addr{}, errEmptyHost
+		return "", netip.Addr{}, ErrEmptyHost
 	}
 	if strings.IndexByte(host, ':') >= 0 {
 		if strings.IndexByte(host, '%') >= 0 {
-			return "", netip.Addr{}, errZone
+			return "", netip.Addr{}, ErrZone
 		}
 		addr, err := netip.ParseAddr(host)
 		if err != nil {
@@ -149,9 +149,9 @@ func parseHost(host string) (string, netip.Addr, error) {
 	}
 	host = strings.TrimSuffix(host, ".") // the root dot
 	if host == "" {
-		return "", netip.Addr{}, errEmptyHost
+		return "", netip.Addr{}, ErrEmptyHost
 	}
-	if err := checkName(host); err != nil {
+	if err := CheckName(host); err != nil {
 		return "", netip.Addr{}, err
 	}
 	host = strings.ToLower(host)
@@ -160,34 +160,34 @@ func parseHost(host string) (string, netip.Addr, error) {
 	}
 	addr, err := netip.ParseAddr(host)
 	if err != nil || !addr.Is4() {
-		return "", netip.Addr{}, errNumericHost
+		return "", netip.Addr{}, ErrNumericHost
 	}
 	return addr.String(), addr, nil
 }
 
-func checkName(host string) error {
+func CheckName(host string) error {
 	if len(host) > 253 {
-		return errHostLength
+		return ErrHostLength
 	}
 	label := 0
 	for i := range len(host) {
 		switch c := host[i]; {
 		case c == '.':
 			if label == 0 {
-				return errLabelLength
+				return ErrLabelLength
 			}
 			label = 0
 			continue
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
 		default:
-			return errHostChar
+			return ErrHostChar
 		}
 		if label++; label > 63 {
-			return errLabelLength
+			return ErrLabelLength
 		}
 	}
 	if label == 0 {
-		return errLabelLength
+		return ErrLabelLength
 	}
 	return nil
 }
@@ -229,9 +229,9 @@ func (a Authority) bracketed() string {
 	return a.host
 }
 
-// hostHeader returns the Host field's value for a scheme whose default port is
+// HostHeader returns the Host field's value for a scheme whose default port is
 // given (RFC 9110, section 7.2): the port is left out if it is the default.
-func (a Authority) hostHeader(defaultPort uint16) string {
+func (a Authority) HostHeader(defaultPort uint16) string {
 	if a.port == defaultPort {
 		return a.bracketed()
 	}

@@ -45,25 +45,25 @@ func TestParseAuthorityRefuses(t *testing.T) {
 		in   string
 		want error
 	}{
-		{"", errNoPort},
-		{"example.com", errNoPort},
-		{"example.com:", errNoPort},
-		{"[::1]", errNoPort},
-		{"[::1]:", errNoPort},
-		{"example.com:0", errBadPort},
-		{"example.com:65536", errBadPort},
-		{"example.com:4294967739", errBadPort}, // 443 modulo 2^32
-		{"example.com:18446744073709552059", errBadPort},
-		{"example.com:+443", errBadPort},
-		{"example.com:-1", errBadPort},
-		{"example.com: 443", errBadPort},
-		{"example.com:443 ", errBadPort},
-		{"example.com:0x1bb", errBadPort},
-		{"example.com:https", errBadPort},
-		{"example.com:４４３", errBadPort},
-		{":443", errEmptyHost},
-		{".:443", errEmptyHost},
-		{"[]:443", errEmptyHost},
+		{"", ErrNoPort},
+		{"example.com", ErrNoPort},
+		{"example.com:", ErrNoPort},
+		{"[::1]", ErrNoPort},
+		{"[::1]:", ErrNoPort},
+		{"example.com:0", ErrBadPort},
+		{"example.com:65536", ErrBadPort},
+		{"example.com:4294967739", ErrBadPort}, // 443 modulo 2^32
+		{"example.com:18446744073709552059", ErrBadPort},
+		{"example.com:+443", ErrBadPort},
+		{"example.com:-1", ErrBadPort},
+		{"example.com: 443", ErrBadPort},
+		{"example.com:443 ", ErrBadPort},
+		{"example.com:0x1bb", ErrBadPort},
+		{"example.com:https", ErrBadPort},
+		{"example.com:４４３", ErrBadPort},
+		{":443", ErrEmptyHost},
+		{".:443", ErrEmptyHost},
+		{"[]:443", ErrEmptyHost},
 		{"user@example.com:443", errUserinfo},
 		{"user:secret@example.com:443", errUserinfo},
 		{"example.com:443/", errPath},
@@ -80,20 +80,20 @@ func TestParseAuthorityRefuses(t *testing.T) {
 		{"[::g]:443", errBrackets},
 		{"::1:443", errUnbracketed},
 		{"2001:db8::1:443", errUnbracketed},
-		{"[fe80::1%eth0]:443", errZone},
-		{"[fe80::1%25eth0]:443", errZone},
-		{"a..example:443", errLabelLength},
-		{".example.com:443", errLabelLength},
-		{"example.com..:443", errLabelLength},
-		{strings.Repeat("a", 64) + ".example:443", errLabelLength},
-		{long + "ab:443", errHostLength},
+		{"[fe80::1%eth0]:443", ErrZone},
+		{"[fe80::1%25eth0]:443", ErrZone},
+		{"a..example:443", ErrLabelLength},
+		{".example.com:443", ErrLabelLength},
+		{"example.com..:443", ErrLabelLength},
+		{strings.Repeat("a", 64) + ".example:443", ErrLabelLength},
+		{long + "ab:443", ErrHostLength},
 		{strings.Repeat("a", 600), errAuthorityLen},
-		{"exa mple.com:443", errHostChar},
-		{"example.com\x00:443", errHostChar},
-		{"example.com\r\nX: y", errBadPort}, // the port is looked at first
-		{"bücher.example:443", errHostChar},
-		{"*.example.com:443", errHostChar},
-		{"example%2ecom:443", errHostChar},
+		{"exa mple.com:443", ErrHostChar},
+		{"example.com\x00:443", ErrHostChar},
+		{"example.com\r\nX: y", ErrBadPort}, // the port is looked at first
+		{"bücher.example:443", ErrHostChar},
+		{"*.example.com:443", ErrHostChar},
+		{"example%2ecom:443", ErrHostChar},
 	} {
 		a, err := ParseAuthority(c.in)
 		if !errors.Is(err, c.want) || !a.IsZero() {
@@ -117,7 +117,7 @@ func TestAuthorityParts(t *testing.T) {
 		t.Errorf("parts = %q, %d, %v", a.Host(), a.Port(), a.Addr())
 	}
 	for port, want := range map[uint16]string{443: "[2001:db8::1]", 80: "[2001:db8::1]:443"} {
-		if got := a.hostHeader(port); got != want {
+		if got := a.HostHeader(port); got != want {
 			t.Errorf("hostHeader(%d) = %q, want %q", port, got, want)
 		}
 	}
@@ -127,7 +127,7 @@ func TestAuthorityParts(t *testing.T) {
 }
 
 func TestNewAuthorityWantsAPort(t *testing.T) {
-	if a, err := NewAuthority("example.com", 0); !errors.Is(err, errBadPort) {
+	if a, err := NewAuthority("example.com", 0); !errors.Is(err, ErrBadPort) {
 		t.Errorf("NewAuthority with port 0 = %q, %v", a, err)
 	}
 	if a, err := NewAuthority("::1", 22); err != nil || a.String() != "[::1]:22" {
@@ -147,7 +147,7 @@ func TestAuthorityAsJSON(t *testing.T) {
 		}
 	}
 	var a Authority
-	if err := json.Unmarshal([]byte(`"example.com"`), &a); !errors.Is(err, errNoPort) {
+	if err := json.Unmarshal([]byte(`"example.com"`), &a); !errors.Is(err, ErrNoPort) {
 		t.Errorf("a host without port: %v", err)
 	}
 }

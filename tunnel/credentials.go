@@ -84,9 +84,9 @@ func onlyLine(text string) (string, error) {
 // scheme before them, in lower case.
 var secretNames = [...]string{"cookie", "api-key", "apikey", "token", "secret", "password", "passwd"}
 
-// holdsSecret reports whether a field's value is not for everybody's eyes. Behind
+// HoldsSecret reports whether a field's value is not for everybody's eyes. Behind
 // a scheme's name it is what follows that.
-func holdsSecret(name string) (secret, scheme bool) {
+func HoldsSecret(name string) (secret, scheme bool) {
 	name = strings.ToLower(name)
 	if name == "proxy-authorization" || name == "authorization" {
 		return true, true
@@ -100,7 +100,7 @@ func HideCredentials(head []byte) []byte {
 	lines := strings.SplitAfter(string(head), "\n")
 	for i, line := range lines {
 		name, value, ok := strings.Cut(line, ":")
-		secret, schemed := holdsSecret(name)
+		secret, schemed := HoldsSecret(name)
 		if !ok || !secret || strings.ContainsAny(name, " \t") { // a request line may name a host like a field
 			continue
 		}

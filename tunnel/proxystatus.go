@@ -1,8 +1,6 @@
 package tunnel
 
-import (
-	"strings"
-)
+import "strings"
 
 // ProxyStatus is one member of a Proxy-Status field (RFC 9209): what one
 // intermediary tells of the answer.
@@ -18,10 +16,10 @@ type ProxyStatus struct {
 // 8941, section 3.3). Characters that a string cannot hold become '?'.
 func (p ProxyStatus) String() string {
 	var b strings.Builder
-	if isSFToken(p.Name) {
+	if IsSFToken(p.Name) {
 		b.WriteString(p.Name)
 	} else {
-		writeSFString(&b, p.Name)
+		WriteSFString(&b, p.Name)
 	}
 	if p.Error != "" {
 		b.WriteString("; error=" + p.Error)
@@ -29,15 +27,15 @@ func (p ProxyStatus) String() string {
 	for _, param := range [...]struct{ key, value string }{{"rcode", p.RCode}, {"details", p.Details}} {
 		if param.value != "" {
 			b.WriteString("; " + param.key + "=")
-			writeSFString(&b, param.value)
+			WriteSFString(&b, param.value)
 		}
 	}
 	return b.String()
 }
 
-// isSFToken reports whether s can stand as a structured-field token (RFC 8941,
+// IsSFToken reports whether s can stand as a structured-field token (RFC 8941,
 // section 3.3.4).
-func isSFToken(s string) bool {
+func IsSFToken(s string) bool {
 	for i := range len(s) {
 		c := s[i]
 		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '*'
@@ -48,7 +46,7 @@ func isSFToken(s string) bool {
 	return s != ""
 }
 
-func writeSFString(b *strings.Builder, s string) {
+func WriteSFString(b *strings.Builder, s string) {
 	b.WriteByte('"')
 	for i := range len(s) {
 		switch c := s[i]; {
@@ -67,10 +65,10 @@ func writeSFString(b *strings.Builder, s string) {
 // maxProxyStatus bounds the members taken from one answer.
 const maxProxyStatus = 32
 
-// parseProxyStatus reads the members of all Proxy-Status field values, the one
+// ParseProxyStatus reads the members of all Proxy-Status field values, the one
 // nearest the origin first (RFC 9209, section 2). It takes what it can
 // understand and passes over the rest, as a diagnosis should.
-func parseProxyStatus(values []string) []ProxyStatus {
+func ParseProxyStatus(values []string) []ProxyStatus {
 	var members []ProxyStatus
 	for _, value := range values {
 		for value != "" && len(members) < maxProxyStatus {
@@ -142,8 +140,8 @@ func cutSFItem(s string) (item, rest string) {
 	return b.String(), ""
 }
 
-// firstError returns the member with an error that is nearest the origin.
-func firstError(members []ProxyStatus) (ProxyStatus, bool) {
+// FirstProxyError returns the member with an error that is nearest the origin.
+func FirstProxyError(members []ProxyStatus) (ProxyStatus, bool) {
 	for _, p := range members {
 		if p.Error != "" {
 			return p, true

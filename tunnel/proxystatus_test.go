@@ -22,7 +22,7 @@ func TestParseProxyStatus(t *testing.T) {
 		{"nothing", []string{"", ",", ";", `""`}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := parseProxyStatus(tt.values); !slices.Equal(got, tt.want) {
+			if got := ParseProxyStatus(tt.values); !slices.Equal(got, tt.want) {
 				t.Errorf("got %+v\nwant %+v", got, tt.want)
 			}
 		})
@@ -30,11 +30,11 @@ func TestParseProxyStatus(t *testing.T) {
 }
 
 func TestFirstError(t *testing.T) {
-	members := parseProxyStatus([]string{"a, b; error=dns_error", "c; error=dns_timeout"})
-	if p, ok := firstError(members); !ok || p.Name != "b" {
+	members := ParseProxyStatus([]string{"a, b; error=dns_error", "c; error=dns_timeout"})
+	if p, ok := FirstProxyError(members); !ok || p.Name != "b" {
 		t.Errorf("got %+v, %t; want b's", p, ok)
 	}
-	if p, ok := firstError(members[:1]); ok {
+	if p, ok := FirstProxyError(members[:1]); ok {
 		t.Errorf("got %+v, want none", p)
 	}
 }
@@ -61,7 +61,7 @@ func FuzzProxyStatus(f *testing.F) {
 	f.Add(`a; error=dns_error; details="x", b`)
 	f.Add(`"\"; error=x`)
 	f.Fuzz(func(t *testing.T, value string) {
-		members := parseProxyStatus([]string{value, value})
+		members := ParseProxyStatus([]string{value, value})
 		if len(members) > maxProxyStatus {
 			t.Fatalf("%d members", len(members))
 		}
@@ -69,10 +69,10 @@ func FuzzProxyStatus(f *testing.F) {
 			// A string holds printable ASCII only, and an error is a token.
 			p.NextHop = ""
 			p.Name, p.Details, p.RCode = printable(p.Name), printable(p.Details), printable(p.RCode)
-			if p.Name == "" || p.Error != "" && !isSFToken(p.Error) {
+			if p.Name == "" || p.Error != "" && !IsSFToken(p.Error) {
 				continue
 			}
-			again := parseProxyStatus([]string{p.String()})
+			again := ParseProxyStatus([]string{p.String()})
 			if len(again) != 1 || again[0] != p {
 				t.Errorf("%s was read as %+v, want %+v", p, again, p)
 			}

@@ -88,8 +88,8 @@ func (c *Credentials) equal(other *Credentials) bool {
 	return c.User == other.User && c.Password == other.Password
 }
 
-// next is what hop i is asked for on the way to a target.
-func (r Route) next(i int, target Authority) Authority {
+// Next is what hop i is asked for on the way to a target.
+func (r Route) Next(i int, target Authority) Authority {
 	if i+1 < len(r.Hops) {
 		return r.Hops[i+1].Proxy
 	}
@@ -108,9 +108,9 @@ func (r Route) String() string {
 	return strings.Join(names, ",")
 }
 
-// check says why the hops cannot be used: ParseRoute makes none such, a caller
+// Check says why the hops cannot be used: ParseRoute makes none such, a caller
 // that fills in the struct may.
-func (r Route) check() error {
+func (r Route) Check() error {
 	for i, h := range r.Hops {
 		switch {
 		case schemePorts[h.Scheme] != 0 && !h.Proxy.IsZero():
@@ -182,7 +182,7 @@ var schemePorts = map[string]uint16{SchemeHTTP: 80, SchemeHTTPS: 443, SchemeH2: 
 // them is written %40.
 func ParseHop(s string) (Hop, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
-		return parseUnixHop(path)
+		return ParseUnixHop(path)
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
@@ -207,7 +207,7 @@ func ParseHop(s string) (Hop, error) {
 		return Hop{}, fmt.Errorf("proxy %q: the scheme %q is not supported: use http, https, h2, h2c, socks5h, socks5, socks4a or unix:PATH", masked, scheme)
 	}
 	hostport = strings.TrimSuffix(hostport, "/")
-	proxy, err := parseHostDefaultPort(hostport, schemePorts[scheme])
+	proxy, err := ParseHostDefaultPort(hostport, schemePorts[scheme])
 	if err != nil {
 		return Hop{}, fmt.Errorf("proxy %q: %w", masked, err)
 	}
@@ -261,7 +261,7 @@ func (h Hop) parseTLS(query string) (*TLSOptions, error) {
 	return options, err
 }
 
-func parseUnixHop(path string) (Hop, error) {
+func ParseUnixHop(path string) (Hop, error) {
 	path = strings.TrimPrefix(path, "//")
 	switch {
 	case path == "":
@@ -277,10 +277,10 @@ func parseUnixHop(path string) (Hop, error) {
 // maxSocketPath is what the smallest sockaddr_un of our systems carries.
 const maxSocketPath = 103
 
-// parseHostDefaultPort is ParseAuthority with a port to fall back on.
-func parseHostDefaultPort(s string, port uint16) (Authority, error) {
+// ParseHostDefaultPort is ParseAuthority with a port to fall back on.
+func ParseHostDefaultPort(s string, port uint16) (Authority, error) {
 	a, err := ParseAuthority(s)
-	if !errors.Is(err, errNoPort) || strings.HasSuffix(s, ":") {
+	if !errors.Is(err, ErrNoPort) || strings.HasSuffix(s, ":") {
 		return a, err
 	}
 	return ParseAuthority(fmt.Sprintf("%s:%d", s, port))
@@ -308,29 +308,29 @@ func (c Credentials) Check() error {
 	switch {
 	case strings.Contains(c.User, ":"):
 		return errors.New("a user name cannot hold a colon")
-	case hasControl(c.User) || hasControl(c.Password):
+	case HasControl(c.User) || HasControl(c.Password):
 		return errors.New("the credentials hold a control character")
 	}
 	return nil
 }
 
-func hasControl(s string) bool {
+func HasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
 }
 
-// isSOCKS reports whether the hop is spoken to in SOCKS.
-func (h Hop) isSOCKS() bool {
+// IsSOCKS reports whether the hop is spoken to in SOCKS.
+func (h Hop) IsSOCKS() bool {
 	return h.Scheme == SchemeSOCKS5 || h.Scheme == SchemeSOCKS5H || h.Scheme == SchemeSOCKS4A
 }
 
-// checkSOCKS says why a hop cannot be asked in SOCKS.
-func (h Hop) checkSOCKS(next Authority) error {
+// CheckSOCKS says why a hop cannot be asked in SOCKS.
+func (h Hop) CheckSOCKS(next Authority) error {
 	switch c := h.Credentials; {
-	case len(next.Host()) > maxSocksText:
+	case len(next.Host()) > MaxSOCKSText:
 		return fmt.Errorf("%s: the name to ask it for is longer than SOCKS can say", h)
 	case h.Scheme == SchemeSOCKS4A && next.Addr().IsValid() && !next.Addr().Unmap().Is4():
 		return fmt.Errorf("%s: SOCKS 4 knows no IPv6: use socks5h", h)
-	case c != nil && (len(c.User) > maxSocksText || len(c.Password) > maxSocksText):
+	case c != nil && (len(c.User) > MaxSOCKSText || len(c.Password) > MaxSOCKSText):
 		return fmt.Errorf("%s: a user name or password is longer than SOCKS can say", h)
 	case c != nil && h.Scheme != SchemeSOCKS4A && c.Password == "":
 		return fmt.Errorf("%s: a SOCKS login needs a password", h)
@@ -338,20 +338,20 @@ func (h Hop) checkSOCKS(next Authority) error {
 	return nil
 }
 
-const maxSocksText = 255 // bytes of a name, user or password
+const MaxSOCKSText = 255 // bytes of a name, user or password
 
-// mayShare reports whether the hop may turn out to speak HTTP/2.
-func (h Hop) mayShare() bool {
+// MayShare reports whether the hop may turn out to speak HTTP/2.
+func (h Hop) MayShare() bool {
 	return h.Scheme == SchemeHTTPS || h.Scheme == SchemeH2 || h.Scheme == SchemeH2C
 }
 
 // The protocols' names in ALPN (RFC 7301, section 6).
 const (
-	alpnHTTP1 = "http/1.1"
-	alpnHTTP2 = "h2"
+	ALPNHTTP1 = "http/1.1"
+	ALPNHTTP2 = "h2"
 )
 
-// basic is the Proxy-Authorization value of RFC 7617.
-func (c Credentials) basic() string {
+// Basic is the Proxy-Authorization value of RFC 7617.
+func (c Credentials) Basic() string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.User+":"+c.Password))
 }

@@ -15,7 +15,7 @@ func ParseTarget(hostport string) (Authority, error) {
 	if i := strings.LastIndexByte(hostport, ':'); i >= 0 {
 		host, port = hostport[:i], hostport[i:]
 	}
-	host, err := toASCII(host)
+	host, err := ToASCII(host)
 	if err != nil {
 		return Authority{}, fmt.Errorf("%q: %w", hostport, err)
 	}
@@ -29,7 +29,7 @@ func ParseTarget(hostport string) (Authority, error) {
 // ParseHostPort makes a target of a host and a port in two strings, as ssh's
 // %h and %p give them; an IPv6 address may stand with or without brackets.
 func ParseHostPort(host, port string) (Authority, error) {
-	p, err := parsePort(port)
+	p, err := ParsePort(port)
 	if err != nil {
 		return Authority{}, fmt.Errorf("port %q: %w", port, err)
 	}
@@ -37,7 +37,7 @@ func ParseHostPort(host, port string) (Authority, error) {
 	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") && strings.Contains(host, ":") {
 		name = host[1 : len(host)-1]
 	}
-	if name, err = toASCII(name); err != nil {
+	if name, err = ToASCII(name); err != nil {
 		return Authority{}, fmt.Errorf("host %q: %w", host, err)
 	}
 	a, err := NewAuthority(name, p)
@@ -47,8 +47,8 @@ func ParseHostPort(host, port string) (Authority, error) {
 	return a, nil
 }
 
-// toASCII maps a name beyond ASCII; ASCII passes untouched.
-func toASCII(host string) (string, error) {
+// ToASCII maps a name beyond ASCII; ASCII passes untouched.
+func ToASCII(host string) (string, error) {
 	if !strings.ContainsFunc(host, func(r rune) bool { return r >= 0x80 }) {
 		return host, nil
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"culvert/tunnel"
+	"culvert/tunnel/proxy"
 	"culvert/tunnel/terminal"
 )
 
@@ -86,7 +86,7 @@ func TestServeByDefault(t *testing.T) {
 		}
 		l.close()
 	}
-	r := auditOf(t, "http://"+serveBy(t, &tunnel.Server{}), func(a *Auditor) { a.Patience = 10 * time.Second }, "connect", "tunnel-all-bytes", "plain-host")
+	r := auditOf(t, "http://"+serveBy(t, &proxy.Server{}), func(a *Auditor) { a.Patience = 10 * time.Second }, "connect", "tunnel-all-bytes", "plain-host")
 	if strings.Contains(r.Results[0].Evidence, "it is in use") {
 		t.Skip("somebody took the ports meanwhile")
 	}

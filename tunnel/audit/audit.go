@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/client"
 	"culvert/tunnel/internal/wire"
+	"culvert/tunnel/probe"
 )
 
 // Defaults of an Auditor.
@@ -30,7 +32,7 @@ type Auditor struct {
 	// Client names the proxy, the last hop of its Route. Its credentials are shown
 	// by the scheme by which the proxy takes them, with every request that does
 	// not do without on purpose.
-	Client *tunnel.Client
+	Client *client.Client
 
 	// Listen is where the audit's own target listens, HOST:PORT; "" = on
 	// 127.0.0.1 if the proxy is on loopback, on any port, or if the proxy refuses
@@ -72,7 +74,7 @@ type Auditor struct {
 // is tried.
 type check struct {
 	id, title, rfc string
-	level          tunnel.Level
+	level          probe.Level
 	needs          need
 	try            func(*trial)
 }
@@ -106,7 +108,7 @@ var groups = []group{
 
 // outcome is a check's grade and why.
 type outcome struct {
-	grade tunnel.Grade
+	grade probe.Grade
 	words string
 }
 
@@ -116,7 +118,7 @@ type bench struct {
 	target   *target            // nil = there is none
 	asked    tunnel.Authority   // what tunnels are opened to; zero = nothing
 	closed   tunnel.Authority   // where nothing listens, beside the target
-	login    *tunnel.ProxyLogin // nil = the proxy takes no credentials
+	login    *client.ProxyLogin // nil = the proxy takes no credentials
 	rejected bool               // it refused those that there are
 	missing  map[need]string    // why a need is not met
 	moved    string             // why the target has the port that it has, if it was moved
@@ -222,17 +224,17 @@ func (b *bench) run(ctx context.Context, g group, c check) Result {
 	r := Result{ID: c.id, Group: g.name, Title: c.title, RFC: c.rfc, Level: c.level}
 	started := time.Now()
 	if why := b.missing[c.needs]; why != "" {
-		r.Grade, r.Evidence = tunnel.Skip, why
+		r.Grade, r.Evidence = probe.Skip, why
 		return r
 	}
 	t := &trial{bench: b, ctx: ctx}
 	defer t.end()
 	o := t.attempt(c.try)
-	if c.level == policy && o.grade == tunnel.Fail {
-		o.grade = tunnel.Warn // no standard demands it
+	if c.level == policyLevel && o.grade == probe.Fail {
+		o.grade = probe.Warn // no standard demands it
 	}
 	r.Grade, r.Evidence, r.Took = o.grade, ascii(b.masked(o.words)), micros(time.Since(started))
-	if o.grade == tunnel.Fail || o.grade == tunnel.Warn {
+	if o.grade == probe.Fail || o.grade == probe.Warn {
 		r.Sent, r.Received = t.shown()
 	}
 	return r

@@ -16,6 +16,11 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/listen"
+	"culvert/tunnel/policy"
+	"culvert/tunnel/probe"
+	"culvert/tunnel/proxy"
 	"culvert/tunnel/terminal"
 )
 
@@ -32,7 +37,7 @@ func auditOf(t *testing.T, proxy string, edit func(*Auditor), only ...string) *R
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &Auditor{Client: &tunnel.Client{Route: route}, Patience: testPatience, Quiet: testQuiet, Bulk: testBulk, Only: only}
+	a := &Auditor{Client: &client.Client{Route: route}, Patience: testPatience, Quiet: testQuiet, Bulk: testBulk, Only: only}
 	if edit != nil {
 		edit(a)
 	}
@@ -46,11 +51,11 @@ func auditOf(t *testing.T, proxy string, edit func(*Auditor), only ...string) *R
 // startServe starts a Server that allows all, and wants ada's password if asks.
 func startServe(t *testing.T, asks bool, allow ...string) string {
 	t.Helper()
-	all, err := tunnel.ParsePattern(strings.Join(append(allow, "*:*")[:1], ""))
+	all, err := policy.ParsePattern(strings.Join(append(allow, "*:*")[:1], ""))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &tunnel.Server{Policy: tunnel.Policy{Allow: []tunnel.Pattern{all}}, HeaderTimeout: 2 * time.Second}
+	s := &proxy.Server{Policy: policy.Policy{Allow: []policy.Pattern{all}}, HeaderTimeout: 2 * time.Second}
 	if asks {
 		s.Verifier = onlyAda{}
 	}
@@ -58,9 +63,9 @@ func startServe(t *testing.T, asks bool, allow ...string) string {
 }
 
 // serveBy starts a Server for the length of the test, and returns its address.
-func serveBy(t *testing.T, s *tunnel.Server) string {
+func serveBy(t *testing.T, s *proxy.Server) string {
 	t.Helper()
-	spec, err := tunnel.ParseListen("127.0.0.1:0")
+	spec, err := listen.Parse("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,12 +127,12 @@ func TestServePassesEveryCheck(t *testing.T) {
 			r := auditOf(t, tt.proxy, func(a *Auditor) { a.Idle, a.Slow, a.Patience = 10*time.Millisecond, 10*time.Second, 10*time.Second })
 			for _, result := range r.Results {
 				switch {
-				case result.Grade == tunnel.Pass:
+				case result.Grade == probe.Pass:
 					passed.add(result.ID)
 				case noIPv6(result):
 					passed.add(result.ID)
 					faulted.add(result.ID)
-				case result.Grade != tunnel.Skip || !strings.Contains(result.ID, "-407"):
+				case result.Grade != probe.Skip || !strings.Contains(result.ID, "-407"):
 					t.Errorf("%s: %s %s", result.ID, result.Grade, result.Evidence)
 				}
 			}
@@ -145,7 +150,7 @@ func TestServePassesEveryCheck(t *testing.T) {
 
 // noIPv6 is for a machine on which one check cannot be tried.
 func noIPv6(r Result) bool {
-	return r.Grade == tunnel.Skip && strings.Contains(r.Evidence, "no IPv6")
+	return r.Grade == probe.Skip && strings.Contains(r.Evidence, "no IPv6")
 }
 
 // fault is a proxy and the checks that it must not pass.
@@ -307,7 +312,7 @@ func wantFaulted(t *testing.T, proxy string, only []string) {
 		if noIPv6(result) {
 			continue
 		}
-		if result.Grade == tunnel.Pass || result.Grade == tunnel.Skip || result.Evidence == "" {
+		if result.Grade == probe.Pass || result.Grade == probe.Skip || result.Evidence == "" {
 			t.Errorf("%s: %s %q", result.ID, result.Grade, result.Evidence)
 		}
 		faulted.add(result.ID)
@@ -338,11 +343,11 @@ func TestEveryCheckIsTriedBothWays(t *testing.T) {
 // On a terminal the text is broken at words, but for the bytes.
 func TestReportFits(t *testing.T) {
 	r := &Report{Proxy: "http://p.example:3128", Identity: []string{strings.Repeat("Via: it ", 20) + "end"}, Results: []Result{
-		{ID: "connect-2xx-length", Group: groups[0].name, Title: strings.Repeat("a title ", 8) + "end", RFC: "RFC 9110, section 9.3.6", Level: must, Grade: tunnel.Warn, Evidence: strings.Repeat("evidence ", 50) + "end"},
+		{ID: "connect-2xx-length", Group: groups[0].name, Title: strings.Repeat("a title ", 8) + "end", RFC: "RFC 9110, section 9.3.6", Level: must, Grade: probe.Warn, Evidence: strings.Repeat("evidence ", 50) + "end"},
 	}}
 	for _, g := range groups {
 		for _, c := range g.checks {
-			r.Results = append(r.Results, Result{ID: c.id, Group: g.name, Title: c.title, RFC: c.rfc, Level: c.level, Grade: tunnel.Skip, Evidence: "there is no tunnel for the reason that there is none"})
+			r.Results = append(r.Results, Result{ID: c.id, Group: g.name, Title: c.title, RFC: c.rfc, Level: c.level, Grade: probe.Skip, Evidence: "there is no tunnel for the reason that there is none"})
 		}
 	}
 	r.sum()
@@ -413,7 +418,7 @@ func TestUnmetNeeds(t *testing.T) {
 	denies := bad{refuses: func(string) string { return "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n" }}
 	r := auditOf(t, "http://"+denies.start(t), nil)
 	for _, result := range r.Results {
-		if skipped := result.Grade == tunnel.Skip && strings.Contains(result.Evidence, "403"); !skipped && !strings.Contains("garbage tls-in-clear refusal-unknown-name plain-origin-form-in", result.ID) {
+		if skipped := result.Grade == probe.Skip && strings.Contains(result.Evidence, "403"); !skipped && !strings.Contains("garbage tls-in-clear refusal-unknown-name plain-origin-form-in", result.ID) {
 			t.Errorf("%s: %s %q", result.ID, result.Grade, result.Evidence)
 		}
 	}

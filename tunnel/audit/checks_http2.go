@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/explain"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -45,7 +47,7 @@ var overHTTP2 = []check{
 			t.fail(`sent was "last words", then END_STREAM; the target got %s`, have)
 		}
 	}},
-	{"h2-answer-after-end", "the target may answer after END_STREAM", overH2, policy, needHTTP2, func(t *trial) {
+	{"h2-answer-after-end", "the target may answer after END_STREAM", overH2, policyLevel, needHTTP2, func(t *trial) {
 		t.target.serve(tally)
 		s := t.stream()
 		_, _ = io.WriteString(s.conn, "question")
@@ -78,21 +80,21 @@ var overHTTP2 = []check{
 	{"h2-no-authority", "a CONNECT without :authority is malformed", overH2, must, needHTTP2, malformed2()},
 	{"h2-no-port", "an :authority without a port is refused", connect, must, needHTTP2, malformed2(authority("{host}"))},
 	{"h2-407", "credentials are asked for by 407 and Proxy-Authenticate", "RFC 9110, section 15.5.8", must, needHTTP2, asks407In2},
-	{"h2-parallel", "32 streams at once keep their bytes apart", overH2, policy, needHTTP2, h2Parallel},
+	{"h2-parallel", "32 streams at once keep their bytes apart", overH2, policyLevel, needHTTP2, h2Parallel},
 }
 
 // streams is the Client that opens the check's tunnels over HTTP/2.
 type streams struct {
 	*trial
-	client *tunnel.Client
-	conn   *tunnel.Conn
+	client *client.Client
+	conn   *client.Conn
 }
 
 // stream opens a tunnel to the target.
 func (t *trial) stream() *streams {
 	s := &streams{trial: t, client: t.http2Client()}
 	t.client, t.seen = s.client, &framesSeen{}
-	s.client.Trace = &tunnel.Trace{Framed: t.seen.add}
+	s.client.Trace = &client.Trace{Framed: t.seen.add}
 	s.conn = s.open()
 	return s
 }
@@ -104,7 +106,7 @@ type framesSeen struct {
 	sent, received string
 }
 
-func (s *framesSeen) add(f tunnel.Framed) {
+func (s *framesSeen) add(f client.Framed) {
 	kind, _, _ := strings.Cut(f.Words, " ")
 	if kind != "HEADERS" && kind != "RST_STREAM" && kind != "GOAWAY" {
 		return
@@ -120,12 +122,12 @@ func (s *framesSeen) add(f tunnel.Framed) {
 	}
 }
 
-func (s *streams) open() *tunnel.Conn {
+func (s *streams) open() *client.Conn {
 	ctx, cancel := context.WithTimeout(s.ctx, s.Patience)
 	defer cancel()
 	conn, err := s.client.Open(ctx, s.asked)
 	if err != nil {
-		sentence, _ := tunnel.Explain(err)
+		sentence, _ := explain.Error(err)
 		s.fail("%s", sentence)
 	}
 	s.conns = append(s.conns, conn)
@@ -178,7 +180,7 @@ func h2RefusalAlone(t *trial) {
 		refused.Close()
 		t.skip("a tunnel to a closed port was opened")
 	case !errors.As(err, &e) || e.Status == 0:
-		sentence, _ := tunnel.Explain(err)
+		sentence, _ := explain.Error(err)
 		t.fail("the refusal was no answer: %s", sentence)
 	}
 	s.wantEcho("still here")
@@ -187,7 +189,7 @@ func h2RefusalAlone(t *trial) {
 func h2Parallel(t *trial) {
 	t.target.serve(echo)
 	s := t.stream()
-	conns := []*tunnel.Conn{s.conn}
+	conns := []*client.Conn{s.conn}
 	for range 31 {
 		conns = append(conns, s.open())
 	}

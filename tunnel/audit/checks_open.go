@@ -7,12 +7,13 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/internal/wire"
+	"culvert/tunnel/probe"
 )
 
 const (
-	must   = tunnel.LevelMust
-	should = tunnel.LevelShould
-	policy = tunnel.LevelPolicy
+	must        = probe.LevelMust
+	should      = probe.LevelShould
+	policyLevel = probe.LevelPolicy
 )
 
 const connect = "RFC 9110, section 9.3.6"
@@ -25,7 +26,7 @@ var opening = []check{
 	{"connect-2xx-length", "the 2xx has no Content-Length", connect, must, needOpen, without2xx("Content-Length")},
 	{"connect-2xx-coding", "the 2xx has no Transfer-Encoding", connect, must, needOpen, without2xx("Transfer-Encoding")},
 	{"connect-2xx-version", "the 2xx says HTTP/1.1", "RFC 9110, section 6.2", should, needOpen, versionOf2xx},
-	{"connect-at-once", "the 2xx does not wait for the target to speak", connect, policy, needTarget, func(t *trial) {
+	{"connect-at-once", "the 2xx does not wait for the target to speak", connect, policyLevel, needTarget, func(t *trial) {
 		t.target.serve(func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) })
 		t.open("")
 	}},
@@ -44,11 +45,11 @@ var opening = []check{
 			t.warn(`refused with "%s"`, line(reply))
 		}
 	}},
-	{"connect-http10", "an HTTP/1.0 CONNECT without Host opens a tunnel", "RFC 9112, section 3.2", policy, needTarget, opens("CONNECT {target} HTTP/1.0\r\n{auth}\r\n")},
-	{"connect-no-fields", "no field but Host is wanted", connect, policy, needTarget, opens("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")},
+	{"connect-http10", "an HTTP/1.0 CONNECT without Host opens a tunnel", "RFC 9112, section 3.2", policyLevel, needTarget, opens("CONNECT {target} HTTP/1.0\r\n{auth}\r\n")},
+	{"connect-no-fields", "no field but Host is wanted", connect, policyLevel, needTarget, opens("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")},
 	{"connect-upper-case", "host names are the same in either case", "RFC 9110, section 4.2.3", should, needTarget, opensName(strings.ToUpper)},
 	{"connect-name", "a target may be a name", connect, must, needTarget, opensName(func(s string) string { return s })},
-	{"connect-root-dot", "a name may end in the root's dot", "RFC 3986, section 3.2.2", policy, needTarget, opensName(func(s string) string { return s + "." })},
+	{"connect-root-dot", "a name may end in the root's dot", "RFC 3986, section 3.2.2", policyLevel, needTarget, opensName(func(s string) string { return s + "." })},
 	{"connect-ipv6", "a target may be an IPv6 literal in brackets", connect, must, needTarget, opensIPv6},
 }
 

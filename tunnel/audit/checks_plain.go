@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"culvert/tunnel"
 	"culvert/tunnel/internal/wire"
+	"culvert/tunnel/probe"
 )
 
 const (
@@ -45,7 +45,7 @@ var plain = []check{
 	}},
 	{"plain-connection", "fields that Connection names stay behind", hopByHopRule, must, needPlain, dropped("Connection: x-hop\r\nX-Hop: 1\r\n", "X-Hop")},
 	{"plain-hop-by-hop", "hop-by-hop fields stay behind", hopByHopRule, should, needPlain, dropped("Connection: keep-alive\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: gzip\r\n", "Keep-Alive", "Proxy-Connection")},
-	{"plain-credentials", "Proxy-Authorization stays behind", "RFC 9110, section 11.7.2", policy, needPlain, credentialsStay},
+	{"plain-credentials", "Proxy-Authorization stays behind", "RFC 9110, section 11.7.2", policyLevel, needPlain, credentialsStay},
 	{"plain-reply-connection", "fields that the reply's Connection names stay behind", hopByHopRule, must, needPlain, func(t *trial) {
 		_, k := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", "HTTP/1.1 200 OK\r\nConnection: x-hop, close\r\nX-Hop: 1\r\nContent-Length: 2\r\n\r\nhi")
 		if k.last.Has("X-Hop") {
@@ -54,7 +54,7 @@ var plain = []check{
 	}},
 	{"plain-keep-alive", "a client's connection serves several requests", "RFC 9112, section 9.3", should, needPlain, keptAlive},
 	{"plain-keep-alive-alone", "the origin's closing does not end the client's connection", "RFC 9112, section 9.3", should, needPlain, ownPersistence},
-	{"plain-origin-form-in", "a request meant for an origin server is refused", "RFC 9112, section 3.2.1", policy, needNothing, func(t *trial) {
+	{"plain-origin-form-in", "a request meant for an origin server is refused", "RFC 9112, section 3.2.1", policyLevel, needNothing, func(t *trial) {
 		k := t.talk()
 		k.send("GET / HTTP/1.1\r\nHost: origin.invalid\r\n{auth}\r\n")
 		if reply := k.wantReply(); reply.Code/100 != 4 && reply.Code/100 != 5 {
@@ -74,7 +74,7 @@ var plain = []check{
 			t.fail("the origin got %q", s.body)
 		}
 	}},
-	{"plain-trailers", "trailers pass", "RFC 9110, section 6.5", policy, needPlain, func(t *trial) {
+	{"plain-trailers", "trailers pass", "RFC 9110, section 6.5", policyLevel, needPlain, func(t *trial) {
 		t.wantProxy11("chunks")
 		s, _ := t.exchange("POST http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n", okReply)
 		if !strings.Contains(strings.ToLower(s.body), "x-sum: 7") {
@@ -101,14 +101,14 @@ var plain = []check{
 	{"plain-reply-both", "a reply's length beside chunks does not reach the client", framingRule, must, needPlain, replyBoth},
 	{"plain-head", "the answer to HEAD has no content", "RFC 9110, section 9.3.2", must, needPlain, headHasNone},
 	{"plain-1xx", "1xx replies reach the client", "RFC 9110, section 15.2", must, needPlain, passes1xx},
-	{"plain-method", "an unknown method passes", "RFC 9110, section 9.1", policy, needPlain, func(t *trial) {
+	{"plain-method", "an unknown method passes", "RFC 9110, section 9.1", policyLevel, needPlain, func(t *trial) {
 		s, k := t.exchange("SEARCHING http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", okReply)
 		if !strings.HasPrefix(s.line(), "SEARCHING ") {
 			t.warn(`"%s"`, line(k.last))
 		}
 	}},
 	{"plain-max-forwards", "OPTIONS with Max-Forwards: 0 is answered by the proxy", "RFC 9110, section 7.6.2", must, needPlain, maxForwards},
-	{"plain-upgrade", "a WebSocket's upgrade passes", "RFC 9110, section 7.8", policy, needPlain, upgrades},
+	{"plain-upgrade", "a WebSocket's upgrade passes", "RFC 9110, section 7.8", policyLevel, needPlain, upgrades},
 }
 
 // okReply closes the origin's connection, so that no proxy keeps one that ends
@@ -193,7 +193,7 @@ func keptAlive(t *trial) {
 
 // ownPersistence has the origin close behind its reply.
 func ownPersistence(t *trial) {
-	if o := t.attempt(keptAlive); o.grade != tunnel.Pass {
+	if o := t.attempt(keptAlive); o.grade != probe.Pass {
 		t.skip("the proxy serves one request to a connection, whatever the origin does")
 	}
 	t.target.serve(originOf(nil, func(*seen) string { return okReply }))

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"time"
 
-	"culvert/tunnel"
 	"culvert/tunnel/internal/wire"
+	"culvert/tunnel/probe"
 )
 
 const (
@@ -32,13 +32,13 @@ var refusals = []check{
 	{"refusal-400-smuggle", "bytes behind a malformed CONNECT are no request", earlyRule, must, needPlain, notSmuggled(refusedRequest)},
 	{"refusal-framed", "a refusal's content is framed, and whole", "RFC 9112, section 6.3", must, needTarget, refusalFramed},
 	{"refusal-head", "a refusal's head is well-formed", "RFC 9112, section 2.1", must, needTarget, refusalHead},
-	{"refusal-readable", "a refusal arrives though the client sent more than was read", earlyRule, policy, needTarget, refusalReadable},
-	{"refusal-code", "a target that refuses is told by 502, 503 or 504", "RFC 9110, section 15.6", policy, needTarget, refusalCode},
-	{"refusal-prompt", "a target that refuses is told at once", "RFC 9110, section 15.6", policy, needTarget, refusalPrompt},
-	{"refusal-proxy-status", "the cause stands in Proxy-Status", statusRule, policy, needTarget, refusalStatus},
+	{"refusal-readable", "a refusal arrives though the client sent more than was read", earlyRule, policyLevel, needTarget, refusalReadable},
+	{"refusal-code", "a target that refuses is told by 502, 503 or 504", "RFC 9110, section 15.6", policyLevel, needTarget, refusalCode},
+	{"refusal-prompt", "a target that refuses is told at once", "RFC 9110, section 15.6", policyLevel, needTarget, refusalPrompt},
+	{"refusal-proxy-status", "the cause stands in Proxy-Status", statusRule, policyLevel, needTarget, refusalStatus},
 	{"refusal-status-syntax", "Proxy-Status is a list of structured fields", statusRule, must, needTarget, refusalStatusSyntax},
-	{"refusal-unknown-name", "a name that cannot exist is told by 502, 503 or 504", "RFC 9110, section 15.6", policy, needNothing, unknownName},
-	{"refusal-no-echo", "a refusal does not bring the request's fields back", "RFC 9110, section 17", policy, needTarget, refusalNoEcho},
+	{"refusal-unknown-name", "a name that cannot exist is told by 502, 503 or 504", "RFC 9110, section 15.6", policyLevel, needNothing, unknownName},
+	{"refusal-no-echo", "a refusal does not bring the request's fields back", "RFC 9110, section 17", policyLevel, needTarget, refusalNoEcho},
 	{"refusal-407", "credentials are asked for by 407 and Proxy-Authenticate", "RFC 9110, section 15.5.8", must, needTarget, asks407},
 	{"refusal-407-smuggle", "bytes behind a CONNECT that gets 407 are no request", earlyRule, must, needPlain, notSmuggled407},
 	{"refusal-407-closes", "the connection is closed after 407 to CONNECT", earlyRule, must, needTarget, closes407},
@@ -62,7 +62,7 @@ func refusalCloses(request string) func(*trial) {
 	}
 }
 
-// wantClosed wants the connection closed behind a refusal. One that stays open
+// WantClosed wants the connection closed behind a refusal. One that stays open
 // breaks the rule for sure when a further request is answered on it.
 func (k *talk) wantClosed(refusal *wire.Reply) {
 	if _, err := k.content(refusal); err != nil {
@@ -184,7 +184,7 @@ func refusalStatusSyntax(t *trial) {
 	if len(values) == 0 {
 		t.skip("there is no Proxy-Status")
 	}
-	if err := tunnel.CheckProxyStatus(values); err != nil {
+	if err := probe.CheckProxyStatus(values); err != nil {
 		t.fail(`%s: "%s"`, err, wire.Escape([]byte(strings.Join(values, ", ")), 120))
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"culvert/tunnel"
 	"culvert/tunnel/internal/wire"
+	"culvert/tunnel/probe"
 )
 
 const (
@@ -36,15 +36,15 @@ var targets = []check{
 	{"target-userinfo", "a target with user information is refused", requestTarget, should, needOpen, rejects(connectTo("me@{target}"))},
 	{"target-path", "a target with a path is refused", requestTarget, should, needOpen, rejects(connectTo("{target}/"))},
 	{"target-absolute", "absolute-form is no CONNECT target", requestTarget, should, needOpen, rejects(connectTo("http://{target}/"))},
-	{"target-no-host", "an empty host leads nowhere", "RFC 9110, section 4.2.1", policy, needOpen, leadsNowhere(connectTo(":{port}"))},
+	{"target-no-host", "an empty host leads nowhere", "RFC 9110, section 4.2.1", policyLevel, needOpen, leadsNowhere(connectTo(":{port}"))},
 	{"target-bracket-name", "brackets are for IPv6 only", requestTarget, should, needOpen, rejects(connectTo("[{host}]:{port}"))},
 	{"target-bracket-open", "brackets that are not closed are refused", requestTarget, should, needOpen, rejects(connectTo("[::1:{port}"))},
 	{"target-high-byte", "bytes beyond ASCII are refused", requestTarget, should, needOpen, rejects(connectTo("\xe4{target}"))},
 	{"target-nul", "a NUL is refused", requestTarget, should, needOpen, rejects(connectTo("{host}\x00:{port}"))},
-	{"target-decimal-ip", "an address as one number is no way around the rules", "RFC 3986, section 7.4", policy, needTarget, rejectsSpelling("2130706433")},
-	{"target-hex-ip", "an address in hexadecimal is no way around the rules", "RFC 3986, section 7.4", policy, needTarget, rejectsSpelling("0x7f000001")},
-	{"target-short-ip", "a short address is no way around the rules", "RFC 3986, section 7.4", policy, needTarget, rejectsSpelling("127.1")},
-	{"target-octal-ip", "an address in octal is no way around the rules", "RFC 3986, section 7.4", policy, needTarget, rejectsSpelling("0177.0.0.1")},
+	{"target-decimal-ip", "an address as one number is no way around the rules", "RFC 3986, section 7.4", policyLevel, needTarget, rejectsSpelling("2130706433")},
+	{"target-hex-ip", "an address in hexadecimal is no way around the rules", "RFC 3986, section 7.4", policyLevel, needTarget, rejectsSpelling("0x7f000001")},
+	{"target-short-ip", "a short address is no way around the rules", "RFC 3986, section 7.4", policyLevel, needTarget, rejectsSpelling("127.1")},
+	{"target-octal-ip", "an address in octal is no way around the rules", "RFC 3986, section 7.4", policyLevel, needTarget, rejectsSpelling("0177.0.0.1")},
 }
 
 // heads is about the rest of the head, and its framing.
@@ -54,7 +54,7 @@ var heads = []check{
 	{"host-invalid", "an invalid Host is refused", hostRule, must, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: a b:c\r\n{auth}\r\n")},
 	{"method-case", "methods are case-sensitive", "RFC 9110, section 9.1", should, needOpen, rejects("connect {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", 405, 501)},
 	{"version-missing", "a request line without a version is refused", messageRule, should, needOpen, rejects("CONNECT {target}\r\nHost: {target}\r\n{auth}\r\n")},
-	{"version-2", "HTTP/2.0 in a request line is refused", "RFC 9110, section 6.2", policy, needOpen, rejects("CONNECT {target} HTTP/2.0\r\nHost: {target}\r\n{auth}\r\n", 505)},
+	{"version-2", "HTTP/2.0 in a request line is refused", "RFC 9110, section 6.2", policyLevel, needOpen, rejects("CONNECT {target} HTTP/2.0\r\nHost: {target}\r\n{auth}\r\n", 505)},
 	{"version-odd", "a malformed version is refused", messageRule, should, needOpen, rejects("CONNECT {target} HTTP/1.x\r\nHost: {target}\r\n{auth}\r\n", 505)},
 	{"field-space-colon", "a space before a field's colon is refused", fieldRule, must, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}X-A : b\r\n\r\n")},
 	{"field-no-colon", "a field line without a colon is refused", messageRule, should, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}nothing\r\n\r\n")},
@@ -62,21 +62,21 @@ var heads = []check{
 	{"field-bare-cr", "a CR without its LF is refused, or replaced", "RFC 9112, section 2.2", must, needTarget, rejectsOrMends("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}X-A: a\rb\r\n\r\n")},
 	{"field-fold", "a folded field line is refused, or unfolded", "RFC 9112, section 5.2", must, needTarget, rejectsOrMends("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}X-A: a\r\n b\r\n\r\n")},
 	{"leading-line", "an empty line before the request is passed over", "RFC 9112, section 2.2", should, needTarget, opens("\r\nCONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")},
-	{"length-on-connect", "a CONNECT with content is refused", connect, policy, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 4\r\n\r\nping")},
-	{"coding-on-connect", "a CONNECT with Transfer-Encoding is refused", connect, policy, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
-	{"length-and-coding", "Content-Length beside Transfer-Encoding is refused", "RFC 9112, section 6.1", policy, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
+	{"length-on-connect", "a CONNECT with content is refused", connect, policyLevel, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 4\r\n\r\nping")},
+	{"coding-on-connect", "a CONNECT with Transfer-Encoding is refused", connect, policyLevel, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
+	{"length-and-coding", "Content-Length beside Transfer-Encoding is refused", "RFC 9112, section 6.1", policyLevel, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
 	{"lengths-differ", "two lengths that differ are refused", framingRule, must, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 0\r\nContent-Length: 4\r\n\r\n")},
 	{"length-invalid", "a length that is no number is refused", framingRule, must, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: +0\r\n\r\n")},
 	{"coding-unknown", "an unknown transfer coding is refused", "RFC 9112, section 6.1", should, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Transfer-Encoding: secret\r\n\r\n", 501)},
-	{"garbage", "what is no HTTP is refused, or hung up on", messageRule, policy, needNothing, refusesGarbage("\x00\x01\x02\x03 garbage\r\n\r\n")},
-	{"tls-in-clear", "a TLS greeting is no request", messageRule, policy, needNothing, refusesGarbage("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00\r\n\r\n")},
+	{"garbage", "what is no HTTP is refused, or hung up on", messageRule, policyLevel, needNothing, refusesGarbage("\x00\x01\x02\x03 garbage\r\n\r\n")},
+	{"tls-in-clear", "a TLS greeting is no request", messageRule, policyLevel, needNothing, refusesGarbage("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00\r\n\r\n")},
 	{"head-bytewise", "a head may come a byte at a time", "RFC 9112, section 2.2", must, needTarget, bytewise},
-	{"head-lines", "a hundred field lines are taken", "RFC 9110, section 5.4", policy, needTarget, opens("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}" + strings.Repeat("X-Field: value\r\n", 98) + "\r\n")},
-	{"head-8k", "a field line of 8000 bytes is taken", "RFC 9110, section 5.4", policy, needTarget, opens("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}X-Field: " + strings.Repeat("a", 8000) + "\r\n\r\n")},
-	{"head-limit", "heads have a limit", "RFC 9110, section 5.4", policy, needTarget, headLimit},
+	{"head-lines", "a hundred field lines are taken", "RFC 9110, section 5.4", policyLevel, needTarget, opens("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}" + strings.Repeat("X-Field: value\r\n", 98) + "\r\n")},
+	{"head-8k", "a field line of 8000 bytes is taken", "RFC 9110, section 5.4", policyLevel, needTarget, opens("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}X-Field: " + strings.Repeat("a", 8000) + "\r\n\r\n")},
+	{"head-limit", "heads have a limit", "RFC 9110, section 5.4", policyLevel, needTarget, headLimit},
 	{"head-too-large", "a head above the limit is answered with a 4xx", "RFC 9110, section 5.4", must, needTarget, headTooLarge},
-	{"head-slow", "a head that drips without end is ended", slowRule, policy, needOpen, slowHead},
-	{"head-silent", "a connection that sends nothing is ended", slowRule, policy, needOpen, silentClient},
+	{"head-slow", "a head that drips without end is ended", slowRule, policyLevel, needOpen, slowHead},
+	{"head-silent", "a connection that sends nothing is ended", slowRule, policyLevel, needOpen, silentClient},
 }
 
 // connectTo is a CONNECT that is right in all but its target.
@@ -138,7 +138,7 @@ func leadsNowhere(request string) func(*trial) {
 func rejectsOrMends(request string) func(*trial) {
 	return func(t *trial) {
 		o := t.attempt(rejects(request))
-		if o.grade == tunnel.Fail {
+		if o.grade == probe.Fail {
 			t.pass("the tunnel was opened: it may have been repaired")
 		}
 		panic(o)

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"culvert/tunnel"
+	"culvert/tunnel/probe"
 	"culvert/tunnel/terminal"
 )
 
@@ -56,12 +56,12 @@ func (r *Result) clean() bool {
 		*text = ascii(*text)
 	}
 	switch r.Level {
-	case must, should, policy:
+	case must, should, policyLevel:
 	default:
 		return false
 	}
 	switch r.Grade {
-	case tunnel.Pass, tunnel.Warn, tunnel.Fail, tunnel.Skip:
+	case probe.Pass, probe.Warn, probe.Fail, probe.Skip:
 		return true
 	}
 	return false
@@ -93,17 +93,17 @@ type Compared struct {
 // an audit that has no such check: it was made with --check, or by another
 // version.
 type Difference struct {
-	ID    string       `json:"id"`
-	Title string       `json:"title"`
-	Level tunnel.Level `json:"level"`
-	A     tunnel.Grade `json:"a,omitempty"`
-	B     tunnel.Grade `json:"b,omitempty"`
+	ID    string      `json:"id"`
+	Title string      `json:"title"`
+	Level probe.Level `json:"level"`
+	A     probe.Grade `json:"a,omitempty"`
+	B     probe.Grade `json:"b,omitempty"`
 }
 
 // Compare compares two audits.
 func Compare(a, b *Report) *Comparison {
 	c := &Comparison{Schema: Schema, A: a.compared(), B: b.compared(), Differences: []Difference{}}
-	graded := map[string]tunnel.Grade{}
+	graded := map[string]probe.Grade{}
 	for _, result := range b.Results {
 		graded[result.ID] = result.Grade
 	}
@@ -137,8 +137,8 @@ func (c *Comparison) add(d Difference) {
 		return
 	}
 	c.Differences = append(c.Differences, d)
-	c.Worse = c.Worse || d.Level == must && d.B == tunnel.Fail
-	if d.Level == must && d.A == tunnel.Pass && d.B == tunnel.Skip {
+	c.Worse = c.Worse || d.Level == must && d.B == probe.Fail
+	if d.Level == must && d.A == probe.Pass && d.B == probe.Skip {
 		c.Untried++
 	}
 }
@@ -151,8 +151,8 @@ func (c *Comparison) WriteText(w io.Writer, style terminal.Style) error {
 	var b strings.Builder
 	c.A.text(&b, "A")
 	c.B.text(&b, "B")
-	colour := map[tunnel.Grade]terminal.Colour{tunnel.Pass: style.Good, tunnel.Warn: style.Warn, tunnel.Fail: style.Bad, tunnel.Skip: style.Faint}
-	grade := func(g tunnel.Grade) string {
+	colour := map[probe.Grade]terminal.Colour{probe.Pass: style.Good, probe.Warn: style.Warn, probe.Fail: style.Bad, probe.Skip: style.Faint}
+	grade := func(g probe.Grade) string {
 		if g == "" {
 			return "-   "
 		}

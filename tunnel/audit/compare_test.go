@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"culvert/tunnel"
+	"culvert/tunnel/probe"
 	"culvert/tunnel/terminal"
 )
 
@@ -61,12 +61,12 @@ func TestCompareOtherChecks(t *testing.T) {
 		r.sum()
 		return r
 	}
-	a := report(Result{ID: "gone", Level: must, Grade: tunnel.Fail})
+	a := report(Result{ID: "gone", Level: must, Grade: probe.Fail})
 	for _, tt := range []struct {
-		level tunnel.Level
-		grade tunnel.Grade
+		level probe.Level
+		grade probe.Grade
 		worse bool
-	}{{must, tunnel.Fail, true}, {must, tunnel.Warn, false}, {should, tunnel.Fail, false}, {must, tunnel.Skip, false}} {
+	}{{must, probe.Fail, true}, {must, probe.Warn, false}, {should, probe.Fail, false}, {must, probe.Skip, false}} {
 		c := Compare(a, report(Result{ID: "new", Level: tt.level, Grade: tt.grade}))
 		if len(c.Differences) != 2 || c.Differences[0].B != "" || c.Differences[1].A != "" || c.Worse != tt.worse {
 			t.Errorf("%s %s: worse %t, %+v", tt.level, tt.grade, c.Worse, c.Differences)
@@ -78,11 +78,11 @@ func TestCompareOtherChecks(t *testing.T) {
 // was.
 func TestVerdictWords(t *testing.T) {
 	for want, results := range map[string][]Result{
-		"nothing could be tried; 1 skipped":              {{Level: must, Grade: tunnel.Skip}},
-		"1 of 3 MUSTs passed (1 failed)":                 {{Level: must, Grade: tunnel.Pass}, {Level: must, Grade: tunnel.Fail}, {Level: must, Grade: tunnel.Warn}},
-		"1 of 1 SHOULDs passed":                          {{Level: should, Grade: tunnel.Pass}},
-		"0 of 1 of what is good to have passed":          {{Level: policy, Grade: tunnel.Warn}},
-		"1 of 1 MUSTs passed, 0 of 1 SHOULDs (1 failed)": {{Level: must, Grade: tunnel.Pass}, {Level: should, Grade: tunnel.Fail}},
+		"nothing could be tried; 1 skipped":              {{Level: must, Grade: probe.Skip}},
+		"1 of 3 MUSTs passed (1 failed)":                 {{Level: must, Grade: probe.Pass}, {Level: must, Grade: probe.Fail}, {Level: must, Grade: probe.Warn}},
+		"1 of 1 SHOULDs passed":                          {{Level: should, Grade: probe.Pass}},
+		"0 of 1 of what is good to have passed":          {{Level: policyLevel, Grade: probe.Warn}},
+		"1 of 1 MUSTs passed, 0 of 1 SHOULDs (1 failed)": {{Level: must, Grade: probe.Pass}, {Level: should, Grade: probe.Fail}},
 	} {
 		r := &Report{Results: results}
 		if r.sum(); r.verdict() != want {
@@ -114,7 +114,7 @@ func TestEvidenceIsInWords(t *testing.T) {
 
 // An audit that could try nothing is no better than one before it.
 func TestCompareWithAnAuditThatTriedNothing(t *testing.T) {
-	graded := func(a, b tunnel.Grade) *Report {
+	graded := func(a, b probe.Grade) *Report {
 		r := &Report{Schema: Schema, Results: []Result{{ID: "x", Level: must, Grade: a}, {ID: "y", Level: must, Grade: b}}}
 		r.sum()
 		return r

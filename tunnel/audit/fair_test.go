@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"culvert/tunnel"
+	"culvert/tunnel/probe"
 )
 
 const (
@@ -121,7 +121,7 @@ func TestFairness(t *testing.T) {
 				_, id, _ := strings.Cut(word, " ")
 				only = append(only, id)
 			}
-			grades := map[string]tunnel.Grade{}
+			grades := map[string]probe.Grade{}
 			for _, r := range auditOf(t, "http://"+tt.proxy.start(t), func(a *Auditor) {
 				if strings.Contains(tt.want, "head-") {
 					a.Patience = 10 * time.Second // a MiB takes its time
@@ -131,7 +131,7 @@ func TestFairness(t *testing.T) {
 				t.Log(r.ID, r.Grade, r.Evidence)
 			}
 			for word := range strings.SplitSeq(tt.want, ", ") {
-				if grade, id, _ := strings.Cut(word, " "); grades[id] != tunnel.Grade(grade) {
+				if grade, id, _ := strings.Cut(word, " "); grades[id] != probe.Grade(grade) {
 					t.Errorf("%s: %s, want %s", id, grades[id], grade)
 				}
 			}
@@ -144,7 +144,7 @@ func TestFramesAreShown(t *testing.T) {
 	r := auditOf(t, "http://"+badHTTP2(t, false), nil, "h2-reset", "h2-bulk").Results
 	for _, result := range r {
 		sent, received := string(result.Sent), string(result.Received)
-		if result.Grade != tunnel.Fail || !strings.HasPrefix(sent, "HEADERS") || !strings.HasPrefix(received, "HEADERS") || strings.Contains(received, "SETTINGS") {
+		if result.Grade != probe.Fail || !strings.HasPrefix(sent, "HEADERS") || !strings.HasPrefix(received, "HEADERS") || strings.Contains(received, "SETTINGS") {
 			t.Errorf("%s %s: sent %q, received %q", result.Grade, result.ID, sent, received)
 		}
 	}
@@ -180,7 +180,7 @@ func TestLimitsAreTold(t *testing.T) {
 func TestWithoutHTTP2(t *testing.T) {
 	lenient := bad{}
 	r := auditOf(t, "http://"+lenient.start(t), nil, "h2-tunnel").Results[0]
-	if r.Grade != tunnel.Skip || !strings.HasPrefix(r.Evidence, "HTTP/2 is not offered: ") || strings.Contains(r.Evidence, "not an HTTP proxy") {
+	if r.Grade != probe.Skip || !strings.HasPrefix(r.Evidence, "HTTP/2 is not offered: ") || strings.Contains(r.Evidence, "not an HTTP proxy") {
 		t.Errorf("%s %q", r.Grade, r.Evidence)
 	}
 }
@@ -210,14 +210,14 @@ func TestInspectingProxyIsAccusedOnce(t *testing.T) {
 	}}
 	r := auditOf(t, "http://"+inspecting.start(t), nil, "connect", "connect-carries", "connect-name", "target-port-0", "tunnel")
 	for _, result := range r.Results {
-		want := tunnel.Skip
+		want := probe.Skip
 		switch result.ID {
 		case "connect", "target-port-0":
-			want = tunnel.Pass
+			want = probe.Pass
 		case "connect-carries":
-			want = tunnel.Fail
+			want = probe.Fail
 		}
-		if result.Grade != want || want == tunnel.Skip && !strings.Contains(result.Evidence, "nothing goes through: it may look into tunnels") {
+		if result.Grade != want || want == probe.Skip && !strings.Contains(result.Evidence, "nothing goes through: it may look into tunnels") {
 			t.Errorf("%s: %s %q, want %s", result.ID, result.Grade, result.Evidence, want)
 		}
 	}
@@ -227,7 +227,7 @@ func TestInspectingProxyIsAccusedOnce(t *testing.T) {
 func TestSmuggledRequestIsShown(t *testing.T) {
 	reader := bad{plain: blind, reads: true, refuses: refusesSome("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")}
 	r := auditOf(t, "http://"+reader.start(t), nil, "refusal-smuggle")
-	if got := r.Results[0]; got.Grade != tunnel.Fail || !strings.Contains(got.Evidence, `/hidden HTTP/1.1\r\nHost: 127.0.0.1:`) {
+	if got := r.Results[0]; got.Grade != probe.Fail || !strings.Contains(got.Evidence, `/hidden HTTP/1.1\r\nHost: 127.0.0.1:`) {
 		t.Errorf("%s %q", got.Grade, got.Evidence)
 	}
 }
@@ -242,7 +242,7 @@ func TestSilentProxyIsInconclusive(t *testing.T) {
 	}
 	defer l.Close()
 	r := auditOf(t, "http://"+l.Addr().String(), nil, "connect")
-	if r.Failed() || r.Results[0].Grade != tunnel.Skip || !strings.Contains(r.Results[0].Evidence, "nothing came in time") {
+	if r.Failed() || r.Results[0].Grade != probe.Skip || !strings.Contains(r.Results[0].Evidence, "nothing came in time") {
 		t.Errorf("%+v", r.Results[0])
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"culvert/tunnel"
+	"culvert/tunnel/explain"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -39,7 +39,7 @@ func authority(value string) hpack.HeaderField { return field(":authority", valu
 func (t *trial) frames() *frames {
 	conn, err := t.Client.OpenProxy(t.ctx, http2.NextProtoTLS)
 	if err != nil {
-		sentence, _ := tunnel.Explain(err)
+		sentence, _ := explain.Error(err)
 		t.skip("%s", sentence)
 	}
 	t.conns = append(t.conns, conn)

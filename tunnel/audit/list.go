@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"culvert/tunnel"
+	"culvert/tunnel/probe"
 	"culvert/tunnel/terminal"
 )
 
@@ -27,11 +27,11 @@ func WriteList(w io.Writer, style terminal.Style) error {
 
 // Check is one check as it is listed.
 type Check struct {
-	ID    string       `json:"id"`
-	Group string       `json:"group"`
-	Title string       `json:"title"`
-	RFC   string       `json:"rfc"`
-	Level tunnel.Level `json:"level"`
+	ID    string      `json:"id"`
+	Group string      `json:"group"`
+	Title string      `json:"title"`
+	RFC   string      `json:"rfc"`
+	Level probe.Level `json:"level"`
 }
 
 // WriteListJSON writes all checks there are as one JSON document.

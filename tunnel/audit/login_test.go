@@ -5,7 +5,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/probe"
 )
 
 // The audit logs in by the scheme that the proxy wants, with each request's own
@@ -23,11 +24,11 @@ func TestAuditLogsInByTheProxysScheme(t *testing.T) {
 		return "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=r\r\nProxy-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\nContent-Length: 0\r\n\r\n"
 	}}
 	r := auditOf(t, "http://ada:lovelace@"+digests.start(t), nil, "connect", "connect-carries", "head-bytewise", "head-8k", "plain-keep-alive", "refusal-407")
-	if r.Login != tunnel.AuthDigest || basic.Load() {
+	if r.Login != client.AuthDigest || basic.Load() {
 		t.Errorf("the login was by %q; by Basic too: %t", r.Login, basic.Load())
 	}
 	for _, result := range r.Results {
-		if result.Grade != tunnel.Pass {
+		if result.Grade != probe.Pass {
 			t.Errorf("%s: %s %s", result.ID, result.Grade, result.Evidence)
 		}
 	}
@@ -40,7 +41,7 @@ func TestAuditTellsOfRefusedCredentials(t *testing.T) {
 	}}
 	for user, want := range map[string]string{"": `"HTTP/1.1 407 No"`, "ada:lovelace@": `"HTTP/1.1 407 No": it refused the credentials`} {
 		r := auditOf(t, "http://"+user+strict.start(t), nil, "connect-carries")
-		if got := r.Results[0]; got.Grade == tunnel.Pass || !strings.HasSuffix(got.Evidence, want) {
+		if got := r.Results[0]; got.Grade == probe.Pass || !strings.HasSuffix(got.Evidence, want) {
 			t.Errorf("as %q: %s %s", user, got.Grade, got.Evidence)
 		}
 	}

@@ -9,14 +9,17 @@ import (
 	"strings"
 
 	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/explain"
 	"culvert/tunnel/internal/wire"
+	"culvert/tunnel/probe"
 )
 
 // prepare starts the target and finds out what the proxy lets through.
 func (b *bench) prepare(ctx context.Context) error {
 	hops := b.Client.Route.Hops
 	if len(hops) == 0 {
-		return tunnel.ErrNoProxy
+		return client.ErrNoProxy
 	}
 	conn, err := b.Client.OpenProxy(ctx)
 	if err != nil {
@@ -70,7 +73,7 @@ func (b *bench) request(ctx context.Context, request string) (reply *wire.Reply,
 		}
 		b.replies++
 		if b.answered = tunnel.ExitOK; strings.HasPrefix(request, "CONNECT ") {
-			b.answered = tunnel.ExitCode(tunnel.JudgeReply(reply.Raw, k.behind(reply)))
+			b.answered = tunnel.ExitCode(probe.JudgeReply(reply.Raw, k.behind(reply)))
 		}
 	})
 	if reply == nil {
@@ -202,15 +205,15 @@ func (b *bench) tryHTTP2(ctx context.Context) error {
 		return errors.New(e.Detail)
 	}
 	if err != nil {
-		sentence, _ := tunnel.Explain(err)
+		sentence, _ := explain.Error(err)
 		return errors.New(sentence)
 	}
 	return conn.Close()
 }
 
 // http2Client is the Client that speaks HTTP/2 with the last proxy.
-func (b *bench) http2Client() *tunnel.Client {
-	c := &tunnel.Client{Route: b.Client.Route, Resolver: b.Client.Resolver, Network: b.Client.Network, Timeout: b.Patience}
+func (b *bench) http2Client() *client.Client {
+	c := &client.Client{Route: b.Client.Route, Resolver: b.Client.Resolver, Network: b.Client.Network, Timeout: b.Patience}
 	c.Route.Hops = slices.Clone(c.Route.Hops)
 	last := &c.Route.Hops[len(c.Route.Hops)-1]
 	switch last.Scheme {

@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/client"
 	"culvert/tunnel/terminal"
 	"culvert/tunnel/tunneltest"
 )
 
 func TestSurvey(t *testing.T) {
 	route, _ := tunnel.ParseRoute("http://" + startServe(t, false))
-	a := &Auditor{Client: &tunnel.Client{Route: route}, Patience: 10 * time.Second}
+	a := &Auditor{Client: &client.Client{Route: route}, Patience: 10 * time.Second}
 	open, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +52,7 @@ func surveyOf(t *testing.T, reply string) []Way {
 	t.Helper()
 	proxy := tunneltest.StartProxy(t, tunneltest.Answer(reply)...)
 	route, _ := tunnel.ParseRoute("http://ada:hunter2hunter2@" + proxy.Addr())
-	a := &Auditor{Client: &tunnel.Client{Route: route}, Patience: 10 * time.Second}
+	a := &Auditor{Client: &client.Client{Route: route}, Patience: 10 * time.Second}
 	ways, err := a.Survey(t.Context(), []Way{{Target: "127.0.0.1:1"}, {Target: "127.0.0.1:2"}})
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +93,7 @@ func TestSurveyAnswers(t *testing.T) {
 // The ports that serve allows are told from those it denies.
 func TestSurveyOfPorts(t *testing.T) {
 	route, _ := tunnel.ParseRoute("http://" + startServe(t, false, "*:22,80"))
-	a := &Auditor{Client: &tunnel.Client{Route: route}, Patience: 10 * time.Second}
+	a := &Auditor{Client: &client.Client{Route: route}, Patience: 10 * time.Second}
 	ways, err := a.Survey(t.Context(), PortWays("127.0.0.1", []uint16{21, 22, 23, 79, 80, 81, 443}))
 	if err != nil {
 		t.Fatal(err)

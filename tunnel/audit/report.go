@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/probe"
 	"culvert/tunnel/terminal"
 )
 
@@ -19,20 +20,20 @@ const Schema = 1
 // Report is what came of an audit. Text in it is printable ASCII, and
 // credentials are masked.
 type Report struct {
-	Schema   int           `json:"schema"`
-	Started  time.Time     `json:"started"`
-	Took     tunnel.Micros `json:"took_us"`
-	By       string        `json:"by,omitempty"`           // the program that made it, NAME/VERSION
-	Proxy    string        `json:"proxy"`                  // its URL, without credentials
-	Target   string        `json:"target,omitempty"`       // what tunnels were opened to
-	Moved    string        `json:"target_moved,omitempty"` // why it has this port, where another was tried first
-	Login    string        `json:"login,omitempty"`        // the scheme by which the proxy took the credentials
-	Refused  int           `json:"refused,omitempty"`      // the status by which there is no tunnel to Target
-	Identity []string      `json:"identity,omitempty"`
-	Results  []Result      `json:"results"` // in the order in which they were tried
-	Summary  []Tally       `json:"summary"` // by level
-	Verdict  string        `json:"verdict,omitempty"`
-	ExitCode int           `json:"exit_code"` // ExitCheck if a MUST failed, that of one exchange if none could be tried
+	Schema   int          `json:"schema"`
+	Started  time.Time    `json:"started"`
+	Took     probe.Micros `json:"took_us"`
+	By       string       `json:"by,omitempty"`           // the program that made it, NAME/VERSION
+	Proxy    string       `json:"proxy"`                  // its URL, without credentials
+	Target   string       `json:"target,omitempty"`       // what tunnels were opened to
+	Moved    string       `json:"target_moved,omitempty"` // why it has this port, where another was tried first
+	Login    string       `json:"login,omitempty"`        // the scheme by which the proxy took the credentials
+	Refused  int          `json:"refused,omitempty"`      // the status by which there is no tunnel to Target
+	Identity []string     `json:"identity,omitempty"`
+	Results  []Result     `json:"results"` // in the order in which they were tried
+	Summary  []Tally      `json:"summary"` // by level
+	Verdict  string       `json:"verdict,omitempty"`
+	ExitCode int          `json:"exit_code"` // ExitCheck if a MUST failed, that of one exchange if none could be tried
 }
 
 // Result is what came of one check.
@@ -41,38 +42,38 @@ type Result struct {
 	Group    string           `json:"group"`
 	Title    string           `json:"title"`
 	RFC      string           `json:"rfc"`
-	Level    tunnel.Level     `json:"level"`
-	Grade    tunnel.Grade     `json:"grade"`
+	Level    probe.Level      `json:"level"`
+	Grade    probe.Grade      `json:"grade"`
 	Evidence string           `json:"evidence,omitempty"` // for skip, the reason
 	Sent     tunnel.WireBytes `json:"sent,omitempty"`     // the first bytes of what a warning or failure rests on
 	Received tunnel.WireBytes `json:"received,omitempty"`
-	Took     tunnel.Micros    `json:"took_us"`
+	Took     probe.Micros     `json:"took_us"`
 }
 
 // Tally counts the grades of one level.
 type Tally struct {
-	Level tunnel.Level `json:"level"`
-	Pass  int          `json:"pass"`
-	Warn  int          `json:"warn"`
-	Fail  int          `json:"fail"`
-	Skip  int          `json:"skip"`
+	Level probe.Level `json:"level"`
+	Pass  int         `json:"pass"`
+	Warn  int         `json:"warn"`
+	Fail  int         `json:"fail"`
+	Skip  int         `json:"skip"`
 }
 
-func micros(d time.Duration) tunnel.Micros { return tunnel.Micros(d.Microseconds()) }
+func micros(d time.Duration) probe.Micros { return probe.Micros(d.Microseconds()) }
 
 func (r *Report) sum() {
-	r.Summary = []Tally{{Level: must}, {Level: should}, {Level: policy}}
+	r.Summary = []Tally{{Level: must}, {Level: should}, {Level: policyLevel}}
 	for _, result := range r.Results {
 		for i := range r.Summary {
 			if s := &r.Summary[i]; s.Level == result.Level {
 				switch result.Grade {
-				case tunnel.Pass:
+				case probe.Pass:
 					s.Pass++
-				case tunnel.Warn:
+				case probe.Warn:
 					s.Warn++
-				case tunnel.Fail:
+				case probe.Fail:
 					s.Fail++
-				case tunnel.Skip:
+				case probe.Skip:
 					s.Skip++
 				}
 			}
@@ -83,7 +84,7 @@ func (r *Report) sum() {
 // Failed reports whether a MUST is broken.
 func (r *Report) Failed() bool {
 	for _, result := range r.Results {
-		if result.Level == must && result.Grade == tunnel.Fail {
+		if result.Level == must && result.Grade == probe.Fail {
 			return true
 		}
 	}
@@ -158,7 +159,7 @@ func (r *Report) WriteText(w io.Writer, style terminal.Style) error {
 			if result.Group != g.name {
 				continue
 			}
-			if result.Grade == tunnel.Skip {
+			if result.Grade == probe.Skip {
 				if skipped[result.Evidence] == nil {
 					reasons = append(reasons, result.Evidence)
 				}
@@ -190,13 +191,13 @@ func (r *Report) WriteText(w io.Writer, style terminal.Style) error {
 const hang = "        "
 
 func (r *Result) text(b *strings.Builder, style terminal.Style) {
-	colour := map[tunnel.Grade]terminal.Colour{tunnel.Pass: style.Good, tunnel.Warn: style.Warn, tunnel.Fail: style.Bad}[r.Grade]
+	colour := map[probe.Grade]terminal.Colour{probe.Pass: style.Good, probe.Warn: style.Warn, probe.Fail: style.Bad}[r.Grade]
 	row := fmt.Sprintf("  %s  %-24s  %-6s  %-15s", colour.Paint(string(r.Grade)), r.ID, r.Level, shortRFC(r.RFC))
 	fmt.Fprintln(b, style.FoldRow(row, r.Title, hang))
 	if r.Evidence != "" {
 		fmt.Fprintln(b, style.Fold(hang+r.Evidence, hang))
 	}
-	if r.Grade == tunnel.Fail {
+	if r.Grade == probe.Fail {
 		shown(b, ">", r.Sent, style.Sent)
 		shown(b, "<", r.Received, style.Received)
 	}

@@ -6,7 +6,7 @@ import (
 	"io"
 	"strings"
 
-	"culvert/tunnel"
+	"culvert/tunnel/probe"
 )
 
 // WriteMarkdown writes the Report in Markdown, for an issue: what was audited, a
@@ -24,13 +24,13 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 			words += ": " + result.Evidence
 		}
 		grade := string(result.Grade)
-		if result.Grade == tunnel.Fail {
+		if result.Grade == probe.Fail {
 			grade = "**fail**"
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", grade, result.ID, result.Level, shortRFC(result.RFC), cell(words))
 	}
 	for _, result := range r.Results {
-		if result.Grade == tunnel.Fail && len(result.Sent)+len(result.Received) > 0 {
+		if result.Grade == probe.Fail && len(result.Sent)+len(result.Received) > 0 {
 			fmt.Fprintf(&b, "\n### %s\n\n%s (%s, %s): %s\n\n", result.ID, cell(result.Title), result.Level, result.RFC, cell(result.Evidence))
 			result.indented(&b)
 		}
@@ -83,21 +83,21 @@ type junitMessage struct {
 // WriteJUnit writes the Report as JUnit's XML. A warning is a pass with its words
 // as output.
 func (r *Report) WriteJUnit(w io.Writer) error {
-	seconds := func(m tunnel.Micros) string { return fmt.Sprintf("%.3f", m.Duration().Seconds()) }
+	seconds := func(m probe.Micros) string { return fmt.Sprintf("%.3f", m.Duration().Seconds()) }
 	suite := junitSuite{Name: "culvert audit of " + r.Proxy, Tests: len(r.Results), Time: seconds(r.Took)}
 	for _, result := range r.Results {
 		c := junitCase{Class: "audit." + result.Group, Name: result.ID, Time: seconds(result.Took)}
 		words := fmt.Sprintf("%s (%s, %s): %s", result.Title, result.Level, result.RFC, result.Evidence)
 		switch {
-		case result.Grade == tunnel.Fail:
+		case result.Grade == probe.Fail:
 			sent, _ := result.Sent.MarshalText()
 			received, _ := result.Received.MarshalText()
 			c.Failure = &junitMessage{words, fmt.Sprintf("sent: %s\nreceived: %s", sent, received)}
 			suite.Failures++
-		case result.Grade == tunnel.Skip:
+		case result.Grade == probe.Skip:
 			c.Skipped = &junitMessage{Message: words}
 			suite.Skipped++
-		case result.Grade != tunnel.Pass:
+		case result.Grade != probe.Pass:
 			c.Out = words
 		}
 		suite.Cases = append(suite.Cases, c)

@@ -12,7 +12,10 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/explain"
 	"culvert/tunnel/internal/wire"
+	"culvert/tunnel/probe"
 )
 
 // maxKept bounds what is kept of a conversation, in bytes each way.
@@ -24,7 +27,7 @@ type trial struct {
 	ctx    context.Context
 	conns  []net.Conn
 	talks  []*talk
-	client *tunnel.Client // that speaks HTTP/2; nil = none does
+	client *client.Client // that speaks HTTP/2; nil = none does
 	seen   *framesSeen    // by it
 }
 
@@ -40,20 +43,20 @@ func (t *trial) attempt(try func(*trial)) (o outcome) {
 		}
 	}()
 	try(t)
-	return outcome{grade: tunnel.Pass}
+	return outcome{grade: probe.Pass}
 }
 
 func (t *trial) pass(format string, args ...any) {
-	panic(outcome{tunnel.Pass, fmt.Sprintf(format, args...)})
+	panic(outcome{probe.Pass, fmt.Sprintf(format, args...)})
 }
 func (t *trial) warn(format string, args ...any) {
-	panic(outcome{tunnel.Warn, fmt.Sprintf(format, args...)})
+	panic(outcome{probe.Warn, fmt.Sprintf(format, args...)})
 }
 func (t *trial) fail(format string, args ...any) {
-	panic(outcome{tunnel.Fail, fmt.Sprintf(format, args...)})
+	panic(outcome{probe.Fail, fmt.Sprintf(format, args...)})
 }
 func (t *trial) skip(format string, args ...any) {
-	panic(outcome{tunnel.Skip, fmt.Sprintf(format, args...)})
+	panic(outcome{probe.Skip, fmt.Sprintf(format, args...)})
 }
 
 // end closes what the trial opened.
@@ -111,7 +114,7 @@ func (k *keeper) Read(b []byte) (int, error) {
 func (t *trial) talk() *talk {
 	conn, err := t.Client.OpenProxy(t.ctx)
 	if err != nil {
-		sentence, _ := tunnel.Explain(err)
+		sentence, _ := explain.Error(err)
 		t.skip("%s", sentence)
 	}
 	t.conns = append(t.conns, conn)

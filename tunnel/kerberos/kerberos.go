@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"culvert/tunnel"
+	"culvert/tunnel/client"
 
 	krb5 "github.com/jcmturner/gokrb5/v8/client"
 	"github.com/jcmturner/gokrb5/v8/config"
@@ -47,7 +47,7 @@ const DefaultTimeout = 10 * time.Second
 
 // Negotiator is for the proxy of a host name, as the user wrote it: the service
 // is HTTP/host. Errors are *tunnel.LoginError. It fits tunnel.Client.Negotiate.
-func (s *Source) Negotiator(host string) (tunnel.Negotiator, error) {
+func (s *Source) Negotiator(host string) (client.Negotiator, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.client == nil {
@@ -67,9 +67,9 @@ func (s *Source) open() (*krb5.Client, string, error) {
 	var unsupported config.UnsupportedDirective
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("this machine has no Kerberos configuration: there is no %s", path), Hint: "it is in the form of krb5.conf(5); KRB5_CONFIG names another place", Unset: true}
+		return nil, "", &client.LoginError{Err: fmt.Errorf("this machine has no Kerberos configuration: there is no %s", path), Hint: "it is in the form of krb5.conf(5); KRB5_CONFIG names another place", Unset: true}
 	case err != nil && !errors.As(err, &unsupported):
-		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("the Kerberos configuration %s: %w", path, err), Hint: "it is in the form of krb5.conf(5)"}
+		return nil, "", &client.LoginError{Err: fmt.Errorf("the Kerberos configuration %s: %w", path, err), Hint: "it is in the form of krb5.conf(5)"}
 	}
 	if file := cmp.Or(s.Keytab, clientKeytab(s.Principal)); file != "" {
 		return fromKeytab(file, s.Principal, conf)
@@ -88,14 +88,14 @@ func clientKeytab(principal string) string {
 func fromKeytab(file, principal string, conf *config.Config) (*krb5.Client, string, error) {
 	keys, err := keytab.Load(file)
 	if err != nil {
-		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("the keytab %s: %w", file, cause(err)), Hint: "ktutil or kadmin make one"}
+		return nil, "", &client.LoginError{Err: fmt.Errorf("the keytab %s: %w", file, cause(err)), Hint: "ktutil or kadmin make one"}
 	}
 	name, realm, ok := strings.Cut(principal, "@")
 	if !ok {
 		realm = conf.LibDefaults.DefaultRealm
 	}
 	if name == "" || realm == "" {
-		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("the keytab %s: it is not known whose key to use", file), Hint: "name it with --principal NAME@REALM"}
+		return nil, "", &client.LoginError{Err: fmt.Errorf("the keytab %s: it is not known whose key to use", file), Hint: "name it with --principal NAME@REALM"}
 	}
 	return krb5.NewWithKeytab(name, realm, keys, conf, krb5.DisablePAFXFAST(true)), name + "@" + realm, nil
 }
@@ -104,17 +104,17 @@ func (s *Source) fromCache(conf *config.Config) (*krb5.Client, string, error) {
 	name := cmp.Or(s.Cache, os.Getenv("KRB5CCNAME"), fmt.Sprintf("/tmp/krb5cc_%d", os.Getuid()))
 	path := strings.TrimPrefix(name, "FILE:")
 	if kind, _, ok := strings.Cut(path, ":"); ok && len(kind) > 1 && !strings.Contains(kind, "/") {
-		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("the credential cache %s is of kind %s, of which only its own programs know the inside", name, kind),
+		return nil, "", &client.LoginError{Err: fmt.Errorf("the credential cache %s is of kind %s, of which only its own programs know the inside", name, kind),
 			Hint: "make one in a file: KRB5CCNAME=FILE:/tmp/krb5cc_$(id -u) kinit, and set KRB5CCNAME so for culvert"}
 	}
 	cache, err := credentials.LoadCCache(path)
 	if err != nil {
-		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("there is no ticket in %s: %w", path, cause(err)), Hint: "get one with kinit"}
+		return nil, "", &client.LoginError{Err: fmt.Errorf("there is no ticket in %s: %w", path, cause(err)), Hint: "get one with kinit"}
 	}
 	user := cache.DefaultPrincipal.PrincipalName.PrincipalNameString() + "@" + cache.DefaultPrincipal.Realm
 	made, err := krb5.NewFromCCache(cache, conf, krb5.DisablePAFXFAST(true))
 	if err != nil {
-		return nil, "", &tunnel.LoginError{Err: fmt.Errorf("the tickets of %s in %s: %w", user, path, err), Hint: "get new ones with kinit"}
+		return nil, "", &client.LoginError{Err: fmt.Errorf("the tickets of %s in %s: %w", user, path, err), Hint: "get new ones with kinit"}
 	}
 	return made, user, nil
 }

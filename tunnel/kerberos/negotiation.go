@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"culvert/tunnel"
+	"culvert/tunnel/client"
 
 	"github.com/jcmturner/gofork/encoding/asn1"
 	"github.com/jcmturner/gokrb5/v8/asn1tools"
@@ -50,7 +50,7 @@ func (n *negotiation) Start() ([]byte, error) {
 		n.key, n.asked, n.micros = s.key, s.asked, s.micros
 		return s.token, nil
 	case <-timer.C:
-		return nil, &tunnel.LoginError{Err: fmt.Errorf("no ticket for %s: the KDC did not answer within %v", n.service, n.timeout), Hint: hintKDC}
+		return nil, &client.LoginError{Err: fmt.Errorf("no ticket for %s: the KDC did not answer within %v", n.service, n.timeout), Hint: hintKDC}
 	}
 }
 
@@ -150,13 +150,13 @@ func (n *negotiation) explain(err error) error {
 	text := err.Error() // the library has its codes in words only
 	switch {
 	case strings.Contains(text, "S_PRINCIPAL_UNKNOWN"):
-		return &tunnel.LoginError{Err: fmt.Errorf("the realm of %s knows no service %s", n.user, n.service), Hint: "name the proxy as its administrator registered it, by its full name"}
+		return &client.LoginError{Err: fmt.Errorf("the realm of %s knows no service %s", n.user, n.service), Hint: "name the proxy as its administrator registered it, by its full name"}
 	case strings.Contains(text, "EXPIRED"), strings.Contains(text, "TGT has expired"), strings.Contains(text, "expired"):
-		return &tunnel.LoginError{Err: fmt.Errorf("the ticket of %s has expired", n.user), Hint: "get a new one with kinit"}
+		return &client.LoginError{Err: fmt.Errorf("the ticket of %s has expired", n.user), Hint: "get a new one with kinit"}
 	case strings.Contains(text, "communicat"), strings.Contains(text, "KDC"):
-		return &tunnel.LoginError{Err: fmt.Errorf("no ticket for %s: %s", n.service, lastPart(text)), Hint: hintKDC}
+		return &client.LoginError{Err: fmt.Errorf("no ticket for %s: %s", n.service, lastPart(text)), Hint: hintKDC}
 	}
-	return &tunnel.LoginError{Err: fmt.Errorf("no ticket for %s: %s", n.service, lastPart(text)), Hint: "klist shows what there is; kinit gets new tickets"}
+	return &client.LoginError{Err: fmt.Errorf("no ticket for %s: %s", n.service, lastPart(text)), Hint: "klist shows what there is; kinit gets new tickets"}
 }
 
 // lastPart is the cause at the end of the library's chain of words.

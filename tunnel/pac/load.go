@@ -17,7 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"culvert/tunnel"
+	"culvert/tunnel/dialer"
 )
 
 // DefaultLoadTimeout is how long reading a script may take.
@@ -42,7 +42,7 @@ type Loader struct {
 	UserAgent string
 
 	// Resolver looks up a URL's host; nil = the system's.
-	Resolver tunnel.Resolver
+	Resolver dialer.Resolver
 }
 
 // Load is that of the zero Loader.
@@ -231,7 +231,7 @@ func (l *Loader) dialer(absolute bool) func(ctx context.Context, network, addr s
 	}
 }
 
-func (l *Loader) resolver() tunnel.Resolver {
+func (l *Loader) resolver() dialer.Resolver {
 	if l.Resolver != nil {
 		return l.Resolver
 	}

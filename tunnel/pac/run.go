@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/dialer"
 )
 
 // maxNoted bounds the alerts and the lookups that an Answer tells.
@@ -125,7 +126,7 @@ func (r *run) lookup(network, host string) []netip.Addr {
 	if known, ok := r.resolved[key]; ok {
 		return known.Addrs
 	}
-	var resolver tunnel.Resolver = net.DefaultResolver
+	var resolver dialer.Resolver = net.DefaultResolver
 	if r.script.Resolver != nil {
 		resolver = r.script.Resolver
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/dialer"
 )
 
 // DefaultTimeout is how long a script may take for one answer, the names it
@@ -34,7 +35,7 @@ type Script struct {
 	Timeout time.Duration
 
 	// Resolver looks names up for the script; nil = the system's.
-	Resolver tunnel.Resolver
+	Resolver dialer.Resolver
 
 	// Now is the clock of weekdayRange, dateRange and timeRange, in the local
 	// time zone; nil = time.Now. A script's own Date has the system's.

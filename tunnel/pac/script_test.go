@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/client"
 )
 
 func TestFind(t *testing.T) {
@@ -199,7 +200,7 @@ func ExampleScript_Find() {
 		fmt.Println(err)
 		return
 	}
-	client := tunnel.Client{Route: answer.Routes[0], Or: answer.Routes[1:]}
+	client := client.Client{Route: answer.Routes[0], Or: answer.Routes[1:]}
 	fmt.Println(client.Route, client.Or)
 	// Output: http://one.example:3128 [http://two.example:3128]
 }

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"culvert/tunnel"
 	"culvert/tunnel/audit"
+	"culvert/tunnel/client"
 	"culvert/tunnel/kerberos"
 	"culvert/tunnel/tunneltest"
 )
@@ -221,7 +221,7 @@ func TestRealKerberosSilentKDC(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = n.Start()
-	var failed *tunnel.LoginError
+	var failed *client.LoginError
 	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "did not answer within 50ms") || !strings.Contains(failed.Hint, "krb5.conf") {
 		t.Errorf("the silent KDC: %v", err)
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/client"
 	"culvert/tunnel/tunneltest"
 )
 
@@ -73,8 +74,8 @@ func TestRealNghttpxCarriesManyTunnels(t *testing.T) {
 	hop.TLS = &tunnel.TLSOptions{Insecure: true}
 	var mu sync.Mutex
 	connects := 0
-	client := &tunnel.Client{Route: tunnel.Route{Hops: []tunnel.Hop{hop}},
-		Trace: &tunnel.Trace{Connected: func(string, error) { mu.Lock(); connects++; mu.Unlock() }}}
+	client := &client.Client{Route: tunnel.Route{Hops: []tunnel.Hop{hop}},
+		Trace: &client.Trace{Connected: func(string, error) { mu.Lock(); connects++; mu.Unlock() }}}
 	defer client.Close()
 	echo := tunneltest.Start(t, tunneltest.Echo).Addr()
 	var all sync.WaitGroup

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/listen"
 )
 
 // This file measures serve over TLS and HTTP/2 beside nghttpx and beside a
@@ -202,7 +204,7 @@ var tlsClients = []struct {
 			b.Fatal(err)
 		}
 		hop.TLS = &tunnel.TLSOptions{Insecure: true}
-		client := &tunnel.Client{Route: tunnel.Route{Hops: []tunnel.Hop{hop}}}
+		client := &client.Client{Route: tunnel.Route{Hops: []tunnel.Hop{hop}}}
 		b.Cleanup(func() { client.CloseIdleConnections() })
 		return func(target string) (net.Conn, error) { return client.DialContext(context.Background(), "tcp", target) }
 	}},
@@ -223,7 +225,7 @@ func eachOverTLS(b *testing.B, bench func(b *testing.B, m *measured, open func(s
 
 // throwAwayPair writes a certificate and its key to files.
 func throwAwayPair(b *testing.B) (cert, key string) {
-	pair, _, err := tunnel.SelfSigned()
+	pair, _, err := listen.SelfSigned()
 	if err != nil {
 		b.Fatal(err)
 	}

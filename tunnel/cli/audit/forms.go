@@ -5,6 +5,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/probe"
 )
 
 // forms are the flags that choose how probe prints its report; at most one may.
@@ -32,7 +33,7 @@ func OneForm(flags *args.Values, by tunnel.Route, terminal bool) error {
 	case saved && flags.String("save") == "-":
 		return args.Usagef("as in --save exchange.txtar", "--save goes to a file: stdout has the report")
 	case saved && len(by.Hops) > 1 && speaksHTTP2(by):
-		return args.Usagef("probe one of them alone, or by http:// or https://", "--save: %v", tunnel.ErrNoTranscript)
+		return args.Usagef("probe one of them alone, or by http:// or https://", "--save: %v", probe.ErrNoTranscript)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/interception"
 )
 
 // interceptionFlags are the flags that say how to check for an interception.
@@ -12,7 +13,7 @@ var interceptionFlags = args.Names{"tls-no-direct", "tls-unrelated"}
 
 // Interception returns the check for a TLS interception that probe --tls makes. It
 // is nil without --tls, and with --count: a series asks nobody but the proxy.
-func Interception(flags *args.Values) (*tunnel.InterceptionCheck, error) {
+func Interception(flags *args.Values) (*interception.Check, error) {
 	if !flags.Bool("tls") || flags.IsSet("count") {
 		for _, name := range interceptionFlags {
 			if flags.IsTyped(name) {
@@ -21,7 +22,7 @@ func Interception(flags *args.Values) (*tunnel.InterceptionCheck, error) {
 		}
 		return nil, nil
 	}
-	check := &tunnel.InterceptionCheck{NoDirect: flags.Bool("tls-no-direct")}
+	check := &interception.Check{NoDirect: flags.Bool("tls-no-direct")}
 	for _, words := range flags.Strings("tls-unrelated") {
 		if check.Unrelated == nil {
 			check.Unrelated = []tunnel.Authority{}

@@ -6,9 +6,9 @@ import (
 	"io"
 	"os"
 
-	"culvert/tunnel"
 	"culvert/tunnel/audit"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/explain"
 )
 
 // junitFile is the file of --junit. A nil junitFile writes nothing.
@@ -48,7 +48,7 @@ func (j *junitFile) write(form func(io.Writer) error) error {
 // failed writes that the audit failed: a reader of the file must not take an empty
 // file, or that of an earlier audit, for the result.
 func (j *junitFile) failed(a *audit.Auditor, err error) {
-	sentence, _ := tunnel.Explain(err)
+	sentence, _ := explain.Error(err)
 	hops := a.Client.Route.Hops
 	_ = j.write(func(w io.Writer) error { return audit.WriteJUnitError(w, hops[len(hops)-1].String(), sentence) })
 }

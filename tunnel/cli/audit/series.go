@@ -8,6 +8,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/probe"
 	"culvert/tunnel/terminal"
 )
 
@@ -16,7 +17,7 @@ const maxParallel = 1024 // of --parallel
 // Series is a run of probe --count.
 type Series struct {
 	Flags    *args.Values
-	Prober   *tunnel.Prober
+	Prober   *probe.Prober
 	Out      io.Writer
 	Style    terminal.Style
 	Progress *Progress // nil = not shown
@@ -25,7 +26,7 @@ type Series struct {
 // Run probes, and prints each try and the summary. If the context ends before the
 // first try does, its error is returned.
 func (c *Series) Run(ctx context.Context, target tunnel.Authority) (exitCode int, err error) {
-	s := &tunnel.Series{Prober: c.Prober, Count: c.Flags.Int("count"), Interval: c.Flags.Duration("interval"), Parallel: c.Flags.Int("parallel")}
+	s := &probe.Series{Prober: c.Prober, Count: c.Flags.Int("count"), Interval: c.Flags.Duration("interval"), Parallel: c.Flags.Int("parallel")}
 	asJSON := c.Flags.Bool("json")
 	switch {
 	case s.Count < 0 || s.Interval < 0:
@@ -44,7 +45,7 @@ func (c *Series) Run(ctx context.Context, target tunnel.Authority) (exitCode int
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var failed error
-	report, err := s.Run(ctx, target, asJSON, func(t tunnel.Try) {
+	report, err := s.Run(ctx, target, asJSON, func(t probe.Try) {
 		c.Progress.Wipe()
 		if asJSON || failed != nil {
 			return

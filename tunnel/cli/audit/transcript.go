@@ -5,16 +5,16 @@ import (
 	"fmt"
 	"os"
 
-	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/probe"
 )
 
 // Transcript prepares probe's --save. It checks that the file can be created before
 // anything is sent. save creates it; it never overwrites a file, and removes one
 // that it could not write in full. With an empty name save does nothing.
-func Transcript(name, version string) (save func(*tunnel.Report) error, err error) {
+func Transcript(name, version string) (save func(*probe.Report) error, err error) {
 	if name == "" {
-		return func(*tunnel.Report) error { return nil }, nil
+		return func(*probe.Report) error { return nil }, nil
 	}
 	f, err := create(name)
 	if err != nil {
@@ -22,7 +22,7 @@ func Transcript(name, version string) (save func(*tunnel.Report) error, err erro
 	}
 	f.Close()
 	_ = os.Remove(name) // an interrupted probe leaves nothing
-	return func(r *tunnel.Report) error {
+	return func(r *probe.Report) error {
 		f, err := create(name)
 		if err != nil {
 			return err

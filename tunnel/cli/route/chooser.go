@@ -9,6 +9,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/client"
 	"culvert/tunnel/kerberos"
 	"culvert/tunnel/pac"
 )
@@ -46,7 +47,7 @@ func NewChooser(ctx context.Context, flags *args.Values, userAgent string) *Choo
 // Plan is how a target is to be reached: a Client set up by the flags and the
 // environment, and the reasons for its route.
 type Plan struct {
-	Client *tunnel.Client
+	Client *client.Client
 	Why    string   // why the route was chosen: a clause
 	Notes  []string // what -v tells of it besides
 
@@ -58,7 +59,7 @@ type Plan struct {
 // may ask a person for a password, once for each proxy. A zero target stands for
 // targets that are not known yet.
 func (ch *Chooser) Plan(target tunnel.Authority) (*Plan, error) {
-	p := &Plan{Client: &tunnel.Client{UserAgent: ch.userAgent}, flags: ch.flags, chooser: ch}
+	p := &Plan{Client: &client.Client{UserAgent: ch.userAgent}, flags: ch.flags, chooser: ch}
 	if err := p.route(target); err != nil {
 		return nil, err
 	}
@@ -104,7 +105,7 @@ func (p *Plan) alternatives() error {
 func (p *Plan) auth() error {
 	p.Client.Negotiate = p.chooser.tickets.Negotiator
 	p.Client.Auth = strings.ToLower(p.flags.String("auth"))
-	if err := tunnel.CheckAuth(p.Client.Auth); err != nil {
+	if err := client.CheckAuth(p.Client.Auth); err != nil {
 		return p.flags.Mistake("auth", err, "leave it out to use the strongest that the proxy offers")
 	}
 	return nil
@@ -113,7 +114,7 @@ func (p *Plan) auth() error {
 // headers reads --header.
 func (p *Plan) headers() error {
 	for _, s := range p.flags.Strings("header") {
-		f, err := tunnel.ParseHeader(s)
+		f, err := client.ParseHeader(s)
 		if err != nil {
 			return p.flags.Mistake("header", err, "write --header 'Name: value'")
 		}

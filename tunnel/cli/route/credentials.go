@@ -7,6 +7,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/client"
 )
 
 // credentialSources are the flags that say where the first proxy's credentials
@@ -98,7 +99,7 @@ func (p *Plan) oneOf(names args.Names) (given string, err error) {
 }
 
 // bearer reports whether the password is a token.
-func (p *Plan) bearer() bool { return strings.EqualFold(p.flags.String("auth"), tunnel.AuthBearer) }
+func (p *Plan) bearer() bool { return strings.EqualFold(p.flags.String("auth"), client.AuthBearer) }
 
 // fromFile reads the credentials from the file of --proxy-credentials.
 func (p *Plan) fromFile(path string) (*tunnel.Credentials, error) {

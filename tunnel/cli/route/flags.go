@@ -13,8 +13,9 @@ package route
 import (
 	"time"
 
-	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/client"
+	"culvert/tunnel/stdio"
 )
 
 // HelpText is the paragraph of the help that tells how the route is chosen.
@@ -73,9 +74,9 @@ func Flags() []args.Flag {
 		{Name: "tls-insecure", Kind: args.Switch, TypedOnly: true, Usage: "with --tls: take any certificate of the target's"},
 		{Name: "ipv4", Kind: args.Switch, Aliases: []string{"4"}, Usage: "connect over IPv4 only"},
 		{Name: "ipv6", Kind: args.Switch, Aliases: []string{"6"}, Usage: "connect over IPv6 only"},
-		{Name: "connect-timeout", Kind: args.Duration, Default: tunnel.DefaultConnectTimeout,
+		{Name: "connect-timeout", Kind: args.Duration, Default: client.DefaultConnectTimeout,
 			Usage: "`TIME` for resolving and connecting to the first hop; 0 is off"},
-		{Name: "timeout", Kind: args.Duration, Default: tunnel.DefaultOpenTimeout,
+		{Name: "timeout", Kind: args.Duration, Default: client.DefaultOpenTimeout,
 			Usage: "`TIME` until the tunnel is open; 0 is off; none applies after"},
 		{Name: "verbose", Kind: args.Switch, Aliases: []string{"v"}, Usage: "tell on stderr what happens"},
 		{Name: "show-secrets", Kind: args.Switch, TypedOnly: true, Usage: "do not mask credentials in what is told"},
@@ -87,7 +88,7 @@ func DialFlags() []args.Flag {
 	return []args.Flag{
 		{Name: "or", Kind: args.List,
 			Usage: "`ROUTE` to take where the one before cannot be taken, its proxies joined by commas, or direct; again for a further one"},
-		{Name: "on-eof", Kind: args.Text, Default: string(tunnel.EOFHalfClose),
+		{Name: "on-eof", Kind: args.Text, Default: string(stdio.EOFHalfClose),
 			Usage: "at end of file on stdin: `half-close|wait|close`; wait helps where a proxy drops the answer after a half-close"},
 		{Name: "fdpass", Kind: args.Switch, Aliases: []string{"F"}, TypedOnly: true,
 			Usage: "hand the open tunnel's socket over on stdout and exit, for ssh's ProxyUseFdpass yes"},

@@ -8,6 +8,8 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/client"
+	"culvert/tunnel/stdio"
 )
 
 // Stats is the line that --stats prints. A nil Stats prints nothing.
@@ -49,7 +51,7 @@ func (s *Stats) milliseconds() float64 {
 }
 
 // Opened records that the tunnel is open.
-func (s *Stats) Opened(conn *tunnel.Conn) {
+func (s *Stats) Opened(conn *client.Conn) {
 	if s == nil {
 		return
 	}
@@ -63,7 +65,7 @@ func (s *Stats) Opened(conn *tunnel.Conn) {
 }
 
 // Moved records how many bytes went through the tunnel.
-func (s *Stats) Moved(r tunnel.StdioResult) {
+func (s *Stats) Moved(r stdio.Result) {
 	if s != nil {
 		s.Up, s.Down = r.Up, r.Down
 	}

@@ -5,6 +5,9 @@ import (
 	"net/netip"
 
 	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/explain"
+	"culvert/tunnel/stdio"
 )
 
 // Verbose is --verbose: it tells a person how the Client opens tunnels. It says
@@ -53,11 +56,11 @@ func (v *Verbose) Plan(target tunnel.Authority) {
 
 // Trace returns a Trace that tells each step of the Client, nil if the flag is not
 // given.
-func (v *Verbose) Trace() *tunnel.Trace {
+func (v *Verbose) Trace() *client.Trace {
 	if v.tell == nil {
 		return nil
 	}
-	return &tunnel.Trace{
+	return &client.Trace{
 		Resolved: func(host string, addrs []netip.Addr, err error) {
 			if err == nil {
 				v.Say("%s resolves to %v", host, addrs)
@@ -72,7 +75,7 @@ func (v *Verbose) Trace() *tunnel.Trace {
 			v.Say("connected to %s", addr)
 		},
 		Abandoned: func(left tunnel.Route, why error, next tunnel.Route) {
-			sentence, _ := tunnel.Explain(why)
+			sentence, _ := explain.Error(why)
 			v.Say("%s cannot be taken: %s; trying %s", left, sentence, next)
 		},
 		Spoken:    v.spoken,
@@ -82,14 +85,14 @@ func (v *Verbose) Trace() *tunnel.Trace {
 }
 
 // secured tells how a TLS handshake ended.
-func (v *Verbose) secured(h *tunnel.TLSHandshake) {
-	for _, line := range tunnel.ExplainTLS(h) { // a certificate may hold what a proxy was sent
+func (v *Verbose) secured(h *client.TLSHandshake) {
+	for _, line := range explain.TLS(h) { // a certificate may hold what a proxy was sent
 		v.Say("%s", v.masked([]byte(line)))
 	}
 }
 
 // spoken tells a SOCKS message, the answer, and what they mean.
-func (v *Verbose) spoken(x *tunnel.SOCKSMessage) {
+func (v *Verbose) spoken(x *client.SOCKSMessage) {
 	v.Say("%s: %s", x.Step, x.Asks())
 	v.Say("> %s", tunnel.EscapeLine(x.Sent))
 	if len(x.Received) > 0 {
@@ -99,7 +102,7 @@ func (v *Verbose) spoken(x *tunnel.SOCKSMessage) {
 }
 
 // exchanged tells the heads of one exchange, escaped where they are not printable.
-func (v *Verbose) exchanged(x *tunnel.Exchange) {
+func (v *Verbose) exchanged(x *client.Exchange) {
 	v.head(">", x.Request)
 	for _, interim := range x.Interim {
 		v.head("<", interim)
@@ -124,7 +127,7 @@ func (v *Verbose) masked(text []byte) []byte {
 }
 
 // Ended tells what went through the tunnel.
-func (v *Verbose) Ended(r tunnel.StdioResult) {
+func (v *Verbose) Ended(r stdio.Result) {
 	v.Say("tunnel ended: %d bytes up, %d bytes down", r.Up, r.Down)
 	if r.HalfClosed && r.After == 0 && !v.plan.Client.Route.Direct() {
 		v.Say("nothing came after end of file on stdin was passed on: if an answer is missing, try --on-eof wait")

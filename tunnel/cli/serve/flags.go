@@ -10,14 +10,16 @@ package serve
 import (
 	"time"
 
-	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/client"
+	"culvert/tunnel/listen"
+	"culvert/tunnel/proxy"
 )
 
 // Flags are serve's flags.
 func Flags() []args.Flag {
 	return []args.Flag{
-		{Name: "listen", Kind: args.List, KeepSpace: true, DefaultText: tunnel.DefaultListen,
+		{Name: "listen", Kind: args.List, KeepSpace: true, DefaultText: listen.Default,
 			Usage: "accept clients on `URL`: http://HOST:PORT, https://HOST:PORT, HOST:PORT or unix:PATH"},
 		{Name: "tls-cert", Kind: args.Text,
 			Usage: "certificate, and its chain, of https listeners: a PEM `FILE`, read anew when it changes"},
@@ -47,13 +49,13 @@ func Flags() []args.Flag {
 			Usage: "reach targets through another proxy by `RULE`: ROUTE, or PATTERN=ROUTE; first match wins"},
 		{Name: "via-resolve", Kind: args.Switch,
 			Usage: "resolve names behind --via here, judge the addresses, and ask the proxy for these"},
-		{Name: "header-timeout", Kind: args.Duration, Default: tunnel.DefaultHeaderTimeout,
+		{Name: "header-timeout", Kind: args.Duration, Default: proxy.DefaultHeaderTimeout,
 			Usage: "`TIME` for a request's head to arrive"},
-		{Name: "connect-timeout", Kind: args.Duration, Default: tunnel.DefaultConnectTimeout,
+		{Name: "connect-timeout", Kind: args.Duration, Default: client.DefaultConnectTimeout,
 			Usage: "`TIME` to resolve and connect"},
 		{Name: "idle-timeout", Kind: args.Duration, DefaultText: "off",
 			Usage: "end tunnels, and plain requests, that are silent both ways for `TIME`"},
-		{Name: "linger", Kind: args.Duration, Default: tunnel.DefaultLinger,
+		{Name: "linger", Kind: args.Duration, Default: proxy.DefaultLinger,
 			Usage: "end a tunnel's second half after `TIME` without progress"},
 		{Name: "max-tunnels", Kind: args.Number, DefaultText: "what the descriptor limit carries",
 			Usage: "open at most `N` tunnels at once"},

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"culvert/tunnel"
+	"culvert/tunnel/accesslog"
 	"culvert/tunnel/cli/args"
 )
 
@@ -16,13 +17,13 @@ type Logs struct {
 	Access, Errors *slog.Logger
 
 	file  *os.File // nil = stderr
-	lines *tunnel.LineWriter
+	lines *accesslog.LineWriter
 }
 
 // OpenLogs opens the access log, and sends package log's output to the error log.
 // say tells a person when lines are lost, and when they no longer are.
 func OpenLogs(flags *args.Values, say func(format string, a ...any)) (*Logs, error) {
-	l := &Logs{Errors: slog.New(tunnel.NewLogHandler(os.Stderr, flags.String("log-format"), flags.String("log-level")))}
+	l := &Logs{Errors: slog.New(accesslog.NewHandler(os.Stderr, flags.String("log-format"), flags.String("log-level")))}
 	// What net/http reports of origins matters only when debugging.
 	log.SetOutput(slog.NewLogLogger(l.Errors.Handler(), slog.LevelDebug).Writer())
 	log.SetFlags(0)
@@ -36,12 +37,12 @@ func OpenLogs(flags *args.Values, say func(format string, a ...any)) (*Logs, err
 		return nil, &args.Error{Message: fmt.Sprintf("cannot open the access log: %v", err), ExitCode: tunnel.ExitUnexpected,
 			Hint: "its folder must exist and be writable; --access-log - logs to stderr"}
 	}
-	l.file, l.lines = file, tunnel.NewLineWriter(&tunnel.LogWriter{
+	l.file, l.lines = file, accesslog.NewLineWriter(&accesslog.Writer{
 		W:      file,
 		Broken: func(err error) { say("cannot write the access log, lines are lost from here on: %v", err) },
 		Mended: func() { say("the access log %s is written again", path) },
 	})
-	l.Access = slog.New(tunnel.NewLogHandler(l.lines, flags.String("log-format"), flags.String("log-level")))
+	l.Access = slog.New(accesslog.NewHandler(l.lines, flags.String("log-format"), flags.String("log-level")))
 	return l, nil
 }
 

@@ -8,6 +8,8 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/client"
+	"culvert/tunnel/proxy"
 )
 
 // parse returns the values of a command line of serve.
@@ -30,7 +32,7 @@ func TestDurationsAndLimitsOfTheServer(t *testing.T) {
 		words []string
 		want  limits
 	}{
-		{"by default", nil, limits{tunnel.DefaultHeaderTimeout, tunnel.DefaultConnectTimeout, 0, tunnel.DefaultLinger, 0, 0}},
+		{"by default", nil, limits{proxy.DefaultHeaderTimeout, client.DefaultConnectTimeout, 0, proxy.DefaultLinger, 0, 0}},
 		{"as they are set", []string{"--header-timeout", "1s", "--connect-timeout", "2s", "--idle-timeout", "3s", "--linger", "4s", "--max-tunnels", "5", "--max-tunnels-per-client", "6"},
 			limits{time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second, 5, 6}},
 		{"0 is off", []string{"--header-timeout", "0", "--connect-timeout", "0", "--idle-timeout", "0", "--linger", "0", "--max-tunnels", "0", "--max-tunnels-per-client", "0"},

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"time"
 
-	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/policy"
+	"culvert/tunnel/proxy"
 )
 
 // durations and numbers are the flags that must not be negative.
@@ -15,8 +16,8 @@ var (
 )
 
 // NewServer makes the Server that the flags describe, without its logs.
-func NewServer(flags *args.Values) (*tunnel.Server, error) {
-	s := &tunnel.Server{
+func NewServer(flags *args.Values) (*proxy.Server, error) {
+	s := &proxy.Server{
 		Name:                flags.String("name"),
 		Realm:               flags.String("realm"),
 		ViaResolve:          flags.Bool("via-resolve"),
@@ -32,7 +33,7 @@ func NewServer(flags *args.Values) (*tunnel.Server, error) {
 		}
 	}
 	if s.Name != "" {
-		if err := tunnel.CheckName(s.Name); err != nil {
+		if err := proxy.CheckName(s.Name); err != nil {
 			return nil, flags.Mistake("name", err, "as in --name proxy.example.com")
 		}
 	}
@@ -47,7 +48,7 @@ func NewServer(flags *args.Values) (*tunnel.Server, error) {
 		}
 	}
 	if file := flags.String("users"); file != "" {
-		users, err := tunnel.LoadUsers(file)
+		users, err := proxy.LoadUsers(file)
 		if err != nil {
 			return nil, flags.Mistake("users", err, "make the file with: htpasswd -B -c FILE NAME")
 		}
@@ -66,25 +67,25 @@ func zeroIsOff(d time.Duration) time.Duration {
 }
 
 // readRules reads the repeatable flags that judge and route.
-func readRules(flags *args.Values, s *tunnel.Server) (err error) {
+func readRules(flags *args.Values, s *proxy.Server) (err error) {
 	const patterns = "HOST[:PORTS], as in '*.example.com:22,443'; culvert serve --help tells the forms"
 	const addresses = "a CIDR as 10.0.0.0/8, an address, or public, private, loopback, link-local, metadata, special"
-	if s.Policy.Allow, err = each(flags, "allow", patterns, tunnel.ParsePattern); err != nil {
+	if s.Policy.Allow, err = each(flags, "allow", patterns, policy.ParsePattern); err != nil {
 		return err
 	}
-	if s.Policy.Deny, err = each(flags, "deny", patterns, tunnel.ParsePattern); err != nil {
+	if s.Policy.Deny, err = each(flags, "deny", patterns, policy.ParsePattern); err != nil {
 		return err
 	}
-	if s.Policy.AllowAddr, err = each(flags, "allow-addr", addresses, tunnel.ParseAddrRule); err != nil {
+	if s.Policy.AllowAddr, err = each(flags, "allow-addr", addresses, policy.ParseAddrRule); err != nil {
 		return err
 	}
-	if s.Policy.DenyAddr, err = each(flags, "deny-addr", addresses, tunnel.ParseAddrRule); err != nil {
+	if s.Policy.DenyAddr, err = each(flags, "deny-addr", addresses, policy.ParseAddrRule); err != nil {
 		return err
 	}
-	if s.AllowClient, err = each(flags, "allow-client", "a CIDR as 10.0.0.0/8, or an address", tunnel.ParseNetwork); err != nil {
+	if s.AllowClient, err = each(flags, "allow-client", "a CIDR as 10.0.0.0/8, or an address", policy.ParseNetwork); err != nil {
 		return err
 	}
-	s.Via, err = each(flags, "via", "http://HOST:PORT, or PATTERN=http://HOST:PORT", tunnel.ParseViaRule)
+	s.Via, err = each(flags, "via", "http://HOST:PORT, or PATTERN=http://HOST:PORT", proxy.ParseViaRule)
 	return err
 }
 

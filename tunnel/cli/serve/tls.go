@@ -7,17 +7,18 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/listen"
 )
 
 // NewTLS makes the configuration of https listeners, nil if there are none, and
 // notes for a person about it.
-func NewTLS(flags *args.Values, specs []tunnel.ListenSpec, errorLog *slog.Logger) (*tls.Config, []string, error) {
-	o := tunnel.ServerTLS{
+func NewTLS(flags *args.Values, specs []listen.Spec, errorLog *slog.Logger) (*tls.Config, []string, error) {
+	o := listen.Options{
 		CertFile:     flags.String("tls-cert"),
 		KeyFile:      flags.String("tls-key"),
 		SelfSigned:   flags.Bool("tls-self-signed"),
 		ClientCAFile: flags.String("tls-client-ca"),
-		ACME: tunnel.ACME{
+		ACME: listen.ACME{
 			Hosts:     flags.Strings("acme"),
 			Dir:       flags.String("acme-dir"),
 			URL:       flags.String("acme-url"),

@@ -1,0 +1,46 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"culvert/tunnel"
+)
+
+// routes are the ways to a target, in the order in which they are tried.
+func (c *Client) routes() []tunnel.Route { return append([]tunnel.Route{c.Route}, c.Or...) }
+
+// Along returns a copy of the Client with one of its routes alone: 0 is Route, the
+// others are those of Or. The copy uses the Client's connections. It lacks a
+// Proxy-Authorization of Header on any route but the first, as that field is for
+// the first route's proxy.
+func (c *Client) Along(i int) *Client {
+	along := c.sharing()
+	along.Route, along.Or = c.routes()[i], nil
+	if i > 0 {
+		along.Header = slices.DeleteFunc(slices.Clone(c.Header), func(f Field) bool { return strings.EqualFold(f.Name, "Proxy-Authorization") })
+	}
+	return along
+}
+
+// openAny opens a tunnel by the first route that leads there. Where none does,
+// the last one's failure is told; Trace.Abandoned has the others.
+func (c *Client) openAny(ctx context.Context, target tunnel.Authority, extra []Field) (*Conn, *tunnel.Error) {
+	for i := range c.routes() { // before anything is sent
+		if err := c.Along(i).check(target, extra); err != nil {
+			return nil, &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Target: target, Detail: err.Error()}
+		}
+	}
+	for i, next := range c.Or {
+		along := c.Along(i)
+		conn, e := along.OpenAs(ctx, target, extra)
+		if e == nil || !e.MayRouteAround() || ctx.Err() != nil {
+			return conn, e
+		}
+		if t := c.Trace; t != nil && t.Abandoned != nil {
+			t.Abandoned(along.Route, e, next)
+		}
+	}
+	return c.Along(len(c.Or)).OpenAs(ctx, target, extra)
+}

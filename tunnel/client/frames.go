@@ -1,0 +1,92 @@
+package client
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/wire"
+
+	"golang.org/x/net/http2"
+)
+
+// Framed is a frame of HTTP/2 that went over a connection to a proxy (RFC 9113,
+// section 6).
+type Framed struct {
+	Hop  tunnel.Hop
+	Sent bool // by us
+	At   time.Time
+
+	// Words are the frame's type, its stream if it is one's, and what it holds:
+	// settings by name and value, field counts, error codes by name. They may
+	// hold text of the proxy's, escaped.
+	Words string
+
+	// Extended reports SETTINGS that announce extended CONNECT (RFC 8441).
+	Extended bool
+}
+
+// watchFrames passes a connection's frames on; nil if nobody wants them.
+func (c *Client) watchFrames(hop tunnel.Hop) func(h2.Frame) {
+	t := c.Trace
+	if t == nil || t.Framed == nil {
+		return nil
+	}
+	return func(f h2.Frame) {
+		if f.Type == http2.FrameData {
+			return
+		}
+		seen := Framed{Hop: hop, Sent: f.Sent, At: time.Now(), Words: frameWords(f)}
+		for _, s := range f.Settings {
+			seen.Extended = seen.Extended || s.ID == http2.SettingEnableConnectProtocol && s.Val == 1
+		}
+		t.Framed(seen)
+	}
+}
+
+// maxSettingsTold bounds the words about one frame: there are seven settings.
+const maxSettingsTold = 16
+
+func frameWords(f h2.Frame) string {
+	var b strings.Builder
+	b.WriteString(f.Type.String())
+	if f.Stream != 0 {
+		fmt.Fprintf(&b, " stream %d", f.Stream)
+	}
+	switch f.Type {
+	case http2.FrameSettings:
+		if f.Flags.Has(http2.FlagSettingsAck) {
+			b.WriteString(" ACK")
+		}
+		for i, s := range f.Settings {
+			if i == maxSettingsTold {
+				b.WriteString(" ...")
+				break
+			}
+			fmt.Fprintf(&b, " %s=%d", s.ID, s.Val)
+		}
+	case http2.FrameHeaders:
+		fmt.Fprintf(&b, ", %d field", len(f.Fields))
+		if len(f.Fields) != 1 {
+			b.WriteString("s")
+		}
+		if f.Flags.Has(http2.FlagHeadersEndStream) {
+			b.WriteString(", END_STREAM")
+		}
+	case http2.FrameRSTStream:
+		fmt.Fprintf(&b, " %s", f.Code)
+	case http2.FrameGoAway:
+		fmt.Fprintf(&b, " %s, last stream %d", f.Code, f.LastStream)
+		if f.Debug != "" {
+			b.WriteString(`, "` + wire.Escape([]byte(f.Debug), MaxShown) + `"`)
+		}
+	case http2.FrameWindowUpdate:
+		fmt.Fprintf(&b, " +%d", f.Increment)
+	}
+	return b.String()
+}
+
+// MaxShown bounds one piece of text that a proxy sent, in bytes of ASCII.
+const MaxShown = 200

@@ -1,0 +1,130 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/internal/testkit"
+)
+
+// overPipe starts a handshake over a conn in memory, for a fake clock, with a
+// proxy that sends the reply and then nothing.
+func overPipe(t *testing.T, reply string) (h *http1Handshake, proxy net.Conn) {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	t.Cleanup(func() { ours.Close(); theirs.Close() })
+	go func() {
+		bufio.NewReader(theirs).ReadString('\n')
+		go io.Copy(io.Discard, theirs)
+		io.WriteString(theirs, reply)
+	}()
+	return &http1Handshake{&hopRequest{client: &Client{}, next: testkit.MustAuthority(t, "example.com:22")}, ours, bufio.NewReader(ours)}, theirs
+}
+
+func TestDeadlineOfReply(t *testing.T) {
+	for _, reply := range []string{"", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 100 Continue\r\n\r\n"} {
+		t.Run(fmt.Sprintf("after %q", reply), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				h, _ := overPipe(t, reply)
+				start := time.Now()
+				_, _, e := h.run(ctx)
+				if e == nil || e.Type != tunnel.ErrorConnectionReadTimeout || e.Phase != tunnel.PhaseReply {
+					t.Errorf("got %v, want a timeout", e)
+				}
+				if got := time.Since(start); got != time.Minute {
+					t.Errorf("took %v, want a minute", got)
+				}
+			})
+		})
+	}
+}
+
+// One byte now and then does not put the deadline off.
+func TestDeadlineOfDrippingReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		h, proxy := overPipe(t, "HTTP/1.1 200 OK\r\nX: ")
+		var drip sync.WaitGroup
+		drip.Go(func() {
+			for {
+				time.Sleep(time.Second) // of the fake clock
+				if _, err := io.WriteString(proxy, "a"); err != nil {
+					return
+				}
+			}
+		})
+		start := time.Now()
+		_, _, e := h.run(ctx)
+		if e == nil || e.Type != tunnel.ErrorConnectionReadTimeout || time.Since(start) != time.Minute {
+			t.Errorf("got %v after %v, want a timeout after a minute", e, time.Since(start))
+		}
+		h.conn.Close()
+		drip.Wait()
+	})
+}
+
+// A refusal's verdict is there with its head: content that does not come is
+// waited for a second at most, and never past the caller's context.
+func TestSlowRefusalKeepsToDeadline(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		ctx  func(context.Context) (context.Context, context.CancelFunc)
+		want time.Duration
+	}{
+		{"own bound", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithCancel(ctx)
+		}, bodyWait},
+		{"caller's deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 100*time.Millisecond)
+		}, 100 * time.Millisecond},
+		{"cancelled meanwhile", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(200*time.Millisecond, cancel)
+			return ctx, cancel
+		}, 200 * time.Millisecond},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := tt.ctx(t.Context())
+				defer cancel()
+				h, _ := overPipe(t, "HTTP/1.1 403 Forbidden\r\nContent-Length: 10\r\n\r\nbeca")
+				start := time.Now()
+				_, _, e := h.run(ctx)
+				if got := time.Since(start); got != tt.want {
+					t.Errorf("took %v, want %v", got, tt.want)
+				}
+				if e == nil || e.Status != 403 || e.Detail != "beca" {
+					t.Errorf("got %v, want 403 and what came of its content", e)
+				}
+			})
+		})
+	}
+}
+
+// The deadline of the opening is lifted from the open tunnel's conn (RULES 8).
+func TestOpenTunnelHasNoDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		h, proxy := overPipe(t, "HTTP/1.1 200 OK\r\n\r\n")
+		if _, _, e := h.run(ctx); e != nil {
+			t.Fatal(e)
+		}
+		go func() {
+			time.Sleep(time.Hour) // of the fake clock
+			io.WriteString(proxy, "late")
+		}()
+		testkit.WantRead(t, h.br, "late")
+	})
+}

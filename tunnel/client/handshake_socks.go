@@ -1,0 +1,272 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/dialer"
+	"culvert/tunnel/internal/neterr"
+	"culvert/tunnel/internal/sock"
+	"culvert/tunnel/internal/socks"
+	"culvert/tunnel/internal/wire"
+)
+
+// socksFailure is what a SOCKS proxy's code means.
+type socksFailure struct {
+	is    tunnel.ErrorType
+	words string
+}
+
+var socks5Failures = map[byte]socksFailure{ // RFC 1928, section 6
+	socks.GeneralFailure:      {tunnel.ErrorDestinationUnavailable, "general failure"},
+	socks.NotAllowed:          {tunnel.ErrorDenied, "not allowed by its rules"},
+	socks.NetworkUnreachable:  {tunnel.ErrorDestinationUnroutable, "network unreachable"},
+	socks.HostUnreachable:     {tunnel.ErrorDestinationUnroutable, "host unreachable, or its name unknown"},
+	socks.ConnectionRefused:   {tunnel.ErrorConnectionRefused, "connection refused"},
+	socks.TTLExpired:          {tunnel.ErrorConnectionTimeout, "no answer in time (time to live expired)"},
+	socks.CommandNotSupported: {tunnel.ErrorRequest, "it cannot CONNECT"},
+	socks.AddressNotSupported: {tunnel.ErrorRequest, "it does not take this kind of address"},
+}
+
+var socks4Failures = map[byte]socksFailure{
+	socks.Rejected4:  {tunnel.ErrorDestinationUnavailable, "rejected or failed"},
+	socks.NoIdent4:   {tunnel.ErrorCredentials, "it could not ask this machine for the user's name"},
+	socks.WrongUser4: {tunnel.ErrorCredentials, "the user's name is not the one this machine gives"},
+}
+
+// socksHandshake asks a SOCKS proxy to connect.
+type socksHandshake struct {
+	*hopRequest
+	conn net.Conn
+}
+
+// run reads nothing behind the proxy's answer.
+func (s *socksHandshake) run(ctx context.Context) (conn net.Conn, early []byte, e *tunnel.Error) {
+	if e := s.connect(ctx); e != nil {
+		return nil, nil, e
+	}
+	return s.conn, nil, nil
+}
+
+func (s *socksHandshake) connect(ctx context.Context) *tunnel.Error {
+	address, e := s.address(ctx)
+	if e != nil {
+		return e
+	}
+	defer sock.Interruptible(ctx, s.conn)()
+	if s.hop.Scheme == tunnel.SchemeSOCKS4A {
+		return s.version4(ctx, address)
+	}
+	method, e := s.greet(ctx)
+	if e == nil && method == socks.Password {
+		e = s.logIn(ctx)
+	}
+	if e != nil {
+		return e
+	}
+	return s.version5(ctx, address)
+}
+
+// address is what the proxy is asked for: by socks5 an address that is resolved
+// here, by the others the name.
+func (s *socksHandshake) address(ctx context.Context) (netip.Addr, *tunnel.Error) {
+	if s.hop.Scheme != tunnel.SchemeSOCKS5 || s.next.Addr().IsValid() {
+		return s.next.Addr(), nil
+	}
+	d := dialer.Dialer{Resolver: s.client.Resolver, Network: s.client.Network}
+	if t := s.client.Trace; t != nil {
+		d.Trace = t.dialTrace(s.next.Host())
+	}
+	addrs, e := d.Resolve(ctx, s.next)
+	if e != nil {
+		e.Detail = "not by this machine; with socks5h:// the proxy does it"
+		return netip.Addr{}, e
+	}
+	return addrs[0], nil
+}
+
+// exchange sends a message, reads as much of its answer, has it judged, and tells
+// of both.
+func (s *socksHandshake) exchange(ctx context.Context, m *SOCKSMessage, length int, judge func(answer []byte) *tunnel.Error) *tunnel.Error {
+	s.client.waiting("%s to answer %s's %s for %s", s.hop.Name(), s.hop.Scheme, m.Step, s.next)
+	m.Hop, m.Next, m.Started = s.hop, s.next, time.Now()
+	e := s.converse(ctx, m, length)
+	if e == nil {
+		e = judge(m.Received)
+	}
+	m.Ended = time.Now()
+	if e != nil {
+		s.fail(e)
+		m.Err = e
+	}
+	if t := s.client.Trace; t != nil && t.Spoken != nil {
+		t.Spoken(m)
+	}
+	return e
+}
+
+func (s *socksHandshake) converse(ctx context.Context, m *SOCKSMessage, length int) *tunnel.Error {
+	if _, err := s.conn.Write(m.wire()); err != nil && !neterr.Reset(err) {
+		return cutError(ctx, tunnel.PhaseRequest, err)
+	}
+	return s.read(ctx, m, length)
+}
+
+// read reads on in the answer.
+func (s *socksHandshake) read(ctx context.Context, m *SOCKSMessage, length int) *tunnel.Error {
+	answer := make([]byte, length)
+	n, err := io.ReadFull(s.conn, answer)
+	m.Received = append(m.Received, answer[:n]...)
+	switch {
+	case err == nil:
+		return nil
+	case len(m.Received) >= 2 && m.Received[0] == socks.Version5 && s.hop.Scheme == tunnel.SchemeSOCKS4A:
+		return s.foreign(m.Received) // version 5 is briefer
+	case len(m.Received) > 0 && !neterr.Timeout(err):
+		return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorResponseIncomplete, Err: neterr.Plain(err)}
+	}
+	e := cutError(ctx, tunnel.PhaseReply, err)
+	if errors.Is(err, io.EOF) {
+		e.Err = nil // the type's words say it
+	}
+	return e
+}
+
+// greet settles how the client shows who it is (RFC 1928, section 3): with a
+// password only where there is one.
+func (s *socksHandshake) greet(ctx context.Context) (method byte, e *tunnel.Error) {
+	greeting := []byte{socks.Version5, 1, socks.NoLogin}
+	if s.hop.Credentials != nil {
+		greeting = []byte{socks.Version5, 2, socks.NoLogin, socks.Password}
+	}
+	e = s.exchange(ctx, &SOCKSMessage{Step: SOCKSGreeting, Sent: greeting}, 2, func(chosen []byte) *tunnel.Error {
+		switch method = chosen[1]; {
+		case chosen[0] != socks.Version5:
+			return s.foreign(chosen)
+		case method == socks.NoLogin, method == socks.Password && s.hop.Credentials != nil:
+			return nil
+		case method == socks.NoneFits && s.hop.Credentials == nil:
+			return s.refused(socksFailure{tunnel.ErrorCredentials, "it takes no client without a login"}, false)
+		case method == socks.NoneFits:
+			e := s.refused(socksFailure{tunnel.ErrorCredentials, "of another kind than a user name and a password"}, false)
+			e.Login.Kept = true
+			return e
+		}
+		return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Detail: fmt.Sprintf("it chose the login method %d, which was not offered", method)}
+	})
+	return method, e
+}
+
+// logIn is RFC 1929.
+func (s *socksHandshake) logIn(ctx context.Context) *tunnel.Error {
+	c := s.hop.Credentials
+	user := append([]byte{socks.LoginVersion, byte(len(c.User))}, c.User...)
+	m := &SOCKSMessage{Step: SOCKSAuthentication, Sent: append(slices.Clone(user), masked...)}
+	m.secret = append(append(user, byte(len(c.Password))), c.Password...)
+	return s.exchange(ctx, m, 2, func(answer []byte) *tunnel.Error {
+		if answer[1] != 0 {
+			return s.refused(socksFailure{tunnel.ErrorCredentials, fmt.Sprintf("the login failed with code %d", answer[1])}, true)
+		}
+		return nil
+	})
+}
+
+// version5 is the request and its answer (RFC 1928, sections 4 and 6). The
+// address in the answer is of no use, and read past.
+func (s *socksHandshake) version5(ctx context.Context, address netip.Addr) *tunnel.Error {
+	message := []byte{socks.Version5, socks.Connect, 0}
+	switch address = address.Unmap(); {
+	case address.Is4():
+		message = append(append(message, socks.IPv4), address.AsSlice()...)
+	case address.Is6():
+		message = append(append(message, socks.IPv6), address.AsSlice()...)
+	default:
+		message = append(append(message, socks.Name, byte(len(s.next.Host()))), s.next.Host()...)
+	}
+	m := &SOCKSMessage{Step: SOCKSConnect, Sent: s.withPort(message), address: address}
+	return s.exchange(ctx, m, 4, func(head []byte) *tunnel.Error {
+		switch {
+		case head[0] != socks.Version5:
+			return s.foreign(head)
+		case head[1] != 0:
+			return s.refused(known(socks5Failures, head[1]), false)
+		}
+		rest := net.IPv4len
+		switch head[3] {
+		case socks.IPv4:
+		case socks.IPv6:
+			rest = net.IPv6len
+		case socks.Name:
+			if e := s.read(ctx, m, 1); e != nil {
+				return e
+			}
+			rest = int(m.Received[4])
+		default:
+			return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Detail: fmt.Sprintf("its answer has an address of the unknown kind %d", head[3])}
+		}
+		return s.read(ctx, m, rest+2)
+	})
+}
+
+// version4 is version 4a: an address 0.0.0.1 stands for the name at the end.
+func (s *socksHandshake) version4(ctx context.Context, address netip.Addr) *tunnel.Error {
+	address = address.Unmap()
+	message := s.withPort([]byte{socks.Version4, socks.Connect})
+	name := ""
+	if address.Is4() {
+		message = append(message, address.AsSlice()...)
+	} else {
+		message, name = append(message, 0, 0, 0, 1), s.next.Host()+"\x00"
+	}
+	if c := s.hop.Credentials; c != nil {
+		message = append(message, c.User...)
+	}
+	m := &SOCKSMessage{Step: SOCKSConnect, Sent: append(append(message, 0), name...), address: address}
+	return s.exchange(ctx, m, 8, func(answer []byte) *tunnel.Error {
+		switch {
+		case answer[0] != 0:
+			return s.foreign(answer)
+		case answer[1] != socks.Granted4:
+			return s.refused(known(socks4Failures, answer[1]), s.hop.Credentials != nil)
+		}
+		return nil
+	})
+}
+
+// withPort adds the port, most significant byte first.
+func (s *socksHandshake) withPort(message []byte) []byte {
+	return append(message, byte(s.next.Port()>>8), byte(s.next.Port()))
+}
+
+// known is what a code means, also one that nobody gave a meaning.
+func known(failures map[byte]socksFailure, code byte) socksFailure {
+	if f, ok := failures[code]; ok {
+		return f
+	}
+	return socksFailure{tunnel.ErrorDestinationUnavailable, fmt.Sprintf("code %d", code)}
+}
+
+// refused is the proxy's own word, which has no HTTP status.
+func (s *socksHandshake) refused(f socksFailure, sent bool) *tunnel.Error {
+	e := &tunnel.Error{Phase: tunnel.PhaseReply, Type: f.is, Told: true, Detail: f.words}
+	if f.is == tunnel.ErrorCredentials {
+		e.Login = &tunnel.LoginTrouble{Sent: sent}
+		if s.hop.Credentials != nil {
+			e.Login.Source = s.hop.Credentials.Source
+		}
+	}
+	return e
+}
+
+// foreign is for an answer in another protocol.
+func (s *socksHandshake) foreign(began []byte) *tunnel.Error {
+	return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Answer: &tunnel.AnswerTrouble{Began: began, Foreign: true},
+		Detail: "it does not speak " + s.hop.Scheme + ": it begins with \"" + wire.Escape(began, 40) + "\""}
+}

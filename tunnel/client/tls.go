@@ -1,0 +1,257 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"culvert/tunnel"
+)
+
+// TLSHandshake is one TLS handshake on the way. Parts of State that it did not
+// come to are zero.
+type TLSHandshake struct {
+	Hop        tunnel.Hop       // the proxy spoken to; the zero Hop for the target
+	Target     tunnel.Authority // the host and port at the other end
+	ServerName string           // sent, unless it is an address, and verified
+	Started    time.Time
+	Ended      time.Time
+	State      tls.ConnectionState // with the chain as it was sent
+	Insecure   bool                // any certificate would do
+	Pinned     bool                // the key is one of TLSOptions.Pins
+	TrustError error               // why the chain is not to be trusted; judged under Insecure as well
+	OutOfDate  bool                // TrustError is about a date alone: the chain was to be trusted, or will be
+	NameError  error               // why the certificate is not for ServerName; likewise
+	Asked      bool                // the other side asked for a certificate of ours ...
+	Shown      bool                // ... and got one
+	Err        error               // why there is no TLS, an *Error; nil if there is
+
+	began []byte // the first bytes that came, if it failed
+}
+
+// maxBegan is how much of what is no TLS is kept to be shown.
+const maxBegan = 40
+
+// Inside reports whether this is the target's, inside the tunnel.
+func (h *TLSHandshake) Inside() bool { return h.Hop.Proxy.IsZero() }
+
+// Peer names the other side as a sentence does: host:port.
+func (h *TLSHandshake) Peer() string { return h.Target.String() }
+
+// Verified says in a few words what the trust in the other side rests on; "nothing"
+// where there is none.
+func (h *TLSHandshake) Verified() string {
+	switch {
+	case h.Err != nil, h.Insecure && !h.Pinned:
+		return "nothing"
+	case h.Insecure:
+		return "the pinned key alone"
+	case h.Pinned:
+		return "the chain, the name and the pinned key"
+	}
+	return "the chain and the name"
+}
+
+// secureHop speaks TLS with a proxy, which chooses the protocol. On an error the
+// conn is still to be closed by the caller, else the conn that is returned.
+func (c *Client) secureHop(ctx context.Context, conn net.Conn, hop tunnel.Hop) (*clientTLS, *tunnel.Error) {
+	if hop.Scheme == tunnel.SchemeH2 {
+		return c.SecureFor(ctx, conn, hop, tunnel.ALPNHTTP2)
+	}
+	return c.SecureFor(ctx, conn, hop, tunnel.ALPNHTTP2, tunnel.ALPNHTTP1)
+}
+
+// SecureFor is secureHop for certain protocols.
+func (c *Client) SecureFor(ctx context.Context, conn net.Conn, hop tunnel.Hop, protocols ...string) (*clientTLS, *tunnel.Error) {
+	options := tunnel.TLSOptions{}
+	if hop.TLS != nil {
+		options = *hop.TLS
+	}
+	options.Protocols = protocols
+	return c.secure(ctx, conn, &TLSHandshake{Hop: hop, Target: hop.Proxy}, options)
+}
+
+// secureTarget is secureHop with the target, through the open tunnel.
+func (c *Client) secureTarget(ctx context.Context, conn net.Conn, target tunnel.Authority) (*clientTLS, *tunnel.Error) {
+	return c.secure(ctx, conn, &TLSHandshake{Target: target}, *c.TLS)
+}
+
+func (c *Client) secure(ctx context.Context, conn net.Conn, h *TLSHandshake, options tunnel.TLSOptions) (*clientTLS, *tunnel.Error) {
+	if h.ServerName = options.ServerName; h.ServerName == "" {
+		h.ServerName = h.Target.Host()
+	}
+	if h.Inside() {
+		c.waiting("TLS inside the tunnel with %s", h.Peer())
+	} else {
+		c.waiting("TLS with %s", h.Peer())
+	}
+	h.Insecure, h.Started = options.Insecure, time.Now()
+	under := &watchedConn{Conn: conn}
+	secured := &clientTLS{Conn: tls.Client(under, h.config(options)), under: under, handshake: h}
+	err := secured.HandshakeContext(ctx)
+	h.Ended = time.Now()
+	var e *tunnel.Error
+	if err != nil {
+		h.began = under.began
+		e = h.failure(ctx, err)
+		h.Err = e
+	}
+	under.secured, under.began = true, nil
+	if t := c.Trace; t != nil && t.Secured != nil {
+		t.Secured(h)
+	}
+	if e != nil {
+		return nil, e
+	}
+	return secured, nil
+}
+
+// config leaves the verification to verify, so that version and chain are known
+// even if it fails.
+func (h *TLSHandshake) config(options tunnel.TLSOptions) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		ServerName: h.ServerName,
+		NextProtos: options.Protocols,
+
+		InsecureSkipVerify: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			h.State = state
+			return h.Verify(options)
+		},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			h.Asked = true
+			if options.Certificate == nil {
+				return &tls.Certificate{}, nil // RFC 8446, section 4.4.2: none
+			}
+			h.Shown = true
+			return options.Certificate, nil
+		},
+	}
+}
+
+// Verify judges the chain (RFC 5280, section 6), the name (RFC 9525, section 6)
+// and the key.
+func (h *TLSHandshake) Verify(options tunnel.TLSOptions) error {
+	leaf := h.State.PeerCertificates[0]
+	intermediates := x509.NewCertPool()
+	for _, c := range h.State.PeerCertificates[1:] {
+		intermediates.AddCert(c)
+	}
+	_, h.TrustError = leaf.Verify(x509.VerifyOptions{Roots: options.Roots, Intermediates: intermediates})
+	if h.TrustError != nil {
+		err, expired := VerifyChainEver(h.State.PeerCertificates, options.Roots, time.Now())
+		h.OutOfDate = expired && err == nil
+	}
+	h.NameError = leaf.VerifyHostname(h.ServerName)
+	h.Pinned = slices.Contains(options.Pins, tunnel.PinOf(leaf))
+	switch {
+	case !options.Insecure && h.TrustError != nil:
+		return h.TrustError
+	case !options.Insecure && h.NameError != nil:
+		return h.NameError
+	case len(options.Pins) > 0 && !h.Pinned:
+		return errNotPinned
+	}
+	return nil
+}
+
+// ErrTruncated is what reading from TLS within a tunnel ends with where the
+// connection just ended, as anybody on the way could have made it.
+var ErrTruncated = errors.New("the connection ended without TLS's goodbye (close_notify): what came may not be all")
+
+// clientTLS is TLS as a Client speaks it. End of file is what the other side said
+// (RFC 8446, section 6.1: close_notify); where the connection just ends, reads
+// fail with ErrTruncated, as with OpenSSL. CloseWrite says close_notify and goes
+// on reading.
+type clientTLS struct {
+	*tls.Conn
+	under     *watchedConn
+	handshake *TLSHandshake
+}
+
+// Read tells the two ends apart: package tls takes either for end of file.
+func (c *clientTLS) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil && (err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF)) && c.under.ended.Load() {
+		err = ErrTruncated
+	}
+	return n, err
+}
+
+// The deadlines are the caller's alone. Those that package tls sets by itself,
+// five seconds for its goodbye, would cut off a half-close behind bytes that the
+// other side takes slowly.
+
+// SetDeadline implements net.Conn. After a write that failed for its deadline
+// nothing more can be written.
+func (c *clientTLS) SetDeadline(t time.Time) error { return c.under.Conn.SetDeadline(t) }
+
+// SetReadDeadline implements net.Conn.
+func (c *clientTLS) SetReadDeadline(t time.Time) error { return c.under.Conn.SetReadDeadline(t) }
+
+// SetWriteDeadline implements net.Conn.
+func (c *clientTLS) SetWriteDeadline(t time.Time) error { return c.under.Conn.SetWriteDeadline(t) }
+
+// closeNotifyTime bounds the close_notify of a Close. It goes into the send queue,
+// unless the other side reads nothing; then it is not worth waiting for.
+const closeNotifyTime = 200 * time.Millisecond
+
+// Close says close_notify if that is possible at once, and closes the conn.
+func (c *clientTLS) Close() error {
+	_ = c.under.Conn.SetWriteDeadline(time.Now().Add(closeNotifyTime))
+	return c.Conn.Close()
+}
+
+// watchedConn notes how its conn began, and that it came to an end.
+type watchedConn struct {
+	net.Conn
+	secured bool   // the handshake is over
+	began   []byte // until then
+	ended   atomic.Bool
+}
+
+func (c *watchedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if !c.secured && len(c.began) < maxBegan {
+		c.began = append(c.began, b[:min(n, maxBegan-len(c.began))]...)
+	}
+	if err == io.EOF {
+		c.ended.Store(true)
+	}
+	return n, err
+}
+
+// SetWriteDeadline is package tls's, for its goodbye: see clientTLS.
+func (c *watchedConn) SetWriteDeadline(time.Time) error { return nil }
+
+// NetConn returns the conn beneath.
+func (c *watchedConn) NetConn() net.Conn { return c.Conn }
+
+// VerifyChainEver is VerifyChain for a chain that may have expired, or be not valid
+// yet: it is then judged as of when it was new, and expired is true.
+func VerifyChainEver(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) (err error, expired bool) {
+	err = VerifyChain(chain, roots, now)
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		err, expired = VerifyChain(chain, roots, chain[0].NotBefore.Add(time.Minute)), true
+	}
+	return err, expired
+}
+
+// VerifyChain says why a chain, the peer's own certificate first, does not lead to
+// one of the roots (RFC 5280, section 6); nil roots are the system's. The name in it
+// is not judged.
+func VerifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
+	intermediates := x509.NewCertPool()
+	for _, c := range chain[1:] {
+		intermediates.AddCert(c)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now})
+	return err
+}

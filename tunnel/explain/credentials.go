@@ -1,0 +1,83 @@
+package explain
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+
+	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/internal/wire"
+)
+
+// credentials explains a proxy that wants a login, or another one: by a 407, a 401,
+// which some proxies send instead, or in SOCKS.
+func (x explanation) credentials() (sentence, hint string) {
+	answer, login := x.answerWords(), x.login
+	if len(login.Schemes) > 0 {
+		answer += "; it offers " + strings.Join(login.Schemes, ", ")
+	}
+	if login.Sent {
+		return x.proxy() + " refused the credentials for " + x.Target.String() + ": " + answer, x.refusedCredentialsHint()
+	}
+	var failed *client.LoginError
+	others := slices.ContainsFunc(login.Schemes, func(s string) bool {
+		return slices.Contains(append(client.AuthSchemes, client.AuthBearer), strings.ToLower(s))
+	})
+	if errors.As(login.Failed, &failed) && !(failed.Unset && others) {
+		answer += "; " + wire.Escape([]byte(failed.Error()), client.MaxDetail)
+	}
+	broken := BrokenChallenge(x.Error)
+	if broken != "" {
+		answer += "; " + broken
+	}
+	sentence = x.proxy() + " wants credentials for " + x.Target.String() + ": " + answer
+	tickets := slices.ContainsFunc(login.Schemes, func(s string) bool { return strings.EqualFold(s, client.AuthNegotiate) })
+	switch {
+	case broken != "":
+		return sentence, "the proxy's challenge is broken, or of a kind that culvert does not know: tell its administrator"
+	case failed != nil && !others:
+		return sentence, failed.Hint
+	case tickets && !others:
+		return sentence, "it wants a Kerberos ticket: get one with kinit, and leave --auth out"
+	case x.Told && login.Kept:
+		return sentence, "culvert knows no other login for SOCKS: ask the proxy's administrator to take a password"
+	case others && login.Kept:
+		return sentence, "yours are for none of these: check --auth"
+	case others || len(login.Schemes) == 0 && !login.Kept:
+		return sentence, x.giveCredentials()
+	case len(login.Schemes) == 0:
+		return sentence, "the proxy does not say how it wants them: send them unasked with --auth basic"
+	}
+	return sentence, "culvert knows Basic, Bearer, Digest, Negotiate and NTLM: ask the proxy's administrator to offer one of them"
+}
+
+// BrokenChallenge says what is wrong with a challenge that could not be answered, as
+// a Digest without a nonce; "" = there is no such challenge.
+func BrokenChallenge(e *tunnel.Error) string {
+	var failed *client.LoginError
+	login := explanationOf(e).login
+	if login.Failed == nil || !login.Kept || errors.As(login.Failed, &failed) {
+		return ""
+	}
+	return "no answer to " + wire.Escape([]byte(login.Failed.Error()), client.MaxDetail)
+}
+
+// refusedCredentialsHint is for credentials that were sent.
+func (x explanation) refusedCredentialsHint() string {
+	hint := "check " + settingIn("user name and password", cmp.Or(x.login.Source, x.Source))
+	if slices.ContainsFunc(x.login.Schemes, func(s string) bool { return strings.EqualFold(s, client.AuthNTLM) }) {
+		hint += `; for NTLM the user may have to be DOMAIN\user`
+	}
+	return hint
+}
+
+// giveCredentials says where to give credentials. Those of the flags are sent to the
+// first proxy only.
+func (x explanation) giveCredentials() string {
+	if x.login.Later {
+		return "put USER:PASSWORD@ into " + x.where("that proxy's URL") + ", before its host"
+	}
+	return "give them with --proxy-user NAME and CULVERT_PROXY_PASSWORD, or --proxy-credentials FILE"
+}

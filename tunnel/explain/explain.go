@@ -1,0 +1,170 @@
+package explain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/internal/wire"
+)
+
+// Error puts a failure of Client or Stdio into one sentence for the person
+// who waits for the tunnel, who may see nothing else of it (under ssh, say),
+// and a hint that tells what to do next, "" if there is nothing to be done.
+// Neither has a line break or a control character, whatever a proxy sent. Any
+// other error is its own sentence.
+func Error(err error) (sentence, hint string) {
+	var e *tunnel.Error
+	if !errors.As(err, &e) {
+		return wire.Escape([]byte(err.Error()), 4*client.MaxDetail), ""
+	}
+	x := explanationOf(e)
+	words, descriptors, ownLimit := OwnLimit(e)
+	switch {
+	case x.Phase == tunnel.PhaseRelay:
+		return x.broken()
+	case ownLimit:
+		return words + " on the way to " + x.destination() + x.because(), descriptors
+	case errors.Is(err, context.Canceled):
+		return "cancelled on the way to " + x.destination(), ""
+	case x.Phase == tunnel.PhaseReply && (x.Status != 0 || x.Told):
+		return x.refused()
+	case x.Phase == tunnel.PhaseTLS:
+		return x.noTLS()
+	case x.Hop == "" && x.Type == tunnel.ErrorRequest:
+		return "the request cannot be sent: " + x.Cause(), ""
+	case x.Hop == "":
+		return x.unreachedTarget()
+	case x.Phase == tunnel.PhaseRequest || x.Phase == tunnel.PhaseReply:
+		return x.noAnswer()
+	}
+	return x.unreachedProxy()
+}
+
+// explanation puts an Error into words.
+type explanation struct {
+	*tunnel.Error
+	answer tunnel.AnswerTrouble // the Error's, or zero
+	login  tunnel.LoginTrouble  // the Error's, or zero
+}
+
+func explanationOf(e *tunnel.Error) explanation {
+	x := explanation{Error: e}
+	if e.Answer != nil {
+		x.answer = *e.Answer
+	}
+	if e.Login != nil {
+		x.login = *e.Login
+	}
+	return x
+}
+
+// OwnLimit returns what to say if this machine had no descriptor left for a
+// connection, or culvert may have no more of them.
+func OwnLimit(e *tunnel.Error) (words, hint string, ok bool) {
+	if e.Type != tunnel.ErrorConnectionLimit || e.Phase != tunnel.PhaseConnect {
+		return "", "", false
+	}
+	return "culvert's own limit", "this machine ran out of descriptors: raise ulimit -n", true
+}
+
+// destination names what was to be reached: the proxy, or without one the target.
+func (x explanation) destination() string {
+	if x.Hop != "" {
+		return x.proxy()
+	}
+	return x.Target.String()
+}
+
+// proxy names the proxy. A socket's path may hold anything.
+func (x explanation) proxy() string { return "proxy " + wire.Escape([]byte(x.Hop), client.MaxDetail) }
+
+// where adds to a setting what it came from, if that is known.
+func (x explanation) where(what string) string {
+	return settingIn(what, x.Source)
+}
+
+func settingIn(what, source string) string {
+	if source == "" {
+		return what
+	}
+	return what + " in " + wire.Escape([]byte(source), 80)
+}
+
+// because is the cause, for the end of a sentence.
+func (x explanation) because() string { return ": " + Cause(x.Error) }
+
+// Cause is what lies beneath an Error, in the system's words, or else its own
+// cause.
+func Cause(e *tunnel.Error) string {
+	if e.Err == nil {
+		return e.Cause()
+	}
+	return wire.Escape([]byte(e.Err.Error()), client.MaxDetail)
+}
+
+// broken explains an open tunnel that broke.
+func (x explanation) broken() (sentence, hint string) {
+	through := ""
+	if x.Hop != "" {
+		through = " through " + x.proxy()
+	}
+	return "the tunnel to " + x.Target.String() + through + " broke" + x.because(),
+		"the target, or something on the way with an idle limit, cut it: for ssh, try ServerAliveInterval 30"
+}
+
+// hintVersion is for an address that -4 or -6 excludes.
+const hintVersion = "leave -4 and -6 out, or give a name"
+
+// unreachedTarget explains a target that could not be connected to without a proxy.
+func (x explanation) unreachedTarget() (sentence, hint string) {
+	target := x.Target.String()
+	switch x.Type {
+	case tunnel.ErrorDestinationUnroutable:
+		if x.Phase == tunnel.PhaseResolve {
+			return target + " cannot be reached: " + x.Cause(), hintVersion
+		}
+	case tunnel.ErrorDNS:
+		return target + " cannot be resolved" + x.unresolved(), "check the name; if only a proxy can resolve it, name that with --proxy"
+	case tunnel.ErrorDNSTimeout:
+		return target + " cannot be resolved: the name server did not answer in time", "check the network; if it wants a proxy, name that with --proxy"
+	case tunnel.ErrorConnectionRefused:
+		return target + " refused the connection", fmt.Sprintf("nothing listens on port %d there: check the port, or whether the server runs", x.Target.Port())
+	case tunnel.ErrorConnectionTimeout:
+		return target + " did not accept the connection in time", "a firewall may stand between: if this network wants a proxy, name it with --proxy"
+	}
+	return target + " cannot be reached" + x.because(), "check the network; if it wants a proxy, name that with --proxy"
+}
+
+// unresolved says why a name has no address.
+func (x explanation) unresolved() string {
+	if x.Detail != "" {
+		return ": " + x.Detail
+	}
+	return x.because()
+}
+
+// unreachedProxy explains a proxy that could not be connected to.
+func (x explanation) unreachedProxy() (sentence, hint string) {
+	if strings.HasPrefix(x.Hop, tunnel.SchemeUnix+":") {
+		return x.proxy() + " cannot be reached" + x.because(), "check " + x.where("the socket's path") + ", its permissions, and whether the proxy runs"
+	}
+	switch x.Type {
+	case tunnel.ErrorDestinationUnroutable:
+		if x.Phase == tunnel.PhaseResolve {
+			return x.proxy() + " cannot be reached: " + x.Cause(), hintVersion
+		}
+	case tunnel.ErrorDNS:
+		return x.proxy() + " cannot be resolved" + x.unresolved(), "check " + x.where("the proxy's name") + "; some are known only inside their network or VPN"
+	case tunnel.ErrorDNSTimeout:
+		return x.proxy() + " cannot be resolved: the name server did not answer in time", "check the network, or give " + x.where("the proxy's address") + " instead of its name"
+	case tunnel.ErrorConnectionRefused:
+		return x.proxy() + " refused the connection", "nothing listens there: check " + x.where("the proxy's port") + ", or whether the proxy runs"
+	case tunnel.ErrorConnectionTimeout:
+		return x.proxy() + " did not accept the connection in time", "a firewall may stand between: check " + x.where("the proxy's address") + ", or wait longer with --connect-timeout"
+	}
+	return x.proxy() + " cannot be reached" + x.because(), "check " + x.where("the proxy's address") + " and the network"
+}

@@ -1,6 +1,0 @@
-package tunnel
-
-import "golang.org/x/sys/unix"
-
-// duplicate makes to another name of fd's file.
-func duplicate(fd, to int) error { return unix.Dup3(fd, to, 0) }

@@ -1,8 +1,0 @@
-//go:build unix && !linux
-
-package tunnel
-
-import "golang.org/x/sys/unix"
-
-// duplicate makes to another name of fd's file.
-func duplicate(fd, to int) error { return unix.Dup2(fd, to) }

@@ -1,0 +1,266 @@
+package forward
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/relay"
+)
+
+var (
+	writers     = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 4096) }}
+	bodyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+)
+
+// interim passes 1xx replies to the client: 100 at most once, and none after the
+// final reply has begun (RFC 9110, section 10.1.1).
+type interim struct {
+	mu      sync.Mutex
+	wire    Wire
+	waits   bool // the client sent Expect: 100-continue and has had no 100
+	allowed bool // HTTP/1.1, and the final reply has not begun
+	first   bool // a first byte of a reply was read
+	coming  bool // a head is being read: the final one, unless pass is called
+	passed  int  // number of interim replies sent to the client
+}
+
+// goOn sends 100 if the client waits for that. After a final reply the transport
+// may still read the content, to keep its connection: then nothing is sent.
+func (i *interim) goOn() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.coming {
+		i.ask()
+	}
+}
+
+func (i *interim) ask() {
+	if i.waits && i.allowed {
+		i.waits = false
+		i.wire.Interim(http.StatusContinue, nil)
+	}
+}
+
+// begin notes the first byte of a reply.
+func (i *interim) begin() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.first, i.coming = true, true
+}
+
+// answered reports whether a byte of a reply was read.
+func (i *interim) answered() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.first
+}
+
+// pass sends an interim reply on to the client.
+func (i *interim) pass(code int, header textproto.MIMEHeader) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.coming = false
+	if code == http.StatusContinue {
+		i.ask()
+		return
+	}
+	if !i.allowed {
+		return
+	}
+	fields := http.Header(header).Clone()
+	removeHopByHop(fields)
+	i.passed++
+	i.wire.Interim(code, fields)
+}
+
+// state returns how many interim replies were sent, and whether a head has begun
+// that is not complete.
+func (i *interim) state() (passed int, coming bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.passed, i.coming
+}
+
+// end notes that the final reply is there.
+func (i *interim) end() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.allowed = false
+}
+
+// forward sends the request on and the reply back.
+func (x *exchange) forward() Next {
+	x.started = time.Now()
+	ctx, watch := x.of.begin(x), &x.of.watch
+	watch.start(x, x.of.cancel)
+	reply, err := x.roundTrip(ctx)
+	x.interim.end()
+	if err == nil {
+		err = x.checkReply(reply)
+	}
+	if err != nil {
+		return x.failure(err, watch.stop())
+	}
+	out := x.respond(reply)
+	reply.Body.Close()
+	return x.served(reply.StatusCode, out, watch.stop())
+}
+
+// checkReply returns why a reply cannot be passed on, and closes it then.
+func (x *exchange) checkReply(reply *http.Response) error {
+	err := checkNames(reply.Header)
+	switch {
+	case err != nil, reply.ProtoMajor != 1, reply.StatusCode < 200: // including a 101 that was not asked for
+		err = malformedReply(x.Record.Target, err)
+	case reply.StatusCode == http.StatusProxyAuthRequired && x.absolute():
+		// Not 407 for our client, who does not have the parent's credentials.
+		err = &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Target: x.Record.Target,
+			Detail: "the next proxy wants credentials that this proxy does not have"}
+	default:
+		return nil
+	}
+	reply.Body.Close()
+	return err
+}
+
+// replyOutcome says how the sending of a reply ended.
+type replyOutcome struct {
+	keep       bool  // the client was told that the connection is kept
+	fromOrigin error // why the reply could not be read to its end
+	toClient   error // why it could not be written
+	untilClose bool  // only the connection's end tells the client that it is over
+}
+
+// served logs a request that got a reply, and makes sure that the client can tell
+// an incomplete reply from a whole one.
+func (x *exchange) served(status int, out replyOutcome, end watchEnd) Next {
+	whole, next := x.body.leave(), NextClose
+	x.Record.Status, x.Record.Up, x.Record.Down = status, x.body.n.Load(), x.down.Load()
+	switch {
+	case end == clientSilent && (out.toClient != nil || out.fromOrigin != nil):
+		x.Record.Error, x.Record.ClosedBy = tunnel.ErrorConnectionReadTimeout, relay.ClosedByIdle
+		_ = x.of.conn.SetWriteDeadline(time.Time{}) // for the end of what was written
+		x.of.wire.BreakOff(out.untilClose)
+	case out.toClient != nil, out.fromOrigin != nil && end == clientGone:
+		x.Record.Error, x.Record.ClosedBy = tunnel.ErrorConnectionTerminated, relay.ClosedByClient
+	case out.fromOrigin != nil:
+		x.Record.Error = tunnel.ErrorResponseIncomplete
+		x.of.wire.BreakOff(out.untilClose)
+	case out.keep && whole && end == clientThere:
+		next = NextRequest
+	default:
+		next = NextDrain
+	}
+	x.host().Log(x.Record)
+	return next
+}
+
+// respond writes the reply to the client. Framing is written anew: the
+// length if it is known, chunks if not, and for HTTP/1.0 the connection's end
+// (RFC 9112, section 6.3). Nothing is buffered beyond one read.
+func (x *exchange) respond(reply *http.Response) (out replyOutcome) {
+	out.keep = !x.close && x.body.done.Load() && !x.host().Draining()
+	// Replies to HEAD and 304 announce the length of content they do not have.
+	length := reply.Header.Get("Content-Length")
+	x.removeReplyHopByHop(reply.Header)
+	appendVia(reply.Header, min(reply.ProtoMinor, 1), x.of.forwarder.via)
+	if reply.Header["Date"] == nil { // RFC 9110, section 6.6.1
+		reply.Header["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
+	}
+	hasBody := x.Head.Method != http.MethodHead && reply.StatusCode != http.StatusNoContent && reply.StatusCode != http.StatusNotModified
+	chunked := hasBody && reply.ContentLength < 0 && x.Head.Minor == 1
+	out.untilClose = hasBody && reply.ContentLength < 0 && !chunked
+	switch {
+	case hasBody && reply.ContentLength >= 0:
+		length = strconv.FormatInt(reply.ContentLength, 10)
+	case hasBody, reply.StatusCode == http.StatusNoContent:
+		length = ""
+	}
+	bw := writers.Get().(*bufio.Writer)
+	bw.Reset(x.of.conn)
+	defer func() {
+		bw.Reset(nil)
+		writers.Put(bw)
+	}()
+	x.phase.reply(hasBody && reply.ContentLength < 0)
+	cleanTrailer(reply.Trailer)
+	h := &ReplyHead{Response: reply, Length: length, Content: hasBody, Chunked: chunked, Keep: out.keep}
+	if out.toClient = x.of.wire.Head(bw, h); out.toClient != nil {
+		return out
+	}
+	var content io.Writer
+	if hasBody {
+		content = x.of.wire.Content(bw, h)
+		out.fromOrigin, out.toClient = x.copyBody(bw, content, reply.Body)
+	}
+	switch {
+	case out.toClient != nil:
+	case out.fromOrigin != nil:
+		// Fewer bytes than announced: the client learns it from the end of the
+		// connection, or of the stream.
+		out.toClient = bw.Flush()
+	default:
+		cleanTrailer(reply.Trailer)
+		out.toClient = x.of.wire.End(bw, h, content)
+	}
+	return out
+}
+
+// pendingReply lends the part of a reply that is not flushed yet to the connection
+// that reads the rest. It is flushed before a read that may wait: so a reply that
+// has arrived whole goes out in one piece, and no part of another is held back.
+type pendingReply struct {
+	mu       sync.Mutex
+	bw       *bufio.Writer // nil = not lent
+	flushing atomic.Bool   // a flush waits for the client
+}
+
+// lend lends bw, or takes it back with nil.
+func (p *pendingReply) lend(bw *bufio.Writer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bw = bw
+}
+
+// flush flushes what is lent.
+func (p *pendingReply) flush() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bw != nil {
+		p.flushing.Store(true)
+		_ = p.bw.Flush() // if it fails, the next write will too
+		p.flushing.Store(false)
+	}
+}
+
+// copyBody copies the content to the client as it arrives; to writes over bw.
+func (x *exchange) copyBody(bw *bufio.Writer, to io.Writer, body io.Reader) (fromOrigin, toClient error) {
+	buffer := bodyBuffers.Get().(*[32 << 10]byte)
+	defer bodyBuffers.Put(buffer)
+	for fromOrigin == nil {
+		var n int
+		x.pending.lend(bw)
+		x.phase.awaiting.Store(true)
+		n, fromOrigin = body.Read(buffer[:])
+		x.phase.awaiting.Store(false)
+		x.pending.lend(nil)
+		if n == 0 {
+			continue
+		}
+		if _, toClient = to.Write(buffer[:n]); toClient != nil {
+			return nil, toClient
+		}
+		x.down.Add(int64(n))
+	}
+	if fromOrigin != io.EOF {
+		return fromOrigin, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,159 @@
+package forward
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"time"
+)
+
+// clientWatch watches the exchanges of one client connection, one after the other.
+// It detects a client that leaves before its reply is complete, and an exchange
+// without progress (silence.go). The zero clientWatch is ready to use.
+type clientWatch struct {
+	mu     sync.Mutex
+	x      *exchange     // under way; nil = none
+	cancel func()        // ends x
+	end    watchEnd      // why
+	moved  int64         // x.progress at the last check
+	owed   bool          // x.owed at the last check
+	since  time.Time     // of the last change of either
+	quiet  chan struct{} // closed when the watching read has returned; nil = none began
+	linger *time.Timer   // nil = the client has not ended its side
+
+	// The timer is not stopped between requests, so that a quick one need not
+	// touch it.
+	timer  *time.Timer
+	armed  bool
+	closed bool
+}
+
+// watchEnd says what a watch has found.
+type watchEnd uint8
+
+const (
+	clientThere  watchEnd = iota
+	clientGone            // the client left
+	clientSilent          // there was no progress for too long, on either side
+)
+
+// watchAfter is the age from which a request is watched: a quick one does not pay
+// for it.
+const watchAfter = 500 * time.Millisecond
+
+// start watches x until stop. It calls cancel if the client's connection breaks,
+// if the client ends its side and then reads nothing for the linger time, or if
+// there is no progress.
+func (w *clientWatch) start(x *exchange, cancel func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.x, w.cancel, w.end, w.moved, w.owed, w.since = x, cancel, clientThere, 0, false, x.started
+	switch {
+	case w.armed:
+	case w.timer == nil:
+		w.timer = time.AfterFunc(watchAfter, w.tick)
+	default:
+		w.timer.Reset(watchAfter)
+	}
+	w.armed = true
+}
+
+// tick checks the exchange under way, if it is old enough.
+func (w *clientWatch) tick() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	x := w.x
+	if w.armed = x != nil && w.end == clientThere && !w.closed; !w.armed {
+		return
+	}
+	if young := watchAfter - time.Since(x.started); young > 0 {
+		w.timer.Reset(young)
+		return
+	}
+	// Until the request's content is read, its reader notices a client that leaves.
+	if w.quiet == nil && x.body.done.Load() {
+		w.quiet = make(chan struct{})
+		go w.look(x, w.quiet)
+	}
+	next, silent := w.check(x)
+	if silent {
+		w.armed = false
+		w.cut(x, clientSilent)
+		return
+	}
+	w.timer.Reset(next)
+}
+
+// look is the watching read: until the client sends, ends its side, or is gone.
+func (w *clientWatch) look(x *exchange, quiet chan struct{}) {
+	defer close(quiet)
+	err := x.of.wire.Await()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case err == nil || w.x != x: // a further request, or stop's deadline
+	case errors.Is(err, io.EOF): // perhaps a half-close: the client still wants the reply
+		w.await(x)
+	default:
+		w.cut(x, clientGone)
+	}
+}
+
+// await ends x when a client that has ended its side reads nothing of its reply for
+// the linger time. w.mu is held.
+func (w *clientWatch) await(x *exchange) {
+	limit, before := x.of.forwarder.Linger, x.down.Load()
+	if limit <= 0 {
+		return
+	}
+	w.linger = time.AfterFunc(limit, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		switch {
+		case w.x != x:
+		case x.down.Load() > before:
+			w.await(x)
+		default:
+			w.cut(x, clientGone)
+		}
+	})
+}
+
+// cut ends x, and notes why. w.mu is held.
+func (w *clientWatch) cut(x *exchange, end watchEnd) {
+	if w.end != clientThere {
+		return
+	}
+	if w.end = end; end == clientSilent {
+		x.cutSilent()
+	}
+	w.cancel()
+}
+
+// stop ends the watch and returns what it has found. The connection's reader is the
+// caller's again.
+func (w *clientWatch) stop() watchEnd {
+	w.mu.Lock()
+	x, quiet := w.x, w.quiet
+	w.x, w.cancel, w.quiet = nil, nil, nil
+	if w.linger != nil {
+		w.linger.Stop()
+		w.linger = nil
+	}
+	w.mu.Unlock()
+	if quiet != nil {
+		x.of.wire.Wake()
+		<-quiet
+		x.of.wire.Settle()
+	}
+	return w.end
+}
+
+// close stops the timer.
+func (w *clientWatch) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed = true; w.timer != nil {
+		w.timer.Stop()
+	}
+}

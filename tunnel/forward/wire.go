@@ -1,0 +1,206 @@
+package forward
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"strings"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/accesslog"
+	"culvert/tunnel/internal/sock"
+	"culvert/tunnel/internal/wire"
+	"culvert/tunnel/relay"
+)
+
+// Wire is the client's side of exchanges, as its protocol version has it. Head,
+// Content and End are called in this order, for one reply after another; Interim
+// before them, perhaps from another goroutine.
+type Wire interface {
+	// Body returns a request's content, nil if there is none; the trailer that
+	// is filled in at its end, nil if there can be none; and its length in bytes,
+	// -1 if that is not known. Announced are the values of the request's Trailer
+	// field. The content is read until io.EOF before the next request is.
+	Body(framing wire.Framing, announced []string) (content io.Reader, trailer http.Header, length int64, err error)
+
+	// Interim sends the head of a 1xx reply. That it cannot be sent shows when
+	// the final one is.
+	Interim(code int, fields http.Header)
+
+	// Head sends a reply's head. What it writes by bw need not be flushed.
+	Head(bw *bufio.Writer, h *ReplyHead) error
+
+	// Content returns what a reply's content is written to, over bw.
+	Content(bw *bufio.Writer, h *ReplyHead) io.Writer
+
+	// End ends the content, with the trailer that came behind it, and flushes.
+	End(bw *bufio.Writer, h *ReplyHead, content io.Writer) error
+
+	// BreakOff makes sure that the client does not take a part of a reply for the
+	// whole. UntilClose says that only the connection's end would tell.
+	BreakOff(untilClose bool)
+
+	// Switch answers that the protocol changes to one of those named, and Give
+	// then gives the client's side away: the caller closes it.
+	Switch(reply *http.Response, protocols string) error
+	Give() relay.Side
+
+	// Refuse answers with an error, logs it, and ends the exchange. HeadOnly
+	// leaves the content out, as a reply to HEAD must.
+	Refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool)
+
+	// Await returns nil when the client sends more, io.EOF when it has ended its
+	// side, another error when it is gone. Wake makes it return, and Settle
+	// undoes Wake once it has.
+	Await() error
+	Wake()
+	Settle()
+}
+
+// ReplyHead is a reply's head on its way to the client.
+type ReplyHead struct {
+	*http.Response
+	Length  string // of Content-Length, "" = none
+	Content bool   // there may be some
+	Chunked bool   // over HTTP/1: the length is not known
+	Keep    bool   // over HTTP/1: the connection goes on
+}
+
+// HTTP1 is a client connection of HTTP/1 as far as all such are alike: a Wire
+// embeds it and adds Give and Refuse.
+type HTTP1 struct {
+	Conn   net.Conn
+	Reader *bufio.Reader // over Conn, behind the request's head
+}
+
+// Body implements Wire.
+func (w *HTTP1) Body(framing wire.Framing, announced []string) (io.Reader, http.Header, int64, error) {
+	if framing.Length <= 0 && !framing.Chunked {
+		return nil, nil, 0, nil
+	}
+	body, err := wire.NewBody(w.Reader, framing, announced)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	cleanTrailer(body.Trailer)
+	return body, body.Trailer, framing.Length, nil
+}
+
+// Interim implements Wire.
+func (w *HTTP1) Interim(code int, fields http.Header) {
+	bw := bufio.NewWriter(w.Conn)
+	writeStatusLine(bw, code, http.StatusText(code))
+	fields.Write(bw)
+	bw.WriteString("\r\n")
+	bw.Flush()
+}
+
+// Head implements Wire.
+func (w *HTTP1) Head(bw *bufio.Writer, h *ReplyHead) error {
+	writeStatusLine(bw, h.StatusCode, reasonOf(h.Response))
+	h.Header.Write(bw)
+	writeFraming(bw, h)
+	return nil
+}
+
+// Content implements Wire.
+func (w *HTTP1) Content(bw *bufio.Writer, h *ReplyHead) io.Writer {
+	if h.Chunked {
+		return httputil.NewChunkedWriter(bw)
+	}
+	return bw
+}
+
+// End implements Wire.
+func (w *HTTP1) End(bw *bufio.Writer, h *ReplyHead, content io.Writer) error {
+	if chunks, ok := content.(io.Closer); ok && h.Chunked {
+		chunks.Close()
+		h.Trailer.Write(bw)
+		bw.WriteString("\r\n")
+	}
+	return bw.Flush()
+}
+
+// BreakOff implements Wire: it resets a connection whose orderly end would say
+// that all has come.
+func (w *HTTP1) BreakOff(untilClose bool) {
+	if tcp := sock.TCPOf(w.Conn); tcp != nil && untilClose {
+		_ = tcp.SetLinger(0)
+		if net.Conn(tcp) != w.Conn { // TLS, whose goodbye would make it an orderly end
+			_ = tcp.Close()
+		}
+	}
+}
+
+// Switch implements Wire.
+func (w *HTTP1) Switch(reply *http.Response, protocols string) error {
+	return WriteSwitch(w.Conn, reply, protocols)
+}
+
+// WriteSwitch writes a 101 of HTTP/1 that changes to one of the protocols named
+// (RFC 9110, section 7.8).
+func WriteSwitch(w io.Writer, reply *http.Response, protocols string) error {
+	bw := bufio.NewWriter(w)
+	writeStatusLine(bw, reply.StatusCode, reasonOf(reply))
+	bw.WriteString("Connection: Upgrade\r\nUpgrade: " + protocols + "\r\n")
+	reply.Header.Write(bw)
+	bw.WriteString("\r\n")
+	return bw.Flush()
+}
+
+// Await implements Wire.
+func (w *HTTP1) Await() error {
+	_, err := w.Reader.Peek(1)
+	return err
+}
+
+// Wake implements Wire.
+func (w *HTTP1) Wake() { w.Conn.SetReadDeadline(sock.Past) }
+
+// Settle implements Wire.
+func (w *HTTP1) Settle() { w.Conn.SetReadDeadline(time.Time{}) }
+
+func writeStatusLine(bw *bufio.Writer, code int, reason string) {
+	bw.WriteString("HTTP/1.1 ")
+	bw.Write(strconv.AppendInt(bw.AvailableBuffer(), int64(code), 10))
+	bw.WriteByte(' ')
+	bw.WriteString(reason)
+	bw.WriteString("\r\n")
+}
+
+// reasonOf is the reply's own reason phrase, which may be empty; one that no
+// status line may hold gives way to the usual one (RFC 9112, section 4).
+func reasonOf(reply *http.Response) string {
+	_, reason, _ := strings.Cut(reply.Status, " ")
+	if reply.Status == "" || tunnel.HasControl(strings.ReplaceAll(reason, "\t", " ")) {
+		return http.StatusText(reply.StatusCode)
+	}
+	return reason
+}
+
+// writeFraming ends the head.
+func writeFraming(bw *bufio.Writer, h *ReplyHead) {
+	if h.Chunked {
+		bw.WriteString("Transfer-Encoding: chunked\r\n")
+		for name := range h.Trailer {
+			writeField(bw, "Trailer: ", name)
+		}
+	}
+	if h.Length != "" {
+		writeField(bw, "Content-Length: ", h.Length)
+	}
+	if !h.Keep {
+		bw.WriteString("Connection: close\r\n")
+	}
+	bw.WriteString("\r\n")
+}
+
+func writeField(bw *bufio.Writer, start, value string) {
+	bw.WriteString(start)
+	bw.WriteString(value)
+	bw.WriteString("\r\n")
+}

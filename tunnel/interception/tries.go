@@ -1,0 +1,223 @@
+package interception
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/client"
+)
+
+// shown is what a TLS handshake showed of its other end.
+type shown struct {
+	name       string              // that was asked for
+	chain      []*x509.Certificate // as it was sent; empty = none came
+	alpn       string
+	tls        uint16 // the version
+	trust      error  // why no public authority vouches for the chain; nil = one does
+	nameError  error  // why the certificate is not for the name; nil = it is
+	incomplete bool   // trust is by certificates that others sent
+	expired    bool   // it is not valid now; trust is of when it was
+	trusted    bool   // the system does, or those that the user named, for the name
+	named      bool   // those that the user named do, for whatever name, or did before it expired
+	failure    string // why there is no chain, in a sentence; "" = none came, and no more is known
+}
+
+func (s *shown) came() bool { return s != nil && len(s.chain) > 0 }
+
+// leaf is the other end's own certificate; it came.
+func (s *shown) leaf() *x509.Certificate { return s.chain[0] }
+
+// public reports whether it is a public authority's certificate for the name.
+func (s *shown) public() bool { return s.came() && s.trust == nil && s.nameError == nil }
+
+// interceptionFacts is all that an InterceptionCheck found out. What was not
+// tried is nil.
+type interceptionFacts struct {
+	target      *shown // through the proxies
+	named       bool   // its chain leads to an authority that the user named
+	pinned      bool   // its key is the one that the user named
+	system      error  // why the system does not trust the chain; nil = it does
+	direct      *shown // the target, through no proxy
+	unrelated   []*shown
+	nonexistent *shown // a host that cannot exist, through the proxies
+	invented    *shown // the target by a server name that cannot exist, through the proxies
+	now         time.Time
+	times       Times
+}
+
+// Run makes further handshakes, through the route of the Client that opened a
+// tunnel to target and shook hands there with whom h says, and weighs what they
+// show. Of the Client it uses a copy of its own, without its Trace. Run returns nil
+// if h is nil or no certificate came.
+func (c *Check) Run(ctx context.Context, opener *client.Client, target tunnel.Authority, h *client.TLSHandshake, times Times) *Interception {
+	if h == nil || len(h.State.PeerCertificates) == 0 {
+		return nil
+	}
+	return c.find(ctx, opener, target, h, times).judge()
+}
+
+// find gathers the facts.
+func (c *Check) find(ctx context.Context, opener *client.Client, target tunnel.Authority, h *client.TLSHandshake, times Times) *interceptionFacts {
+	f := &interceptionFacts{now: h.Started, target: c.shownBy(h, opener.TLS), pinned: h.Pinned, times: times}
+	f.named = f.target.named && f.target.nameError == nil
+	if f.system = client.VerifyChain(f.target.chain, nil, f.now); f.system == nil {
+		f.system = f.target.nameError
+	}
+	patience := c.patience(times.Opening)
+	var tries sync.WaitGroup
+	try := func(result **shown, route tunnel.Route, target tunnel.Authority, name string) {
+		patience := patience
+		if route.Direct() {
+			patience = directPatience(patience, f.target.public())
+		}
+		tries.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
+			*result = c.handshake(ctx, opener, route, target, name)
+		})
+	}
+	if !c.NoDirect {
+		try(&f.direct, tunnel.Route{}, target, h.ServerName)
+	}
+	if !f.target.public() {
+		unrelated := c.unrelated(target, h.ServerName)
+		f.unrelated = make([]*shown, len(unrelated))
+		for i, u := range unrelated {
+			try(&f.unrelated[i], opener.Route, u, u.Host())
+		}
+		nowhere := nonexistentName()
+		if a, err := tunnel.ParseTarget(nowhere + ":443"); err == nil {
+			try(&f.nonexistent, opener.Route, a, nowhere)
+		}
+		try(&f.invented, opener.Route, target, nonexistentName())
+	}
+	tries.Wait()
+	c.complete(f)
+	return f
+}
+
+// complete judges the target's chain anew by what others sent: many a server
+// forgets the certificates between its own and the authority's.
+func (c *Check) complete(f *interceptionFacts) {
+	if f.target.trust == nil {
+		return
+	}
+	chain := slices.Clone(f.target.chain)
+	for _, s := range append(slices.Clone(f.unrelated), f.direct) {
+		if s.came() {
+			chain = append(chain, s.chain[1:]...)
+		}
+	}
+	if err, expired := client.VerifyChainEver(chain, c.publicRoots(), f.now); err == nil {
+		f.target.trust, f.target.expired, f.target.incomplete = nil, expired, true
+	}
+}
+
+// patience is enough for another handshake where the first one took so long.
+func (c *Check) patience(took time.Duration) time.Duration {
+	if c.Patience > 0 {
+		return c.Patience
+	}
+	return min(max(DefaultInterceptionPatience, 2*took), maxInterceptionPatience)
+}
+
+// directPatience is for the way without the proxy, which is often closed, and not
+// slow because the proxy is. To a public certificate it can add nothing.
+func directPatience(patience time.Duration, public bool) time.Duration {
+	if public {
+		return min(patience, publicPatience)
+	}
+	return min(patience, DefaultInterceptionPatience)
+}
+
+// nonexistentName is a host's name that no resolver may know (RFC 6761, section
+// 6.4), and that nobody can have a certificate ready for.
+func nonexistentName() string {
+	b := make([]byte, 8)
+	_, _ = rand.Read(b) // it cannot fail
+	return "culvert-" + hex.EncodeToString(b) + ".invalid"
+}
+
+// unrelated are the names to compare with. The target itself, and the name that
+// it goes by, show the target's own certificate.
+func (c *Check) unrelated(target tunnel.Authority, name string) []tunnel.Authority {
+	names := slices.Clone(c.Unrelated)
+	if c.Unrelated == nil {
+		for _, s := range DefaultUnrelated {
+			if a, err := tunnel.ParseTarget(s); err == nil {
+				names = append(names, a)
+			}
+		}
+	}
+	names = slices.DeleteFunc(names, func(a tunnel.Authority) bool {
+		return a.Host() == target.Host() || strings.EqualFold(a.Host(), strings.TrimSuffix(name, "."))
+	})
+	if c.Unrelated == nil {
+		names = names[:min(2, len(names))]
+	}
+	return names
+}
+
+// handshake speaks TLS with the target by the given name, and takes any
+// certificate. It shows none of the user's.
+func (c *Check) handshake(ctx context.Context, opener *client.Client, route tunnel.Route, target tunnel.Authority, name string) *shown {
+	var seen *client.TLSHandshake
+	once := &client.Client{
+		Route: route, Header: opener.Header, Auth: opener.Auth, UserAgent: opener.UserAgent, Network: opener.Network,
+		ConnectTimeout: opener.ConnectTimeout, Timeout: opener.Timeout, Negotiate: opener.Negotiate, Resolver: opener.Resolver,
+		TLS: &tunnel.TLSOptions{ServerName: name, Roots: opener.TLS.Roots, Insecure: true, Protocols: opener.TLS.Protocols},
+		Trace: &client.Trace{Secured: func(h *client.TLSHandshake) {
+			if h.Inside() {
+				seen = h
+			}
+		}},
+	}
+	conn, err := once.Open(ctx, target)
+	if err == nil {
+		conn.Close()
+	}
+	once.CloseIdleConnections()
+	if seen == nil || len(seen.State.PeerCertificates) == 0 {
+		return &shown{name: name, failure: c.sentence(err)}
+	}
+	return c.shownBy(seen, opener.TLS)
+}
+
+// sentence says why a handshake failed; "" if it did not.
+func (c *Check) sentence(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case c.Explain != nil:
+		return c.Explain(err)
+	}
+	return err.Error()
+}
+
+// shownBy judges a handshake in which a certificate came.
+func (c *Check) shownBy(h *client.TLSHandshake, options *tunnel.TLSOptions) *shown {
+	s := &shown{
+		name: h.ServerName, chain: h.State.PeerCertificates, alpn: h.State.NegotiatedProtocol, tls: h.State.Version,
+		nameError: h.NameError, trusted: h.TrustError == nil && h.NameError == nil,
+	}
+	s.trust, s.expired = client.VerifyChainEver(s.chain, c.publicRoots(), h.Started)
+	if options.Roots != nil {
+		untrusted, _ := client.VerifyChainEver(s.chain, options.Roots, h.Started)
+		s.named = untrusted == nil
+	}
+	return s
+}
+
+func (c *Check) publicRoots() *x509.CertPool {
+	if c.Public != nil {
+		return c.Public
+	}
+	return publicRoots()
+}

@@ -1,0 +1,78 @@
+package sock
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// sockaddr is room for an IPv4 or IPv6 address as the kernel has it.
+type sockaddr struct {
+	raw  unix.RawSockaddrInet6 // the larger of both
+	size uint32
+}
+
+// sockaddrOf returns the kernel's form of an address without a zone.
+func sockaddrOf(ap netip.AddrPort) (a sockaddr, family int) {
+	var port [2]byte
+	binary.BigEndian.PutUint16(port[:], ap.Port())
+	if addr := ap.Addr().Unmap(); addr.Is4() {
+		in4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(&a.raw))
+		in4.Family, in4.Addr = unix.AF_INET, addr.As4()
+		in4.Port = binary.NativeEndian.Uint16(port[:])
+		a.size = unix.SizeofSockaddrInet4
+		return a, unix.AF_INET
+	}
+	a.raw.Family, a.raw.Addr = unix.AF_INET6, ap.Addr().As16()
+	a.raw.Port = binary.NativeEndian.Uint16(port[:])
+	a.size = unix.SizeofSockaddrInet6
+	return a, unix.AF_INET6
+}
+
+// addrPort is the address that the kernel has filled in; invalid if it is of
+// another family.
+func (a *sockaddr) addrPort() netip.AddrPort {
+	var port [2]byte
+	binary.NativeEndian.PutUint16(port[:], a.raw.Port) // at the same place in both
+	p := binary.BigEndian.Uint16(port[:])
+	switch a.raw.Family {
+	case unix.AF_INET:
+		return netip.AddrPortFrom(netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(&a.raw)).Addr), p)
+	case unix.AF_INET6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.raw.Addr), p)
+	}
+	return netip.AddrPort{}
+}
+
+// acceptNow accepts a connection that is there.
+func acceptNow(listener int) (fd int, remote netip.AddrPort, errno syscall.Errno) {
+	a := sockaddr{size: unix.SizeofSockaddrInet6}
+	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&a.raw)), uintptr(unsafe.Pointer(&a.size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, netip.AddrPort{}, errno
+	}
+	return int(n), a.addrPort(), 0
+}
+
+// localAddr is the address that a socket is bound to.
+func localAddr(fd int) netip.AddrPort {
+	a := sockaddr{size: unix.SizeofSockaddrInet6}
+	_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(unsafe.Pointer(&a.size)))
+	if errno != 0 {
+		return netip.AddrPort{}
+	}
+	return a.addrPort()
+}
+
+// connectNow begins to connect, or asks how that goes: EINPROGRESS and EALREADY
+// mean that it does.
+func (a *sockaddr) connectNow(fd int) syscall.Errno {
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(a.size))
+	if errno == unix.EISCONN {
+		return 0
+	}
+	return errno
+}

@@ -1,0 +1,20 @@
+//go:build !linux
+
+package sock
+
+import (
+	"context"
+	"net"
+	"net/netip"
+)
+
+// Listen binds a TCP listener; the caller closes it.
+func Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	config := net.ListenConfig{KeepAliveConfig: keepAlive}
+	return config.Listen(ctx, network, address)
+}
+
+// Connect is Dial where there are no event loops.
+func Connect(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
+	return Dial(ctx, ap)
+}

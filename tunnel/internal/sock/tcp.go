@@ -1,0 +1,68 @@
+package sock
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Past is a deadline that has passed for every clock.
+var Past = time.Unix(1, 0)
+
+// TCP is a TCP connection: a *net.TCPConn, or a socket.
+type TCP interface {
+	net.Conn
+	syscall.Conn
+	SetLinger(seconds int) error
+}
+
+// TCPOf returns the TCP conn at the heart of conn, or nil.
+func TCPOf(conn net.Conn) TCP {
+	for {
+		switch c := conn.(type) {
+		case TCP:
+			return c
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+// HalfCloser is a conn that can send end of file and be read from afterwards.
+type HalfCloser interface{ CloseWrite() error }
+
+// keepAlive finds dead peers of silent tunnels within about two minutes.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4}
+
+// Dial opens one TCP connection with TCP_NODELAY (Go's default) and
+// keepalive.
+func Dial(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
+	d := net.Dialer{KeepAliveConfig: keepAlive}
+	return d.DialContext(ctx, "tcp", ap.String())
+}
+
+// Interruptible lets the context's end interrupt reads and writes on conn, and
+// returns what lifts that again. A deadline left behind would cut the tunnel.
+func Interruptible(ctx context.Context, conn net.Conn) (release func()) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		conn.SetDeadline(Past)
+		close(done)
+	})
+	return func() {
+		if !stop() {
+			<-done
+			conn.SetDeadline(time.Time{})
+		}
+	}
+}
+
+// Buffer is what one read of a relay fills at most.
+type Buffer [32 << 10]byte
+
+var Buffers = sync.Pool{New: func() any { return new(Buffer) }}

@@ -1,0 +1,82 @@
+package testkit
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"sync"
+	"testing"
+	"time"
+)
+
+var TestCertificate = sync.OnceValue(func() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+})
+
+// Certifier is a throw-away authority that makes certificates.
+type Certifier struct {
+	testing.TB
+	Cert *x509.Certificate
+	Key  *ecdsa.PrivateKey
+	Pool *x509.CertPool
+}
+
+func NewCertifier(tb testing.TB, name string) *Certifier {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-10000 * time.Hour), NotAfter: time.Now().Add(1000 * time.Hour)}
+	c := &Certifier{TB: tb, Key: key, Pool: x509.NewCertPool()}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c.Cert, _ = x509.ParseCertificate(der)
+	c.Pool.AddCert(c.Cert)
+	return c
+}
+
+// Leaf is a certificate for the names, valid from an age ago to a time from now.
+func (c *Certifier) Leaf(age, left time.Duration, names ...string) tls.Certificate {
+	c.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		c.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
+		NotBefore: time.Now().Add(-age), NotAfter: time.Now().Add(left)}
+	der, err := x509.CreateCertificate(rand.Reader, template, c.Cert, key.Public(), c.Key)
+	if err != nil {
+		c.Fatal(err)
+	}
+	parsed, _ := x509.ParseCertificate(der)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: parsed}
+}
+
+const TestAge = 100 * time.Hour // of a certificate that was there before
+
+func (c *Certifier) Old(names ...string) tls.Certificate { return c.Leaf(TestAge, TestAge, names...) }
+
+// ThrowAway is a certificate for a name that its own authority, in pool, has
+// signed, and that is valid for so long from now on.
+func ThrowAway(t *testing.T, name string, valid time.Duration) (pair tls.Certificate, pool *x509.CertPool) {
+	t.Helper()
+	authority := NewCertifier(t, "authority")
+	return authority.Leaf(5000*time.Hour-valid, valid, name), authority.Pool
+}

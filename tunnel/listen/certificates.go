@@ -1,0 +1,149 @@
+package listen
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// CertificateFiles are a server's certificate, with its chain, and key in two
+// PEM files, which are read anew when they change.
+type CertificateFiles struct {
+	// Log is told when the files were read anew, and, once for each change,
+	// that they could not be: then what was read before stays in use. nil = no
+	// log. It is not to be changed once connections are accepted.
+	Log *slog.Logger
+
+	certFile, keyFile string
+
+	mu      sync.Mutex
+	looked  time.Time
+	seen    fileStates
+	current *tls.Certificate
+}
+
+// certificateLook is how often the files are looked at, when handshakes come.
+const certificateLook = time.Second
+
+// LoadCertificateFiles reads the two files.
+func LoadCertificateFiles(certFile, keyFile string) (*CertificateFiles, error) {
+	f := &CertificateFiles{certFile: certFile, keyFile: keyFile}
+	f.seen, f.looked = f.look(), time.Now()
+	var err error
+	f.current, err = f.read()
+	return f, err
+}
+
+// GetCertificate is that of tls.Config. At most once a second it looks whether
+// the files have changed.
+func (f *CertificateFiles) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now := time.Now(); now.Sub(f.looked) >= certificateLook {
+		f.looked = now
+		f.renew()
+	}
+	return f.current, nil
+}
+
+// renew reads the files again if they have changed. f.mu is held.
+func (f *CertificateFiles) renew() {
+	// Looked at before they are read: a change in between is seen next time.
+	states := f.look()
+	if states.equal(f.seen) {
+		return
+	}
+	f.seen = states
+	log := f.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	next, err := f.read()
+	if err != nil {
+		log.Warn("the changed certificate cannot be used, the one before stays", "cert", f.certFile, "key", f.keyFile, "error", err)
+		return
+	}
+	f.current = next
+	log.Info("the certificate was read anew", "cert", f.certFile, "until", next.Leaf.NotAfter.UTC())
+}
+
+func (f *CertificateFiles) read() (*tls.Certificate, error) {
+	cert, err := os.ReadFile(f.certFile)
+	if err != nil {
+		return nil, err
+	}
+	key, err := os.ReadFile(f.keyFile)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("%s and %s: %s", f.certFile, f.keyFile, Words(err))
+	}
+	return &pair, nil
+}
+
+// Notes says what a person should know of the files: sentences without a full
+// stop, none if all is well.
+func (f *CertificateFiles) Notes() (notes []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if info, err := os.Stat(f.keyFile); err == nil && info.Mode().Perm()&0o007 != 0 && runtime.GOOS != "windows" {
+		notes = append(notes, fmt.Sprintf("the key in %s can be read by other users of this machine (mode %04o): chmod 600 %[1]s", f.keyFile, info.Mode().Perm()))
+	}
+	leaf := f.current.Leaf
+	switch now := time.Now(); {
+	case now.After(leaf.NotAfter):
+		notes = append(notes, fmt.Sprintf("the certificate in %s expired on %s: clients will not trust it", f.certFile, leaf.NotAfter.UTC().Format(time.DateOnly)))
+	case now.Before(leaf.NotBefore):
+		notes = append(notes, fmt.Sprintf("the certificate in %s is not valid before %s: clients will not trust it", f.certFile, leaf.NotBefore.UTC().Format(time.DateOnly)))
+	}
+	return notes
+}
+
+// fileStates tell of two files whether they have changed; nil = there was none.
+type fileStates [2]fs.FileInfo
+
+func (f *CertificateFiles) look() (states fileStates) {
+	for i, path := range []string{f.certFile, f.keyFile} {
+		if info, err := os.Stat(path); err == nil {
+			states[i] = info
+		}
+	}
+	return states
+}
+
+func (s fileStates) equal(other fileStates) bool {
+	for i, a := range s {
+		b := other[i]
+		switch {
+		case a == nil && b == nil:
+		case a == nil || b == nil:
+			return false
+		case !os.SameFile(a, b) || !a.ModTime().Equal(b.ModTime()) || a.Size() != b.Size():
+			return false
+		}
+	}
+	return true
+}
+
+// LoadClientCA reads the certificate authorities that client certificates must
+// come from: one PEM file.
+func LoadClientCA(file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, errors.New(file + ": there is no PEM certificate in it")
+	}
+	return pool, nil
+}

@@ -1,0 +1,86 @@
+package listen
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+)
+
+// Options says where a Server's TLS listeners have their certificate from,
+// which is two files or made on the spot, and whose client certificates make
+// users.
+type Options struct {
+	CertFile, KeyFile string   // PEM; read anew when they change
+	SelfSigned        bool     // made in memory instead, for Hosts too
+	ACME              ACME     // an authority's instead, if it has Hosts
+	Hosts             []string // what the listeners are called
+	ClientCAFile      string   // authorities of client certificates, PEM; "" = none are asked for
+	Log               *slog.Logger
+}
+
+// Config returns a configuration for NewTLSListener, and what a person should
+// know of it: sentences without a full stop. Without any source of a certificate
+// it is nil.
+func (o Options) Config() (config *tls.Config, notes []string, err error) {
+	if o.CertFile == "" && !o.SelfSigned && o.ACME.Hosts == nil {
+		return nil, nil, nil
+	}
+	config = &tls.Config{MinVersion: tls.VersionTLS12}
+	switch {
+	case o.ACME.Hosts != nil:
+		if config, err = o.ACME.config(); err != nil {
+			return nil, nil, err
+		}
+	case o.SelfSigned:
+		pair, pin, err := SelfSigned(o.Hosts...)
+		if err != nil {
+			return nil, nil, err
+		}
+		config.Certificates = []tls.Certificate{pair}
+		notes = append(notes, "the self-signed certificate's pin is "+pin+" (for clients: culvert dial --pin, curl --pinnedpubkey)")
+	default:
+		files, err := LoadCertificateFiles(o.CertFile, o.KeyFile)
+		if err != nil {
+			return nil, nil, err
+		}
+		files.Log = o.Log
+		config.GetCertificate, notes = files.GetCertificate, files.Notes()
+	}
+	if o.ClientCAFile != "" {
+		config.ClientAuth = tls.VerifyClientCertIfGiven
+		if config.ClientCAs, err = LoadClientCA(o.ClientCAFile); err != nil {
+			return nil, nil, err
+		}
+	}
+	return config, notes, nil
+}
+
+// Check says what cannot be meant: secure tells whether there is a listener
+// that speaks TLS. The errors name the flags of culvert serve.
+func (o Options) Check(secure bool) (hint string, err error) {
+	files := o.CertFile != "" || o.KeyFile != ""
+	acme := o.ACME.Hosts != nil
+	switch {
+	case !acme && (o.ACME.Dir != "" || o.ACME.URL != "" || o.ACME.RootsFile != ""):
+		return "say --acme HOST, the name that clients use", errors.New("--acme-dir, --acme-url and --acme-ca are for --acme")
+	case !secure && (files || o.SelfSigned || acme || o.ClientCAFile != ""):
+		return "say --listen https://HOST:PORT", errors.New("a certificate is given, and no listener speaks TLS")
+	case !secure:
+		return "", nil
+	case files && o.SelfSigned:
+		return "leave one of them out", errors.New("--tls-self-signed makes a certificate, and --tls-cert or --tls-key gives one")
+	case acme && (files || o.SelfSigned):
+		return "leave one of them out", errors.New("--acme gets certificates, and --tls-cert, --tls-key or --tls-self-signed is another way to one")
+	case files && (o.CertFile == "" || o.KeyFile == ""):
+		return "give the certificate's file and its key's file", errors.New("--tls-cert and --tls-key go together")
+	case !files && !o.SelfSigned && !acme:
+		return "--tls-cert FILE and --tls-key FILE, --acme HOST, or, to try things out, --tls-self-signed", errors.New("an https:// listener wants a certificate")
+	}
+	for _, host := range o.ACME.Hosts {
+		if _, err := acmeName(host); err != nil {
+			return "the name that clients use, as in --acme proxy.example.com", fmt.Errorf("--acme: no certificate can be had for %q: %w", host, err)
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,99 @@
+package listen
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"culvert/tunnel/internal/testkit"
+)
+
+// What a person should know of certificate files is told.
+func TestCertificateFilesNotes(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, tt := range []struct {
+		name  string
+		valid time.Duration
+		mode  os.FileMode
+		want  string
+	}{
+		{"all well", 30 * day, 0o600, ""},
+		{"for a group", 30 * day, 0o640, ""},
+		{"for anyone", 30 * day, 0o644, "can be read by other users of this machine (mode 0644): chmod 600 "},
+		{"expired", -day, 0o600, "expired on "},
+		{"too early", 5000*time.Hour + day, 0o600, "is not valid before "},
+	} {
+		if tt.mode == 0o644 && runtime.GOOS == "windows" {
+			continue
+		}
+		pair, _ := testkit.ThrowAway(t, "proxy.test", tt.valid)
+		cert, key := pemFiles(t, pair)
+		if err := os.Chmod(key, tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		files, err := LoadCertificateFiles(cert, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes := files.Notes()
+		if tt.want == "" && len(notes) > 0 || tt.want != "" && (len(notes) != 1 || !strings.Contains(notes[0], tt.want)) {
+			t.Errorf("%s: the notes are %q, want %q", tt.name, notes, tt.want)
+		}
+	}
+}
+
+// pemFiles writes a certificate and its key.
+func pemFiles(t *testing.T, pair tls.Certificate) (cert, key string) {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for path, block := range map[string]*pem.Block{
+		cert: {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, key: {Type: "PRIVATE KEY", Bytes: der}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
+}
+
+func TestSelfSignedNames(t *testing.T) {
+	pair, pin, err := SelfSigned("proxy.test", "192.0.2.1", "127.0.0.1", "0.0.0.0", "::", "", "not a name")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"localhost", "127.0.0.1", "::1", "proxy.test", "192.0.2.1"} {
+		if err := pair.Leaf.VerifyHostname(host); err != nil {
+			t.Error(err)
+		}
+	}
+	if slices.Contains(pair.Leaf.DNSNames, "not a name") || len(pair.Leaf.IPAddresses) != 3 {
+		t.Errorf("it is for %q and %v", pair.Leaf.DNSNames, pair.Leaf.IPAddresses)
+	}
+	if _, other, _ := SelfSigned(); pin == other || len(pin) != len("sha256//")+44 {
+		t.Errorf("the pins are %s and %s", pin, other)
+	}
+}
+
+// A name that no certificate can be had for is an error at once, not at every
+// handshake.
+func TestACMEName(t *testing.T) {
+	for host, want := range map[string]string{
+		"proxy.example.com": "proxy.example.com", "Proxy.Example.COM.": "proxy.example.com", "bücher.example": "xn--bcher-kva.example",
+		"": "", "proxy": "", "localhost": "", "192.0.2.1": "", "2001:db8::1": "", "*.example.com": "", "a b.example": "", "proxy.example.com:443": "",
+	} {
+		if got, err := acmeName(host); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q is asked for as %q, %v; want %q", host, got, err, want)
+		}
+	}
+}

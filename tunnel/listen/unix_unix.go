@@ -1,0 +1,31 @@
+//go:build unix
+
+package listen
+
+import (
+	"context"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// umask belongs to the whole process: one socket is made at a time.
+var umaskLock sync.Mutex
+
+// listenPrivate makes the socket with mode 0600 from its first moment on.
+func listenPrivate(ctx context.Context, config net.ListenConfig, path string) (net.Listener, error) {
+	umaskLock.Lock()
+	defer umaskLock.Unlock()
+	old := syscall.Umask(0o177)
+	defer syscall.Umask(old)
+	l, err := config.Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}

@@ -1,9 +1,0 @@
-package tunnel
-
-import (
-	"testing"
-
-	"culvert/tunnel/internal/leak"
-)
-
-func TestMain(m *testing.M) { leak.Main(m, idleDescriptors, closeTestLoops) }

@@ -1,0 +1,261 @@
+package policy
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// AddrClass says what kind of place an address is. Every address has exactly
+// one class, the first in the order of the constants that fits.
+type AddrClass uint8
+
+// The classes of address; the zero AddrClass is none.
+const (
+	ClassMetadata  AddrClass = iota + 1 // a cloud's instance metadata service
+	ClassLoopback                       // this host, its own interfaces' addresses included
+	ClassLinkLocal                      // 169.254.0.0/16, fe80::/10
+	ClassPrivate                        // RFC 1918, fc00::/7, 100.64.0.0/10
+	ClassSpecial                        // the rest of IANA's special-purpose registries, multicast, unassigned IPv6
+	ClassPublic                         // the Internet
+)
+
+var addrClassNames = [...]string{"", "metadata", "loopback", "link-local", "private", "special", "public"}
+
+// String returns the class's name as --allow-addr takes it.
+func (c AddrClass) String() string { return addrClassNames[c] }
+
+// ParseAddrClass is the inverse of String; case does not matter.
+func ParseAddrClass(s string) (AddrClass, error) {
+	i := slices.Index(addrClassNames[:], strings.ToLower(s))
+	if i < int(ClassMetadata) {
+		return 0, fmt.Errorf("%q is no address, no CIDR and none of the classes %s", s, strings.Join(addrClassNames[ClassMetadata:], ", "))
+	}
+	return AddrClass(i), nil
+}
+
+var metadataAddrs = [...]netip.Addr{
+	netip.MustParseAddr("169.254.169.254"), // most clouds
+	netip.MustParseAddr("fd00:ec2::254"),   // AWS
+	netip.MustParseAddr("fd20:ce::254"),    // Google Cloud
+	netip.MustParseAddr("100.100.100.200"), // Alibaba Cloud
+	netip.MustParseAddr("168.63.129.16"),   // Azure
+}
+
+var loopbackPrefixes = prefixes(
+	"127.0.0.0/8", // RFC 1122, section 3.2.1.3
+	"0.0.0.0/8",   // RFC 791, section 3.2: "this network"; Linux connects 0.0.0.0 to itself
+	"::1/128",     // RFC 4291, section 2.5.3
+	"::/128",      // RFC 4291, section 2.5.2; connects to itself likewise
+)
+
+var linkLocalPrefixes = prefixes(
+	"169.254.0.0/16", // RFC 3927
+	"fe80::/10",      // RFC 4291, section 2.5.6
+)
+
+var privatePrefixes = prefixes(
+	"10.0.0.0/8",     // RFC 1918
+	"172.16.0.0/12",  // RFC 1918
+	"192.168.0.0/16", // RFC 1918
+	"100.64.0.0/10",  // RFC 6598: shared address space
+	"fc00::/7",       // RFC 4193: unique local
+)
+
+// specialPrefixes are what IANA's IPv4 and IPv6 Special-Purpose Address
+// Registries (RFC 6890, RFC 8190) hold beyond the classes above. Entries that
+// are globally reachable are here too: they are anycast services of the
+// network itself and no target of a tunnel. The exceptions are ::ffff:0:0/96,
+// which is judged as IPv4, and 64:ff9b::/96, which is nat64Prefix.
+var specialPrefixes = prefixes(
+	"192.0.0.0/24",       // RFC 6890: IETF protocol assignments, those below within
+	"192.0.0.0/29",       // RFC 7335: IPv4 service continuity
+	"192.0.0.8/32",       // RFC 7600: dummy address
+	"192.0.0.9/32",       // RFC 7723: Port Control Protocol anycast
+	"192.0.0.10/32",      // RFC 8155: TURN anycast
+	"192.0.0.170/31",     // RFC 8880, RFC 7050: NAT64/DNS64 discovery
+	"192.0.2.0/24",       // RFC 5737: documentation
+	"192.31.196.0/24",    // RFC 7535: AS112-v4
+	"192.52.193.0/24",    // RFC 7450: AMT
+	"192.88.99.0/24",     // RFC 7526: 6to4 relay anycast, deprecated
+	"192.88.99.2/32",     // RFC 6751: 6a44 relay anycast
+	"192.175.48.0/24",    // RFC 7534: direct delegation AS112
+	"198.18.0.0/15",      // RFC 2544: benchmarking
+	"198.51.100.0/24",    // RFC 5737: documentation
+	"203.0.113.0/24",     // RFC 5737: documentation
+	"224.0.0.0/4",        // RFC 5771: multicast
+	"240.0.0.0/4",        // RFC 1112, section 4: reserved
+	"255.255.255.255/32", // RFC 8190, RFC 919: limited broadcast
+	"::/96",              // RFC 4291, section 2.5.5.1: IPv4-compatible, deprecated
+	"64:ff9b:1::/48",     // RFC 8215: local-use NAT64
+	"100::/64",           // RFC 6666: discard-only
+	"100:0:0:1::/64",     // RFC 9780: dummy prefix
+	"2001::/23",          // RFC 2928: IETF protocol assignments, those below within
+	"2001::/32",          // RFC 4380: Teredo
+	"2001:1::1/128",      // RFC 7723: Port Control Protocol anycast
+	"2001:1::2/128",      // RFC 8155: TURN anycast
+	"2001:1::3/128",      // RFC 9665: DNS-SD service registration anycast
+	"2001:2::/48",        // RFC 5180: benchmarking
+	"2001:3::/32",        // RFC 7450: AMT
+	"2001:4:112::/48",    // RFC 7535: AS112-v6
+	"2001:10::/28",       // RFC 4843: ORCHID, deprecated
+	"2001:20::/28",       // RFC 7343: ORCHIDv2
+	"2001:30::/28",       // RFC 9374: drone remote identification
+	"2001:db8::/32",      // RFC 3849: documentation
+	"2002::/16",          // RFC 3056: 6to4
+	"2620:4f:8000::/48",  // RFC 7534: direct delegation AS112
+	"3fff::/20",          // RFC 9637: documentation
+	"5f00::/16",          // RFC 9602: SRv6 segment identifiers
+	"fec0::/10",          // RFC 3879: site-local, deprecated
+	"ff00::/8",           // RFC 4291, section 2.7: multicast
+)
+
+var (
+	// RFC 6052, section 2.1. On a network with IPv6 only, the whole IPv4
+	// Internet looks so: public, as far as the IPv4 address inside is.
+	nat64Prefix = netip.MustParsePrefix("64:ff9b::/96")
+
+	// RFC 4291, section 2.4: all that IANA hands out as global unicast. What
+	// is outside is nobody's, so whoever routes it does so privately.
+	globalUnicast6 = netip.MustParsePrefix("2000::/3")
+
+	compatiblePrefix = netip.MustParsePrefix("::/96")
+	localNAT64Prefix = netip.MustParsePrefix("64:ff9b:1::/48")
+	sixToFourPrefix  = netip.MustParsePrefix("2002::/16")
+	teredoPrefix     = netip.MustParsePrefix("2001::/32")
+)
+
+func prefixes(list ...string) []netip.Prefix {
+	out := make([]netip.Prefix, len(list))
+	for i, s := range list {
+		out[i] = netip.MustParsePrefix(s)
+	}
+	return out
+}
+
+func within(list []netip.Prefix, addr netip.Addr) bool {
+	for _, p := range list {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// Classify returns addr's class, an IPv4-mapped address's as its IPv4. own
+// says whether an address is this host's; nil = none is. IPv4 embedded in
+// other forms of IPv6 is judged by its own class besides: see embeddedIPv4.
+func Classify(addr netip.Addr, own func(netip.Addr) bool) AddrClass {
+	addr = addr.Unmap().WithZone("") // no prefix contains an address with a zone
+	switch {
+	case slices.Contains(metadataAddrs[:], addr):
+		return ClassMetadata
+	case within(loopbackPrefixes, addr), own != nil && own(addr):
+		return ClassLoopback
+	case within(linkLocalPrefixes, addr):
+		return ClassLinkLocal
+	case within(privatePrefixes, addr):
+		return ClassPrivate
+	case within(specialPrefixes, addr):
+		return ClassSpecial
+	case addr.Is4(), globalUnicast6.Contains(addr), nat64Prefix.Contains(addr):
+		return ClassPublic
+	}
+	return ClassSpecial
+}
+
+// embeddedIPv4 returns the IPv4 addresses to which addr may lead through a
+// translator or relay: none for IPv4 and plain IPv6, one for most forms. It is
+// two for local-use NAT64 (RFC 8215), whose prefix may be a /48 or cut down to
+// a /96, so that only the site knows which of the readings is meant.
+func embeddedIPv4(addr netip.Addr) []netip.Addr {
+	if !addr.Is6() {
+		return nil
+	}
+	addr = addr.WithZone("")
+	b := addr.As16()
+	last := netip.AddrFrom4([4]byte(b[12:]))
+	switch {
+	case addr.Is4In6(): // RFC 4291, section 2.5.5.2
+		return []netip.Addr{last}
+	case within(loopbackPrefixes, addr): // :: and ::1 are no IPv4-compatible addresses
+		return nil
+	case compatiblePrefix.Contains(addr), nat64Prefix.Contains(addr): // RFC 4291, section 2.5.5.1; RFC 6052, section 2.2
+		return []netip.Addr{last}
+	case localNAT64Prefix.Contains(addr):
+		// RFC 6052, section 2.2: a /48 is followed by half the address, the
+		// "u" octet, and the other half. A reading of nothing is no reading.
+		half := netip.AddrFrom4([4]byte{b[6], b[7], b[9], b[10]})
+		switch {
+		case half.IsUnspecified():
+			return []netip.Addr{last}
+		case last.IsUnspecified():
+			return []netip.Addr{half}
+		}
+		return []netip.Addr{half, last}
+	case sixToFourPrefix.Contains(addr): // RFC 3056, section 2
+		return []netip.Addr{netip.AddrFrom4([4]byte(b[2:]))}
+	case teredoPrefix.Contains(addr): // RFC 4380, section 4: the client's address, inverted
+		return []netip.Addr{netip.AddrFrom4([4]byte{^b[12], ^b[13], ^b[14], ^b[15]})}
+	}
+	return nil
+}
+
+// HostAddrs knows the addresses of this host's interfaces, as they were
+// at most interfaceAddrsAge ago. The zero value is ready; it must not be
+// copied. Safe for concurrent use.
+type HostAddrs struct {
+	list    func() ([]net.Addr, error) // nil = net.InterfaceAddrs
+	refresh sync.Mutex
+	last    atomic.Pointer[interfaceSnapshot]
+}
+
+type interfaceSnapshot struct {
+	taken time.Time
+	addrs map[netip.Addr]bool
+}
+
+// Reading the interfaces costs several system calls, too many per tunnel.
+const interfaceAddrsAge = 5 * time.Second
+
+// Contains reports whether addr is one of this host's. While the interfaces
+// cannot be read, what was read last stays in force.
+func (c *HostAddrs) Contains(addr netip.Addr) bool {
+	snapshot := c.last.Load()
+	if snapshot == nil || time.Since(snapshot.taken) >= interfaceAddrsAge {
+		snapshot = c.read()
+	}
+	return snapshot.addrs[addr]
+}
+
+func (c *HostAddrs) read() *interfaceSnapshot {
+	c.refresh.Lock()
+	defer c.refresh.Unlock()
+	old := c.last.Load()
+	if old != nil && time.Since(old.taken) < interfaceAddrsAge {
+		return old // someone else read while this one waited
+	}
+	list := c.list
+	if list == nil {
+		list = net.InterfaceAddrs
+	}
+	fresh := &interfaceSnapshot{taken: time.Now()}
+	if addrs, err := list(); err == nil {
+		fresh.addrs = make(map[netip.Addr]bool, len(addrs))
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok {
+				addr, _ := netip.AddrFromSlice(n.IP)
+				fresh.addrs[addr.Unmap()] = true
+			}
+		}
+	} else if old != nil {
+		fresh.addrs = old.addrs
+	}
+	c.last.Store(fresh)
+	return fresh
+}

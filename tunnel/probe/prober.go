@@ -1,0 +1,265 @@
+package probe
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/explain"
+	"culvert/tunnel/interception"
+	"culvert/tunnel/internal/neterr"
+	"culvert/tunnel/internal/page"
+	"culvert/tunnel/internal/sock"
+	"culvert/tunnel/internal/wire"
+)
+
+// DefaultProbeWait is how long a Prober listens to an open tunnel, and how
+// long a proxy may take to close after a refusal.
+const DefaultProbeWait = 500 * time.Millisecond
+
+// maxTunnelBytes bounds what a Prober reads from an open tunnel.
+const maxTunnelBytes = 4 << 10
+
+// Prober opens one tunnel, keeps every byte and every time of the way, and
+// judges what it saw. A proxy that hung up on plain HTTP is asked for TLS too.
+type Prober struct {
+	// Client opens the tunnel, by a copy with a Watch of the Prober's. Its Trace, if
+	// any, is called as well. Required.
+	Client *client.Client
+
+	// Why says in a clause where the route comes from, as RouteFromEnvironment
+	// does; for the Report only.
+	Why string
+
+	// Wait is how long to listen to the open tunnel, and how long a proxy may
+	// take to close after a refusal; 0 = DefaultProbeWait, negative = neither.
+	Wait time.Duration
+
+	// Send is sent through the open tunnel before listening, and is not sent if
+	// Wait is negative; nil = nothing is sent.
+	Send []byte
+
+	// Interception looks for somebody in the middle of the Client's TLS with the
+	// target, with further tunnels and connections; nil = it is not looked for.
+	Interception *interception.Check
+
+	// ShowSecrets leaves credentials in the Report; else they are masked.
+	ShowSecrets bool
+
+	once    bool          // no further connection is made to find out more about a failure
+	tryTime time.Duration // of a TLSTry; 0 = tlsTryTime
+}
+
+// openTunnel is what was read from the open tunnel, and how it ended.
+type openTunnel struct {
+	sent    []byte
+	data    []byte    // what was read, the glued bytes first
+	glued   int       // bytes of data that came with the reply
+	reads   []segment // of data, behind those
+	firstIn time.Time
+	ended   time.Time
+	wait    time.Duration // 0 = not listened
+	end     tunnelEnd
+	err     error // what the reset was
+}
+
+// tunnelEnd is how listening to a tunnel ended.
+type tunnelEnd string
+
+const (
+	endUnwatched tunnelEnd = "not watched"
+	endOpen      tunnelEnd = "still open"
+	endFull      tunnelEnd = "more than probe reads"
+	endClosed    tunnelEnd = "closed"
+	endTruncated tunnelEnd = "cut off, without TLS's close_notify"
+	endReset     tunnelEnd = "reset"
+)
+
+// Probe opens a tunnel to the target, listens, closes it, and reports. It
+// takes no longer than the Client's Timeout, Wait, an InterceptionCheck's
+// Patience, about a second for a refusal's content, and two for a TLSTry. What a
+// proxy does wrong is in the Report, never the error: that is ErrNoProxy, an
+// *Error for a request that cannot be sent, or the context's own if it was
+// cancelled.
+//
+// Of Client.Or those routes are taken that lead through a proxy which is asked by
+// CONNECT; the Report is of the last one, and has in its Plan why not of those
+// before.
+func (p *Prober) Probe(ctx context.Context, target tunnel.Authority) (*Report, error) {
+	if p.Client == nil || p.Client.Route.Direct() {
+		return nil, client.ErrNoProxy
+	}
+	opener := p.Client.Clone() // which shares no connection: all frames are to be seen
+	opener.Or = slices.DeleteFunc(slices.Clone(opener.Or), func(r tunnel.Route) bool { return !connects(r) })
+	defer opener.CloseIdleConnections()
+	var abandoned []AbandonedRoute
+	for i := 0; ; i++ {
+		s := p.probeRoute(ctx, opener.Along(i), target)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case s.err != nil && s.err.Phase == tunnel.PhaseRequest && s.err.Type == tunnel.ErrorRequest:
+			return nil, s.err
+		case s.err == nil || !s.err.MayRouteAround() || i == len(opener.Or):
+			r := s.report()
+			r.Plan.Abandoned = abandoned
+			return r, nil
+		}
+		if t := p.Client.Trace; t != nil && t.Abandoned != nil {
+			t.Abandoned(s.route, s.err, opener.Or[i])
+		}
+		abandoned = append(abandoned, s.abandonedRoute())
+	}
+}
+
+// connects reports whether the last proxy on the way is asked by CONNECT.
+func connects(r tunnel.Route) bool {
+	return !r.Direct() && !r.Hops[len(r.Hops)-1].IsSOCKS()
+}
+
+// waiting tells the Trace what is waited for from now on.
+func (p *Prober) waiting(format string, args ...any) {
+	if t := p.Client.Trace; t != nil && t.Waiting != nil {
+		t.Waiting(fmt.Sprintf(format, args...))
+	}
+}
+
+// wait is Wait with its default, 0 for neither.
+func (p *Prober) wait() time.Duration {
+	if p.Wait == 0 {
+		return DefaultProbeWait
+	}
+	return max(0, p.Wait)
+}
+
+// probeRoute is Probe along the one route of opener, which is the Prober's own.
+func (p *Prober) probeRoute(ctx context.Context, opener *client.Client, target tunnel.Authority) *session {
+	wait := p.wait()
+	rec := &recording{started: time.Now()}
+	opener.Watch = &client.Watch{Read: rec.read, RefusalWait: wait}
+	if len(opener.Route.Hops) == 1 { // of several, one's frames would hold another's
+		opener.Watch.Tap = rec.tap
+	}
+	opener.Trace = client.Traces(rec.trace(), p.Client.Trace)
+	s := &session{recording: rec, prober: p, route: opener.Route, target: target, mask: opener.Masker(p.ShowSecrets)}
+	conn, err := opener.Open(ctx, target)
+	if err == nil {
+		if wait > 0 {
+			p.waiting("what comes out of the tunnel to %s", target)
+		}
+		s.opened = listenTo(ctx, conn, p.Send, wait)
+		rec.untap()
+		conn.Close()
+	} else {
+		s.err = tunnel.AsError(err, tunnel.PhaseConnect)
+	}
+	rec.finish()
+	if s.err != nil {
+		s.tlsTry = p.tryTLS(ctx, opener, s.err, rec)
+		if s.tlsTry != nil && !s.tlsTry.Speaks {
+			if s.err.Answer == nil {
+				s.err.Answer = new(tunnel.AnswerTrouble)
+			}
+			s.err.Answer.TriedTLS = true
+		}
+	}
+	if p.Interception != nil && opener.TLS != nil {
+		p.waiting("other handshakes, to see who speaks TLS")
+		s.middle = p.findMiddle(ctx, opener, target, s)
+	}
+	return s
+}
+
+// findMiddle looks for somebody in the middle of TLS with the target. What it
+// found has credentials masked.
+func (p *Prober) findMiddle(ctx context.Context, opener *client.Client, target tunnel.Authority, s *session) *interception.Interception {
+	check := *p.Interception
+	if check.Explain == nil {
+		check.Explain = func(err error) string {
+			sentence, _ := explain.Error(err)
+			return sentence
+		}
+	}
+	h := s.lastInside()
+	if h == nil {
+		return nil
+	}
+	out := check.Run(ctx, opener, target, h, s.times(h, len(opener.Route.Hops)))
+	if out == nil {
+		return nil
+	}
+	out.By, out.Hint = s.mask.Text(out.By), s.mask.Text(out.Hint)
+	for i := range out.Evidence {
+		out.Evidence[i].Text = s.mask.Text(out.Evidence[i].Text)
+	}
+	return out
+}
+
+// listenTo sends what is to be sent and reads until wait is over, the tunnel
+// ends, or enough came. The conn stays the caller's to close.
+func listenTo(ctx context.Context, conn *client.Conn, send []byte, wait time.Duration) *openTunnel {
+	l := &openTunnel{wait: wait, end: endUnwatched}
+	l.data = conn.TakeEarly()
+	l.data = append([]byte(nil), l.data[:min(len(l.data), maxTunnelBytes)]...)
+	l.glued = len(l.data)
+	if wait > 0 {
+		// The wait is a context, so that its end and a cancellation go the
+		// same way and neither deadline undoes the other.
+		ctx, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		release := sock.Interruptible(ctx, conn)
+		defer release()
+		if len(send) > 0 {
+			l.sent = send
+			_, l.err = conn.Write(send)
+		}
+		l.read(conn)
+	}
+	l.ended = time.Now()
+	return l
+}
+
+func (l *openTunnel) read(conn *client.Conn) {
+	buf := make([]byte, maxTunnelBytes)
+	for len(l.data) < maxTunnelBytes {
+		n, err := conn.Read(buf[:maxTunnelBytes-len(l.data)])
+		if n > 0 && l.firstIn.IsZero() {
+			l.firstIn = time.Now()
+		}
+		if n > 0 {
+			l.reads = append(l.reads, segment{time.Now(), bytes.Clone(buf[:n])})
+		}
+		l.data = append(l.data, buf[:n]...)
+		switch {
+		case err == nil:
+			continue
+		case neterr.Timeout(err):
+			l.end = endOpen
+		case errors.Is(err, io.EOF):
+			l.end = endClosed
+		case errors.Is(err, client.ErrTruncated):
+			l.end, l.err = endTruncated, err
+		default:
+			l.end, l.err = endReset, err
+		}
+		return
+	}
+	l.end = endFull
+}
+
+// page says what makes the tunnel's first bytes a page that a web server sent
+// instead of a tunnel, or "". Only bytes that nobody asked for can be one, so
+// that a tunnel to a web server is not mistaken for it.
+func (l *openTunnel) page(reply *wire.Reply) string {
+	unasked := l.data
+	if len(l.sent) > 0 {
+		unasked = l.data[:l.glued]
+	}
+	return page.Content(unasked).InsteadOfTunnel(reply, len(l.data))
+}

@@ -1,0 +1,212 @@
+package probe
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/interception"
+)
+
+// recording is what a Prober saw of one tunnel's opening. The hooks of a Trace
+// fill it, from several goroutines.
+type recording struct {
+	mu        sync.Mutex
+	started   time.Time
+	lookup    *lookup // of the first hop's name
+	further   []furtherLookup
+	attempts  []connectAttempt
+	again     []connectAttempt // for further connections, as logins want them
+	exchanges []recordedExchange
+	spoken    []recordedSOCKS
+	secured   []recordedTLS // with proxies and, last, the target
+	frames    []client.Framed
+	reads     []segment // of the exchange under way
+	kept      int       // bytes of these
+	left      string    // how the proxy left the connection of the exchange under way; "" = it did not
+	conns     int       // connections to the first hop that were used
+	last      time.Time // of the last step that succeeded
+	taps      []*tapped // those that speak HTTP/2
+	untapped  bool      // the taps keep nothing any more
+	over      bool      // nothing is recorded any more
+	closed    bool      // attempts that come later are for another connection
+}
+
+// lookup is the resolution of the first hop's name.
+type lookup struct {
+	host  string
+	addrs []netip.Addr
+	ended time.Time
+	err   error
+}
+
+// furtherLookup is the resolution of a name that a SOCKS hop is asked for as an
+// address.
+type furtherLookup struct {
+	lookup
+	started time.Time
+}
+
+// connectAttempt is one address tried; ended is zero while it runs.
+type connectAttempt struct {
+	addr           string
+	started, ended time.Time
+	err            error
+}
+
+// recordedTLS is a TLS handshake and how many exchanges came before it.
+type recordedTLS struct {
+	*client.TLSHandshake
+	after int
+}
+
+// recordedSOCKS is a message of SOCKS, and how many exchanges came before it.
+type recordedSOCKS struct {
+	*client.SOCKSMessage
+	after int
+	conn  int // as in recordedExchange
+}
+
+// recordedExchange is an exchange and when it was over.
+type recordedExchange struct {
+	*client.Exchange
+	ended time.Time
+	reads []segment
+	left  string // how the proxy left the connection; "" = it did not
+	conn  int    // the number of the connection, from 1
+}
+
+// trace returns the hooks that fill the recording.
+func (r *recording) trace() *client.Trace {
+	return &client.Trace{
+		Resolved: r.resolved, Connecting: r.connecting, Connected: r.connected,
+		Secured: r.securedOne, Exchanged: r.exchanged, Spoken: r.spokenOne, Framed: r.framed,
+	}
+}
+
+func (r *recording) resolved(host string, addrs []netip.Addr, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := lookup{host: host, addrs: slices.Clone(addrs), ended: time.Now(), err: err}
+	switch {
+	case r.conns == 0:
+		r.lookup = &l
+	case r.lookup == nil || r.lookup.host != host: // and not for another connection
+		r.further = append(r.further, furtherLookup{l, r.last})
+	}
+}
+
+func (r *recording) connecting(addr string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if attempts := r.attemptsNow(); !r.over {
+		*attempts = append(*attempts, connectAttempt{addr: addr, started: time.Now()})
+	}
+}
+
+func (r *recording) connected(addr string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil && (r.conns == 0 || r.closed) { // and not a loser of the race
+		r.conns++
+		r.last = time.Now()
+	}
+	attempts := *r.attemptsNow()
+	for i, a := range attempts {
+		if !r.over && a.addr == addr && a.ended.IsZero() {
+			attempts[i].ended, attempts[i].err = time.Now(), err
+			return
+		}
+	}
+}
+
+// attemptsNow are those of the connection that is being made.
+func (r *recording) attemptsNow() *[]connectAttempt {
+	if r.closed {
+		return &r.again
+	}
+	return &r.attempts
+}
+
+func (r *recording) securedOne(h *client.TLSHandshake) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.secured = append(r.secured, recordedTLS{h, len(r.exchanges)})
+	r.closed, r.last = true, time.Now() // the race was over before
+}
+
+func (r *recording) spokenOne(m *client.SOCKSMessage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.spoken = append(r.spoken, recordedSOCKS{m, len(r.exchanges), r.conns})
+	r.closed, r.last = true, time.Now() // the race was over before
+}
+
+func (r *recording) exchanged(x *client.Exchange) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.exchanges = append(r.exchanges, recordedExchange{x, time.Now(), r.reads, r.left, r.conns})
+	r.reads, r.kept, r.left = nil, 0, ""
+	r.closed, r.last = true, time.Now() // the race was over before the first exchange
+}
+
+// framed notes a frame, as long as the session lasts.
+func (r *recording) framed(f client.Framed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.over && len(r.frames) < maxFrames {
+		r.frames = append(r.frames, f)
+	}
+}
+
+// maxFrames bounds what is kept of a proxy that never ends.
+const maxFrames = 1000
+
+// framesOf are those of a hop.
+func (r *recording) framesOf(hop tunnel.Hop) []client.Framed {
+	var out []client.Framed
+	for _, f := range r.frames {
+		if f.Hop == hop {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// lastInside is the handshake with the target, whether it succeeded or not, or
+// nil.
+func (r *recording) lastInside() *client.TLSHandshake {
+	if n := len(r.secured); n > 0 && r.secured[n-1].Inside() {
+		return r.secured[n-1].TLSHandshake
+	}
+	return nil
+}
+
+// times are how long the steps took until TLS with the target was over. Those of
+// the proxy are left out where there are several, as the way to the last is not
+// known then, and where credentials were asked for first.
+func (r *recording) times(h *client.TLSHandshake, hops int) interception.Times {
+	t := interception.Times{Opening: h.Ended.Sub(r.started)}
+	if hops != 1 || len(r.exchanges) != 1 || h.State.Version < tls.VersionTLS13 { // before it takes two round trips
+		return t
+	}
+	for _, a := range r.attempts {
+		if a.err == nil && !a.ended.IsZero() {
+			t.Proxy = a.ended.Sub(a.started)
+		}
+	}
+	x := r.exchanges[0]
+	t.Reply, t.Handshake = x.FirstIn.Sub(x.Sent), h.Ended.Sub(h.Started)
+	return t
+}
+
+// finish lets nothing more in; after it the recording may be read freely.
+func (r *recording) finish() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed, r.over, r.untapped = true, true, true
+}

@@ -1,0 +1,111 @@
+package probe
+
+import (
+	"errors"
+	"strings"
+
+	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/explain"
+	"culvert/tunnel/internal/neterr"
+	"culvert/tunnel/internal/wire"
+)
+
+// SOCKSReport is what was said to one hop that speaks SOCKS.
+type SOCKSReport struct {
+	Hop        string           `json:"hop"`
+	Scheme     string           `json:"scheme"`
+	Connection int              `json:"connection"` // as in ExchangeReport
+	Before     int              `json:"before"`     // the index in Report.Exchanges of what came after it
+	AskedFor   tunnel.Authority `json:"asked_for"`
+	Messages   []SOCKSSpoken    `json:"messages"`
+	Left       string           `json:"left,omitempty"`  // "closed", "reset" or "open": by the proxy, where the way ends here; after a refusal not watched, and "closed"
+	Error      string           `json:"error,omitempty"` // why the way ends here
+}
+
+// SOCKSSpoken is one message to a SOCKS hop, and its answer.
+type SOCKSSpoken struct {
+	Step     client.SOCKSStep `json:"step"`
+	Asks     string           `json:"asks"`    // what the request says
+	Request  tunnel.WireBytes `json:"request"` // *** stands for the password and its length
+	Reply    tunnel.WireBytes `json:"reply"`   // a refusal's without the address in it, which is not read
+	Means    string           `json:"means"`   // what the reply says, or why there is none
+	At       Micros           `json:"at_us"`   // since Report.Started
+	Duration Micros           `json:"duration_us"`
+}
+
+// socksAnswered reports whether there was an answer, be it a refusal.
+func socksAnswered(m *client.SOCKSMessage) bool {
+	e, failed := m.Err.(*tunnel.Error)
+	return !failed || e.Told || e.Type == tunnel.ErrorProtocol
+}
+
+// socksReports gathers the messages by their hops.
+func (s *session) socksReports() (out []SOCKSReport) {
+	for _, m := range s.spoken {
+		if m.Step == client.SOCKSGreeting || m.Hop.Scheme == tunnel.SchemeSOCKS4A {
+			out = append(out, SOCKSReport{Hop: s.shown(m.Hop.Name()), Scheme: m.Hop.Scheme, Connection: m.conn, Before: m.after, AskedFor: m.Next})
+		}
+		r := &out[len(out)-1]
+		r.Messages = append(r.Messages, SOCKSSpoken{
+			Step: m.Step, Asks: s.mask.Text(m.Asks()), Request: s.mask.Message(m.SOCKSMessage), Reply: s.mask.Received(m.Received), Means: s.mask.Text(m.Means()),
+			At: s.at(m.Started), Duration: micros(m.Ended.Sub(m.Started)),
+		})
+		if m.Err != nil {
+			sentence, _ := explain.Error(m.Err) // escaped already
+			r.Left = leftAfter(m.Err)
+			r.Error = s.mask.Text(sentence)
+		}
+	}
+	return out
+}
+
+// leftAfter is how a SOCKS proxy left the connection; "" = it went on.
+func leftAfter(err error) string {
+	e, failed := errors.AsType[*tunnel.Error](err)
+	switch {
+	case !failed:
+		return ""
+	case e.Type == tunnel.ErrorConnectionReadTimeout:
+		return leftOpen
+	case neterr.Reset(e.Err):
+		return leftReset
+	}
+	return leftClosed
+}
+
+// socks adds what was said in SOCKS right before that exchange.
+func (t *reportText) socks(r *Report, before int) {
+	for _, h := range r.SOCKS {
+		if h.Before != before {
+			continue
+		}
+		t.say("ask %s for %s by %s%s", h.Hop, h.AskedFor, h.Scheme, further(h.Connection))
+		for i, m := range h.Messages {
+			t.spoken(&m, h.Error != "" && i == len(h.Messages)-1)
+		}
+	}
+}
+
+// spoken adds one message and its answer.
+func (t *reportText) spoken(m *SOCKSSpoken, failed bool) {
+	t.say("%s: %s", m.Step, m.Asks)
+	if t.hex {
+		t.dump(">", t.Sent, m.Request, 0)
+	} else { // 0x0a ends no line here
+		t.out.WriteString(t.Sent.Paint("> "+wire.Escape(m.Request, maxLineShown)) + "\n")
+	}
+	switch {
+	case len(m.Reply) == 0:
+	case t.hex:
+		t.say("after %s: %s", strings.TrimSpace(durationOf(m.At+m.Duration)), bytesOf(len(m.Reply)))
+		t.dump("<", t.Received, m.Reply, 0)
+	default:
+		t.out.WriteString(t.Received.Paint("< "+wire.Escape(m.Reply, maxLineShown)) + "\n")
+	}
+	if failed {
+		t.say("%s", t.Bad.Paint(m.Means))
+		return
+	}
+	t.say("%s", m.Means)
+}

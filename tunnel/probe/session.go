@@ -1,0 +1,213 @@
+package probe
+
+import (
+	"bytes"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/dialer"
+	"culvert/tunnel/explain"
+	"culvert/tunnel/interception"
+	"culvert/tunnel/internal/neterr"
+	"culvert/tunnel/internal/page"
+	"culvert/tunnel/internal/wire"
+)
+
+// identityFields are those in which proxies tell what they are.
+var identityFields = [...]string{"Server", "Via", "Proxy-Agent", "X-Squid-Error", "X-Cache", "X-Cache-Lookup", "X-Proxy-Error", "Proxy-Status"}
+
+// session is everything seen, from which a Report is assembled. Nothing in it
+// changes any more.
+type session struct {
+	*recording
+	prober *Prober
+	route  tunnel.Route
+	target tunnel.Authority
+	err    *tunnel.Error              // why there is no tunnel, or nil
+	opened *openTunnel                // nil if there is no tunnel
+	middle *interception.Interception // nil if nobody asked, or no certificate came
+	tlsTry *TLSTry                    // nil if none was made
+	mask   *client.Masker
+}
+
+func (s *session) report() *Report {
+	r := &Report{
+		Schema: ReportSchema, Started: s.started.UTC(), Target: s.target,
+		Plan:     Plan{Hops: s.hops(), Why: s.prober.Why},
+		Attempts: []Attempt{}, Exchanges: []ExchangeReport{},
+		Tunnel: s.tunnelReport(), Interception: s.middle, TLSTry: s.tlsTry,
+		Timeline: s.timeline(), Findings: s.findings(), Verdict: s.verdict(),
+	}
+	if s.lookup != nil {
+		l := s.lookupReport(*s.lookup)
+		r.Lookup = &l
+	}
+	for _, a := range s.attempts {
+		r.Attempts = append(r.Attempts, s.attemptReport(a))
+	}
+	for _, l := range s.further {
+		r.FurtherLookups = append(r.FurtherLookups, s.lookupReport(l.lookup))
+	}
+	r.SOCKS = s.socksReports()
+	for _, h := range s.secured {
+		r.TLS = append(r.TLS, s.tlsReport(h))
+	}
+	r.Frames = s.framesReport()
+	r.taps, r.secretSentBack = s.tapsReport()
+	for i, x := range s.exchanges {
+		out := s.exchangeReport(x.Exchange)
+		out.Connection = x.conn
+		out.Left = x.howLeft(i+1 < len(s.exchanges) && s.exchanges[i+1].conn == x.conn)
+		out.Segments = s.segmentsReport(x.reads)
+		r.Exchanges = append(r.Exchanges, out)
+	}
+	return r
+}
+
+// hops are the URLs of the way.
+func (s *session) hops() (urls []string) {
+	for _, hop := range s.route.Hops {
+		urls = append(urls, s.shown(hop.String()))
+	}
+	return urls
+}
+
+// abandonedRoute is for a way that led to no tunnel.
+func (s *session) abandonedRoute() AbandonedRoute {
+	sentence, _ := explain.Error(s.err) // escaped already
+	return AbandonedRoute{Hops: s.hops(), Why: s.mask.Text(sentence), Took: micros(time.Since(s.started))}
+}
+
+// maxTextShown bounds one piece of text that a proxy sent, in bytes of ASCII.
+const maxTextShown = 200
+
+// shown makes text from the network fit to be shown.
+func (s *session) shown(text string) string {
+	return s.mask.Text(wire.Escape([]byte(text), maxTextShown))
+}
+
+func (s *session) shownError(err error) string {
+	if err == nil {
+		return ""
+	}
+	return s.shown(err.Error())
+}
+
+// at is a moment's distance from the start.
+func (s *session) at(t time.Time) Micros { return micros(t.Sub(s.started)) }
+
+func (s *session) lookupReport(l lookup) Lookup {
+	out := Lookup{Host: l.host, Addresses: []string{}}
+	for _, a := range l.addrs {
+		out.Addresses = append(out.Addresses, a.Unmap().String())
+	}
+	if l.err != nil {
+		e := dialer.ResolveError(l.err, s.target)
+		out.Error = s.shown(e.Cause())
+	}
+	return out
+}
+
+func (s *session) attemptReport(a connectAttempt) Attempt {
+	out := Attempt{Address: s.shown(a.addr), At: s.at(a.started)}
+	if a.ended.IsZero() {
+		out.Error = "given up: another address was faster"
+		return out
+	}
+	out.Duration = micros(a.ended.Sub(a.started))
+	if out.Connected = a.err == nil; !out.Connected {
+		out.Error = s.shownError(neterr.Plain(a.err))
+	}
+	return out
+}
+
+func (s *session) exchangeReport(x *client.Exchange) ExchangeReport {
+	out := ExchangeReport{
+		Hop: s.shown(x.Hop.Name()), AskedFor: x.Next,
+		Request: s.mask.Sent(x.Request), Reply: s.mask.Received(x.Reply),
+		Content: s.mask.Received(x.Body), ContentError: s.shownError(neterr.Plain(x.ContentError())),
+		Glued: x.Glued,
+	}
+	if x.Err != nil {
+		sentence, _ := explain.Error(x.Err) // escaped already
+		out.Error = s.mask.Text(sentence)
+	}
+	for _, head := range x.Interim {
+		out.Interim = append(out.Interim, s.mask.Received(head))
+	}
+	if x.Watched {
+		out.AfterRefusal = "closed"
+		if x.KeptOpen {
+			out.AfterRefusal = "kept open"
+		}
+	}
+	reply := x.Head()
+	if reply == nil {
+		return out
+	}
+	out.Status, out.Reason = reply.Code, s.shown(reply.Reason)
+	if len(x.Body) > 0 {
+		out.ContentCoding = s.shown(reply.Get("Content-Encoding"))
+	}
+	content, _ := x.Page()
+	out.Product, out.ProductSign = page.Product(reply, content)
+	out.Schemes = x.Schemes()
+	for _, name := range identityFields {
+		for _, value := range reply.Values(name) {
+			out.Identity = append(out.Identity, IdentityField{name, s.shown(value)})
+		}
+	}
+	for _, p := range tunnel.ParseProxyStatus(reply.Values("Proxy-Status")) {
+		out.ProxyStatus = append(out.ProxyStatus, tunnel.ProxyStatus{
+			Name: s.shown(p.Name), Error: s.shown(p.Error), Details: s.shown(p.Details),
+			RCode: s.shown(p.RCode), NextHop: s.shown(p.NextHop),
+		})
+	}
+	return out
+}
+
+func (s *session) framesReport() []FrameReport {
+	var out []FrameReport
+	for _, f := range s.frames {
+		out = append(out, FrameReport{Hop: s.shown(f.Hop.Name()), Sent: f.Sent, At: s.at(f.At), Frame: s.mask.Text(f.Words)}) // escaped already
+	}
+	return out
+}
+
+func (s *session) tunnelReport() *TunnelReport {
+	if s.opened == nil {
+		return nil
+	}
+	data := s.mask.Received(s.opened.data)
+	n := &TunnelReport{
+		Sent: s.mask.Sent(s.opened.sent), Data: data, Glued: len(data) - commonEnd(data, s.mask.Received(s.opened.data[s.opened.glued:])),
+		Wait: micros(s.opened.wait), End: string(s.opened.end), Page: s.page(),
+	}
+	switch reads := s.opened.reads; {
+	case len(reads) == 0:
+	case !bytes.Equal(data, s.opened.data): // as in segmentsReport
+		n.Segments = []Segment{{s.at(reads[0].at), data[n.Glued:]}}
+	default:
+		n.Segments = s.segmentsReport(reads)
+	}
+	return n
+}
+
+// commonEnd is how many bytes both end with: what came behind the glued ones,
+// whatever a mask across the two did to their number.
+func commonEnd(a, b []byte) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[len(a)-1-n] == b[len(b)-1-n] {
+		n++
+	}
+	return n
+}
+
+// page is what makes the tunnel's first bytes a page, or "".
+func (s *session) page() string {
+	if s.opened == nil || len(s.exchanges) == 0 || s.inside() != nil {
+		return "" // what speaks TLS is no page
+	}
+	return s.opened.page(s.exchanges[len(s.exchanges)-1].Head())
+}

@@ -1,0 +1,362 @@
+package probe
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"culvert/tunnel"
+	"culvert/tunnel/internal/wire"
+	"culvert/tunnel/terminal"
+)
+
+// Bounds on what one message takes of a terminal; JSON has it whole.
+const (
+	maxLineShown    = 1000 // bytes of text of one line
+	maxLinesShown   = 100  // of a head, or of a tunnel
+	maxContentShown = 20   // lines; error pages are mostly style
+	maxOfItself     = 30   // fields in which a proxy tells what it is
+)
+
+// WriteText writes the Report for a person, as curl -v would: "* " before what
+// culvert says, "> " before what was sent, "< " before what came, one line of
+// the wire on each line, escaped. The verdict is the last line. The error is
+// the writer's.
+func (r *Report) WriteText(w io.Writer, style terminal.Style) error {
+	return r.write(w, &reportText{Style: style})
+}
+
+func (r *Report) write(w io.Writer, t *reportText) error {
+	t.plan(r)
+	for i := range r.Exchanges {
+		t.socks(r, i)
+		t.tls(r, i)
+		t.exchange(&r.Exchanges[i])
+		t.frames(r, r.Exchanges[i].Hop)
+	}
+	t.socks(r, len(r.Exchanges))
+	t.tls(r, len(r.Exchanges))
+	t.tlsTry(r.TLSTry)
+	if r.Tunnel != nil {
+		t.tunnel(r, r.Tunnel)
+	}
+	t.timeline(r)
+	t.interception(r.Interception)
+	for i := range r.Exchanges {
+		t.identity(r, i)
+	}
+	t.findings(r)
+	t.verdict(r)
+	_, err := w.Write(t.out.Bytes())
+	return err
+}
+
+// reportText collects the text, so that it is written in one piece.
+type reportText struct {
+	terminal.Style
+	hex bool
+	out bytes.Buffer
+}
+
+// say adds a line of culvert's own.
+func (t *reportText) say(format string, args ...any) {
+	t.sayHung("", format, args...)
+}
+
+// sayHung is say with what stands before the words of further lines, if the line
+// is to be folded; "" = a little more than it has itself.
+func (t *reportText) sayHung(hang, format string, args ...any) {
+	words := fmt.Sprintf(format, args...)
+	if hang == "" {
+		hang = strings.Repeat(" ", len(words)-len(strings.TrimLeft(words, " "))+2)
+	}
+	mark := t.Talk.Paint("*") + " "
+	t.out.WriteString(strings.TrimRight(t.Fold(mark+words, mark+hang), " ") + "\n")
+}
+
+// hangFinding is for lines behind a finding's first.
+const hangFinding = "        "
+
+// heading adds a line that opens a part.
+func (t *reportText) heading(words string) {
+	t.say("")
+	t.say("%s", t.Bold.Paint(words))
+}
+
+// wire adds bytes, one line of theirs per line, and no more lines than most.
+func (t *reportText) wire(mark string, colour terminal.Colour, b []byte, most int) {
+	lines, left := 0, len(b)
+	for line := range bytes.Lines(b) {
+		if lines == most {
+			t.say("%d further bytes are not shown here: --json has them", left)
+			return
+		}
+		t.out.WriteString(colour.Paint(mark+" "+wire.Escape(line, maxLineShown)) + "\n")
+		lines, left = lines+1, left-len(line)
+	}
+}
+
+func (t *reportText) plan(r *Report) {
+	for _, a := range r.Plan.Abandoned {
+		t.say("%s cannot be taken: %s", strings.Join(a.Hops, ", then "), t.Bad.Paint(a.Why))
+	}
+	way := strings.Join(r.Plan.Hops, ", then ")
+	if r.Plan.Why != "" {
+		way += " (" + r.Plan.Why + ")"
+	}
+	t.say("CONNECT %s through %s", t.Bold.Paint(r.Target.String()), way)
+	if r.Lookup != nil {
+		t.lookup(r.Lookup, "")
+	}
+	for _, a := range r.Attempts {
+		if a.Connected {
+			t.say("connect %s: connected", a.Address)
+		} else {
+			t.say("connect %s: %s", a.Address, t.Bad.Paint(a.Error))
+		}
+	}
+	for i := range r.FurtherLookups {
+		t.lookup(&r.FurtherLookups[i], ", which socks5 is asked for by address")
+	}
+}
+
+func (t *reportText) lookup(l *Lookup, why string) {
+	answer := strings.Join(l.Addresses, ", ")
+	if l.Error != "" {
+		answer = t.Bad.Paint(l.Error)
+	}
+	t.say("resolve %s%s: %s", l.Host, why, answer)
+}
+
+func (t *reportText) exchange(x *ExchangeReport) {
+	t.say("ask %s for %s%s", x.Hop, x.AskedFor, further(x.Connection))
+	dumped := t.hex && len(x.Segments) > 0
+	if dumped {
+		t.dumpExchange(x)
+	} else {
+		t.wire(">", t.Sent, x.Request, maxLinesShown)
+		t.wire("<", t.Received, bytes.Join(asBytes(x.Interim), nil), maxLinesShown)
+		t.wire("<", t.Received, x.Reply, maxLinesShown)
+	}
+	if x.Status == 0 {
+		t.say("%s", t.Bad.Paint(x.Error))
+		return
+	}
+	if len(x.Content) > 0 && !dumped {
+		coding := ""
+		if x.ContentCoding != "" {
+			coding = ", encoded as " + x.ContentCoding
+		}
+		t.say("content, the first %s%s:", bytesOf(len(x.Content)), coding)
+		t.wire("<", t.Received, x.Content, maxContentShown)
+	}
+	switch x.AfterRefusal {
+	case "closed":
+		t.say("the proxy closed the connection after its refusal")
+	case "kept open":
+		t.say("the proxy kept the connection open after its refusal")
+	}
+}
+
+// frames lists a hop's, the head of which stands above.
+func (t *reportText) frames(r *Report, hop string) {
+	began := false
+	for _, f := range r.Frames {
+		if f.Hop != hop {
+			continue
+		}
+		if !began {
+			began = true
+			t.say("frames of HTTP/2, without DATA:")
+			if t.hex { // nothing in them could be masked with certainty (RFC 7541)
+				t.say("--hex shows no bytes of theirs, in which credentials may stand coded by HPACK")
+			}
+		}
+		mark, dress := "<", t.Received
+		if f.Sent {
+			mark, dress = ">", t.Sent
+		}
+		t.out.WriteString(dress.Paint(fmt.Sprintf("%s %9.3f ms  %s", mark, float64(f.At)/1000, f.Frame)) + "\n")
+	}
+}
+
+// tlsTry tells of the further connection.
+func (t *reportText) tlsTry(try *TLSTry) {
+	if try != nil {
+		t.say("a further connection to %s, with TLS: %s", try.Hop, try.Words)
+	}
+}
+
+// further names a connection that is not the first.
+func further(connection int) string {
+	if connection < 2 {
+		return ""
+	}
+	return fmt.Sprintf(", over connection %d", connection)
+}
+
+func (t *reportText) tunnel(r *Report, n *TunnelReport) {
+	if n.Wait == 0 && len(n.Data) == 0 {
+		t.say("the reply opens the tunnel, which was not listened to")
+		return
+	}
+	t.say("the reply opens the tunnel")
+	if t.hex {
+		t.dumpTunnel(n, len(r.Exchanges) > 0 && len(r.Exchanges[len(r.Exchanges)-1].Segments) > 0)
+	} else {
+		t.wire(">", t.Sent, n.Sent, maxLinesShown)
+		t.wire("<", t.Received, n.Data, maxLinesShown)
+	}
+	came := "nothing came out of the tunnel"
+	if len(n.Data) > 0 {
+		came = bytesOf(len(n.Data)) + " came out of the tunnel"
+	}
+	full := n.End == string(endFull)
+	if n.Wait > 0 && !full {
+		came += fmt.Sprintf(" within %v", n.Wait.Duration())
+	}
+	if n.Glued > 0 {
+		came += fmt.Sprintf(" (%d together with the reply)", n.Glued)
+	}
+	switch {
+	case full:
+		came += "; probe reads no more"
+	case n.Wait > 0:
+		came += "; then it was " + n.End
+	}
+	t.say("%s", came)
+}
+
+// identity adds what the answer tells of the proxy, unless an earlier one of the
+// same hop's told that.
+func (t *reportText) identity(r *Report, i int) {
+	x := r.Exchanges[i]
+	saidBefore := func(same func(ExchangeReport) bool) bool {
+		return slices.ContainsFunc(r.Exchanges[:i], func(e ExchangeReport) bool { return e.Hop == x.Hop && same(e) })
+	}
+	if x.Product != "" && !saidBefore(func(e ExchangeReport) bool { return e.Product == x.Product }) {
+		t.say("")
+		t.say("%s looks like %s (by %s)", x.Hop, t.Bold.Paint(x.Product), x.ProductSign)
+	}
+	if len(x.Identity) == 0 || saidBefore(func(e ExchangeReport) bool { return slices.Equal(e.Identity, x.Identity) }) {
+		return
+	}
+	t.heading(r.requestAt(i) + " says of itself")
+	for _, f := range x.Identity[:min(len(x.Identity), maxOfItself)] {
+		t.say("  %-14s %s", f.Name, f.Value)
+	}
+	if more := len(x.Identity) - maxOfItself; more > 0 {
+		t.say("  %d further fields are not shown here: --json has them", more)
+	}
+	for _, p := range x.ProxyStatus[:min(len(x.ProxyStatus), maxOfItself)] {
+		if p.Error == "" {
+			continue
+		}
+		cause := strings.ReplaceAll(p.Error, "_", " ")
+		if p.Details != "" && p.Details != cause {
+			cause += ", " + p.Details
+		}
+		t.say("  %s gives as cause: %s", p.Name, cause)
+	}
+}
+
+// findings lists what was judged, TLS first.
+func (t *reportText) findings(r *Report) {
+	for _, h := range r.TLS {
+		t.findingsOf("findings on TLS with "+h.Peer, r, func(f Finding) bool { return f.Exchange < 0 && f.Hop == h.Peer }, false)
+	}
+	for i, x := range r.Exchanges {
+		again := slices.ContainsFunc(r.Exchanges[i+1:], func(e ExchangeReport) bool { return e.Hop == x.Hop })
+		t.findingsOf("findings at "+r.requestAt(i), r, func(f Finding) bool { return f.Exchange == i }, again)
+	}
+}
+
+// requestAt names an exchange by its hop and, like the timeline, by its number
+// where the hop was asked again.
+func (r *Report) requestAt(i int) string {
+	name, n := r.Exchanges[i].Hop, 0
+	for _, x := range r.Exchanges[:i+1] {
+		if x.Hop == name {
+			n++
+		}
+	}
+	if n == 1 {
+		return name
+	}
+	return fmt.Sprintf("%s, request %d", name, n)
+}
+
+// findingsOf lists some findings, and in one line for each reason what was not
+// judged; in brief, only what is amiss, for a hop whose list comes again.
+func (t *reportText) findingsOf(heading string, r *Report, of func(Finding) bool, brief bool) {
+	t.heading(heading)
+	var reasons []string
+	passed := 0
+	skipped := map[string][]string{}
+	for _, f := range r.Findings {
+		switch {
+		case !of(f), brief && f.Grade == Skip:
+		case brief && f.Grade == Pass:
+			passed++
+		case f.Grade != Skip:
+			t.finding(f)
+		default:
+			if skipped[f.Evidence] == nil {
+				reasons = append(reasons, f.Evidence)
+			}
+			skipped[f.Evidence] = append(skipped[f.Evidence], f.ID)
+		}
+	}
+	if brief {
+		t.say("  %s  %d checks, which --json lists", t.Good.Paint(string(Pass)), passed)
+	}
+	for _, reason := range reasons {
+		t.sayHung(hangFinding, "  %s  %s: %s", t.Faint.Paint("skip"), reason, t.Faint.Paint(strings.Join(skipped[reason], ", ")))
+	}
+}
+
+func (t *reportText) finding(f Finding) {
+	colour := map[Grade]terminal.Colour{Pass: t.Good, Warn: t.Warn, Fail: t.Bad}[f.Grade]
+	mark := t.Talk.Paint("*") + " "
+	row := fmt.Sprintf("%s  %s  %-22s  %-6s  %-14s", mark, colour.Paint(string(f.Grade)), f.ID, f.Level, shortRFC(f.RFC))
+	t.out.WriteString(t.FoldRow(row, f.Title, mark+hangFinding) + "\n")
+	if f.Evidence != "" && f.Grade != Pass {
+		t.sayHung(hangFinding, hangFinding+"%s", f.Evidence)
+	}
+}
+
+func (t *reportText) verdict(r *Report) {
+	v := &r.Verdict
+	t.say("")
+	if len(r.Plan.Hops) > 1 && v.Sentence != "" {
+		t.say("%s", v.Sentence) // which hop it was
+	}
+	if v.Hint != "" {
+		t.say("hint: %s", v.Hint)
+	}
+	colour := t.Bad
+	switch {
+	case v.ExitCode == tunnel.ExitOK:
+		colour = t.Good
+	case v.Kind == VerdictCredentials:
+		colour = t.Warn
+	}
+	t.out.WriteString(t.Fold(t.Bold.Paint("verdict:")+" "+colour.Paint(v.Words), "  ") + "\n")
+}
+
+// bytesOf is a number of bytes in words.
+func bytesOf(n int) string {
+	if n == 1 {
+		return "1 byte"
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+func asBytes(pieces []tunnel.WireBytes) (out [][]byte) {
+	for _, b := range pieces {
+		out = append(out, b)
+	}
+	return out
+}

@@ -1,0 +1,220 @@
+package probe
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Bounds on a bar, in columns.
+const (
+	minBar = 10
+	maxBar = 100
+)
+
+// timelineText is a timeline that is being drawn.
+type timelineText struct {
+	*reportText
+	places []string // a heading for each phase; nil = none
+	label  int      // columns of what stands before the time
+	bar    int      // columns; 0 = there is no room for one
+	total  string   // what the last row says
+	end    Micros   // what the whole bar stands for
+	most   Micros   // the longest phase, which catches the eye
+}
+
+// timeline draws a bar for each phase, where it was and as long as it took, and
+// tells how long it was until the tunnel was open, or was not to be had.
+func (t *reportText) timeline(r *Report) {
+	if len(r.Timeline) == 0 {
+		return
+	}
+	t.heading("timeline")
+	l := timelineText{reportText: t, places: r.places(), bar: minBar, end: 1, total: "no tunnel after", label: len("first tunnel byte")}
+	if r.Tunnel != nil {
+		l.total = "open after"
+	}
+	l.measure(r.Timeline)
+	place := ""
+	for i, s := range r.Timeline {
+		if l.places != nil && l.places[i] != place {
+			place = l.places[i]
+			l.line("%s", place)
+		}
+		l.row(s)
+	}
+	l.line("%-*s %10s", l.label, l.total, durationOf(openAfter(r.Timeline)))
+}
+
+// line adds a line, indented if there is room.
+func (t *timelineText) line(format string, args ...any) {
+	indent := "  "
+	if t.bar == 0 {
+		indent = ""
+	}
+	t.say("%s", indent+fmt.Sprintf(format, args...))
+}
+
+// measure finds the scale, and how much room there is.
+func (t *timelineText) measure(spans []Span) {
+	notes := 0
+	for _, s := range spans {
+		t.label = max(t.label, len(t.words(s)))
+		if !s.ownWait() {
+			t.end, t.most = max(t.end, s.At+s.Duration), max(t.most, s.Duration)
+		}
+		if s.note() != "" {
+			notes = max(notes, len("  ")+len(s.note()))
+		}
+	}
+	t.bar = min(t.Columns()-len("*   ")-t.label-len(" 123.456 ms  ||")-notes, maxBar)
+	if t.bar >= minBar {
+		return
+	}
+	t.bar, t.label = 0, len(t.total)
+	for _, s := range spans {
+		t.label = max(t.label, len(t.words(s)))
+	}
+}
+
+// words are a phase's, beneath its heading if there are any.
+func (t *timelineText) words(s Span) string {
+	words := s.words()
+	if t.bar == 0 {
+		words = strings.NewReplacer("first ", "", "to the ", "to ").Replace(words)
+	}
+	if t.places != nil {
+		words = "  " + words
+	}
+	return words
+}
+
+// words are the phase for a person.
+func (s Span) words() string {
+	return strings.ReplaceAll(strings.Replace(s.Phase, SpanSOCKSAuthentication, "socks-auth", 1), "-", " ")
+}
+
+func (t *timelineText) row(s Span) {
+	colour := t.Faint
+	switch {
+	case s.ownWait():
+	case !s.Finished:
+		colour = t.Bad
+	case s.Duration == t.most:
+		colour = t.Bold
+	}
+	if t.bar == 0 {
+		t.line("%-*s %10s %s", t.label, t.words(s), durationOf(s.Duration), colour.Paint(s.note()))
+		return
+	}
+	note := ""
+	if s.note() != "" {
+		note = "  " + colour.Paint(s.note())
+	}
+	// Blanks have no colour, which some terminals would underline.
+	bar := bar(s, t.end, t.bar)
+	drawn := strings.TrimSpace(bar)
+	before, after, _ := strings.Cut(bar, drawn)
+	t.line("%-*s %10s  |%s%s%s|%s", t.label, t.words(s), durationOf(s.Duration), before, colour.Paint(drawn), after, note)
+}
+
+// places are the headings of a timeline's phases; nil if one hop was asked once.
+func (r *Report) places() []string {
+	if len(r.Plan.Hops) < 2 && len(r.Exchanges) < 2 {
+		return nil
+	}
+	asked, before := map[string]int{}, map[string]bool{} // how often by then, and whether what comes is from before
+	for _, x := range r.Exchanges {
+		asked[x.Hop]++
+	}
+	places := make([]string, len(r.Timeline))
+	place := r.Plan.Hops[0]
+	for i := len(places) - 1; i >= 0; i-- { // what leads to a hop stands with it
+		s := r.Timeline[i]
+		switch {
+		case s.Hop != "":
+			if before[s.Hop] && s.Phase != SpanTLSProxy {
+				asked[s.Hop]--
+			}
+			before[s.Hop] = s.Phase == SpanRequest || before[s.Hop] && s.Phase == SpanTLSProxy
+			if place = r.Plan.hop(s.Hop); asked[s.Hop] > 1 {
+				place += fmt.Sprintf(", request %d", asked[s.Hop])
+			}
+		case s.Phase == SpanTLSInside, s.Phase == SpanFirstTunnelByte, s.Phase == SpanClose:
+			place = r.Target.String() + " through the tunnel"
+		}
+		places[i] = place
+	}
+	return places
+}
+
+// hop is the URL of the hop of that name.
+func (p *Plan) hop(name string) string {
+	for _, url := range p.Hops {
+		if strings.HasSuffix(url, "://"+name) {
+			return url
+		}
+	}
+	return name
+}
+
+// note is what is to be said of a phase that was not finished.
+func (s Span) note() string {
+	switch {
+	case s.Finished:
+		return ""
+	case s.Phase == SpanFirstTunnelByte:
+		return "none came"
+	case s.Phase == SpanClose:
+		return "kept open"
+	case s.Phase == SpanConnect, s.Phase == SpanResolve, s.Phase == SpanTLSProxy, s.Phase == SpanTLSInside:
+		return "failed"
+	}
+	return "never came"
+}
+
+// ownWait is for a span as long as the Prober chose to wait, which would
+// shrink all others if it set the scale.
+func (s Span) ownWait() bool {
+	return !s.Finished && (s.Phase == SpanClose || s.Phase == SpanFirstTunnelByte)
+}
+
+// openAfter is when the tunnel was open, or it was certain that there is none.
+func openAfter(spans []Span) (total Micros) {
+	for _, s := range spans {
+		if s.Phase != SpanClose && s.Phase != SpanFirstTunnelByte {
+			total = max(total, s.At+s.Duration)
+		}
+	}
+	return total
+}
+
+// bar is the span's place among all that took until end, on so many columns:
+// "=" for what took at least half of one, else "-", and ">" for what went on
+// behind the end.
+func bar(s Span, end Micros, columns int) string {
+	width := Micros(columns)
+	from := min(int(s.At*width/end), columns-1)
+	to := max(from+1, min(int((s.At+s.Duration)*width/end), columns))
+	drawn := strings.Repeat("=", to-from)
+	if 2*s.Duration*width < end {
+		drawn = "-"
+	}
+	if s.At+s.Duration > end {
+		drawn = drawn[1:] + ">"
+	}
+	return strings.Repeat(" ", from) + drawn + strings.Repeat(" ", columns-to)
+}
+
+// durationOf has the decimal point at the same place, in milliseconds and, from
+// one second on, in seconds.
+func durationOf(m Micros) string {
+	if d := m.Duration(); d >= time.Second {
+		return fmt.Sprintf("%.3f s ", d.Seconds())
+	}
+	return milliseconds3(m)
+}
+
+func milliseconds3(m Micros) string {
+	return fmt.Sprintf("%.3f ms", float64(m)/float64(time.Millisecond/time.Microsecond))
+}

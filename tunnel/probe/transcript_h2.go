@@ -1,0 +1,280 @@
+package probe
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/sock"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// maxTapped bounds what is kept of one connection, each way.
+const maxTapped = 512 << 10
+
+// tapped is what went over a connection of HTTP/2, up to the end of the tunnel.
+type tapped struct {
+	conn       int // its number, from 1
+	pieces     []tappedPiece
+	sent, read int    // bytes kept
+	left       string // how the proxy left it; "" = it did not
+	cut        bool   // more came than is kept
+}
+
+// tappedPiece is what one write or read moved.
+type tappedPiece struct {
+	at    Micros // since Report.Started
+	sent  bool
+	bytes []byte
+}
+
+// tap is a conn that keeps what goes over it.
+type tap struct {
+	net.Conn
+	rec *recording
+	on  *tapped
+}
+
+// tap watches a connection that is about to speak HTTP/2.
+func (r *recording) tap(conn net.Conn) net.Conn {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	on := &tapped{conn: r.conns}
+	r.taps = append(r.taps, on)
+	return &tap{conn, r, on}
+}
+
+// untap is for the end of what a transcript holds: our own goodbye is not the
+// proxy's doing.
+func (r *recording) untap() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.untapped = true
+}
+
+// Read keeps what came.
+func (t *tap) Read(b []byte) (int, error) {
+	n, err := t.Conn.Read(b)
+	t.keep(&t.on.read, false, b[:n], err)
+	return n, err
+}
+
+// Write keeps what goes, before an answer can come.
+func (t *tap) Write(b []byte) (int, error) {
+	t.keep(&t.on.sent, true, b, nil)
+	return t.Conn.Write(b)
+}
+
+func (t *tap) keep(kept *int, sent bool, b []byte, err error) {
+	r := t.rec
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.untapped {
+		return
+	}
+	if left := leftBy(err); left != "" && t.on.left == "" {
+		t.on.left, r.left = left, left
+	}
+	t.on.cut = t.on.cut || len(b) > maxTapped-*kept
+	if b = b[:min(len(b), maxTapped-*kept)]; len(b) == 0 {
+		return
+	}
+	*kept += len(b)
+	if n := len(t.on.pieces); n >= maxSegments && t.on.pieces[n-1].sent == sent {
+		t.on.pieces[n-1].bytes = append(t.on.pieces[n-1].bytes, b...)
+		return
+	}
+	t.on.pieces = append(t.on.pieces, tappedPiece{micros(time.Since(r.started)), sent, bytes.Clone(b)})
+}
+
+// CloseWrite half-closes what can be.
+func (t *tap) CloseWrite() error {
+	if half, ok := t.Conn.(sock.HalfCloser); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// NetConn returns the conn beneath TLS, or beneath the tap.
+func (t *tap) NetConn() net.Conn {
+	if within, ok := t.Conn.(interface{ NetConn() net.Conn }); ok {
+		return within.NetConn()
+	}
+	return t.Conn
+}
+
+// tapsReport has the credentials masked, without a change of length, which frames
+// announce. secret reports that there are some which that did not reach.
+func (s *session) tapsReport() (out []*tapped, secret bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.taps {
+		all := s.mask.InPlace(t.received())
+		end, hidden := s.usable(all)
+		secret = secret || hidden
+		masked := &tapped{conn: t.conn, left: t.left, cut: t.cut}
+		if end < t.read || t.cut {
+			masked.left = ""
+		}
+		for _, p := range t.pieces {
+			if !p.sent {
+				p.bytes, all = all[:min(len(p.bytes), end)], all[len(p.bytes):]
+				end -= len(p.bytes)
+			}
+			if len(p.bytes) > 0 {
+				masked.pieces = append(masked.pieces, p)
+			}
+		}
+		out = append(out, masked)
+	}
+	return out, secret
+}
+
+// received is all that was read.
+func (t *tapped) received() []byte {
+	all := make([]byte, 0, t.read)
+	for _, p := range t.pieces {
+		if !p.sent {
+			all = append(all, p.bytes...)
+		}
+	}
+	return all
+}
+
+// window is how many bytes a stream may send before the Client grants more. A
+// Prober reads less, and who plays a transcript back does not wait for grants.
+const window = 65535
+
+// maxDecoded bounds the fields that are looked through for credentials: few bytes
+// of the wire may stand for many.
+const maxDecoded = 1 << 20
+
+// usable is how much of what a proxy sent can be played back: the window's worth
+// of data, and no frame that cannot be read to its end, whose fields cannot be
+// looked through. secret reports credentials in what it holds, or that there is too
+// much of it to tell.
+func (s *session) usable(all []byte) (end int, secret bool) {
+	in := bytes.NewReader(all)
+	framer := http2.NewFramer(io.Discard, in)
+	framer.SetMaxReadFrameSize(16384) // as internal/h2: larger ones are refused unread
+	var content bytes.Buffer
+	decoded := 0
+	dec := hpack.NewDecoder(4096, nil)
+	dec.SetEmitFunc(func(f hpack.HeaderField) {
+		if decoded += len(f.Name) + len(f.Value); decoded > maxDecoded {
+			dec.SetEmitEnabled(false)
+		}
+		secret = secret || s.mask.Holds([]byte(f.Name)) || s.mask.Holds([]byte(f.Value))
+	})
+	for data := 0; ; {
+		f, err := framer.ReadFrame()
+		switch {
+		case err != nil && end == 0: // it is not HTTP/2, and is not read as such
+			end = len(all)
+		case errors.Is(err, io.ErrUnexpectedEOF) && len(all)-end >= 9 && http2.FrameType(all[end+3]) == http2.FrameData:
+			content.Write(all[end+9:])
+			end = len(all)
+		case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+			end = len(all) - in.Len()
+		}
+		if err != nil {
+			break
+		}
+		switch f := f.(type) {
+		case *http2.DataFrame:
+			data += int(f.Length)
+			content.Write(f.Data())
+		case *http2.HeadersFrame:
+			_, _ = dec.Write(f.HeaderBlockFragment())
+		case *http2.ContinuationFrame:
+			_, _ = dec.Write(f.HeaderBlockFragment())
+		}
+		if data > window {
+			break
+		}
+		end = len(all) - in.Len()
+	}
+	unread := decoded > maxDecoded && s.mask.Any()
+	return end, secret || unread || s.mask.Holds(content.Bytes())
+}
+
+// tapOf is what went over a connection, if that speaks HTTP/2.
+func (r *Report) tapOf(conn int) *tapped {
+	for _, t := range r.taps {
+		if t.conn == conn {
+			return t
+		}
+	}
+	return nil
+}
+
+// addFrames adds a connection of HTTP/2 to a transcript: the requests and the
+// tunnel's data where they were sent, as the Report has them, and the bytes that
+// were read.
+func (r *Report) addFrames(t *tapped, add func(data []byte, format string, args ...any)) {
+	var exchanges []int
+	for i, x := range r.Exchanges {
+		if x.Connection == t.conn {
+			exchanges = append(exchanges, i)
+		}
+	}
+	at := func() string { return fmt.Sprintf("connection %d/exchange %d", t.conn, exchanges[0]+1) }
+	asked, told := false, false
+	sent := bytes.NewBuffer(nil)
+	for _, p := range t.pieces {
+		if !p.sent {
+			add(escapedLines(p.bytes), "%s/after %d us", at(), p.at)
+			continue
+		}
+		sent.Write(p.bytes)
+		for kind, ok := nextFrame(sent); ok; kind, ok = nextFrame(sent) {
+			switch {
+			case kind == http2.FrameHeaders && (!asked || len(exchanges) > 1):
+				if asked {
+					exchanges = exchanges[1:]
+				}
+				asked = true
+				add(escapedLines(r.Exchanges[exchanges[0]].Request), "%s/request in frames", at())
+			case kind == http2.FrameData && !told && r.Tunnel != nil && len(r.Tunnel.Sent) > 0:
+				told = true
+				add(escapedLines(r.Tunnel.Sent), "%s/sent", at())
+			}
+		}
+	}
+	left := t.left
+	if left == "" {
+		left = leftOpen
+	}
+	add([]byte(left+"\n"), "%s/left", at())
+}
+
+// nextFrame takes a frame of ours off, once it is whole: HEADERS or DATA, else 0xff.
+func nextFrame(sent *bytes.Buffer) (kind http2.FrameType, ok bool) {
+	b := sent.Bytes()
+	if bytes.HasPrefix(b, []byte(h2.Preface)) {
+		sent.Next(len(h2.Preface))
+		b = sent.Bytes()
+	}
+	if len(b) < 9 {
+		return 0, false
+	}
+	size := 9 + int(b[0])<<16 + int(b[1])<<8 + int(b[2])
+	if len(b) < size {
+		return 0, false
+	}
+	kind = http2.FrameType(b[3])
+	ended := http2.Flags(b[4]).Has(http2.FlagHeadersEndHeaders)
+	switch sent.Next(size); {
+	case kind == http2.FrameHeaders && ended, kind == http2.FrameContinuation && ended:
+		return http2.FrameHeaders, true
+	case kind == http2.FrameData:
+		return kind, true
+	}
+	return 0xff, true
+}

@@ -1,0 +1,343 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/explain"
+	"culvert/tunnel/internal/page"
+	"culvert/tunnel/internal/wire"
+)
+
+// VerdictKind is the class of a verdict, the same word in every version.
+type VerdictKind string
+
+// The verdicts.
+const (
+	VerdictOpen              VerdictKind = "open"
+	VerdictBroken            VerdictKind = "broken" // it was open, and was reset
+	VerdictDenied            VerdictKind = "denied"
+	VerdictCredentials       VerdictKind = "credentials"
+	VerdictTargetUnreachable VerdictKind = "target-unreachable"
+	VerdictNotAProxy         VerdictKind = "not-a-proxy"
+	VerdictProxyUnreachable  VerdictKind = "proxy-unreachable"
+	VerdictOwnLimit          VerdictKind = "own-limit" // of descriptors, on this machine
+	VerdictSilent            VerdictKind = "silent"
+	VerdictHungUp            VerdictKind = "hung-up" // closed without an answer
+	VerdictWrongPort         VerdictKind = "wrong-port"
+	VerdictMalformed         VerdictKind = "malformed"
+	VerdictCaptivePortal     VerdictKind = "captive-portal"
+	VerdictRejected          VerdictKind = "rejected"    // a proxy's refusal of another kind
+	VerdictTLS               VerdictKind = "tls"         // no TLS with the proxy, or inside with the target
+	VerdictIntercepted       VerdictKind = "intercepted" // TLS with the target ends at somebody in the middle
+)
+
+// Verdict is what it comes to.
+type Verdict struct {
+	Kind     VerdictKind  `json:"kind"`
+	Words    string       `json:"words"` // the kind and its cause, on one line
+	Hint     string       `json:"hint,omitempty"`
+	Sentence string       `json:"sentence,omitempty"` // the failure as dial would tell it
+	Phase    tunnel.Phase `json:"phase,omitempty"`    // where it failed
+	Error    string       `json:"error,omitempty"`    // RFC 9209 token
+	ExitCode int          `json:"exit_code"`
+}
+
+const (
+	hintWebServer = "a web server listens there, not a proxy: check the proxy's host and port"
+	hintMalformed = "it is not a proxy, or a broken one: its bytes stand above"
+	hintReset     = "the target, or a firewall before it, cut the connection: try another target"
+
+	hintWantsTLS  = "that port wants TLS: use https:// if it is a proxy's"
+	hintTruncated = "whoever ended the tunnel did not say goodbye in TLS: what came may not be all"
+)
+
+// verdict judges the whole.
+func (s *session) verdict() Verdict {
+	v := s.openVerdict()
+	if s.err != nil {
+		v = s.failure()
+		sentence, hint := explain.Error(s.err)
+		v.Sentence, v.Phase, v.Error, v.ExitCode = s.mask.Text(sentence), s.err.Phase, s.err.Type.String(), s.err.ExitCode()
+		if v.Hint == "" {
+			v.Hint = hint
+		}
+	}
+	s.addMiddle(&v)
+	v.Words, v.Hint = s.mask.Text(v.Words), s.mask.Text(v.Hint)
+	return v
+}
+
+// openVerdict is for a 2xx.
+func (s *session) openVerdict() Verdict {
+	sent := s.page()
+	switch {
+	case s.opened == nil:
+		return Verdict{}
+	case sent != "":
+		if v, ok := s.standIn(); ok {
+			return v
+		}
+		return Verdict{Kind: VerdictNotAProxy, ExitCode: tunnel.ExitNotAProxy, Hint: hintWebServer,
+			Words: "not a proxy (2xx, but " + sent + " instead of a tunnel)"}
+	case s.opened.end == endReset:
+		e := &tunnel.Error{Phase: tunnel.PhaseRelay, Type: tunnel.ErrorConnectionTerminated, Err: s.opened.err}
+		return Verdict{Kind: VerdictBroken, ExitCode: e.ExitCode(), Phase: e.Phase, Error: e.Type.String(), Hint: hintReset,
+			Words: "broken (the tunnel was opened, then reset)"}
+	case s.opened.end == endTruncated:
+		e := &tunnel.Error{Phase: tunnel.PhaseRelay, Type: tunnel.ErrorConnectionTerminated, Err: s.opened.err}
+		return Verdict{Kind: VerdictBroken, ExitCode: e.ExitCode(), Phase: e.Phase, Error: e.Type.String(), Hint: hintTruncated,
+			Words: "broken (the tunnel was opened, then ended without TLS's close_notify)"}
+	case s.opened.end == endClosed && len(s.opened.data) == 0:
+		return Verdict{Kind: VerdictOpen, Words: "open (and closed by the other side without a byte)"}
+	}
+	return Verdict{Kind: VerdictOpen, Words: "open"}
+}
+
+// failure is for everything that is no tunnel.
+func (s *session) failure() Verdict {
+	switch e := s.err; {
+	case e.Phase == tunnel.PhaseReply && e.Status != 0:
+		return s.answered()
+	case e.Phase == tunnel.PhaseReply && e.Told:
+		return s.toldInSOCKS()
+	case e.Phase == tunnel.PhaseResolve && e.Hop == "": // for a socks5 hop
+		return s.notReached(string(e.Phase) + ": " + e.Cause())
+	case e.Phase == tunnel.PhaseReply || e.Phase == tunnel.PhaseRequest:
+		return s.unanswered()
+	case e.Phase == tunnel.PhaseTLS:
+		return tlsVerdict(e)
+	}
+	e := s.err
+	cause := e.Cause()
+	ownLimit, descriptors, ok := explain.OwnLimit(e)
+	switch {
+	case ok:
+		return Verdict{Kind: VerdictOwnLimit, Words: ownLimit + ": " + explain.Cause(e), Hint: descriptors + ", or probe with a smaller --parallel"}
+	case e.Detail == "" && e.Err != nil && e.Type == tunnel.ErrorDestinationUnavailable:
+		cause = wire.Escape([]byte(e.Err.Error()), maxTextShown) // the type's words are about targets
+	}
+	return verdictOf(VerdictProxyUnreachable, "proxy unreachable", string(e.Phase)+": "+cause)
+}
+
+// tlsVerdict is for a TLS handshake that failed.
+func tlsVerdict(e *tunnel.Error) Verdict {
+	with := "the proxy"
+	if e.Hop == "" {
+		with = "the target"
+	}
+	f, ok := errors.AsType[*client.TLSFailure](e.Err)
+	switch {
+	case !ok:
+		return verdictOf(VerdictSilent, "silent", "connected, but no TLS with "+with+" in time")
+	case f.Problem == client.TLSPlainHTTP || f.Problem == client.TLSNotTLS:
+		return verdictOf(VerdictWrongPort, "wrong port", with+" speaks no TLS: "+f.Words)
+	}
+	return verdictOf(VerdictTLS, "no TLS with "+with, f.Words)
+}
+
+// verdictOf makes a verdict of its words and the cause in brackets.
+func verdictOf(kind VerdictKind, words, cause string) Verdict {
+	return Verdict{Kind: kind, Words: words + " (" + cause + ")"}
+}
+
+// answered is for a final reply that is no 2xx. The class is the error's, which
+// a Proxy-Status field may have set, not the code's alone.
+func (s *session) answered() Verdict {
+	e, answer := s.err, answerWords(s.err)
+	switch e.ExitCode() {
+	case tunnel.ExitCredentials:
+		offers := "no scheme offered"
+		if e.Login != nil && len(e.Login.Schemes) > 0 {
+			offers = strings.Join(e.Login.Schemes, ", ")
+		}
+		if broken := explain.BrokenChallenge(e); broken != "" {
+			offers += "; " + broken
+		}
+		return s.credentials(offers)
+	case tunnel.ExitRefused:
+		if e.Answer != nil && e.Answer.Portal {
+			return s.portal()
+		}
+		return verdictOf(VerdictDenied, "denied by policy", answer)
+	case tunnel.ExitTarget:
+		return s.notReached(answer)
+	}
+	switch {
+	case e.Status == http.StatusBadRequest && s.wantsTLS():
+		v := verdictOf(VerdictWrongPort, "wrong port", "TLS wanted: "+answer)
+		v.Hint = hintWantsTLS
+		return v
+	case e.Status == http.StatusNotFound, e.Status == http.StatusMethodNotAllowed, e.Status == http.StatusNotImplemented,
+		e.Status == http.StatusBadRequest && !s.looksLikeProxy():
+		return verdictOf(VerdictNotAProxy, "not a proxy", answer)
+	}
+	return verdictOf(VerdictRejected, "request rejected", answer)
+}
+
+// credentials is for a login that is wanted, or failed; in a chain it says at
+// which proxy.
+func (s *session) credentials(cause string) Verdict {
+	words := "credentials wanted"
+	if s.err.Login != nil && s.err.Login.Sent {
+		words = "credentials refused"
+	}
+	if len(s.route.Hops) > 1 {
+		words += " by " + s.shown(s.err.Hop)
+	}
+	return verdictOf(VerdictCredentials, words, cause)
+}
+
+// notReached is for what a proxy was asked for, or was to be: the target, or the
+// next proxy.
+func (s *session) notReached(cause string) Verdict {
+	if s.err.Target != s.target {
+		return verdictOf(VerdictTargetUnreachable, "next proxy unreachable", s.err.Target.String()+": "+cause)
+	}
+	return verdictOf(VerdictTargetUnreachable, "target unreachable", cause)
+}
+
+// toldInSOCKS is answered for a hop that has no status codes.
+func (s *session) toldInSOCKS() Verdict {
+	e, cause := s.err, s.err.Cause()
+	switch e.ExitCode() {
+	case tunnel.ExitCredentials:
+		return s.credentials(cause)
+	case tunnel.ExitRefused:
+		return verdictOf(VerdictDenied, "denied by policy", cause)
+	case tunnel.ExitTarget:
+		return s.notReached(cause)
+	}
+	return verdictOf(VerdictRejected, "request rejected", cause)
+}
+
+// answerWords is the proxy's status line followed by its own words, for the brackets
+// of a verdict.
+func answerWords(e *tunnel.Error) string {
+	status, words := explain.Answer(e)
+	if words == "" {
+		return status
+	}
+	return status + ": " + words
+}
+
+// lastReply is the reply that decided, or nil.
+func (s *session) lastReply() *client.Exchange {
+	if len(s.exchanges) == 0 || s.exchanges[len(s.exchanges)-1].Head() == nil {
+		return nil
+	}
+	return s.exchanges[len(s.exchanges)-1].Exchange
+}
+
+func (s *session) portal() Verdict {
+	cause := answerWords(s.err)
+	if x := s.lastReply(); x != nil && x.Head().Has("Location") {
+		cause = fmt.Sprintf("%d to %s", x.Head().Code, wire.Escape([]byte(x.Head().Get("Location")), 120))
+	}
+	v := verdictOf(VerdictCaptivePortal, "captive portal?", cause)
+	v.Hint = explain.HintPortal
+	return v
+}
+
+// looksLikeProxy reports whether the reply has what only proxies send.
+func (s *session) looksLikeProxy() bool {
+	x := s.lastReply()
+	for _, name := range []string{"Via", "Proxy-Status", "Proxy-Agent", "Proxy-Connection", "X-Squid-Error"} {
+		if x != nil && x.Head().Has(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// tlsComplaints are how nginx, Apache, Go and culvert serve tell a client that speaks plain
+// HTTP to a TLS port, in lower case.
+var tlsComplaints = [...]string{"plain http request was sent to https port", "speaking plain http to an ssl-enabled", "http request to an https server", "plain http came to a port that speaks tls"}
+
+func (s *session) wantsTLS() bool {
+	if x := s.lastReply(); x != nil {
+		body := strings.ToLower(string(x.Body))
+		for _, complaint := range tlsComplaints {
+			if strings.Contains(body, complaint) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// unanswered is for no reply, or none that could be read.
+func (s *session) unanswered() Verdict {
+	e := s.err
+	var answer tunnel.AnswerTrouble
+	if e.Answer != nil {
+		answer = *e.Answer
+	}
+	switch {
+	case answer.Foreign:
+		return foreignTo(e.Scheme, answer.Began)
+	case len(answer.Began) == 0:
+		switch e.Type {
+		case tunnel.ErrorConnectionReadTimeout:
+			return verdictOf(VerdictSilent, "silent", "connected, but no answer in time")
+		case tunnel.ErrorConnectionTerminated:
+			if broken := client.HTTP2Failure(e.Err); broken != "" {
+				return verdictOf(VerdictHungUp, "hung up", broken)
+			}
+			if s.tlsTry != nil && s.tlsTry.Speaks {
+				v := verdictOf(VerdictWrongPort, "wrong port", "it speaks TLS")
+				v.Hint = hintWantsTLS
+				return v
+			}
+			return verdictOf(VerdictHungUp, "hung up", "the connection was closed without an answer")
+		}
+	}
+	cause := e.Cause()
+	switch e.Type {
+	case tunnel.ErrorConnectionReadTimeout:
+		cause = "the answer's head did not end in time"
+	case tunnel.ErrorResponseHeadSize:
+		cause = "the answer's head is larger than 64 KiB"
+	}
+	v := verdictOf(VerdictMalformed, "malformed", cause)
+	v.Hint = hintMalformed
+	return v
+}
+
+// foreignTo tells TLS, which some other port or scheme would have been right
+// for, from other protocols.
+func foreignTo(scheme string, raw []byte) Verdict {
+	if startsTLS(raw) {
+		return verdictOf(VerdictWrongPort, "wrong port", "TLS spoken there")
+	}
+	what := "not a proxy"
+	if (tunnel.Hop{Scheme: scheme}).IsSOCKS() {
+		what = "not a SOCKS proxy"
+	}
+	return verdictOf(VerdictNotAProxy, what, `it answered "`+wire.Escape(raw, 60)+`"`)
+}
+
+// standIn is for a 2xx that a page follows, which a filter or a login sent in the
+// tunnel's stead; ok is false for any other page.
+func (s *session) standIn() (v Verdict, ok bool) {
+	content, cause := page.Content(s.opened.data), " page instead of a tunnel"
+	if title := content.Title(); title != "" {
+		cause += ": " + wire.Escape([]byte(title), 80)
+	}
+	switch {
+	case content.IsBlockPage():
+		v = verdictOf(VerdictDenied, "denied by policy", "2xx, but a block"+cause)
+		v.Hint = explain.AskToAllow(s.target, false)
+	case content.IsLoginPage():
+		v = verdictOf(VerdictCaptivePortal, "captive portal?", "2xx, but a login"+cause)
+		v.Hint = explain.HintPortal + "; or it is a web server's own: check the proxy's host and port"
+	default:
+		return v, false
+	}
+	v.ExitCode = tunnel.ExitRefused
+	return v, true
+}

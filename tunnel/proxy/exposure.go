@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"fmt"
+	"net"
+	"strings"
+
+	"culvert/tunnel/listen"
+)
+
+// CheckExposure says why a Server must not serve l: it would be an open proxy.
+// What counts is the address really bound. A loopback listener and a unix
+// socket are their user's; any other needs credentials, or client certificates,
+// or client networks that are not the whole world.
+func (s *Server) CheckExposure(l net.Listener) error {
+	if !listen.BeyondThisMachine(l) {
+		return nil
+	}
+	if s.Verifier != nil || listen.VerifiesClients(l) || s.restrictsClients() {
+		return nil
+	}
+	return fmt.Errorf("%s would be an open proxy: anyone who reaches it could use it", listen.URL(l))
+}
+
+func (s *Server) restrictsClients() bool {
+	for _, p := range s.AllowClient {
+		if p.Bits() == 0 {
+			return false
+		}
+	}
+	return len(s.AllowClient) > 0
+}
+
+// Summary tells who may go where through l, for people: four lines. It settles
+// what the Server takes from the process's limits, if Serve has not yet.
+func (s *Server) Summary(l net.Listener) []string {
+	s.init()
+	targets, addresses := s.policyFor(l).Describe()
+	return []string{
+		"clients: " + s.describeClients(l),
+		"targets: " + targets,
+		"addresses: " + addresses + s.describeJudge(),
+		"route: " + s.describeRoutes(),
+	}
+}
+
+func (s *Server) describeClients(l net.Listener) string {
+	who := "anyone who reaches the listener"
+	tcp, isTCP := l.Addr().(*net.TCPAddr)
+	switch {
+	case !isTCP:
+		who = "this user, by the socket's mode 0600"
+	case s.AllowClient != nil:
+		nets := make([]string, len(s.AllowClient))
+		for i, p := range s.AllowClient {
+			nets[i] = p.String()
+		}
+		who = "from " + strings.Join(nets, ", ")
+	case tcp.IP.IsLoopback():
+		who = "anyone on this machine"
+	}
+	switch certificate := listen.VerifiesClients(l); {
+	case certificate && s.Verifier != nil:
+		who += ", with a client certificate or user name and password"
+	case certificate:
+		who += ", with a client certificate"
+	case s.Verifier != nil:
+		who += ", with user name and password"
+	}
+	return who
+}
+
+func (s *Server) describeRoutes() string {
+	if len(s.Via) == 0 {
+		return "direct"
+	}
+	rules := make([]string, len(s.Via))
+	for i, r := range s.Via {
+		rules[i] = r.String()
+	}
+	if s.Via[len(s.Via)-1].Pattern != nil {
+		rules = append(rules, "else direct")
+	}
+	return strings.Join(rules, "; ")
+}
+
+// describeJudge says which addresses are not ours to judge.
+func (s *Server) describeJudge() string {
+	var parents []string
+	for _, rule := range s.Via {
+		for _, r := range rule.routes() {
+			if !r.Direct() {
+				parents = append(parents, r.String())
+			}
+		}
+	}
+	if parents == nil || s.ViaResolve {
+		return ""
+	}
+	return "; addresses behind " + strings.Join(parents, ", ") + " are the parent's to judge"
+}

@@ -1,0 +1,168 @@
+package proxy
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/accesslog"
+	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/sock"
+	"culvert/tunnel/relay"
+)
+
+// protocolHTTP2 is HTTP/2's name in records. In ALPN it is "h2" (RFC 9113, section
+// 3.2).
+const protocolHTTP2 = "http/2"
+
+// maxStreams is how many tunnels and requests a client may have on one
+// connection of HTTP/2. For more it opens another one.
+const maxStreams = 250
+
+// beginsHTTP2 reports whether a client begins with HTTP/2's preface, which it may
+// where nothing was negotiated (RFC 9113, section 3.3: prior knowledge). It waits
+// for a further byte only as long as all before it are the preface's.
+func (c *clientConn) beginsHTTP2() bool {
+	for n := 1; n <= len(h2.Preface); n++ {
+		if start, _ := c.br.Peek(n); string(start) != h2.Preface[:n] {
+			return false
+		}
+	}
+	return true
+}
+
+// serveHTTP2 serves requests as streams, each on a goroutine of its own, until
+// the connection ends. Until then it counts as a client connection; drain lets its
+// streams come to their end.
+func (c *clientConn) serveHTTP2() {
+	s := c.server
+	c.given = true
+	var rejections sync.WaitGroup
+	conn := c.conn
+	if c.br != nil { // the preface came without TLS
+		conn = &sock.Early{Conn: c.conn, Unread: c.buffered()}
+	}
+	// Drain finds the streams, or has begun: without the lock it could take a
+	// connection with a tunnel on it for one that waits, and cut it.
+	c.mu.Lock()
+	c.conn.SetDeadline(time.Time{})
+	over := h2.Server(conn, h2.Config{
+		MaxStreams: maxStreams, MaxHead: s.MaxHead, EnableConnectProtocol: true,
+		SettingsTimeout: offIsNegative(cmp.Or(s.HeaderTimeout, DefaultHeaderTimeout)),
+		IdleTimeout:     offIsNegative(cmp.Or(s.KeepAliveTimeout, DefaultKeepAliveTimeout)),
+		// Not in place: the connection's lock is held, and a log may be slow.
+		Rejected: func(e *h2.StreamError) { rejections.Go(func() { c.rejected(e) }) },
+	}, c.serveStream)
+	c.streams = over
+	draining := s.run.draining.Load()
+	c.mu.Unlock()
+	if draining {
+		over.Shutdown()
+	}
+	err := over.Wait()
+	rejections.Wait()
+	if err != nil {
+		c.brokenHTTP2(err)
+	}
+}
+
+// offIsNegative returns -1 for 0, which in h2.Config would mean the default.
+func offIsNegative(d time.Duration) time.Duration {
+	if d <= 0 {
+		return -1
+	}
+	return d
+}
+
+// serveStream serves one request. It owns the stream unless a relay takes it.
+func (c *clientConn) serveStream(s *h2.Stream, head h2.Head) {
+	switch {
+	case head.TooLarge:
+		rec := c.newStreamRecord(head)
+		c.refuseStream(s, rec, &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest,
+			Status: http.StatusRequestHeaderFieldsTooLarge, Detail: "the request head is too large"}, false)
+	case head.Get(":method") == http.MethodConnect && head.Get(":protocol") == "":
+		c.at.serveConnect(newStreamRequest(c, s, head))
+	default:
+		c.servePlainStream(s, head)
+	}
+}
+
+// newStreamRequest adapts a CONNECT over HTTP/2 (RFC 9113, section 8.5). What
+// the client has sent early stays in the stream until Accept: then it is the
+// tunnel's.
+func newStreamRequest(c *clientConn, s *h2.Stream, head h2.Head) *Request {
+	rec := c.newStreamRecord(head)
+	q := &Request{
+		Authority: head.Get(":authority"),
+		Client:    c.addr, User: c.user, Credentials: head.Values("proxy-authorization"), Via: head.Values("via"), Record: rec,
+		Refuse: func(e *tunnel.Error) { c.refuseStream(s, rec, e, false) },
+		Accept: func() (relay.Side, error) {
+			if err := s.Respond([]h2.Field{{Name: ":status", Value: "200"}}, false); err != nil {
+				s.Close()
+				return relay.Side{}, err
+			}
+			return relay.Side{Conn: h2.NetConn(s, h2.CodeConnect)}, nil
+		},
+	}
+	if length := head.Get("content-length"); length != "" && length != "0" {
+		q.Malformed = connectHasContent()
+	}
+	return q
+}
+
+func (c *clientConn) newStreamRecord(head h2.Head) *accesslog.Record {
+	return c.newRecord(head.Get(":method"), protocolHTTP2)
+}
+
+// refuseStream answers a request with an error and logs it. The connection and its
+// other streams are not affected.
+func (c *clientConn) refuseStream(s *h2.Stream, rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
+	defer s.Close()
+	rec.Refused(e)
+	if timeout := cmp.Or(c.server.HeaderTimeout, DefaultHeaderTimeout); timeout > 0 {
+		s.SetWriteDeadline(time.Now().Add(timeout))
+	}
+	r := c.server.newRefusal(e)
+	fields := []h2.Field{{Name: ":status", Value: strconv.Itoa(r.status)}}
+	for _, f := range r.fields {
+		fields = append(fields, h2.Field{Name: strings.ToLower(f.Name), Value: f.Value})
+	}
+	err := s.Respond(fields, headOnly)
+	if err == nil && !headOnly {
+		if _, err = s.Write([]byte(r.body)); err == nil {
+			err = s.CloseWrite()
+		}
+	}
+	if err != nil {
+		rec.Status = 0
+	}
+	c.server.logRequest(rec)
+}
+
+// rejected logs a request whose stream was reset, because it was malformed or later
+// violated HTTP/2.
+func (c *clientConn) rejected(e *h2.StreamError) {
+	rec := c.newRecord("", protocolHTTP2)
+	rec.Refused(&tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Detail: e.Error()})
+	rec.Status = 0 // there was no answer
+	c.server.logRequest(rec)
+}
+
+// brokenHTTP2 logs a connection that ended because the client violated HTTP/2. Of
+// one that broke, the records of its tunnels tell.
+func (c *clientConn) brokenHTTP2(err error) {
+	var broken *h2.ConnError
+	if errors.As(err, &broken) && (broken.Err != nil || broken.Remote || broken.Code == h2.CodeNo) {
+		return
+	}
+	rec := c.newRecord("", protocolHTTP2)
+	rec.Refused(&tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Detail: err.Error()})
+	rec.Status = 0
+	c.server.logRequest(rec)
+}

@@ -1,0 +1,195 @@
+package proxy
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"sync"
+
+	"culvert/tunnel"
+	"culvert/tunnel/accesslog"
+	"culvert/tunnel/forward"
+	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/wire"
+	"culvert/tunnel/relay"
+)
+
+// servePlainStream serves a request that is no CONNECT, or an extended CONNECT (RFC
+// 8441), which is what an upgrade is in HTTP/1. For the Forwarder a stream is a
+// client connection that carries one exchange.
+func (c *clientConn) servePlainStream(s *h2.Stream, head h2.Head) {
+	w := &http2Wire{c: c, stream: s, woken: make(chan struct{})}
+	defer func() {
+		if !w.given {
+			s.Close()
+		}
+	}()
+	if protocol := head.Get(":protocol"); protocol != "" && !strings.EqualFold(protocol, "websocket") {
+		c.refuseStream(s, c.newStreamRecord(head), &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Status: http.StatusNotImplemented,
+			Detail: "of extended CONNECT this proxy knows websocket only"}, false)
+		return
+	}
+	// The data behind an extended CONNECT is not its content.
+	w.request = &streamContent{stream: s, ended: head.EndStream || head.Get(":protocol") != ""}
+	q := requestOf(head)
+	rec := c.newRecord(q.Method, protocolHTTP2)
+	exchanges := c.at.forward.NewExchanges(c.server.run.ctx, h2.NetConn(s, h2.CodeInternal), w)
+	defer exchanges.Close()
+	exchanges.Serve(forward.Incoming{Head: q, HTTP2: true, Client: c.addr, User: c.user, Record: rec})
+}
+
+// requestOf returns a request as it would have come over HTTP/1.1 (RFC 9113, section
+// 8.3.1; RFC 8441, section 5, for a WebSocket).
+func requestOf(head h2.Head) *wire.Request {
+	method, scheme, authority := head.Get(":method"), head.Get(":scheme"), head.Get(":authority")
+	if authority == "" {
+		authority = head.Get("host")
+	}
+	q := &wire.Request{Method: method, Target: scheme + "://" + authority + head.Get(":path"), Minor: 1}
+	if head.Get(":path") == "*" {
+		q.Target = scheme + "://" + authority // OPTIONS
+	}
+	add := func(name, value string) { q.Fields = append(q.Fields, wire.Field{Name: name, Value: value}) }
+	add("Host", authority)
+	if head.Get(":protocol") != "" {
+		q.Method = http.MethodGet
+		add("Connection", "Upgrade")
+		add("Upgrade", "websocket")
+		var key [16]byte
+		rand.Read(key[:])
+		add("Sec-WebSocket-Key", base64.StdEncoding.EncodeToString(key[:])) // RFC 6455, section 4.1
+	}
+	var cookies []string
+	for _, f := range head.Fields {
+		switch {
+		case f.IsPseudo(), f.Name == "host":
+		case f.Name == "cookie": // RFC 9113, section 8.2.3
+			cookies = append(cookies, f.Value)
+		default:
+			add(textproto.CanonicalMIMEHeaderKey(f.Name), f.Value)
+		}
+	}
+	if cookies != nil {
+		add("Cookie", strings.Join(cookies, "; "))
+	}
+	q.Line = q.Method + " " + q.Target + " HTTP/2"
+	return q
+}
+
+// http2Wire is the Wire of a stream.
+type http2Wire struct {
+	c       *clientConn // that the stream belongs to
+	stream  *h2.Stream
+	given   bool // the stream, to a relay
+	request *streamContent
+	woken   chan struct{}
+	once    sync.Once
+}
+
+func (w *http2Wire) Body(framing wire.Framing, _ []string) (io.Reader, http.Header, int64, error) {
+	if w.request.ended || framing.Length == 0 {
+		return nil, nil, 0, nil
+	}
+	w.request.trailer = make(http.Header)
+	return w.request, w.request.trailer, framing.Length, nil
+}
+
+// fieldsOf returns a head's fields as HTTP/2 has them. Those that concern an HTTP/1
+// connection were removed before.
+func fieldsOf(code int, header http.Header) []h2.Field {
+	fields := []h2.Field{{Name: ":status", Value: strconv.Itoa(code)}}
+	return appendFields(fields, header)
+}
+
+func appendFields(fields []h2.Field, header http.Header) []h2.Field {
+	for name, values := range header {
+		for _, value := range values {
+			fields = append(fields, h2.Field{Name: strings.ToLower(name), Value: value})
+		}
+	}
+	return fields
+}
+
+func (w *http2Wire) Interim(code int, fields http.Header) {
+	_ = w.stream.Interim(fieldsOf(code, fields)) // if it fails, the next write will too
+}
+
+func (w *http2Wire) Head(_ *bufio.Writer, h *forward.ReplyHead) error {
+	fields := fieldsOf(h.StatusCode, h.Header)
+	if h.Length != "" {
+		fields = append(fields, h2.Field{Name: "content-length", Value: h.Length})
+	}
+	for name := range h.Trailer {
+		fields = append(fields, h2.Field{Name: "trailer", Value: name})
+	}
+	return w.stream.Respond(fields, !h.Content)
+}
+
+func (w *http2Wire) Content(bw *bufio.Writer, _ *forward.ReplyHead) io.Writer { return bw }
+
+func (w *http2Wire) End(bw *bufio.Writer, h *forward.ReplyHead, _ io.Writer) error {
+	if err := bw.Flush(); err != nil || !h.Content {
+		return err
+	}
+	if trailer := appendFields(nil, h.Trailer); trailer != nil {
+		return w.stream.SendTrailers(trailer)
+	}
+	return w.stream.CloseWrite()
+}
+
+// BreakOff resets the stream (RFC 9113, section 8.1.1).
+func (w *http2Wire) BreakOff(bool) { w.stream.Reset(h2.CodeInternal) }
+
+// Switch answers an extended CONNECT (RFC 8441, section 5.1).
+func (w *http2Wire) Switch(reply *http.Response, _ string) error {
+	reply.Header.Del("Sec-Websocket-Accept")
+	return w.stream.Respond(fieldsOf(http.StatusOK, reply.Header), false)
+}
+
+func (w *http2Wire) Give() relay.Side {
+	w.given = true
+	return relay.Side{Conn: h2.NetConn(w.stream, h2.CodeConnect)}
+}
+
+func (w *http2Wire) Refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
+	w.c.refuseStream(w.stream, rec, e, headOnly)
+}
+
+// Await waits for the end of the stream: after the request the client sends no
+// more.
+func (w *http2Wire) Await() error {
+	select {
+	case <-w.stream.Done():
+		return errStreamGone
+	case <-w.woken:
+		return nil
+	}
+}
+
+func (w *http2Wire) Wake()   { w.once.Do(func() { close(w.woken) }) }
+func (w *http2Wire) Settle() {}
+
+var errStreamGone = errors.New("the client has given the request up")
+
+// streamContent reads a request's content and the trailer behind it.
+type streamContent struct {
+	stream  *h2.Stream
+	ended   bool // there is none to come
+	trailer http.Header
+}
+
+func (s *streamContent) Read(b []byte) (int, error) {
+	n, err := s.stream.Read(b)
+	if err == io.EOF {
+		for _, f := range s.stream.Trailer() {
+			s.trailer.Add(f.Name, f.Value)
+		}
+	}
+	return n, err
+}

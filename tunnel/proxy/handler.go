@@ -1,0 +1,345 @@
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/accesslog"
+	"culvert/tunnel/forward"
+	"culvert/tunnel/internal/sock"
+	"culvert/tunnel/internal/wire"
+	"culvert/tunnel/listen"
+	"culvert/tunnel/relay"
+)
+
+// ServeHTTP serves one request of a net/http server, which must be for proxy
+// requests alone: the Server is its http.Server.Handler, not behind a ServeMux,
+// which redirects. Policy, log and limits are those of Serve; the listener counts
+// as one on the server's local address. The caller is responsible for what
+// CheckExposure checks.
+//
+// What net/http does not let a handler do is lost. It accepts some requests that
+// are malformed, and answers others itself, unlogged. Over HTTP/2 the target's
+// end of file ends the tunnel, for a handler ends its stream only by returning;
+// a reset is INTERNAL_ERROR, never CONNECT_ERROR; whether there is extended
+// CONNECT is the http.Server's setting. Every tunnel holds a goroutine of the
+// http.Server, whose timeouts (ReadTimeout, WriteTimeout) cut tunnels over HTTP/2:
+// set them to 0. Its Shutdown does not know of tunnels over HTTP/1: call the
+// Server's as well.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.init()
+	at, ok := s.enter(r)
+	if !ok {
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.run.active.Done()
+	conn := &handlerConn{w: w, r: r, control: http.NewResponseController(w), closed: make(chan struct{})}
+	from := requester{at: at, name: r.RemoteAddr}
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		from.addr = ap.Addr().Unmap().WithZone("")
+	}
+	if r.TLS != nil {
+		from.user = certificateUser(*r.TLS)
+	}
+	side := &handlerWire{from: from, conn: conn, woken: make(chan struct{})}
+	switch {
+	case !s.allowsClient(from.addr):
+		side.Refuse(side.newRecord(), clientDenied(), false)
+	case r.Method == http.MethodConnect:
+		at.serveConnect(side.connectRequest())
+	default:
+		exchanges := at.forward.NewExchanges(s.run.ctx, conn, side)
+		defer exchanges.Close()
+		exchanges.Serve(forward.Incoming{Head: requestOfHandler(r), HTTP2: r.ProtoMajor != 1, Client: from.addr, User: from.user, Record: side.newRecord()})
+	}
+	conn.wait(side.given)
+}
+
+// enter counts a request as active, and returns the listening for the address that
+// it came to; false if the Server is draining.
+func (s *Server) enter(r *http.Request) (*listening, bool) {
+	addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		addr = &net.TCPAddr{}
+	}
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock()
+	if s.run.draining.Load() {
+		return nil, false
+	}
+	s.run.active.Add(1)
+	l := foreignListener{addr: addr, secure: r.TLS != nil}
+	key := l.url()
+	at := s.run.foreign[key]
+	if at == nil {
+		at = &listening{Listener: l, server: s, url: key, policy: s.policyFor(l)}
+		at.forward = at.newForwarder()
+		if s.run.foreign == nil {
+			s.run.foreign = make(map[string]*listening)
+		}
+		s.run.foreign[key] = at
+		s.run.listeners[at] = struct{}{} // never a target
+	}
+	return at, true
+}
+
+// foreignListener stands for the listener of a net/http server.
+type foreignListener struct {
+	addr   net.Addr
+	secure bool
+}
+
+func (l foreignListener) url() string               { return listen.Scheme(l.secure) + l.addr.String() }
+func (l foreignListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (l foreignListener) Close() error              { return nil }
+func (l foreignListener) Addr() net.Addr            { return l.addr }
+
+// requestOfHandler returns the request as it came, as far as net/http tells.
+func requestOfHandler(r *http.Request) *wire.Request {
+	q := &wire.Request{Method: r.Method, Target: r.RequestURI, Minor: 1}
+	if r.ProtoMajor == 1 {
+		q.Minor = min(r.ProtoMinor, 1)
+	} else {
+		q.Target = "http://" + r.Host + strings.TrimPrefix(r.RequestURI, "*")
+	}
+	q.Line = r.Method + " " + q.Target + " " + r.Proto
+	q.Fields = append(q.Fields, wire.Field{Name: "Host", Value: r.Host})
+	for name, values := range r.Header {
+		if name == "Content-Length" || name == "Transfer-Encoding" {
+			continue
+		}
+		for _, value := range values {
+			q.Fields = append(q.Fields, wire.Field{Name: name, Value: value})
+		}
+	}
+	return q
+}
+
+// handlerWire is the Wire of a handler's request.
+type handlerWire struct {
+	from  requester
+	conn  *handlerConn
+	given bool // conn, to a relay
+	woken chan struct{}
+	once  sync.Once
+}
+
+func (w *handlerWire) newRecord() *accesslog.Record {
+	return w.from.newRecord(w.conn.r.Method, w.protocol())
+}
+
+func (w *handlerWire) protocol() string {
+	if w.conn.r.ProtoMajor == 1 {
+		return protocolName(min(w.conn.r.ProtoMinor, 1))
+	}
+	return protocolHTTP2
+}
+
+// connectRequest adapts a CONNECT.
+func (w *handlerWire) connectRequest() *Request {
+	r, rec := w.conn.r, w.newRecord()
+	q := &Request{
+		Authority: r.RequestURI,
+		Client:    w.from.addr, User: w.from.user, Credentials: r.Header["Proxy-Authorization"], Via: r.Header["Via"], Record: rec,
+		Refuse: func(e *tunnel.Error) { w.Refuse(rec, e, false) },
+		Accept: w.accept,
+	}
+	if r.ContentLength > 0 || r.ProtoMajor == 1 && r.TransferEncoding != nil {
+		q.Malformed = connectHasContent()
+	}
+	return q
+}
+
+// accept sends the 2xx and gives the client's side away.
+func (w *handlerWire) accept() (relay.Side, error) {
+	if w.conn.r.ProtoMajor == 1 {
+		return w.hijack(established)
+	}
+	w.conn.w.WriteHeader(http.StatusOK)
+	if err := w.conn.control.Flush(); err != nil {
+		return relay.Side{}, err
+	}
+	return w.Give(), nil
+}
+
+// hijack takes over the connection and writes the answer to it.
+func (w *handlerWire) hijack(answer string) (relay.Side, error) {
+	conn, buffered, err := w.conn.control.Hijack()
+	if err != nil {
+		return relay.Side{}, err
+	}
+	w.conn.hijacked = true
+	conn.SetDeadline(time.Time{}) // the server's own stay set (RULES 25)
+	if _, err := io.WriteString(conn, answer); err != nil {
+		conn.Close()
+		return relay.Side{}, err
+	}
+	side := relay.Side{Conn: conn, Early: make([]byte, buffered.Reader.Buffered())}
+	io.ReadFull(buffered, side.Early) // cannot fail: it is in memory
+	return side, nil
+}
+
+func (w *handlerWire) Body(wire.Framing, []string) (io.Reader, http.Header, int64, error) {
+	r := w.conn.r
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		return nil, nil, 0, nil
+	}
+	if r.Trailer == nil {
+		r.Trailer = make(http.Header)
+	}
+	return r.Body, r.Trailer, r.ContentLength, nil
+}
+
+// Interim sends 1xx replies except 100, which net/http sends when content is read.
+func (w *handlerWire) Interim(code int, fields http.Header) {
+	if code == http.StatusContinue {
+		return
+	}
+	w.set(fields)
+	w.conn.w.WriteHeader(code)
+	clear(w.conn.w.Header())
+}
+
+func (w *handlerWire) set(fields http.Header) {
+	header := w.conn.w.Header()
+	for name, values := range fields {
+		header[name] = values
+	}
+}
+
+func (w *handlerWire) Head(_ *bufio.Writer, h *forward.ReplyHead) error {
+	w.set(h.Header)
+	if h.Length != "" {
+		w.conn.w.Header().Set("Content-Length", h.Length)
+	}
+	for name := range h.Trailer {
+		w.conn.w.Header().Add("Trailer", name)
+	}
+	w.conn.w.WriteHeader(h.StatusCode)
+	return nil
+}
+
+func (w *handlerWire) Content(bw *bufio.Writer, _ *forward.ReplyHead) io.Writer { return bw }
+
+func (w *handlerWire) End(bw *bufio.Writer, h *forward.ReplyHead, _ io.Writer) error {
+	for name, values := range h.Trailer {
+		w.conn.w.Header()[http.TrailerPrefix+name] = values
+	}
+	return bw.Flush()
+}
+
+func (w *handlerWire) BreakOff(bool) { w.conn.aborted = true }
+
+func (w *handlerWire) Switch(reply *http.Response, protocols string) error {
+	var head strings.Builder
+	err := forward.WriteSwitch(&head, reply, protocols)
+	if err == nil {
+		w.conn.side, err = w.hijack(head.String())
+	}
+	return err
+}
+
+func (w *handlerWire) Give() relay.Side {
+	if w.conn.hijacked {
+		return w.conn.side
+	}
+	w.given = true
+	return relay.Side{Conn: w.conn}
+}
+
+func (w *handlerWire) Refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
+	rec.Refused(e)
+	r := w.from.at.server.newRefusal(e)
+	for _, f := range r.fields {
+		w.conn.w.Header().Set(f.Name, f.Value)
+	}
+	if w.conn.r.ProtoMajor == 1 {
+		w.conn.w.Header().Set("Connection", "close")
+	}
+	w.conn.w.WriteHeader(r.status)
+	if !headOnly {
+		io.WriteString(w.conn.w, r.body)
+	}
+	w.from.at.server.logRequest(rec)
+}
+
+// Await waits until net/http reports that the client is gone.
+func (w *handlerWire) Await() error {
+	select {
+	case <-w.conn.r.Context().Done():
+		return errStreamGone
+	case <-w.woken:
+		return nil
+	}
+}
+
+func (w *handlerWire) Wake()   { w.once.Do(func() { close(w.woken) }) }
+func (w *handlerWire) Settle() {}
+
+// handlerConn is a handler's request and response as one conn.
+type handlerConn struct {
+	w        http.ResponseWriter
+	r        *http.Request
+	control  *http.ResponseController
+	hijacked bool
+	side     relay.Side // of a hijacked connection
+	aborted  bool       // the answer must not pass for a whole one
+	once     sync.Once
+	closed   chan struct{}
+}
+
+// wait ends the handler: after the relay, if conn was given to one.
+func (c *handlerConn) wait(given bool) {
+	if given {
+		<-c.closed
+	}
+	if c.aborted && !c.hijacked {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (c *handlerConn) Read(b []byte) (int, error) { return c.r.Body.Read(b) }
+
+func (c *handlerConn) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	if err == nil {
+		err = c.control.Flush()
+	}
+	return n, err
+}
+
+// Close lets the handler return.
+func (c *handlerConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return nil
+}
+
+// Abort implements sock.Aborter: the handler ends as one that failed.
+func (c *handlerConn) Abort() { c.aborted = true }
+
+var _ sock.Aborter = (*handlerConn)(nil)
+
+func (c *handlerConn) LocalAddr() net.Addr {
+	addr, _ := c.r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return addr
+}
+
+func (c *handlerConn) RemoteAddr() net.Addr {
+	ap, _ := netip.ParseAddrPort(c.r.RemoteAddr)
+	return net.TCPAddrFromAddrPort(ap)
+}
+
+func (c *handlerConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+func (c *handlerConn) SetReadDeadline(t time.Time) error  { return c.control.SetReadDeadline(t) }
+func (c *handlerConn) SetWriteDeadline(t time.Time) error { return c.control.SetWriteDeadline(t) }

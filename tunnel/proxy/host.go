@@ -1,0 +1,89 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"net"
+
+	"culvert/tunnel"
+	"culvert/tunnel/accesslog"
+	"culvert/tunnel/forward"
+	"culvert/tunnel/relay"
+)
+
+// host is the proxy around the Forwarder of a listener: its stages, as those of
+// the spine, for requests that are no CONNECT.
+type host struct{ at *listening }
+
+var _ forward.Host = host{}
+
+// newForwarder returns the listener's Forwarder.
+func (at *listening) newForwarder() *forward.Forwarder {
+	s := at.server
+	f := forward.NewForwarder(host{at}, s.Pseudonym())
+	f.IdleTimeout, f.Linger = max(0, s.IdleTimeout), max(0, cmp.Or(s.Linger, DefaultLinger))
+	// Parents are asked for addresses that were judged here, and cannot be told
+	// them in absolute-form.
+	f.TunnelsOnly = s.ViaResolve
+	return f
+}
+
+// Judge takes no slot: only tunnels are counted.
+func (h host) Judge(in *forward.Incoming) *tunnel.Error {
+	target := in.Record.Target
+	a := asked{target, in.Client, in.User, in.Head.Values("Proxy-Authorization"), in.Head.Values("Via")}
+	if e := h.at.judge(a, in.Record); e != nil {
+		return e
+	}
+	if h.Draining() {
+		return errorDraining(target)
+	}
+	return nil
+}
+
+func (h host) Routes(target tunnel.Authority) (first tunnel.Route, others []tunnel.Route) {
+	rule := h.at.server.rule(target)
+	return rule.Route, rule.Or
+}
+
+func (h host) JudgeAddr(target tunnel.Authority) *tunnel.Error { return h.at.judgeLiteral(target) }
+
+func (h host) Dial(ctx context.Context, route tunnel.Route, target tunnel.Authority) (net.Conn, *tunnel.Error) {
+	if route.Direct() {
+		conn, _, e := h.at.dialDirect(ctx, target)
+		return conn, e
+	}
+	conn, e := h.at.openVia(ctx, route, target, nil)
+	if e != nil {
+		return nil, e
+	}
+	return conn, nil
+}
+
+func (h host) DialParent(ctx context.Context, route tunnel.Route) (net.Conn, *tunnel.Error) {
+	return h.at.server.connectParent(ctx, route)
+}
+
+func (h host) RouteFailed(route tunnel.Route, target tunnel.Authority, e *tunnel.Error) {
+	h.at.server.routeFailed(route, target, e)
+}
+
+func (h host) Reach(ctx context.Context, in *forward.Incoming) (relay.Side, *tunnel.Error) {
+	target := in.Record.Target
+	if e := h.at.server.admit(in.Client, target); e != nil {
+		return relay.Side{}, e
+	}
+	side, e := h.at.reach(ctx, target, in.Head.Values("Via"), in.Record)
+	if e != nil {
+		h.Release(in)
+	}
+	return side, e
+}
+
+func (h host) Tunnel(in *forward.Incoming, client, next relay.Side) {
+	h.at.server.tunnel(in.Record, in.Client, client, next)
+}
+
+func (h host) Release(in *forward.Incoming) { h.at.server.run.slots.release(in.Client) }
+func (h host) Log(rec *accesslog.Record)    { h.at.server.logRequest(rec) }
+func (h host) Draining() bool               { return h.at.server.run.draining.Load() }

@@ -1,0 +1,114 @@
+package proxy
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+
+	"culvert/tunnel"
+	"culvert/tunnel/accesslog"
+	"culvert/tunnel/internal/wire"
+	"culvert/tunnel/policy"
+)
+
+// asked is what the first stages judge of a request: CONNECT or not, whichever
+// protocol version it came in.
+type asked struct {
+	target      tunnel.Authority
+	client      netip.Addr
+	user        string   // whom the client's certificate has made it, "" = nobody
+	credentials []string // Proxy-Authorization values
+	via         []string // Via values
+}
+
+// judge applies the stages that every request passes before anything is opened
+// for it, and notes in rec who asked and which rule decided. Verify comes first,
+// so that a stranger learns neither our pseudonym nor the policy.
+func (at *listening) judge(a asked, rec *accesslog.Record) *tunnel.Error {
+	user, e := at.verify(a)
+	if e != nil {
+		return e
+	}
+	rec.User = user
+	if at.server.isLoop(a.via) {
+		return &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorLoop, Target: a.target}
+	}
+	decision := at.policy.JudgeTarget(a.target)
+	rec.Rule = decision.Rule
+	return decisionError(decision, a.target)
+}
+
+// decisionError is a policy's decision as an error of target, nil if it is allowed.
+func decisionError(d policy.Decision, target tunnel.Authority) *tunnel.Error {
+	if d.Allowed {
+		return nil
+	}
+	return &tunnel.Error{Phase: tunnel.PhasePolicy, Type: d.Type, Target: target, Detail: d.Reason, Rule: d.Rule}
+}
+
+// isLoop reports whether our own pseudonym is among a request's Via values, so
+// that it has been here before (RFC 9110, section 7.6.3).
+func (s *Server) isLoop(via []string) bool {
+	for _, member := range wire.Tokens(via) {
+		// received-protocol RWS received-by [ RWS comment ]
+		if parts := strings.Fields(member); len(parts) > 1 && strings.EqualFold(parts[1], s.Pseudonym()) {
+			return true
+		}
+	}
+	return false
+}
+
+// judgeAddr judges an address that a target leads to: our own listeners are never
+// a target, the rest is the policy's.
+func (at *listening) judgeAddr(ap netip.AddrPort) *tunnel.Error {
+	if at.server.isOwnListener(ap) {
+		return &tunnel.Error{Phase: tunnel.PhasePolicy, Type: tunnel.ErrorDestinationProhibited, Rule: "own listener",
+			Detail: "this proxy's own address is not a target"}
+	}
+	return decisionError(at.policy.JudgeAddr(ap), tunnel.Authority{})
+}
+
+// judgeLiteral is judgeAddr for a target that is an address; a name passes.
+func (at *listening) judgeLiteral(target tunnel.Authority) *tunnel.Error {
+	if !target.Addr().IsValid() {
+		return nil
+	}
+	e := at.judgeAddr(netip.AddrPortFrom(target.Addr(), target.Port()))
+	if e != nil {
+		e.Target = target
+	}
+	return e
+}
+
+// isOwnListener reports whether a connection to ap would arrive here.
+func (s *Server) isOwnListener(ap netip.AddrPort) bool {
+	addr := ap.Addr().Unmap()
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock()
+	for at := range s.run.listeners {
+		tcp, ok := at.Addr().(*net.TCPAddr)
+		if !ok || tcp.Port != int(ap.Port()) {
+			continue
+		}
+		bound := tcp.AddrPort().Addr().Unmap()
+		if bound == addr || bound.IsUnspecified() && policy.Classify(addr, s.run.own.Contains) == policy.ClassLoopback {
+			return true
+		}
+		// 0.0.0.0 and :: as a target are this host's loopback.
+		if addr.IsUnspecified() && bound.IsLoopback() {
+			return true
+		}
+	}
+	return false
+}
+
+// policyFor returns the policy with the defaults of a listener filled in. On a
+// loopback TCP listener it is a personal proxy, which takes its user wherever the
+// user could go without it.
+func (s *Server) policyFor(l net.Listener) *policy.Policy {
+	rules := []policy.AddrRule{policy.ClassRule(policy.ClassPublic)}
+	if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
+		rules = append(rules, policy.ClassRule(policy.ClassPrivate), policy.ClassRule(policy.ClassLoopback))
+	}
+	return s.Policy.WithAddrDefault(rules...)
+}

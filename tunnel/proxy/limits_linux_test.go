@@ -1,0 +1,24 @@
+package proxy
+
+import (
+	"testing"
+
+	"culvert/tunnel/internal/leak"
+	"culvert/tunnel/internal/proxytest"
+)
+
+// When the descriptors run short a client is told so, before it has asked for
+// anything; when there are enough it is served.
+func TestCrowdedServerTurnsClientsAway(t *testing.T) {
+	crowded := &Server{}
+	crowded.init()
+	crowded.run.mostDescriptors = 1
+	ts := startServer(t, crowded)
+	rec := ts.CheckRefusal(proxytest.ReadAnswer(t, ts.Dial()), 503, "connection_limit_reached")
+	rec.Want(t, "rule", "descriptors")
+	if most := mostDescriptors(); most <= leak.InUse(nil).Descriptors {
+		t.Skipf("%d descriptors are few", most)
+	}
+	ts = startServer(t, &Server{})
+	ts.Refused(proxytest.ConnectHead("example.test:99999"), 400, "http_request_error")
+}

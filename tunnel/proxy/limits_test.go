@@ -1,0 +1,18 @@
+package proxy
+
+import (
+	"net"
+	"testing"
+
+	"culvert/tunnel/internal/proxytest"
+)
+
+// The command line says that it listens after it has the summary: from then on
+// the process's limits may be lowered, and Serve must not take those for its own.
+func TestSummarySettlesTheLimits(t *testing.T) {
+	s := &Server{}
+	s.Summary(&proxytest.FakeListener{At: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}})
+	if s.run.maxTunnels != defaultMaxTunnels() || s.run.mostDescriptors != mostDescriptors() {
+		t.Errorf("%d tunnels and %d descriptors, want %d and %d", s.run.maxTunnels, s.run.mostDescriptors, defaultMaxTunnels(), mostDescriptors())
+	}
+}

@@ -1,0 +1,144 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"culvert/tunnel/accesslog"
+	"culvert/tunnel/forward"
+	"culvert/tunnel/internal/sock"
+	"culvert/tunnel/internal/testkit"
+)
+
+// An origin that answers before it has read the content and then resets: the
+// answer is passed on, although the transport can write no more.
+func TestPlainAnswerBeforeAReset(t *testing.T) {
+	for name, content := range map[string]string{"content": "no, too large", "none": ""} {
+		t.Run(name, func(t *testing.T) {
+			for range 20 {
+				p := newPlainTest(t)
+				client, origin, _ := p.exchange("POST http://ORIGIN/ HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+				sent := make(chan struct{})
+				go func() { // until the proxy has had enough
+					defer close(sent)
+					io.Copy(client.Conn, strings.NewReader(strings.Repeat("x", 8<<20)))
+				}()
+				io.CopyN(io.Discard, origin.br, 64<<10)
+				reply := strings.Replace(okEmpty, "200 OK", "413 Too Large", 1)
+				origin.send(strings.Replace(reply, "Length: 0\r\n\r\n", "Length: "+strconv.Itoa(len(content))+"\r\n\r\n"+content, 1))
+				testkit.Reset(origin.Conn)
+				got, body := client.reply("POST")
+				if got.StatusCode != 413 || body != content {
+					t.Fatalf("the client got %s %q", got.Status, body)
+				}
+				client.Close()
+				<-sent
+				rec := p.ts.NextRecord(accesslog.Request)
+				rec.WantNumber(t, "status", 413)
+			}
+		})
+	}
+}
+
+// unawareConn does not tell its reader that the other side has ended, as the news
+// may be there and not yet have been read.
+type unawareConn struct {
+	*net.TCPConn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *unawareConn) Read(b []byte) (int, error) {
+	n, err := c.TCPConn.Read(b)
+	if err != nil {
+		<-c.closed
+	}
+	return n, err
+}
+
+func (c *unawareConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.TCPConn.Close()
+}
+
+// listening is the server's one listener.
+func (ts *testServer) listening() (at *listening) {
+	ts.server.run.mu.Lock()
+	defer ts.server.run.mu.Unlock()
+	for at = range ts.server.run.listeners {
+	}
+	return at
+}
+
+// A request that must not be repeated does not go out on a kept connection that
+// has ended (RFC 9110, section 9.2.2), and loses nothing of its content.
+func TestPlainPostPassesOverAnEndedConnection(t *testing.T) {
+	for name, tt := range map[string]struct{ request, content, later string }{
+		"length":  {"POST http://ORIGIN/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody", "body", "dy"},
+		"chunked": {chunkedPost + "\r\n4\r\nbody\r\n0\r\n\r\n", "4\r\nbody\r\n0\r\n\r\n", "0\r\n\r\n"},
+		"none":    {"POST http://ORIGIN/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "", ""},
+		"put":     {"PUT http://ORIGIN/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody", "body", "dy"},
+	} {
+		for kind, end := range map[string]func(*peer){"close": func(o *peer) { o.Close() }, "reset": func(o *peer) { testkit.Reset(o.Conn) }} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				p := newPlainTest(t)
+				kept := make(chan *unawareConn, 2)
+				direct := forward.NewTransport(func(_ context.Context, _, address string) (net.Conn, error) {
+					conn, err := net.Dial("tcp", address)
+					if err != nil {
+						return nil, err
+					}
+					unaware := &unawareConn{TCPConn: conn.(*net.TCPConn), closed: make(chan struct{})}
+					kept <- unaware
+					return unaware, nil
+				})
+				forwarder := p.ts.listening().forward
+				p.ts.server.run.mu.Lock() // which every new connection takes
+				forwarder.Direct = direct
+				p.ts.server.run.mu.Unlock()
+				client, origin, _ := p.exchange(simpleGet)
+				origin.send(okHello)
+				client.expect(helloHere)
+				end(origin)
+				first := <-kept
+				testkit.Eventually(t, "the end is there", func() bool { return sock.HasEnded(first) })
+				client.send(p.fill(tt.request[:len(tt.request)-len(tt.later)]))
+				again := p.origin.accept()
+				if head := again.head(); !strings.HasPrefix(head, tt.request[:4]) {
+					t.Fatalf("the origin got %q", head)
+				}
+				client.send(tt.later)
+				again.expect(tt.content)
+				again.send(okHello)
+				client.expect(helloHere)
+				client.send(p.fill(simpleGet)) // the client's side is whole
+				again.head()
+				again.send(okHello)
+				client.expect(helloHere)
+			})
+		}
+	}
+}
+
+// HasEnded takes nothing from a connection that is there.
+func TestHasEnded(t *testing.T) {
+	near, far := testkit.SocketPair(t, "tcp", "127.0.0.1:0")
+	if sock.HasEnded(near) {
+		t.Error("an open connection has ended")
+	}
+	testkit.Send(t, far, "x")
+	testkit.Eventually(t, "bytes that nobody asked for are noticed", func() bool { return sock.HasEnded(near) })
+	near.SetReadDeadline(time.Now().Add(testkit.Patience))
+	testkit.Expect(t, near, "x")
+	if sock.HasEnded(near) {
+		t.Error("after them, it has ended")
+	}
+	far.Close()
+	testkit.Eventually(t, "the end is noticed", func() bool { return sock.HasEnded(near) })
+}

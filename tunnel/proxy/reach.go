@@ -1,0 +1,182 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/accesslog"
+	"culvert/tunnel/client"
+	"culvert/tunnel/dialer"
+	"culvert/tunnel/internal/sock"
+	"culvert/tunnel/policy"
+	"culvert/tunnel/relay"
+)
+
+// reach is the stage of the spine that opens the way to a target: by the first
+// Via rule that matches, or directly. Via holds the request's own Via values, to
+// which those for a parent are added.
+func (at *listening) reach(ctx context.Context, target tunnel.Authority, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
+	start := time.Now()
+	side, e := at.dialRule(ctx, at.server.rule(target), target, via, rec)
+	rec.Connect = time.Since(start)
+	if e != nil && ctx.Err() != nil { // the Server is being closed: no fault of the target
+		e = &tunnel.Error{Phase: e.Phase, Type: tunnel.ErrorInternalResponse, Target: target, Rule: "draining", Err: e}
+	}
+	return side, e
+}
+
+// direct is the rule for targets that no other rule matches.
+var direct ViaRule
+
+// rule returns the first rule that matches the target, or direct.
+func (s *Server) rule(target tunnel.Authority) *ViaRule {
+	for i := range s.Via {
+		if r := &s.Via[i]; r.Pattern == nil || r.Pattern.Match(target, policy.AllPorts) {
+			return r
+		}
+	}
+	return &direct
+}
+
+// dialRule opens the way to a target by the first of the rule's routes that leads
+// there. Each has ConnectTimeout.
+func (at *listening) dialRule(ctx context.Context, rule *ViaRule, target tunnel.Authority, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
+	for i := -1; ; i++ {
+		route := rule.Route
+		if i >= 0 {
+			route = rule.Or[i]
+		}
+		var side relay.Side
+		var e *tunnel.Error
+		if route.Direct() {
+			rec.Via = ""
+			var addr netip.AddrPort
+			if side.Conn, addr, e = at.dialDirect(ctx, target); addr.IsValid() {
+				rec.Addr = addr.String()
+			}
+		} else {
+			side, e = at.dialVia(ctx, route, target, via, rec)
+		}
+		if e == nil || i+1 == len(rule.Or) || !e.MayRouteAround() || ctx.Err() != nil {
+			return side, e
+		}
+		at.server.routeFailed(route, target, e)
+	}
+}
+
+// routeFailed tells the operator that a route could not be taken.
+func (s *Server) routeFailed(route tunnel.Route, target tunnel.Authority, e *tunnel.Error) {
+	s.complain("a route cannot be taken, trying the next", "route", route, "target", target, "error", e.Detail)
+}
+
+// dialDirect connects to one of the target's addresses that pass the policy, and
+// returns the address. After a failure that is the last address tried, if any.
+func (at *listening) dialDirect(ctx context.Context, target tunnel.Authority) (net.Conn, netip.AddrPort, *tunnel.Error) {
+	d := dialer.Dialer{Resolver: at.server.Resolver, Timeout: at.server.connectTimeout(), Judge: at.judgeAddr, Connect: sock.Connect}
+	return d.Dial(ctx, target)
+}
+
+func (s *Server) connectTimeout() time.Duration {
+	return max(0, cmp.Or(s.ConnectTimeout, client.DefaultConnectTimeout))
+}
+
+// dialVia opens a tunnel through parents. The target has passed the policy by
+// name. A literal is judged by address here; a name is passed on unresolved,
+// unless ViaResolve is set. Our pseudonym is added to Via, so that a loop is
+// detected (RFC 9110, section 7.6.3).
+func (at *listening) dialVia(ctx context.Context, route tunnel.Route, target tunnel.Authority, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
+	rec.Via = route.String()
+	received := strings.TrimPrefix(rec.Protocol, "http/")
+	fields := []client.Field{{Name: "Via", Value: strings.Join(append(via, received+" "+at.server.Pseudonym()), ", ")}}
+	conn, e := at.openVia(ctx, route, target, fields)
+	if e != nil {
+		return relay.Side{}, e
+	}
+	if hop := conn.NextHop(); hop.IsValid() {
+		rec.Addr = hop.String()
+	}
+	return relay.Side{Conn: conn.NetConn(), Early: conn.TakeEarly()}, nil
+}
+
+// openVia asks a route's last parent for a tunnel to the target: to its name, or
+// to the addresses that it has here if ViaResolve is set.
+func (at *listening) openVia(ctx context.Context, route tunnel.Route, target tunnel.Authority, fields []client.Field) (*client.Conn, *tunnel.Error) {
+	c := at.server.parentClient(route)
+	if !at.server.ViaResolve || target.Addr().IsValid() {
+		if e := at.judgeLiteral(target); e != nil {
+			return nil, e
+		}
+		conn, e := c.OpenAs(ctx, target, fields)
+		return conn, parentFailure(e)
+	}
+	literals, e := at.resolved(ctx, target)
+	if e != nil {
+		return nil, e
+	}
+	for i := 0; ; i++ {
+		conn, e := c.OpenAs(ctx, literals[i], fields)
+		if e == nil {
+			return conn, nil
+		}
+		// It was this address that could not be reached, not the parent.
+		if i+1 == len(literals) || !e.MayRouteAround() || e.Phase != tunnel.PhaseReply || ctx.Err() != nil {
+			e.Target = target
+			return nil, parentFailure(e)
+		}
+	}
+}
+
+// maxViaAddresses bounds how many of a name's addresses a parent is asked for.
+const maxViaAddresses = 4
+
+// resolved returns the target's addresses that pass the policy, as authorities.
+func (at *listening) resolved(ctx context.Context, target tunnel.Authority) ([]tunnel.Authority, *tunnel.Error) {
+	d := dialer.Dialer{Resolver: at.server.Resolver, Judge: at.judgeAddr}
+	if timeout := at.server.connectTimeout(); timeout > 0 {
+		late := dialer.WithLateTimeout(ctx, timeout)
+		defer late.Release()
+		ctx = late
+	}
+	addrs, e := d.Resolve(ctx, target)
+	if e == nil {
+		addrs, e = d.Judged(addrs, target)
+	}
+	if e != nil {
+		return nil, e
+	}
+	var literals []tunnel.Authority
+	for _, addr := range dialer.Interleave(addrs)[:min(len(addrs), maxViaAddresses)] {
+		literal, err := tunnel.NewAuthority(addr.String(), target.Port())
+		if err != nil { // such as an address with a zone
+			return nil, &tunnel.Error{Phase: tunnel.PhaseResolve, Type: tunnel.ErrorDestinationUnroutable, Target: target, Detail: err.Error()}
+		}
+		literals = append(literals, literal)
+	}
+	return literals, nil
+}
+
+// parentFailure turns the failure of a parent into what the client is told: the
+// kind of failure, but neither the parent's name nor that the parent wanted
+// credentials, which are the operator's.
+func parentFailure(e *tunnel.Error) *tunnel.Error {
+	if e == nil {
+		return nil
+	}
+	out := *e
+	switch {
+	case e.Phase != tunnel.PhaseReply:
+		out.Detail = "the next proxy: " + e.Type.Words()
+	case e.Type == tunnel.ErrorCredentials:
+		out.Type, out.Detail = tunnel.ErrorProtocol, "the next proxy wants credentials that this proxy does not have"
+	case e.Type == tunnel.ErrorRequest:
+		out.Type, out.Detail = tunnel.ErrorProtocol, "the next proxy did not understand the request"
+	default:
+		out.Detail = "the next proxy: " + e.Type.Words()
+	}
+	return &out
+}

@@ -1,0 +1,275 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"culvert/tunnel/dialer"
+	"culvert/tunnel/forward"
+	"culvert/tunnel/listen"
+	"culvert/tunnel/policy"
+	"culvert/tunnel/relay"
+)
+
+// Defaults of Server's durations.
+const (
+	DefaultHeaderTimeout    = 10 * time.Second
+	DefaultKeepAliveTimeout = time.Minute
+	DefaultLinger           = time.Minute
+)
+
+// ErrServerClosed is what Serve returns after Shutdown or Close.
+var ErrServerClosed = errors.New("tunnel: server closed")
+
+// Server is a forward proxy: CONNECT tunnels (RFC 9110, section 9.3.6) and
+// plain absolute-form HTTP. The zero Server serves everyone who reaches its
+// listener, to any public address on ports 22, 80 and 443. Its fields must not
+// change after Serve was called.
+type Server struct {
+	// Name is the pseudonym in Via and Proxy-Status; "" = culvert- and eight
+	// random hex digits, so that a chain of culverts is no loop.
+	Name string
+
+	// Policy judges what is asked for and where it leads. A nil AllowAddr is
+	// public, and on a loopback TCP listener private and loopback as well.
+	Policy policy.Policy
+
+	// AllowClient are the networks whose clients are served; nil = all. It is
+	// judged before a byte is read, and does not apply to unix sockets.
+	AllowClient []netip.Prefix
+
+	// Verifier checks credentials; nil = none are wanted.
+	Verifier Verifier
+
+	// Realm stands in the challenge; "" = "culvert".
+	Realm string
+
+	// Via says which targets are reached through which route, first match
+	// wins; what matches none is reached directly.
+	Via []ViaRule
+
+	// ViaResolve resolves the names of targets behind parents here, judges the
+	// addresses, and asks the parents for these; plain requests to names then go
+	// through CONNECT. Without it names are the parents' to resolve and to judge.
+	ViaResolve bool
+
+	// HeaderTimeout bounds the reading of a request head; KeepAliveTimeout the
+	// wait for a further one; ConnectTimeout resolving and connecting;
+	// IdleTimeout ends tunnels and plain requests on which both ways are
+	// silent, 0 = never; Linger bounds one half's life after the other without
+	// progress. 0 = the default, negative = off.
+	HeaderTimeout, KeepAliveTimeout, ConnectTimeout, IdleTimeout, Linger time.Duration
+
+	// MaxTunnels bounds the tunnels open at once; 0 = what the descriptor
+	// limit carries, negative = no bound. MaxTunnelsPerClient bounds those of
+	// one client address; 0 = no bound.
+	MaxTunnels, MaxTunnelsPerClient int
+
+	// MaxHead bounds a request head in bytes; 0 = 64 KiB.
+	MaxHead int
+
+	// Resolver resolves targets; nil = the system's.
+	Resolver dialer.Resolver
+
+	// AccessLog gets one line when a tunnel opens and one when it closes, and
+	// one for each request that never became a tunnel; nil = none. ErrorLog
+	// gets listener trouble; nil = none.
+	AccessLog, ErrorLog *slog.Logger
+
+	run serverState
+}
+
+// serverState is what a Server knows while it runs.
+type serverState struct {
+	once       sync.Once
+	name       string
+	prefix     string // of the records' ids
+	maxTunnels int
+	// mostDescriptors may be in use before connections are turned away.
+	mostDescriptors int
+	ctx             context.Context // ends when everything must
+	cancel          context.CancelFunc
+	ids             atomic.Uint64
+	draining        atomic.Bool
+	slots           slots
+	throttle        throttle
+	own             policy.HostAddrs
+	loops           relay.Loops
+	workers         workers
+	parents         parents
+
+	mu        sync.Mutex
+	listeners map[*listening]struct{}
+	foreign   map[string]*listening // those of ServeHTTP, by URL
+	conns     map[*clientConn]struct{}
+	relays    map[relay.Running]struct{}
+	active    sync.WaitGroup // client connections and relays
+}
+
+// init sets what is decided once, at the first use.
+func (s *Server) init() {
+	s.run.once.Do(func() {
+		var random [8]byte
+		rand.Read(random[:])
+		s.run.prefix = hex.EncodeToString(random[:4])
+		if s.run.name = s.Name; s.run.name == "" {
+			s.run.name = "culvert-" + hex.EncodeToString(random[4:])
+		}
+		if s.run.maxTunnels = max(0, s.MaxTunnels); s.MaxTunnels == 0 {
+			s.run.maxTunnels = defaultMaxTunnels()
+		}
+		s.run.mostDescriptors = mostDescriptors()
+		// No caller's context ends it, only Shutdown or Close.
+		s.run.ctx, s.run.cancel = context.WithCancel(context.Background())
+		s.run.listeners = make(map[*listening]struct{})
+		s.run.conns = make(map[*clientConn]struct{})
+		s.run.relays = make(map[relay.Running]struct{})
+	})
+}
+
+// Pseudonym returns the name in Via and Proxy-Status: Name, or the one that was
+// chosen for this process once the Server serves.
+func (s *Server) Pseudonym() string {
+	s.init()
+	return s.run.name
+}
+
+// listening is one listener and what depends on where it listens.
+type listening struct {
+	net.Listener
+	server  *Server
+	url     string // as the listening line names it
+	policy  *policy.Policy
+	forward *forward.Forwarder
+}
+
+// Serve accepts clients on l until Shutdown or Close, and then returns
+// ErrServerClosed, at once if the Server was stopped before. It owns and closes
+// l. It may be called for several listeners, each from a goroutine of its own.
+func (s *Server) Serve(l net.Listener) error {
+	s.init()
+	at := &listening{Listener: l, server: s, url: listen.URL(l), policy: s.policyFor(l)}
+	at.forward = at.newForwarder()
+	defer at.forward.CloseIdleConnections()
+	s.run.mu.Lock()
+	if s.run.draining.Load() {
+		s.run.mu.Unlock()
+		l.Close()
+		return ErrServerClosed
+	}
+	s.run.listeners[at] = struct{}{}
+	s.run.mu.Unlock()
+	defer s.forget(at)
+	return at.acceptLoop()
+}
+
+func (s *Server) forget(at *listening) {
+	at.Close()
+	s.run.mu.Lock()
+	delete(s.run.listeners, at)
+	s.run.mu.Unlock()
+}
+
+// acceptLoop goes on when descriptors run out: clients then wait in the listener's
+// queue until there is one again.
+func (at *listening) acceptLoop() error {
+	const longest = time.Second
+	pause := time.Duration(0)
+	for {
+		conn, err := at.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			at.server.start(at, conn)
+		case at.server.run.draining.Load():
+			return ErrServerClosed
+		case !listen.Temporary(err):
+			return err
+		default:
+			if pause = min(max(2*pause, 5*time.Millisecond), longest); pause == 5*time.Millisecond {
+				at.server.complain("accept failed, trying again", "listener", at.url, "error", err)
+			}
+			select {
+			case <-time.After(pause):
+			case <-at.server.run.ctx.Done():
+			}
+		}
+	}
+}
+
+func (s *Server) complain(msg string, args ...any) {
+	if s.ErrorLog != nil {
+		s.ErrorLog.Warn(msg, args...)
+	}
+}
+
+// start serves one client connection on a goroutine of its own.
+func (s *Server) start(at *listening, conn net.Conn) {
+	c := newClientConn(at, conn)
+	s.run.mu.Lock()
+	if s.run.draining.Load() {
+		s.run.mu.Unlock()
+		conn.Close()
+		return
+	}
+	s.run.conns[c] = struct{}{}
+	s.run.active.Add(1)
+	s.run.mu.Unlock()
+	s.run.workers.do(c)
+}
+
+// ended removes a client connection from the Server's bookkeeping. A relay that it
+// started was added before.
+func (s *Server) ended(c *clientConn) {
+	s.run.mu.Lock()
+	delete(s.run.conns, c)
+	s.run.mu.Unlock()
+	s.run.active.Done()
+}
+
+// relay starts a relay that drain knows of; done runs once, as its last act.
+func (s *Server) relay(client, target relay.Side, done func(relay.Result)) {
+	limits := relay.Limits{Idle: max(0, s.IdleTimeout), Linger: max(0, cmp.Or(s.Linger, DefaultLinger))}
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock() // done waits for the entry that it removes
+	if s.run.ctx.Err() != nil {
+		// cut was here: it may have closed the client's conn, which to a relay
+		// would look like a break.
+		client.Conn.Close()
+		target.Conn.Close()
+		done(relay.Result{ClosedBy: relay.ClosedByDrain})
+		return
+	}
+	s.run.active.Add(1)
+	var r relay.Running
+	over := func(result relay.Result) {
+		s.run.mu.Lock()
+		delete(s.run.relays, r)
+		s.run.mu.Unlock()
+		done(result)
+		s.run.active.Done()
+	}
+	var onLoop bool
+	if r, onLoop = s.run.loops.Start(client, target, limits, over); !onLoop {
+		r = relay.Start(client, target, limits, over)
+	}
+	s.run.relays[r] = struct{}{}
+}
+
+// newID makes a record's id: the process's random prefix and a count.
+func (s *Server) newID() string {
+	b := make([]byte, 0, 24)
+	b = append(b, s.run.prefix...)
+	b = append(b, '-')
+	return string(strconv.AppendUint(b, s.run.ids.Add(1), 36))
+}

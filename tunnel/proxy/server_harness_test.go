@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"net"
+	"testing"
+
+	"culvert/tunnel/internal/proxytest"
+	"culvert/tunnel/internal/testkit"
+	"culvert/tunnel/policy"
+)
+
+// testServer is a Server that listens on loopback, and its access log.
+type testServer struct {
+	*proxytest.Proxy
+	server *Server
+}
+
+// startServer starts s on 127.0.0.1; a nil Policy.Allow is any target. At the
+// end of the test it is closed, and must have given every slot back.
+func startServer(tb testing.TB, s *Server) *testServer {
+	tb.Helper()
+	return startServerOn(tb, s, testkit.Listen(tb, "127.0.0.1:0"))
+}
+
+func startServerOn(tb testing.TB, s *Server, l net.Listener) *testServer {
+	tb.Helper()
+	log := proxytest.NewAccessLog()
+	if s.Policy.Allow == nil {
+		s.Policy.Allow = []policy.Pattern{proxytest.MustPattern(tb, "*:*")}
+	}
+	s.AccessLog = log.Logger()
+	ts := &testServer{proxytest.Start(tb, s, l, log, ErrServerClosed), s}
+	awaitListening(tb, s, l)
+	return ts
+}
+
+// in returns the same server for a subtest.
+func (ts *testServer) in(tb testing.TB) *testServer {
+	return &testServer{ts.Proxy.In(tb), ts.server}
+}
+
+// serveOn calls Serve on a goroutine of its own, and returns once the listener
+// is one of the server's. What Serve returns goes to served.
+func serveOn(tb testing.TB, s *Server, l net.Listener, served chan<- error) {
+	tb.Helper()
+	go func() { served <- s.Serve(l) }()
+	awaitListening(tb, s, l)
+}
+
+// awaitListening waits until l is one of the server's listeners: a Shutdown, or a
+// client that asks for the listener itself, would otherwise depend on whether the
+// goroutine that serves it has run yet.
+func awaitListening(tb testing.TB, s *Server, l net.Listener) {
+	tb.Helper()
+	testkit.Eventually(tb, "the server listens", func() bool {
+		s.run.mu.Lock()
+		defer s.run.mu.Unlock()
+		for at := range s.run.listeners {
+			if at.Listener == l {
+				return true
+			}
+		}
+		return false
+	})
+}

@@ -1,0 +1,215 @@
+package proxy
+
+import (
+	"encoding/base64"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"culvert/tunnel/internal/proxytest"
+	"culvert/tunnel/internal/testkit"
+	"culvert/tunnel/policy"
+)
+
+func TestBasicCredentials(t *testing.T) {
+	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	for _, tt := range []struct {
+		name           string
+		values         []string
+		user, password string
+		ok             bool
+	}{
+		{"plain", []string{"Basic " + encode("alice:secret")}, "alice", "secret", true},
+		{"scheme in capitals", []string{"BASIC " + encode("alice:secret")}, "alice", "secret", true},
+		{"spaces before and behind", []string{"Basic   " + encode("alice:secret") + " "}, "alice", "secret", true},
+		{"colon in the password", []string{"Basic " + encode("alice:se:cr:et")}, "alice", "se:cr:et", true},
+		{"empty password", []string{"Basic " + encode("alice:")}, "alice", "", true},
+		{"UTF-8", []string{"Basic " + encode("älice:päss")}, "älice", "päss", true},
+		{"no colon", []string{"Basic " + encode("alice")}, "", "", false},
+		{"no padding", []string{"Basic " + strings.TrimRight(encode("alice:secret1"), "=")}, "", "", false},
+		{"no base64", []string{"Basic alice:secret"}, "", "", false},
+		{"scheme only", []string{"Basic"}, "", "", false},
+		{"another scheme", []string{"Bearer " + encode("alice:secret")}, "", "", false},
+		{"two fields", []string{"Basic " + encode("alice:secret"), "Basic " + encode("bob:secret")}, "", "", false},
+		{"the same twice", []string{"Basic " + encode("alice:secret"), "Basic " + encode("alice:secret")}, "", "", false},
+	} {
+		user, password, ok := parseBasic(tt.values)
+		if ok != tt.ok || ok && (user != tt.user || password != tt.password) {
+			t.Errorf("%s: %q, %q, %v", tt.name, user, password, ok)
+		}
+	}
+}
+
+// RULES 16, and RFC 7617, section 2.
+func TestServerAsksForCredentials(t *testing.T) {
+	ts := startServer(t, &Server{Verifier: mustUsers(t, "alice:"+hashes["SHA"]), Realm: `the "realm"`, Resolver: testkit.FailToResolve(testkit.NoSuchName)})
+	for _, fields := range [][]string{
+		nil,
+		{testkit.Basic("alice", "wrong")},
+		{testkit.Basic("bob", "correct horse")},
+		{"Authorization: Basic " + strings.TrimPrefix(testkit.Basic("alice", "correct horse"), "Proxy-Authorization: Basic ")},
+		{testkit.Basic("alice", "correct horse"), testkit.Basic("alice", "correct horse")},
+	} {
+		a := ts.Ask(proxytest.ConnectHead("example.test:443", fields...))
+		rec := ts.CheckRefusal(a, 407, "http_request_denied")
+		if got, want := a.Header.Get("Proxy-Authenticate"), `Basic realm="the \"realm\"", charset="UTF-8"`; got != want {
+			t.Errorf("Proxy-Authenticate: %q, want %q", got, want)
+		}
+		rec.WantAbsent(t, "user")
+		rule := "credentials refused"
+		if len(fields) == 0 || strings.HasPrefix(fields[0], "Authorization") {
+			rule = "credentials missing"
+		}
+		rec.Want(t, "rule", rule)
+	}
+	a := ts.Ask(proxytest.ConnectHead("example.test:443", testkit.Basic("alice", "correct horse")))
+	ts.CheckRefusal(a, 502, "dns_error").Want(t, "user", "alice")
+}
+
+// Credentials that nobody asked for are not believed.
+func TestServerWithoutUsersIgnoresCredentials(t *testing.T) {
+	ts := startServer(t, &Server{Resolver: testkit.FailToResolve(testkit.NoSuchName)})
+	a := ts.Ask(proxytest.ConnectHead("example.test:443", testkit.Basic("alice", "x"), testkit.Basic("bob", "x")))
+	ts.CheckRefusal(a, 502, "dns_error").WantAbsent(t, "user")
+}
+
+func TestThrottleDelay(t *testing.T) {
+	var th throttle
+	now := time.Now()
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	for i, want := range []time.Duration{0, 0, 0, 250, 500, 1000, 2000, 4000, 4000, 4000} {
+		if got := th.delay(a, now); got != want*time.Millisecond {
+			t.Errorf("failure %d is answered after %v, want %v", i+1, got, want*time.Millisecond)
+		}
+	}
+	for range 100 {
+		if got := th.delay(a, now); got != longestDelay {
+			t.Fatalf("a later failure is answered after %v", got)
+		}
+	}
+	if got := th.delay(b, now); got != 0 {
+		t.Errorf("another client's first failure is answered after %v", got)
+	}
+	if got := th.delay(a, now.Add(failuresFor+1)); got != 0 {
+		t.Errorf("the first failure after a long time is answered after %v", got)
+	}
+}
+
+func TestThrottleIsBounded(t *testing.T) {
+	var th throttle
+	now := time.Now()
+	for i := range throttleClients + 100 {
+		th.delay(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now)
+	}
+	if n := len(th.failures); n > throttleClients {
+		t.Errorf("%d clients are remembered", n)
+	}
+	th.delay(netip.MustParseAddr("192.0.2.1"), now.Add(failuresFor+1))
+	if n := len(th.failures); n != 1 {
+		t.Errorf("%d clients are remembered after all is old", n)
+	}
+}
+
+// DESIGN 3: throttling delays only the failed answers of that client address,
+// never a verified login.
+func TestThrottleDelaysFailuresOnly(t *testing.T) {
+	s := &Server{Verifier: proxytest.OneUser{User: "alice", Password: "secret"}, Policy: policy.Policy{Allow: []policy.Pattern{}}}
+	serverInBubble(t, s, func(t *testing.T, l *proxytest.FakeListener, _ *proxytest.AccessLog) {
+		answered := func(from, password string) (int, time.Duration) {
+			start := time.Now()
+			conn := l.Connect(t, from)
+			testkit.Send(t, conn, proxytest.ConnectHead("example.test:443", testkit.Basic("alice", password)))
+			testkit.HalfClose(t, conn)
+			return proxytest.ReadAnswer(t, conn).Status, time.Since(start)
+		}
+		for i, want := range []time.Duration{0, 0, 0, 250 * time.Millisecond, 500 * time.Millisecond} {
+			if status, took := answered("192.0.2.1:5", "wrong"); status != 407 || took != want {
+				t.Errorf("failure %d: status %d after %v, want 407 after %v", i+1, status, took, want)
+			}
+		}
+		if status, took := answered("192.0.2.1:6", "secret"); status != 403 || took != 0 {
+			t.Errorf("the right password: status %d after %v, want 403 at once", status, took)
+		}
+		if status, took := answered("192.0.2.2:5", "wrong"); status != 407 || took != 0 {
+			t.Errorf("another client's failure: status %d after %v, want 407 at once", status, took)
+		}
+	})
+}
+
+// A failure that waits for its answer does not hold up the end.
+func TestThrottleEndsWithTheServer(t *testing.T) {
+	s := &Server{Verifier: proxytest.OneUser{User: "alice", Password: "secret"}}
+	serverInBubble(t, s, func(t *testing.T, l *proxytest.FakeListener, _ *proxytest.AccessLog) {
+		s.run.throttle.failures = map[netip.Addr]failures{netip.MustParseAddr("192.0.2.1"): {count: 100, last: time.Now()}}
+		conn := l.Connect(t, "192.0.2.1:5")
+		testkit.Send(t, conn, proxytest.ConnectHead("example.test:443", testkit.Basic("alice", "wrong")))
+		synctest.Wait()
+		start := time.Now()
+		s.Close()
+		if took := time.Since(start); took != 0 {
+			t.Errorf("Close took %v", took)
+		}
+	})
+}
+
+// Hashing must leave a processor to the tunnels.
+func TestUsersHashOnFewerProcessorsThanThereAre(t *testing.T) {
+	if got, want := cap(mustUsers(t, "alice:"+hashes["SHA"]).busy), max(1, runtime.NumCPU()-1); got != want {
+		t.Errorf("%d hashes at once, want %d", got, want)
+	}
+}
+
+// countingVerifier knows nobody and notes how many ask at once.
+type countingVerifier struct {
+	mu        sync.Mutex
+	now, most int
+	asked     chan struct{}
+	release   chan struct{}
+}
+
+func (v *countingVerifier) Verify(string, string) bool {
+	v.mu.Lock()
+	v.now++
+	v.most = max(v.most, v.now)
+	v.mu.Unlock()
+	v.asked <- struct{}{}
+	<-v.release
+	v.mu.Lock()
+	v.now--
+	v.mu.Unlock()
+	return false
+}
+
+// A flood of wrong passwords from one address that has failed before computes
+// one hash at a time; another address does not wait for it.
+func TestVerifyFloodOfOneAddressIsOneHashAtATime(t *testing.T) {
+	const flood = 8
+	v := &countingVerifier{asked: make(chan struct{}, flood+1), release: make(chan struct{})}
+	s := &Server{Verifier: v}
+	s.init()
+	defer s.run.cancel()
+	attacker, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	s.run.throttle.delay(attacker, time.Now())
+	var all sync.WaitGroup
+	for range flood {
+		all.Go(func() { s.verifies("u", "wrong", attacker) })
+	}
+	testkit.Receive(t, "the attacker's first attempt", v.asked)
+	all.Go(func() { s.verifies("u", "wrong", other) })
+	testkit.Receive(t, "the other's attempt, meanwhile", v.asked)
+	close(v.release)
+	all.Wait()
+	if v.most != 2 {
+		t.Errorf("%d hashes at once, want one for each address", v.most)
+	}
+}
+
+// A stranger who guesses the pseudonym is asked who it is, as for anything.
+func TestVerifyComesBeforeTheLoopCheck(t *testing.T) {
+	ts := startServer(t, &Server{Name: "me", Verifier: proxytest.OneUser{User: "u", Password: "pw"}})
+	ts.Refused(proxytest.ConnectHead("a.test:443", "Via: 1.1 me"), 407, "http_request_denied")
+}

@@ -1,0 +1,91 @@
+package proxy
+
+import (
+	"context"
+
+	"culvert/tunnel/relay"
+)
+
+// Shutdown stops accepting, closes the client connections that wait for a
+// request, refuses new tunnels, and waits for the open ones until ctx ends;
+// then it closes those too, closed_by drain. It returns nil if all ended by
+// themselves, else ctx's error. Records of all tunnels are written when it
+// returns.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.init()
+	s.stopAccepting()
+	idle := make(chan struct{})
+	go func() {
+		s.run.active.Wait()
+		s.run.loops.Close()
+		s.closeIdle()
+		s.run.workers.end()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+		s.run.cancel()
+		return nil
+	case <-ctx.Done():
+	}
+	s.cut()
+	<-idle
+	return ctx.Err()
+}
+
+// Close ends everything at once and waits for it.
+func (s *Server) Close() error {
+	s.init()
+	s.stopAccepting()
+	s.cut()
+	s.run.active.Wait()
+	s.run.loops.Close()
+	s.closeIdle()
+	s.run.workers.end()
+	return nil
+}
+
+// Open returns the number of tunnels that are open or being opened.
+func (s *Server) Open() int {
+	s.run.slots.mu.Lock()
+	defer s.run.slots.mu.Unlock()
+	return s.run.slots.open
+}
+
+func (s *Server) stopAccepting() {
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock()
+	s.run.draining.Store(true)
+	for at := range s.run.listeners {
+		at.Close()
+	}
+	for c := range s.run.conns {
+		c.closeIfWaiting()
+	}
+}
+
+// cut ends what is left: handshakes by their context, tunnels by their relay,
+// requests by their conn. The order matters: a conn that was given to a relay a
+// moment ago is in both maps, and if it were closed first, the relay would report
+// a break.
+func (s *Server) cut() {
+	s.run.cancel()
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock()
+	for r := range s.run.relays {
+		r.End(relay.ClosedByDrain)
+	}
+	for c := range s.run.conns {
+		c.socket.Close() // TLS would take its time to say goodbye
+	}
+}
+
+// closeIdle closes the connections kept for further tunnels and requests.
+func (s *Server) closeIdle() {
+	s.run.parents.closeIdle()
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock()
+	for _, at := range s.run.foreign {
+		at.forward.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,186 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/internal/neterr"
+	"culvert/tunnel/listen"
+)
+
+// shakeHands performs the TLS handshake within limit; 0 = no limit. If that fails it
+// answers the client, as far as that is possible, and writes the record. Unwelcome
+// is why the client was going to be turned away, if it was, and what the record
+// then says.
+func (c *clientConn) shakeHands(limit time.Duration, unwelcome *tunnel.Error) bool {
+	if !c.awaitHandshake(limit) {
+		return false
+	}
+	if err := c.secure.Handshake(); err != nil {
+		c.badHandshake(err, unwelcome)
+		return false
+	}
+	c.conn.SetDeadline(time.Time{})
+	c.user = certificateUser(c.secure.ConnectionState())
+	return true
+}
+
+// awaitHandshake sets the handshake's deadline, unless the Server drains: until there
+// is a request, drain may close the connection.
+func (c *clientConn) awaitHandshake(limit time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.server.run.draining.Load() {
+		return false
+	}
+	if limit > 0 {
+		c.conn.SetDeadline(time.Now().Add(limit))
+	}
+	return true
+}
+
+// badHandshake logs a handshake that failed, and closes the connection so that the
+// client can read the alert it was sent. Plain HTTP is answered in plain HTTP. A
+// connection on which no byte came is closed without an answer or a record.
+func (c *clientConn) badHandshake(err error, unwelcome *tunnel.Error) {
+	e := unwelcome
+	if e == nil {
+		if !c.secure.HasSpoken() || c.server.run.draining.Load() {
+			return
+		}
+		e = handshakeError(err)
+	}
+	rec := c.newRecord("", "")
+	if isPlainHTTP(err) {
+		c.refuseOn(c.socket, rec, e, false)
+		return
+	}
+	rec.Refused(e)
+	rec.Status = 0 // it never came to HTTP
+	c.server.logRequest(rec)
+	if !neterr.Timeout(err) {
+		closeAfterReply(c.socket)
+	}
+}
+
+// isPlainHTTP reports whether a handshake failed because the client's first
+// bytes are those of an HTTP request. A TLS record does not begin with a letter.
+func isPlainHTTP(err error) bool {
+	var header tls.RecordHeaderError
+	if !errors.As(err, &header) || header.Conn == nil {
+		return false
+	}
+	for i, b := range header.RecordHeader {
+		letter := b|0x20 >= 'a' && b|0x20 <= 'z'
+		if !letter && (i == 0 || b < ' ' || b > '~') {
+			return false
+		}
+	}
+	return true
+}
+
+// handshakeError returns the verdict on a handshake that failed.
+func handshakeError(err error) *tunnel.Error {
+	e := &tunnel.Error{Phase: tunnel.PhaseTLS, Type: tunnel.ErrorTLSProtocol, Err: err}
+	var header tls.RecordHeaderError
+	var certificate *tls.CertificateVerificationError
+	var op *net.OpError
+	switch {
+	case isPlainHTTP(err):
+		e.Type, e.Status = tunnel.ErrorRequest, http.StatusBadRequest
+		e.Detail = "plain HTTP came to a port that speaks TLS: use https:// for this proxy"
+	case neterr.Timeout(err):
+		e.Detail = "the TLS handshake did not end in time"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), neterr.Reset(err), errors.Is(err, net.ErrClosed):
+		e.Detail = "the client left within the TLS handshake"
+	case errors.As(err, &header) && header.RecordHeader[0] == 0x80:
+		e.Detail = "SSL 2.0 came to a port that speaks TLS"
+	case errors.As(err, &header):
+		e.Detail = "what came to a port that speaks TLS is no TLS"
+	case errors.As(err, &certificate):
+		e.Type = tunnel.ErrorTLSCertificate
+		e.Detail = "the client's certificate is refused: " + certificateTrouble(certificate)
+	case errors.As(err, &op) && op.Op == "local error" && strings.Contains(op.Err.Error(), "bad record MAC"):
+		// OpenSSL's alert on a certificate it does not trust is not encrypted as
+		// TLS 1.3 wants it.
+		e.Detail = "the client broke the TLS handshake off: it may not trust this proxy's certificate"
+	case errors.As(err, &op) && op.Op == "remote error": // an alert, as on a certificate it does not trust
+		e.Detail = "the client ended the TLS handshake: " + listen.Words(op.Err)
+	default:
+		e.Detail = "the TLS handshake failed: " + listen.Words(err)
+	}
+	return e
+}
+
+// certificateTrouble returns whose certificate is refused and why, in words.
+func certificateTrouble(err *tls.CertificateVerificationError) string {
+	if len(err.UnverifiedCertificates) == 0 {
+		return listen.Words(err.Err)
+	}
+	leaf := err.UnverifiedCertificates[0]
+	var invalid x509.CertificateInvalidError
+	why := listen.Words(err.Err)
+	if errors.As(err.Err, &invalid) && invalid.Reason == x509.Expired {
+		why = fmt.Sprintf("valid from %s to %s only", leaf.NotBefore.UTC().Format(time.DateTime), leaf.NotAfter.UTC().Format(time.DateTime))
+	}
+	return fmt.Sprintf("%s, issued by %s: %s", orNameless(leaf.Subject.String()), orNameless(leaf.Issuer.String()), why)
+}
+
+func orNameless(name string) string {
+	if name == "" {
+		return "a nameless one"
+	}
+	return name
+}
+
+// certificateUser returns the user that a verified client certificate names: the
+// subject's common name, or else its first mail address, DNS name or URI, or else
+// its serial number, which its issuer knows. "" = no certificate was verified.
+func certificateUser(state tls.ConnectionState) string {
+	if len(state.VerifiedChains) == 0 {
+		return ""
+	}
+	leaf := state.PeerCertificates[0]
+	names := append(append([]string{leaf.Subject.CommonName}, leaf.EmailAddresses...), leaf.DNSNames...)
+	for _, uri := range leaf.URIs {
+		names = append(names, uri.String())
+	}
+	for _, name := range names {
+		if name != "" {
+			return name
+		}
+	}
+	return "serial:" + leaf.SerialNumber.Text(16)
+}
+
+// tlsHandshake is the first byte of a TLS handshake's record.
+const tlsHandshake = 0x16
+
+// isTLS reports whether bytes begin a TLS handshake record. No request begins like
+// that.
+func isTLS(b []byte) bool { return len(b) > 1 && b[0] == tlsHandshake && b[1] == 0x03 }
+
+// tlsToPlain is the refusal of TLS on a plain port. It is answered in HTTP, by which
+// TLS clients recognise such a port, and say so.
+func tlsToPlain() *tunnel.Error {
+	return &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Status: http.StatusBadRequest,
+		Detail: "TLS came to a port that speaks plain HTTP: use http:// for this proxy"}
+}
+
+// beginsTLS reports whether a TLS client came to a port of plain HTTP. It waits for a
+// second byte only if no request begins with the first.
+func (c *clientConn) beginsTLS() bool {
+	if first, _ := c.br.Peek(1); len(first) == 0 || first[0] != tlsHandshake {
+		return false
+	}
+	start, _ := c.br.Peek(2)
+	return isTLS(start)
+}

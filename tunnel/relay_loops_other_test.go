@@ -1,5 +1,0 @@
-//go:build !linux
-
-package tunnel
-
-func closeTestLoops() {}

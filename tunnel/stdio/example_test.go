@@ -1,0 +1,41 @@
+package stdio_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/stdio"
+	"culvert/tunnel/tunneltest"
+)
+
+// A Stdio is what the command is for ssh. Here it carries a line to a target
+// that counts, and half-closes, and the count comes back.
+func ExampleStdio() {
+	target, err := tunneltest.Listen("tcp", "127.0.0.1:0", tunneltest.Count)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer target.Close()
+	authority, err := tunnel.ParseTarget(target.Addr())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	direct := &client.Client{}
+	conn, err := direct.Open(context.Background(), authority)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	stdio := stdio.Stdio{Conn: conn, In: strings.NewReader("a line\n"), Out: os.Stdout}
+	result, err := stdio.Relay()
+	fmt.Println(result.Up, result.Down, err)
+	// Output:
+	// 7 bytes
+	// 7 8 <nil>
+}

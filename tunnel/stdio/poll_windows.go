@@ -1,0 +1,14 @@
+package stdio
+
+import (
+	"errors"
+
+	"culvert/tunnel/internal/neterr"
+
+	"golang.org/x/sys/windows"
+)
+
+// outputClosed reports whether an error of Out says that its reader is gone.
+func outputClosed(err error) bool {
+	return neterr.Reset(err) || errors.Is(err, windows.ERROR_BROKEN_PIPE) || errors.Is(err, windows.ERROR_NO_DATA)
+}
