@@ -87,7 +87,9 @@ func startMitmproxy(t *testing.T) (address, authority string) {
 	port, dir := freePort(t), t.TempDir()
 	background(t, "mitmdump", "--listen-host", "127.0.0.1", "-p", port, "--ssl-insecure", "--set", "confdir="+dir)
 	accepts(t, "127.0.0.1:"+port)
-	return "127.0.0.1:" + port, filepath.Join(dir, "mitmproxy-ca-cert.pem")
+	authority = filepath.Join(dir, "mitmproxy-ca-cert.pem")
+	eventually(t, "mitmproxy has its authority", func() bool { return contents(authority) != "" })
+	return "127.0.0.1:" + port, authority
 }
 
 // startInspectingPrivoxy trusts the target's authority.

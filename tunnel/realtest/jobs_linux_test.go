@@ -306,7 +306,7 @@ func startJob(t testing.TB, words ...string) *job {
 		t.Fatal(err)
 	}
 	j := &job{TB: t, cmd: exec.Command(self)}
-	j.cmd.Env = append(cleanEnviron(), jobVariable+"="+strings.Join(words, " "), "GORACE=atexit_sleep_ms=0")
+	j.cmd.Env = append(cleanEnviron(), jobVariable+"="+strings.Join(words, " "))
 	j.cmd.Stderr = os.Stderr
 	j.in, _ = j.cmd.StdinPipe()
 	out, _ := j.cmd.StdoutPipe()

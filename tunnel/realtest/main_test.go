@@ -46,8 +46,6 @@ func TestMain(m *testing.M) {
 			signal.Notify(make(chan os.Signal, 1), s)
 		}
 	}
-	// A program built with -race otherwise sleeps a second before it ends.
-	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
 	flag.Parse()
 	parallel := false
 	flag.Visit(func(f *flag.Flag) { parallel = parallel || f.Name == "test.parallel" })
@@ -59,12 +57,22 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	// What the race detector finds in any program ends up there. A program built
+	// with it otherwise sleeps a second before it ends.
+	races := filepath.Join(tempDir, "race")
+	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0 log_path="+races))
 	exitCode.Store(int32(m.Run()))
 	var ending sync.WaitGroup
 	for _, f := range cleanups.funcs {
 		ending.Go(f)
 	}
 	ending.Wait()
+	found, _ := filepath.Glob(races + ".*")
+	for _, file := range found {
+		text, _ := os.ReadFile(file)
+		fmt.Fprintf(os.Stderr, "the race detector says of a program that the tests ran:\n%s\n", text)
+		exitCode.Store(1)
+	}
 	os.RemoveAll(tempDir)
 	os.Exit(int(exitCode.Load()))
 }

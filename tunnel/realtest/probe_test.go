@@ -124,7 +124,7 @@ func TestProbeProgress(t *testing.T) {
 	}
 	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Hold)
 	waiting := regexp.MustCompile("\r\x1b\\[Kwaiting [1-9] s for " + proxy.Addr() + " to answer CONNECT example\\.com:22")
-	probe := culvert(t) + " probe --timeout 2500ms --proxy http://" + proxy.Addr() + " "
+	probe := culvert(t) + " probe --timeout 3500ms --proxy http://" + proxy.Addr() + " "
 	for _, tt := range []struct {
 		name, command string
 		shown         bool

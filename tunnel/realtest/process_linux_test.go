@@ -42,7 +42,7 @@ func startProxy(t testing.TB, before []string, words ...string) *proxyProcess {
 	p := &proxyProcess{TB: t, log: filepath.Join(t.TempDir(), "access.log"), errs: &lockedBuffer{}}
 	words = append([]string{"serve", "--listen", "127.0.0.1:0", "--allow", "*:*", "--access-log", p.log, "--log-format", "json"}, words...)
 	p.cmd = exec.Command(before[0], append(before[1:], words...)...)
-	p.cmd.Env = append(cleanEnviron(), "GORACE=atexit_sleep_ms=0")
+	p.cmd.Env = cleanEnviron()
 	p.cmd.Stderr = p.errs
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -116,9 +116,9 @@ func TestRealShellsRunTheREADMEsLine(t *testing.T) {
 			}
 		}
 	}
-	if n := strings.Count(log.String(), `"msg":"tunnel open"`); n != len(paths)*len(lines) {
-		t.Errorf("%d tunnels, want %d", n, len(paths)*len(lines))
-	}
+	eventually(t, "each line has opened a tunnel", func() bool {
+		return strings.Count(log.String(), `"msg":"tunnel open"`) == len(paths)*len(lines)
+	})
 }
 
 // Each gets the completion script's path, a line as it is typed, and what to
