@@ -6,12 +6,8 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
-	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,52 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// received takes what ssh waits for, one byte with a descriptor, and returns
-// the socket.
-func received(t *testing.T, from *os.File) net.Conn {
-	t.Helper()
-	b, oob := make([]byte, 2), make([]byte, unix.CmsgSpace(4))
-	n, oobn, _, _, err := unix.Recvmsg(int(from.Fd()), b, oob, unix.MSG_DONTWAIT)
-	if n != 1 || err != nil {
-		t.Fatalf("%d bytes came, %v; want 1", n, err)
-	}
-	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
-	if err != nil || len(messages) != 1 {
-		t.Fatalf("%d control messages, %v; want 1", len(messages), err)
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		t.Fatalf("%d descriptors, %v; want 1", len(fds), err)
-	}
-	file := os.NewFile(uintptr(fds[0]), "received")
-	defer file.Close()
-	conn, err := net.FileConn(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn
-}
-
-// rawSocketPair is what ssh makes for its ProxyCommand; the runtime touches no
-// flag of it, and no other program that is started inherits it.
-func rawSocketPair(t *testing.T) (ours, theirs *os.File) {
-	t.Helper()
-	syscall.ForkLock.RLock()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err == nil {
-		unix.CloseOnExec(fds[0])
-		unix.CloseOnExec(fds[1])
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours, theirs = os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
-	t.Cleanup(func() { ours.Close(); theirs.Close() })
-	return ours, theirs
-}
 
 // The tunnel is the receiver's and dial has ended: the target's first words,
 // and an answer, still come.
@@ -175,21 +125,6 @@ func TestDialLeavesNoRelayBehind(t *testing.T) {
 	eventually(t, "no relay is left behind", func() bool { return len(relaysTo(t, silent.Addr())) == 0 })
 }
 
-// relaysTo are the processes that relay behind a socket and have proxy, which is
-// this test's alone, among their arguments.
-func relaysTo(t *testing.T, proxy string) (pids []string) {
-	t.Helper()
-	files, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, file := range files {
-		environ, _ := os.ReadFile(file)
-		arguments, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
-		if bytes.Contains(environ, []byte("CULVERT_INTERNAL_RELAY=1")) && bytes.Contains(arguments, []byte(proxy)) {
-			pids = append(pids, file)
-		}
-	}
-	return pids
-}
-
 // ssh takes a socket with a relay behind it as well, and leaves none.
 func TestRealSSHTakesARelay(t *testing.T) {
 	t.Parallel()
@@ -216,9 +151,6 @@ func TestRealSSHTakesARelay(t *testing.T) {
 		return strings.Contains(log.String(), `"msg":"tunnel close"`) && strings.Contains(log.String(), `"protocol":"http/2"`)
 	})
 }
-
-// useFdpass makes ssh take the socket from its ProxyCommand.
-func useFdpass(arg ...string) []string { return append([]string{"-o", "ProxyUseFdpass=yes"}, arg...) }
 
 // While the session lasts, ssh is alone with its socket; what it carries, and
 // the exit code, come through.
@@ -266,25 +198,6 @@ func TestRealSSHTakesTheSocket(t *testing.T) {
 			t.Errorf("ssh ended with %d, want 3; %s", got, &stderr)
 		}
 	})
-}
-
-// children are the command lines of a process's children.
-func children(t *testing.T, pid int) (running []string) {
-	t.Helper()
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	if len(tasks) == 0 && runtime.GOOS == "linux" {
-		t.Error("no process is to be seen")
-	}
-	for _, task := range tasks {
-		pids, _ := os.ReadFile(task)
-		for child := range strings.FieldsSeq(string(pids)) {
-			words, _ := os.ReadFile("/proc/" + child + "/cmdline") // empty if it has ended
-			if len(words) > 0 {
-				running = append(running, string(words))
-			}
-		}
-	}
-	return running
 }
 
 func TestRealSSHWithFdpassPrintsTheRefusal(t *testing.T) {

@@ -3,12 +3,9 @@
 package realtest
 
 import (
-	"bytes"
-	"errors"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,65 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// dialed is a running culvert dial.
-type dialed struct {
-	*exec.Cmd
-	stderr bytes.Buffer
-}
-
-// startDial starts culvert dial; its stdin and stdout may be nil. It is killed
-// if it does not end in time.
-func startDial(t *testing.T, stdin, stdout *os.File, words ...string) *dialed {
-	t.Helper()
-	d := &dialed{Cmd: exec.CommandContext(t.Context(), culvert(t), append([]string{"dial"}, words...)...)}
-	d.Stderr = &d.stderr
-	if stdin != nil {
-		d.Stdin = stdin
-	}
-	if stdout != nil {
-		d.Stdout = stdout
-	}
-	if err := d.Start(); err != nil {
-		t.Fatal(err)
-	}
-	timer := time.AfterFunc(bound, func() { d.Process.Kill() })
-	t.Cleanup(func() { timer.Stop() })
-	return d
-}
-
-// wantExit waits for the end; the code is a shell's, 128+n for signal n.
-func (d *dialed) wantExit(t *testing.T, want int) {
-	t.Helper()
-	var exit *exec.ExitError
-	if err := d.Wait(); err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	status := d.ProcessState.Sys().(syscall.WaitStatus)
-	got := status.ExitStatus()
-	if status.Signaled() {
-		got = 128 + int(status.Signal())
-	}
-	if got != want {
-		t.Errorf("exit code %d, want %d; stderr %q", got, want, d.stderr.String())
-	}
-}
-
-func pipe(t *testing.T) (r, w *os.File) {
-	t.Helper()
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.Close(); w.Close() })
-	return r, w
-}
-
-// honest is the address of a proxy that opens every tunnel.
-func honest(t *testing.T) string {
-	t.Helper()
-	return tunneltest.StartProxy(t, tunneltest.Honest()...).Addr()
-}
 
 // wantText reads exactly want from what the program writes. That the program
 // is killed in time bounds it.
@@ -171,26 +109,6 @@ func TestDialClosedStdout(t *testing.T) {
 	}
 }
 
-// startDialTrapped is startDial from a shell that ignores SIGPIPE, or does not.
-func startDialTrapped(t *testing.T, ignored bool, stdin, stdout *os.File, words ...string) *dialed {
-	t.Helper()
-	if !ignored {
-		return startDial(t, stdin, stdout, words...)
-	}
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		t.Skip("needs sh")
-	}
-	d := &dialed{Cmd: exec.CommandContext(t.Context(), sh, append([]string{"-c", `trap "" PIPE; exec "$0" dial "$@"`, culvert(t)}, words...)...)}
-	d.Stdin, d.Stdout, d.Stderr = stdin, stdout, &d.stderr
-	if err := d.Start(); err != nil {
-		t.Fatal(err)
-	}
-	timer := time.AfterFunc(bound, func() { d.Process.Kill() })
-	t.Cleanup(func() { timer.Stop() })
-	return d
-}
-
 // A signal ends dial silently, whether it waits for a proxy or relays.
 func TestDialSignal(t *testing.T) {
 	t.Parallel()
@@ -217,17 +135,6 @@ func TestDialSignal(t *testing.T) {
 				t.Fatal("the proxy was not asked")
 			}
 		})
-	}
-}
-
-func (d *dialed) signalled(t *testing.T, s syscall.Signal) {
-	t.Helper()
-	if err := d.Process.Signal(s); err != nil {
-		t.Fatal(err)
-	}
-	d.wantExit(t, 128+int(s))
-	if d.stderr.Len() > 0 {
-		t.Errorf("stderr %q", d.stderr.String())
 	}
 }
 
@@ -262,25 +169,6 @@ func TestDialKeepsDescriptorFlags(t *testing.T) {
 			}
 		})
 	}
-}
-
-// rawPipe is a pipe whose flags this program's runtime does not touch either.
-func rawPipe(t *testing.T) (r, w *os.File) {
-	t.Helper()
-	fds := make([]int, 2)
-	syscall.ForkLock.RLock()
-	err := unix.Pipe(fds)
-	if err == nil {
-		unix.CloseOnExec(fds[0])
-		unix.CloseOnExec(fds[1])
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, w = os.NewFile(uintptr(fds[0]), "r"), os.NewFile(uintptr(fds[1]), "w")
-	t.Cleanup(func() { r.Close(); w.Close() })
-	return r, w
 }
 
 func statusFlags(t *testing.T, f *os.File) int {

@@ -16,38 +16,6 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// secureFront is a proxy that opens every tunnel, behind TLS as config has it.
-func secureFront(t *testing.T, config *tls.Config) string {
-	t.Helper()
-	proxy := honest(t)
-	return tunneltest.Start(t, func(conn net.Conn) {
-		secured := tls.Server(conn, config)
-		if secured.Handshake() != nil {
-			return
-		}
-		next, err := net.Dial("tcp", proxy)
-		if err != nil {
-			return
-		}
-		defer next.Close()
-		go func() {
-			io.Copy(next, secured)
-			tunneltest.CloseWrite(next)
-		}()
-		io.Copy(secured, next)
-		secured.Close()
-	}).Addr()
-}
-
-func (c *certified) pair(t *testing.T) tls.Certificate {
-	t.Helper()
-	pair, err := tls.LoadX509KeyPair(c.cert, c.pem)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pair
-}
-
 // Every way in which TLS with a proxy fails is one sentence that names the hop,
 // the reason and the certificate, one hint, and exit 4.
 func TestDialTellsWhyThereIsNoTLS(t *testing.T) {

@@ -5,124 +5,15 @@ package realtest
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // This file is about how ssh and dial live and die together.
-
-// dialsTo are the processes of culvert dial that go through a proxy; an ssh that
-// has the same words in its ProxyCommand is none.
-func dialsTo(t *testing.T, proxy string) (pids []string) {
-	t.Helper()
-	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, file := range files {
-		text, _ := os.ReadFile(file)
-		words := strings.Split(string(text), "\x00")
-		if filepath.Base(words[0]) == "culvert" && slices.Contains(words, "dial") && strings.Contains(string(text), proxy) {
-			pids = append(pids, filepath.Base(filepath.Dir(file)))
-		}
-	}
-	return pids
-}
-
-// silentProxy accepts and never says a word; came has a value for each who came.
-func silentProxy(t *testing.T) (address string, came chan struct{}) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	came = make(chan struct{}, 8)
-	var conns []net.Conn // held, so that no collection of garbage closes one
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns = append(conns, conn)
-			came <- struct{}{}
-		}
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		<-ended
-		for _, conn := range conns {
-			conn.Close()
-		}
-	})
-	return l.Addr().String(), came
-}
-
-// sshSession is an ssh at work, what it says in files: a descriptor of its children
-// then delays nothing.
-type sshSession struct {
-	*exec.Cmd
-	stdout, stderr string
-}
-
-func (s *sshServer) start(t *testing.T, proxyCommand string, arg ...string) *sshSession {
-	t.Helper()
-	dir := t.TempDir()
-	x := &sshSession{s.command(t.Context(), proxyCommand, arg...), filepath.Join(dir, "stdout"), filepath.Join(dir, "stderr")}
-	if _, err := x.StdinPipe(); err != nil { // open until the end
-		t.Fatal(err)
-	}
-	x.Env = cleanEnviron()
-	for path, to := range map[string]func(*os.File){
-		x.stdout: func(f *os.File) { x.Stdout = f },
-		x.stderr: func(f *os.File) { x.Stderr = f },
-	} {
-		file, err := os.Create(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer file.Close()
-		to(file)
-	}
-	if err := x.Start(); err != nil {
-		t.Fatal(err)
-	}
-	timer := time.AfterFunc(2*bound, func() { x.Process.Kill() })
-	t.Cleanup(func() {
-		timer.Stop()
-		if x.ProcessState == nil {
-			x.Process.Kill()
-			x.Wait()
-		}
-		if t.Failed() {
-			t.Logf("ssh said: %s", x.said())
-		}
-	})
-	return x
-}
-
-func (x *sshSession) answered() string { return contents(x.stdout) }
-func (x *sshSession) said() string     { return contents(x.stderr) }
-
-func contents(path string) string {
-	text, _ := os.ReadFile(path)
-	return string(text)
-}
-
-// fdpassWords are ssh's options for a ProxyCommand with or without -F.
-func fdpassWords(fdpass bool, arg ...string) []string {
-	if fdpass {
-		return useFdpass(arg...)
-	}
-	return arg
-}
 
 // The second ssh goes through the first one's tunnel, and ssh -O exit leaves
 // nothing of it.

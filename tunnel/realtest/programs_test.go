@@ -31,11 +31,6 @@ func TestRealSSHRunsACommand(t *testing.T) {
 	})
 }
 
-// dialThrough is a ProxyCommand.
-func dialThrough(t *testing.T, proxy string, flags ...string) string {
-	return strings.Join(append([]string{culvert(t), "dial", "--proxy", "http://" + proxy}, flags...), " ") + " -- %h %p"
-}
-
 func TestRealSSHCarries64MiBBothWays(t *testing.T) {
 	t.Parallel()
 	server := sshd(t)

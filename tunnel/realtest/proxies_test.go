@@ -3,7 +3,6 @@
 package realtest
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,8 +12,7 @@ import (
 	"testing"
 )
 
-// This file has the servers that many tests talk to: the proxies of their matrix,
-// and sshd.
+// This file has the proxies that many tests go through.
 
 // user is who the proxies that want credentials know.
 const user = "ada:lovelace"
@@ -189,57 +187,4 @@ Filter "%s"
 	background(t, tinyproxy, "-d", "-c", config)
 	accepts(t, "127.0.0.1:"+port)
 	return "127.0.0.1:" + port
-}
-
-// sshServer is a real sshd with keys made for the tests.
-type sshServer struct {
-	port, dir string
-}
-
-// sshd is the one that tests share.
-var sshd = shared(startSSHD, "sshd", "ssh", "ssh-keygen")
-
-func startSSHD(t testing.TB) *sshServer {
-	t.Helper()
-	paths := needs(t, "sshd", "ssh", "ssh-keygen")
-	s := &sshServer{port: freePort(t), dir: t.TempDir()}
-	for _, key := range []string{"host", "user"} {
-		out, err := exec.Command(paths[2], "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(s.dir, key)).CombinedOutput()
-		if err != nil {
-			t.Fatalf("ssh-keygen: %v: %s", err, out)
-		}
-	}
-	if os.Geteuid() == 0 {
-		os.MkdirAll("/run/sshd", 0o755) // sshd's privilege separation wants it
-	}
-	config := write(t, filepath.Join(s.dir, "sshd_config"), fmt.Sprintf(`
-ListenAddress 127.0.0.1:%s
-HostKey %s/host
-AuthorizedKeysFile %s/user.pub
-PidFile none
-StrictModes no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PermitRootLogin prohibit-password
-PrintMotd no
-MaxStartups 500
-SetEnv SHLVL=1
-`, s.port, s.dir, s.dir))
-	background(t, paths[0], "-D", "-e", "-f", config)
-	accepts(t, "127.0.0.1:"+s.port)
-	return s
-}
-
-// command is ssh to the server through a ProxyCommand.
-func (s *sshServer) command(ctx context.Context, proxyCommand string, arg ...string) *exec.Cmd {
-	base := []string{"-F", "none", "-i", filepath.Join(s.dir, "user"), "-p", s.port,
-		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-		"-o", "BatchMode=yes", "-o", "Ciphers=aes128-gcm@openssh.com", "-o", "ProxyCommand=" + proxyCommand, "127.0.0.1"} // the least work
-	return exec.CommandContext(ctx, "ssh", append(base, arg...)...)
-}
-
-// behind is the server as it is reached at another address of this machine.
-func (s *sshServer) behind(address string) *sshServer {
-	_, port, _ := strings.Cut(address, ":")
-	return &sshServer{port: port, dir: s.dir}
 }

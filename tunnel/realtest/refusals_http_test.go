@@ -5,34 +5,10 @@ package realtest
 import (
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 )
-
-// nameless is background for a program that is to know no name at all: in a
-// mount namespace of its own it does not ask DNS. Where there can be none, the
-// machine's own resolver has to know that there is no nowhere.invalid.
-func nameless(t testing.TB, name string, arg ...string) *lockedBuffer {
-	t.Helper()
-	if exec.Command("unshare", "-m", "true").Run() == nil {
-		nsswitch := write(t, filepath.Join(t.TempDir(), "nsswitch.conf"), "passwd: files\ngroup: files\nhosts: files\n")
-		readable(nsswitch)
-		os.Chmod(nsswitch, 0o644)
-		arg = append([]string{"-m", "sh", "-c", `mount --bind "$0" /etc/nsswitch.conf && exec "$@"`, nsswitch, name}, arg...)
-		name = "unshare"
-	}
-	return background(t, name, arg...)
-}
-
-// readable lets a server that gave up root read a file of the test's.
-func readable(path string) {
-	for d := path; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-		os.Chmod(d, 0o755)
-	}
-}
 
 func startRefusingServe(t *testing.T, r rules) string {
 	address := "127.0.0.1:" + freePort(t)

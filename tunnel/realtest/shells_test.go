@@ -26,13 +26,6 @@ func shellSSH(t *testing.T, shell, folder, config string) (out string, err error
 	return string(text), err
 }
 
-// configFor is a stanza with what the test's server wants.
-func (s *sshServer) configFor(t *testing.T, stanza string) string {
-	t.Helper()
-	return write(t, filepath.Join(t.TempDir(), "config"), stanza+"Host *\n    Port "+s.port+"\n    IdentityFile "+filepath.Join(s.dir, "user")+
-		"\n    StrictHostKeyChecking no\n    UserKnownHostsFile /dev/null\n    BatchMode yes\n    LogLevel ERROR\n")
-}
-
 // linked is the program under another path.
 func linked(t *testing.T, folder string) string {
 	t.Helper()

@@ -72,6 +72,21 @@ func background(t testing.TB, name string, arg ...string) *lockedBuffer {
 	return out
 }
 
+// nameless is background for a program that is to know no name at all: in a
+// mount namespace of its own it does not ask DNS. Where there can be none, the
+// machine's own resolver has to know that there is no nowhere.invalid.
+func nameless(t testing.TB, name string, arg ...string) *lockedBuffer {
+	t.Helper()
+	if exec.Command("unshare", "-m", "true").Run() == nil {
+		nsswitch := write(t, filepath.Join(t.TempDir(), "nsswitch.conf"), "passwd: files\ngroup: files\nhosts: files\n")
+		readable(nsswitch)
+		os.Chmod(nsswitch, 0o644)
+		arg = append([]string{"-m", "sh", "-c", `mount --bind "$0" /etc/nsswitch.conf && exec "$@"`, nsswitch, name}, arg...)
+		name = "unshare"
+	}
+	return background(t, name, arg...)
+}
+
 // shared starts something for all tests, with the first that wants it: a server
 // that takes its time to start, or to end, and whose clients are nothing to each
 // other. It ends when all tests have. It needs programs.
@@ -224,6 +239,18 @@ func write(t testing.TB, path, text string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+func contents(path string) string {
+	text, _ := os.ReadFile(path)
+	return string(text)
+}
+
+// readable lets a server that gave up root read a file of the test's.
+func readable(path string) {
+	for d := path; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+		os.Chmod(d, 0o755)
+	}
 }
 
 // runProgram runs a program to its end with a bound, and returns what it printed.
