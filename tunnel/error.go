@@ -132,14 +132,14 @@ func ErrorTypeFromToken(token string) (ErrorType, bool) {
 
 // Error is the one failure type of all three verbs.
 type Error struct {
-	Phase  Phase
-	Type   ErrorType
-	Status int       // HTTP status: serve's answer if not the type's own; in PhaseReply the proxy's
-	Target Authority // what was asked for; zero if it was not known yet
-	Hop    string    // the proxy that failed, could not be reached, or reported it; "" = none
-	Scheme string    // of that proxy's URL, in PhaseTLS, PhaseRequest and PhaseReply; "" = unknown
-	Source string    // what named the proxy, as "HTTPS_PROXY", for hints; "" = unknown
-	Told   bool      // in PhaseReply, the proxy reported it in a protocol that has no statuses: SOCKS
+	Phase    Phase
+	Type     ErrorType
+	Status   int       // HTTP status: serve's answer if not the type's own; in PhaseReply the proxy's
+	Target   Authority // what was asked for; zero if it was not known yet
+	Hop      string    // the proxy that failed, could not be reached, or reported it; "" = none
+	Scheme   string    // of that proxy's URL, in PhaseTLS, PhaseRequest and PhaseReply; "" = unknown
+	Source   string    // what named the proxy, as "HTTPS_PROXY", for hints; "" = unknown
+	Reported bool      // in PhaseReply, the proxy reported it in a protocol that has no statuses: SOCKS
 
 	Answer *AnswerTrouble // what is known of the proxy's answer; nil = nothing, or no proxy was asked
 	Login  *LoginTrouble  // of a proxy that wants credentials, or other ones; nil = that is not why
@@ -152,22 +152,22 @@ type Error struct {
 
 // AnswerTrouble is what is known of a proxy's answer that opened no tunnel.
 type AnswerTrouble struct {
-	Reason   string // the status line's reason phrase as it came, "" = none
-	Began    []byte // the start of an answer whose head could not be read, nil = it could, or none came
-	Foreign  bool   // the answer is in another protocol than the proxy's scheme says
-	Portal   bool   // it is a redirect to somewhere, or says that a login is to be made there
-	TriedTLS bool   // there was no answer, nor one to an attempt to speak TLS there
+	Reason        string // the status line's reason phrase as it came, "" = none
+	Start         []byte // the start of an answer whose head could not be read, nil = it could, or none came
+	WrongProtocol bool   // the answer is in another protocol than the proxy's scheme says
+	Portal        bool   // it is a redirect to somewhere, or says that a login is to be made there
+	TriedTLS      bool   // there was no answer, nor one to an attempt to speak TLS there
 }
 
 // LoginTrouble is what is known of a proxy that wants credentials: it answered 407
 // or 401, or asked for a login in SOCKS.
 type LoginTrouble struct {
-	Schemes []string // the authentication schemes that were offered
-	Sent    bool     // credentials went with a request
-	Kept    bool     // credentials were not sent, because no scheme that was offered could be used
-	Failed  error    // why a challenge was not answered; nil = it was, or the reason is not known
-	Source  string   // what named the credentials, for hints; "" = the Error's Source
-	Later   bool     // the proxy is not the first of its route
+	Schemes  []string // the authentication schemes that were offered
+	Sent     bool     // credentials went with a request
+	Withheld bool     // credentials were not sent, because no scheme that was offered could be used
+	Failed   error    // why a challenge was not answered; nil = it was, or the reason is not known
+	Source   string   // what named the credentials, for hints; "" = the Error's Source
+	LaterHop bool     // the proxy is not the first of its route
 }
 
 // Error names the phase, the hop or target, and the cause, on one line.
@@ -212,7 +212,7 @@ func (e *Error) ExitCode() int {
 	switch {
 	case e.Phase == PhaseRelay:
 		return ExitBroken
-	case e.Phase == PhaseReply && (e.Status != 0 || e.Told):
+	case e.Phase == PhaseReply && (e.Status != 0 || e.Reported):
 		return row.reportedExit
 	case e.Hop != "":
 		return row.proxyExit
@@ -303,5 +303,5 @@ func (e *Error) MayRouteAround() bool {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return e.ExitCode() == ExitTarget
 	}
-	return e.Told && e.ExitCode() == ExitTarget || e.Status == 0 && e.Type == ErrorConnectionReadTimeout
+	return e.Reported && e.ExitCode() == ExitTarget || e.Status == 0 && e.Type == ErrorConnectionReadTimeout
 }

@@ -122,7 +122,7 @@ func (r *hopRequest) waiting() {
 func (r *hopRequest) fail(e *tunnel.Error) {
 	e.Hop, e.Target, e.Scheme = r.hop.Name(), r.next, r.hop.Scheme
 	if e.Login != nil {
-		e.Login.Later = !r.first
+		e.Login.LaterHop = !r.first
 	}
 }
 
@@ -151,7 +151,7 @@ func (r *hopRequest) refusal(x *Exchange, fields []Field) *tunnel.Error {
 		return e
 	}
 	e.Login.Sent = hasField(fields, "Proxy-Authorization") || r.login != nil && r.login.shown
-	e.Login.Kept = !e.Login.Sent && r.login != nil && r.hop.Credentials != nil
+	e.Login.Withheld = !e.Login.Sent && r.login != nil && r.hop.Credentials != nil
 	if r.login != nil {
 		e.Login.Failed = r.login.failed
 	}
@@ -351,7 +351,7 @@ func (h *http1Handshake) headError(ctx context.Context, x *Exchange, err error) 
 	if odd := page.OddHTTP(head.Raw); odd != "" && head.Problem == wire.NotHTTP {
 		head.Problem, head.Detail = wire.Malformed, odd
 	}
-	e := &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Detail: head.Detail, Answer: &tunnel.AnswerTrouble{Began: head.Raw, Foreign: head.Problem == wire.NotHTTP}}
+	e := &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Detail: head.Detail, Answer: &tunnel.AnswerTrouble{Start: head.Raw, WrongProtocol: head.Problem == wire.NotHTTP}}
 	switch head.Problem {
 	case wire.TooLarge:
 		e.Type = tunnel.ErrorResponseHeadSize

@@ -139,7 +139,7 @@ func (h *http2Handshake) broken(ctx context.Context, phase tunnel.Phase, err err
 	case ctx.Err() != nil:
 		return cutError(ctx, phase, ctx.Err())
 	case errors.As(err, &preface):
-		return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Answer: &tunnel.AnswerTrouble{Began: preface.Got, Foreign: true},
+		return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Answer: &tunnel.AnswerTrouble{Start: preface.Got, WrongProtocol: true},
 			Detail: "it does not speak HTTP/2: it begins with \"" + wire.Escape(preface.Got, 40) + "\""}
 	case errors.As(err, &stream) && stream.Remote:
 		return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorConnectionTerminated, Detail: HTTP2Failure(err), Err: err}

@@ -156,7 +156,7 @@ func (s *socksHandshake) greet(ctx context.Context) (method byte, e *tunnel.Erro
 			return s.refused(socksFailure{tunnel.ErrorCredentials, "it takes no client without a login"}, false)
 		case method == socks.NoneFits:
 			e := s.refused(socksFailure{tunnel.ErrorCredentials, "of another kind than a user name and a password"}, false)
-			e.Login.Kept = true
+			e.Login.Withheld = true
 			return e
 		}
 		return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Detail: fmt.Sprintf("it chose the login method %d, which was not offered", method)}
@@ -255,7 +255,7 @@ func known(failures map[byte]socksFailure, code byte) socksFailure {
 
 // refused is the proxy's own word, which has no HTTP status.
 func (s *socksHandshake) refused(f socksFailure, sent bool) *tunnel.Error {
-	e := &tunnel.Error{Phase: tunnel.PhaseReply, Type: f.is, Told: true, Detail: f.words}
+	e := &tunnel.Error{Phase: tunnel.PhaseReply, Type: f.is, Reported: true, Detail: f.words}
 	if f.is == tunnel.ErrorCredentials {
 		e.Login = &tunnel.LoginTrouble{Sent: sent}
 		if s.hop.Credentials != nil {
@@ -267,6 +267,6 @@ func (s *socksHandshake) refused(f socksFailure, sent bool) *tunnel.Error {
 
 // foreign is for an answer in another protocol.
 func (s *socksHandshake) foreign(began []byte) *tunnel.Error {
-	return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Answer: &tunnel.AnswerTrouble{Began: began, Foreign: true},
+	return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Answer: &tunnel.AnswerTrouble{Start: began, WrongProtocol: true},
 		Detail: "it does not speak " + s.hop.Scheme + ": it begins with \"" + wire.Escape(began, 40) + "\""}
 }

@@ -29,7 +29,7 @@ func (x explanation) refused() (sentence, hint string) {
 	case tunnel.ExitTarget:
 		return x.proxy() + " could not reach " + target + ": " + answer, x.unreachedHint()
 	}
-	if x.Told {
+	if x.Reported {
 		return x.proxy() + " cannot open " + target + ": " + answer, "give the target by its name and leave that to the proxy, with socks5h:// or socks4a://"
 	}
 	switch x.Status {
@@ -68,7 +68,7 @@ func withoutTitle(words, title string) string {
 
 // answerWords is the proxy's status line in brief, followed by its own words.
 func (x explanation) answerWords() string {
-	if x.Told {
+	if x.Reported {
 		return x.Cause()
 	}
 	answer, words := x.statusLine(), x.Detail
@@ -163,7 +163,7 @@ func (x explanation) unreachedHint() string {
 	if x.Status == http.StatusServiceUnavailable && x.Detail != page.ConnectionFailed {
 		return "the proxy is overloaded, stopping, or cannot reach " + x.Target.Host() + ": check the name and the port, or try again later"
 	}
-	if x.Told && x.Type == tunnel.ErrorDestinationUnavailable {
+	if x.Reported && x.Type == tunnel.ErrorDestinationUnavailable {
 		return "check that " + x.Target.String() + " exists and is up, as seen from the proxy, or ask its administrator whether its rules allow it"
 	}
 	return "check that " + x.Target.String() + " exists and is up, as seen from the proxy"

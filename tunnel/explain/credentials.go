@@ -41,11 +41,11 @@ func (x explanation) credentials() (sentence, hint string) {
 		return sentence, failed.Hint
 	case tickets && !others:
 		return sentence, "it wants a Kerberos ticket: get one with kinit, and leave --auth out"
-	case x.Told && login.Kept:
+	case x.Reported && login.Withheld:
 		return sentence, "culvert knows no other login for SOCKS: ask the proxy's administrator to take a password"
-	case others && login.Kept:
+	case others && login.Withheld:
 		return sentence, "yours are for none of these: check --auth"
-	case others || len(login.Schemes) == 0 && !login.Kept:
+	case others || len(login.Schemes) == 0 && !login.Withheld:
 		return sentence, x.giveCredentials()
 	case len(login.Schemes) == 0:
 		return sentence, "the proxy does not say how it wants them: send them unasked with --auth basic"
@@ -58,7 +58,7 @@ func (x explanation) credentials() (sentence, hint string) {
 func BrokenChallenge(e *tunnel.Error) string {
 	var failed *client.LoginError
 	login := explanationOf(e).login
-	if login.Failed == nil || !login.Kept || errors.As(login.Failed, &failed) {
+	if login.Failed == nil || !login.Withheld || errors.As(login.Failed, &failed) {
 		return ""
 	}
 	return "no answer to " + wire.Escape([]byte(login.Failed.Error()), client.MaxDetail)
@@ -76,7 +76,7 @@ func (x explanation) refusedCredentialsHint() string {
 // giveCredentials says where to give credentials. Those of the flags are sent to the
 // first proxy only.
 func (x explanation) giveCredentials() string {
-	if x.login.Later {
+	if x.login.LaterHop {
 		return "put USER:PASSWORD@ into " + x.where("that proxy's URL") + ", before its host"
 	}
 	return "give them with --proxy-user NAME and CULVERT_PROXY_PASSWORD, or --proxy-credentials FILE"

@@ -30,7 +30,7 @@ func Error(err error) (sentence, hint string) {
 		return words + " on the way to " + x.destination() + x.because(), descriptors
 	case errors.Is(err, context.Canceled):
 		return "cancelled on the way to " + x.destination(), ""
-	case x.Phase == tunnel.PhaseReply && (x.Status != 0 || x.Told):
+	case x.Phase == tunnel.PhaseReply && (x.Status != 0 || x.Reported):
 		return x.refused()
 	case x.Phase == tunnel.PhaseTLS:
 		return x.noTLS()

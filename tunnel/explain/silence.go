@@ -14,7 +14,7 @@ func (x explanation) noAnswer() (sentence, hint string) {
 	check := "check " + x.where("the proxy's host and port")
 	switch x.Type {
 	case tunnel.ErrorConnectionReadTimeout:
-		if len(x.answer.Began) > 0 {
+		if len(x.answer.Start) > 0 {
 			return x.proxy() + " began an answer and did not finish it in time", "it is overloaded or not a proxy: see it with culvert probe, or wait longer with --timeout"
 		}
 		hint = x.whySilent()
@@ -33,7 +33,7 @@ func (x explanation) noAnswer() (sentence, hint string) {
 	if cause, foreign := strings.CutPrefix(x.Cause(), "it does not speak socks"); foreign {
 		return x.proxy() + " is not a SOCKS proxy: it does not speak socks" + cause, x.whatSpeaks(check)
 	}
-	if x.answer.Foreign {
+	if x.answer.WrongProtocol {
 		return x.proxy() + " is not an HTTP proxy: " + strings.TrimPrefix(x.Cause(), "the answer is not HTTP: "), x.whatSpeaks(check)
 	}
 	return x.proxy() + " sent a malformed answer: " + x.Cause(), "it is not a proxy, or a broken one: see what came with culvert probe"
@@ -97,11 +97,11 @@ var openings = [...]struct{ bytes, hint string }{
 // whatSpeaks says what listens instead of a proxy, if that is known by its first
 // bytes. A SOCKS handshake reads only some of them.
 func (x explanation) whatSpeaks(check string) string {
-	raw := string(x.answer.Began)
+	raw := string(x.answer.Start)
 	switch {
 	case isMySQL(raw):
 		return "a MySQL server listens there: " + check
-	case page.Content(x.answer.Began).IsHTML():
+	case page.Content(x.answer.Start).IsHTML():
 		return "it sends a page without a head, as HTTP/0.9 had it, and is a web server: " + check
 	}
 	for _, o := range openings {

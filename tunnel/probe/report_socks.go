@@ -37,7 +37,7 @@ type SOCKSSpoken struct {
 // socksAnswered reports whether there was an answer, be it a refusal.
 func socksAnswered(m *client.SOCKSMessage) bool {
 	e, failed := m.Err.(*tunnel.Error)
-	return !failed || e.Told || e.Type == tunnel.ErrorProtocol
+	return !failed || e.Reported || e.Type == tunnel.ErrorProtocol
 }
 
 // socksReports gathers the messages by their hops.

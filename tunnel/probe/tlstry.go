@@ -28,7 +28,7 @@ type TLSTry struct {
 // tryTLS makes it where it can tell something, else it is nil. Only the first hop
 // can be met without asking another for a tunnel once more.
 func (p *Prober) tryTLS(ctx context.Context, opener *client.Client, e *tunnel.Error, rec *recording) *TLSTry {
-	hungUp := (e.Phase == tunnel.PhaseRequest || e.Phase == tunnel.PhaseReply) && e.Type == tunnel.ErrorConnectionTerminated && (e.Answer == nil || e.Answer.Began == nil)
+	hungUp := (e.Phase == tunnel.PhaseRequest || e.Phase == tunnel.PhaseReply) && e.Type == tunnel.ErrorConnectionTerminated && (e.Answer == nil || e.Answer.Start == nil)
 	if p.once || !hungUp || e.Scheme != tunnel.SchemeHTTP || len(rec.exchanges) != 1 || ctx.Err() != nil {
 		return nil
 	}

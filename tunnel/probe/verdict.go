@@ -103,7 +103,7 @@ func (s *session) failure() Verdict {
 	switch e := s.err; {
 	case e.Phase == tunnel.PhaseReply && e.Status != 0:
 		return s.answered()
-	case e.Phase == tunnel.PhaseReply && e.Told:
+	case e.Phase == tunnel.PhaseReply && e.Reported:
 		return s.toldInSOCKS()
 	case e.Phase == tunnel.PhaseResolve && e.Hop == "": // for a socks5 hop
 		return s.notReached(string(e.Phase) + ": " + e.Cause())
@@ -278,9 +278,9 @@ func (s *session) unanswered() Verdict {
 		answer = *e.Answer
 	}
 	switch {
-	case answer.Foreign:
-		return foreignTo(e.Scheme, answer.Began)
-	case len(answer.Began) == 0:
+	case answer.WrongProtocol:
+		return foreignTo(e.Scheme, answer.Start)
+	case len(answer.Start) == 0:
 		switch e.Type {
 		case tunnel.ErrorConnectionReadTimeout:
 			return verdictOf(VerdictSilent, "silent", "connected, but no answer in time")
