@@ -106,7 +106,7 @@ type framesSeen struct {
 	sent, received string
 }
 
-func (s *framesSeen) add(f client.Framed) {
+func (s *framesSeen) add(f client.Frame) {
 	kind, _, _ := strings.Cut(f.Words, " ")
 	if kind != "HEADERS" && kind != "RST_STREAM" && kind != "GOAWAY" {
 		return

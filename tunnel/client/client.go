@@ -298,12 +298,12 @@ func ParseHeader(s string) (Field, error) {
 	return f, CheckHeader(f)
 }
 
-// InClear reports whether a password goes over a network unprotected, and to
+// PasswordInClear reports whether a password goes over a network unprotected, and to
 // whom (RFC 7617, section 4). What goes through a tunnel in TLS to a hop is
 // protected up to there only.
-func (c *Client) InClear() (proxy string, ok bool) {
+func (c *Client) PasswordInClear() (proxy string, ok bool) {
 	for i := range c.Or {
-		if proxy, ok := c.Along(i + 1).InClear(); ok {
+		if proxy, ok := c.Along(i + 1).PasswordInClear(); ok {
 			return proxy, ok
 		}
 	}

@@ -91,7 +91,7 @@ func TestBadRequestIsNotSent(t *testing.T) {
 			p := tunneltest.StartProxy(t, tunneltest.Honest()...)
 			c := clienttest.Proxied(t, p.Addr())
 			tt.edit(c)
-			_, e := clienttest.OpenAt(t, c)
+			_, e := clienttest.TryOpen(t, c)
 			if e == nil || e.Type != tunnel.ErrorRequest || e.Phase != tunnel.PhaseRequest || e.ExitCode() != tunnel.ExitUsage {
 				t.Fatalf("got %v", e)
 			}
@@ -180,11 +180,11 @@ func TestErrorNamesTheHop(t *testing.T) {
 	const refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
 	second := tunneltest.StartProxy(t, tunneltest.Answer(refusal)...)
 	honest := tunneltest.StartProxy(t, tunneltest.Honest()...)
-	if _, e := clienttest.OpenAt(t, clienttest.Proxied(t, honest.Addr(), second.Addr())); e == nil || e.Hop != second.Addr() || e.Target.String() != "example.com:22" {
+	if _, e := clienttest.TryOpen(t, clienttest.Proxied(t, honest.Addr(), second.Addr())); e == nil || e.Hop != second.Addr() || e.Target.String() != "example.com:22" {
 		t.Errorf("second hop: %+v", e)
 	}
 	first := tunneltest.StartProxy(t, tunneltest.Answer(refusal)...)
-	if _, e := clienttest.OpenAt(t, clienttest.Proxied(t, first.Addr(), second.Addr())); e == nil || e.Hop != first.Addr() || e.Target.String() != second.Addr() {
+	if _, e := clienttest.TryOpen(t, clienttest.Proxied(t, first.Addr(), second.Addr())); e == nil || e.Hop != first.Addr() || e.Target.String() != second.Addr() {
 		t.Errorf("first hop: %+v", e)
 	}
 }
@@ -243,7 +243,7 @@ func TestTrace(t *testing.T) {
 		Connected:  func(addr string, err error) { steps = append(steps, fmt.Sprint("connected ", addr, err)) },
 		Exchanged:  func(e *client.Exchange) { x = e },
 	}
-	conn, e := clienttest.OpenAt(t, c)
+	conn, e := clienttest.TryOpen(t, c)
 	if e != nil {
 		t.Fatal(e)
 	}

@@ -31,8 +31,8 @@ func (c *Conn) Route() tunnel.Route { return c.route }
 // the route is direct. It is not valid for a unix socket.
 func (c *Conn) NextHop() netip.AddrPort { return c.addr }
 
-// Early is how many bytes were read before the tunnel was open, and not since.
-func (c *Conn) Early() int { return len(c.early) }
+// Buffered is how many bytes were read before the tunnel was open, and not since.
+func (c *Conn) Buffered() int { return len(c.early) }
 
 // Target is what the tunnel leads to.
 func (c *Conn) Target() tunnel.Authority { return c.target }

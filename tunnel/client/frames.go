@@ -12,9 +12,9 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Framed is a frame of HTTP/2 that went over a connection to a proxy (RFC 9113,
+// Frame is a frame of HTTP/2 that went over a connection to a proxy (RFC 9113,
 // section 6).
-type Framed struct {
+type Frame struct {
 	Hop  tunnel.Hop
 	Sent bool // by us
 	At   time.Time
@@ -38,7 +38,7 @@ func (c *Client) watchFrames(hop tunnel.Hop) func(h2.Frame) {
 		if f.Type == http2.FrameData {
 			return
 		}
-		seen := Framed{Hop: hop, Sent: f.Sent, At: time.Now(), Words: frameWords(f)}
+		seen := Frame{Hop: hop, Sent: f.Sent, At: time.Now(), Words: frameWords(f)}
 		for _, s := range f.Settings {
 			seen.Extended = seen.Extended || s.ID == http2.SettingEnableConnectProtocol && s.Val == 1
 		}
@@ -80,13 +80,10 @@ func frameWords(f h2.Frame) string {
 	case http2.FrameGoAway:
 		fmt.Fprintf(&b, " %s, last stream %d", f.Code, f.LastStream)
 		if f.Debug != "" {
-			b.WriteString(`, "` + wire.Escape([]byte(f.Debug), MaxShown) + `"`)
+			b.WriteString(`, "` + wire.Escape([]byte(f.Debug), MaxDetail) + `"`)
 		}
 	case http2.FrameWindowUpdate:
 		fmt.Fprintf(&b, " +%d", f.Increment)
 	}
 	return b.String()
 }
-
-// MaxShown bounds one piece of text that a proxy sent, in bytes of ASCII.
-const MaxShown = 200

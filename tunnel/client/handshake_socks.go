@@ -106,8 +106,8 @@ func (s *socksHandshake) exchange(ctx context.Context, m *SOCKSMessage, length i
 		s.fail(e)
 		m.Err = e
 	}
-	if t := s.client.Trace; t != nil && t.Spoken != nil {
-		t.Spoken(m)
+	if t := s.client.Trace; t != nil && t.SOCKSExchanged != nil {
+		t.SOCKSExchanged(m)
 	}
 	return e
 }

@@ -44,7 +44,7 @@ func TestReplyOpensTunnel(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			script := append([]tunneltest.Step{tunneltest.ReadHead}, tt.script...)
 			p := tunneltest.StartProxy(t, append(script, tunneltest.Be(tunneltest.Echo))...)
-			conn, e := clienttest.OpenAt(t, clienttest.Proxied(t, p.Addr()))
+			conn, e := clienttest.TryOpen(t, clienttest.Proxied(t, p.Addr()))
 			if e != nil {
 				t.Fatal(e)
 			}
@@ -105,7 +105,7 @@ func TestReplyOpensNoTunnel(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := tunneltest.StartProxy(t, append([]tunneltest.Step{tunneltest.ReadHead}, tt.script...)...)
-			_, e := clienttest.OpenAt(t, clienttest.Proxied(t, p.Addr()))
+			_, e := clienttest.TryOpen(t, clienttest.Proxied(t, p.Addr()))
 			if e == nil {
 				t.Fatal("the tunnel is open")
 			}
@@ -135,7 +135,7 @@ func TestRefusalTakesBoundedMemory(t *testing.T) {
 	c := clienttest.Proxied(t, p.Addr())
 	var body int
 	c.Trace = &client.Trace{Exchanged: func(x *client.Exchange) { body = len(x.Body) }}
-	if _, e := clienttest.OpenAt(t, c); e == nil || e.Status != 403 {
+	if _, e := clienttest.TryOpen(t, c); e == nil || e.Status != 403 {
 		t.Fatalf("got %v, want 403", e)
 	}
 	if body != client.MaxExcerpt {

@@ -130,8 +130,8 @@ func (m *Masker) Holds(b []byte) bool {
 	return !m.off && slices.ContainsFunc(m.all(), func(secret string) bool { return bytes.Contains(b, []byte(secret)) })
 }
 
-// InPlace is Received with as many asterisks for a secret as it had bytes.
-func (m *Masker) InPlace(b []byte) []byte {
+// SameLength is Received with as many asterisks for a secret as it had bytes.
+func (m *Masker) SameLength(b []byte) []byte {
 	if m.off {
 		return b
 	}

@@ -151,12 +151,12 @@ func TestSOCKSCannotSay(t *testing.T) {
 	}
 }
 
-// Trace.Spoken has every message and its answer, and no password.
+// Trace.SOCKSExchanged has every message and its answer, and no password.
 func TestSOCKSIsTraced(t *testing.T) {
 	p := testkit.SocksProxy(t, "05 02 00 02 > 05 02 ; 01 02 6d65 02 7077 > 01 00 ; 05 01 00 03 09 612e6578616d706c65 0016 > 05 02 00 01 00000000 0000!")
 	c := clienttest.Proxied(t, "socks5h://me:pw@"+p.Addr())
 	var log strings.Builder
-	c.Trace = &client.Trace{Spoken: func(m *client.SOCKSMessage) { fmt.Fprintf(&log, "%s %q > %q\n", m.Hop, m.Sent, m.Received) }}
+	c.Trace = &client.Trace{SOCKSExchanged: func(m *client.SOCKSMessage) { fmt.Fprintf(&log, "%s %q > %q\n", m.Hop, m.Sent, m.Received) }}
 	c.Open(t.Context(), testkit.MustAuthority(t, "a.example:22"))
 	want := strings.ReplaceAll(`P "\x05\x02\x00\x02" > "\x05\x02"
 P "\x01\x02me***" > "\x01\x00"

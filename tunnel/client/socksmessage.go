@@ -54,7 +54,7 @@ func (m *SOCKSMessage) Asks() string {
 		}
 		return "version 5, without a login"
 	case SOCKSAuthentication:
-		return "the user name " + wire.Escape([]byte(m.Hop.Credentials.User), MaxShown) + ", and the password"
+		return "the user name " + wire.Escape([]byte(m.Hop.Credentials.User), MaxDetail) + ", and the password"
 	}
 	what := "the name " + m.Next.Host()
 	if m.address.IsValid() {
@@ -66,7 +66,7 @@ func (m *SOCKSMessage) Asks() string {
 	if m.Hop.Scheme == tunnel.SchemeSOCKS4A {
 		what = "version 4a, " + what
 		if c := m.Hop.Credentials; c != nil {
-			what += ", as user " + wire.Escape([]byte(c.User), MaxShown)
+			what += ", as user " + wire.Escape([]byte(c.User), MaxDetail)
 		}
 	}
 	return fmt.Sprintf("%s, port %d", what, m.Next.Port())

@@ -16,12 +16,12 @@ type Trace struct {
 	// for", name the other side, and may hold text that is not fit for a terminal.
 	Waiting func(what string)
 
-	Resolved   func(host string, addrs []netip.Addr, err error)
-	Connecting func(addr string)
-	Connected  func(addr string, err error)
-	Secured    func(*TLSHandshake) // after each TLS handshake, whatever its outcome
-	Exchanged  func(*Exchange)     // after each CONNECT exchange, whatever its outcome
-	Spoken     func(*SOCKSMessage) // after each message to a SOCKS proxy, whatever its outcome
+	Resolved       func(host string, addrs []netip.Addr, err error)
+	Connecting     func(addr string)
+	Connected      func(addr string, err error)
+	Secured        func(*TLSHandshake) // after each TLS handshake, whatever its outcome
+	Exchanged      func(*Exchange)     // after each CONNECT exchange, whatever its outcome
+	SOCKSExchanged func(*SOCKSMessage) // after each message to a SOCKS proxy, whatever its outcome
 
 	// Abandoned tells that a route could not be taken, an *Error why, and which
 	// one of Client.Or is tried next.
@@ -29,7 +29,7 @@ type Trace struct {
 
 	// Framed tells of each frame of HTTP/2 but DATA. It is called while the
 	// connection waits: it must neither block nor use the Client.
-	Framed func(Framed)
+	Framed func(Frame)
 }
 
 // Traces returns a Trace that calls a's hooks and then b's. Either may be nil.
@@ -41,15 +41,15 @@ func Traces(a, b *Trace) *Trace {
 		return a
 	}
 	return &Trace{
-		Waiting:    both(a.Waiting, b.Waiting),
-		Resolved:   bothOfThree(a.Resolved, b.Resolved),
-		Connecting: both(a.Connecting, b.Connecting),
-		Connected:  bothOfTwo(a.Connected, b.Connected),
-		Secured:    both(a.Secured, b.Secured),
-		Exchanged:  both(a.Exchanged, b.Exchanged),
-		Spoken:     both(a.Spoken, b.Spoken),
-		Abandoned:  bothOfThree(a.Abandoned, b.Abandoned),
-		Framed:     both(a.Framed, b.Framed),
+		Waiting:        both(a.Waiting, b.Waiting),
+		Resolved:       bothOfThree(a.Resolved, b.Resolved),
+		Connecting:     both(a.Connecting, b.Connecting),
+		Connected:      bothOfTwo(a.Connected, b.Connected),
+		Secured:        both(a.Secured, b.Secured),
+		Exchanged:      both(a.Exchanged, b.Exchanged),
+		SOCKSExchanged: both(a.SOCKSExchanged, b.SOCKSExchanged),
+		Abandoned:      bothOfThree(a.Abandoned, b.Abandoned),
+		Framed:         both(a.Framed, b.Framed),
 	}
 }
 

@@ -96,7 +96,7 @@ func TLS(h *client.TLSHandshake) []string {
 	leaf := h.State.PeerCertificates[0]
 	return []string{
 		fmt.Sprintf("TLS with %s: %s, %s, %s; verified by %s", h.Peer(), tls.VersionName(h.State.Version),
-			tls.CipherSuiteName(h.State.CipherSuite), certwords.ALPN(wire.Escape([]byte(h.State.NegotiatedProtocol), client.MaxShown)), h.Verified()),
+			tls.CipherSuiteName(h.State.CipherSuite), certwords.ALPN(wire.Escape([]byte(h.State.NegotiatedProtocol), client.MaxDetail)), h.Verified()),
 		fmt.Sprintf("its certificate: %s, %s", certwords.Certificate(leaf), certwords.Days(certwords.DaysLeft(leaf, h.Started))),
 	}
 }

@@ -26,7 +26,7 @@ type subject struct {
 	last   bool        // the hop was asked for the target itself
 	opened *openTunnel // the tunnel, if this hop is the last one and opened it
 
-	frames []client.Framed // over HTTP/2
+	frames []client.Frame // over HTTP/2
 }
 
 // outcome is a check's grade and what it rests on.

@@ -43,13 +43,13 @@ func judgeHead2(s *subject) outcome {
 }
 
 // received finds a frame of the proxy's whose words begin so.
-func (s *subject) received(start string) (client.Framed, bool) {
+func (s *subject) received(start string) (client.Frame, bool) {
 	for _, f := range s.frames {
 		if !f.Sent && strings.HasPrefix(f.Words, start) {
 			return f, true
 		}
 	}
-	return client.Framed{}, false
+	return client.Frame{}, false
 }
 
 func judgeSettings(s *subject) outcome {

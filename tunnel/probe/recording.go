@@ -24,7 +24,7 @@ type recording struct {
 	exchanges []recordedExchange
 	spoken    []recordedSOCKS
 	secured   []recordedTLS // with proxies and, last, the target
-	frames    []client.Framed
+	frames    []client.Frame
 	reads     []segment // of the exchange under way
 	kept      int       // bytes of these
 	left      string    // how the proxy left the connection of the exchange under way; "" = it did not
@@ -84,7 +84,7 @@ type recordedExchange struct {
 func (r *recording) trace() *client.Trace {
 	return &client.Trace{
 		Resolved: r.resolved, Connecting: r.connecting, Connected: r.connected,
-		Secured: r.securedOne, Exchanged: r.exchanged, Spoken: r.spokenOne, Framed: r.framed,
+		Secured: r.securedOne, Exchanged: r.exchanged, SOCKSExchanged: r.spokenOne, Framed: r.framed,
 	}
 }
 
@@ -155,7 +155,7 @@ func (r *recording) exchanged(x *client.Exchange) {
 }
 
 // framed notes a frame, as long as the session lasts.
-func (r *recording) framed(f client.Framed) {
+func (r *recording) framed(f client.Frame) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.over && len(r.frames) < maxFrames {
@@ -167,8 +167,8 @@ func (r *recording) framed(f client.Framed) {
 const maxFrames = 1000
 
 // framesOf are those of a hop.
-func (r *recording) framesOf(hop tunnel.Hop) []client.Framed {
-	var out []client.Framed
+func (r *recording) framesOf(hop tunnel.Hop) []client.Frame {
+	var out []client.Frame
 	for _, f := range r.frames {
 		if f.Hop == hop {
 			out = append(out, f)

@@ -115,7 +115,7 @@ func (s *session) tapsReport() (out []*tapped, secret bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.taps {
-		all := s.mask.InPlace(t.received())
+		all := s.mask.SameLength(t.received())
 		end, hidden := s.usable(all)
 		secret = secret || hidden
 		masked := &tapped{conn: t.conn, left: t.left, cut: t.cut}

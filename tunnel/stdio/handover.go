@@ -36,7 +36,7 @@ var ErrNotBare = errors.New("the tunnel cannot be handed over: it is more than a
 // unix.
 func HandOver(c *client.Conn, out *os.File) error {
 	bare, ok := c.NetConn().(syscall.Conn)
-	if !ok || c.Early() > 0 {
+	if !ok || c.Buffered() > 0 {
 		return ErrNotBare
 	}
 	raw, err := bare.SyscallConn()

@@ -24,7 +24,7 @@ import (
 func tunnelTo(t *testing.T, target tunneltest.Handler) *client.Conn {
 	t.Helper()
 	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(target))
-	conn, e := clienttest.OpenAt(t, clienttest.Proxied(t, p.Addr()))
+	conn, e := clienttest.TryOpen(t, clienttest.Proxied(t, p.Addr()))
 	if e != nil {
 		t.Fatal(e)
 	}
@@ -142,7 +142,7 @@ func TestStdioEchoesMuch(t *testing.T) {
 // Bytes that came with the proxy's reply go first, and are counted.
 func TestStdioEarlyBytesGoFirst(t *testing.T) {
 	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\nearly "), tunneltest.Be(tunneltest.Say("late")))
-	conn, e := clienttest.OpenAt(t, clienttest.Proxied(t, p.Addr()))
+	conn, e := clienttest.TryOpen(t, clienttest.Proxied(t, p.Addr()))
 	if e != nil {
 		t.Fatal(e)
 	}

@@ -45,7 +45,7 @@ func (v *Verbose) Plan(target tunnel.Authority) {
 	for _, note := range p.Notes {
 		v.Say("%s", note)
 	}
-	if proxy, ok := p.Client.InClear(); ok {
+	if proxy, ok := p.Client.PasswordInClear(); ok {
 		unless := ""
 		if p.Client.Auth == "" {
 			unless = "by Basic, if the proxy wants that, "
@@ -78,9 +78,9 @@ func (v *Verbose) Trace() *client.Trace {
 			sentence, _ := explain.Error(why)
 			v.Say("%s cannot be taken: %s; trying %s", left, sentence, next)
 		},
-		Spoken:    v.spoken,
-		Secured:   v.secured,
-		Exchanged: v.exchanged,
+		SOCKSExchanged: v.spoken,
+		Secured:        v.secured,
+		Exchanged:      v.exchanged,
 	}
 }
 

@@ -21,8 +21,8 @@ func Proxied(t *testing.T, hops ...string) *client.Client {
 	return &client.Client{Route: route}
 }
 
-// OpenAt opens a tunnel to a target that no script connects to.
-func OpenAt(t *testing.T, c *client.Client) (*client.Conn, *tunnel.Error) {
+// TryOpen opens a tunnel to a target that no script connects to.
+func TryOpen(t *testing.T, c *client.Client) (*client.Conn, *tunnel.Error) {
 	t.Helper()
 	conn, err := c.Open(t.Context(), testkit.MustAuthority(t, "example.com:22"))
 	if err != nil {
