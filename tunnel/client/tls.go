@@ -139,15 +139,11 @@ func (h *TLSHandshake) config(options tunnel.TLSOptions) *tls.Config {
 // Verify judges the chain (RFC 5280, section 6), the name (RFC 9525, section 6)
 // and the key.
 func (h *TLSHandshake) Verify(options tunnel.TLSOptions) error {
-	leaf := h.State.PeerCertificates[0]
-	intermediates := x509.NewCertPool()
-	for _, c := range h.State.PeerCertificates[1:] {
-		intermediates.AddCert(c)
-	}
-	_, h.TrustError = leaf.Verify(x509.VerifyOptions{Roots: options.Roots, Intermediates: intermediates})
-	if h.TrustError != nil {
-		err, expired := VerifyChainEver(h.State.PeerCertificates, options.Roots, time.Now())
-		h.OutOfDate = expired && err == nil
+	chain, now := h.State.PeerCertificates, time.Now()
+	leaf := chain[0]
+	if h.TrustError = VerifyChain(chain, options.Roots, now); h.TrustError != nil {
+		outOfDate, err := VerifyChainAnyDate(chain, options.Roots, now)
+		h.OutOfDate = outOfDate && err == nil
 	}
 	h.NameError = leaf.VerifyHostname(h.ServerName)
 	h.Pinned = slices.Contains(options.Pins, tunnel.PinOf(leaf))
@@ -234,19 +230,9 @@ func (c *watchedConn) SetWriteDeadline(time.Time) error { return nil }
 // NetConn returns the conn beneath.
 func (c *watchedConn) NetConn() net.Conn { return c.Conn }
 
-// VerifyChainEver is VerifyChain for a chain that may have expired, or be not valid
-// yet: it is then judged as of when it was new, and expired is true.
-func VerifyChainEver(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) (err error, expired bool) {
-	err = VerifyChain(chain, roots, now)
-	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
-		err, expired = VerifyChain(chain, roots, chain[0].NotBefore.Add(time.Minute)), true
-	}
-	return err, expired
-}
-
-// VerifyChain says why a chain, the peer's own certificate first, does not lead to
-// one of the roots (RFC 5280, section 6); nil roots are the system's. The name in it
-// is not judged.
+// VerifyChain returns why a chain, the peer's own certificate first, does not lead
+// to one of the roots at the given time (RFC 5280, section 6); nil roots are the
+// system's. It does not check which name the certificate is for.
 func VerifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
 	intermediates := x509.NewCertPool()
 	for _, c := range chain[1:] {
@@ -254,4 +240,15 @@ func VerifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time)
 	}
 	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now})
 	return err
+}
+
+// VerifyChainAnyDate is VerifyChain for a chain that may have expired, or may not be
+// valid yet. If that is so, outOfDate is true, and err is the result for the moment
+// at which the peer's own certificate became valid.
+func VerifyChainAnyDate(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) (outOfDate bool, err error) {
+	err = VerifyChain(chain, roots, now)
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		return true, VerifyChain(chain, roots, chain[0].NotBefore.Add(time.Minute))
+	}
+	return false, err
 }

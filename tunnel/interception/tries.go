@@ -115,7 +115,7 @@ func (c *Check) complete(f *interceptionFacts) {
 			chain = append(chain, s.chain[1:]...)
 		}
 	}
-	if err, expired := client.VerifyChainEver(chain, c.publicRoots(), f.now); err == nil {
+	if expired, err := client.VerifyChainAnyDate(chain, c.publicRoots(), f.now); err == nil {
 		f.target.trust, f.target.expired, f.target.incomplete = nil, expired, true
 	}
 }
@@ -207,9 +207,9 @@ func (c *Check) shownBy(h *client.TLSHandshake, options *tunnel.TLSOptions) *sho
 		name: h.ServerName, chain: h.State.PeerCertificates, alpn: h.State.NegotiatedProtocol, tls: h.State.Version,
 		nameError: h.NameError, trusted: h.TrustError == nil && h.NameError == nil,
 	}
-	s.trust, s.expired = client.VerifyChainEver(s.chain, c.publicRoots(), h.Started)
+	s.expired, s.trust = client.VerifyChainAnyDate(s.chain, c.publicRoots(), h.Started)
 	if options.Roots != nil {
-		untrusted, _ := client.VerifyChainEver(s.chain, options.Roots, h.Started)
+		_, untrusted := client.VerifyChainAnyDate(s.chain, options.Roots, h.Started)
 		s.named = untrusted == nil
 	}
 	return s
