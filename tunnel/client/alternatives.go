@@ -34,7 +34,7 @@ func (c *Client) openAny(ctx context.Context, target tunnel.Authority, extra []F
 	}
 	for i, next := range c.Or {
 		along := c.Along(i)
-		conn, e := along.OpenAs(ctx, target, extra)
+		conn, e := along.open(ctx, target, extra)
 		if e == nil || !e.MayRouteAround() || ctx.Err() != nil {
 			return conn, e
 		}
@@ -42,5 +42,5 @@ func (c *Client) openAny(ctx context.Context, target tunnel.Authority, extra []F
 			t.Abandoned(along.Route, e, next)
 		}
 	}
-	return c.Along(len(c.Or)).OpenAs(ctx, target, extra)
+	return c.Along(len(c.Or)).open(ctx, target, extra)
 }

@@ -154,18 +154,18 @@ func (c *Client) DialContext(ctx context.Context, network, address string) (net.
 	return conn, nil
 }
 
-// Open opens a tunnel to the target. The context covers the opening only. The
-// caller closes the Conn. Errors are *Error.
-func (c *Client) Open(ctx context.Context, target tunnel.Authority) (*Conn, error) {
-	conn, e := c.OpenAs(ctx, target, nil)
+// Open opens a tunnel to the target. Extra fields go along with every proxy's
+// CONNECT, after those of Header; unlike those they may have any name. The context
+// covers the opening only. The caller closes the Conn. Errors are *tunnel.Error.
+func (c *Client) Open(ctx context.Context, target tunnel.Authority, extra ...Field) (*Conn, error) {
+	conn, e := c.open(ctx, target, extra)
 	if e != nil {
 		return nil, e
 	}
 	return conn, nil
 }
 
-// OpenAs is Open with further fields for this one tunnel.
-func (c *Client) OpenAs(ctx context.Context, target tunnel.Authority, extra []Field) (*Conn, *tunnel.Error) {
+func (c *Client) open(ctx context.Context, target tunnel.Authority, extra []Field) (*Conn, *tunnel.Error) {
 	if len(c.Or) > 0 {
 		return c.openAny(ctx, target, extra)
 	}
@@ -230,7 +230,7 @@ func (c *Client) connectFirst(ctx context.Context, target tunnel.Authority) (net
 	hop := ""
 	if !c.Route.Direct() {
 		if c.Route.Hops[0].Scheme == tunnel.SchemeUnix {
-			conn, e := c.ConnectUnix(ctx, c.Route.Hops[0], target)
+			conn, e := c.connectUnix(ctx, c.Route.Hops[0], target)
 			return conn, netip.AddrPort{}, e
 		}
 		first, hop = c.Route.Hops[0].Proxy, c.Route.Hops[0].Name()
@@ -246,7 +246,7 @@ func (c *Client) connectFirst(ctx context.Context, target tunnel.Authority) (net
 	return conn, addr, nil
 }
 
-func (c *Client) ConnectUnix(ctx context.Context, hop tunnel.Hop, target tunnel.Authority) (net.Conn, *tunnel.Error) {
+func (c *Client) connectUnix(ctx context.Context, hop tunnel.Hop, target tunnel.Authority) (net.Conn, *tunnel.Error) {
 	if timeout := cmp.Or(c.ConnectTimeout, DefaultConnectTimeout); timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)

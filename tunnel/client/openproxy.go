@@ -38,7 +38,7 @@ func (c *Client) OpenProxy(ctx context.Context, protocols ...string) (net.Conn, 
 	if len(protocols) == 0 {
 		protocols = []string{tunnel.ALPNHTTP1}
 	}
-	secured, e := c.SecureFor(ctx, conn, last, protocols...)
+	secured, e := c.secureProxy(ctx, conn, last, protocols...)
 	if e != nil {
 		conn.Close()
 		e.Hop = last.Name()

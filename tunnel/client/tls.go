@@ -62,13 +62,13 @@ func (h *TLSHandshake) Verified() string {
 // conn is still to be closed by the caller, else the conn that is returned.
 func (c *Client) secureHop(ctx context.Context, conn net.Conn, hop tunnel.Hop) (*clientTLS, *tunnel.Error) {
 	if hop.Scheme == tunnel.SchemeH2 {
-		return c.SecureFor(ctx, conn, hop, tunnel.ALPNHTTP2)
+		return c.secureProxy(ctx, conn, hop, tunnel.ALPNHTTP2)
 	}
-	return c.SecureFor(ctx, conn, hop, tunnel.ALPNHTTP2, tunnel.ALPNHTTP1)
+	return c.secureProxy(ctx, conn, hop, tunnel.ALPNHTTP2, tunnel.ALPNHTTP1)
 }
 
-// SecureFor is secureHop for certain protocols.
-func (c *Client) SecureFor(ctx context.Context, conn net.Conn, hop tunnel.Hop, protocols ...string) (*clientTLS, *tunnel.Error) {
+// secureProxy is secureHop for certain protocols.
+func (c *Client) secureProxy(ctx context.Context, conn net.Conn, hop tunnel.Hop, protocols ...string) (*clientTLS, *tunnel.Error) {
 	options := tunnel.TLSOptions{}
 	if hop.TLS != nil {
 		options = *hop.TLS

@@ -229,12 +229,12 @@ func (c *localConn) serve(ctx context.Context) {
 		return
 	}
 	start := time.Now()
-	opened, e := client.OpenAs(ctx, c.rec.Target, nil)
+	opened, err := client.Open(ctx, c.rec.Target)
 	c.rec.Connect = time.Since(start)
-	if e != nil {
-		_ = reply(e)
-		sentence, _ := explain.Error(e)
-		c.fail(e, sentence)
+	if err != nil {
+		_ = reply(tunnel.AsError(err, tunnel.PhaseRequest))
+		sentence, _ := explain.Error(err)
+		c.fail(err, sentence)
 		return
 	}
 	if !opened.Route().Direct() {

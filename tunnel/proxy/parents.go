@@ -11,7 +11,7 @@ import (
 
 // parents holds one Client for all equal routes, so that tunnels share the
 // connections to parents that speak HTTP/2. There are no more Clients than the
-// Via rules have routes and beginnings of routes, so a search is cheap.
+// Via rules have routes, so a search is cheap.
 type parents struct {
 	mu      sync.Mutex
 	clients []*client.Client
@@ -49,27 +49,9 @@ func (p *parents) closeIdle() {
 // connectParent connects to a route's last hop, through those before it, over TLS
 // if the hop wants that. The caller closes the conn.
 func (s *Server) connectParent(ctx context.Context, route tunnel.Route) (net.Conn, *tunnel.Error) {
-	last := len(route.Hops) - 1
-	c := s.parentClient(tunnel.Route{Hops: route.Hops[:last]})
-	var conn *client.Conn
-	var e *tunnel.Error
-	if hop := route.Hops[last]; hop.Scheme == tunnel.SchemeUnix {
-		var unix net.Conn
-		unix, e = c.ConnectUnix(ctx, hop, tunnel.Authority{})
-		conn = &client.Conn{Conn: unix}
-	} else if conn, e = c.OpenAs(ctx, hop.Proxy, nil); e != nil && e.Hop == "" {
-		e.Hop = hop.Name()
-	}
-	if e != nil {
-		return nil, parentFailure(e)
-	}
-	if hop := route.Hops[last]; hop.Scheme == tunnel.SchemeHTTPS {
-		secured, e := c.SecureFor(ctx, conn, hop, tunnel.ALPNHTTP1)
-		if e != nil {
-			conn.Close()
-			return nil, parentFailure(e)
-		}
-		return secured, nil
+	conn, err := s.parentClient(route).OpenProxy(ctx)
+	if err != nil {
+		return nil, parentFailure(tunnel.AsError(err, tunnel.PhaseConnect))
 	}
 	return conn, nil
 }

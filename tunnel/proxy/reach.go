@@ -111,18 +111,22 @@ func (at *listening) openVia(ctx context.Context, route tunnel.Route, target tun
 		if e := at.judgeLiteral(target); e != nil {
 			return nil, e
 		}
-		conn, e := c.OpenAs(ctx, target, fields)
-		return conn, parentFailure(e)
+		conn, err := c.Open(ctx, target, fields...)
+		if err != nil {
+			return nil, parentFailure(tunnel.AsError(err, tunnel.PhaseConnect))
+		}
+		return conn, nil
 	}
 	literals, e := at.resolved(ctx, target)
 	if e != nil {
 		return nil, e
 	}
 	for i := 0; ; i++ {
-		conn, e := c.OpenAs(ctx, literals[i], fields)
-		if e == nil {
+		conn, err := c.Open(ctx, literals[i], fields...)
+		if err == nil {
 			return conn, nil
 		}
+		e := tunnel.AsError(err, tunnel.PhaseConnect)
 		// It was this address that could not be reached, not the parent.
 		if i+1 == len(literals) || !e.MayRouteAround() || e.Phase != tunnel.PhaseReply || ctx.Err() != nil {
 			e.Target = target
@@ -164,9 +168,6 @@ func (at *listening) resolved(ctx context.Context, target tunnel.Authority) ([]t
 // kind of failure, but neither the parent's name nor that the parent wanted
 // credentials, which are the operator's.
 func parentFailure(e *tunnel.Error) *tunnel.Error {
-	if e == nil {
-		return nil
-	}
 	out := *e
 	switch {
 	case e.Phase != tunnel.PhaseReply:
