@@ -73,7 +73,7 @@ func (b *bench) request(ctx context.Context, request string) (reply *wire.Reply,
 		}
 		b.replies++
 		if b.answered = tunnel.ExitOK; strings.HasPrefix(request, "CONNECT ") {
-			b.answered = tunnel.ExitCode(probe.JudgeReply(reply.Raw, k.behind(reply)))
+			b.answered = tunnel.ExitCode(probe.CheckReply(reply.Raw, k.behind(reply)))
 		}
 	})
 	if reply == nil {

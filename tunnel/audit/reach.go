@@ -147,7 +147,7 @@ func (k *talk) behind(reply *wire.Reply) []byte {
 // answerTo is what a reply to CONNECT comes to in a survey, with the exit code
 // that it would be for one exchange.
 func answerTo(reply *wire.Reply, behind []byte) (answer string, code int) {
-	code = tunnel.ExitCode(probe.JudgeReply(reply.Raw, behind))
+	code = tunnel.ExitCode(probe.CheckReply(reply.Raw, behind))
 	switch {
 	case code == tunnel.ExitOK:
 		return answerOpen, code

@@ -19,9 +19,9 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// DefaultProbeWait is how long a Prober listens to an open tunnel, and how
+// DefaultWait is how long a Prober listens to an open tunnel, and how
 // long a proxy may take to close after a refusal.
-const DefaultProbeWait = 500 * time.Millisecond
+const DefaultWait = 500 * time.Millisecond
 
 // maxTunnelBytes bounds what a Prober reads from an open tunnel.
 const maxTunnelBytes = 4 << 10
@@ -38,7 +38,7 @@ type Prober struct {
 	Why string
 
 	// Wait is how long to listen to the open tunnel, and how long a proxy may
-	// take to close after a refusal; 0 = DefaultProbeWait, negative = neither.
+	// take to close after a refusal; 0 = DefaultWait, negative = neither.
 	Wait time.Duration
 
 	// Send is sent through the open tunnel before listening, and is not sent if
@@ -133,7 +133,7 @@ func (p *Prober) waiting(format string, args ...any) {
 // wait is Wait with its default, 0 for neither.
 func (p *Prober) wait() time.Duration {
 	if p.Wait == 0 {
-		return DefaultProbeWait
+		return DefaultWait
 	}
 	return max(0, p.Wait)
 }

@@ -9,11 +9,11 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// JudgeReply is what a final reply to a CONNECT comes to, for who reads it without
+// CheckReply is what a final reply to a CONNECT comes to, for who reads it without
 // a Client: nil for a tunnel, else an *Error as a Client would make it. head is the
 // reply with its blank line; behind are the first bytes after it, of a refusal's
 // content or of what should be a tunnel to a target that was sent nothing.
-func JudgeReply(head, behind []byte) error {
+func CheckReply(head, behind []byte) error {
 	reply, err := wire.ReadReply(bufio.NewReader(bytes.NewReader(head)), len(head)+1)
 	if err != nil {
 		return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Err: err}

@@ -48,7 +48,7 @@ func Flags() []args.Flag {
 				"with the target's if that is no public one; none = of nobody"},
 		{Name: "i-own-this", Kind: args.Switch, TypedOnly: true,
 			Usage: "say that you may test a proxy that is not on loopback: --audit, --ports and --reach want it"},
-		{Name: "wait", Kind: args.Duration, Default: probe.DefaultProbeWait,
+		{Name: "wait", Kind: args.Duration, Default: probe.DefaultWait,
 			Usage: "`TIME` to listen to the open tunnel, and for the proxy to close after a " +
 				"refusal; 0 is off; with --count, unless given, half the interval at most"},
 		{Name: "send", Kind: args.Text,
