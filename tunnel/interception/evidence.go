@@ -12,15 +12,15 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// interceptionRow weighs one kind of evidence. says is "" where the facts say
+// row weighs one kind of evidence. says is "" where the facts say
 // nothing about it.
-type interceptionRow struct {
+type row struct {
 	id    string
-	weigh func(f *interceptionFacts) (says string, decisive bool, text string)
+	weigh func(f *facts) (says string, decisive bool, text string)
 }
 
-// interceptionRows are weighed in this order.
-var interceptionRows = [...]interceptionRow{
+// rows are weighed in this order.
+var rows = [...]row{
 	{"public-authority", weighPublic},
 	{"named-authority", weighNamed},
 	{"system-trust", weighSystem},
@@ -34,81 +34,81 @@ var interceptionRows = [...]interceptionRow{
 	{"timing", weighTiming},
 }
 
-func weighPublic(f *interceptionFacts) (string, bool, string) {
+func weighPublic(f *facts) (string, bool, string) {
 	t := f.target
 	signed := "the certificate is signed by " + makerOf(t.leaf())
 	switch {
 	case t.public() && f.now.Before(t.leaf().NotBefore):
-		return MiddleNone, true, signed + ", a public authority, and for the right name; by the clock here it is not valid yet"
+		return EndToEnd, true, signed + ", a public authority, and for the right name; by the clock here it is not valid yet"
 	case t.public() && t.expired:
-		return MiddleNone, true, signed + ", a public authority, and for the right name; it has expired"
+		return EndToEnd, true, signed + ", a public authority, and for the right name; it has expired"
 	case t.public() && t.incomplete:
-		return MiddleNone, true, signed + ", a public authority, and for the right name; the server forgot to send an intermediate certificate"
+		return EndToEnd, true, signed + ", a public authority, and for the right name; the server forgot to send an intermediate certificate"
 	case t.public():
-		return MiddleNone, true, signed + ", a public authority, and for the right name"
+		return EndToEnd, true, signed + ", a public authority, and for the right name"
 	case t.trust == nil:
-		return MiddleUnknown, false, signed + ", a public authority, but for " + certwords.List(certwords.Hosts(t.leaf()))
+		return Unknown, false, signed + ", a public authority, but for " + certwords.List(certwords.Hosts(t.leaf()))
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](t.trust); !ok {
-		return MiddleUnknown, false, signed + ", and no public authority vouches for it: " + certwords.Cause(t.trust)
+		return Unknown, false, signed + ", and no public authority vouches for it: " + certwords.Cause(t.trust)
 	}
-	return MiddleUnknown, false, signed + ", and no public authority vouches for it"
+	return Unknown, false, signed + ", and no public authority vouches for it"
 }
 
-func weighNamed(f *interceptionFacts) (string, bool, string) {
+func weighNamed(f *facts) (string, bool, string) {
 	switch {
 	case f.pinned:
-		return MiddleNone, !f.doubted(), "its key is the one you named"
+		return EndToEnd, !f.doubted(), "its key is the one you named"
 	case f.named:
-		return MiddleNone, !f.doubted(), "it leads to an authority that you named"
+		return EndToEnd, !f.doubted(), "it leads to an authority that you named"
 	}
 	return "", false, ""
 }
 
 // weighSystem is about what was added to this machine's authorities, or to its
 // own internal names.
-func weighSystem(f *interceptionFacts) (string, bool, string) {
+func weighSystem(f *facts) (string, bool, string) {
 	switch {
 	case f.target.trust == nil || f.named:
 		return "", false, ""
 	case f.system == nil:
-		return MiddleFound, false, "this machine trusts it all the same: the authority was added here, unless the system came with it"
+		return Intercepted, false, "this machine trusts it all the same: the authority was added here, unless the system came with it"
 	}
-	return MiddleUnknown, false, "this machine does not trust it either"
+	return Unknown, false, "this machine does not trust it either"
 }
 
-func weighDirect(f *interceptionFacts) (string, bool, string) {
+func weighDirect(f *facts) (string, bool, string) {
 	d := f.direct
 	switch {
 	case d == nil:
 		return "", false, ""
 	case !d.came():
-		return MiddleUnknown, false, "without the proxy the target shows no certificate: " + d.why()
+		return Unknown, false, "without the proxy the target shows no certificate: " + d.why()
 	case f.sameWithout():
-		return MiddleNone, !f.minted() && f.product() == "", "without the proxy the target has the same key: it is not the proxy that speaks TLS"
+		return EndToEnd, !f.minted() && f.product() == "", "without the proxy the target has the same key: it is not the proxy that speaks TLS"
 	case f.target.public():
-		return MiddleUnknown, false, "without the proxy the target shows another certificate, signed by " + makerOf(d.leaf())
+		return Unknown, false, "without the proxy the target shows another certificate, signed by " + makerOf(d.leaf())
 	case d.public():
-		return MiddleFound, !f.vouched() && !f.split(), "without the proxy the target shows a public authority's certificate, signed by " + makerOf(d.leaf())
+		return Intercepted, !f.vouched() && !f.split(), "without the proxy the target shows a public authority's certificate, signed by " + makerOf(d.leaf())
 	case d.trusted && !f.target.trusted && !f.pinned:
-		return MiddleFound, d.named && !f.split(), "without the proxy the target shows a certificate that is trusted, signed by " + makerOf(d.leaf())
+		return Intercepted, d.named && !f.split(), "without the proxy the target shows a certificate that is trusted, signed by " + makerOf(d.leaf())
 	case sameMaker(d, f.target):
-		return MiddleUnknown, false, "without the proxy the target shows another certificate, signed by the same authority"
+		return Unknown, false, "without the proxy the target shows another certificate, signed by the same authority"
 	}
-	return MiddleFound, false, "without the proxy the target shows another certificate, signed by " + makerOf(d.leaf())
+	return Intercepted, false, "without the proxy the target shows another certificate, signed by " + makerOf(d.leaf())
 }
 
-func weighManner(f *interceptionFacts) (string, bool, string) {
+func weighManner(f *facts) (string, bool, string) {
 	d := f.direct
 	switch {
 	case !d.came() || f.target.public():
 		return "", false, ""
 	case d.alpn != f.target.alpn:
-		return MiddleFound, false, "without the proxy it agrees on " + d.agreed() + ", through it on " + f.target.agreed()
+		return Intercepted, false, "without the proxy it agrees on " + d.agreed() + ", through it on " + f.target.agreed()
 	case d.tls != f.target.tls:
-		return MiddleFound, false, fmt.Sprintf("without the proxy it speaks %s, through it %s", tls.VersionName(d.tls), tls.VersionName(f.target.tls))
+		return Intercepted, false, fmt.Sprintf("without the proxy it speaks %s, through it %s", tls.VersionName(d.tls), tls.VersionName(f.target.tls))
 	}
-	return MiddleUnknown, false, "version and protocol are the same without the proxy"
+	return Unknown, false, "version and protocol are the same without the proxy"
 }
 
 // agreed is the protocol that was agreed on by ALPN.
@@ -121,7 +121,7 @@ const maxALPN = 200
 
 // weighUnrelated is about names whose owners have nothing in common with the
 // target's, nor with each other.
-func weighUnrelated(f *interceptionFacts) (string, bool, string) {
+func weighUnrelated(f *facts) (string, bool, string) {
 	var same, public, others, silent []string
 	for _, u := range f.unrelated {
 		switch {
@@ -139,77 +139,77 @@ func weighUnrelated(f *interceptionFacts) (string, bool, string) {
 	case len(f.unrelated) == 0:
 		return "", false, ""
 	case len(same) > 0 && (f.target.trust == nil || signedByItself(f.target.leaf())):
-		return MiddleFound, true, "through the proxy the key is that of " + strings.Join(same, " and ") + " too"
+		return Intercepted, true, "through the proxy the key is that of " + strings.Join(same, " and ") + " too"
 	case len(same) > 0:
-		return MiddleFound, true, "who made the certificate makes that of " + strings.Join(same, " and ") + " too"
+		return Intercepted, true, "who made the certificate makes that of " + strings.Join(same, " and ") + " too"
 	case len(public) > 0:
-		return MiddleNone, false, "through the proxy " + strings.Join(public, " and ") + " has a public authority's certificate"
+		return EndToEnd, false, "through the proxy " + strings.Join(public, " and ") + " has a public authority's certificate"
 	case len(others) > 0:
-		return MiddleUnknown, false, "through the proxy " + strings.Join(others, ", and ")
+		return Unknown, false, "through the proxy " + strings.Join(others, ", and ")
 	}
-	return MiddleUnknown, false, "through the proxy there is no certificate of " + strings.Join(silent, " and ") + ": " + f.unrelated[0].why()
+	return Unknown, false, "through the proxy there is no certificate of " + strings.Join(silent, " and ") + ": " + f.unrelated[0].why()
 }
 
 // weighNonexistent is about a host that nobody can have a certificate ready for.
 // One that is not for its name may be of a server to which a resolver leads
 // every name that it does not know, the target's own server among them.
-func weighNonexistent(f *interceptionFacts) (string, bool, string) {
+func weighNonexistent(f *facts) (string, bool, string) {
 	n := f.nonexistent
 	switch {
 	case n == nil:
 		return "", false, ""
 	case !n.came():
-		return MiddleUnknown, false, "through the proxy a host that cannot exist shows no certificate"
+		return Unknown, false, "through the proxy a host that cannot exist shows no certificate"
 	case n.leaf().Equal(f.target.leaf()):
-		return MiddleFound, false, "through the proxy a host that cannot exist shows the same certificate"
+		return Intercepted, false, "through the proxy a host that cannot exist shows the same certificate"
 	case sameMaker(n, f.target) && n.nameError != nil:
-		return MiddleFound, false, "through the proxy a host that cannot exist shows a certificate signed by the same authority"
+		return Intercepted, false, "through the proxy a host that cannot exist shows a certificate signed by the same authority"
 	case sameMaker(n, f.target):
-		return MiddleFound, true, "who made the certificate makes one for " + n.name + " too, a host that cannot exist"
+		return Intercepted, true, "who made the certificate makes one for " + n.name + " too, a host that cannot exist"
 	}
-	return MiddleFound, false, "through the proxy somebody speaks TLS as " + n.name + ", a host that cannot exist, by a certificate signed by " + makerOf(n.leaf())
+	return Intercepted, false, "through the proxy somebody speaks TLS as " + n.name + ", a host that cannot exist, by a certificate signed by " + makerOf(n.leaf())
 }
 
 // weighInvented asks the target for a name that nobody can have prepared for.
 // A target may make certificates itself, though: then the user knows, or it does
 // so without the proxy too, or nobody makes them for others.
-func weighInvented(f *interceptionFacts) (string, bool, string) {
+func weighInvented(f *facts) (string, bool, string) {
 	n := f.invented
 	switch {
 	case n == nil:
 		return "", false, ""
 	case !n.came():
-		return MiddleUnknown, false, "under a name that cannot exist the target shows no certificate"
+		return Unknown, false, "under a name that cannot exist the target shows no certificate"
 	case f.kept():
-		return MiddleNone, false, "under a name that cannot exist the target shows the same certificate: it was there already"
+		return EndToEnd, false, "under a name that cannot exist the target shows the same certificate: it was there already"
 	case n.nameError != nil:
-		return MiddleUnknown, false, "under a name that cannot exist the target shows another certificate, which is not for that name"
+		return Unknown, false, "under a name that cannot exist the target shows another certificate, which is not for that name"
 	}
 	doubtful := f.vouched() && f.spared()
 	if !f.direct.came() { // with nothing to compare with, either is enough
 		doubtful = f.vouched() || f.spared()
 	}
-	return MiddleFound, f.minted() && !doubtful && !sameMaker(f.direct, f.target),
+	return Intercepted, f.minted() && !doubtful && !sameMaker(f.direct, f.target),
 		"asked for " + n.name + ", which cannot exist, the target shows a certificate made for that"
 }
 
-func weighProduct(f *interceptionFacts) (string, bool, string) {
+func weighProduct(f *facts) (string, bool, string) {
 	product := f.product()
 	if f.target.trust == nil || product == "" {
 		return "", false, ""
 	}
-	return MiddleFound, false, "the authority goes by the name of " + product + ", which makes certificates for what goes through it"
+	return Intercepted, false, "the authority goes by the name of " + product + ", which makes certificates for what goes through it"
 }
 
 // freshness is how young a certificate is when it looks made for the occasion.
 const freshness = time.Hour
 
-func weighFresh(f *interceptionFacts) (string, bool, string) {
+func weighFresh(f *facts) (string, bool, string) {
 	age := f.now.Sub(f.target.leaf().NotBefore)
 	if f.target.trust == nil || age < 0 || age > freshness {
 		return "", false, ""
 	}
-	return MiddleFound, false, fmt.Sprintf("the certificate is only %v old", age.Round(time.Second))
+	return Intercepted, false, fmt.Sprintf("the certificate is only %v old", age.Round(time.Second))
 }
 
 // farEnough is how much longer than its own connection a proxy's answer has to
@@ -219,7 +219,7 @@ const farEnough = 5 * time.Millisecond
 // weighTiming compares the round trip within the tunnel, which is that of TLS
 // 1.3's handshake, with the way to the proxy and its way to the target. The name's
 // resolution is among the latter, so this is a hint and no more.
-func weighTiming(f *interceptionFacts) (string, bool, string) {
+func weighTiming(f *facts) (string, bool, string) {
 	t := f.times
 	beyond := t.Reply - t.Proxy
 	if t.Proxy <= 0 || t.Handshake <= 0 {
@@ -228,15 +228,15 @@ func weighTiming(f *interceptionFacts) (string, bool, string) {
 	times := fmt.Sprintf("the proxy is %s away, its answer took %s, TLS with the target %s", inMilliseconds(t.Proxy), inMilliseconds(t.Reply), inMilliseconds(t.Handshake))
 	switch {
 	case beyond < farEnough:
-		return MiddleUnknown, false, times + ": too near to tell"
+		return Unknown, false, times + ": too near to tell"
 	case t.Handshake < t.Proxy+beyond/4:
-		return MiddleFound, false, times + ": whoever answered is not as far away as the target"
+		return Intercepted, false, times + ": whoever answered is not as far away as the target"
 	case t.Handshake > 2*t.Reply:
-		return MiddleUnknown, false, times + ": longer than the way explains"
+		return Unknown, false, times + ": longer than the way explains"
 	case t.Handshake > t.Proxy+beyond/2:
-		return MiddleNone, false, times + ": whoever answered is about as far away as the target"
+		return EndToEnd, false, times + ": whoever answered is about as far away as the target"
 	}
-	return MiddleUnknown, false, times
+	return Unknown, false, times
 }
 
 // inMilliseconds is a duration in milliseconds, cut to whole microseconds.

@@ -7,12 +7,12 @@ import (
 	"culvert/tunnel"
 )
 
-// DefaultInterceptionPatience bounds the further handshakes of an
-// InterceptionCheck. Where the first one was slow they have twice its time, within
+// DefaultPatience bounds the further handshakes of an
+// Check. Where the first one was slow they have twice its time, within
 // bounds.
 const (
-	DefaultInterceptionPatience = 3 * time.Second
-	maxInterceptionPatience     = 15 * time.Second
+	DefaultPatience = 3 * time.Second
+	maxPatience     = 15 * time.Second
 	publicPatience              = time.Second // where the target's certificate is a public one
 )
 
@@ -42,7 +42,7 @@ type Check struct {
 	Public *x509.CertPool
 
 	// Patience bounds the further handshakes, which run at once; 0 =
-	// DefaultInterceptionPatience. That without the proxies takes no longer than
+	// DefaultPatience. That without the proxies takes no longer than
 	// the default, and a second at most for a target with a public certificate.
 	Patience time.Duration
 
@@ -60,17 +60,17 @@ type Times struct {
 	Handshake time.Duration // TLS 1.3 with the target, one round trip
 }
 
-// What an Interception comes to.
+// What a Result comes to.
 const (
-	MiddleNone    = "end to end"  // TLS ends at the target
-	MiddleFound   = "intercepted" // it does not
-	MiddleUnknown = "cannot tell"
+	EndToEnd    = "end to end"  // TLS ends at the target
+	Intercepted   = "intercepted" // it does not
+	Unknown = "cannot tell"
 )
 
-// Interception is whether somebody in the middle speaks TLS in the target's
+// Result is whether somebody in the middle speaks TLS in the target's
 // place, and why that is believed.
-type Interception struct {
-	Verdict  string     `json:"verdict"`      // a Middle constant
+type Result struct {
+	Verdict  string     `json:"verdict"`      // EndToEnd, Intercepted or Unknown
 	By       string     `json:"by,omitempty"` // who made the certificate, if intercepted
 	Evidence []Evidence `json:"evidence"`
 	Hint     string     `json:"hint,omitempty"`
@@ -79,7 +79,7 @@ type Interception struct {
 // Evidence is one observation.
 type Evidence struct {
 	ID       string `json:"id"`
-	Says     string `json:"says"`     // MiddleNone, MiddleFound, or MiddleUnknown: it speaks for neither
-	Decisive bool   `json:"decisive"` // it settles the question unless something decisive speaks for MiddleFound
+	Says     string `json:"says"`     // EndToEnd, Intercepted, or Unknown: it speaks for neither
+	Decisive bool   `json:"decisive"` // it settles the question unless something decisive speaks for Intercepted
 	Text     string `json:"text"`
 }

@@ -47,127 +47,127 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 	portal := public.Old("wifi.test")
 	for _, tt := range []struct {
 		about   string
-		facts   interceptionFacts
+		facts   facts
 		verdict string
 		by      string
 		settles []string
 		hint    string
 	}{
-		{about: "public authority", facts: interceptionFacts{target: see(name, ofTarget)},
-			verdict: MiddleNone, settles: []string{"public-authority"}},
-		{about: "public authority, expired", facts: interceptionFacts{target: see(name, public.Leaf(testkit.TestAge, -time.Hour, name))},
-			verdict: MiddleNone, settles: []string{"public-authority"}},
-		{about: "public authority, not valid yet", facts: interceptionFacts{target: see(name, public.Leaf(-time.Hour, testkit.TestAge, name))},
-			verdict: MiddleNone, settles: []string{"public-authority"}},
-		{about: "public authority, elsewhere another one", facts: interceptionFacts{target: see(name, ofTarget), direct: see(name, private.Old(name))},
-			verdict: MiddleNone, settles: []string{"public-authority"}},
-		{about: "another name's", facts: interceptionFacts{target: see(name, portal)},
-			verdict: MiddleUnknown, hint: "--tls-server-name"},
-		{about: "another name's, made by the public authority of everybody else", facts: interceptionFacts{
+		{about: "public authority", facts: facts{target: see(name, ofTarget)},
+			verdict: EndToEnd, settles: []string{"public-authority"}},
+		{about: "public authority, expired", facts: facts{target: see(name, public.Leaf(testkit.TestAge, -time.Hour, name))},
+			verdict: EndToEnd, settles: []string{"public-authority"}},
+		{about: "public authority, not valid yet", facts: facts{target: see(name, public.Leaf(-time.Hour, testkit.TestAge, name))},
+			verdict: EndToEnd, settles: []string{"public-authority"}},
+		{about: "public authority, elsewhere another one", facts: facts{target: see(name, ofTarget), direct: see(name, private.Old(name))},
+			verdict: EndToEnd, settles: []string{"public-authority"}},
+		{about: "another name's", facts: facts{target: see(name, portal)},
+			verdict: Unknown, hint: "--tls-server-name"},
+		{about: "another name's, made by the public authority of everybody else", facts: facts{
 			target: see(name, portal), unrelated: []*shown{see("other.test", public.Old("other.test"))}, nonexistent: see(invented, public.Old("parked.test"))},
-			verdict: MiddleUnknown},
-		{about: "another name's, and not without the proxy", facts: interceptionFacts{target: see(name, portal), direct: see(name, ofTarget)},
-			verdict: MiddleFound, by: `"wifi.test"`, settles: []string{"direct-certificate"}},
-		{about: "named, and another name's", facts: interceptionFacts{target: see(name, private.Old("x.test"))},
-			verdict: MiddleUnknown, hint: "--tls-server-name"},
-		{about: "signed by itself", facts: interceptionFacts{target: see(name, selfSigned(t, name))},
-			verdict: MiddleUnknown, hint: "if that certificate is the target's own, name it by --tls-cacert"},
-		{about: "signed by itself, for all names", facts: interceptionFacts{target: see(name, ofNobody), unrelated: []*shown{see("other.test", ofNobody)}},
-			verdict: MiddleFound, by: "somebody whose certificate is signed by itself", settles: []string{"unrelated-names"}, hint: "ask who runs the proxy"},
-		{about: "another name's, for all names", facts: interceptionFacts{target: see(name, portal), unrelated: []*shown{see("other.test", portal)}},
-			verdict: MiddleFound, by: `"wifi.test"`, settles: []string{"unrelated-names"}, hint: "captive portal"},
-		{about: "private", facts: interceptionFacts{target: see(name, ofInspector)},
-			verdict: MiddleUnknown, hint: "--tls-cacert"},
-		{about: "private, young", facts: interceptionFacts{target: see(name, inspector.Leaf(time.Minute, testkit.TestAge, name))},
-			verdict: MiddleUnknown},
-		{about: "private, trusted here", facts: interceptionFacts{target: see(name, ofInspector)},
-			verdict: MiddleUnknown},
-		{about: "named", facts: interceptionFacts{target: see(name, ofPrivate), named: true},
-			verdict: MiddleNone, settles: []string{"named-authority"}},
-		{about: "pinned", facts: interceptionFacts{target: see(name, ofInspector), pinned: true},
-			verdict: MiddleNone, settles: []string{"named-authority"}},
-		{about: "the same without the proxy", facts: interceptionFacts{target: see(name, ofInspector), direct: see(name, ofInspector)},
-			verdict: MiddleNone, settles: []string{"direct-certificate"}},
-		{about: "the same without the proxy, made as asked for", facts: interceptionFacts{
+			verdict: Unknown},
+		{about: "another name's, and not without the proxy", facts: facts{target: see(name, portal), direct: see(name, ofTarget)},
+			verdict: Intercepted, by: `"wifi.test"`, settles: []string{"direct-certificate"}},
+		{about: "named, and another name's", facts: facts{target: see(name, private.Old("x.test"))},
+			verdict: Unknown, hint: "--tls-server-name"},
+		{about: "signed by itself", facts: facts{target: see(name, selfSigned(t, name))},
+			verdict: Unknown, hint: "if that certificate is the target's own, name it by --tls-cacert"},
+		{about: "signed by itself, for all names", facts: facts{target: see(name, ofNobody), unrelated: []*shown{see("other.test", ofNobody)}},
+			verdict: Intercepted, by: "somebody whose certificate is signed by itself", settles: []string{"unrelated-names"}, hint: "ask who runs the proxy"},
+		{about: "another name's, for all names", facts: facts{target: see(name, portal), unrelated: []*shown{see("other.test", portal)}},
+			verdict: Intercepted, by: `"wifi.test"`, settles: []string{"unrelated-names"}, hint: "captive portal"},
+		{about: "private", facts: facts{target: see(name, ofInspector)},
+			verdict: Unknown, hint: "--tls-cacert"},
+		{about: "private, young", facts: facts{target: see(name, inspector.Leaf(time.Minute, testkit.TestAge, name))},
+			verdict: Unknown},
+		{about: "private, trusted here", facts: facts{target: see(name, ofInspector)},
+			verdict: Unknown},
+		{about: "named", facts: facts{target: see(name, ofPrivate), named: true},
+			verdict: EndToEnd, settles: []string{"named-authority"}},
+		{about: "pinned", facts: facts{target: see(name, ofInspector), pinned: true},
+			verdict: EndToEnd, settles: []string{"named-authority"}},
+		{about: "the same without the proxy", facts: facts{target: see(name, ofInspector), direct: see(name, ofInspector)},
+			verdict: EndToEnd, settles: []string{"direct-certificate"}},
+		{about: "the same without the proxy, made as asked for", facts: facts{
 			target: see(name, ofInspector), direct: see(name, ofInspector), invented: see(invented, inspector.Old(invented))},
-			verdict: MiddleUnknown},
-		{about: "the same without the proxy, by a product on this machine", facts: interceptionFacts{target: see(name, ofMitmproxy), direct: see(name, ofMitmproxy)},
-			verdict: MiddleUnknown},
-		{about: "made as asked for, by a target that is named", facts: interceptionFacts{named: true,
+			verdict: Unknown},
+		{about: "the same without the proxy, by a product on this machine", facts: facts{target: see(name, ofMitmproxy), direct: see(name, ofMitmproxy)},
+			verdict: Unknown},
+		{about: "made as asked for, by a target that is named", facts: facts{named: true,
 			target: see(name, ofPrivate), direct: see(name, ofPrivate), invented: see(invented, private.Old(invented))},
-			verdict: MiddleNone, settles: []string{"named-authority"}},
-		{about: "public without the proxy", facts: interceptionFacts{target: see(name, ofInspector), direct: see(name, ofTarget)},
-			verdict: MiddleFound, by: `"Inspector"`, settles: []string{"direct-certificate"}},
-		{about: "named, public without the proxy, and nobody else to compare with", facts: interceptionFacts{named: true,
+			verdict: EndToEnd, settles: []string{"named-authority"}},
+		{about: "public without the proxy", facts: facts{target: see(name, ofInspector), direct: see(name, ofTarget)},
+			verdict: Intercepted, by: `"Inspector"`, settles: []string{"direct-certificate"}},
+		{about: "named, public without the proxy, and nobody else to compare with", facts: facts{named: true,
 			target: see(name, ofPrivate), direct: see(name, ofTarget), unrelated: []*shown{silent("other.test")}},
-			verdict: MiddleUnknown, hint: "an interceptor's"},
-		{about: "named, public without the proxy, as others are through it", facts: interceptionFacts{named: true,
+			verdict: Unknown, hint: "an interceptor's"},
+		{about: "named, public without the proxy, as others are through it", facts: facts{named: true,
 			target: see(name, ofPrivate), direct: see(name, ofTarget), unrelated: []*shown{see("other.test", public.Old("other.test"))}},
-			verdict: MiddleNone, settles: []string{"named-authority"}},
-		{about: "named, made as asked for, another without the proxy", facts: interceptionFacts{named: true,
+			verdict: EndToEnd, settles: []string{"named-authority"}},
+		{about: "named, made as asked for, another without the proxy", facts: facts{named: true,
 			target: see(name, ofPrivate), direct: see(name, ofInspector), invented: see(invented, private.Old(invented))},
-			verdict: MiddleFound, by: `"Private CA"`, settles: []string{"invented-name"}},
-		{about: "named, made as asked for", facts: interceptionFacts{named: true,
+			verdict: Intercepted, by: `"Private CA"`, settles: []string{"invented-name"}},
+		{about: "named, made as asked for", facts: facts{named: true,
 			target: see(name, ofPrivate), direct: silent(name), invented: see(invented, private.Old(invented))},
-			verdict: MiddleUnknown, hint: "an interceptor's"},
-		{about: "made as asked for", facts: interceptionFacts{target: see(name, ofInspector), invented: see(invented, inspector.Old(invented))},
-			verdict: MiddleFound, by: `"Inspector"`, settles: []string{"invented-name"}},
-		{about: "another's, made as asked for", facts: interceptionFacts{target: see(name, ofInspector), invented: see(invented, private.Old(invented))},
-			verdict: MiddleUnknown},
-		{about: "made for unrelated names too", facts: interceptionFacts{target: see(name, ofInspector),
+			verdict: Unknown, hint: "an interceptor's"},
+		{about: "made as asked for", facts: facts{target: see(name, ofInspector), invented: see(invented, inspector.Old(invented))},
+			verdict: Intercepted, by: `"Inspector"`, settles: []string{"invented-name"}},
+		{about: "another's, made as asked for", facts: facts{target: see(name, ofInspector), invented: see(invented, private.Old(invented))},
+			verdict: Unknown},
+		{about: "made for unrelated names too", facts: facts{target: see(name, ofInspector),
 			unrelated: []*shown{silent("a.test"), see("other.test", inspector.Old("other.test"))}},
-			verdict: MiddleFound, by: `"Inspector"`, settles: []string{"unrelated-names"}},
-		{about: "named, and made for unrelated names too", facts: interceptionFacts{named: true, target: see(name, ofPrivate),
+			verdict: Intercepted, by: `"Inspector"`, settles: []string{"unrelated-names"}},
+		{about: "named, and made for unrelated names too", facts: facts{named: true, target: see(name, ofPrivate),
 			unrelated: []*shown{see("other.test", private.Old("other.test"))}},
-			verdict: MiddleFound, by: `"Private CA"`, settles: []string{"named-authority", "unrelated-names"}},
-		{about: "made for a host that cannot exist", facts: interceptionFacts{target: see(name, ofInspector), nonexistent: see(invented, inspector.Old(invented))},
-			verdict: MiddleFound, by: `"Inspector"`, settles: []string{"nonexistent-host"}},
-		{about: "a resolver leads all names to the target's server", facts: interceptionFacts{target: see(name, ofInspector), nonexistent: see(invented, ofInspector)},
-			verdict: MiddleUnknown},
-		{about: "a resolver leads all names to the target's server, which is the same without the proxy", facts: interceptionFacts{
+			verdict: Intercepted, by: `"Private CA"`, settles: []string{"named-authority", "unrelated-names"}},
+		{about: "made for a host that cannot exist", facts: facts{target: see(name, ofInspector), nonexistent: see(invented, inspector.Old(invented))},
+			verdict: Intercepted, by: `"Inspector"`, settles: []string{"nonexistent-host"}},
+		{about: "a resolver leads all names to the target's server", facts: facts{target: see(name, ofInspector), nonexistent: see(invented, ofInspector)},
+			verdict: Unknown},
+		{about: "a resolver leads all names to the target's server, which is the same without the proxy", facts: facts{
 			target: see(name, ofInspector), direct: see(name, ofInspector), nonexistent: see(invented, ofInspector), invented: see(invented, ofInspector)},
-			verdict: MiddleNone, settles: []string{"direct-certificate"}},
-		{about: "signed by itself, as another is that has the same names in it", facts: interceptionFacts{
+			verdict: EndToEnd, settles: []string{"direct-certificate"}},
+		{about: "signed by itself, as another is that has the same names in it", facts: facts{
 			target: see(name, selfSigned(t, "Acme Co")), unrelated: []*shown{see("other.test", selfSigned(t, "Acme Co"))}},
-			verdict: MiddleUnknown},
-		{about: "somebody else answers for hosts that cannot exist", facts: interceptionFacts{target: see(name, ofInspector), nonexistent: see(invented, portal)},
-			verdict: MiddleUnknown},
-		{about: "named without the proxy", facts: interceptionFacts{target: see(name, ofInspector), direct: see(name, ofPrivate)},
-			verdict: MiddleFound, by: `"Inspector"`, settles: []string{"direct-certificate"}},
-		{about: "a private one here, a private one there", facts: interceptionFacts{target: see(name, ofInspector), direct: see(name, mitmproxy.Old(name))},
-			verdict: MiddleUnknown},
-		{about: "another key of the same authority without the proxy", facts: interceptionFacts{target: see(name, ofInspector), direct: see(name, inspector.Old(name))},
-			verdict: MiddleUnknown},
-		{about: "another server behind the proxy, as the public one is without it", facts: interceptionFacts{target: see(name, ofInspector),
+			verdict: Unknown},
+		{about: "somebody else answers for hosts that cannot exist", facts: facts{target: see(name, ofInspector), nonexistent: see(invented, portal)},
+			verdict: Unknown},
+		{about: "named without the proxy", facts: facts{target: see(name, ofInspector), direct: see(name, ofPrivate)},
+			verdict: Intercepted, by: `"Inspector"`, settles: []string{"direct-certificate"}},
+		{about: "a private one here, a private one there", facts: facts{target: see(name, ofInspector), direct: see(name, mitmproxy.Old(name))},
+			verdict: Unknown},
+		{about: "another key of the same authority without the proxy", facts: facts{target: see(name, ofInspector), direct: see(name, inspector.Old(name))},
+			verdict: Unknown},
+		{about: "another server behind the proxy, as the public one is without it", facts: facts{target: see(name, ofInspector),
 			direct: see(name, ofTarget), unrelated: []*shown{see("other.test", public.Old("other.test"))}, invented: see(invented, ofInspector)},
-			verdict: MiddleUnknown, hint: "another server behind it"},
-		{about: "another server behind the proxy, as the named one is without it", facts: interceptionFacts{target: see(name, ofInspector),
+			verdict: Unknown, hint: "another server behind it"},
+		{about: "another server behind the proxy, as the named one is without it", facts: facts{target: see(name, ofInspector),
 			direct: see(name, ofPrivate), unrelated: []*shown{see("other.test", public.Old("other.test"))}, invented: see(invented, ofInspector)},
-			verdict: MiddleUnknown, hint: "another server behind it"},
-		{about: "public without the proxy, as others are through it, but made as asked for", facts: interceptionFacts{target: see(name, ofInspector),
+			verdict: Unknown, hint: "another server behind it"},
+		{about: "public without the proxy, as others are through it, but made as asked for", facts: facts{target: see(name, ofInspector),
 			direct: see(name, ofTarget), unrelated: []*shown{see("other.test", public.Old("other.test"))}, invented: see(invented, inspector.Old(invented))},
-			verdict: MiddleFound, by: `"Inspector"`, settles: []string{"direct-certificate", "invented-name"}},
-		{about: "inspected without the proxy, by who was added to the system's authorities", facts: interceptionFacts{
+			verdict: Intercepted, by: `"Inspector"`, settles: []string{"direct-certificate", "invented-name"}},
+		{about: "inspected without the proxy, by who was added to the system's authorities", facts: facts{
 			target: see(name, ofInspector), direct: &shown{name: name, chain: []*x509.Certificate{mitmproxy.Old(name).Leaf}, trust: errors.New("not public"), trusted: true}},
-			verdict: MiddleUnknown},
-		{about: "made as asked for, by a target behind a proxy that lets others be", facts: interceptionFacts{target: see(name, ofInspector),
+			verdict: Unknown},
+		{about: "made as asked for, by a target behind a proxy that lets others be", facts: facts{target: see(name, ofInspector),
 			invented: see(invented, inspector.Old(invented)), unrelated: []*shown{see("other.test", public.Old("other.test"))}},
-			verdict: MiddleUnknown},
-		{about: "made as asked for, by a product that lets others be", facts: interceptionFacts{target: see(name, ofMitmproxy),
+			verdict: Unknown},
+		{about: "made as asked for, by a product that lets others be", facts: facts{target: see(name, ofMitmproxy),
 			invented: see(invented, mitmproxy.Old(invented)), unrelated: []*shown{see("other.test", public.Old("other.test"))}},
-			verdict: MiddleFound, by: `"mitmproxy"`, settles: []string{"invented-name"}},
-		{about: "named, made as asked for where others are let be, and another server without the proxy", facts: interceptionFacts{named: true, target: see(name, ofPrivate),
+			verdict: Intercepted, by: `"mitmproxy"`, settles: []string{"invented-name"}},
+		{about: "named, made as asked for where others are let be, and another server without the proxy", facts: facts{named: true, target: see(name, ofPrivate),
 			direct: see(name, ofTarget), invented: see(invented, private.Old(invented)), unrelated: []*shown{see("other.test", public.Old("other.test"))}},
-			verdict: MiddleUnknown, hint: "an interceptor's"},
-		{about: "named, a product that has the certificate ready", facts: interceptionFacts{named: true, target: see(name, ofMitmproxy), invented: see(invented, ofMitmproxy)},
-			verdict: MiddleNone, settles: []string{"named-authority"}},
-		{about: "made for each handshake, without the proxy too", facts: interceptionFacts{target: see(name, ofInspector),
+			verdict: Unknown, hint: "an interceptor's"},
+		{about: "named, a product that has the certificate ready", facts: facts{named: true, target: see(name, ofMitmproxy), invented: see(invented, ofMitmproxy)},
+			verdict: EndToEnd, settles: []string{"named-authority"}},
+		{about: "made for each handshake, without the proxy too", facts: facts{target: see(name, ofInspector),
 			direct: see(name, inspector.Old(name)), invented: see(invented, inspector.Old(invented))},
-			verdict: MiddleUnknown},
-		{about: "named, a product, and nobody else to compare with", facts: interceptionFacts{named: true, target: see(name, ofMitmproxy)},
-			verdict: MiddleUnknown, hint: "an interceptor's"},
-		{about: "times", facts: interceptionFacts{target: see(name, ofInspector), times: Times{Proxy: time.Millisecond, Reply: 200 * time.Millisecond, Handshake: 2 * time.Millisecond}},
-			verdict: MiddleUnknown},
+			verdict: Unknown},
+		{about: "named, a product, and nobody else to compare with", facts: facts{named: true, target: see(name, ofMitmproxy)},
+			verdict: Unknown, hint: "an interceptor's"},
+		{about: "times", facts: facts{target: see(name, ofInspector), times: Times{Proxy: time.Millisecond, Reply: 200 * time.Millisecond, Handshake: 2 * time.Millisecond}},
+			verdict: Unknown},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			f := tt.facts
@@ -175,7 +175,7 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 			if tt.about == "private, trusted here" {
 				f.system = nil
 			}
-			got := f.judge()
+			got := f.weigh()
 			var settles []string
 			for _, e := range got.Evidence {
 				if e.Decisive {
@@ -185,7 +185,7 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 			if got.Verdict != tt.verdict || got.By != tt.by || !slices.Equal(settles, tt.settles) {
 				t.Errorf("%q by %s, settled by %q; want %q by %s, settled by %q\n%+v", got.Verdict, got.By, settles, tt.verdict, tt.by, tt.settles, got.Evidence)
 			}
-			if !strings.Contains(got.Hint, tt.hint) || (got.Hint == "") != (got.Verdict == MiddleNone) {
+			if !strings.Contains(got.Hint, tt.hint) || (got.Hint == "") != (got.Verdict == EndToEnd) {
 				t.Errorf("the hint is %q, want one with %q", got.Hint, tt.hint)
 			}
 		})
@@ -201,8 +201,8 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 	}
 	prepared, portal := inspector.Old("t.test"), public.Old("wifi.test")
 	squid := testkit.NewCertifier(t, `Not trusted by "Corp CA"`)
-	far := interceptionFacts{times: Times{Proxy: 2 * time.Millisecond, Reply: 102 * time.Millisecond}}
-	with := func(f interceptionFacts, change func(*interceptionFacts)) interceptionFacts {
+	far := facts{times: Times{Proxy: 2 * time.Millisecond, Reply: 102 * time.Millisecond}}
+	with := func(f facts, change func(*facts)) facts {
 		change(&f)
 		return f
 	}
@@ -212,51 +212,51 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 	older.tls = tls.VersionTLS12
 	for _, tt := range []struct {
 		about, id, says, text string
-		facts                 interceptionFacts
+		facts                 facts
 	}{
-		{"answered from nearby", "timing", MiddleFound, "not as far away", with(far, func(f *interceptionFacts) { f.times.Handshake = 4 * time.Millisecond })},
-		{"answered from afar", "timing", MiddleNone, "about as far away", with(far, func(f *interceptionFacts) { f.times.Handshake = 104 * time.Millisecond })},
-		{"answered from between", "timing", MiddleUnknown, "took", with(far, func(f *interceptionFacts) { f.times.Handshake = 40 * time.Millisecond })},
-		{"slower than from afar", "timing", MiddleUnknown, "longer than the way explains", with(far, func(f *interceptionFacts) { f.times.Handshake = 400 * time.Millisecond })},
-		{"all on one machine", "timing", MiddleUnknown, "too near", interceptionFacts{times: Times{Proxy: time.Millisecond, Reply: 2 * time.Millisecond, Handshake: time.Millisecond}}},
-		{"another protocol", "direct-manner", MiddleFound, "ALPN h2, through it on no ALPN", interceptionFacts{direct: other}},
-		{"another version", "direct-manner", MiddleFound, "TLS 1.2, through it TLS 1.3", interceptionFacts{direct: older}},
-		{"trusted here", "system-trust", MiddleFound, "added", interceptionFacts{}},
-		{"a product's name", "known-product", MiddleFound, "Zscaler", interceptionFacts{}},
-		{"squid's word", "known-product", MiddleFound, "squid", interceptionFacts{target: see("t.test", squid.Old("t.test"))}},
-		{"squid's quotes", "public-authority", MiddleUnknown, `by "Not trusted by 'Corp CA'", and`, interceptionFacts{target: see("t.test", squid.Old("t.test"))}},
-		{"the same everywhere", "unrelated-names", MiddleFound, "the key is that of other.test too", interceptionFacts{target: see("t.test", portal), unrelated: []*shown{see("other.test", portal)}}},
-		{"the same nowhere", "nonexistent-host", MiddleFound, "shows the same certificate", interceptionFacts{target: see("t.test", prepared), nonexistent: see("x.invalid", prepared)}},
-		{"public ones pass", "unrelated-names", MiddleNone, "other.test has a public", interceptionFacts{unrelated: []*shown{see("other.test", public.Old("other.test"))}}},
-		{"nobody there", "nonexistent-host", MiddleUnknown, "shows no certificate", interceptionFacts{nonexistent: &shown{}}},
-		{"nobody under that name", "invented-name", MiddleUnknown, "shows no certificate", interceptionFacts{invented: &shown{}}},
-		{"prepared", "invented-name", MiddleNone, "was there already", interceptionFacts{target: see("t.test", prepared), invented: see("x.invalid", prepared)}},
-		{"for another name", "invented-name", MiddleUnknown, "not for that name", interceptionFacts{invented: see("x.invalid", inspector.Old("t.test"))}},
-		{"expired", "public-authority", MiddleNone, "it has expired", interceptionFacts{target: see("t.test", public.Leaf(testkit.TestAge, -time.Hour, "t.test"))}},
-		{"expired, private", "public-authority", MiddleUnknown, "and no public authority vouches for it\n", interceptionFacts{target: see("t.test", inspector.Leaf(testkit.TestAge, -time.Hour, "t.test"))}},
-		{"too early", "public-authority", MiddleNone, "not valid yet", interceptionFacts{target: see("t.test", public.Leaf(-time.Hour, testkit.TestAge, "t.test"))}},
-		{"signed by itself", "public-authority", MiddleUnknown, "signed by itself, and no public", interceptionFacts{target: see("t.test", selfSigned(t, "t.test"))}},
-		{"unrelated, private", "unrelated-names", MiddleUnknown, `other.test shows a certificate signed by "Not trusted`, interceptionFacts{unrelated: []*shown{see("other.test", squid.Old("other.test"))}}},
-		{"young", "fresh-certificate", MiddleFound, "only 1m", interceptionFacts{target: see("t.test", inspector.Leaf(time.Minute, testkit.TestAge, "t.test"))}},
-		{"not reached", "direct-certificate", MiddleUnknown, "none came", interceptionFacts{direct: &shown{}}},
+		{"answered from nearby", "timing", Intercepted, "not as far away", with(far, func(f *facts) { f.times.Handshake = 4 * time.Millisecond })},
+		{"answered from afar", "timing", EndToEnd, "about as far away", with(far, func(f *facts) { f.times.Handshake = 104 * time.Millisecond })},
+		{"answered from between", "timing", Unknown, "took", with(far, func(f *facts) { f.times.Handshake = 40 * time.Millisecond })},
+		{"slower than from afar", "timing", Unknown, "longer than the way explains", with(far, func(f *facts) { f.times.Handshake = 400 * time.Millisecond })},
+		{"all on one machine", "timing", Unknown, "too near", facts{times: Times{Proxy: time.Millisecond, Reply: 2 * time.Millisecond, Handshake: time.Millisecond}}},
+		{"another protocol", "direct-manner", Intercepted, "ALPN h2, through it on no ALPN", facts{direct: other}},
+		{"another version", "direct-manner", Intercepted, "TLS 1.2, through it TLS 1.3", facts{direct: older}},
+		{"trusted here", "system-trust", Intercepted, "added", facts{}},
+		{"a product's name", "known-product", Intercepted, "Zscaler", facts{}},
+		{"squid's word", "known-product", Intercepted, "squid", facts{target: see("t.test", squid.Old("t.test"))}},
+		{"squid's quotes", "public-authority", Unknown, `by "Not trusted by 'Corp CA'", and`, facts{target: see("t.test", squid.Old("t.test"))}},
+		{"the same everywhere", "unrelated-names", Intercepted, "the key is that of other.test too", facts{target: see("t.test", portal), unrelated: []*shown{see("other.test", portal)}}},
+		{"the same nowhere", "nonexistent-host", Intercepted, "shows the same certificate", facts{target: see("t.test", prepared), nonexistent: see("x.invalid", prepared)}},
+		{"public ones pass", "unrelated-names", EndToEnd, "other.test has a public", facts{unrelated: []*shown{see("other.test", public.Old("other.test"))}}},
+		{"nobody there", "nonexistent-host", Unknown, "shows no certificate", facts{nonexistent: &shown{}}},
+		{"nobody under that name", "invented-name", Unknown, "shows no certificate", facts{invented: &shown{}}},
+		{"prepared", "invented-name", EndToEnd, "was there already", facts{target: see("t.test", prepared), invented: see("x.invalid", prepared)}},
+		{"for another name", "invented-name", Unknown, "not for that name", facts{invented: see("x.invalid", inspector.Old("t.test"))}},
+		{"expired", "public-authority", EndToEnd, "it has expired", facts{target: see("t.test", public.Leaf(testkit.TestAge, -time.Hour, "t.test"))}},
+		{"expired, private", "public-authority", Unknown, "and no public authority vouches for it\n", facts{target: see("t.test", inspector.Leaf(testkit.TestAge, -time.Hour, "t.test"))}},
+		{"too early", "public-authority", EndToEnd, "not valid yet", facts{target: see("t.test", public.Leaf(-time.Hour, testkit.TestAge, "t.test"))}},
+		{"signed by itself", "public-authority", Unknown, "signed by itself, and no public", facts{target: see("t.test", selfSigned(t, "t.test"))}},
+		{"unrelated, private", "unrelated-names", Unknown, `other.test shows a certificate signed by "Not trusted`, facts{unrelated: []*shown{see("other.test", squid.Old("other.test"))}}},
+		{"young", "fresh-certificate", Intercepted, "only 1m", facts{target: see("t.test", inspector.Leaf(time.Minute, testkit.TestAge, "t.test"))}},
+		{"not reached", "direct-certificate", Unknown, "none came", facts{direct: &shown{}}},
 	} {
 		f := tt.facts
 		f.now = time.Now()
 		if f.target == nil {
 			f.target = see("t.test", inspector.Old("t.test"))
 		}
-		found := slices.IndexFunc(f.judge().Evidence, func(e Evidence) bool {
+		found := slices.IndexFunc(f.weigh().Evidence, func(e Evidence) bool {
 			return e.ID == tt.id && e.Says == tt.says && strings.Contains(e.Text+"\n", tt.text)
 		})
 		if found < 0 {
-			t.Errorf("%s: no %s that says %q with %q: %+v", tt.about, tt.id, tt.says, tt.text, f.judge().Evidence)
+			t.Errorf("%s: no %s that says %q with %q: %+v", tt.about, tt.id, tt.says, tt.text, f.weigh().Evidence)
 		}
 	}
 }
 
 // A way without the proxy that is closed keeps nobody waiting for as long as a slow
 // proxy does, least of all those who see a public authority's certificate.
-func TestInterceptionCheckIsBriefWithoutTheProxy(t *testing.T) {
+func TestCheckIsBriefWithoutTheProxy(t *testing.T) {
 	for _, tt := range []struct{ given, took, proxy, direct, public time.Duration }{
 		{0, time.Millisecond, 3 * time.Second, 3 * time.Second, time.Second},
 		{0, 4 * time.Second, 8 * time.Second, 3 * time.Second, time.Second},

@@ -12,32 +12,32 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// judge weighs the facts. What decides for somebody in the middle outweighs the
+// weigh weighs the facts. What decides for somebody in the middle outweighs the
 // rest: whoever makes certificates for everybody made this one.
-func (f *interceptionFacts) judge() *Interception {
-	out := &Interception{Verdict: MiddleUnknown, Evidence: []Evidence{}}
-	for _, row := range interceptionRows {
+func (f *facts) weigh() *Result {
+	out := &Result{Verdict: Unknown, Evidence: []Evidence{}}
+	for _, row := range rows {
 		says, decisive, text := row.weigh(f)
 		if says == "" {
 			continue
 		}
 		out.Evidence = append(out.Evidence, Evidence{row.id, says, decisive, text})
-		if decisive && out.Verdict != MiddleFound {
+		if decisive && out.Verdict != Intercepted {
 			out.Verdict = says
 		}
 	}
 	switch out.Verdict {
-	case MiddleFound:
+	case Intercepted:
 		out.By = f.by()
 		out.Hint = f.foundHint()
-	case MiddleUnknown:
+	case Unknown:
 		out.Hint = f.unknownHint()
 	}
 	return out
 }
 
 // foundHint says what that means.
-func (f *interceptionFacts) foundHint() string {
+func (f *facts) foundHint() string {
 	switch {
 	case sameMaker(f.direct, f.target):
 		return "it is met without the proxy as well: look for it in this network, or on this machine"
@@ -50,7 +50,7 @@ func (f *interceptionFacts) foundHint() string {
 }
 
 // unknownHint says what would tell more.
-func (f *interceptionFacts) unknownHint() string {
+func (f *facts) unknownHint() string {
 	switch {
 	case f.vouched():
 		return "you may have named an interceptor's certificate: compare with what a machine that goes through no proxy is shown"
@@ -66,7 +66,7 @@ func (f *interceptionFacts) unknownHint() string {
 
 // by names who is in the middle: who signed the target's certificate, or, as
 // public authorities sign for anybody, whom it is for.
-func (f *interceptionFacts) by() string {
+func (f *facts) by() string {
 	leaf := f.target.leaf()
 	if names := certwords.Hosts(leaf); f.target.trust == nil && len(names) > 0 {
 		return `"` + names[0] + `"`
@@ -105,11 +105,11 @@ func quoted(name string) string {
 
 // vouched reports whether the user did so for the target's authority or key:
 // then a server may well differ from what the world sees under its name.
-func (f *interceptionFacts) vouched() bool { return f.named || f.pinned }
+func (f *facts) vouched() bool { return f.named || f.pinned }
 
 // doubted reports whether what the user vouched for could be whoever is in the
 // middle: many have an inspecting proxy's authority among those they trust.
-func (f *interceptionFacts) doubted() bool {
+func (f *facts) doubted() bool {
 	if f.minted() || f.product() != "" && !f.kept() {
 		return !f.sameWithout()
 	}
@@ -118,40 +118,40 @@ func (f *interceptionFacts) doubted() bool {
 
 // othersPass reports whether an unrelated name keeps a public authority's
 // certificate through the proxy.
-func (f *interceptionFacts) othersPass() bool {
+func (f *facts) othersPass() bool {
 	return slices.ContainsFunc(f.unrelated, (*shown).public)
 }
 
 // spared reports whether nothing shows that the proxy makes certificates for
 // others than the target.
-func (f *interceptionFacts) spared() bool {
+func (f *facts) spared() bool {
 	return f.othersPass() && f.product() == ""
 }
 
 // split reports whether the target may have a server of its own behind the proxy,
 // which is not the one that is met without it (split DNS), rather than somebody
 // before it.
-func (f *interceptionFacts) split() bool { return f.kept() && f.spared() }
+func (f *facts) split() bool { return f.kept() && f.spared() }
 
 // sameWithout and otherWithout report whether the target has the same key
 // without the proxy, or a certificate of another maker's.
-func (f *interceptionFacts) sameWithout() bool {
+func (f *facts) sameWithout() bool {
 	return f.direct.came() && tunnel.PinOf(f.direct.leaf()) == tunnel.PinOf(f.target.leaf())
 }
 
-func (f *interceptionFacts) otherWithout() bool {
+func (f *facts) otherWithout() bool {
 	return f.direct.came() && !sameMaker(f.direct, f.target)
 }
 
 // minted reports whether there was a certificate at once for a name that nobody
 // can have prepared for.
-func (f *interceptionFacts) minted() bool {
+func (f *facts) minted() bool {
 	return f.invented.came() && f.invented.nameError == nil && sameMaker(f.invented, f.target)
 }
 
 // kept reports whether the target shows the same certificate under a name that
 // cannot exist.
-func (f *interceptionFacts) kept() bool {
+func (f *facts) kept() bool {
 	return f.invented.came() && f.invented.leaf().Equal(f.target.leaf())
 }
 
@@ -198,7 +198,7 @@ var products = [...]struct{ piece, product string }{
 }
 
 // product is that of the authority's name, or "".
-func (f *interceptionFacts) product() string {
+func (f *facts) product() string {
 	for _, c := range f.target.chain {
 		name := strings.ToLower(c.Issuer.String())
 		for _, p := range products {

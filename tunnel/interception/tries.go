@@ -37,9 +37,9 @@ func (s *shown) leaf() *x509.Certificate { return s.chain[0] }
 // public reports whether it is a public authority's certificate for the name.
 func (s *shown) public() bool { return s.came() && s.trust == nil && s.nameError == nil }
 
-// interceptionFacts is all that an InterceptionCheck found out. What was not
+// facts is all that a Check found out. What was not
 // tried is nil.
-type interceptionFacts struct {
+type facts struct {
 	target      *shown // through the proxies
 	named       bool   // its chain leads to an authority that the user named
 	pinned      bool   // its key is the one that the user named
@@ -56,16 +56,16 @@ type interceptionFacts struct {
 // tunnel to target and shook hands there with whom h says, and weighs what they
 // show. Of the Client it uses a copy of its own, without its Trace. Run returns nil
 // if h is nil or no certificate came.
-func (c *Check) Run(ctx context.Context, opener *client.Client, target tunnel.Authority, h *client.TLSHandshake, times Times) *Interception {
+func (c *Check) Run(ctx context.Context, opener *client.Client, target tunnel.Authority, h *client.TLSHandshake, times Times) *Result {
 	if h == nil || len(h.State.PeerCertificates) == 0 {
 		return nil
 	}
-	return c.find(ctx, opener, target, h, times).judge()
+	return c.find(ctx, opener, target, h, times).weigh()
 }
 
 // find gathers the facts.
-func (c *Check) find(ctx context.Context, opener *client.Client, target tunnel.Authority, h *client.TLSHandshake, times Times) *interceptionFacts {
-	f := &interceptionFacts{now: h.Started, target: c.shownBy(h, opener.TLS), pinned: h.Pinned, times: times}
+func (c *Check) find(ctx context.Context, opener *client.Client, target tunnel.Authority, h *client.TLSHandshake, times Times) *facts {
+	f := &facts{now: h.Started, target: c.shownBy(h, opener.TLS), pinned: h.Pinned, times: times}
 	f.named = f.target.named && f.target.nameError == nil
 	if f.system = client.VerifyChain(f.target.chain, nil, f.now); f.system == nil {
 		f.system = f.target.nameError
@@ -105,7 +105,7 @@ func (c *Check) find(ctx context.Context, opener *client.Client, target tunnel.A
 
 // complete judges the target's chain anew by what others sent: many a server
 // forgets the certificates between its own and the authority's.
-func (c *Check) complete(f *interceptionFacts) {
+func (c *Check) complete(f *facts) {
 	if f.target.trust == nil {
 		return
 	}
@@ -125,7 +125,7 @@ func (c *Check) patience(took time.Duration) time.Duration {
 	if c.Patience > 0 {
 		return c.Patience
 	}
-	return min(max(DefaultInterceptionPatience, 2*took), maxInterceptionPatience)
+	return min(max(DefaultPatience, 2*took), maxPatience)
 }
 
 // directPatience is for the way without the proxy, which is often closed, and not
@@ -134,7 +134,7 @@ func directPatience(patience time.Duration, public bool) time.Duration {
 	if public {
 		return min(patience, publicPatience)
 	}
-	return min(patience, DefaultInterceptionPatience)
+	return min(patience, DefaultPatience)
 }
 
 // nonexistentName is a host's name that no resolver may know (RFC 6761, section

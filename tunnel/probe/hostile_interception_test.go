@@ -63,7 +63,7 @@ func TestHostileFurtherHandshakes(t *testing.T) {
 			p.Client.TLS = &tunnel.TLSOptions{Insecure: true}
 			p.Interception = &interception.Check{NoDirect: true, Patience: 4 * testkit.BriefWait}
 			r := probeHostile(t, p)
-			if r.Interception == nil || r.Interception.Verdict == interception.MiddleNone || r.Verdict.Kind != VerdictOpen || n.Load() < 3 {
+			if r.Interception == nil || r.Interception.Verdict == interception.EndToEnd || r.Verdict.Kind != VerdictOpen || n.Load() < 3 {
 				t.Errorf("%+v, %+v after %d handshakes", r.Verdict, r.Interception, n.Load())
 			}
 		})

@@ -18,7 +18,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// Mistakes that an earlier InterceptionCheck made.
+// Mistakes that an earlier interception.Check made.
 
 // Where TLS failed for another reason than the certificate's authority, the hint
 // stays about that reason.
@@ -32,7 +32,7 @@ func TestUnknownMiddleLeavesAnotherFailuresHint(t *testing.T) {
 	target, proxy := tunneltest.Start(t, wants), tunneltest.StartProxy(t, tunneltest.Honest()...)
 	check := &interception.Check{NoDirect: true, Unrelated: []tunnel.Authority{}, Patience: testkit.Patience}
 	r := probeTLS(t, proxy.Addr(), target.Addr(), tunnel.TLSOptions{Insecure: true}, check)
-	if r.Interception == nil || r.Interception.Verdict != interception.MiddleUnknown || !strings.Contains(r.Verdict.Hint, "culvert has no certificate for targets") {
+	if r.Interception == nil || r.Interception.Verdict != interception.Unknown || !strings.Contains(r.Verdict.Hint, "culvert has no certificate for targets") {
 		t.Errorf("%+v, %+v", r.Verdict, r.Interception)
 	}
 }
@@ -79,7 +79,7 @@ func TestExpiredCertificateOfNamedAuthority(t *testing.T) {
 	target := tunneltest.Start(t, certified(only(private.Leaf(testkit.TestAge, -time.Hour, "localhost"))))
 	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
 	check := &interception.Check{NoDirect: true, Public: public.Pool, Unrelated: []tunnel.Authority{}, Patience: testkit.Patience}
-	for roots, want := range map[*testkit.Certifier]string{private: interception.MiddleNone, public: interception.MiddleUnknown} {
+	for roots, want := range map[*testkit.Certifier]string{private: interception.EndToEnd, public: interception.Unknown} {
 		r := probeTLS(t, proxy.Addr(), target.Addr(), tunnel.TLSOptions{Roots: roots.Pool}, check)
 		if r.Interception.Verdict != want || !strings.Contains(r.Verdict.Words, "expired on") {
 			t.Errorf("%+v, %+v, want %s", r.Verdict, r.Interception, want)
@@ -95,7 +95,7 @@ func TestClosedWayWithoutTheProxyIsLeftSoon(t *testing.T) {
 	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(certified(only(public.Old("localhost")))))
 	began := time.Now()
 	r := probeTLS(t, proxy.Addr(), mute.Addr(), tunnel.TLSOptions{Roots: public.Pool}, &interception.Check{Public: public.Pool, Patience: time.Minute})
-	if took := time.Since(began); took > 30*time.Second || r.Interception.Verdict != interception.MiddleNone {
+	if took := time.Since(began); took > 30*time.Second || r.Interception.Verdict != interception.EndToEnd {
 		t.Errorf("after %v: %+v", took, r.Interception)
 	}
 }
@@ -123,7 +123,7 @@ func TestForgottenIntermediateIsNoInterceptor(t *testing.T) {
 	target := tunneltest.Start(t, certified(only(whole)))
 	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(certified(only(between.Old("localhost")))))
 	r := probeTLS(t, proxy.Addr(), target.Addr(), tunnel.TLSOptions{Roots: public.Pool}, &interception.Check{Public: public.Pool, Unrelated: []tunnel.Authority{}, Patience: testkit.Patience})
-	if r.Interception.Verdict != interception.MiddleNone || !strings.Contains(r.Interception.Evidence[0].Text, "forgot to send") || r.Verdict.Kind != VerdictTLS {
+	if r.Interception.Verdict != interception.EndToEnd || !strings.Contains(r.Interception.Evidence[0].Text, "forgot to send") || r.Verdict.Kind != VerdictTLS {
 		t.Errorf("%+v, %+v", r.Verdict, r.Interception)
 	}
 }

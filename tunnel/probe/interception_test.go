@@ -90,13 +90,13 @@ func TestProbeFindsWhoSpeaksTLS(t *testing.T) {
 		exit     int
 		middle   string
 	}{
-		{"public", open, public, public.Pool, false, VerdictOpen, "open, TLS end to end", tunnel.ExitOK, interception.MiddleNone},
-		{"private, named", open, private, private.Pool, false, VerdictOpen, "open, TLS end to end", tunnel.ExitOK, interception.MiddleNone},
-		{"private", open, private, public.Pool, false, VerdictTLS, "unknown authority", tunnel.ExitProxyTLS, interception.MiddleNone},
-		{"private, taken anyhow", open, private, public.Pool, true, VerdictOpen, "open, TLS end to end", tunnel.ExitOK, interception.MiddleNone},
-		{"inspected", inspected, public, public.Pool, false, VerdictIntercepted, `intercepted by "Inspector"`, tunnel.ExitProxyTLS, interception.MiddleFound},
-		{"inspected, and trusted", inspected, public, inspector.Pool, false, VerdictIntercepted, `intercepted by "Inspector"`, tunnel.ExitProxyTLS, interception.MiddleFound},
-		{"inspected, private", inspected, private, private.Pool, false, VerdictIntercepted, `intercepted by "Inspector"`, tunnel.ExitProxyTLS, interception.MiddleFound},
+		{"public", open, public, public.Pool, false, VerdictOpen, "open, TLS end to end", tunnel.ExitOK, interception.EndToEnd},
+		{"private, named", open, private, private.Pool, false, VerdictOpen, "open, TLS end to end", tunnel.ExitOK, interception.EndToEnd},
+		{"private", open, private, public.Pool, false, VerdictTLS, "unknown authority", tunnel.ExitProxyTLS, interception.EndToEnd},
+		{"private, taken anyhow", open, private, public.Pool, true, VerdictOpen, "open, TLS end to end", tunnel.ExitOK, interception.EndToEnd},
+		{"inspected", inspected, public, public.Pool, false, VerdictIntercepted, `intercepted by "Inspector"`, tunnel.ExitProxyTLS, interception.Intercepted},
+		{"inspected, and trusted", inspected, public, inspector.Pool, false, VerdictIntercepted, `intercepted by "Inspector"`, tunnel.ExitProxyTLS, interception.Intercepted},
+		{"inspected, private", inspected, private, private.Pool, false, VerdictIntercepted, `intercepted by "Inspector"`, tunnel.ExitProxyTLS, interception.Intercepted},
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			target := tunneltest.Start(t, certified(only(tt.target.Old("localhost"))))
@@ -169,7 +169,7 @@ func TestProbeFindsWhoInspectsTheTargetOnly(t *testing.T) {
 	for _, tt := range []struct {
 		roots *x509.CertPool
 		want  string
-	}{{private.Pool, interception.MiddleFound}, {public.Pool, interception.MiddleUnknown}} {
+	}{{private.Pool, interception.Intercepted}, {public.Pool, interception.Unknown}} {
 		r := probeTLS(t, proxy.Addr(), target.Addr(), tunnel.TLSOptions{Roots: tt.roots}, check)
 		if r.Interception.Verdict != tt.want {
 			t.Errorf("%+v, want %s", r.Interception, tt.want)
@@ -183,7 +183,7 @@ func TestProbeAsksNobodyElseForPublicCertificates(t *testing.T) {
 	target := tunneltest.Start(t, certified(only(public.Old("localhost"))))
 	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
 	r := probeTLS(t, proxy.Addr(), target.Addr(), tunnel.TLSOptions{Roots: public.Pool}, &interception.Check{Public: public.Pool, NoDirect: true})
-	if heads := proxy.Heads(); len(heads) != 1 || r.Interception.Verdict != interception.MiddleNone {
+	if heads := proxy.Heads(); len(heads) != 1 || r.Interception.Verdict != interception.EndToEnd {
 		t.Errorf("%s after %q", r.Interception.Verdict, heads)
 	}
 }
@@ -237,7 +237,7 @@ func TestInterceptionCheckIsPatientWithinBounds(t *testing.T) {
 	})
 	check := &interception.Check{Public: public.Pool, NoDirect: true, Unrelated: []tunnel.Authority{testkit.MustAuthority(t, "a.test:443")}, Patience: 50 * time.Millisecond}
 	r := probeTLS(t, proxy.Addr(), target.Addr(), tunnel.TLSOptions{Insecure: true}, check)
-	if r.Interception == nil || r.Interception.Verdict != interception.MiddleUnknown || r.Verdict.Words != "open, cannot tell whether TLS is end to end" {
+	if r.Interception == nil || r.Interception.Verdict != interception.Unknown || r.Verdict.Words != "open, cannot tell whether TLS is end to end" {
 		t.Errorf("%+v, %+v", r.Verdict, r.Interception)
 	}
 }

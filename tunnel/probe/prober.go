@@ -82,7 +82,7 @@ const (
 )
 
 // Probe opens a tunnel to the target, listens, closes it, and reports. It
-// takes no longer than the Client's Timeout, Wait, an InterceptionCheck's
+// takes no longer than the Client's Timeout, Wait, an interception.Check's
 // Patience, about a second for a refusal's content, and two for a TLSTry. What a
 // proxy does wrong is in the Report, never the error: that is ErrNoProxy, an
 // *Error for a request that cannot be sent, or the context's own if it was
@@ -178,7 +178,7 @@ func (p *Prober) probeRoute(ctx context.Context, opener *client.Client, target t
 
 // findMiddle looks for somebody in the middle of TLS with the target. What it
 // found has credentials masked.
-func (p *Prober) findMiddle(ctx context.Context, opener *client.Client, target tunnel.Authority, s *session) *interception.Interception {
+func (p *Prober) findMiddle(ctx context.Context, opener *client.Client, target tunnel.Authority, s *session) *interception.Result {
 	check := *p.Interception
 	if check.Explain == nil {
 		check.Explain = func(err error) string {

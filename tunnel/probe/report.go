@@ -29,7 +29,7 @@ type Report struct {
 	Frames         []FrameReport              `json:"frames,omitempty"`          // of HTTP/2, in the order of the wire
 	Tunnel         *TunnelReport              `json:"tunnel,omitempty"`          // nil if there was none
 	TLSTry         *TLSTry                    `json:"tls_try,omitempty"`         // nil if none was made
-	Interception   *interception.Interception `json:"interception,omitempty"`    // nil if it was not looked for, or no certificate came
+	Interception   *interception.Result `json:"interception,omitempty"`    // nil if it was not looked for, or no certificate came
 	Timeline       []Span                     `json:"timeline"`
 	Findings       []Finding                  `json:"findings"`
 	Verdict        Verdict                    `json:"verdict"`

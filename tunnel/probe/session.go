@@ -26,7 +26,7 @@ type session struct {
 	target tunnel.Authority
 	err    *tunnel.Error              // why there is no tunnel, or nil
 	opened *openTunnel                // nil if there is no tunnel
-	middle *interception.Interception // nil if nobody asked, or no certificate came
+	middle *interception.Result // nil if nobody asked, or no certificate came
 	tlsTry *TLSTry                    // nil if none was made
 	mask   *client.Masker
 }

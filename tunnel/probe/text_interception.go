@@ -18,9 +18,9 @@ func (s *session) addMiddle(v *Verdict) {
 	}
 	doubts := s.doubts() // the handshake came to its end but for these
 	switch s.middle.Verdict {
-	case interception.MiddleFound:
+	case interception.Intercepted:
 		s.addFound(v)
-	case interception.MiddleNone:
+	case interception.EndToEnd:
 		switch {
 		case v.Kind == VerdictOpen:
 			v.Words += ", TLS end to end"
@@ -29,7 +29,7 @@ func (s *session) addMiddle(v *Verdict) {
 		case v.Kind == VerdictTLS:
 			v.Words += ", and nobody in the middle"
 		}
-	case interception.MiddleUnknown:
+	case interception.Unknown:
 		switch {
 		case v.Kind == VerdictOpen:
 			v.Words += ", cannot tell whether TLS is end to end"
@@ -84,15 +84,15 @@ func (s *session) addFound(v *Verdict) {
 }
 
 // interception lists the evidence, and what it comes to.
-func (t *reportText) interception(m *interception.Interception) {
+func (t *reportText) interception(m *interception.Result) {
 	if m == nil {
 		return
 	}
 	t.say("")
 	t.say("%s %s", t.Bold.Paint("is somebody in the middle?"), t.Faint.Paint("(yes, no: what it speaks for; !: settles it; -: neither)"))
-	colour := map[string]terminal.Colour{interception.MiddleNone: t.Good, interception.MiddleFound: t.Bad, interception.MiddleUnknown: t.Faint}
+	colour := map[string]terminal.Colour{interception.EndToEnd: t.Good, interception.Intercepted: t.Bad, interception.Unknown: t.Faint}
 	for _, e := range m.Evidence {
-		mark := map[string]string{interception.MiddleNone: "no", interception.MiddleFound: "yes", interception.MiddleUnknown: "-"}[e.Says]
+		mark := map[string]string{interception.EndToEnd: "no", interception.Intercepted: "yes", interception.Unknown: "-"}[e.Says]
 		if e.Decisive {
 			mark += "!"
 		}
@@ -102,6 +102,6 @@ func (t *reportText) interception(m *interception.Interception) {
 	if m.By != "" {
 		words += " by " + m.By
 	}
-	colour[interception.MiddleUnknown] = t.Warn
+	colour[interception.Unknown] = t.Warn
 	t.say("  so: %s", colour[m.Verdict].Paint(words))
 }
