@@ -13,7 +13,7 @@ import (
 const (
 	DefaultPatience = 3 * time.Second
 	maxPatience     = 15 * time.Second
-	publicPatience              = time.Second // where the target's certificate is a public one
+	publicPatience  = time.Second // where the target's certificate is a public one
 )
 
 // DefaultUnrelated are the names whose certificates are compared with the
@@ -63,8 +63,8 @@ type Times struct {
 // What a Result comes to.
 const (
 	EndToEnd    = "end to end"  // TLS ends at the target
-	Intercepted   = "intercepted" // it does not
-	Unknown = "cannot tell"
+	Intercepted = "intercepted" // it does not
+	Unknown     = "cannot tell"
 )
 
 // Result is whether somebody in the middle speaks TLS in the target's

@@ -14,44 +14,6 @@ import (
 	"culvert/tunnel/client"
 )
 
-// shown is what a TLS handshake showed of its other end.
-type shown struct {
-	name       string              // that was asked for
-	chain      []*x509.Certificate // as it was sent; empty = none came
-	alpn       string
-	tls        uint16 // the version
-	trust      error  // why no public authority vouches for the chain; nil = one does
-	nameError  error  // why the certificate is not for the name; nil = it is
-	incomplete bool   // trust is by certificates that others sent
-	expired    bool   // it is not valid now; trust is of when it was
-	trusted    bool   // the system does, or those that the user named, for the name
-	named      bool   // those that the user named do, for whatever name, or did before it expired
-	failure    string // why there is no chain, in a sentence; "" = none came, and no more is known
-}
-
-func (s *shown) came() bool { return s != nil && len(s.chain) > 0 }
-
-// leaf is the other end's own certificate; it came.
-func (s *shown) leaf() *x509.Certificate { return s.chain[0] }
-
-// public reports whether it is a public authority's certificate for the name.
-func (s *shown) public() bool { return s.came() && s.trust == nil && s.nameError == nil }
-
-// facts is all that a Check found out. What was not
-// tried is nil.
-type facts struct {
-	target      *shown // through the proxies
-	named       bool   // its chain leads to an authority that the user named
-	pinned      bool   // its key is the one that the user named
-	system      error  // why the system does not trust the chain; nil = it does
-	direct      *shown // the target, through no proxy
-	unrelated   []*shown
-	nonexistent *shown // a host that cannot exist, through the proxies
-	invented    *shown // the target by a server name that cannot exist, through the proxies
-	now         time.Time
-	times       Times
-}
-
 // Run makes further handshakes, through the route of the Client that opened a
 // tunnel to target and shook hands there with whom h says, and weighs what they
 // show. Of the Client it uses a copy of its own, without its Trace. Run returns nil

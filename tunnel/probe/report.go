@@ -16,23 +16,23 @@ const ReportSchema = 1
 // Report is all that a Prober found out. Text in it is printable ASCII, and
 // credentials are masked unless Prober.ShowSecrets said otherwise.
 type Report struct {
-	Schema         int                        `json:"schema"`
-	Started        time.Time                  `json:"started"`
-	Target         tunnel.Authority           `json:"target"`
-	Plan           Plan                       `json:"plan"`
-	Lookup         *Lookup                    `json:"lookup,omitempty"`          // nil if no name had to be resolved
-	Attempts       []Attempt                  `json:"attempts"`                  // in the order in which they began
-	FurtherLookups []Lookup                   `json:"further_lookups,omitempty"` // of names that SOCKS hops were asked for as addresses
-	SOCKS          []SOCKSReport              `json:"socks,omitempty"`           // with hops that speak it, in their order
-	TLS            []TLSReport                `json:"tls,omitempty"`             // with proxies and, last, the target
-	Exchanges      []ExchangeReport           `json:"exchanges"`                 // in the order of the hops
-	Frames         []FrameReport              `json:"frames,omitempty"`          // of HTTP/2, in the order of the wire
-	Tunnel         *TunnelReport              `json:"tunnel,omitempty"`          // nil if there was none
-	TLSTry         *TLSTry                    `json:"tls_try,omitempty"`         // nil if none was made
+	Schema         int                  `json:"schema"`
+	Started        time.Time            `json:"started"`
+	Target         tunnel.Authority     `json:"target"`
+	Plan           Plan                 `json:"plan"`
+	Lookup         *Lookup              `json:"lookup,omitempty"`          // nil if no name had to be resolved
+	Attempts       []Attempt            `json:"attempts"`                  // in the order in which they began
+	FurtherLookups []Lookup             `json:"further_lookups,omitempty"` // of names that SOCKS hops were asked for as addresses
+	SOCKS          []SOCKSReport        `json:"socks,omitempty"`           // with hops that speak it, in their order
+	TLS            []TLSReport          `json:"tls,omitempty"`             // with proxies and, last, the target
+	Exchanges      []ExchangeReport     `json:"exchanges"`                 // in the order of the hops
+	Frames         []FrameReport        `json:"frames,omitempty"`          // of HTTP/2, in the order of the wire
+	Tunnel         *TunnelReport        `json:"tunnel,omitempty"`          // nil if there was none
+	TLSTry         *TLSTry              `json:"tls_try,omitempty"`         // nil if none was made
 	Interception   *interception.Result `json:"interception,omitempty"`    // nil if it was not looked for, or no certificate came
-	Timeline       []Span                     `json:"timeline"`
-	Findings       []Finding                  `json:"findings"`
-	Verdict        Verdict                    `json:"verdict"`
+	Timeline       []Span               `json:"timeline"`
+	Findings       []Finding            `json:"findings"`
+	Verdict        Verdict              `json:"verdict"`
 
 	taps           []*tapped // for WriteTranscript
 	secretSentBack bool      // in taps

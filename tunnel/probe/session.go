@@ -24,10 +24,10 @@ type session struct {
 	prober *Prober
 	route  tunnel.Route
 	target tunnel.Authority
-	err    *tunnel.Error              // why there is no tunnel, or nil
-	opened *openTunnel                // nil if there is no tunnel
+	err    *tunnel.Error        // why there is no tunnel, or nil
+	opened *openTunnel          // nil if there is no tunnel
 	middle *interception.Result // nil if nobody asked, or no certificate came
-	tlsTry *TLSTry                    // nil if none was made
+	tlsTry *TLSTry              // nil if none was made
 	mask   *client.Masker
 }
 

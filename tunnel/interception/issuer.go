@@ -1,0 +1,86 @@
+package interception
+
+import (
+	"bytes"
+	"crypto/x509"
+	"strings"
+
+	"culvert/tunnel"
+	"culvert/tunnel/internal/wire"
+)
+
+// makerOf names who signed a certificate.
+func makerOf(c *x509.Certificate) string {
+	if signedByItself(c) {
+		return "itself"
+	}
+	issuer := c.Issuer
+	name, org := issuer.CommonName, ""
+	if len(issuer.Organization) > 0 {
+		org = issuer.Organization[0]
+	}
+	switch {
+	case name == "" && org == "":
+		return "an authority without a name"
+	case name == "":
+		return quoted(org)
+	case org == "" || org == name:
+		return quoted(name)
+	}
+	return quoted(name) + " of " + quoted(org)
+}
+
+// quoted is a certificate's name for a sentence.
+func quoted(name string) string {
+	return `"` + wire.Escape([]byte(strings.ReplaceAll(name, `"`, "'")), 80) + `"`
+}
+
+// sameMaker reports whether one authority made both certificates, or both have
+// the same key, as those of some who make them have. Public authorities make
+// them for anybody, and do not count; nor do the names in certificates that are
+// signed by themselves, which programs fill in alike.
+func sameMaker(a, b *shown) bool {
+	if !a.came() || !b.came() {
+		return false
+	}
+	x, y := a.leaf(), b.leaf()
+	switch {
+	case tunnel.PinOf(x) == tunnel.PinOf(y):
+		return true
+	case a.trust == nil, b.trust == nil, signedByItself(x), signedByItself(y), x.Issuer.String() == "", !bytes.Equal(x.RawIssuer, y.RawIssuer):
+		return false
+	}
+	return len(x.AuthorityKeyId) == 0 || len(y.AuthorityKeyId) == 0 || bytes.Equal(x.AuthorityKeyId, y.AuthorityKeyId)
+}
+
+// signedByItself reports whether no authority made the certificate, but whoever
+// has its key.
+func signedByItself(c *x509.Certificate) bool {
+	return bytes.Equal(c.RawIssuer, c.RawSubject) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
+}
+
+// products are those that make certificates, by a piece of their authority's
+// name, in lower case.
+var products = [...]struct{ piece, product string }{
+	{"mitmproxy", "mitmproxy"}, {"portswigger", "Burp"}, {"charles proxy", "Charles"}, {"do_not_trust_fiddler", "Fiddler"},
+	{"zscaler", "Zscaler"}, {"netskope", "Netskope"}, {"goskope", "Netskope"}, {"fortinet", "FortiGate"}, {"fortigate", "FortiGate"},
+	{"palo alto networks", "Palo Alto Networks"}, {"forcepoint", "Forcepoint"}, {"websense", "Forcepoint"}, {"blue coat", "Symantec ProxySG"},
+	{"bluecoat", "Symantec ProxySG"}, {"cisco umbrella", "Cisco Umbrella"}, {"check point", "Check Point"}, {"sophos", "Sophos"},
+	{"mcafee web gateway", "Skyhigh Secure Web Gateway"}, {"skyhigh", "Skyhigh Secure Web Gateway"}, {"barracuda", "Barracuda"},
+	{"watchguard", "WatchGuard"}, {"sonicwall", "SonicWall"}, {"untangle", "Untangle"}, {"kaspersky", "Kaspersky"}, {"avast web", "Avast"},
+	{"eset ssl filter", "ESET"}, {"bitdefender", "Bitdefender"}, {"adguard", "AdGuard"}, {"gateway ca - cloudflare", "Cloudflare Gateway"},
+	{"iboss", "iboss"}, {"contentkeeper", "ContentKeeper"}, {"lightspeed", "Lightspeed"}, {"securly", "Securly"}, {"squid", "squid"}, {"cn=not trusted by ", "squid"}, {"privoxy", "Privoxy"},
+}
+
+// product is that of the authority's name, or "".
+func (f *facts) product() string {
+	for _, c := range f.target.chain {
+		name := strings.ToLower(c.Issuer.String())
+		for _, p := range products {
+			if strings.Contains(name, p.piece) {
+				return p.product
+			}
+		}
+	}
+	return ""
+}

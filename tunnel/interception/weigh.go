@@ -1,0 +1,68 @@
+package interception
+
+import "culvert/tunnel/internal/certwords"
+
+// weigh weighs the facts. What decides for somebody in the middle outweighs the
+// rest: whoever makes certificates for everybody made this one.
+func (f *facts) weigh() *Result {
+	out := &Result{Verdict: Unknown, Evidence: []Evidence{}}
+	for _, row := range rows {
+		says, decisive, text := row.weigh(f)
+		if says == "" {
+			continue
+		}
+		out.Evidence = append(out.Evidence, Evidence{row.id, says, decisive, text})
+		if decisive && out.Verdict != Intercepted {
+			out.Verdict = says
+		}
+	}
+	switch out.Verdict {
+	case Intercepted:
+		out.By = f.by()
+		out.Hint = f.foundHint()
+	case Unknown:
+		out.Hint = f.unknownHint()
+	}
+	return out
+}
+
+// foundHint says what that means.
+func (f *facts) foundHint() string {
+	switch {
+	case sameMaker(f.direct, f.target):
+		return "it is met without the proxy as well: look for it in this network, or on this machine"
+	case f.target.trust == nil:
+		return "another server answers in the target's place, as a captive portal does: log in there by a browser, or ask who runs the proxy"
+	case signedByItself(f.target.leaf()):
+		return "what goes through can be read and changed there: ask who runs the proxy"
+	}
+	return "what goes through can be read and changed there; a program that is to work regardless has to trust " + makerOf(f.target.leaf())
+}
+
+// unknownHint says what would tell more.
+func (f *facts) unknownHint() string {
+	switch {
+	case f.vouched():
+		return "you may have named an interceptor's certificate: compare with what a machine that goes through no proxy is shown"
+	case f.direct.came() && !f.sameWithout() && f.split():
+		return "ask who runs the proxy: the target has another server behind it, or somebody inspects this target alone"
+	case f.target.trust == nil, f.target.named:
+		return "the certificate is for another name: if the target goes by that, say so with --tls-server-name"
+	case signedByItself(f.target.leaf()):
+		return "if that certificate is the target's own, name it by --tls-cacert"
+	}
+	return "if " + makerOf(f.target.leaf()) + " is the target's own authority, name its certificate by --tls-cacert"
+}
+
+// by names who is in the middle: who signed the target's certificate, or, as
+// public authorities sign for anybody, whom it is for.
+func (f *facts) by() string {
+	leaf := f.target.leaf()
+	if names := certwords.Hosts(leaf); f.target.trust == nil && len(names) > 0 {
+		return `"` + names[0] + `"`
+	}
+	if signedByItself(leaf) {
+		return "somebody whose certificate is signed by itself"
+	}
+	return makerOf(leaf)
+}
