@@ -3,4 +3,4 @@
 package testkit
 
 // UnderRace says that the race detector watches, and slows everything down.
-const underRace = true
+const UnderRace = true
