@@ -21,7 +21,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
-	"culvert/tunnel/cli/audit"
+	"culvert/tunnel/cli/probe"
 	"culvert/tunnel/cli/route"
 	"culvert/tunnel/cli/serve"
 	"culvert/tunnel/explain"
@@ -192,7 +192,7 @@ func flagTables() map[string][]args.Flag {
 		"":      slices.Concat(program, common),
 		"serve": slices.Concat(serve.Flags(), common),
 		"dial":  slices.Concat(route.Flags(), route.DialFlags(), common),
-		"probe": slices.Concat(route.Flags(), audit.Flags(), common),
+		"probe": slices.Concat(route.Flags(), probe.Flags(), common),
 	}
 }
 

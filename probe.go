@@ -10,7 +10,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
-	"culvert/tunnel/cli/audit"
+	cliprobe "culvert/tunnel/cli/probe"
 	"culvert/tunnel/cli/route"
 	"culvert/tunnel/client"
 	"culvert/tunnel/probe"
@@ -51,15 +51,15 @@ func runProbe(ctx context.Context, line *args.Line) error {
 	if err != nil {
 		return err
 	}
-	var progress *audit.Progress // none with -v, which tells each step
+	var progress *cliprobe.Progress // none with -v, which tells each step
 	if !line.Bool("verbose") {
-		progress = audit.NewProgress(os.Stderr)
+		progress = cliprobe.NewProgress(os.Stderr)
 		prober.Client.Trace = &client.Trace{Waiting: progress.Waiting}
 	}
 	if line.IsSet("count") {
 		return probeSeries(ctx, line, prober, target, progress)
 	}
-	save, err := audit.Transcript(line.String("save"), version())
+	save, err := cliprobe.Transcript(line.String("save"), version())
 	if err != nil {
 		return err
 	}
@@ -112,9 +112,9 @@ func probeError(err error, code int) error {
 var countFlags = args.Names{"interval", "parallel"}
 
 // probeSeries is probe --count. The first signal ends it, with a summary.
-func probeSeries(ctx context.Context, line *args.Line, prober *probe.Prober, target tunnel.Authority, progress *audit.Progress) error {
-	ctx, stop := audit.UntilSignal(ctx)
-	s := audit.Series{Flags: &line.Values, Prober: prober, Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: progress}
+func probeSeries(ctx context.Context, line *args.Line, prober *probe.Prober, target tunnel.Authority, progress *cliprobe.Progress) error {
+	ctx, stop := cliprobe.UntilSignal(ctx)
+	s := cliprobe.Series{Flags: &line.Values, Prober: prober, Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: progress}
 	code, err := s.Run(ctx, target)
 	interrupted := ctx.Err() != nil
 	if by := stop(); interrupted && (err == nil || errors.Is(err, context.Canceled)) {
@@ -124,9 +124,9 @@ func probeSeries(ctx context.Context, line *args.Line, prober *probe.Prober, tar
 }
 
 // auditOf is probe --audit and the like.
-func auditOf(ctx context.Context, line *args.Line) *audit.Command {
-	a := &audit.Command{Flags: &line.Values, Args: line.Args, Plan: chooserOf(ctx, line).Plan,
-		Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: audit.NewProgress(os.Stderr)}
+func auditOf(ctx context.Context, line *args.Line) *cliprobe.Command {
+	a := &cliprobe.Command{Flags: &line.Values, Args: line.Args, Plan: chooserOf(ctx, line).Plan,
+		Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: cliprobe.NewProgress(os.Stderr)}
 	a.Planned = func(plan *route.Plan, target tunnel.Authority) { plan.Verbose(talker(line)).Plan(target) }
 	if line.Bool("verbose") { // which tells each step
 		a.Progress = nil
@@ -136,7 +136,7 @@ func auditOf(ctx context.Context, line *args.Line) *audit.Command {
 }
 
 // runAudit does what the flags ask for.
-func runAudit(ctx context.Context, a *audit.Command) error {
+func runAudit(ctx context.Context, a *cliprobe.Command) error {
 	exitOnSignal(a.Progress.Wipe)
 	failed, err := a.Run(ctx)
 	a.Progress.Wipe()
@@ -163,11 +163,11 @@ func proberOf(ctx context.Context, line *args.Line, target tunnel.Authority) (*p
 			return nil, args.Usagef("add --count N, or leave it out", "%s is for --count", line.Source(name))
 		}
 	}
-	if err := audit.OneForm(&line.Values, plan.Client.Route, term.IsTerminal(int(os.Stdout.Fd()))); err != nil {
+	if err := cliprobe.OneForm(&line.Values, plan.Client.Route, term.IsTerminal(int(os.Stdout.Fd()))); err != nil {
 		return nil, err
 	}
 	p := &probe.Prober{Why: plan.Why, ShowSecrets: line.Bool("show-secrets")}
-	if p.Interception, err = audit.Interception(&line.Values); err != nil {
+	if p.Interception, err = cliprobe.Interception(&line.Values); err != nil {
 		return nil, err
 	}
 	if p.Wait, err = line.Timeout("wait"); err != nil {

@@ -107,7 +107,7 @@
 //	audit           the conformance suite of probe --audit, and its surveys
 //	cli/args        the mechanism of the command line: flags, help, completion
 //	cli/route       the flags of dial and probe that name the route
-//	cli/audit       the flags of probe alone, its audit, --count and progress
+//	cli/probe       the flags of probe alone, its audit, --count and progress
 //	cli/serve       the flags of serve
 //	tunneltest      scripted proxies and targets for tests
 //

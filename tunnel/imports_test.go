@@ -14,7 +14,7 @@ import (
 // runs from a higher line to a lower one only.
 var layers = [][]string{
 	{"culvert"},
-	{"cli/audit", "cli/serve"},
+	{"cli/probe", "cli/serve"},
 	{"audit", "localport", "cli/route"},
 	{"proxy", "probe", "stdio"},
 	{"forward", "interception", "explain", "pac", "kerberos"},

@@ -1,4 +1,4 @@
-// Package audit is probe's part of the command line: its own flags, the forms of a
+// Package probe is probe's part of the command line: its own flags, the forms of a
 // report, and the runs of more than one exchange: --audit, --ports, --reach,
 // --compare and --count, with their progress on a terminal.
 //
@@ -7,7 +7,7 @@
 // terminal only. A mistake in a flag is an *args.Error.
 //
 // It never imports urfave/cli nor fatih/color, nor the package of serve.
-package audit
+package probe
 
 import (
 	"time"
