@@ -16,6 +16,7 @@ import (
 	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/cli/exit"
 	"culvert/tunnel/cli/route"
 	"culvert/tunnel/client"
 	"culvert/tunnel/listen"
@@ -79,8 +80,8 @@ func runDial(ctx context.Context, line *args.Line) error {
 		d.opened = exitWhenAbandoned(line.Bool("fdpass"))
 	}
 	err = d.run(command)
-	end := ending(err)
-	return cmp.Or(err, stats.Write(end.code, end.Error()))
+	e := exit.Of(err)
+	return cmp.Or(err, stats.Write(e.Code, e.Error()))
 }
 
 // dialing is one tunnel, from its plan to its end.
@@ -111,7 +112,7 @@ func (d *dialing) run(command []string) error {
 	c.Trace = d.verbose.Trace()
 	conn, err := c.Open(behind.Context(), d.target)
 	if err != nil {
-		return explained(err)
+		return exit.Explained(err)
 	}
 	d.opened()
 	d.stats.Opened(conn)
@@ -119,7 +120,7 @@ func (d *dialing) run(command []string) error {
 	switch {
 	case c.KeepUnread:
 		d.verbose.Say("handing the socket over")
-		return explained(stdio.HandOver(conn, os.Stdout))
+		return exit.Explained(stdio.HandOver(conn, os.Stdout))
 	case command != nil:
 		return d.exec(conn, command)
 	}
@@ -141,7 +142,7 @@ func (d *dialing) run(command []string) error {
 		// they can only close the tunnel.
 		talk(line, "the other side closed the tunnel before a byte came: behind this proxy %s may refuse, or be down", d.target)
 	}
-	return explained(err)
+	return exit.Explained(err)
 }
 
 // exec runs a command whose stdin and stdout are the tunnel. It passes signals on, and
@@ -169,18 +170,18 @@ func (d *dialing) exec(conn *client.Conn, words []string) error {
 	_ = d.plan.Client.Close()
 	d.stats.Moved(result)
 	d.verbose.Ended(result)
-	var exit *exec.ExitError
+	var failed *exec.ExitError
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
-		return &failure{err: errors.New("--exec does not work on this system"), hint: "use --listen, or stdin and stdout"}
-	case !errors.As(err, &exit):
-		return explained(err)
-	case exit.ExitCode() < 0:
-		if status, ok := exit.Sys().(syscall.WaitStatus); ok {
-			return &failure{code: 128 + int(status.Signal())}
+		return &exit.Error{Err: errors.New("--exec does not work on this system"), Hint: "use --listen, or stdin and stdout"}
+	case !errors.As(err, &failed):
+		return exit.Explained(err)
+	case failed.ExitCode() < 0:
+		if status, ok := failed.Sys().(syscall.WaitStatus); ok {
+			return exit.Signal(status.Signal())
 		}
 	}
-	return &failure{code: exit.ExitCode()}
+	return exit.Code(failed.ExitCode())
 }
 
 // dialListen is dial --listen: each connection to a local port gets a tunnel of its
@@ -227,7 +228,7 @@ func serveLocal(ctx context.Context, line *args.Line, p *localport.LocalPort, sp
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	l, err := spec.Listen(ctx)
 	if err != nil {
-		return &failure{err: err, hint: listen.Hint(err)}
+		return &exit.Error{Err: err, Hint: listen.Hint(err)}
 	}
 	if listen.BeyondThisMachine(l) && !line.Bool("open") {
 		l.Close()
@@ -337,7 +338,7 @@ func fdpassWanted(line *args.Line) (bool, error) {
 func handOverByRelay(opened func()) error {
 	code, err := stdio.HandOverRelay(os.Stdout, os.Stderr, opened)
 	if code != 0 {
-		return &failure{code: code}
+		return exit.Code(code)
 	}
-	return explained(err)
+	return exit.Explained(err)
 }

@@ -7,9 +7,7 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -19,13 +17,11 @@ import (
 	"syscall"
 	"time"
 
-	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/cli/exit"
 	"culvert/tunnel/cli/probe"
 	"culvert/tunnel/cli/route"
 	"culvert/tunnel/cli/serve"
-	"culvert/tunnel/explain"
-	"culvert/tunnel/stdio"
 	"culvert/tunnel/terminal"
 
 	"github.com/fatih/color"
@@ -68,7 +64,7 @@ func (l *commandLine) verb(c *cli.Command) args.Verb {
 func (l *commandLine) end(words []string) (code int) {
 	defer func() {
 		if p := recover(); p != nil {
-			code = l.report(&failure{err: fmt.Errorf("internal error: %v", p), hint: "this is a bug in culvert: please report it"})
+			code = l.report(&exit.Error{Err: fmt.Errorf("internal error: %v", p), Hint: "this is a bug in culvert: please report it"})
 		}
 	}()
 	return l.report(l.run(words))
@@ -121,19 +117,19 @@ func (l *commandLine) page() string {
 
 // report writes an error to stderr, and returns the exit code.
 func (l *commandLine) report(err error) int {
-	f := ending(err)
-	if f.err != nil {
+	e := exit.Of(err)
+	if e.Err != nil {
 		who := l.app.Name
 		if l.line.Verb != nil {
 			who += " " + l.line.Verb.Name
 		}
 		style := styleFor(os.Stderr, l.line)
-		say(style.Bad, who+":", f.Error())
-		if f.hint != "" {
-			say(style.Bold, "hint:", f.hint)
+		say(style.Bad, who+":", e.Error())
+		if e.Hint != "" {
+			say(style.Bold, "hint:", e.Hint)
 		}
 	}
-	return f.code
+	return e.Code
 }
 
 // newApp returns culvert as an App with three Commands. Their flags are made from
@@ -228,64 +224,10 @@ func version() string {
 	return "0.1.0"
 }
 
-// failure is an error with a hint and an exit code.
-type failure struct {
-	err  error  // nil = end without a message
-	hint string // "" = none
-	code int    // 0 = the exit code of err
-}
-
-func (f *failure) Error() string {
-	if f.err == nil {
-		return ""
-	}
-	return f.err.Error()
-}
-func (f *failure) Unwrap() error { return f.err }
-
-// ending returns how an error ends the program: message, hint and exit code. A nil
-// error ends it well.
-func ending(err error) (f failure) {
-	var known *failure
-	var mistake *args.Error
-	switch {
-	case errors.As(err, &known):
-		f = *known
-	case errors.As(err, &mistake):
-		f = failure{err: err, hint: mistake.Hint, code: cmp.Or(mistake.ExitCode, tunnel.ExitUsage)}
-	default:
-		f.err = err
-	}
-	f.code = cmp.Or(f.code, tunnel.ExitCode(f.err))
-	return f
-}
-
-// explained returns an error of a tunnel in words for a person, nil for nil.
-func explained(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, stdio.ErrOutputClosed):
-		return stdoutError(syscall.EPIPE)
-	}
-	sentence, hint := explain.Error(err)
-	return &failure{err: errors.New(sentence), hint: hint, code: tunnel.ExitCode(err)}
-}
-
-// stdoutError returns the error of a failed write to stdout. If the reader is gone,
-// the program ends as by SIGPIPE: the runtime does that only for writes of package
-// os, and not where SIGPIPE is ignored.
-func stdoutError(err error) error {
-	if errors.Is(err, syscall.EPIPE) {
-		return &failure{code: 128 + int(syscall.SIGPIPE)}
-	}
-	return fmt.Errorf("stdout: %w", err)
-}
-
 // printed writes a text to stdout.
 func printed(text string) error {
 	if _, err := os.Stdout.WriteString(text); err != nil {
-		return stdoutError(err)
+		return exit.Stdout(err)
 	}
 	return nil
 }

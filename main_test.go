@@ -24,6 +24,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/cli/exit"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/urfave/cli/v2"
@@ -56,7 +57,7 @@ func TestMain(m *testing.M) {
 			time.Sleep(bound)
 		},
 		"culvert-panics": func() { withVerb(func(*cli.Context) error { panic("no way out") }) },
-		"culvert-silent": func() { withVerb(func(*cli.Context) error { return &failure{code: 11} }) },
+		"culvert-silent": func() { withVerb(func(*cli.Context) error { return exit.Code(11) }) },
 	})
 }
 
@@ -93,9 +94,9 @@ func cmdExits(ts *testscript.TestScript, neg bool, words []string) {
 	want, err := strconv.Atoi(words[0])
 	ts.Check(err)
 	got := 0
-	var exit *exec.ExitError
-	if err := ts.Exec(words[1], words[2:]...); errors.As(err, &exit) {
-		got = exit.ExitCode()
+	var ended *exec.ExitError
+	if err := ts.Exec(words[1], words[2:]...); errors.As(err, &ended) {
+		got = ended.ExitCode()
 	} else {
 		ts.Check(err)
 	}
@@ -393,11 +394,11 @@ func TestReportGivesTheExitCode(t *testing.T) {
 		{"unexpected", errors.New("out of luck"), 1},
 		{"usage", args.Usagef("hint", "bad"), 2},
 		{"tunnel error", fmt.Errorf("dial: %w", refused), 6},
-		{"tunnel error with a hint", &failure{err: refused, hint: "ask"}, 6},
-		{"own code", &failure{err: refused, code: 11}, 11},
-		{"silent", &failure{code: 11}, 11},
-		{"reader of stdout gone", stdoutError(fmt.Errorf("write: %w", syscall.EPIPE)), 141},
-		{"disk full", stdoutError(syscall.ENOSPC), 1},
+		{"tunnel error with a hint", &exit.Error{Err: refused, Hint: "ask"}, 6},
+		{"own code", &exit.Error{Err: refused, Code: 11}, 11},
+		{"silent", exit.Code(11), 11},
+		{"reader of stdout gone", exit.Stdout(fmt.Errorf("write: %w", syscall.EPIPE)), 141},
+		{"disk full", exit.Stdout(syscall.ENOSPC), 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := newCommandLine().report(tt.err); got != tt.want {

@@ -10,6 +10,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/cli/exit"
 	cliprobe "culvert/tunnel/cli/probe"
 	"culvert/tunnel/cli/route"
 	"culvert/tunnel/client"
@@ -84,9 +85,9 @@ func runProbe(ctx context.Context, line *args.Line) error {
 	}
 	switch {
 	case err != nil:
-		return stdoutError(err)
+		return exit.Stdout(err)
 	case unsaved != nil:
-		return &failure{err: unsaved, code: cmp.Or(report.Verdict.ExitCode, tunnel.ExitCode(unsaved))}
+		return &exit.Error{Err: unsaved, Code: cmp.Or(report.Verdict.ExitCode, tunnel.ExitCode(unsaved))}
 	}
 	return probeError(nil, report.Verdict.ExitCode)
 }
@@ -99,11 +100,11 @@ func probeError(err error, code int) error {
 	case errors.As(err, &mistake):
 		return err
 	case errors.Is(err, syscall.EPIPE):
-		return stdoutError(err)
+		return exit.Stdout(err)
 	case err != nil:
-		return explained(err)
+		return exit.Explained(err)
 	case code != tunnel.ExitOK:
-		return &failure{code: code}
+		return exit.Code(code)
 	}
 	return nil
 }
@@ -118,7 +119,7 @@ func probeSeries(ctx context.Context, line *args.Line, prober *probe.Prober, tar
 	code, err := s.Run(ctx, target)
 	interrupted := ctx.Err() != nil
 	if by := stop(); interrupted && (err == nil || errors.Is(err, context.Canceled)) {
-		return &failure{code: 128 + int(by)}
+		return exit.Signal(by)
 	}
 	return probeError(err, code)
 }

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/cli/exit"
 	"culvert/tunnel/cli/serve"
 	"culvert/tunnel/listen"
 	"culvert/tunnel/proxy"
@@ -142,7 +143,7 @@ func bind(ctx context.Context, line *args.Line, server *proxy.Server, specs []li
 	for _, spec := range specs {
 		l, err := spec.Listen(ctx)
 		if err != nil {
-			return listeners, &failure{err: err, hint: listen.Hint(err)}
+			return listeners, &exit.Error{Err: err, Hint: listen.Hint(err)}
 		}
 		if spec.TLS {
 			l = listen.NewTLS(l, secure)

@@ -15,7 +15,7 @@ import (
 var layers = [][]string{
 	{"culvert"},
 	{"cli/probe", "cli/serve"},
-	{"audit", "localport", "cli/route"},
+	{"audit", "localport", "cli/route", "cli/exit"},
 	{"proxy", "probe", "stdio"},
 	{"forward", "interception", "explain", "pac", "kerberos"},
 	{"client", "accesslog", "listen"},
