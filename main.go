@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/cli/dial"
 	"culvert/tunnel/cli/exit"
 	"culvert/tunnel/cli/probe"
 	"culvert/tunnel/cli/route"
@@ -77,7 +78,7 @@ func (l *commandLine) run(words []string) error {
 		return err
 	}
 	if page := l.page(); page != "" {
-		return printed(page)
+		return printed(page, nil)
 	}
 	if l.line.Verb == nil {
 		return args.Usagef("culvert --help tells what they do", "no verb given: serve, dial or probe")
@@ -187,7 +188,7 @@ func flagTables() map[string][]args.Flag {
 	return map[string][]args.Flag{
 		"":      slices.Concat(program, common),
 		"serve": slices.Concat(serve.Flags(), common),
-		"dial":  slices.Concat(route.Flags(), route.DialFlags(), common),
+		"dial":  slices.Concat(route.Flags(), dial.Flags(), common),
 		"probe": slices.Concat(route.Flags(), probe.Flags(), common),
 	}
 }
@@ -224,8 +225,11 @@ func version() string {
 	return "0.1.0"
 }
 
-// printed writes a text to stdout.
-func printed(text string) error {
+// printed writes a text to stdout, unless there is an error instead.
+func printed(text string, err error) error {
+	if err != nil {
+		return err
+	}
 	if _, err := os.Stdout.WriteString(text); err != nil {
 		return exit.Stdout(err)
 	}

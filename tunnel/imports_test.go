@@ -14,7 +14,7 @@ import (
 // runs from a higher line to a lower one only.
 var layers = [][]string{
 	{"culvert"},
-	{"cli/probe", "cli/serve"},
+	{"cli/probe", "cli/serve", "cli/dial"},
 	{"audit", "localport", "cli/route", "cli/exit"},
 	{"proxy", "probe", "stdio"},
 	{"forward", "interception", "explain", "pac", "kerberos"},

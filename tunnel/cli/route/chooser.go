@@ -2,7 +2,6 @@ package route
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -188,21 +187,4 @@ func (p *Plan) noteTyped(r tunnel.Route) {
 			p.Notes = append(p.Notes, "the password in "+r.Source+" is visible in the process list: use CULVERT_PROXY_PASSWORD or --proxy-credentials")
 		}
 	}
-}
-
-// Explanation returns what --why prints: the route to the target and the reasons,
-// a line for each.
-func (p *Plan) Explanation(target tunnel.Authority) string {
-	var b strings.Builder
-	line := func(name, text string) { fmt.Fprintf(&b, "%-7s %s\n", name, args.Printable(text)) }
-	line("target", target.String())
-	line("way", p.Client.Route.String())
-	for _, r := range p.Client.Or {
-		line("or", r.String())
-	}
-	line("why", p.Why)
-	for _, note := range p.Notes {
-		line("note", note)
-	}
-	return b.String()
 }

@@ -11,11 +11,8 @@
 package route
 
 import (
-	"time"
-
 	"culvert/tunnel/cli/args"
 	"culvert/tunnel/client"
-	"culvert/tunnel/stdio"
 )
 
 // HelpText is the paragraph of the help that tells how the route is chosen.
@@ -80,33 +77,5 @@ func Flags() []args.Flag {
 			Usage: "`TIME` until the tunnel is open; 0 is off; none applies after"},
 		{Name: "verbose", Kind: args.Switch, Aliases: []string{"v"}, Usage: "tell on stderr what happens"},
 		{Name: "show-secrets", Kind: args.Switch, TypedOnly: true, Usage: "do not mask credentials in what is told"},
-	}
-}
-
-// DialFlags are the flags of dial alone.
-func DialFlags() []args.Flag {
-	return []args.Flag{
-		{Name: "or", Kind: args.List,
-			Usage: "`ROUTE` to take where the one before cannot be taken, its proxies joined by commas, or direct; again for a further one"},
-		{Name: "on-eof", Kind: args.Text, Default: string(stdio.EOFHalfClose),
-			Usage: "at end of file on stdin: `half-close|wait|close`; wait helps where a proxy drops the answer after a half-close"},
-		{Name: "fdpass", Kind: args.Switch, Aliases: []string{"F"}, TypedOnly: true,
-			Usage: "hand the open tunnel's socket over on stdout and exit, for ssh's ProxyUseFdpass yes"},
-		{Name: "listen", Kind: args.Text, Aliases: []string{"L"},
-			Usage: "instead of stdin and stdout: accept connections on `ADDR`, each for a tunnel of its own: " +
-				"PORT or HOST:PORT, unix:PATH, or socks5://HOST:PORT, which needs no target"},
-		{Name: "open", Kind: args.Switch, TypedOnly: true,
-			Usage: "with --listen: beyond this machine, for anyone, on purpose"},
-		{Name: "drain-timeout", Kind: args.Duration, Default: 30 * time.Second,
-			Usage: "with --listen: after SIGTERM, `TIME` for open tunnels to end"},
-		{Name: "exec", Kind: args.Switch, TypedOnly: true,
-			Usage: "instead of stdin and stdout: run the command behind the target, whose own they become"},
-		{Name: "stats", Kind: args.Switch, Usage: "at the end, one line of JSON on stderr: bytes, times, exit code"},
-		{Name: "stats-fd", Kind: args.Number, Usage: "or on the descriptor `N`"},
-		{Name: "why", Kind: args.Text, Usage: "print how `HOST:PORT` would be reached, and why so, and exit"},
-		{Name: "print-ssh-config", Kind: args.Switch,
-			Usage: "print the lines for ~/.ssh/config that send the hosts in the arguments this way, and exit"},
-		{Name: "as", Kind: args.Text,
-			Usage: "take the arguments of another program, PROXY PORT HOST PORT [AUTHFILE]: `corkscrew`; so called, culvert does"},
 	}
 }

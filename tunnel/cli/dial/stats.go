@@ -1,4 +1,4 @@
-package route
+package dial
 
 import (
 	"encoding/json"

@@ -1,23 +1,50 @@
-package route
+package dial
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/cli/route"
+	"culvert/tunnel/stdio"
 )
 
 // fileFlags are the flags whose value is a file: ssh may run culvert in another
 // folder.
 var fileFlags = args.Names{"proxy-credentials", "netrc-file", "cacert", "cert", "key", "tls-cacert", "pac"}
 
-// SSHConfig returns the lines of ssh_config(5) that send hosts by the route that
-// the flags name. program is culvert's absolute path. fdpass is for a tunnel that
-// is a plain socket, which culvert can hand over to ssh.
-func (p *Plan) SSHConfig(program string, hosts []string, fdpass bool) string {
+// SSHConfig is dial --print-ssh-config: it returns the lines of ssh_config(5) that
+// send the hosts in the arguments by the route that the flags name. say writes a
+// line to stderr.
+func SSHConfig(line *args.Line, chooser *route.Chooser, say func(format string, a ...any)) (string, error) {
+	if len(line.Args) == 0 {
+		return "", args.Usagef("as in culvert dial --proxy http://proxy:3128 --print-ssh-config 'git.example.com' '*.example.org'", "--print-ssh-config needs the hosts, as ssh has them")
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	plan, err := chooser.Plan(tunnel.Authority{})
+	if err != nil {
+		return "", err
+	}
+	for _, note := range plan.Notes {
+		say("%s", note)
+	}
+	if plan.Client.Route.Direct() || !strings.HasPrefix(plan.Client.Route.Source, "-") {
+		say("without --proxy the environment that ssh runs in names the proxy")
+	}
+	return stanza(program, &line.Values, line.Args, stdio.CanHandOver(plan.Client)), nil
+}
+
+// stanza returns the lines for the hosts. program is culvert's absolute path. fdpass
+// is for a tunnel that is a plain socket, which culvert can hand over to ssh.
+func stanza(program string, flags *args.Values, hosts []string, fdpass bool) string {
 	words := []string{program, "dial"}
-	for _, s := range p.flags.Settings() {
+	for _, s := range flags.Settings() {
 		if !strings.HasPrefix(s.Source, "-") || slices.Contains(args.Names{"print-ssh-config", "color", "fdpass"}, s.Name) {
 			continue
 		}
@@ -39,11 +66,11 @@ func (p *Plan) SSHConfig(program string, hosts []string, fdpass bool) string {
 	for i, word := range words {
 		words[i] = shellWord(strings.ReplaceAll(word, "%", "%%")) // ssh takes %% for %
 	}
-	stanza := "Host " + strings.Join(hosts, " ") + "\n    ProxyCommand " + strings.Join(append(words, "--", "%h", "%p"), " ") + "\n"
+	lines := "Host " + strings.Join(hosts, " ") + "\n    ProxyCommand " + strings.Join(append(words, "--", "%h", "%p"), " ") + "\n"
 	if fdpass {
-		stanza += "    ProxyUseFdpass yes\n"
+		lines += "    ProxyUseFdpass yes\n"
 	}
-	return stanza
+	return lines
 }
 
 // shellWord quotes a word so that every shell reads it as one: ssh runs the
