@@ -2,18 +2,13 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
-	"net"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"culvert/tunnel/cli/args"
-	"culvert/tunnel/cli/exit"
 	"culvert/tunnel/cli/serve"
-	"culvert/tunnel/listen"
 	"culvert/tunnel/proxy"
 
 	"github.com/urfave/cli/v2"
@@ -51,7 +46,8 @@ func runServe(ctx context.Context, line *args.Line) error {
 	if err != nil {
 		return err
 	}
-	logs, err := serve.OpenLogs(&line.Values, talker(line))
+	say := talker(line)
+	logs, err := serve.OpenLogs(&line.Values, say)
 	if err != nil {
 		return err
 	}
@@ -66,22 +62,17 @@ func runServe(ctx context.Context, line *args.Line) error {
 	if err != nil {
 		return err
 	}
-	listeners, err := bind(ctx, line, server, specs, secure)
+	listeners, err := serve.Bind(ctx, &line.Values, server, specs, secure)
 	if err != nil {
 		return err
 	}
-	return serveAll(ctx, line, server, listeners, notes, signals)
-}
-
-// serveAll serves all listeners and, at a signal, drains.
-func serveAll(ctx context.Context, line *args.Line, server *proxy.Server, listeners []net.Listener, notes []string, signals <-chan os.Signal) error {
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- server.Serve(l) }()
 	}
-	announce(line, server, listeners)
+	serve.Announce(server, listeners, say)
 	for _, note := range notes {
-		talk(line, "%s", note)
+		say("%s", note)
 	}
 	select {
 	case err := <-failed:
@@ -89,6 +80,13 @@ func serveAll(ctx context.Context, line *args.Line, server *proxy.Server, listen
 		return fmt.Errorf("a listener failed: %w", err)
 	case <-signals:
 	}
+	drain(ctx, line, server, signals)
+	return nil
+}
+
+// drain waits for the open tunnels to end. A second signal, or the end of
+// --drain-timeout, ends them at once.
+func drain(ctx context.Context, line *args.Line, server *proxy.Server, signals <-chan os.Signal) {
 	cancel, limit := context.CancelFunc(func() {}), "without limit"
 	if timeout := line.Duration("drain-timeout"); timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
@@ -105,54 +103,4 @@ func serveAll(ctx context.Context, line *args.Line, server *proxy.Server, listen
 	case <-signals:
 		server.Close()
 	}
-	return nil
-}
-
-// announce says where the proxy listens, and which clients may reach which targets.
-func announce(line *args.Line, server *proxy.Server, listeners []net.Listener) {
-	var summaries []string
-	urls := map[string][]string{}
-	for _, l := range listeners {
-		summary := strings.Join(server.Summary(l), "\n") // settles the limits, so it comes before the line that says so
-		talk(line, "listening on %s", listen.URL(l))
-		if urls[summary] == nil {
-			summaries = append(summaries, summary)
-		}
-		urls[summary] = append(urls[summary], listen.URL(l))
-	}
-	for _, summary := range summaries {
-		if len(summaries) > 1 {
-			talk(line, "on %s:", strings.Join(urls[summary], ", "))
-		}
-		for _, words := range strings.Split(summary, "\n") {
-			talk(line, "%s", words)
-		}
-	}
-}
-
-// bind binds all listeners before any of them accepts, and refuses one that would be
-// an open proxy by accident.
-func bind(ctx context.Context, line *args.Line, server *proxy.Server, specs []listen.Spec, secure *tls.Config) (listeners []net.Listener, err error) {
-	defer func() {
-		if err != nil {
-			for _, l := range listeners {
-				l.Close()
-			}
-		}
-	}()
-	for _, spec := range specs {
-		l, err := spec.Listen(ctx)
-		if err != nil {
-			return listeners, &exit.Error{Err: err, Hint: listen.Hint(err)}
-		}
-		if spec.TLS {
-			l = listen.NewTLS(l, secure)
-		}
-		listeners = append(listeners, l)
-		if err := server.CheckExposure(l); err != nil && !line.Bool("open") {
-			return listeners, args.Usagef("want passwords with --users FILE, or client certificates with --tls-client-ca FILE, "+
-				"or name the clients with --allow-client CIDR, or listen on 127.0.0.1; --open says that it is meant", "%v", err)
-		}
-	}
-	return listeners, nil
 }

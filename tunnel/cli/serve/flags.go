@@ -1,10 +1,11 @@
-// Package serve is serve's part of the command line: its flags, and what they set
-// up, a tunnel.Server, its listeners, TLS and logs.
+// Package serve is serve's part of the command line: its own flags, and what they set
+// up: a proxy.Server, its listeners, their TLS, and its logs.
 //
-// It promises to read flags, and the files that they name, and no more: it opens
-// no listener, and writes nothing but the logs. Its errors are *args.Error.
+// It promises to read flags, and the files that they name, before Bind opens the
+// first listener; no client is accepted here. It writes to a person by the function
+// that it is given. A mistake in a flag is an *args.Error.
 //
-// It never imports urfave/cli, nor the packages of dial and probe.
+// It never imports urfave/cli nor fatih/color, nor the packages of dial and probe.
 package serve
 
 import (
@@ -16,7 +17,7 @@ import (
 	"culvert/tunnel/proxy"
 )
 
-// Flags are serve's flags.
+// Flags returns the flags of serve, in the order of the help.
 func Flags() []args.Flag {
 	return []args.Flag{
 		{Name: "listen", Kind: args.List, KeepSpace: true, DefaultText: listen.Default,

@@ -1,13 +1,19 @@
 package serve
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
+	"strings"
 
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/cli/exit"
 	"culvert/tunnel/listen"
+	"culvert/tunnel/proxy"
 )
 
-// ListenSpecs reads where to listen.
+// ListenSpecs returns where the flags say to listen.
 func ListenSpecs(flags *args.Values) ([]listen.Spec, error) {
 	urls := flags.Strings("listen")
 	if len(urls) == 0 {
@@ -21,4 +27,55 @@ func ListenSpecs(flags *args.Values) ([]listen.Spec, error) {
 		}
 	}
 	return specs, nil
+}
+
+// Bind binds all listeners before any of them accepts, and refuses one that would be
+// an open proxy by accident. secure is the configuration of https listeners. The
+// Server that serves the listeners closes them; after an error none is open.
+func Bind(ctx context.Context, flags *args.Values, server *proxy.Server, specs []listen.Spec, secure *tls.Config) (listeners []net.Listener, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range listeners {
+				l.Close()
+			}
+		}
+	}()
+	for _, spec := range specs {
+		l, err := spec.Listen(ctx)
+		if err != nil {
+			return listeners, &exit.Error{Err: err, Hint: listen.Hint(err)}
+		}
+		if spec.TLS {
+			l = listen.NewTLS(l, secure)
+		}
+		listeners = append(listeners, l)
+		if err := server.CheckExposure(l); err != nil && !flags.Bool("open") {
+			return listeners, args.Usagef("want passwords with --users FILE, or client certificates with --tls-client-ca FILE, "+
+				"or name the clients with --allow-client CIDR, or listen on 127.0.0.1; --open says that it is meant", "%v", err)
+		}
+	}
+	return listeners, nil
+}
+
+// Announce says where the proxy listens, and which clients may reach which targets.
+// say writes a line for a person.
+func Announce(server *proxy.Server, listeners []net.Listener, say func(format string, a ...any)) {
+	var summaries []string
+	urls := map[string][]string{}
+	for _, l := range listeners {
+		summary := strings.Join(server.Summary(l), "\n") // settles the limits, so it comes before the line that says so
+		say("listening on %s", listen.URL(l))
+		if urls[summary] == nil {
+			summaries = append(summaries, summary)
+		}
+		urls[summary] = append(urls[summary], listen.URL(l))
+	}
+	for _, summary := range summaries {
+		if len(summaries) > 1 {
+			say("on %s:", strings.Join(urls[summary], ", "))
+		}
+		for _, words := range strings.Split(summary, "\n") {
+			say("%s", words)
+		}
+	}
 }
