@@ -5,16 +5,14 @@ import (
 	"context"
 	"errors"
 	"os"
-	"strings"
 	"syscall"
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
 	"culvert/tunnel/cli/exit"
-	cliprobe "culvert/tunnel/cli/probe"
+	"culvert/tunnel/cli/probe"
 	"culvert/tunnel/cli/route"
 	"culvert/tunnel/client"
-	"culvert/tunnel/probe"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -39,7 +37,7 @@ func probeCommand(l *commandLine) *cli.Command {
 	}
 }
 
-// runProbe shows one exchange, or what the flags ask for instead.
+// runProbe shows one exchange, or does what the flags ask for instead.
 func runProbe(ctx context.Context, line *args.Line) error {
 	if a := auditOf(ctx, line); a.Wanted() {
 		return runAudit(ctx, a)
@@ -48,19 +46,28 @@ func runProbe(ctx context.Context, line *args.Line) error {
 	if err != nil {
 		return err
 	}
-	prober, err := proberOf(ctx, line, target)
+	plan, err := chooserOf(ctx, line).Plan(target)
 	if err != nil {
 		return err
 	}
-	var progress *cliprobe.Progress // none with -v, which tells each step
+	prober, err := probe.NewProber(&line.Values, plan, term.IsTerminal(int(os.Stdout.Fd())))
+	if err != nil {
+		return err
+	}
+	verbose := plan.Verbose(talker(line))
+	verbose.Plan(target)
+	prober.Client.Trace = verbose.Trace()
+	var progress *probe.Progress // none with -v, which tells each step
 	if !line.Bool("verbose") {
-		progress = cliprobe.NewProgress(os.Stderr)
+		progress = probe.NewProgress(os.Stderr)
 		prober.Client.Trace = &client.Trace{Waiting: progress.Waiting}
 	}
 	if line.IsSet("count") {
-		return probeSeries(ctx, line, prober, target, progress)
+		return runSeries(ctx, target, &probe.Series{
+			Flags: &line.Values, Prober: prober, Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: progress,
+		})
 	}
-	save, err := cliprobe.Transcript(line.String("save"), version())
+	save, err := probe.PrepareSave(line.String("save"), version())
 	if err != nil {
 		return err
 	}
@@ -89,7 +96,43 @@ func runProbe(ctx context.Context, line *args.Line) error {
 	case unsaved != nil:
 		return &exit.Error{Err: unsaved, Code: cmp.Or(report.Verdict.ExitCode, tunnel.ExitCode(unsaved))}
 	}
-	return probeError(nil, report.Verdict.ExitCode)
+	return exit.Code(report.Verdict.ExitCode)
+}
+
+// runSeries is probe --count. The first signal ends it, with a summary.
+func runSeries(ctx context.Context, target tunnel.Authority, s *probe.Series) error {
+	ctx, stop := probe.UntilSignal(ctx)
+	code, err := s.Run(ctx, target)
+	interrupted := ctx.Err() != nil
+	if by := stop(); interrupted && (err == nil || errors.Is(err, context.Canceled)) {
+		return exit.Signal(by)
+	}
+	return probeError(err, code)
+}
+
+// auditOf returns what probe does by --audit, --list, --compare, --ports or --reach.
+func auditOf(ctx context.Context, line *args.Line) *probe.Audit {
+	a := &probe.Audit{
+		Flags: &line.Values, Args: line.Args, Plan: chooserOf(ctx, line).Plan,
+		Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: probe.NewProgress(os.Stderr),
+	}
+	a.Planned = func(plan *route.Plan, target tunnel.Authority) { plan.Verbose(talker(line)).Plan(target) }
+	if line.Bool("verbose") { // which tells each step
+		a.Progress = nil
+		a.Say = func(words string) { talk(line, "%s", words) }
+	}
+	return a
+}
+
+// runAudit does what the flags ask for.
+func runAudit(ctx context.Context, a *probe.Audit) error {
+	exitOnSignal(a.Progress.Wipe)
+	failed, err := a.Run(ctx)
+	a.Progress.Wipe()
+	if failed {
+		return probeError(err, tunnel.ExitCheck)
+	}
+	return probeError(err, tunnel.ExitOK)
 }
 
 // probeError returns the error that the verb ends with: err in words for a person,
@@ -103,90 +146,6 @@ func probeError(err error, code int) error {
 		return exit.Stdout(err)
 	case err != nil:
 		return exit.Explained(err)
-	case code != tunnel.ExitOK:
-		return exit.Code(code)
 	}
-	return nil
-}
-
-// countFlags are the flags that say how --count probes.
-var countFlags = args.Names{"interval", "parallel"}
-
-// probeSeries is probe --count. The first signal ends it, with a summary.
-func probeSeries(ctx context.Context, line *args.Line, prober *probe.Prober, target tunnel.Authority, progress *cliprobe.Progress) error {
-	ctx, stop := cliprobe.UntilSignal(ctx)
-	s := cliprobe.Series{Flags: &line.Values, Prober: prober, Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: progress}
-	code, err := s.Run(ctx, target)
-	interrupted := ctx.Err() != nil
-	if by := stop(); interrupted && (err == nil || errors.Is(err, context.Canceled)) {
-		return exit.Signal(by)
-	}
-	return probeError(err, code)
-}
-
-// auditOf is probe --audit and the like.
-func auditOf(ctx context.Context, line *args.Line) *cliprobe.Command {
-	a := &cliprobe.Command{Flags: &line.Values, Args: line.Args, Plan: chooserOf(ctx, line).Plan,
-		Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: cliprobe.NewProgress(os.Stderr)}
-	a.Planned = func(plan *route.Plan, target tunnel.Authority) { plan.Verbose(talker(line)).Plan(target) }
-	if line.Bool("verbose") { // which tells each step
-		a.Progress = nil
-		a.Tell = func(words string) { talk(line, "%s", words) }
-	}
-	return a
-}
-
-// runAudit does what the flags ask for.
-func runAudit(ctx context.Context, a *cliprobe.Command) error {
-	exitOnSignal(a.Progress.Wipe)
-	failed, err := a.Run(ctx)
-	a.Progress.Wipe()
-	if failed {
-		return probeError(err, tunnel.ExitCheck)
-	}
-	return probeError(err, tunnel.ExitOK)
-}
-
-// proberOf makes the Prober that the flags and the environment describe.
-func proberOf(ctx context.Context, line *args.Line, target tunnel.Authority) (*probe.Prober, error) {
-	plan, err := chooserOf(ctx, line).Plan(target)
-	if err != nil {
-		return nil, err
-	}
-	if plan.Client.Route.Direct() {
-		return nil, args.Usagef("name it with --proxy http://HOST:PORT", "there is no proxy to probe: the way would be direct (%s)", plan.Why)
-	}
-	if hops := plan.Client.Route.Hops; strings.HasPrefix(hops[len(hops)-1].Scheme, "socks") {
-		return nil, args.Usagef("name one with --proxy http://HOST:PORT; culvert dial -v goes through SOCKS", "probe is about CONNECT, and %s speaks SOCKS", hops[len(hops)-1])
-	}
-	for _, name := range countFlags {
-		if line.IsTyped(name) && !line.IsSet("count") {
-			return nil, args.Usagef("add --count N, or leave it out", "%s is for --count", line.Source(name))
-		}
-	}
-	if err := cliprobe.OneForm(&line.Values, plan.Client.Route, term.IsTerminal(int(os.Stdout.Fd()))); err != nil {
-		return nil, err
-	}
-	p := &probe.Prober{Why: plan.Why, ShowSecrets: line.Bool("show-secrets")}
-	if p.Interception, err = cliprobe.Interception(&line.Values); err != nil {
-		return nil, err
-	}
-	if p.Wait, err = line.Timeout("wait"); err != nil {
-		return nil, err
-	}
-	if send := line.String("send"); send != "" {
-		if p.Wait < 0 {
-			return nil, args.Usagef("leave --wait out", "--send is of no use with --wait 0: nobody would see the answer")
-		}
-		var b tunnel.WireBytes
-		if err := b.UnmarshalText([]byte(send)); err != nil {
-			return nil, line.Mistake("send", err, `as in --send 'HEAD / HTTP/1.0\r\n\r\n'`)
-		}
-		p.Send = b
-	}
-	v := plan.Verbose(talker(line))
-	v.Plan(target)
-	plan.Client.Trace = v.Trace()
-	p.Client = plan.Client
-	return p, nil
+	return exit.Code(code)
 }

@@ -16,8 +16,8 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// Command is a run of probe by --audit, --list, --compare, --ports or --reach.
-type Command struct {
+// Audit is a run of probe by --audit, --list, --compare, --ports or --reach.
+type Audit struct {
 	Flags    *args.Values
 	Args     []string
 	Plan     func(target tunnel.Authority) (*route.Plan, error)
@@ -26,29 +26,29 @@ type Command struct {
 	Progress *Progress // nil = not shown
 
 	Planned func(*route.Plan, tunnel.Authority) // called with the plan once it is made; nil = not called
-	Tell    func(words string)                  // called as each check begins, instead of Progress; nil = not called
+	Say     func(words string)                  // called as each check begins, instead of Progress; nil = not called
 }
 
-// modes are the flags that ask for a Command, and extras those that say how to
+// modes are the flags that ask for an Audit, and extras those that say how to
 // audit.
 var (
 	modes  = args.Names{"audit", "list", "compare", "ports", "reach"}
 	extras = args.Names{"check", "audit-idle", "audit-slow", "junit", "markdown", "target-listen", "target-announce"}
 )
 
-// singles are the flags of a single exchange. A Command refuses them: its requests
+// singles are the flags of a single exchange. An Audit refuses them: its requests
 // have no fields, and its tunnels no TLS, but those that a check is about.
 var singles = args.Names{"send", "wait", "hex", "raw", "save", "count", "interval", "parallel", "header", "show-secrets",
 	"tls", "tls-server-name", "tls-alpn", "tls-cacert", "tls-insecure", "tls-no-direct", "tls-unrelated"}
 
-// Wanted reports whether the flags ask for a Command. An extra from the
+// Wanted reports whether the flags ask for an Audit. An extra from the
 // environment does not: it counts once its mode is given.
-func (c *Command) Wanted() bool {
+func (c *Audit) Wanted() bool {
 	return slices.ContainsFunc(modes, c.set) || slices.ContainsFunc(extras, c.typed)
 }
 
 // Run does what the flags ask for. failed reports that the exit code is 11.
-func (c *Command) Run(ctx context.Context) (failed bool, err error) {
+func (c *Audit) Run(ctx context.Context) (failed bool, err error) {
 	if err := c.check(); err != nil {
 		return false, err
 	}
@@ -83,7 +83,7 @@ func (c *Command) Run(ctx context.Context) (failed bool, err error) {
 }
 
 // check refuses flags that do not go together.
-func (c *Command) check() error {
+func (c *Audit) check() error {
 	var given []string
 	for _, name := range modes {
 		if c.set(name) {
@@ -113,18 +113,18 @@ func (c *Command) check() error {
 }
 
 // typed reports whether a flag stands on the command line.
-func (c *Command) typed(name string) bool {
+func (c *Audit) typed(name string) bool {
 	return c.set(name) && c.Flags.IsTyped(name)
 }
 
 // set reports whether a flag was set, on the command line or by a variable.
-func (c *Command) set(name string) bool {
+func (c *Audit) set(name string) bool {
 	s := c.Flags.Last(name)
 	return s.Source != "" && s.Value != "false" && s.Value != ""
 }
 
 // auditor sets up an Auditor by the flags.
-func (c *Command) auditor() (a *audit.Auditor, target tunnel.Authority, err error) {
+func (c *Audit) auditor() (a *audit.Auditor, target tunnel.Authority, err error) {
 	if target, err = c.target(); err != nil {
 		return nil, target, err
 	}
@@ -176,7 +176,7 @@ func (c *Command) auditor() (a *audit.Auditor, target tunnel.Authority, err erro
 
 // target returns the target in the arguments, zero if there is none. With --ports
 // it may be a host without a port.
-func (c *Command) target() (tunnel.Authority, error) {
+func (c *Audit) target() (tunnel.Authority, error) {
 	if len(c.Args) == 0 {
 		return tunnel.Authority{}, nil
 	}
@@ -207,7 +207,7 @@ func hostOf(a tunnel.Authority) string {
 }
 
 // audit runs the audit and writes its report.
-func (c *Command) audit(ctx context.Context, a *audit.Auditor) (failed bool, err error) {
+func (c *Audit) audit(ctx context.Context, a *audit.Auditor) (failed bool, err error) {
 	junit, err := openJUnit(c.Flags.String("junit")) // before ten seconds of work
 	if err != nil {
 		return false, err
@@ -255,7 +255,7 @@ func conclusiveBy(r *audit.Report) string {
 }
 
 // survey asks the proxy for each of the ways and writes the report.
-func (c *Command) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way, harmful bool) (failed bool, err error) {
+func (c *Audit) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way, harmful bool) (failed bool, err error) {
 	started := time.Now()
 	if ways, err = a.Survey(ctx, ways); err != nil {
 		return false, err
@@ -273,11 +273,11 @@ func (c *Command) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way
 }
 
 // progress returns what shows the check or the target that is being tried.
-func (c *Command) progress() func(done, all int, what string) {
-	tell := c.Progress.Show
+func (c *Audit) progress() func(done, all int, what string) {
+	say := c.Progress.show
 	switch {
-	case c.Tell != nil:
-		tell = c.Tell
+	case c.Say != nil:
+		say = c.Say
 	case c.Progress == nil:
 		return nil
 	}
@@ -286,6 +286,6 @@ func (c *Command) progress() func(done, all int, what string) {
 			c.Progress.Wipe()
 			return
 		}
-		tell(fmt.Sprintf("%d of %d: %s", done+1, all, what))
+		say(fmt.Sprintf("%d of %d: %s", done+1, all, what))
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // compare is probe --compare. worse reports that the exit code is 11.
-func (c *Command) compare() (worse bool, err error) {
+func (c *Audit) compare() (worse bool, err error) {
 	const hint = "culvert probe --audit --json writes such files"
 	if len(c.Args) != 2 {
 		return false, args.Usagef(hint, "--compare needs two files")

@@ -11,9 +11,9 @@ import (
 // forms are the flags that choose how probe prints its report; at most one may.
 var forms = args.Names{"json", "hex", "raw"}
 
-// OneForm refuses forms of probe's report that exclude each other, that would harm
+// oneForm refuses forms of probe's report that exclude each other, that would harm
 // a terminal, or that the route does not allow, before anything is sent.
-func OneForm(flags *args.Values, by tunnel.Route, terminal bool) error {
+func oneForm(flags *args.Values, by tunnel.Route, terminal bool) error {
 	var given []string
 	for _, name := range forms {
 		if flags.Bool(name) {

@@ -11,9 +11,9 @@ import (
 // interceptionFlags are the flags that say how to check for an interception.
 var interceptionFlags = args.Names{"tls-no-direct", "tls-unrelated"}
 
-// Interception returns the check for a TLS interception that probe --tls makes. It
+// interceptionCheck returns the check for a TLS interception that probe --tls makes. It
 // is nil without --tls, and with --count: a series asks nobody but the proxy.
-func Interception(flags *args.Values) (*interception.Check, error) {
+func interceptionCheck(flags *args.Values) (*interception.Check, error) {
 	if !flags.Bool("tls") || flags.IsSet("count") {
 		for _, name := range interceptionFlags {
 			if flags.IsTyped(name) {

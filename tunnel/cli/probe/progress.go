@@ -44,8 +44,8 @@ func NewProgress(f *os.File) *Progress {
 	}}
 }
 
-// Show shows the text at once.
-func (p *Progress) Show(text string) {
+// show shows the text at once.
+func (p *Progress) show(text string) {
 	if p == nil {
 		return
 	}

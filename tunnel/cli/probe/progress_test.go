@@ -64,7 +64,7 @@ func TestProgressBeginsAnew(t *testing.T) {
 // A line never fills the terminal's width, which would leave some of it there.
 func TestProgressFits(t *testing.T) {
 	p := newProgress(12)
-	p.Show("3 of 7: a-long-name")
+	p.show("3 of 7: a-long-name")
 	if want := "\r\x1b[K3 of 7: a-l"; drawn(p) != want {
 		t.Errorf("%q, want %q", drawn(p), want)
 	}
@@ -78,7 +78,7 @@ func TestProgressFits(t *testing.T) {
 func TestNoProgress(t *testing.T) {
 	var p *Progress
 	p.Waiting("nothing")
-	p.Show("nothing")
+	p.show("nothing")
 	p.Wipe()
 }
 

@@ -9,10 +9,10 @@ import (
 	"culvert/tunnel/probe"
 )
 
-// Transcript prepares probe's --save. It checks that the file can be created before
+// PrepareSave prepares --save. It checks that the file can be created before
 // anything is sent. save creates it; it never overwrites a file, and removes one
 // that it could not write in full. With an empty name save does nothing.
-func Transcript(name, version string) (save func(*probe.Report) error, err error) {
+func PrepareSave(name, version string) (save func(*probe.Report) error, err error) {
 	if name == "" {
 		return func(*probe.Report) error { return nil }, nil
 	}
