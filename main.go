@@ -1,9 +1,9 @@
-// Command culvert carries TCP streams through HTTP proxies: serve is such a
-// proxy, dial opens a tunnel through one, probe tells what one does.
+// Command culvert carries TCP streams through HTTP proxies: serve is such a proxy,
+// dial opens a tunnel through one, probe shows what one does.
 //
-// This file runs the command line and holds what the verbs share: the App and the
-// tables of flags, errors and exit codes, what is written to stderr, colour, and
-// signals.
+// This file runs the command line and holds what the verbs share: the App, the tables
+// of flags, what is written to stdout and stderr, colour, and signals. Each verb has a
+// file of its own here: flags in, packages called, words out.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -34,10 +35,9 @@ func main() { os.Exit(newCommandLine().end(route.Called(os.Args[0], os.Args[1:])
 
 // commandLine is one run of the program.
 type commandLine struct {
-	flags   map[string][]args.Flag // by verb; what app and program have are made from it
-	app     *cli.App               // the verbs as urfave dispatches to them
-	program args.Program           // the verbs as the parser, the help and the completion see them
-	line    *args.Line             // empty until run has parsed it
+	flags map[string][]args.Flag // by verb; app and line are made from it
+	app   *cli.App               // the verbs as urfave dispatches to them
+	line  *args.Line             // empty until run has parsed it
 }
 
 // newCommandLine returns a run that has parsed nothing yet.
@@ -45,15 +45,15 @@ func newCommandLine() *commandLine {
 	l := &commandLine{flags: flagTables()}
 	l.app = newApp(l)
 	root := cli.Command{Usage: l.app.Usage, UsageText: l.app.UsageText, Description: l.app.Description}
-	l.program = args.Program{Name: l.app.Name, Version: version(), Verb: l.verb(&root)}
+	program := args.Program{Name: l.app.Name, Version: version(), Verb: l.verb(&root)}
 	for _, c := range l.app.Commands {
-		l.program.Verbs = append(l.program.Verbs, l.verb(c))
+		program.Verbs = append(program.Verbs, l.verb(c))
 	}
-	l.line = args.NewLine(l.program)
+	l.line = args.NewLine(program)
 	return l
 }
 
-// verb returns what package args needs to know of a Command.
+// verb describes a Command to package args.
 func (l *commandLine) verb(c *cli.Command) args.Verb {
 	return args.Verb{
 		Name: c.Name, Summary: c.Usage, Args: c.ArgsUsage, Description: c.Description,
@@ -61,7 +61,7 @@ func (l *commandLine) verb(c *cli.Command) args.Verb {
 	}
 }
 
-// end runs the program to its end, and returns the exit code.
+// end runs the program and returns its exit code.
 func (l *commandLine) end(words []string) (code int) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -71,13 +71,13 @@ func (l *commandLine) end(words []string) (code int) {
 	return l.report(l.run(words))
 }
 
-// run parses the words and the environment, once, and does what they ask for. It
-// leaves the call of the verb's Action to urfave, which has no flags left to parse.
+// run parses the words and the environment and does what they ask for. urfave calls
+// the verb's Action; it gets no flags to parse.
 func (l *commandLine) run(words []string) error {
 	if err := l.line.Parse(words); err != nil {
 		return err
 	}
-	if page := l.page(); page != "" {
+	if page := l.line.Page(); page != "" {
 		return printed(page, nil)
 	}
 	if l.line.Verb == nil {
@@ -92,31 +92,12 @@ func (l *commandLine) run(words []string) error {
 	return l.app.Run([]string{l.app.Name, l.line.Verb.Name})
 }
 
-// action returns the Action of a verb: run with the parsed line.
+// action returns the Action of a verb, which runs it with the parsed line.
 func (l *commandLine) action(run func(context.Context, *args.Line) error) cli.ActionFunc {
 	return func(c *cli.Context) error { return run(c.Context, l.line) }
 }
 
-// page returns the text that the flags ask for instead of a verb's work: help,
-// version, manual page or completion; "" if they do not.
-func (l *commandLine) page() string {
-	switch {
-	case l.line.IsSet("help"):
-		if l.line.Verb != nil {
-			return l.program.Help(*l.line.Verb)
-		}
-		return l.program.Help(l.program.Verb)
-	case l.line.IsSet("version"):
-		return l.app.Name + " " + version() + "\n"
-	case l.line.IsSet("man"):
-		return l.program.Man()
-	case l.line.IsSet("completion"):
-		return l.program.Completion(l.line.String("completion"))
-	}
-	return ""
-}
-
-// report writes an error to stderr, and returns the exit code.
+// report writes an error to stderr and returns the exit code.
 func (l *commandLine) report(err error) int {
 	e := exit.Of(err)
 	if e.Err != nil {
@@ -125,9 +106,9 @@ func (l *commandLine) report(err error) int {
 			who += " " + l.line.Verb.Name
 		}
 		style := styleFor(os.Stderr, l.line)
-		say(style.Bad, who+":", e.Error())
+		writeLine(style.Bad, who+":", e.Error())
 		if e.Hint != "" {
-			say(style.Bold, "hint:", e.Hint)
+			writeLine(style.Bold, "hint:", e.Hint)
 		}
 	}
 	return e.Code
@@ -145,7 +126,7 @@ func newApp(l *commandLine) *cli.App {
 		Flags:           urfaveFlags(l.flags[""]),
 		SkipFlagParsing: true,
 		HideHelp:        true, HideVersion: true,
-		// Without this handler urfave would exit by itself.
+		// Without this handler urfave would end the program by itself.
 		ExitErrHandler: func(*cli.Context, error) {},
 	}
 	for _, c := range app.Commands {
@@ -171,29 +152,24 @@ const exitCodes = `exit codes of dial and probe:
 serve ends with 0 when drained, 1 when it failed, 2 for usage.
 A signal ends dial and probe with 128 + its number.`
 
-// flagTables returns the flags of each verb, and with "" those before the verb, in
-// the order of the help. Everything that parses, shows or completes flags is made
-// from them.
+// flagTables returns the flags of each verb, and under "" those that stand before the
+// verb, in the order of the help. The parser, the help and the completion scripts are
+// made from these tables.
 func flagTables() map[string][]args.Flag {
-	program := []args.Flag{
-		{Name: "completion", Kind: args.Text, Usage: "print a completion script: `bash|zsh|fish`"},
-		{Name: "man", Kind: args.Switch, Usage: "print the manual page, for man -l -"},
-		{Name: "version", Kind: args.Switch, Usage: "print the version"},
-	}
 	common := []args.Flag{
 		{Name: "color", Kind: args.Text, Default: "auto",
 			Usage: "when to colour: `auto|always|never`; auto asks the terminal, NO_COLOR and TERM"},
-		{Name: "help", Kind: args.Switch, Aliases: []string{"h"}, TypedOnly: true, Usage: "print this help"},
+		args.HelpFlag(),
 	}
 	return map[string][]args.Flag{
-		"":      slices.Concat(program, common),
+		"":      slices.Concat(args.PageFlags(), common),
 		"serve": slices.Concat(serve.Flags(), common),
 		"dial":  slices.Concat(route.Flags(), dial.Flags(), common),
 		"probe": slices.Concat(route.Flags(), probe.Flags(), common),
 	}
 }
 
-// urfaveFlags makes the flags of a table as urfave has them.
+// urfaveFlags returns the flags of a table in the form of urfave.
 func urfaveFlags(table []args.Flag) []cli.Flag {
 	out := make([]cli.Flag, 0, len(table))
 	for _, f := range table {
@@ -216,8 +192,8 @@ func urfaveFlags(table []args.Flag) []cli.Flag {
 	return out
 }
 
-// version returns the version of the module, if culvert was built as one, as by go
-// install.
+// version returns the version of the module if culvert was built as one, as go
+// install does.
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return strings.TrimPrefix(info.Main.Version, "v")
@@ -238,7 +214,7 @@ func printed(text string, err error) error {
 
 // talk writes one line to stderr: "culvert VERB: message".
 func talk(line *args.Line, format string, a ...any) {
-	say(styleFor(os.Stderr, line).Talk, "culvert "+line.Verb.Name+":", fmt.Sprintf(format, a...))
+	writeLine(styleFor(os.Stderr, line).Talk, "culvert "+line.Verb.Name+":", fmt.Sprintf(format, a...))
 }
 
 // talker returns talk for one command line.
@@ -246,22 +222,22 @@ func talker(line *args.Line) func(format string, a ...any) {
 	return func(format string, a ...any) { talk(line, format, a...) }
 }
 
-// say writes one line to stderr, in one write, so that lines of several goroutines
-// stay whole. Control characters, which a proxy may have sent, never reach the
+// writeLine writes one line to stderr, in one write, so that the lines of several goroutines
+// do not mix. Control characters, which a proxy may have sent, never reach the
 // terminal.
-func say(dress func(string) string, who, message string) {
-	fmt.Fprintln(os.Stderr, dress(who), args.Printable(message))
+func writeLine(colour terminal.Colour, who, message string) {
+	fmt.Fprintln(os.Stderr, colour.Paint(who), args.Printable(message))
 }
 
-// styleFor decides about colour and width for one stream: by --color, the
-// environment and whether the stream is a terminal.
+// styleFor returns the colours and the width for one stream. --color, the environment
+// and whether the stream is a terminal decide.
 func styleFor(f *os.File, line *args.Line) terminal.Style {
 	mode := line.String("color")
 	on := mode == "always" || mode != "never" &&
 		os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 	dress := func(attributes ...color.Attribute) func(string) string {
 		c := color.New(attributes...)
-		// The switch of c overrides the library's, which looks at stdout only.
+		// This overrides the library's own switch, which is for stdout only.
 		if on {
 			c.EnableColor()
 		} else {
@@ -270,15 +246,29 @@ func styleFor(f *os.File, line *args.Line) terminal.Style {
 		return func(s string) string { return c.Sprint(s) }
 	}
 	return terminal.Style{
-		Width: route.Columns(f), Wrap: term.IsTerminal(int(f.Fd())),
+		Width: columns(f), Wrap: term.IsTerminal(int(f.Fd())),
 		Talk: dress(color.FgCyan), Sent: dress(color.FgBlue), Received: dress(color.FgMagenta),
 		Good: dress(color.FgGreen), Warn: dress(color.FgYellow), Bad: dress(color.FgRed, color.Bold),
 		Faint: dress(color.Faint), Bold: dress(color.Bold),
 	}
 }
 
-// exitOnSignal makes a signal end the program with 128+n and no message, after the
-// last functions. Signals that were ignored from the start, as by nohup, stay ignored.
+// columns returns the width of the terminal f in columns, 0 if f is not a terminal.
+// The variable COLUMNS overrides it, for pagers.
+func columns(f *os.File) int {
+	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
+		return n
+	}
+	n, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// exitOnSignal makes a signal end the program with exit code 128+n and no message,
+// once the functions in last have returned. Signals that were ignored from the start,
+// as by nohup, stay ignored.
 func exitOnSignal(last ...func()) {
 	signals := make(chan os.Signal, 1)
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
@@ -296,7 +286,7 @@ func exitOnSignal(last ...func()) {
 	}()
 }
 
-// chooserOf returns the Chooser of routes that dial and probe share.
+// chooserOf returns what chooses the route of dial and probe.
 func chooserOf(ctx context.Context, line *args.Line) *route.Chooser {
 	return route.NewChooser(ctx, &line.Values, "culvert/"+version())
 }
