@@ -151,7 +151,7 @@ func ParseHost(host string) (string, netip.Addr, error) {
 	if host == "" {
 		return "", netip.Addr{}, ErrEmptyHost
 	}
-	if err := CheckName(host); err != nil {
+	if err := CheckHostName(host); err != nil {
 		return "", netip.Addr{}, err
 	}
 	host = strings.ToLower(host)
@@ -165,7 +165,7 @@ func ParseHost(host string) (string, netip.Addr, error) {
 	return addr.String(), addr, nil
 }
 
-func CheckName(host string) error {
+func CheckHostName(host string) error {
 	if len(host) > 253 {
 		return ErrHostLength
 	}

@@ -235,7 +235,7 @@ func ExitCode(err error) int {
 
 // StatusType is the type of a proxy's final reply that is not 2xx, as long as no
 // Proxy-Status error says more.
-func StatusType(status int) ErrorType {
+func ErrorTypeFromStatus(status int) ErrorType {
 	switch {
 	case status == http.StatusProxyAuthRequired, status == http.StatusUnauthorized:
 		return ErrorCredentials
@@ -289,7 +289,7 @@ func AsError(err error, phase Phase) *Error {
 
 // MayRouteAround reports whether another route may lead to the target: this one could
 // not be taken, or did not reach it. A proxy's refusal holds for every route.
-func (e *Error) MayRouteAround() bool {
+func (e *Error) OtherRouteMayWork() bool {
 	switch e.Phase {
 	case PhaseResolve, PhaseConnect:
 		return true

@@ -141,7 +141,7 @@ func cutSFItem(s string) (item, rest string) {
 }
 
 // FirstProxyError returns the member with an error that is nearest the origin.
-func FirstProxyError(members []ProxyStatus) (ProxyStatus, bool) {
+func FirstProxyStatusError(members []ProxyStatus) (ProxyStatus, bool) {
 	for _, p := range members {
 		if p.Error != "" {
 			return p, true

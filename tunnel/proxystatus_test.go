@@ -31,10 +31,10 @@ func TestParseProxyStatus(t *testing.T) {
 
 func TestFirstError(t *testing.T) {
 	members := ParseProxyStatus([]string{"a, b; error=dns_error", "c; error=dns_timeout"})
-	if p, ok := FirstProxyError(members); !ok || p.Name != "b" {
+	if p, ok := FirstProxyStatusError(members); !ok || p.Name != "b" {
 		t.Errorf("got %+v, %t; want b's", p, ok)
 	}
-	if p, ok := FirstProxyError(members[:1]); ok {
+	if p, ok := FirstProxyStatusError(members[:1]); ok {
 		t.Errorf("got %+v, want none", p)
 	}
 }

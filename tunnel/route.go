@@ -89,7 +89,7 @@ func (c *Credentials) equal(other *Credentials) bool {
 }
 
 // Next is what hop i is asked for on the way to a target.
-func (r Route) Next(i int, target Authority) Authority {
+func (r Route) HopTarget(i int, target Authority) Authority {
 	if i+1 < len(r.Hops) {
 		return r.Hops[i+1].Proxy
 	}
@@ -207,7 +207,7 @@ func ParseHop(s string) (Hop, error) {
 		return Hop{}, fmt.Errorf("proxy %q: the scheme %q is not supported: use http, https, h2, h2c, socks5h, socks5, socks4a or unix:PATH", masked, scheme)
 	}
 	hostport = strings.TrimSuffix(hostport, "/")
-	proxy, err := ParseHostDefaultPort(hostport, schemePorts[scheme])
+	proxy, err := ParseAuthorityDefaultPort(hostport, schemePorts[scheme])
 	if err != nil {
 		return Hop{}, fmt.Errorf("proxy %q: %w", masked, err)
 	}
@@ -278,7 +278,7 @@ func ParseUnixHop(path string) (Hop, error) {
 const maxSocketPath = 103
 
 // ParseHostDefaultPort is ParseAuthority with a port to fall back on.
-func ParseHostDefaultPort(s string, port uint16) (Authority, error) {
+func ParseAuthorityDefaultPort(s string, port uint16) (Authority, error) {
 	a, err := ParseAuthority(s)
 	if !errors.Is(err, ErrNoPort) || strings.HasSuffix(s, ":") {
 		return a, err
@@ -341,7 +341,7 @@ func (h Hop) CheckSOCKS(next Authority) error {
 const MaxSOCKSText = 255 // bytes of a name, user or password
 
 // MayShare reports whether the hop may turn out to speak HTTP/2.
-func (h Hop) MayShare() bool {
+func (h Hop) MayUseHTTP2() bool {
 	return h.Scheme == SchemeHTTPS || h.Scheme == SchemeH2 || h.Scheme == SchemeH2C
 }
 

@@ -35,7 +35,7 @@ func (c *Client) openAny(ctx context.Context, target tunnel.Authority, extra []F
 	for i, next := range c.Or {
 		along := c.Along(i)
 		conn, e := along.open(ctx, target, extra)
-		if e == nil || !e.MayRouteAround() || ctx.Err() != nil {
+		if e == nil || !e.OtherRouteMayWork() || ctx.Err() != nil {
 			return conn, e
 		}
 		if t := c.Trace; t != nil && t.Abandoned != nil {

@@ -58,7 +58,7 @@ func (o *opening) login(i int) *login {
 func (o *opening) try(ctx context.Context) *tunnel.Error {
 	hops := o.client.Route.Hops
 	share := len(hops) - 1
-	for share >= 0 && !hops[share].MayShare() {
+	for share >= 0 && !hops[share].MayUseHTTP2() {
 		share--
 	}
 	if share < 0 {
@@ -167,7 +167,7 @@ func (o *opening) secureHop(ctx context.Context, i int) (protocol string, e *tun
 }
 
 // next is what hop i is asked for.
-func (o *opening) next(i int) tunnel.Authority { return o.client.Route.Next(i, o.target) }
+func (o *opening) next(i int) tunnel.Authority { return o.client.Route.HopTarget(i, o.target) }
 
 // request is what hop i is to be asked. SOCKS has a login of its own.
 func (o *opening) request(i int) *hopRequest {

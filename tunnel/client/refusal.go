@@ -22,11 +22,11 @@ const maxDecodedPage = 64 << 10
 // begins with body.
 func RefusalError(reply *wire.Reply, body []byte) *tunnel.Error {
 	code := reply.Code
-	e := &tunnel.Error{Phase: tunnel.PhaseReply, Status: code, Type: tunnel.StatusType(code), Answer: &tunnel.AnswerTrouble{Reason: reply.Reason}}
+	e := &tunnel.Error{Phase: tunnel.PhaseReply, Status: code, Type: tunnel.ErrorTypeFromStatus(code), Answer: &tunnel.AnswerTrouble{Reason: reply.Reason}}
 	if e.Type == tunnel.ErrorCredentials {
 		e.Login = &tunnel.LoginTrouble{Schemes: schemesOf(challenges(reply))}
 	}
-	if p, ok := tunnel.FirstProxyError(tunnel.ParseProxyStatus(reply.Values("Proxy-Status"))); ok {
+	if p, ok := tunnel.FirstProxyStatusError(tunnel.ParseProxyStatus(reply.Values("Proxy-Status"))); ok {
 		if e.Type != tunnel.ErrorCredentials {
 			e.Type = typeOr(e.Type, p.Error)
 		}

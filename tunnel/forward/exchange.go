@@ -201,7 +201,7 @@ func parseAbsolute(head *wire.Request) (target tunnel.Authority, path string, er
 		end = len(rest)
 	}
 	authority, path := rest[:end], rest[end:]
-	if target, err = tunnel.ParseHostDefaultPort(authority, 80); err != nil {
+	if target, err = tunnel.ParseAuthorityDefaultPort(authority, 80); err != nil {
 		return refuse(http.StatusBadRequest, err.Error())
 	}
 	if strings.Contains(path, "#") {

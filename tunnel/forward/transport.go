@@ -237,7 +237,7 @@ func (x *exchange) roundTrip(ctx context.Context) (*http.Response, error) {
 	for {
 		reply, err := x.roundTripAlong(ctx)
 		var e *tunnel.Error
-		if err == nil || len(x.or) == 0 || !errors.As(err, &e) || !e.MayRouteAround() || x.interim.answered() || ctx.Err() != nil || !x.body.renew() {
+		if err == nil || len(x.or) == 0 || !errors.As(err, &e) || !e.OtherRouteMayWork() || x.interim.answered() || ctx.Err() != nil || !x.body.renew() {
 			return reply, err
 		}
 		x.host().RouteFailed(x.route, x.Record.Target, e)

@@ -68,7 +68,7 @@ func addName(template *x509.Certificate, host string) {
 		if !slices.ContainsFunc(template.IPAddresses, ip.Equal) {
 			template.IPAddresses = append(template.IPAddresses, ip)
 		}
-	case !slices.Contains(template.DNSNames, host) && tunnel.CheckName(host) == nil:
+	case !slices.Contains(template.DNSNames, host) && tunnel.CheckHostName(host) == nil:
 		template.DNSNames = append(template.DNSNames, host)
 	}
 }

@@ -273,7 +273,7 @@ func judgeClosed(s *subject) outcome {
 }
 
 func judgeProxyStatus(s *subject) outcome {
-	if p, ok := tunnel.FirstProxyError(tunnel.ParseProxyStatus(s.reply.Values("Proxy-Status"))); ok {
+	if p, ok := tunnel.FirstProxyStatusError(tunnel.ParseProxyStatus(s.reply.Values("Proxy-Status"))); ok {
 		return outcome{Pass, "error=" + wire.Escape([]byte(p.Error), 80)}
 	}
 	if s.reply.Has("Proxy-Status") {

@@ -106,7 +106,7 @@ func (p *Prober) Probe(ctx context.Context, target tunnel.Authority) (*Report, e
 			return nil, ctx.Err()
 		case s.err != nil && s.err.Phase == tunnel.PhaseRequest && s.err.Type == tunnel.ErrorRequest:
 			return nil, s.err
-		case s.err == nil || !s.err.MayRouteAround() || i == len(opener.Or):
+		case s.err == nil || !s.err.OtherRouteMayWork() || i == len(opener.Or):
 			r := s.report()
 			r.Plan.Abandoned = abandoned
 			return r, nil

@@ -72,7 +72,7 @@ func TestPlainHostLeavesPort80Out(t *testing.T) {
 		"a.example": "a.example", "a.example:80": "a.example", "A.Example.:80": "a.example", "a.example:81": "a.example:81",
 		"[::1]": "[::1]", "[::1]:80": "[::1]", "[::1]:81": "[::1]:81", "127.0.0.1:80": "127.0.0.1",
 	} {
-		target, err := tunnel.ParseHostDefaultPort(authority, 80)
+		target, err := tunnel.ParseAuthorityDefaultPort(authority, 80)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -62,7 +62,7 @@ func (at *listening) dialRule(ctx context.Context, rule *ViaRule, target tunnel.
 		} else {
 			side, e = at.dialVia(ctx, route, target, via, rec)
 		}
-		if e == nil || i+1 == len(rule.Or) || !e.MayRouteAround() || ctx.Err() != nil {
+		if e == nil || i+1 == len(rule.Or) || !e.OtherRouteMayWork() || ctx.Err() != nil {
 			return side, e
 		}
 		at.server.routeFailed(route, target, e)
@@ -128,7 +128,7 @@ func (at *listening) openVia(ctx context.Context, route tunnel.Route, target tun
 		}
 		e := tunnel.AsError(err, tunnel.PhaseConnect)
 		// It was this address that could not be reached, not the parent.
-		if i+1 == len(literals) || !e.MayRouteAround() || e.Phase != tunnel.PhaseReply || ctx.Err() != nil {
+		if i+1 == len(literals) || !e.OtherRouteMayWork() || e.Phase != tunnel.PhaseReply || ctx.Err() != nil {
 			e.Target = target
 			return nil, parentFailure(e)
 		}

@@ -15,7 +15,7 @@ import (
 // CanHandOver reports whether HandOver will do for tunnels of this Client: this
 // system passes sockets on, and there is no TLS and no HTTP/2 on the way.
 func CanHandOver(c *client.Client) bool {
-	return sock.CanPeek && c.TLS == nil && !slices.ContainsFunc(append([]tunnel.Route{c.Route}, c.Or...), func(r tunnel.Route) bool { return slices.ContainsFunc(r.Hops, tunnel.Hop.MayShare) })
+	return sock.CanPeek && c.TLS == nil && !slices.ContainsFunc(append([]tunnel.Route{c.Route}, c.Or...), func(r tunnel.Route) bool { return slices.ContainsFunc(r.Hops, tunnel.Hop.MayUseHTTP2) })
 }
 
 // ErrNotBare is HandOver's for a tunnel that is more than its socket: bytes of
