@@ -35,9 +35,9 @@ type Record struct {
 
 // Events of the access log.
 const (
-	Open    = "tunnel open"
-	Close   = "tunnel close"
-	Request = "request" // whatever never became a tunnel
+	EventOpen    = "tunnel open"
+	EventClose   = "tunnel close"
+	EventRequest = "request" // whatever never became a tunnel
 )
 
 // level lifts refusals and failures above what went well, never below the
@@ -81,13 +81,13 @@ func (r *Record) Log(l *slog.Logger, event string) {
 	text("rule", r.Rule)
 	text("error", r.Error.String())
 	text("detail", r.Detail)
-	if event != Open {
+	if event != EventOpen {
 		attrs = append(attrs, slog.Int64("up", r.Up), slog.Int64("down", r.Down))
 	}
 	if r.Connect > 0 {
 		attrs = append(attrs, slog.Float64("connect_ms", milliseconds(r.Connect)))
 	}
-	if event != Open {
+	if event != EventOpen {
 		attrs = append(attrs, slog.Float64("duration_ms", milliseconds(r.Duration)))
 	}
 	text("closed_by", string(r.ClosedBy))
@@ -103,7 +103,7 @@ func milliseconds(d time.Duration) float64 {
 }
 
 // EndTunnel fills in how a tunnel ended.
-func (r *Record) EndTunnel(result relay.Result) {
+func (r *Record) SetResult(result relay.Result) {
 	r.Up, r.Down, r.ClosedBy = result.Up, result.Down, result.ClosedBy
 	if result.Err != nil {
 		r.Error = tunnel.ErrorConnectionTerminated
@@ -112,7 +112,7 @@ func (r *Record) EndTunnel(result relay.Result) {
 }
 
 // Refused fills in what an Error tells.
-func (r *Record) Refused(e *tunnel.Error) {
+func (r *Record) SetError(e *tunnel.Error) {
 	r.Error, r.Status, r.Detail = e.Type, e.HTTPStatus(), e.Detail
 	if e.Rule != "" {
 		r.Rule = e.Rule
@@ -120,7 +120,7 @@ func (r *Record) Refused(e *tunnel.Error) {
 }
 
 // ClientLeft notes that the client was gone before its answer, which err told.
-func (r *Record) ClientLeft(err error) {
+func (r *Record) SetClientGone(err error) {
 	r.Error, r.ClosedBy = tunnel.ErrorConnectionTerminated, relay.ClosedByClient
 	if neterr.Timeout(err) {
 		r.Error = tunnel.ErrorConnectionReadTimeout

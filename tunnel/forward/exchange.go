@@ -303,7 +303,7 @@ func (x *exchange) refuse(e *tunnel.Error) Next {
 
 // clientLeft logs a request whose client is gone.
 func (x *exchange) clientLeft(err error) Next {
-	x.Record.ClientLeft(err)
+	x.Record.SetClientGone(err)
 	x.host().Log(x.Record)
 	return NextClose
 }

@@ -257,7 +257,7 @@ func (c *localConn) fail(err error, detail string) {
 	c.port.forget(c)
 	c.rec.Error, c.rec.Detail = tunnel.AsError(err, tunnel.PhaseRequest).Type, detail
 	c.rec.Duration = time.Since(c.rec.Start)
-	c.rec.Log(c.port.Log, accesslog.Request)
+	c.rec.Log(c.port.Log, accesslog.EventRequest)
 	c.port.active.Done()
 }
 
@@ -270,7 +270,7 @@ func (p *LocalPort) forget(c *localConn) {
 
 // relay gives both connections away.
 func (c *localConn) relay(opened *client.Conn) {
-	c.rec.Log(c.port.Log, accesslog.Open)
+	c.rec.Log(c.port.Log, accesslog.EventOpen)
 	p, rec := c.port, c.rec
 	p.mu.Lock()
 	defer p.mu.Unlock() // done waits for the entry that it removes
@@ -281,8 +281,8 @@ func (c *localConn) relay(opened *client.Conn) {
 		p.mu.Lock()
 		delete(p.relays, r)
 		p.mu.Unlock()
-		rec.EndTunnel(result)
-		rec.Log(p.Log, accesslog.Close)
+		rec.SetResult(result)
+		rec.Log(p.Log, accesslog.EventClose)
 		p.active.Done()
 	}
 	limits := relay.Limits{Linger: proxy.DefaultLinger}

@@ -72,7 +72,7 @@ func TestClientSchemes(t *testing.T) {
 			if scheme == tunnel.SchemeHTTP {
 				want = "http/1.1"
 			}
-			ts.NextRecord(accesslog.Close).Want(t, "protocol", want)
+			ts.NextRecord(accesslog.EventClose).Want(t, "protocol", want)
 
 			torn := clienttest.MustOpen(t, c, tunneltest.Start(t, tunneltest.ResetAfter("hello", 4)).Addr())
 			testkit.Send(t, torn, "ping")
@@ -239,7 +239,7 @@ func TestViaOverTLSAndHTTP2(t *testing.T) {
 				testkit.Send(t, conn, "through both")
 				testkit.HalfClose(t, conn)
 				testkit.ExpectLast(t, conn, "through both")
-				child.NextRecord(accesslog.Close).WantNumber(t, "up", 12)
+				child.NextRecord(accesslog.EventClose).WantNumber(t, "up", 12)
 			}
 			parent.server.run.mu.Lock()
 			tunnels := len(parent.server.run.conns)
@@ -251,7 +251,7 @@ func TestViaOverTLSAndHTTP2(t *testing.T) {
 			if want := "/x via " + tt.via; a.Status != 200 || a.Body != want {
 				t.Errorf("a plain request got %d %q, want %q", a.Status, a.Body, want)
 			}
-			child.NextRecord(accesslog.Request)
+			child.NextRecord(accesslog.EventRequest)
 			child.Refused(proxytest.ConnectHead(tunneltest.Unused(t)), 502, "connection_refused")
 		})
 	}

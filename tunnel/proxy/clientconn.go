@@ -284,7 +284,7 @@ func (c *clientConn) badHead(err error) {
 	}
 	rec := c.newRecord("", "")
 	if e.Status == 0 {
-		rec.Refused(e)
+		rec.SetError(e)
 		rec.Status = 0
 		c.server.logRequest(rec)
 		return // the client left within the head: there is nobody to answer
@@ -301,7 +301,7 @@ func (c *clientConn) refuse(rec *accesslog.Record, e *tunnel.Error, headOnly boo
 
 // refuseOn is refuse on conn, which is c.conn or the socket beneath it.
 func (c *clientConn) refuseOn(conn net.Conn, rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
-	rec.Refused(e)
+	rec.SetError(e)
 	timeout := cmp.Or(c.server.HeaderTimeout, DefaultHeaderTimeout)
 	if timeout > 0 {
 		conn.SetWriteDeadline(time.Now().Add(timeout))

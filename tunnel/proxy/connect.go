@@ -62,7 +62,7 @@ func (at *listening) serveConnect(q *Request) {
 	if err != nil {
 		next.Conn.Close()
 		s.run.slots.release(q.Client)
-		q.Record.ClientLeft(err)
+		q.Record.SetClientGone(err)
 		s.logRequest(q.Record)
 		return
 	}
@@ -86,16 +86,16 @@ func (q *Request) target() (tunnel.Authority, *tunnel.Error) {
 // from holds is released then. It is not given the Request, which would hold on
 // to the head for as long as the tunnel lives.
 func (s *Server) tunnel(rec *accesslog.Record, from netip.Addr, client, next relay.Side) {
-	rec.Log(s.AccessLog, accesslog.Open)
+	rec.Log(s.AccessLog, accesslog.EventOpen)
 	s.relay(client, next, func(result relay.Result) {
-		rec.EndTunnel(result)
+		rec.SetResult(result)
 		s.run.slots.release(from)
-		rec.Log(s.AccessLog, accesslog.Close)
+		rec.Log(s.AccessLog, accesslog.EventClose)
 	})
 }
 
 // logRequest logs a request that never became a tunnel.
 func (s *Server) logRequest(rec *accesslog.Record) {
 	rec.Duration = time.Since(rec.Start)
-	rec.Log(s.AccessLog, accesslog.Request)
+	rec.Log(s.AccessLog, accesslog.EventRequest)
 }

@@ -124,7 +124,7 @@ func (c *clientConn) newStreamRecord(head h2.Head) *accesslog.Record {
 // other streams are not affected.
 func (c *clientConn) refuseStream(s *h2.Stream, rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
 	defer s.Close()
-	rec.Refused(e)
+	rec.SetError(e)
 	if timeout := cmp.Or(c.server.HeaderTimeout, DefaultHeaderTimeout); timeout > 0 {
 		s.SetWriteDeadline(time.Now().Add(timeout))
 	}
@@ -149,7 +149,7 @@ func (c *clientConn) refuseStream(s *h2.Stream, rec *accesslog.Record, e *tunnel
 // violated HTTP/2.
 func (c *clientConn) rejected(e *h2.StreamError) {
 	rec := c.newRecord("", protocolHTTP2)
-	rec.Refused(&tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Detail: e.Error()})
+	rec.SetError(&tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Detail: e.Error()})
 	rec.Status = 0 // there was no answer
 	c.server.logRequest(rec)
 }
@@ -162,7 +162,7 @@ func (c *clientConn) brokenHTTP2(err error) {
 		return
 	}
 	rec := c.newRecord("", protocolHTTP2)
-	rec.Refused(&tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Detail: err.Error()})
+	rec.SetError(&tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Detail: err.Error()})
 	rec.Status = 0
 	c.server.logRequest(rec)
 }

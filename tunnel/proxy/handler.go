@@ -257,7 +257,7 @@ func (w *handlerWire) Give() relay.Side {
 }
 
 func (w *handlerWire) Refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
-	rec.Refused(e)
+	rec.SetError(e)
 	r := w.from.at.server.newRefusal(e)
 	for _, f := range r.fields {
 		w.conn.w.Header().Set(f.Name, f.Value)

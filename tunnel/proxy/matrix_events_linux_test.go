@@ -246,7 +246,7 @@ func matrixBulk(m *matrix) {
 	if got, want := <-up, sum(stream('u'), sha256.New()); got != want {
 		m.T.Errorf("what went up is %s, want %s", got, want)
 	}
-	rec := m.NextRecord(accesslog.Close)
+	rec := m.NextRecord(accesslog.EventClose)
 	rec.WantNumber(m.T, "up", int(size))
 	rec.WantNumber(m.T, "down", int(size))
 }
@@ -277,7 +277,7 @@ func matrixMany(m *matrix) {
 	}
 	all.Wait()
 	for range tunnels {
-		m.NextRecord(accesslog.Close).Want(m.T, "closed_by", "client")
+		m.NextRecord(accesslog.EventClose).Want(m.T, "closed_by", "client")
 	}
 	testkit.Eventually(m.T, "all slots are free", func() bool { return m.server.Open() == 0 })
 }

@@ -240,7 +240,7 @@ func (m *matrix) wantReset(conn net.Conn, text string) {
 // WantClosed checks the next record of a tunnel.
 func (m *matrix) wantClosed(by relay.ClosedBy, broken bool, up, down int) {
 	m.T.Helper()
-	rec := m.NextRecord(accesslog.Close)
+	rec := m.NextRecord(accesslog.EventClose)
 	rec.Want(m.T, "protocol", m.protocol.logged)
 	rec.Want(m.T, "method", "CONNECT")
 	rec.Want(m.T, "closed_by", string(by))
@@ -271,7 +271,7 @@ func (m *matrix) wantRefused(target string, status int, token, cause string, fie
 	case m.protocol.http2 && got.header.Get("Connection") != "":
 		m.T.Error("there is a Connection field in HTTP/2")
 	}
-	rec := m.NextRecord(accesslog.Request)
+	rec := m.NextRecord(accesslog.EventRequest)
 	rec.Want(m.T, "protocol", m.protocol.logged)
 	rec.Want(m.T, "error", token)
 	rec.WantNumber(m.T, "status", status)

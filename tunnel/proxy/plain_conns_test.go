@@ -141,7 +141,7 @@ func TestPlainConnectAfterGetBecomesATunnel(t *testing.T) {
 	client.expect("any\x00bytes")
 	client.Close()
 	target.Close()
-	p.ts.NextRecord(accesslog.Close).WantNumber(t, "up", len("GET http://early/ HTTP/1.1\r\n\r\n"))
+	p.ts.NextRecord(accesslog.EventClose).WantNumber(t, "up", len("GET http://early/ HTTP/1.1\r\n\r\n"))
 }
 
 func TestPlainConnectPipelinedBehindAGet(t *testing.T) {

@@ -44,7 +44,7 @@ func TestPlainAnswerBeforeTheContent(t *testing.T) {
 					t.Errorf("the client got %q", got)
 				}
 				client.Close()
-				p.ts.NextRecord(accesslog.Request).WantNumber(t, "status", 413)
+				p.ts.NextRecord(accesslog.EventRequest).WantNumber(t, "status", 413)
 				origin.ended()
 				second := p.begin(simpleGet)
 				again := p.origin.accept()
@@ -87,7 +87,7 @@ func TestPlainClientLeavesWithinTheContent(t *testing.T) {
 				if len(got) > 0 {
 					t.Errorf("the origin then got %q", got)
 				}
-				rec := p.ts.NextRecord(accesslog.Request)
+				rec := p.ts.NextRecord(accesslog.EventRequest)
 				rec.Want(t, "closed_by", "client")
 				rec.Want(t, "error", "connection_terminated")
 				rec.WantNumber(t, "up", 3)
@@ -112,7 +112,7 @@ func TestPlainClientVanishesWhileTheOriginHangs(t *testing.T) {
 				}
 				testkit.Reset(client.Conn)
 				origin.ended()
-				rec := p.ts.NextRecord(accesslog.Request)
+				rec := p.ts.NextRecord(accesslog.EventRequest)
 				rec.Want(t, "closed_by", "client")
 				rec.Want(t, "error", "connection_terminated")
 			})
@@ -126,7 +126,7 @@ func TestPlainClientThatHasEndedIsGoneAfterLinger(t *testing.T) {
 	client, origin, _ := p.exchange(simpleGet)
 	client.Close()
 	origin.ended()
-	p.ts.NextRecord(accesslog.Request).Want(t, "closed_by", "client")
+	p.ts.NextRecord(accesslog.EventRequest).Want(t, "closed_by", "client")
 }
 
 func TestPlainHalfClosedClientGetsItsAnswer(t *testing.T) {

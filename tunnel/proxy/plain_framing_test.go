@@ -182,7 +182,7 @@ func TestPlainReplyFraming(t *testing.T) {
 			if strings.Contains(tt.want, "ok") {
 				down = 2
 			}
-			rec := p.ts.NextRecord(accesslog.Request)
+			rec := p.ts.NextRecord(accesslog.EventRequest)
 			rec.WantNumber(t, "down", down)
 			rec.WantAbsent(t, "error")
 		})
@@ -269,7 +269,7 @@ func TestPlainBrokenReplies(t *testing.T) {
 				origin.Close()
 			}
 			client.cutShort()
-			rec := p.ts.NextRecord(accesslog.Request)
+			rec := p.ts.NextRecord(accesslog.EventRequest)
 			rec.WantNumber(t, "status", 200)
 			rec.Want(t, "error", "http_response_incomplete")
 		})

@@ -102,7 +102,7 @@ func (p *plainTest) refused(request string, status int, token string) proxytest.
 // logged waits for the record of a request that was answered.
 func (p *plainTest) logged(status, up, down int) proxytest.Record {
 	p.Helper()
-	rec := p.ts.NextRecord(accesslog.Request)
+	rec := p.ts.NextRecord(accesslog.EventRequest)
 	rec.WantNumber(p, "status", status)
 	rec.WantNumber(p, "up", up)
 	rec.WantNumber(p, "down", down)

@@ -39,7 +39,7 @@ func TestPlainAnswerBeforeAReset(t *testing.T) {
 				}
 				client.Close()
 				<-sent
-				rec := p.ts.NextRecord(accesslog.Request)
+				rec := p.ts.NextRecord(accesslog.EventRequest)
 				rec.WantNumber(t, "status", 413)
 			}
 		})

@@ -100,7 +100,7 @@ func TestPlainSilenceOfWhoOwesBytesEnds(t *testing.T) {
 				}
 				go io.Copy(io.Discard, p.client.br)
 				p.wait(t, time.Minute, true)
-				rec := p.log.Next(t, accesslog.Request)
+				rec := p.log.Next(t, accesslog.EventRequest)
 				rec.WantNumber(t, "status", tt.status)
 				rec.Want(t, "error", tt.token)
 				rec.Want(t, "closed_by", "idle")
@@ -144,7 +144,7 @@ func TestPlainSilenceWithinAReplyEnds(t *testing.T) {
 						p.first = false
 					}
 					p.wait(t, time.Minute, true)
-					rec := p.log.Next(t, accesslog.Request)
+					rec := p.log.Next(t, accesslog.EventRequest)
 					rec.WantNumber(t, "status", 200)
 					rec.Want(t, "error", "connection_read_timeout")
 					rec.Want(t, "closed_by", "idle")
@@ -171,7 +171,7 @@ func TestPlainSilenceOfALongPollLasts(t *testing.T) {
 		p.origin.send("0\r\n\r\n")
 		p.client.expect("0\r\n\r\n")
 		p.wait(t, time.Second, true)
-		p.log.Next(t, accesslog.Request).WantAbsent(t, "error")
+		p.log.Next(t, accesslog.EventRequest).WantAbsent(t, "error")
 		p.client.send(silentGet)
 		if head := p.origin.head(); !strings.HasPrefix(head, "GET / ") {
 			t.Errorf("the kept connection brought %q", head)
@@ -187,7 +187,7 @@ func TestPlainSilenceEndsAfterIdleTimeout(t *testing.T) {
 				p.wait(t, limit-time.Second, false)
 				go io.Copy(io.Discard, p.client.br)
 				p.wait(t, limit/5+2*time.Second, true)
-				p.log.Next(t, accesslog.Request).WantNumber(t, "status", 504)
+				p.log.Next(t, accesslog.EventRequest).WantNumber(t, "status", 504)
 			})
 		})
 	}

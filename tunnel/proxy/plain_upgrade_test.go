@@ -33,7 +33,7 @@ func TestPlainUpgradeBecomesATunnel(t *testing.T) {
 	origin.send(webSocket101 + "first\xff")
 	client.expect(webSocketHere + "first\xff")
 	origin.expect("early\x00")
-	rec := p.ts.NextRecord(accesslog.Open)
+	rec := p.ts.NextRecord(accesslog.EventOpen)
 	rec.WantNumber(t, "status", 101)
 	rec.Want(t, "method", "GET")
 	rec.Want(t, "addr", p.origin.addr)
@@ -48,7 +48,7 @@ func TestPlainUpgradeBecomesATunnel(t *testing.T) {
 	if got := client.rest(); got != "last" {
 		t.Errorf("the client got %q", got)
 	}
-	rec = p.ts.NextRecord(accesslog.Close)
+	rec = p.ts.NextRecord(accesslog.EventClose)
 	rec.WantNumber(t, "up", len("early\x00GET / HTTP/1.1\r\n\r\n"))
 	rec.WantNumber(t, "down", len("first\xfflast"))
 	if p.ts.server.Open() != 0 {
@@ -210,7 +210,7 @@ func TestPlainThroughAParent(t *testing.T) {
 		if got := client.rest(); fieldLine(got, "Via") != "1.1 parent, 1.1 p" {
 			t.Errorf("the client got %q", got)
 		}
-		p.ts.NextRecord(accesslog.Request).Want(t, "via", "http://"+p.origin.addr)
+		p.ts.NextRecord(accesslog.EventRequest).Want(t, "via", "http://"+p.origin.addr)
 	}
 }
 
@@ -301,7 +301,7 @@ func TestPlainUpgradeThroughAParent(t *testing.T) {
 	parent.expect("up")
 	client.Close()
 	parent.Close()
-	rec := p.ts.NextRecord(accesslog.Close)
+	rec := p.ts.NextRecord(accesslog.EventClose)
 	rec.WantNumber(t, "up", 2)
 	rec.WantNumber(t, "down", 5)
 	rec.Want(t, "via", "http://"+p.origin.addr)

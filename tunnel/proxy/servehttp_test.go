@@ -55,7 +55,7 @@ func TestServeHTTPConnect(t *testing.T) {
 	testkit.Send(t, conn, "late")
 	testkit.HalfClose(t, conn)
 	testkit.ExpectLast(t, conn, "hello early late")
-	rec := ts.NextRecord(accesslog.Close)
+	rec := ts.NextRecord(accesslog.EventClose)
 	rec.Want(t, "user", "ada")
 	rec.Want(t, "closed_by", "client")
 	rec.Want(t, "protocol", "http/1.1")
@@ -78,7 +78,7 @@ func TestServeHTTPConnectOverHTTP2(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.ExpectLast(t, conn, "hello there")
-	rec := ts.NextRecord(accesslog.Close)
+	rec := ts.NextRecord(accesslog.EventClose)
 	rec.Want(t, "protocol", "http/2")
 	rec.WantNumber(t, "up", 5)
 	rec.WantNumber(t, "down", 11)
@@ -89,7 +89,7 @@ func TestServeHTTPConnectOverHTTP2(t *testing.T) {
 	if stream, ok := err.(*h2.StreamError); !ok || stream.Code != h2.CodeInternal || string(got) != "hello" {
 		t.Errorf("got %q, %v, want INTERNAL_ERROR", got, err)
 	}
-	ts.NextRecord(accesslog.Close).Want(t, "error", "connection_terminated")
+	ts.NextRecord(accesslog.EventClose).Want(t, "error", "connection_terminated")
 
 	_, err = c.Open(t.Context(), testkit.MustAuthority(t, "denied.test:443"))
 	if tunnel.ExitCode(err) != tunnel.ExitRefused {
@@ -140,13 +140,13 @@ func TestServeHTTPPlain(t *testing.T) {
 		if want := `POST /x?y "sent" via ` + via; status != 200 || body != want || trailer != "it was" || err != nil {
 			t.Errorf("got %d %q %q, %v; want %q", status, body, trailer, err, want)
 		}
-		rec := ts.NextRecord(accesslog.Request)
+		rec := ts.NextRecord(accesslog.EventRequest)
 		rec.WantNumber(t, "up", 4)
 		rec.WantAbsent(t, "error")
 		if _, body, _, err := fetch(newRequest(t, "GET", origin.URL+"/cut", nil)); err == nil {
 			t.Errorf("half an answer passed for %q", body)
 		}
-		ts.NextRecord(accesslog.Request).Want(t, "error", "http_response_incomplete")
+		ts.NextRecord(accesslog.EventRequest).Want(t, "error", "http_response_incomplete")
 	}
 
 	ts := startHandler(t, &Server{}, false)
@@ -163,7 +163,7 @@ func TestServeHTTPPlain(t *testing.T) {
 	if err != nil || !strings.HasSuffix(string(rest), "\r\n\r\nhelloping") {
 		t.Errorf("the upgraded connection got %q, %v", rest, err)
 	}
-	ts.NextRecord(accesslog.Close).WantNumber(t, "down", 9)
+	ts.NextRecord(accesslog.EventClose).WantNumber(t, "down", 9)
 }
 
 func ExampleServer_ServeHTTP() {

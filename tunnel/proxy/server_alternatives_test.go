@@ -65,7 +65,7 @@ func TestViaAlternatives(t *testing.T) {
 			conn := ts.Open(echo.Addr())
 			testkit.Send(t, conn, "hello")
 			testkit.Expect(t, conn, "hello")
-			ts.NextRecord(accesslog.Open).Want(t, "via", tt.via)
+			ts.NextRecord(accesslog.EventOpen).Want(t, "via", tt.via)
 		})
 	}
 }
@@ -89,7 +89,7 @@ func TestViaAlternativesForPlainRequests(t *testing.T) {
 		testkit.Send(t, conn, "POST http://"+origin.Addr()+"/ HTTP/1.1\r\nHost: "+origin.Addr()+"\r\nContent-Length: 4\r\n\r\nbody")
 		testkit.Expect(t, conn, "HTTP/1.1 200 OK\r\n")
 		if via := strings.TrimPrefix(second, "direct"); via != "" {
-			ts.NextRecord(accesslog.Request).Want(t, "via", via)
+			ts.NextRecord(accesslog.EventRequest).Want(t, "via", via)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func TestViaResolve(t *testing.T) {
 	if heads := parent.Heads(); len(heads) != 1 || !strings.HasPrefix(heads[0], "CONNECT 203.0.113.7:443 HTTP/1.1\r\n") || strings.Contains(heads[0], "two.test") {
 		t.Errorf("the parent got %q", heads)
 	}
-	ts.NextRecord(accesslog.Open).Want(t, "target", "two.test:443")
+	ts.NextRecord(accesslog.EventOpen).Want(t, "target", "two.test:443")
 	ts.Refused(proxytest.ConnectHead("inside.test:443"), 403, "destination_ip_prohibited")
 	ts.Refused(proxytest.ConnectHead("nowhere.test:443"), 502, "dns_error")
 

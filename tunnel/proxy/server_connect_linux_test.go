@@ -27,5 +27,5 @@ func TestCloseWhileConnecting(t *testing.T) {
 	testkit.Send(t, conn, proxytest.ConnectHead(testkit.Unanswered(t)))
 	testkit.Eventually(t, "the tunnel has its slot", func() bool { return ts.server.Open() == 1 })
 	ts.server.Close()
-	ts.NextRecord(accesslog.Request).Want(t, "error", "proxy_internal_response")
+	ts.NextRecord(accesslog.EventRequest).Want(t, "error", "proxy_internal_response")
 }

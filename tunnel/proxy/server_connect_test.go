@@ -22,13 +22,13 @@ func TestConnectRelaysAndRecords(t *testing.T) {
 	ts := startServer(t, &Server{Verifier: proxytest.OneUser{User: "alice", Password: "secret"}})
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	conn := ts.Open(echo.Addr(), testkit.Basic("alice", "secret"))
-	opened := ts.NextRecord(accesslog.Open)
+	opened := ts.NextRecord(accesslog.EventOpen)
 	opened.Want(t, "target", echo.Addr())
 	opened.WantAbsent(t, "up", "down", "duration_ms", "closed_by", "error")
 	testkit.Send(t, conn, "hello")
 	testkit.HalfClose(t, conn)
 	testkit.ExpectLast(t, conn, "hello")
-	closed := ts.NextRecord(accesslog.Close)
+	closed := ts.NextRecord(accesslog.EventClose)
 	for key, value := range map[string]string{
 		"level": "INFO", "client": conn.LocalAddr().String(), "user": "alice", "listener": "http://" + ts.Addr, "protocol": "http/1.1",
 		"method": "CONNECT", "target": echo.Addr(), "addr": echo.Addr(), "rule": "allow *:*", "closed_by": "client", "id": opened.Text("id"),
@@ -233,7 +233,7 @@ func TestConnectEarlyBytesGoFirst(t *testing.T) {
 			if all := testkit.Receive(t, "the target", got); all != early+"later" {
 				t.Errorf("the target got %d bytes, %.20q…, want %d", len(all), all, size+5)
 			}
-			ts.NextRecord(accesslog.Close).WantNumber(t, "up", size+5)
+			ts.NextRecord(accesslog.EventClose).WantNumber(t, "up", size+5)
 		})
 	}
 }
@@ -246,7 +246,7 @@ func TestConnectHalfCloseBehindTheHead(t *testing.T) {
 	testkit.Send(t, conn, proxytest.ConnectHead(counter.Addr())+"hello")
 	testkit.HalfClose(t, conn)
 	testkit.ExpectLast(t, conn, established+"5 bytes\n")
-	ts.NextRecord(accesslog.Close).Want(t, "closed_by", "client")
+	ts.NextRecord(accesslog.EventClose).Want(t, "closed_by", "client")
 }
 
 func TestConnectBehindPlainRequest(t *testing.T) {
@@ -255,8 +255,8 @@ func TestConnectBehindPlainRequest(t *testing.T) {
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	conn := ts.Dial()
 	testkit.Send(t, conn, "GET http://"+origin.Addr()+"/ HTTP/1.1\r\nHost: a\r\n\r\n"+proxytest.ConnectHead(echo.Addr())+"early")
-	ts.NextRecord(accesslog.Request).WantNumber(t, "status", 204)
-	ts.NextRecord(accesslog.Open)
+	ts.NextRecord(accesslog.EventRequest).WantNumber(t, "status", 204)
+	ts.NextRecord(accesslog.EventOpen)
 	testkit.HalfClose(t, conn)
 	reply := make([]byte, 0, 1024)
 	for !strings.HasSuffix(string(reply), established+"early") {

@@ -98,7 +98,7 @@ func TestHTTP2Floods(t *testing.T) {
 				t.Errorf("given up with %v %q, want %v", code, debug, tt.code)
 			}
 			for {
-				rec := ts.NextRecord(accesslog.Request)
+				rec := ts.NextRecord(accesslog.EventRequest)
 				if strings.Contains(rec.Text("detail"), tt.code.String()) && rec.Text("protocol") == "http/2" {
 					break
 				}
@@ -121,7 +121,7 @@ func TestHTTP2HeaderBomb(t *testing.T) {
 		if err := a.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: bomb, EndHeaders: true}); err != nil {
 			t.Fatal(err)
 		}
-		rec := ts.NextRecord(accesslog.Request)
+		rec := ts.NextRecord(accesslog.EventRequest)
 		rec.WantNumber(t, "status", 431)
 		rec.Want(t, "detail", "the request head is too large")
 	}

@@ -145,7 +145,7 @@ func TestPlainOverHTTP2(t *testing.T) {
 			if got.Header.Get("Via") != "1.1 here" || got.Header.Get("X-Hop") != "" || got.Header.Get("Date") == "" {
 				t.Errorf("the answer's fields: %v", got.Header)
 			}
-			rec := ts.NextRecord(accesslog.Request)
+			rec := ts.NextRecord(accesslog.EventRequest)
 			rec.Want(t, "protocol", "http/2")
 			rec.Want(t, "method", tt.method)
 			rec.WantNumber(t, "status", tt.status)
@@ -159,7 +159,7 @@ func TestPlainOverHTTP2(t *testing.T) {
 		if got.body != "with a trailer" || got.Trailer.Get("X-End") != "it was" {
 			t.Errorf("got %q and %v", got.body, got.Trailer)
 		}
-		ts.NextRecord(accesslog.Request)
+		ts.NextRecord(accesslog.EventRequest)
 	})
 	t.Run("early hints", func(t *testing.T) {
 		var link string
@@ -170,7 +170,7 @@ func TestPlainOverHTTP2(t *testing.T) {
 		if got.body != "hinted" || link != "</style.css>" {
 			t.Errorf("got %q with hints %q", got.body, link)
 		}
-		ts.NextRecord(accesslog.Request)
+		ts.NextRecord(accesslog.EventRequest)
 	})
 	t.Run("origin breaks off", func(t *testing.T) {
 		got := ts.fetch2(newRequest(t, "GET", origin.URL+"/cut", nil))
@@ -178,7 +178,7 @@ func TestPlainOverHTTP2(t *testing.T) {
 		if !errors.As(got.err, &reset) || reset.Code != http2.ErrCodeInternal || got.body != "half" {
 			t.Errorf("got %q and %v, want half of it and INTERNAL_ERROR", got.body, got.err)
 		}
-		ts.NextRecord(accesslog.Request).Want(t, "error", "http_response_incomplete")
+		ts.NextRecord(accesslog.EventRequest).Want(t, "error", "http_response_incomplete")
 	})
 }
 
@@ -200,7 +200,7 @@ func TestPlainRefusalsOverHTTP2(t *testing.T) {
 		if got.StatusCode != tt.status || len(members) != 1 || members[0].Error != tt.token || members[0].Details != tt.detail || !strings.HasSuffix(got.body, tt.detail+"\n") {
 			t.Errorf("%s: %d %v %q", tt.url, got.StatusCode, got.Header, got.body)
 		}
-		rec := ts.NextRecord(accesslog.Request)
+		rec := ts.NextRecord(accesslog.EventRequest)
 		rec.WantNumber(t, "status", tt.status)
 		rec.Want(t, "protocol", "http/2")
 	}
@@ -271,7 +271,7 @@ func TestStreamsThatAreMalformed(t *testing.T) {
 			if body, err := io.ReadAll(s); err != nil || len(body) == 0 {
 				t.Errorf("the body is %q, %v", body, err)
 			}
-			rec := ts.NextRecord(accesslog.Request)
+			rec := ts.NextRecord(accesslog.EventRequest)
 			rec.WantNumber(t, "status", tt.status)
 			rec.Want(t, "protocol", "http/2")
 		})
@@ -297,7 +297,7 @@ func TestPlainStreamGivenUp(t *testing.T) {
 	testkit.Await(t, "the origin", asked)
 	s.Reset(h2.CodeCancel)
 	testkit.Await(t, "the request to be given up", gone)
-	rec := ts.NextRecord(accesslog.Request)
+	rec := ts.NextRecord(accesslog.EventRequest)
 	rec.Want(t, "closed_by", "client")
 	rec.Want(t, "error", "connection_terminated")
 	testkit.Send(t, other, "x")
@@ -328,7 +328,7 @@ func TestWebSocketOverHTTP2(t *testing.T) {
 			t.Errorf("the origin was asked %q, which lacks %q", asked, want)
 		}
 	}
-	rec := ts.NextRecord(accesslog.Close)
+	rec := ts.NextRecord(accesslog.EventClose)
 	rec.Want(t, "protocol", "http/2")
 	rec.WantNumber(t, "up", 4)
 	rec.WantNumber(t, "down", 9)

@@ -206,7 +206,7 @@ func TestOpenTunnelKeepsNoHead(t *testing.T) {
 		conn := ts.Dial()
 		testkit.Send(t, conn, long)
 		testkit.Expect(t, conn, established)
-		ts.NextRecord(accesslog.Open)
+		ts.NextRecord(accesslog.EventOpen)
 	}
 	testkit.Eventually(t, "the connections are off the books", func() bool {
 		ts.server.run.mu.Lock()

@@ -81,7 +81,7 @@ func TestRecordOfEachEnding(t *testing.T) {
 			conn := ts.Open(target.Addr())
 			testkit.Send(t, conn, "ping")
 			tt.client(t, ts, conn)
-			closed := ts.NextRecord(accesslog.Close)
+			closed := ts.NextRecord(accesslog.EventClose)
 			closed.Want(t, "closed_by", tt.closedBy)
 			closed.WantNumber(t, "up", tt.up)
 			closed.WantNumber(t, "down", tt.down)
@@ -116,7 +116,7 @@ func TestRecordCountsPayloadExactly(t *testing.T) {
 	if err := errors.Join(err, testkit.Receive(t, "the writer", sent)); err != nil || n != size {
 		t.Fatalf("%d bytes came back, %v", n, err)
 	}
-	closed := ts.NextRecord(accesslog.Close)
+	closed := ts.NextRecord(accesslog.EventClose)
 	closed.WantNumber(t, "up", size)
 	closed.WantNumber(t, "down", size)
 }
@@ -128,13 +128,13 @@ func TestRecordIDsJoinOpenAndClose(t *testing.T) {
 	seen := map[string]bool{}
 	for range 10 {
 		conn := ts.Open(echo.Addr())
-		id := ts.NextRecord(accesslog.Open).Text("id")
+		id := ts.NextRecord(accesslog.EventOpen).Text("id")
 		if id == "" || seen[id] {
 			t.Errorf("id %q comes twice", id)
 		}
 		seen[id] = true
 		conn.Close()
-		ts.NextRecord(accesslog.Close).Want(t, "id", id)
+		ts.NextRecord(accesslog.EventClose).Want(t, "id", id)
 	}
 }
 
@@ -144,7 +144,7 @@ func TestRecordOfAClientThatLeftWithinItsHead(t *testing.T) {
 	conn := ts.Dial()
 	testkit.Send(t, conn, "CONNECT example.test:443 HTTP/1.1\r\nHo")
 	conn.Close()
-	rec := ts.NextRecord(accesslog.Request)
+	rec := ts.NextRecord(accesslog.EventRequest)
 	rec.Want(t, "error", "http_request_error")
 	rec.WantAbsent(t, "status")
 }
@@ -153,7 +153,7 @@ func TestRecordAsText(t *testing.T) {
 	var b bytes.Buffer
 	rec := &accesslog.Record{ID: "x-1", Client: "192.0.2.1:5", User: "al ice", Status: 403, Rule: "deny *.test", Error: tunnel.ErrorDenied, Method: "CONNECT",
 		Target: testkit.MustAuthority(t, "[2001:db8::1]:443"), Duration: 1500 * time.Microsecond}
-	rec.Log(slog.New(slog.NewTextHandler(&b, nil)), accesslog.Request)
+	rec.Log(slog.New(slog.NewTextHandler(&b, nil)), accesslog.EventRequest)
 	_, line, _ := strings.Cut(b.String(), " ")
 	want := `level=WARN msg=request id=x-1 client=192.0.2.1:5 user="al ice" method=CONNECT target=[2001:db8::1]:443 status=403 ` +
 		`rule="deny *.test" error=http_request_denied up=0 down=0 duration_ms=1.5` + "\n"
@@ -167,13 +167,13 @@ func TestRecordAsText(t *testing.T) {
 func TestRecordLevels(t *testing.T) {
 	var b bytes.Buffer
 	quiet := slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	(&accesslog.Record{}).Log(quiet, accesslog.Close)
+	(&accesslog.Record{}).Log(quiet, accesslog.EventClose)
 	if b.Len() > 0 {
 		t.Errorf("an orderly end is logged at %s", b.String())
 	}
-	(&accesslog.Record{Error: tunnel.ErrorDenied}).Log(quiet, accesslog.Request)
+	(&accesslog.Record{Error: tunnel.ErrorDenied}).Log(quiet, accesslog.EventRequest)
 	if !strings.Contains(b.String(), "level=WARN") {
 		t.Errorf("a denial is logged as %q", b.String())
 	}
-	(&accesslog.Record{}).Log(nil, accesslog.Open) // no log is no panic
+	(&accesslog.Record{}).Log(nil, accesslog.EventOpen) // no log is no panic
 }

@@ -92,13 +92,13 @@ func TestRefusalAtMaxTunnels(t *testing.T) {
 			ts.CheckRefusal(a, 503, "connection_limit_reached").Want(t, "rule", "max-tunnels")
 			testkit.HalfClose(t, first)
 			testkit.ExpectLast(t, first, "")
-			ts.NextRecord(accesslog.Close)
+			ts.NextRecord(accesslog.EventClose)
 			third := ts.Open(echo.Addr()) // the slot was given back before the record was written
 			testkit.Send(t, third, "hello")
 			testkit.Expect(t, third, "hello")
 			ts.Refused(proxytest.ConnectHead(echo.Addr()), 503, "connection_limit_reached")
 			second.Close()
-			ts.NextRecord(accesslog.Close)
+			ts.NextRecord(accesslog.EventClose)
 			ts.Open(echo.Addr())
 		})
 	}

@@ -95,7 +95,7 @@ func TestShutdownClosesWaitingConnections(t *testing.T) {
 	fresh := ts.Dial()
 	kept := ts.Dial()
 	testkit.Send(t, kept, "GET http://"+origin.Addr()+"/ HTTP/1.1\r\nHost: a\r\n\r\n")
-	ts.NextRecord(accesslog.Request)
+	ts.NextRecord(accesslog.EventRequest)
 	testkit.Eventually(t, "both wait for a request", func() bool { return ts.waiting() == 2 })
 	if err := ts.server.Shutdown(context.Background()); err != nil {
 		t.Errorf("Shutdown returned %v", err)
@@ -272,7 +272,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	testkit.Await(t, "the resolver", asked)
 	testkit.Eventually(t, "half a head has come", func() bool { return ts.begun() >= 2 })
 	ts.server.Close()
-	ts.NextRecord(accesslog.Close).Want(t, "closed_by", "drain")
+	ts.NextRecord(accesslog.EventClose).Want(t, "closed_by", "drain")
 	for _, conn := range []net.Conn{open, half, opening} {
 		// Who waits for an answer may get one, if it is faster than the end.
 		if b, err := io.ReadAll(conn); err == nil && len(b) > 0 && !strings.HasPrefix(string(b), "HTTP/1.1 503 ") {
@@ -351,7 +351,7 @@ func TestShutdownAmidTraffic(t *testing.T) {
 		}()
 	}
 	for range 20 {
-		ts.NextRecord(accesslog.Close)
+		ts.NextRecord(accesslog.EventClose)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := ts.shutdown(ctx)

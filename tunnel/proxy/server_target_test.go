@@ -26,7 +26,7 @@ func TestConnectResolvesOnceAndDialsTheJudgedAddress(t *testing.T) {
 	})})
 	echo := testkit.StartAt(t, "127.0.0.2:0", tunneltest.Echo)
 	conn := ts.Open("rebind.test:" + echo.Port())
-	opened := ts.NextRecord(accesslog.Open)
+	opened := ts.NextRecord(accesslog.EventOpen)
 	opened.Want(t, "addr", echo.Addr())
 	opened.Want(t, "target", "rebind.test:"+echo.Port())
 	testkit.Send(t, conn, "hello")
@@ -77,7 +77,7 @@ func TestConnectJudgesEveryAddress(t *testing.T) {
 			ts := startServer(t, &Server{Resolver: testkit.ResolveTo(tt.addrs...), Policy: policy.Policy{DenyAddr: []policy.AddrRule{proxytest.MustAddrRule(t, "127.0.0.66")}}})
 			if tt.status == 200 {
 				ts.Open("example.test:" + echo.Port())
-				opened := ts.NextRecord(accesslog.Open)
+				opened := ts.NextRecord(accesslog.EventOpen)
 				opened.Want(t, "addr", echo.Addr())
 				opened.Want(t, "rule", tt.rule)
 				return
@@ -149,5 +149,5 @@ func TestConnectFallsBackToTheNextAddress(t *testing.T) {
 	echo := testkit.StartAt(t, "127.0.0.2:0", tunneltest.Echo)
 	ts := startServer(t, &Server{Resolver: testkit.ResolveTo("127.0.0.1", "127.0.0.2")})
 	ts.Open("example.test:" + echo.Port())
-	ts.NextRecord(accesslog.Open).Want(t, "addr", echo.Addr())
+	ts.NextRecord(accesslog.EventOpen).Want(t, "addr", echo.Addr())
 }

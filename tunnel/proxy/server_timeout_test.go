@@ -40,7 +40,7 @@ func TestHeaderTimeoutOfHalfAHead(t *testing.T) {
 			if got := time.Since(start); got != 7*time.Second {
 				t.Errorf("answered after %v, want 7s", got)
 			}
-			rec := log.Next(t, accesslog.Request)
+			rec := log.Next(t, accesslog.EventRequest)
 			rec.WantNumber(t, "status", 408)
 		})
 	}

@@ -58,20 +58,20 @@ func TestClientCertificateOfAnotherAuthority(t *testing.T) {
 	if reply, err := ask(mallory); err == nil || !strings.Contains(err.Error(), "unknown certificate authority") {
 		t.Errorf("another authority's certificate: %q, %v", reply, err)
 	}
-	r := ts.AccessLog.Next(t, accesslog.Request)
+	r := ts.AccessLog.Next(t, accesslog.EventRequest)
 	if detail, _ := r["detail"].(string); r["error"] != tunnel.ErrorTLSCertificate.String() || !strings.Contains(detail, "CN=ada.test, issued by CN=authority: certificate signed by unknown authority") || r["user"] != nil {
 		t.Errorf("its record is %v", r)
 	}
 	if reply, err := ask(tls.Certificate{}); reply != "HTTP/1.1 403" {
 		t.Errorf("no certificate: %q, %v", reply, err)
 	}
-	if r := ts.AccessLog.Next(t, accesslog.Request); r["status"] != 403.0 {
+	if r := ts.AccessLog.Next(t, accesslog.EventRequest); r["status"] != 403.0 {
 		t.Errorf("its record is %v", r)
 	}
 	if reply, err := ask(ada); !strings.HasPrefix(reply, "HTTP/1.1 50") {
 		t.Errorf("the right certificate: %q, %v", reply, err)
 	}
-	if r := ts.AccessLog.Next(t, accesslog.Request); r["user"] != "ada.test" {
+	if r := ts.AccessLog.Next(t, accesslog.EventRequest); r["user"] != "ada.test" {
 		t.Errorf("its record is %v", r)
 	}
 }
@@ -106,7 +106,7 @@ func TestACMECheckIsNoClient(t *testing.T) {
 			continue
 		}
 		shake(tunnel.ALPNHTTP1)
-		if r := ts.AccessLog.Next(t, accesslog.Request); r["status"] != 403.0 || strings.Count(ts.AccessLog.String(), "\n") != 1 {
+		if r := ts.AccessLog.Next(t, accesslog.EventRequest); r["status"] != 403.0 || strings.Count(ts.AccessLog.String(), "\n") != 1 {
 			t.Errorf("the log is\n%s", ts.AccessLog)
 		}
 	}

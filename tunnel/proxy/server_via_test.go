@@ -37,7 +37,7 @@ func TestViaParentGetsConnectWithVia(t *testing.T) {
 			conn := ts.Dial()
 			testkit.Send(t, conn, "CONNECT Name.test:443 HTTP/"+tt.version+"\r\n"+tt.fields+"X-Secret: x\r\nProxy-Authorization: Basic YTpi\r\nUser-Agent: y\r\n\r\n")
 			testkit.Expect(t, conn, established)
-			opened := ts.NextRecord(accesslog.Open)
+			opened := ts.NextRecord(accesslog.EventOpen)
 			opened.Want(t, "via", "http://"+parent.Addr())
 			opened.Want(t, "addr", parent.Addr())
 			opened.Want(t, "target", "name.test:443")
@@ -82,7 +82,7 @@ func TestViaParentsGluedBytesReachTheClientFirst(t *testing.T) {
 		testkit.Send(t, conn, "hello")
 		testkit.HalfClose(t, conn)
 		testkit.ExpectLast(t, conn, "hello")
-		ts.NextRecord(accesslog.Close).WantNumber(t, "down", size+5)
+		ts.NextRecord(accesslog.EventClose).WantNumber(t, "down", size+5)
 	}
 }
 
@@ -129,7 +129,7 @@ func TestViaAnotherServerIsNoLoop(t *testing.T) {
 	testkit.HalfClose(t, conn)
 	testkit.ExpectLast(t, conn, "hello")
 	for _, ts := range []*testServer{inner, outer} {
-		closed := ts.NextRecord(accesslog.Close)
+		closed := ts.NextRecord(accesslog.EventClose)
 		closed.Want(t, "closed_by", "client")
 		closed.WantNumber(t, "up", 5)
 	}
@@ -261,7 +261,7 @@ func TestViaUnixParentAndTwoHops(t *testing.T) {
 	testkit.Send(t, conn, "hello")
 	testkit.HalfClose(t, conn)
 	testkit.ExpectLast(t, conn, "hello")
-	closed := ts.NextRecord(accesslog.Close)
+	closed := ts.NextRecord(accesslog.EventClose)
 	closed.Want(t, "via", "unix:"+path+",http://"+second.Addr())
 	closed.WantNumber(t, "down", 7)
 	if heads := first.Heads(); len(heads) != 1 || !strings.HasPrefix(heads[0], "CONNECT "+second.Addr()+" ") {

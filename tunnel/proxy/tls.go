@@ -63,7 +63,7 @@ func (c *clientConn) badHandshake(err error, unwelcome *tunnel.Error) {
 		c.refuseOn(c.socket, rec, e, false)
 		return
 	}
-	rec.Refused(e)
+	rec.SetError(e)
 	rec.Status = 0 // it never came to HTTP
 	c.server.logRequest(rec)
 	if !neterr.Timeout(err) {

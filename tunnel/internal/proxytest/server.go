@@ -155,7 +155,7 @@ func (ts *Proxy) CheckRefusal(a Answer, status int, token string) Record {
 	if len(a.Body) > 300 || !strings.HasSuffix(a.Body, "\n") || strings.Count(a.Body, "\n") != 1 {
 		ts.Errorf("body %q, want one short line", a.Body)
 	}
-	rec := ts.NextRecord(accesslog.Request)
+	rec := ts.NextRecord(accesslog.EventRequest)
 	rec.WantNumber(ts, "status", status)
 	rec.Want(ts, "error", token)
 	rec.Want(ts, "level", "WARN")
