@@ -47,7 +47,7 @@ type Trace struct {
 // context covers resolving and connecting only.
 func (d *Dialer) Dial(ctx context.Context, target tunnel.Authority) (net.Conn, netip.AddrPort, *tunnel.Error) {
 	if d.Timeout > 0 {
-		late := WithLateTimeout(ctx, d.Timeout)
+		late := WithLazyTimeout(ctx, d.Timeout)
 		defer late.Release()
 		ctx = late
 	}
@@ -55,7 +55,7 @@ func (d *Dialer) Dial(ctx context.Context, target tunnel.Authority) (net.Conn, n
 	if e != nil {
 		return nil, netip.AddrPort{}, e
 	}
-	addrs, e = d.Judged(addrs, target)
+	addrs, e = d.Filter(addrs, target)
 	if e != nil {
 		return nil, netip.AddrPort{}, e
 	}
@@ -151,7 +151,7 @@ func ResolveError(err error, target tunnel.Authority) *tunnel.Error {
 
 // Judged keeps the addresses that pass; if none does, the first refusal is the
 // error.
-func (d *Dialer) Judged(addrs []netip.Addr, target tunnel.Authority) ([]netip.Addr, *tunnel.Error) {
+func (d *Dialer) Filter(addrs []netip.Addr, target tunnel.Authority) ([]netip.Addr, *tunnel.Error) {
 	if d.Judge == nil {
 		return addrs, nil
 	}

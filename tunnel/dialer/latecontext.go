@@ -9,7 +9,7 @@ import (
 // lateContext is context.WithDeadline for work that is mostly done at once: the
 // timer, and the place in the parent's books, which all share, are taken only
 // when somebody begins to wait.
-type lateContext struct {
+type LazyContext struct {
 	context.Context // the parent
 	at              time.Time
 
@@ -20,12 +20,12 @@ type lateContext struct {
 
 // WithLateTimeout returns a context that ends with its parent, or after limit.
 // The caller releases it.
-func WithLateTimeout(parent context.Context, limit time.Duration) *lateContext {
-	return &lateContext{Context: parent, at: time.Now().Add(limit)}
+func WithLazyTimeout(parent context.Context, limit time.Duration) *LazyContext {
+	return &LazyContext{Context: parent, at: time.Now().Add(limit)}
 }
 
 // Deadline implements context.Context.
-func (c *lateContext) Deadline() (time.Time, bool) {
+func (c *LazyContext) Deadline() (time.Time, bool) {
 	if at, ok := c.Context.Deadline(); ok && at.Before(c.at) {
 		return at, true
 	}
@@ -33,7 +33,7 @@ func (c *lateContext) Deadline() (time.Time, bool) {
 }
 
 // Done implements context.Context.
-func (c *lateContext) Done() <-chan struct{} {
+func (c *LazyContext) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.real == nil {
@@ -43,7 +43,7 @@ func (c *lateContext) Done() <-chan struct{} {
 }
 
 // Err implements context.Context.
-func (c *lateContext) Err() error {
+func (c *LazyContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -58,7 +58,7 @@ func (c *lateContext) Err() error {
 }
 
 // Release frees what waiting took. What still waits then ends as cancelled.
-func (c *lateContext) Release() {
+func (c *LazyContext) Release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cancel != nil {

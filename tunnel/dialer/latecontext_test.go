@@ -14,7 +14,7 @@ func TestLateContext(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				parent, cancel := context.WithCancel(t.Context())
-				c := WithLateTimeout(parent, time.Second)
+				c := WithLazyTimeout(parent, time.Second)
 				if wait {
 					c.Done()
 				}
@@ -31,7 +31,7 @@ func TestLateContext(t *testing.T) {
 				}
 				c.Release()
 
-				c = WithLateTimeout(parent, time.Hour)
+				c = WithLazyTimeout(parent, time.Hour)
 				if wait {
 					c.Done()
 				}
@@ -44,7 +44,7 @@ func TestLateContext(t *testing.T) {
 
 				early, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 				defer cancel()
-				c = WithLateTimeout(early, time.Hour)
+				c = WithLazyTimeout(early, time.Hour)
 				if at, _ := c.Deadline(); time.Until(at) != time.Millisecond {
 					t.Errorf("its parent ends in a millisecond, it in %v", time.Until(at))
 				}

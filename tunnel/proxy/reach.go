@@ -142,13 +142,13 @@ const maxViaAddresses = 4
 func (at *listening) resolved(ctx context.Context, target tunnel.Authority) ([]tunnel.Authority, *tunnel.Error) {
 	d := dialer.Dialer{Resolver: at.server.Resolver, Judge: at.judgeAddr}
 	if timeout := at.server.connectTimeout(); timeout > 0 {
-		late := dialer.WithLateTimeout(ctx, timeout)
+		late := dialer.WithLazyTimeout(ctx, timeout)
 		defer late.Release()
 		ctx = late
 	}
 	addrs, e := d.Resolve(ctx, target)
 	if e == nil {
-		addrs, e = d.Judged(addrs, target)
+		addrs, e = d.Filter(addrs, target)
 	}
 	if e != nil {
 		return nil, e
