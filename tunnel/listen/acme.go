@@ -87,6 +87,6 @@ func (a ACME) config() (*tls.Config, error) {
 
 // AnswersACME reports whether a connection was the authority's check, which ends
 // with the handshake.
-func (c *Conn) AnswersACME() bool {
+func (c *Conn) IsACMEChallenge() bool {
 	return c.ConnectionState().NegotiatedProtocol == acme.ALPNProto
 }

@@ -15,7 +15,7 @@ import (
 
 // CertificateFiles are a server's certificate, with its chain, and key in two
 // PEM files, which are read anew when they change.
-type CertificateFiles struct {
+type certificateFiles struct {
 	// Log is told when the files were read anew, and, once for each change,
 	// that they could not be: then what was read before stays in use. nil = no
 	// log. It is not to be changed once connections are accepted.
@@ -33,8 +33,8 @@ type CertificateFiles struct {
 const certificateLook = time.Second
 
 // LoadCertificateFiles reads the two files.
-func LoadCertificateFiles(certFile, keyFile string) (*CertificateFiles, error) {
-	f := &CertificateFiles{certFile: certFile, keyFile: keyFile}
+func loadCertificateFiles(certFile, keyFile string) (*certificateFiles, error) {
+	f := &certificateFiles{certFile: certFile, keyFile: keyFile}
 	f.seen, f.looked = f.look(), time.Now()
 	var err error
 	f.current, err = f.read()
@@ -43,7 +43,7 @@ func LoadCertificateFiles(certFile, keyFile string) (*CertificateFiles, error) {
 
 // GetCertificate is that of tls.Config. At most once a second it looks whether
 // the files have changed.
-func (f *CertificateFiles) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (f *certificateFiles) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if now := time.Now(); now.Sub(f.looked) >= certificateLook {
@@ -54,7 +54,7 @@ func (f *CertificateFiles) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificat
 }
 
 // renew reads the files again if they have changed. f.mu is held.
-func (f *CertificateFiles) renew() {
+func (f *certificateFiles) renew() {
 	// Looked at before they are read: a change in between is seen next time.
 	states := f.look()
 	if states.equal(f.seen) {
@@ -74,7 +74,7 @@ func (f *CertificateFiles) renew() {
 	log.Info("the certificate was read anew", "cert", f.certFile, "until", next.Leaf.NotAfter.UTC())
 }
 
-func (f *CertificateFiles) read() (*tls.Certificate, error) {
+func (f *certificateFiles) read() (*tls.Certificate, error) {
 	cert, err := os.ReadFile(f.certFile)
 	if err != nil {
 		return nil, err
@@ -85,14 +85,14 @@ func (f *CertificateFiles) read() (*tls.Certificate, error) {
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		return nil, fmt.Errorf("%s and %s: %s", f.certFile, f.keyFile, Words(err))
+		return nil, fmt.Errorf("%s and %s: %s", f.certFile, f.keyFile, TLSErrorText(err))
 	}
 	return &pair, nil
 }
 
 // Notes says what a person should know of the files: sentences without a full
 // stop, none if all is well.
-func (f *CertificateFiles) Notes() (notes []string) {
+func (f *certificateFiles) Notes() (notes []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if info, err := os.Stat(f.keyFile); err == nil && info.Mode().Perm()&0o007 != 0 && runtime.GOOS != "windows" {
@@ -111,7 +111,7 @@ func (f *CertificateFiles) Notes() (notes []string) {
 // fileStates tell of two files whether they have changed; nil = there was none.
 type fileStates [2]fs.FileInfo
 
-func (f *CertificateFiles) look() (states fileStates) {
+func (f *certificateFiles) look() (states fileStates) {
 	for i, path := range []string{f.certFile, f.keyFile} {
 		if info, err := os.Stat(path); err == nil {
 			states[i] = info
@@ -136,7 +136,7 @@ func (s fileStates) equal(other fileStates) bool {
 
 // LoadClientCA reads the certificate authorities that client certificates must
 // come from: one PEM file.
-func LoadClientCA(file string) (*x509.CertPool, error) {
+func loadClientCA(file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err

@@ -40,7 +40,7 @@ func (o Options) Config() (config *tls.Config, notes []string, err error) {
 		config.Certificates = []tls.Certificate{pair}
 		notes = append(notes, "the self-signed certificate's pin is "+pin+" (for clients: culvert dial --pin, curl --pinnedpubkey)")
 	default:
-		files, err := LoadCertificateFiles(o.CertFile, o.KeyFile)
+		files, err := loadCertificateFiles(o.CertFile, o.KeyFile)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -49,7 +49,7 @@ func (o Options) Config() (config *tls.Config, notes []string, err error) {
 	}
 	if o.ClientCAFile != "" {
 		config.ClientAuth = tls.VerifyClientCertIfGiven
-		if config.ClientCAs, err = LoadClientCA(o.ClientCAFile); err != nil {
+		if config.ClientCAs, err = loadClientCA(o.ClientCAFile); err != nil {
 			return nil, nil, err
 		}
 	}

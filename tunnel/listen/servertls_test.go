@@ -38,7 +38,7 @@ func TestCertificateFilesNotes(t *testing.T) {
 		if err := os.Chmod(key, tt.mode); err != nil {
 			t.Fatal(err)
 		}
-		files, err := LoadCertificateFiles(cert, key)
+		files, err := loadCertificateFiles(cert, key)
 		if err != nil {
 			t.Fatal(err)
 		}

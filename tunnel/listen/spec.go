@@ -70,10 +70,10 @@ func (l Spec) String() string {
 	if l.Bare {
 		return l.Address
 	}
-	return Scheme(l.TLS) + l.Address
+	return URLPrefix(l.TLS) + l.Address
 }
 
-func Scheme(secure bool) string {
+func URLPrefix(secure bool) string {
 	if secure {
 		return "https://"
 	}
@@ -137,7 +137,7 @@ func URL(l net.Listener) string {
 	if l.Addr().Network() == "unix" {
 		return "unix:" + l.Addr().String()
 	}
-	return Scheme(speaksTLS(l)) + l.Addr().String()
+	return URLPrefix(speaksTLS(l)) + l.Addr().String()
 }
 
 // BeyondThisMachine reports whether others than this machine's users may reach

@@ -109,7 +109,7 @@ var _ sock.Patient = (*Conn)(nil)
 func (c *Conn) Socket() net.Conn { return c.wire.Conn }
 
 // HasSpoken reports whether a byte has come from the client.
-func (c *Conn) HasSpoken() bool { return c.wire.touched }
+func (c *Conn) HasReceived() bool { return c.wire.touched }
 
 // ReadNow implements sock.Patient.
 func (c *Conn) ReadNow(b []byte) (n int, err error) {
@@ -218,6 +218,6 @@ func (f *recordFrame) pass(b []byte) {
 }
 
 // Words is a library's error without its prefix.
-func Words(err error) string {
+func TLSErrorText(err error) string {
 	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "tls: "), "x509: ")
 }

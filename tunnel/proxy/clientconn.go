@@ -98,7 +98,7 @@ func (c *clientConn) serve() {
 			return
 		}
 	}
-	if c.secure != nil && c.secure.AnswersACME() {
+	if c.secure != nil && c.secure.IsACMEChallenge() {
 		return // that was all it came for
 	}
 	if unwelcome != nil {

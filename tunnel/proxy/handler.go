@@ -98,7 +98,7 @@ type foreignListener struct {
 	secure bool
 }
 
-func (l foreignListener) url() string               { return listen.Scheme(l.secure) + l.addr.String() }
+func (l foreignListener) url() string               { return listen.URLPrefix(l.secure) + l.addr.String() }
 func (l foreignListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
 func (l foreignListener) Close() error              { return nil }
 func (l foreignListener) Addr() net.Addr            { return l.addr }

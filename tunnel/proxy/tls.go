@@ -53,7 +53,7 @@ func (c *clientConn) awaitHandshake(limit time.Duration) bool {
 func (c *clientConn) badHandshake(err error, unwelcome *tunnel.Error) {
 	e := unwelcome
 	if e == nil {
-		if !c.secure.HasSpoken() || c.server.run.draining.Load() {
+		if !c.secure.HasReceived() || c.server.run.draining.Load() {
 			return
 		}
 		e = handshakeError(err)
@@ -113,9 +113,9 @@ func handshakeError(err error) *tunnel.Error {
 		// TLS 1.3 wants it.
 		e.Detail = "the client broke the TLS handshake off: it may not trust this proxy's certificate"
 	case errors.As(err, &op) && op.Op == "remote error": // an alert, as on a certificate it does not trust
-		e.Detail = "the client ended the TLS handshake: " + listen.Words(op.Err)
+		e.Detail = "the client ended the TLS handshake: " + listen.TLSErrorText(op.Err)
 	default:
-		e.Detail = "the TLS handshake failed: " + listen.Words(err)
+		e.Detail = "the TLS handshake failed: " + listen.TLSErrorText(err)
 	}
 	return e
 }
@@ -123,11 +123,11 @@ func handshakeError(err error) *tunnel.Error {
 // certificateTrouble returns whose certificate is refused and why, in words.
 func certificateTrouble(err *tls.CertificateVerificationError) string {
 	if len(err.UnverifiedCertificates) == 0 {
-		return listen.Words(err.Err)
+		return listen.TLSErrorText(err.Err)
 	}
 	leaf := err.UnverifiedCertificates[0]
 	var invalid x509.CertificateInvalidError
-	why := listen.Words(err.Err)
+	why := listen.TLSErrorText(err.Err)
 	if errors.As(err.Err, &invalid) && invalid.Reason == x509.Expired {
 		why = fmt.Sprintf("valid from %s to %s only", leaf.NotBefore.UTC().Format(time.DateTime), leaf.NotAfter.UTC().Format(time.DateTime))
 	}
