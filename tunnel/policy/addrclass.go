@@ -31,7 +31,7 @@ var addrClassNames = [...]string{"", "metadata", "loopback", "link-local", "priv
 func (c AddrClass) String() string { return addrClassNames[c] }
 
 // ParseAddrClass is the inverse of String; case does not matter.
-func ParseAddrClass(s string) (AddrClass, error) {
+func parseAddrClass(s string) (AddrClass, error) {
 	i := slices.Index(addrClassNames[:], strings.ToLower(s))
 	if i < int(ClassMetadata) {
 		return 0, fmt.Errorf("%q is no address, no CIDR and none of the classes %s", s, strings.Join(addrClassNames[ClassMetadata:], ", "))

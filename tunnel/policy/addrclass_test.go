@@ -109,15 +109,15 @@ func TestEmbeddedIPv4(t *testing.T) {
 
 func TestAddrClassText(t *testing.T) {
 	for class := ClassMetadata; class <= ClassPublic; class++ {
-		if got, err := ParseAddrClass(class.String()); err != nil || got != class {
+		if got, err := parseAddrClass(class.String()); err != nil || got != class {
 			t.Errorf("ParseAddrClass(%q) = %v, %v", class, got, err)
 		}
 	}
-	if got, err := ParseAddrClass("Link-Local"); err != nil || got != ClassLinkLocal {
+	if got, err := parseAddrClass("Link-Local"); err != nil || got != ClassLinkLocal {
 		t.Errorf("ParseAddrClass(Link-Local) = %v, %v", got, err)
 	}
 	for _, s := range []string{"", "local", "linklocal", "*", "any"} {
-		if got, err := ParseAddrClass(s); err == nil {
+		if got, err := parseAddrClass(s); err == nil {
 			t.Errorf("ParseAddrClass(%q) = %v, want an error", s, got)
 		}
 	}

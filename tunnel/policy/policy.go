@@ -23,7 +23,7 @@ func ClassRule(class AddrClass) AddrRule { return AddrRule{class: class} }
 // without brackets.
 func ParseAddrRule(s string) (AddrRule, error) {
 	if !strings.ContainsAny(s, ".:/") {
-		class, err := ParseAddrClass(s)
+		class, err := parseAddrClass(s)
 		return AddrRule{class: class}, err
 	}
 	prefix, err := ParseNetwork(s)
@@ -88,7 +88,7 @@ const (
 )
 
 // WithAddrDefault is a copy in which rules stand for a nil AllowAddr.
-func (p *Policy) WithAddrDefault(rules ...AddrRule) *Policy {
+func (p *Policy) WithDefaultAllowAddr(rules ...AddrRule) *Policy {
 	c := &Policy{Allow: p.Allow, Deny: p.Deny, AllowAddr: p.AllowAddr, DenyAddr: p.DenyAddr, IsOwn: p.IsOwn}
 	if c.AllowAddr == nil {
 		c.AllowAddr, c.defaultAddr = rules, true

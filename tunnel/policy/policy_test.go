@@ -252,13 +252,13 @@ func TestWithAddrDefault(t *testing.T) {
 	loopback := netip.MustParseAddrPort("127.0.0.1:22")
 	rules := []AddrRule{{class: ClassPublic}, {class: ClassLoopback}}
 	base := testPolicy(t, "", "", "", "")
-	if d := base.WithAddrDefault(rules...).JudgeAddr(loopback); !d.Allowed || d.Rule != "allow-addr loopback (default)" {
+	if d := base.WithDefaultAllowAddr(rules...).JudgeAddr(loopback); !d.Allowed || d.Rule != "allow-addr loopback (default)" {
 		t.Errorf("nil AllowAddr: %+v", d)
 	}
 	if d := base.JudgeAddr(loopback); d.Allowed {
 		t.Errorf("the policy copied from: %+v", d)
 	}
-	if d := testPolicy(t, "", "", "public", "").WithAddrDefault(rules...).JudgeAddr(loopback); d.Allowed {
+	if d := testPolicy(t, "", "", "public", "").WithDefaultAllowAddr(rules...).JudgeAddr(loopback); d.Allowed {
 		t.Errorf("own AllowAddr: %+v", d)
 	}
 }

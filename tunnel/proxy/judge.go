@@ -110,5 +110,5 @@ func (s *Server) policyFor(l net.Listener) *policy.Policy {
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
 		rules = append(rules, policy.ClassRule(policy.ClassPrivate), policy.ClassRule(policy.ClassLoopback))
 	}
-	return s.Policy.WithAddrDefault(rules...)
+	return s.Policy.WithDefaultAllowAddr(rules...)
 }
