@@ -142,19 +142,19 @@ func (s *socksHandshake) read(ctx context.Context, m *SOCKSMessage, length int) 
 // greet settles how the client shows who it is (RFC 1928, section 3): with a
 // password only where there is one.
 func (s *socksHandshake) greet(ctx context.Context) (method byte, e *tunnel.Error) {
-	greeting := []byte{socks.Version5, 1, socks.NoLogin}
+	greeting := []byte{socks.Version5, 1, socks.NoAuth}
 	if s.hop.Credentials != nil {
-		greeting = []byte{socks.Version5, 2, socks.NoLogin, socks.Password}
+		greeting = []byte{socks.Version5, 2, socks.NoAuth, socks.Password}
 	}
 	e = s.exchange(ctx, &SOCKSMessage{Step: SOCKSGreeting, Sent: greeting}, 2, func(chosen []byte) *tunnel.Error {
 		switch method = chosen[1]; {
 		case chosen[0] != socks.Version5:
 			return s.foreign(chosen)
-		case method == socks.NoLogin, method == socks.Password && s.hop.Credentials != nil:
+		case method == socks.NoAuth, method == socks.Password && s.hop.Credentials != nil:
 			return nil
-		case method == socks.NoneFits && s.hop.Credentials == nil:
+		case method == socks.NoAcceptable && s.hop.Credentials == nil:
 			return s.refused(socksFailure{tunnel.ErrorCredentials, "it takes no client without a login"}, false)
-		case method == socks.NoneFits:
+		case method == socks.NoAcceptable:
 			e := s.refused(socksFailure{tunnel.ErrorCredentials, "of another kind than a user name and a password"}, false)
 			e.Login.Withheld = true
 			return e
@@ -167,7 +167,7 @@ func (s *socksHandshake) greet(ctx context.Context) (method byte, e *tunnel.Erro
 // logIn is RFC 1929.
 func (s *socksHandshake) logIn(ctx context.Context) *tunnel.Error {
 	c := s.hop.Credentials
-	user := append([]byte{socks.LoginVersion, byte(len(c.User))}, c.User...)
+	user := append([]byte{socks.AuthVersion, byte(len(c.User))}, c.User...)
 	m := &SOCKSMessage{Step: SOCKSAuthentication, Sent: append(slices.Clone(user), masked...)}
 	m.secret = append(append(user, byte(len(c.Password))), c.Password...)
 	return s.exchange(ctx, m, 2, func(answer []byte) *tunnel.Error {
@@ -184,11 +184,11 @@ func (s *socksHandshake) version5(ctx context.Context, address netip.Addr) *tunn
 	message := []byte{socks.Version5, socks.Connect, 0}
 	switch address = address.Unmap(); {
 	case address.Is4():
-		message = append(append(message, socks.IPv4), address.AsSlice()...)
+		message = append(append(message, socks.AddrIPv4), address.AsSlice()...)
 	case address.Is6():
-		message = append(append(message, socks.IPv6), address.AsSlice()...)
+		message = append(append(message, socks.AddrIPv6), address.AsSlice()...)
 	default:
-		message = append(append(message, socks.Name, byte(len(s.next.Host()))), s.next.Host()...)
+		message = append(append(message, socks.AddrName, byte(len(s.next.Host()))), s.next.Host()...)
 	}
 	m := &SOCKSMessage{Step: SOCKSConnect, Sent: s.withPort(message), address: address}
 	return s.exchange(ctx, m, 4, func(head []byte) *tunnel.Error {
@@ -200,10 +200,10 @@ func (s *socksHandshake) version5(ctx context.Context, address netip.Addr) *tunn
 		}
 		rest := net.IPv4len
 		switch head[3] {
-		case socks.IPv4:
-		case socks.IPv6:
+		case socks.AddrIPv4:
+		case socks.AddrIPv6:
 			rest = net.IPv6len
-		case socks.Name:
+		case socks.AddrName:
 			if e := s.read(ctx, m, 1); e != nil {
 				return e
 			}

@@ -80,7 +80,7 @@ func (m *SOCKSMessage) Means() string {
 	}
 	switch m.Step {
 	case SOCKSGreeting:
-		if m.Received[1] == socks.NoLogin {
+		if m.Received[1] == socks.NoAuth {
 			return "no login is wanted"
 		}
 		return "a user name and a password are wanted"
@@ -96,7 +96,7 @@ func (m *SOCKSMessage) Means() string {
 // bound is the address that the proxy connected from, if it tells (RFC 1928,
 // section 6).
 func (m *SOCKSMessage) bound() string {
-	if len(m.Received) < 7 || m.Received[0] != socks.Version5 || m.Received[3] == socks.Name {
+	if len(m.Received) < 7 || m.Received[0] != socks.Version5 || m.Received[3] == socks.AddrName {
 		return ""
 	}
 	end := len(m.Received) - 2

@@ -62,16 +62,16 @@ func (s *socksServer) request5() (target tunnel.Authority, err error) {
 	if err != nil {
 		return target, s.failed("the SOCKS greeting", err)
 	}
-	method := byte(socks.NoneFits)
+	method := byte(socks.NoAcceptable)
 	for _, m := range methods {
-		if m == socks.NoLogin {
+		if m == socks.NoAuth {
 			method = m
 		}
 	}
 	if _, err := s.conn.Write([]byte{socks.Version5, method}); err != nil {
 		return target, err
 	}
-	if method == socks.NoneFits {
+	if method == socks.NoAcceptable {
 		return target, s.malformed("it insists on a login, and this port has none")
 	}
 	head, err := s.read(4)
@@ -81,11 +81,11 @@ func (s *socksServer) request5() (target tunnel.Authority, err error) {
 	var address []byte
 	name := false
 	switch head[3] {
-	case socks.IPv4:
+	case socks.AddrIPv4:
 		address, err = s.read(4)
-	case socks.IPv6:
+	case socks.AddrIPv6:
 		address, err = s.read(16)
-	case socks.Name:
+	case socks.AddrName:
 		address, err = s.sized()
 		name = true
 	default:
@@ -173,7 +173,7 @@ func socksCode(e *tunnel.Error) byte {
 
 // answer writes a reply: code is version 5's.
 func (s *socksServer) answer(code byte) error {
-	message := []byte{socks.Version5, code, 0, socks.IPv4, 0, 0, 0, 0, 0, 0}
+	message := []byte{socks.Version5, code, 0, socks.AddrIPv4, 0, 0, 0, 0, 0, 0}
 	if s.version == socks.Version4 {
 		message = []byte{0, socks.Granted4, 0, 0, 0, 0, 0, 0}
 		if code != socks.Succeeded {

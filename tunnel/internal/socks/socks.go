@@ -6,14 +6,14 @@ package socks
 const (
 	Version5     = 5
 	Version4     = 4
-	LoginVersion = 1 // of a login by user name and password (RFC 1929)
+	AuthVersion = 1 // of a login by user name and password (RFC 1929)
 )
 
 // The methods of a login (RFC 1928, section 3).
 const (
-	NoLogin  = 0
+	NoAuth  = 0
 	Password = 2
-	NoneFits = 0xff // the server takes none of those offered
+	NoAcceptable = 0xff // the server takes none of those offered
 )
 
 // Connect is the command CONNECT, in either version.
@@ -21,9 +21,9 @@ const Connect = 1
 
 // The kinds of address (RFC 1928, section 5).
 const (
-	IPv4 = 1
-	Name = 3
-	IPv6 = 4
+	AddrIPv4 = 1
+	AddrName = 3
+	AddrIPv6 = 4
 )
 
 // The codes of an answer to a request (RFC 1928, section 6).
