@@ -43,7 +43,7 @@ func TestReplyOpensTunnel(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			script := append([]tunneltest.Step{tunneltest.ReadHead}, tt.script...)
-			p := tunneltest.StartProxy(t, append(script, tunneltest.Be(tunneltest.Echo))...)
+			p := tunneltest.StartProxy(t, append(script, tunneltest.Serve(tunneltest.Echo))...)
 			conn, e := clienttest.TryOpen(t, clienttest.Proxied(t, p.Addr()))
 			if e != nil {
 				t.Fatal(e)
@@ -163,7 +163,7 @@ func TestCancelInterruptsOpening(t *testing.T) {
 
 // The context and the timeouts are for the opening only (RULES 8).
 func TestOpenTunnelOutlivesContext(t *testing.T) {
-	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(tunneltest.Echo))
+	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(tunneltest.Echo))
 	ctx, cancel := context.WithCancel(t.Context())
 	conn, err := clienttest.Proxied(t, p.Addr()).Open(ctx, testkit.MustAuthority(t, "example.com:22"))
 	if err != nil {

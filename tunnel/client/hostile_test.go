@@ -148,7 +148,7 @@ func TestAnswerBehindA407IsNotBelieved(t *testing.T) {
 // A proxy that answers before it is asked is taken at its word, and no byte of
 // the tunnel's is lost.
 func TestAnswerBeforeTheRequest(t *testing.T) {
-	proxy := tunneltest.StartProxy(t, tunneltest.Send(testkit.TunnelOpen+"hello"), tunneltest.ReadHead, tunneltest.Be(tunneltest.Echo))
+	proxy := tunneltest.StartProxy(t, tunneltest.Send(testkit.TunnelOpen+"hello"), tunneltest.ReadHead, tunneltest.Serve(tunneltest.Echo))
 	conn, e := clienttest.TryOpen(t, clienttest.Proxied(t, proxy.Addr()))
 	if e != nil {
 		t.Fatal(e)

@@ -56,7 +56,7 @@ func TestSOCKSExchange(t *testing.T) {
 
 // SOCKS hops stand anywhere among the others.
 func TestSOCKSInAChain(t *testing.T) {
-	last := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(tunneltest.Echo))
+	last := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(tunneltest.Echo))
 	_, port, _ := net.SplitHostPort(last.Addr())
 	socks := tunneltest.Start(t, func(conn net.Conn) {
 		got := make([]byte, 3+10)

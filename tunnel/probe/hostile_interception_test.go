@@ -24,7 +24,7 @@ func TestHostileFurtherHandshakes(t *testing.T) {
 	pair := hostileCertificate(t, &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "target"}, NotAfter: time.Now().Add(time.Hour)})
 	config := &tls.Config{Certificates: []tls.Certificate{pair}}
 	open := reply200 + "\r\n"
-	silent := tunneltest.Be(tunneltest.Silent)
+	silent := tunneltest.Serve(tunneltest.Silent)
 	for name, further := range map[string][]tunneltest.Step{
 		"no reply":              {tunneltest.Hold},
 		"endless head":          {tunneltest.Send(reply200), again("A: b\r\n")},
@@ -42,7 +42,7 @@ func TestHostileFurtherHandshakes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var n atomic.Int32
-			first := []tunneltest.Step{tunneltest.Send(open), tunneltest.Be(func(conn net.Conn) {
+			first := []tunneltest.Step{tunneltest.Send(open), tunneltest.Serve(func(conn net.Conn) {
 				if secured := tls.Server(conn, config); secured.Handshake() == nil {
 					io.Copy(io.Discard, secured)
 				}

@@ -117,7 +117,7 @@ func TestHostileCertificates(t *testing.T) {
 				pair.Certificate = append(pair.Certificate, pair.Certificate[0])
 			}
 			config := &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"x\x1b]0;"}}
-			proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send(reply200+"\r\n"), tunneltest.Be(func(conn net.Conn) { tls.Server(conn, config).Handshake() }))
+			proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send(reply200+"\r\n"), tunneltest.Serve(func(conn net.Conn) { tls.Server(conn, config).Handshake() }))
 			p := hostileProber(t, "http://ada:"+hostileSecret+"@"+proxy.Addr(), false)
 			p.Client.TLS = &tunnel.TLSOptions{Protocols: []string{"x\x1b]0;"}}
 			p.Interception = &interception.Check{NoDirect: true, Patience: 40 * testkit.BriefWait}

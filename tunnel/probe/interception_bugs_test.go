@@ -92,7 +92,7 @@ func TestClosedWayWithoutTheProxyIsLeftSoon(t *testing.T) {
 	t.Parallel()
 	public := testkit.NewCertifier(t, "Public CA")
 	mute := tunneltest.Start(t, tunneltest.Silent)
-	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(certified(only(public.Old("localhost")))))
+	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(certified(only(public.Old("localhost")))))
 	began := time.Now()
 	r := probeTLS(t, proxy.Addr(), mute.Addr(), tunnel.TLSOptions{Roots: public.Pool}, &interception.Check{Public: public.Pool, Patience: time.Minute})
 	if took := time.Since(began); took > 30*time.Second || r.Interception.Verdict != interception.EndToEnd {
@@ -121,7 +121,7 @@ func TestForgottenIntermediateIsNoInterceptor(t *testing.T) {
 	whole := between.Old("localhost")
 	whole.Certificate = append(whole.Certificate, between.Cert.Raw)
 	target := tunneltest.Start(t, certified(only(whole)))
-	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(certified(only(between.Old("localhost")))))
+	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(certified(only(between.Old("localhost")))))
 	r := probeTLS(t, proxy.Addr(), target.Addr(), tunnel.TLSOptions{Roots: public.Pool}, &interception.Check{Public: public.Pool, Unrelated: []tunnel.Authority{}, Patience: testkit.Patience})
 	if r.Interception.Verdict != interception.EndToEnd || !strings.Contains(r.Interception.Evidence[0].Text, "forgot to send") || r.Verdict.Kind != VerdictTLS {
 		t.Errorf("%+v, %+v", r.Verdict, r.Interception)
@@ -132,7 +132,7 @@ func TestForgottenIntermediateIsNoInterceptor(t *testing.T) {
 // exit code, as one that is not.
 func TestInterceptedAndBrokenIsIntercepted(t *testing.T) {
 	public, inspector := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Inspector")
-	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(func(conn net.Conn) {
+	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(func(conn net.Conn) {
 		server := tls.Server(conn, &tls.Config{GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			pair := inspector.Old(h.ServerName)
 			return &pair, nil

@@ -53,7 +53,7 @@ func only(pair tls.Certificate) func(string) *tls.Certificate {
 // that it makes for whatever name it is asked for.
 func inspecting(t *testing.T, by *testkit.Certifier) *tunneltest.Proxy {
 	return tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"),
-		tunneltest.Be(certified(func(name string) *tls.Certificate {
+		tunneltest.Serve(certified(func(name string) *tls.Certificate {
 			pair := by.Leaf(time.Minute, testkit.TestAge, name)
 			return &pair
 		})))
@@ -159,7 +159,7 @@ func TestProbeComparesUnrelatedNames(t *testing.T) {
 func TestProbeFindsWhoInspectsTheTargetOnly(t *testing.T) {
 	public, private, inspector := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Private CA"), testkit.NewCertifier(t, "Inspector")
 	target, made := tunneltest.Start(t, certified(only(private.Old("localhost")))), inspector.Old("localhost")
-	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(certified(func(name string) *tls.Certificate {
+	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(certified(func(name string) *tls.Certificate {
 		if name == "localhost" {
 			return &made
 		}

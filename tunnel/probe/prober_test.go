@@ -264,7 +264,7 @@ func TestProbeCancelled(t *testing.T) {
 func TestProbeSendsOnlyWhatIsAsked(t *testing.T) {
 	opened := []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send(reply200 + "\r\n")}
 	target := make(chan string, 1)
-	probeScript(t, testkit.BriefWait, append(opened, tunneltest.Be(func(conn net.Conn) {
+	probeScript(t, testkit.BriefWait, append(opened, tunneltest.Serve(func(conn net.Conn) {
 		b := make([]byte, 100)
 		n, _ := conn.Read(b)
 		target <- string(b[:n])
@@ -272,7 +272,7 @@ func TestProbeSendsOnlyWhatIsAsked(t *testing.T) {
 	if got := <-target; got != "" {
 		t.Errorf("the target got %q unasked", got)
 	}
-	proxy := tunneltest.StartProxy(t, append(opened, tunneltest.Be(func(conn net.Conn) {
+	proxy := tunneltest.StartProxy(t, append(opened, tunneltest.Serve(func(conn net.Conn) {
 		b := make([]byte, 5)
 		n, _ := conn.Read(b)
 		conn.Write([]byte("HTTP/1.1 200 OK\r\n\r\n<html>" + string(b[:n])))
@@ -306,7 +306,7 @@ func TestProbeChain(t *testing.T) {
 
 // relayTo relays to a fixed address, whatever was asked for.
 func relayTo(addr string) tunneltest.Step {
-	return tunneltest.Be(func(conn net.Conn) {
+	return tunneltest.Serve(func(conn net.Conn) {
 		next, err := net.Dial("tcp", addr)
 		if err != nil {
 			return

@@ -150,7 +150,7 @@ func TestServeHTTPPlain(t *testing.T) {
 	}
 
 	ts := startHandler(t, &Server{}, false)
-	Conn := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello"), tunneltest.Be(tunneltest.Echo))
+	Conn := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello"), tunneltest.Serve(tunneltest.Echo))
 	conn := ts.Dial()
 	testkit.Send(t, conn, "GET http://"+Conn.Addr()+"/ HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	head := make([]byte, len("HTTP/1.1 101 "))

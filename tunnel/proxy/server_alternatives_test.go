@@ -97,7 +97,7 @@ func TestViaAlternativesForPlainRequests(t *testing.T) {
 // ViaResolve: the parent gets judged addresses, and no name.
 func TestViaResolve(t *testing.T) {
 	resolver := namesResolver{"two.test": {netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("203.0.113.7")}, "inside.test": {netip.MustParseAddr("10.0.0.1")}}
-	parent := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(tunneltest.Echo))
+	parent := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(tunneltest.Echo))
 	ts := startServer(t, &Server{
 		Via: []ViaRule{viaRule(t, "http://"+parent.Addr())}, ViaResolve: true, Resolver: resolver,
 		Policy: policy.Policy{AllowAddr: []policy.AddrRule{proxytest.MustAddrRule(t, "203.0.113.0/24")}},

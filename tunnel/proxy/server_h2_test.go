@@ -308,7 +308,7 @@ func TestPlainStreamGivenUp(t *testing.T) {
 func TestWebSocketOverHTTP2(t *testing.T) {
 	ts := startServer(t, &Server{Name: "here"})
 	origin := tunneltest.StartProxy(t, tunneltest.ReadHead,
-		tunneltest.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat\r\n\r\nhello"), tunneltest.Be(tunneltest.Echo))
+		tunneltest.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat\r\n\r\nhello"), tunneltest.Serve(tunneltest.Echo))
 	c := ts.client2()
 	settings, err := c.PeerSettings(t.Context())
 	if err != nil || !settings.EnableConnectProtocol {

@@ -138,7 +138,7 @@ func TestClientThatVanishesLeavesNothing(t *testing.T) {
 		{"while the parent thinks", func(t *testing.T) (*testServer, string, func(net.Conn), func()) {
 			asked, release := make(chan struct{}, clients), make(chan struct{})
 			parent := tunneltest.StartProxy(t, tunneltest.ReadHead, func(*tunneltest.Turn) bool { asked <- struct{}{}; return true },
-				tunneltest.Wait(release), tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(tunneltest.Echo))
+				tunneltest.Wait(release), tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(tunneltest.Echo))
 			ts := startServer(t, &Server{Via: []ViaRule{{Route: testkit.MustRoute(t, parent.Addr())}}})
 			return ts, proxytest.ConnectHead("a.test:443"), func(net.Conn) { testkit.Receive(t, "the parent", asked) }, func() { close(release) }
 		}},

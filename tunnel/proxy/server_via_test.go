@@ -33,7 +33,7 @@ func TestViaParentGetsConnectWithVia(t *testing.T) {
 		{"behind several fields", "1.1", "Host: a\r\nVia: 1.0 first\r\nvia: 1.1 second\r\n", "1.0 first, 1.1 second, 1.1 me"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ts, parent := through(t, &Server{Name: "me"}, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(tunneltest.Echo))
+			ts, parent := through(t, &Server{Name: "me"}, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(tunneltest.Echo))
 			conn := ts.Dial()
 			testkit.Send(t, conn, "CONNECT Name.test:443 HTTP/"+tt.version+"\r\n"+tt.fields+"X-Secret: x\r\nProxy-Authorization: Basic YTpi\r\nUser-Agent: y\r\n\r\n")
 			testkit.Expect(t, conn, established)
@@ -76,7 +76,7 @@ func TestViaParentGetsItsOwnCredentials(t *testing.T) {
 func TestViaParentsGluedBytesReachTheClientFirst(t *testing.T) {
 	for _, size := range []int{8, 4000, 100_000} {
 		glued := strings.Repeat("g", size)
-		ts, _ := through(t, &Server{}, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"+glued), tunneltest.Be(tunneltest.Echo))
+		ts, _ := through(t, &Server{}, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"+glued), tunneltest.Serve(tunneltest.Echo))
 		conn := ts.Open("example.test:443")
 		testkit.Expect(t, conn, glued)
 		testkit.Send(t, conn, "hello")
@@ -97,7 +97,7 @@ func TestViaParentGetsNoEarlyBytesBeforeIts2xx(t *testing.T) {
 		turn.Conn.SetReadDeadline(time.Time{})
 		return true
 	}
-	ts, _ := through(t, &Server{}, tunneltest.ReadHead, listens, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(tunneltest.Echo))
+	ts, _ := through(t, &Server{}, tunneltest.ReadHead, listens, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(tunneltest.Echo))
 	conn := ts.Dial()
 	testkit.Send(t, conn, proxytest.ConnectHead("example.test:443")+"early")
 	if got := testkit.Receive(t, "the parent", early); got != "" {

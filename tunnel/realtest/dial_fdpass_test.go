@@ -23,7 +23,7 @@ import (
 func TestDialHandsTheSocketOver(t *testing.T) {
 	t.Parallel()
 	target := tunneltest.Start(t, tunneltest.Greet("hello"))
-	glue := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\nhello"), tunneltest.Be(tunneltest.Echo))
+	glue := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\nhello"), tunneltest.Serve(tunneltest.Echo))
 	for _, tt := range []struct {
 		name        string
 		nonblocking bool // stdout

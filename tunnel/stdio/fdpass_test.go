@@ -118,7 +118,7 @@ func TestHandOverLosesNothing(t *testing.T) {
 		{"target waits", "", ok, "", tunneltest.Send},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := tunneltest.StartProxy(t, tunneltest.ReadHead, tt.send(tt.interim+tt.head+tt.first), tunneltest.Be(tunneltest.Echo))
+			p := tunneltest.StartProxy(t, tunneltest.ReadHead, tt.send(tt.interim+tt.head+tt.first), tunneltest.Serve(tunneltest.Echo))
 			file, exchanges := handedOver(t, clienttest.Proxied(t, p.Addr()), "example.com:22")
 			wantEcho(t, file, tt.first)
 			x := exchanges[0]
@@ -136,7 +136,7 @@ func TestHandOverBehindSeveralHops(t *testing.T) {
 	const ok = "HTTP/1.1 200 OK\r\n\r\n"
 	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 103 Early\n\n"+ok),
 		tunneltest.ReadHead, tunneltest.Send(ok),
-		tunneltest.ReadHead, tunneltest.Send(ok+"hello"), tunneltest.Be(tunneltest.Echo))
+		tunneltest.ReadHead, tunneltest.Send(ok+"hello"), tunneltest.Serve(tunneltest.Echo))
 	file, exchanges := handedOver(t, clienttest.Proxied(t, p.Addr(), "second:1", "third:2"), "example.com:22")
 	wantEcho(t, file, "hello")
 	if len(exchanges) != 3 || len(p.Heads()) != 3 {
@@ -146,7 +146,7 @@ func TestHandOverBehindSeveralHops(t *testing.T) {
 
 // What is handed over is as a new socket, set for a session.
 func TestHandOverOfEveryFirstHop(t *testing.T) {
-	script := []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\nhello"), tunneltest.Be(tunneltest.Echo)}
+	script := []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\nhello"), tunneltest.Serve(tunneltest.Echo)}
 	for _, tt := range []struct {
 		name, network, address string
 		direct                 bool
@@ -199,7 +199,7 @@ func wantOption(t *testing.T, fd uintptr, name string, level, option int) {
 
 // A tunnel that is more than its socket is not handed over, and stays as it is.
 func TestHandOverRefusesWhatIsNotBare(t *testing.T) {
-	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\nhello"), tunneltest.Be(tunneltest.Echo))
+	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\nhello"), tunneltest.Serve(tunneltest.Echo))
 	conn, e := clienttest.TryOpen(t, clienttest.Proxied(t, p.Addr()))
 	if e != nil {
 		t.Fatal(e)

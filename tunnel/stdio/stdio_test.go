@@ -23,7 +23,7 @@ import (
 // tunnelTo opens a tunnel through a scripted proxy that goes on as the target.
 func tunnelTo(t *testing.T, target tunneltest.Handler) *client.Conn {
 	t.Helper()
-	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Be(target))
+	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(target))
 	conn, e := clienttest.TryOpen(t, clienttest.Proxied(t, p.Addr()))
 	if e != nil {
 		t.Fatal(e)
@@ -141,7 +141,7 @@ func TestStdioEchoesMuch(t *testing.T) {
 
 // Bytes that came with the proxy's reply go first, and are counted.
 func TestStdioEarlyBytesGoFirst(t *testing.T) {
-	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\nearly "), tunneltest.Be(tunneltest.Say("late")))
+	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\nearly "), tunneltest.Serve(tunneltest.Say("late")))
 	conn, e := clienttest.TryOpen(t, clienttest.Proxied(t, p.Addr()))
 	if e != nil {
 		t.Fatal(e)

@@ -165,7 +165,7 @@ func Wait(until <-chan struct{}) Step {
 }
 
 // Be goes on as a target would, for what lies behind the proxy's reply.
-func Be(target Handler) Step {
+func Serve(target Handler) Step {
 	return func(t *Turn) bool {
 		target(&readAhead{t.Conn, t.br})
 		return false
