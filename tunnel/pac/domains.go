@@ -13,7 +13,7 @@ const resolvConf = "/etc/resolv.conf"
 // SystemDomains are those in which this machine looks for names: the search
 // list of /etc/resolv.conf, then the domain in its own name, if it has one. They
 // may be fit for Discovery.Domains or not.
-func SystemDomains() []string {
+func systemDomains() []string {
 	conf, _ := os.ReadFile(resolvConf) // none if it is missing
 	host, _ := os.Hostname()
 	return domainsOf(string(conf), host)

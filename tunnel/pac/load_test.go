@@ -185,7 +185,7 @@ func TestDomains(t *testing.T) {
 			t.Errorf("%q, %s: %q, want %q", c.conf, c.host, got, c.want)
 		}
 	}
-	for _, d := range SystemDomains() {
+	for _, d := range systemDomains() {
 		if strings.HasSuffix(d, ".") {
 			t.Error(d)
 		}

@@ -59,7 +59,7 @@ func (d *Discovery) Discover(ctx context.Context) (*Script, error) {
 	}
 	domains := d.Domains
 	if domains == nil {
-		domains = SystemDomains()
+		domains = systemDomains()
 	}
 	hosts := wpadHosts(domains)
 	if len(hosts) == 0 {
