@@ -4,15 +4,15 @@ package socks
 
 // The first byte of a message.
 const (
-	Version5     = 5
-	Version4     = 4
+	Version5    = 5
+	Version4    = 4
 	AuthVersion = 1 // of a login by user name and password (RFC 1929)
 )
 
 // The methods of a login (RFC 1928, section 3).
 const (
-	NoAuth  = 0
-	Password = 2
+	NoAuth       = 0
+	Password     = 2
 	NoAcceptable = 0xff // the server takes none of those offered
 )
 
