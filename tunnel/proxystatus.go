@@ -1,6 +1,10 @@
 package tunnel
 
-import "strings"
+import (
+	"strings"
+
+	"culvert/tunnel/internal/wire"
+)
 
 // ProxyStatus is one member of a Proxy-Status field (RFC 9209): what one
 // intermediary tells of the answer.
@@ -16,10 +20,10 @@ type ProxyStatus struct {
 // 8941, section 3.3). Characters that a string cannot hold become '?'.
 func (p ProxyStatus) String() string {
 	var b strings.Builder
-	if IsSFToken(p.Name) {
+	if wire.IsSFToken(p.Name) {
 		b.WriteString(p.Name)
 	} else {
-		WriteSFString(&b, p.Name)
+		wire.WriteQuoted(&b, p.Name)
 	}
 	if p.Error != "" {
 		b.WriteString("; error=" + p.Error)
@@ -27,39 +31,10 @@ func (p ProxyStatus) String() string {
 	for _, param := range [...]struct{ key, value string }{{"rcode", p.RCode}, {"details", p.Details}} {
 		if param.value != "" {
 			b.WriteString("; " + param.key + "=")
-			WriteSFString(&b, param.value)
+			wire.WriteQuoted(&b, param.value)
 		}
 	}
 	return b.String()
-}
-
-// IsSFToken reports whether s can stand as a structured-field token (RFC 8941,
-// section 3.3.4).
-func IsSFToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '*'
-		if i == 0 && !letter || !letter && !(c >= '0' && c <= '9') && !strings.ContainsRune("!#$%&'+-.^_`|~:/", rune(c)) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-func WriteSFString(b *strings.Builder, s string) {
-	b.WriteByte('"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"', c == '\\':
-			b.WriteByte('\\')
-			b.WriteByte(c)
-		case c < 0x20, c >= 0x7f:
-			b.WriteByte('?')
-		default:
-			b.WriteByte(c)
-		}
-	}
-	b.WriteByte('"')
 }
 
 // maxProxyStatus bounds the members taken from one answer.

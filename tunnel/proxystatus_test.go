@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"culvert/tunnel/internal/wire"
 )
 
 func TestParseProxyStatus(t *testing.T) {
@@ -69,7 +71,7 @@ func FuzzProxyStatus(f *testing.F) {
 			// A string holds printable ASCII only, and an error is a token.
 			p.NextHop = ""
 			p.Name, p.Details, p.RCode = printable(p.Name), printable(p.Details), printable(p.RCode)
-			if p.Name == "" || p.Error != "" && !IsSFToken(p.Error) {
+			if p.Name == "" || p.Error != "" && !wire.IsSFToken(p.Error) {
 				continue
 			}
 			again := ParseProxyStatus([]string{p.String()})

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"culvert/tunnel/internal/wire"
 )
 
 // The schemes of a Hop.
@@ -308,14 +310,10 @@ func (c Credentials) Check() error {
 	switch {
 	case strings.Contains(c.User, ":"):
 		return errors.New("a user name cannot hold a colon")
-	case HasControl(c.User) || HasControl(c.Password):
+	case wire.HasControl(c.User) || wire.HasControl(c.Password):
 		return errors.New("the credentials hold a control character")
 	}
 	return nil
-}
-
-func HasControl(s string) bool {
-	return strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
 }
 
 // IsSOCKS reports whether the hop is spoken to in SOCKS.

@@ -207,7 +207,7 @@ func (c *Client) check(target tunnel.Authority, extra []Field) error {
 	if err := CheckAuth(c.Auth); err != nil {
 		return err
 	}
-	if tunnel.HasControl(c.UserAgent) {
+	if wire.HasControl(c.UserAgent) {
 		return errors.New("the User-Agent holds a control character")
 	}
 	for _, f := range c.Header {
@@ -277,7 +277,7 @@ func CheckHeader(f Field) error {
 	if !wire.IsToken(f.Name) {
 		return fmt.Errorf("header name %q is not a token (RFC 9110, section 5.6.2)", f.Name)
 	}
-	if tunnel.HasControl(f.Value) {
+	if wire.HasControl(f.Value) {
 		return fmt.Errorf("header %s: the value holds a control character", f.Name)
 	}
 	for _, name := range []string{"Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection"} {

@@ -176,7 +176,7 @@ func writeStatusLine(bw *bufio.Writer, code int, reason string) {
 // status line may hold gives way to the usual one (RFC 9112, section 4).
 func reasonOf(reply *http.Response) string {
 	_, reason, _ := strings.Cut(reply.Status, " ")
-	if reply.Status == "" || tunnel.HasControl(strings.ReplaceAll(reason, "\t", " ")) {
+	if reply.Status == "" || wire.HasControl(strings.ReplaceAll(reason, "\t", " ")) {
 		return http.StatusText(reply.StatusCode)
 	}
 	return reason

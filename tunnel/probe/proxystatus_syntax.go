@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"culvert/tunnel"
+	"culvert/tunnel/internal/wire"
 )
 
 // CheckProxyStatus says what is wrong with Proxy-Status field values by RFC
@@ -105,7 +105,7 @@ func (p *sfParser) item() (sfKind, error) {
 	case c == '-', c >= '0' && c <= '9':
 		p.cut("-0123456789.")
 		return sfNumber, nil
-	case tunnel.IsSFToken(string(c)):
+	case wire.IsSFToken(string(c)):
 		p.cut("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789*!#$%&'+-.^_`|~:/")
 		return sfToken, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"culvert/tunnel"
+	"culvert/tunnel/internal/wire"
 )
 
 func TestCheckProxyStatusAccepts(t *testing.T) {
@@ -62,7 +63,7 @@ func FuzzCheckProxyStatus(f *testing.F) {
 	f.Add("proxy", "dns_error", "NXDOMAIN", "no such name")
 	f.Add("my proxy", "x", "\"", "\\ \xe9 \x00")
 	f.Fuzz(func(t *testing.T, name, token, rcode, details string) {
-		if name == "" || !tunnel.IsSFToken(token) {
+		if name == "" || !wire.IsSFToken(token) {
 			return
 		}
 		written := tunnel.ProxyStatus{Name: name, Error: token, RCode: rcode, Details: details}.String()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/listen"
 )
 
@@ -81,7 +82,7 @@ func (s *Server) challenge() string {
 	}
 	var b strings.Builder
 	b.WriteString("Basic realm=")
-	tunnel.WriteSFString(&b, realm) // a quoted-string with the same escapes
+	wire.WriteQuoted(&b, realm) // a quoted-string with the same escapes
 	b.WriteString(`, charset="UTF-8"`)
 	return b.String()
 }
