@@ -321,23 +321,6 @@ func (h Hop) IsSOCKS() bool {
 	return h.Scheme == SchemeSOCKS5 || h.Scheme == SchemeSOCKS5H || h.Scheme == SchemeSOCKS4A
 }
 
-// CheckSOCKS says why a hop cannot be asked in SOCKS.
-func (h Hop) CheckSOCKS(next Authority) error {
-	switch c := h.Credentials; {
-	case len(next.Host()) > MaxSOCKSText:
-		return fmt.Errorf("%s: the name to ask it for is longer than SOCKS can say", h)
-	case h.Scheme == SchemeSOCKS4A && next.Addr().IsValid() && !next.Addr().Unmap().Is4():
-		return fmt.Errorf("%s: SOCKS 4 knows no IPv6: use socks5h", h)
-	case c != nil && (len(c.User) > MaxSOCKSText || len(c.Password) > MaxSOCKSText):
-		return fmt.Errorf("%s: a user name or password is longer than SOCKS can say", h)
-	case c != nil && h.Scheme != SchemeSOCKS4A && c.Password == "":
-		return fmt.Errorf("%s: a SOCKS login needs a password", h)
-	}
-	return nil
-}
-
-const MaxSOCKSText = 255 // bytes of a name, user or password
-
 // MayShare reports whether the hop may turn out to speak HTTP/2.
 func (h Hop) MayUseHTTP2() bool {
 	return h.Scheme == SchemeHTTPS || h.Scheme == SchemeH2 || h.Scheme == SchemeH2C

@@ -200,7 +200,7 @@ func (c *Client) check(target tunnel.Authority, extra []Field) error {
 		if !h.IsSOCKS() {
 			continue
 		}
-		if err := h.CheckSOCKS(c.Route.HopTarget(i, target)); err != nil {
+		if err := checkSOCKS(h, c.Route.HopTarget(i, target)); err != nil {
 			return err
 		}
 	}

@@ -270,3 +270,19 @@ func (s *socksHandshake) foreign(began []byte) *tunnel.Error {
 	return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Answer: &tunnel.AnswerTrouble{Start: began, WrongProtocol: true},
 		Detail: "it does not speak " + s.hop.Scheme + ": it begins with \"" + wire.Escape(began, 40) + "\""}
 }
+
+// checkSOCKS returns an error if SOCKS cannot carry what hop h would be asked: the
+// name or address of next, or the hop's credentials.
+func checkSOCKS(h tunnel.Hop, next tunnel.Authority) error {
+	switch c := h.Credentials; {
+	case len(next.Host()) > socks.MaxText:
+		return fmt.Errorf("%s: the name to ask it for is longer than SOCKS can say", h)
+	case h.Scheme == tunnel.SchemeSOCKS4A && next.Addr().IsValid() && !next.Addr().Unmap().Is4():
+		return fmt.Errorf("%s: SOCKS 4 knows no IPv6: use socks5h", h)
+	case c != nil && (len(c.User) > socks.MaxText || len(c.Password) > socks.MaxText):
+		return fmt.Errorf("%s: a user name or password is longer than SOCKS can say", h)
+	case c != nil && h.Scheme != tunnel.SchemeSOCKS4A && c.Password == "":
+		return fmt.Errorf("%s: a SOCKS login needs a password", h)
+	}
+	return nil
+}

@@ -201,7 +201,7 @@ func (s *socksServer) sized() ([]byte, error) {
 
 // terminated reads up to a NUL.
 func (s *socksServer) terminated() (text []byte, err error) {
-	for len(text) <= tunnel.MaxSOCKSText {
+	for len(text) <= socks.MaxText {
 		b, err := s.read(1)
 		if err != nil || b[0] == 0 {
 			return text, err

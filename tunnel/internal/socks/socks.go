@@ -16,6 +16,10 @@ const (
 	NoAcceptable = 0xff // the server takes none of those offered
 )
 
+// MaxText is the length of the longest name, user name or password that version
+// 5 can carry, in bytes.
+const MaxText = 255
+
 // Connect is the command CONNECT, in either version.
 const Connect = 1
 
