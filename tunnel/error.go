@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -270,12 +269,6 @@ func DialErrorType(err error) ErrorType {
 		return ErrorConnectionTimeout
 	}
 	return ErrorDestinationUnavailable
-}
-
-// Unanswered reports whether a proxy closed the connection without an answer.
-func (e *Error) Unanswered() bool {
-	return e.Type == ErrorConnectionTerminated && (e.Phase == PhaseReply || e.Phase == PhaseRequest) && e.Status == 0 &&
-		!errors.Is(e.Err, context.Canceled)
 }
 
 // AsError returns the *Error in err, or wraps it as an internal one.

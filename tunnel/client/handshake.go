@@ -206,7 +206,7 @@ func (h *http1Handshake) run(ctx context.Context) (conn net.Conn, early []byte, 
 			return h.conn, buffered(h.br), nil
 		case again && here:
 			continue
-		case kept && e.Unanswered():
+		case kept && unanswered(e):
 			again = h.login.hungUp(h.next)
 		}
 		h.reconnect = again
@@ -391,4 +391,10 @@ func (h *http1Handshake) watchClose(ctx context.Context, wait time.Duration, x *
 	// close, is not judged.
 	x.Watched = err != nil && ctx.Err() == nil && !(neterr.Timeout(err) && x.unfinished(n))
 	x.KeptOpen = x.Watched && neterr.Timeout(err)
+}
+
+// unanswered reports whether the proxy closed the connection without an answer.
+func unanswered(e *tunnel.Error) bool {
+	return e.Type == tunnel.ErrorConnectionTerminated && (e.Phase == tunnel.PhaseReply || e.Phase == tunnel.PhaseRequest) && e.Status == 0 &&
+		!errors.Is(e.Err, context.Canceled)
 }
