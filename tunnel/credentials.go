@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 )
 
@@ -78,38 +77,4 @@ func onlyLine(text string) (string, error) {
 		return "", errors.New("there is more than one line: give one user:password")
 	}
 	return strings.TrimSuffix(line, "\r"), nil
-}
-
-// secretNames are pieces of the names of fields that hold secrets without a
-// scheme before them, in lower case.
-var secretNames = [...]string{"cookie", "api-key", "apikey", "token", "secret", "password", "passwd"}
-
-// HoldsSecret reports whether a field's value is not for everybody's eyes. Behind
-// a scheme's name it is what follows that.
-func HoldsSecret(name string) (secret, scheme bool) {
-	name = strings.ToLower(name)
-	if name == "proxy-authorization" || name == "authorization" {
-		return true, true
-	}
-	return slices.ContainsFunc(secretNames[:], func(piece string) bool { return strings.Contains(name, piece) }), false
-}
-
-// HideCredentials returns a request head with the values of its credential
-// fields replaced, the scheme's name left to be seen.
-func HideCredentials(head []byte) []byte {
-	lines := strings.SplitAfter(string(head), "\n")
-	for i, line := range lines {
-		name, value, ok := strings.Cut(line, ":")
-		secret, schemed := HoldsSecret(name)
-		if !ok || !secret || strings.ContainsAny(name, " \t") { // a request line may name a host like a field
-			continue
-		}
-		scheme, rest, ok := strings.Cut(strings.TrimSpace(value), " ")
-		if !ok || rest == "" || !schemed {
-			scheme = ""
-		}
-		end := line[len(strings.TrimRight(line, "\r\n")):]
-		lines[i] = name + ": " + strings.TrimSpace(scheme+" ***") + end
-	}
-	return []byte(strings.Join(lines, ""))
 }

@@ -44,7 +44,7 @@ func (c *Client) Masker(show bool) *Masker {
 		}
 	}
 	for _, f := range c.Header {
-		secret, schemed := tunnel.HoldsSecret(f.Name)
+		secret, schemed := holdsSecret(f.Name)
 		if value := f.Value; secret {
 			if schemed {
 				_, value, _ = strings.Cut(value, " ")
@@ -89,7 +89,7 @@ func (m *Masker) Sent(b []byte) tunnel.WireBytes {
 	if m.off || len(b) == 0 {
 		return b
 	}
-	return m.Received(tunnel.HideCredentials(b))
+	return m.Received(hideCredentials(b))
 }
 
 // Received masks what came from elsewhere, where the end of a secret may be cut off.
