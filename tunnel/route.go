@@ -184,7 +184,7 @@ var schemePorts = map[string]uint16{SchemeHTTP: 80, SchemeHTTPS: 443, SchemeH2: 
 // them is written %40.
 func ParseHop(s string) (Hop, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
-		return ParseUnixHop(path)
+		return parseUnixHop(path)
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
@@ -263,7 +263,8 @@ func (h Hop) parseTLS(query string) (*TLSOptions, error) {
 	return options, err
 }
 
-func ParseUnixHop(path string) (Hop, error) {
+// parseUnixHop parses the path of a unix socket, which two slashes may precede.
+func parseUnixHop(path string) (Hop, error) {
 	path = strings.TrimPrefix(path, "//")
 	switch {
 	case path == "":

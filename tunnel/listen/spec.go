@@ -29,8 +29,8 @@ type Spec struct {
 // Parse parses http://HOST:PORT, https://HOST:PORT, HOST:PORT, :PORT or
 // unix:PATH. Port 0 takes a free one.
 func Parse(s string) (Spec, error) {
-	if path, ok := strings.CutPrefix(s, "unix:"); ok {
-		hop, err := tunnel.ParseUnixHop(path)
+	if strings.HasPrefix(s, "unix:") {
+		hop, err := tunnel.ParseHop(s)
 		return Spec{Network: "unix", Address: hop.Path}, err
 	}
 	address, secure := s, false
