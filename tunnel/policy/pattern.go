@@ -212,9 +212,12 @@ func (p Pattern) formatHost() string {
 	return p.host
 }
 
-// Match reports whether the pattern covers a; ports applies if the pattern
-// names none. An IPv4-mapped literal is the IPv4 address it leads to.
-func (p Pattern) Match(a tunnel.Authority, ports portSet) bool {
+// Match reports whether the pattern covers a. A pattern without PORTS covers
+// every port. An IPv4-mapped literal is matched as the IPv4 address it stands for.
+func (p Pattern) Match(a tunnel.Authority) bool { return p.match(a, allPorts) }
+
+// match is Match with the ports of a pattern that names none.
+func (p Pattern) match(a tunnel.Authority, ports portSet) bool {
 	return !a.IsZero() && p.matchHost(a) && p.portsOr(ports).contains(a.Port())
 }
 
@@ -248,12 +251,12 @@ type portRange struct{ first, last uint16 }
 
 var (
 	defaultPorts = portSet{{22, 22}, {80, 80}, {443, 443}}
-	AllPorts     = portSet{{1, 65535}}
+	allPorts     = portSet{{1, 65535}}
 )
 
 func parsePorts(s string) (portSet, error) {
 	if s == "*" {
-		return AllPorts, nil
+		return allPorts, nil
 	}
 	var set portSet
 	for item := range strings.SplitSeq(s, ",") {
@@ -290,7 +293,7 @@ func (s portSet) contains(port uint16) bool {
 }
 
 // isAll reports whether no port is missing, as far as one range tells.
-func (s portSet) isAll() bool { return len(s) == 1 && s[0] == AllPorts[0] }
+func (s portSet) isAll() bool { return len(s) == 1 && s[0] == allPorts[0] }
 
 func (s portSet) join(separator string) string {
 	if s.isAll() {

@@ -49,12 +49,12 @@ func TestPatternMatches(t *testing.T) {
 	} {
 		p := parsedPattern(t, c.pattern)
 		for _, target := range c.yes {
-			if !p.Match(testkit.MustAuthority(t, target), defaultPorts) {
+			if !p.match(testkit.MustAuthority(t, target), defaultPorts) {
 				t.Errorf("%q does not match %q", c.pattern, target)
 			}
 		}
 		for _, target := range c.no {
-			if p.Match(testkit.MustAuthority(t, target), defaultPorts) {
+			if p.match(testkit.MustAuthority(t, target), defaultPorts) {
 				t.Errorf("%q matches %q", c.pattern, target)
 			}
 		}
@@ -64,21 +64,21 @@ func TestPatternMatches(t *testing.T) {
 func TestPatternWithoutPortsTakesTheGivenOnes(t *testing.T) {
 	target := testkit.MustAuthority(t, "a.example:25")
 	p := parsedPattern(t, "a.example")
-	if p.Match(target, defaultPorts) || !p.Match(target, AllPorts) {
+	if p.match(target, defaultPorts) || !p.match(target, allPorts) {
 		t.Error("port 25: want a match with all ports and none with the default ports")
 	}
-	if parsedPattern(t, "a.example:443").Match(target, AllPorts) {
+	if parsedPattern(t, "a.example:443").match(target, allPorts) {
 		t.Error("a.example:443 matches port 25 where all ports are the default")
 	}
 }
 
 func TestZeroPatternMatchesNothing(t *testing.T) {
 	for _, target := range []string{"a.example:443", "192.0.2.1:443", "[::1]:443"} {
-		if (Pattern{}).Match(testkit.MustAuthority(t, target), AllPorts) {
+		if (Pattern{}).match(testkit.MustAuthority(t, target), allPorts) {
 			t.Errorf("matches %q", target)
 		}
 	}
-	if parsedPattern(t, "*:*").Match(tunnel.Authority{}, AllPorts) {
+	if parsedPattern(t, "*:*").match(tunnel.Authority{}, allPorts) {
 		t.Error("*:* matches the zero Authority")
 	}
 }
@@ -231,8 +231,8 @@ func FuzzParsePattern(f *testing.F) {
 		}
 		index := indexPatterns([]Pattern{p}, defaultPorts, "", "")
 		i, _ := index.find(a.Host(), a.Addr().Unmap(), a.Port())
-		if p.Match(a, defaultPorts) != (i == 0) {
-			t.Errorf("%q and %q: match says %v, the index %d", s, target, p.Match(a, defaultPorts), i)
+		if p.match(a, defaultPorts) != (i == 0) {
+			t.Errorf("%q and %q: match says %v, the index %d", s, target, p.match(a, defaultPorts), i)
 		}
 	})
 }

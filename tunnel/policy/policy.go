@@ -104,7 +104,7 @@ func (p *Policy) index() {
 		}
 		allow, note := p.allowed()
 		p.allow = indexPatterns(allow, defaultPorts, "allow ", note)
-		p.deny = indexPatterns(p.Deny, AllPorts, "deny ", "")
+		p.deny = indexPatterns(p.Deny, allPorts, "deny ", "")
 		rules, note := p.allowedAddrs()
 		p.allowAt = indexAddrRules(rules, "allow-addr ", note)
 		p.denyAt = indexAddrRules(p.DenyAddr, "deny-addr ", "")
@@ -164,7 +164,7 @@ func (p *Policy) JudgeTarget(a tunnel.Authority) Decision {
 
 // deniedBy says that it is for the port if the pattern spares other ports.
 func (p *Policy) deniedBy(i int, port uint16) Decision {
-	if p.Deny[i].portsOr(AllPorts).isAll() {
+	if p.Deny[i].portsOr(allPorts).isAll() {
 		return denied(reasonTarget, p.deny.rules[i])
 	}
 	return denied(reasonPort(port), p.deny.rules[i])

@@ -103,7 +103,7 @@ func TestIndexAgreesWithMatch(t *testing.T) {
 				a := testkit.MustAuthority(t, fmt.Sprintf("%s:%d", host, port))
 				want := -1
 				for i, p := range list[from:] {
-					if p.Match(a, defaultPorts) {
+					if p.match(a, defaultPorts) {
 						want = i
 						break
 					}

@@ -13,7 +13,6 @@ import (
 	"culvert/tunnel/client"
 	"culvert/tunnel/dialer"
 	"culvert/tunnel/internal/sock"
-	"culvert/tunnel/policy"
 	"culvert/tunnel/relay"
 )
 
@@ -36,7 +35,7 @@ var direct ViaRule
 // rule returns the first rule that matches the target, or direct.
 func (s *Server) rule(target tunnel.Authority) *ViaRule {
 	for i := range s.Via {
-		if r := &s.Via[i]; r.Pattern == nil || r.Pattern.Match(target, policy.AllPorts) {
+		if r := &s.Via[i]; r.Pattern == nil || r.Pattern.Match(target) {
 			return r
 		}
 	}
