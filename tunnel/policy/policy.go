@@ -9,35 +9,6 @@ import (
 	"culvert/tunnel"
 )
 
-// AddrRule is a class of address, or an address or CIDR: one entry of a
-// policy's AllowAddr or DenyAddr. The zero AddrRule matches nothing.
-type AddrRule struct {
-	class  AddrClass
-	prefix netip.Prefix // valid if the rule is no class
-}
-
-// ClassRule returns the rule that a class is.
-func ClassRule(class AddrClass) AddrRule { return AddrRule{class: class} }
-
-// ParseAddrRule parses the name of a class, an address or a CIDR; IPv6 stands
-// without brackets.
-func ParseAddrRule(s string) (AddrRule, error) {
-	if !strings.ContainsAny(s, ".:/") {
-		class, err := parseAddrClass(s)
-		return AddrRule{class: class}, err
-	}
-	prefix, err := ParseNetwork(s)
-	return AddrRule{prefix: prefix}, err
-}
-
-// String returns the rule as ParseAddrRule takes it.
-func (r AddrRule) String() string {
-	if r.prefix.IsValid() {
-		return formatPrefix(r.prefix)
-	}
-	return r.class.String()
-}
-
 // Policy says where clients may go, in two layers: JudgeTarget judges what is
 // asked for, JudgeAddr every address where that leads. In both, deny wins and
 // what nothing allows is denied. The zero Policy allows every public address
