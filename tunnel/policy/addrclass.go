@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// AddrClass says what kind of place an address is. Every address has exactly
-// one class, the first in the order of the constants that fits.
+// AddrClass is a class of addresses, such as loopback or public. Every address
+// has exactly one class: the first of the constants below that fits.
 type AddrClass uint8
 
-// The classes of address; the zero AddrClass is none.
+// The classes of addresses. The zero AddrClass is not one of them.
 const (
 	ClassMetadata  AddrClass = iota + 1 // a cloud's instance metadata service
 	ClassLoopback                       // this host, its own interfaces' addresses included
@@ -23,10 +23,10 @@ const (
 
 var addrClassNames = [...]string{"", "metadata", "loopback", "link-local", "private", "special", "public"}
 
-// String returns the class's name as --allow-addr takes it.
+// String returns the name of the class, as --allow-addr takes it.
 func (c AddrClass) String() string { return addrClassNames[c] }
 
-// ParseAddrClass is the inverse of String; case does not matter.
+// parseAddrClass parses a class's name, in any case.
 func parseAddrClass(s string) (AddrClass, error) {
 	i := slices.Index(addrClassNames[:], strings.ToLower(s))
 	if i < int(ClassMetadata) {
@@ -63,11 +63,11 @@ var privatePrefixes = prefixes(
 	"fc00::/7",       // RFC 4193: unique local
 )
 
-// specialPrefixes are what IANA's IPv4 and IPv6 Special-Purpose Address
-// Registries (RFC 6890, RFC 8190) hold beyond the classes above. Entries that
-// are globally reachable are here too: they are anycast services of the
-// network itself and no target of a tunnel. The exceptions are ::ffff:0:0/96,
-// which is judged as IPv4, and 64:ff9b::/96, which is nat64Prefix.
+// specialPrefixes are the entries of IANA's IPv4 and IPv6 Special-Purpose
+// Address Registries (RFC 6890, RFC 8190) that belong to none of the classes
+// above. Globally reachable entries are included: they are anycast services of
+// the network itself, and no target for a tunnel. Two entries are left out:
+// ::ffff:0:0/96, which is judged as IPv4, and 64:ff9b::/96, which is nat64Prefix.
 var specialPrefixes = prefixes(
 	"192.0.0.0/24",       // RFC 6890: IETF protocol assignments, those below within
 	"192.0.0.0/29",       // RFC 7335: IPv4 service continuity
@@ -112,12 +112,13 @@ var specialPrefixes = prefixes(
 )
 
 var (
-	// RFC 6052, section 2.1. On a network with IPv6 only, the whole IPv4
-	// Internet looks so: public, as far as the IPv4 address inside is.
+	// RFC 6052, section 2.1. On an IPv6-only network every IPv4 address is
+	// reached through this prefix. It is as public as the IPv4 address inside it.
 	nat64Prefix = netip.MustParsePrefix("64:ff9b::/96")
 
-	// RFC 4291, section 2.4: all that IANA hands out as global unicast. What
-	// is outside is nobody's, so whoever routes it does so privately.
+	// RFC 4291, section 2.4: the range from which IANA assigns global unicast
+	// addresses. Addresses outside it are unassigned, so a network that routes
+	// them does so privately.
 	globalUnicast6 = netip.MustParsePrefix("2000::/3")
 
 	compatiblePrefix = netip.MustParsePrefix("::/96")
@@ -143,9 +144,10 @@ func within(list []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
-// Classify returns addr's class, an IPv4-mapped address's as its IPv4. own
-// says whether an address is this host's; nil = none is. IPv4 embedded in
-// other forms of IPv6 is judged by its own class besides: see embeddedIPv4.
+// Classify returns the class of addr. An IPv4-mapped address has the class of its
+// IPv4 address; the other forms of IPv6 that embed IPv4 have a class of their own.
+// A zone is ignored. own reports whether an address is one of this host's, which
+// makes it ClassLoopback; if own is nil, none is.
 func Classify(addr netip.Addr, own func(netip.Addr) bool) AddrClass {
 	addr = addr.Unmap().WithZone("") // no prefix contains an address with a zone
 	switch {
@@ -166,9 +168,9 @@ func Classify(addr netip.Addr, own func(netip.Addr) bool) AddrClass {
 }
 
 // embeddedIPv4 returns the IPv4 addresses to which addr may lead through a
-// translator or relay: none for IPv4 and plain IPv6, one for most forms. It is
-// two for local-use NAT64 (RFC 8215), whose prefix may be a /48 or cut down to
-// a /96, so that only the site knows which of the readings is meant.
+// translator or relay: none for IPv4 and plain IPv6, one for most forms that embed
+// IPv4, and two for local-use NAT64 (RFC 8215). The site may use that prefix as a
+// /48 or as a /96, and only the site knows which.
 func embeddedIPv4(addr netip.Addr) []netip.Addr {
 	if !addr.Is6() {
 		return nil
@@ -179,13 +181,13 @@ func embeddedIPv4(addr netip.Addr) []netip.Addr {
 	switch {
 	case addr.Is4In6(): // RFC 4291, section 2.5.5.2
 		return []netip.Addr{last}
-	case within(loopbackPrefixes, addr): // :: and ::1 are no IPv4-compatible addresses
+	case within(loopbackPrefixes, addr): // :: and ::1 are not IPv4-compatible addresses
 		return nil
 	case compatiblePrefix.Contains(addr), nat64Prefix.Contains(addr): // RFC 4291, section 2.5.5.1; RFC 6052, section 2.2
 		return []netip.Addr{last}
 	case localNAT64Prefix.Contains(addr):
-		// RFC 6052, section 2.2: a /48 is followed by half the address, the
-		// "u" octet, and the other half. A reading of nothing is no reading.
+		// RFC 6052, section 2.2: behind a /48 stand half of the address, the
+		// "u" octet and the other half. A reading that gives 0.0.0.0 is ignored.
 		half := netip.AddrFrom4([4]byte{b[6], b[7], b[9], b[10]})
 		switch {
 		case half.IsUnspecified():

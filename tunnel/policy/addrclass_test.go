@@ -28,7 +28,7 @@ func TestClassify(t *testing.T) {
 			"2001::1", "2001:1::1", "2001:1::2", "2001:1::3", "2001:1::4", "2001:2::1", "2001:3::1", "2001:4:112::1",
 			"2001:10::1", "2001:20::1", "2001:30::1", "2001:1ff:ffff::1",
 			"2001:db8::1", "2002::1", "2002:808:808::1", "2620:4f:8000::1", "3fff::1", "3fff:fff::1", "5f00::1", "fec0::1", "ff02::1", "ff0e::1",
-			// Outside global unicast and in no registry.
+			// Outside the range of global unicast, and in no registry.
 			"::ffff:0:808:808", "64:ff9b:2::1", "200::1", "1fff::1", "4000::1", "e000::1", "fe00::1", "100:0:0:2::1",
 		},
 		ClassPublic: {"1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "126.255.255.255", "128.0.0.0", "100.63.255.255", "100.128.0.0",
@@ -47,8 +47,8 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// Each of the registries' entries, first address and last, is of the class
-// that its table stands for, unless an earlier class takes it.
+// The first and the last address of every entry have the class of the entry's table,
+// unless an earlier class contains them.
 func TestClassifyTables(t *testing.T) {
 	for class, table := range map[AddrClass][]netip.Prefix{
 		ClassLoopback: loopbackPrefixes, ClassLinkLocal: linkLocalPrefixes, ClassPrivate: privatePrefixes, ClassSpecial: specialPrefixes,
@@ -110,15 +110,15 @@ func TestEmbeddedIPv4(t *testing.T) {
 func TestAddrClassText(t *testing.T) {
 	for class := ClassMetadata; class <= ClassPublic; class++ {
 		if got, err := parseAddrClass(class.String()); err != nil || got != class {
-			t.Errorf("ParseAddrClass(%q) = %v, %v", class, got, err)
+			t.Errorf("parseAddrClass(%q) = %v, %v", class, got, err)
 		}
 	}
 	if got, err := parseAddrClass("Link-Local"); err != nil || got != ClassLinkLocal {
-		t.Errorf("ParseAddrClass(Link-Local) = %v, %v", got, err)
+		t.Errorf("parseAddrClass(Link-Local) = %v, %v", got, err)
 	}
 	for _, s := range []string{"", "local", "linklocal", "*", "any"} {
 		if got, err := parseAddrClass(s); err == nil {
-			t.Errorf("ParseAddrClass(%q) = %v, want an error", s, got)
+			t.Errorf("parseAddrClass(%q) = %v, want an error", s, got)
 		}
 	}
 }
@@ -168,7 +168,7 @@ func TestInterfaceAddrsOutliveAFailedRead(t *testing.T) {
 	})
 }
 
-// Who waited for the reading of another must not read again.
+// A goroutine that waited while another read the interfaces must not read again.
 func TestInterfaceAddrsAreReadOnceForAllThatWait(t *testing.T) {
 	var reads atomic.Int32
 	c := HostAddrs{list: func() ([]net.Addr, error) {

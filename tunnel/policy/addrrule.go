@@ -5,18 +5,18 @@ import (
 	"strings"
 )
 
-// AddrRule is a class of address, or an address or CIDR: one entry of a
-// policy's AllowAddr or DenyAddr. The zero AddrRule matches nothing.
+// AddrRule is one entry of a Policy's AllowAddr or DenyAddr: a class of addresses,
+// one address, or a CIDR. The zero AddrRule matches nothing.
 type AddrRule struct {
 	class  AddrClass
-	prefix netip.Prefix // valid if the rule is no class
+	prefix netip.Prefix // valid unless the rule is a class
 }
 
-// ClassRule returns the rule that a class is.
+// ClassRule returns the rule that matches every address of a class.
 func ClassRule(class AddrClass) AddrRule { return AddrRule{class: class} }
 
-// ParseAddrRule parses the name of a class, an address or a CIDR; IPv6 stands
-// without brackets.
+// ParseAddrRule parses the name of a class, an address or a CIDR, with IPv6 not in
+// brackets.
 func ParseAddrRule(s string) (AddrRule, error) {
 	if !strings.ContainsAny(s, ".:/") {
 		class, err := parseAddrClass(s)

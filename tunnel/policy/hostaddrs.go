@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// HostAddrs knows the addresses of this host's interfaces, as they were
-// at most interfaceAddrsAge ago. The zero value is ready; it must not be
-// copied. Safe for concurrent use.
+// HostAddrs is the set of the addresses of this host's interfaces. It is read from
+// the system when it is used and kept for five seconds. The zero HostAddrs is
+// ready to use and must not be copied afterwards. Its method is safe for
+// concurrent use.
 type HostAddrs struct {
 	list    func() ([]net.Addr, error) // nil = net.InterfaceAddrs
 	refresh sync.Mutex
@@ -22,27 +23,28 @@ type interfaceSnapshot struct {
 	addrs map[netip.Addr]bool
 }
 
-// Reading the interfaces costs several system calls, too many per tunnel.
+// interfaceAddrsAge is how long a snapshot is used. Reading the interfaces takes
+// several system calls, too many for each tunnel.
 const interfaceAddrsAge = 5 * time.Second
 
-// Contains reports whether addr is one of this host's. While the interfaces
-// cannot be read, what was read last stays in force.
-func (c *HostAddrs) Contains(addr netip.Addr) bool {
-	snapshot := c.last.Load()
+// Contains reports whether addr is an address of this host. If the interfaces
+// cannot be read, the addresses that were read last remain in use.
+func (h *HostAddrs) Contains(addr netip.Addr) bool {
+	snapshot := h.last.Load()
 	if snapshot == nil || time.Since(snapshot.taken) >= interfaceAddrsAge {
-		snapshot = c.read()
+		snapshot = h.read()
 	}
 	return snapshot.addrs[addr]
 }
 
-func (c *HostAddrs) read() *interfaceSnapshot {
-	c.refresh.Lock()
-	defer c.refresh.Unlock()
-	old := c.last.Load()
+func (h *HostAddrs) read() *interfaceSnapshot {
+	h.refresh.Lock()
+	defer h.refresh.Unlock()
+	old := h.last.Load()
 	if old != nil && time.Since(old.taken) < interfaceAddrsAge {
-		return old // someone else read while this one waited
+		return old // another goroutine read while this one waited for the lock
 	}
-	list := c.list
+	list := h.list
 	if list == nil {
 		list = net.InterfaceAddrs
 	}
@@ -58,6 +60,6 @@ func (c *HostAddrs) read() *interfaceSnapshot {
 	} else if old != nil {
 		fresh.addrs = old.addrs
 	}
-	c.last.Store(fresh)
+	h.last.Store(fresh)
 	return fresh
 }

@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// patternIndex finds the first of many patterns that matches, by exact keys
-// instead of a scan: what Pattern.match says of one pattern, it says of a list.
+// patternIndex finds the first pattern of a list that matches, by look-ups of exact
+// keys instead of a scan. It agrees with Pattern.match on every pattern.
 type patternIndex struct {
 	ports []portSet
-	rules []string         // what a Decision says
-	hosts map[string][]int // names, and with a dot before them whatever has subdomains
+	rules []string         // the Decision's Rule for each pattern
+	hosts map[string][]int // by name; with a dot before it, patterns for the subdomains of the name
 	nets  prefixIndex
 	any   []int
 }
@@ -36,8 +36,8 @@ func indexPatterns(list []Pattern, ports portSet, before, behind string) pattern
 	return x
 }
 
-// find returns the first pattern that matches, or -1; hostKnown says whether
-// one matched but for the port. addr is valid if host is a literal.
+// find returns the first pattern that matches, or -1. hostKnown reports whether a
+// pattern matches the host, if not the port. addr is valid if host is a literal.
 func (x *patternIndex) find(host string, addr netip.Addr, port uint16) (first int, hostKnown bool) {
 	best := x.firstOn(x.any, port, math.MaxInt)
 	hostKnown = len(x.any) > 0
@@ -72,8 +72,8 @@ func (x *patternIndex) findAddr(addr netip.Addr, port uint16) int {
 	return found(best)
 }
 
-// firstOn returns the first of the list whose ports hold port, if it comes
-// before best.
+// firstOn returns the first pattern in list whose ports contain port, or best if
+// that is earlier.
 func (x *patternIndex) firstOn(list []int, port uint16, best int) int {
 	for _, i := range list {
 		if i >= best {
@@ -93,7 +93,7 @@ func found(best int) int {
 	return best
 }
 
-// addrIndex finds the first of many address rules that matches.
+// addrIndex finds the first address rule of a list that matches.
 type addrIndex struct {
 	rules   []string
 	classes [ClassPublic + 1]int // 1 + the first rule that names the class
@@ -114,8 +114,8 @@ func indexAddrRules(list []AddrRule, before, behind string) addrIndex {
 	return x
 }
 
-// find returns the first rule that matches, or -1, and whether it names the
-// class. exact leaves out CIDRs of more than one address.
+// find returns the first rule that matches, or -1, and whether that rule is a
+// class. If exact is set, CIDRs of more than one address do not count.
 func (x *addrIndex) find(addr netip.Addr, class AddrClass, exact bool) (first int, byClass bool) {
 	best := math.MaxInt
 	if i := x.classes[class]; i > 0 {
@@ -132,11 +132,11 @@ func (x *addrIndex) find(addr netip.Addr, class AddrClass, exact bool) (first in
 	return found(best), byClass
 }
 
-// prefixIndex finds the prefixes that hold an address: one look-up for each
-// length that occurs.
+// prefixIndex finds the prefixes that contain an address, by one look-up for each
+// prefix length in use.
 type prefixIndex struct {
 	lists  map[netip.Prefix][]int
-	v4, v6 []int // the lengths that occur
+	v4, v6 []int // the prefix lengths in use
 }
 
 func (x *prefixIndex) add(p netip.Prefix, i int) {
@@ -161,6 +161,6 @@ func (x *prefixIndex) lengths(addr netip.Addr) []int {
 }
 
 func (x *prefixIndex) at(addr netip.Addr, bits int) []int {
-	p, _ := addr.Prefix(bits) // bits is a length that a prefix of this family has
+	p, _ := addr.Prefix(bits) // no error: bits is a prefix length of this family
 	return x.lists[p]
 }

@@ -10,8 +10,8 @@ import (
 	"culvert/tunnel"
 )
 
-// Pattern is HOST[:PORTS], one entry of a policy's Allow or Deny, and what
-// picks a route. HOST is
+// Pattern is HOST[:PORTS], which matches targets: one entry of a Policy's Allow or
+// Deny, or the condition of a proxy's rule for routes. HOST is
 //
 //	example.com    that name
 //	*.example.com  its subdomains
@@ -20,14 +20,14 @@ import (
 //	192.0.2.0/24   every address of that CIDR, as a literal
 //	*              every name and every literal
 //
-// and an IPv6 address or CIDR stands in brackets if ports follow. PORTS is *,
-// or ports and ranges separated by commas, as in 22,8000-8999. What a Pattern
-// without PORTS means is for its user to say. The zero Pattern matches nothing.
+// and an IPv6 address or CIDR is in brackets if ports follow. PORTS is *, or ports
+// and ranges separated by commas, as in 22,8000-8999. The fields that hold Patterns
+// say which ports one without PORTS matches. The zero Pattern matches nothing.
 type Pattern struct {
 	kind   patternKind
 	host   string       // patternName: the name; patternSubdomains, patternDomain: the name with a dot before it
 	prefix netip.Prefix // patternPrefix; masked, never IPv4-mapped
-	ports  portSet      // nil if none are named
+	ports  portSet      // nil if the pattern names none
 	text   string
 }
 
@@ -52,9 +52,9 @@ var (
 	errReversed      = errors.New("the range ends before it begins")
 )
 
-// ParsePattern parses HOST[:PORTS]. Case and a root dot do not matter; what a
-// target cannot be (RFC 9110, section 9.3.6, and RULES 20's lenient spellings
-// of IPv4) is refused, because it could never match.
+// ParsePattern parses HOST[:PORTS]. Case and a root dot do not matter. A HOST that
+// no target can have (RFC 9110, section 9.3.6), such as the lenient spellings of
+// IPv4 (RULES 20), is an error, because the pattern could never match.
 func ParsePattern(s string) (Pattern, error) {
 	for i := range len(s) {
 		if s[i] >= 0x80 {
@@ -81,8 +81,8 @@ func ParsePattern(s string) (Pattern, error) {
 	return p, nil
 }
 
-// splitPattern takes the brackets off and the ports apart; ports is nil if
-// there is no colon before them.
+// splitPattern splits s into the host, without its brackets, and the ports, which
+// are nil if no colon precedes them.
 func splitPattern(s string) (host string, ports *string, bracketed bool, err error) {
 	if s == "" {
 		return "", nil, false, errNoPattern
@@ -148,9 +148,9 @@ func parsePatternHost(host string) (Pattern, error) {
 	return Pattern{}, fmt.Errorf("host %q: an address has no subdomains", host)
 }
 
-// ParseNetwork parses an address or a CIDR, without brackets. One that says
-// something other than it does is refused: host bits, and IPv4-mapped forms,
-// which are IPv4 to everything here (RFC 4291, section 2.5.5.2).
+// ParseNetwork parses an address or a CIDR without brackets. It refuses misleading
+// forms: a CIDR with host bits set, and the IPv4-mapped form, which this package
+// takes for IPv4 (RFC 4291, section 2.5.5.2).
 func ParseNetwork(s string) (netip.Prefix, error) {
 	if strings.Contains(s, "%") {
 		return netip.Prefix{}, fmt.Errorf("%q: %w", s, tunnel.ErrZone)
@@ -178,7 +178,7 @@ func ParseNetwork(s string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
-// formatPrefix writes a CIDR of one address as that address.
+// formatPrefix formats a CIDR of one address as that address.
 func formatPrefix(p netip.Prefix) string {
 	if p.IsSingleIP() {
 		return p.Addr().String()
@@ -186,7 +186,7 @@ func formatPrefix(p netip.Prefix) string {
 	return p.String()
 }
 
-// String returns the pattern in canonical form, which ParsePattern takes.
+// String returns the pattern in its canonical form, which ParsePattern accepts.
 func (p Pattern) String() string { return p.text }
 
 func (p Pattern) format() string {
@@ -244,7 +244,7 @@ func (p Pattern) portsOr(ports portSet) portSet {
 	return ports
 }
 
-// portSet is a set of ports: ranges in the order they were written.
+// portSet is a set of ports: ranges in the order in which they were written.
 type portSet []portRange
 
 type portRange struct{ first, last uint16 }
@@ -292,7 +292,7 @@ func (s portSet) contains(port uint16) bool {
 	return false
 }
 
-// isAll reports whether no port is missing, as far as one range tells.
+// isAll reports whether s is one range of all ports.
 func (s portSet) isAll() bool { return len(s) == 1 && s[0] == allPorts[0] }
 
 func (s portSet) join(separator string) string {

@@ -1,3 +1,10 @@
+// Package policy decides where the clients of a proxy may go. A Policy judges the
+// target that a client asks for and every address to which that target leads; a
+// Decision says which rule decided and why. Targets are matched by Patterns,
+// addresses by AddrRules.
+//
+// The package resolves nothing and opens no connection, and knows neither clients
+// nor HTTP. It imports nothing of this module but package tunnel.
 package policy
 
 import (
@@ -9,48 +16,48 @@ import (
 	"culvert/tunnel"
 )
 
-// Policy says where clients may go, in two layers: JudgeTarget judges what is
-// asked for, JudgeAddr every address where that leads. In both, deny wins and
-// what nothing allows is denied. The zero Policy allows every public address
-// on ports 22, 80 and 443.
+// Policy decides where clients may go, in two layers: JudgeTarget judges the target
+// that was asked for, JudgeAddr every address to which it leads. In both layers a
+// deny rule wins over an allow rule, and what no rule allows is denied. The zero
+// Policy allows every public address on ports 22, 80 and 443.
 //
-// Fields must not change, nor the Policy be copied, once a method was called.
-// Methods are safe for concurrent use.
+// A Policy must not be changed or copied after its first method call. Its methods
+// are safe for concurrent use.
 type Policy struct {
-	// Allow and Deny judge the target. An Allow without ports means 22, 80 and
-	// 443, a Deny without ports all. A nil Allow is *:22,80,443; one that is
-	// empty but not nil allows nothing. A Deny by address or CIDR judges
-	// literals, and every address in the second layer too.
+	// Allow and Deny judge the target. A pattern without ports means ports 22, 80
+	// and 443 in Allow, and every port in Deny. A nil Allow is *:22,80,443; an
+	// empty Allow that is not nil allows nothing. A Deny by address or CIDR judges
+	// literals and, in the second layer, every address.
 	Allow, Deny []Pattern
 
 	// AllowAddr and DenyAddr judge addresses. A nil AllowAddr is the class
-	// public; one that is empty but not nil allows nothing. The class metadata
-	// is allowed only by its name or by an exact address, whatever CIDR
-	// contains it.
+	// public; an empty AllowAddr that is not nil allows nothing. Addresses of the
+	// class metadata are allowed only by the name of the class or by the exact
+	// address, never by a CIDR that contains them.
 	AllowAddr, DenyAddr []AddrRule
 
-	// IsOwn says whether an address is this host's, which makes its class
-	// loopback; nil = ask the system for the interfaces' addresses. It must be
-	// safe for concurrent use.
+	// IsOwn reports whether an address is one of this host's, which makes its
+	// class loopback; nil = the addresses of the system's interfaces are. It must
+	// be safe for concurrent use.
 	IsOwn func(netip.Addr) bool
 
 	once            sync.Once
 	own             HostAddrs
 	isOwn           func(netip.Addr) bool
-	defaultAddr     bool // AllowAddr is a default, not an operator's word
+	defaultAddr     bool // AllowAddr is a default that the operator did not write
 	allow, deny     patternIndex
 	allowAt, denyAt addrIndex
 }
 
-// Decision is what a policy says about one target or address.
+// Decision is the judgement of a Policy on one target or address.
 type Decision struct {
 	Allowed bool
-	Rule    string           // which rule decided, as an operator knows it; "default" if none allowed it
-	Reason  string           // why not, fit for a client's eyes: no names, no addresses
+	Rule    string           // the rule that decided, as the operator wrote it; "default" if no rule allowed it
+	Reason  string           // why it was denied, fit for the client to see: no names, no addresses
 	Type    tunnel.ErrorType // ErrorDenied for a target, ErrorDestinationProhibited for an address, ErrorNone if allowed
 }
 
-// ruleDefault stands for the lack of any rule that allows.
+// ruleDefault is the Rule of a Decision if no rule allowed the target or address.
 const ruleDefault = "default"
 
 const (
@@ -58,7 +65,7 @@ const (
 	reasonAddress = "this destination leads to an address that is not allowed here"
 )
 
-// WithAddrDefault is a copy in which rules stand for a nil AllowAddr.
+// WithDefaultAllowAddr returns a copy of p that uses rules if AllowAddr is nil.
 func (p *Policy) WithDefaultAllowAddr(rules ...AddrRule) *Policy {
 	c := &Policy{Allow: p.Allow, Deny: p.Deny, AllowAddr: p.AllowAddr, DenyAddr: p.DenyAddr, IsOwn: p.IsOwn}
 	if c.AllowAddr == nil {
@@ -67,7 +74,7 @@ func (p *Policy) WithDefaultAllowAddr(rules ...AddrRule) *Policy {
 	return c
 }
 
-// index makes look-ups of the lists, once.
+// index builds the indexes of the four lists, once.
 func (p *Policy) index() {
 	p.once.Do(func() {
 		if p.isOwn = p.IsOwn; p.isOwn == nil {
@@ -84,7 +91,7 @@ func (p *Policy) index() {
 
 const noteDefault = " (default)"
 
-// allowed is Allow with its default, and what to note behind its rules.
+// allowed returns Allow or its default, and the note to put behind its rules.
 func (p *Policy) allowed() (list []Pattern, note string) {
 	if p.Allow != nil {
 		return p.Allow, ""
@@ -94,7 +101,8 @@ func (p *Policy) allowed() (list []Pattern, note string) {
 	return []Pattern{everywhere}, noteDefault
 }
 
-// allowedAddrs is AllowAddr with its default, and what to note behind its rules.
+// allowedAddrs returns AllowAddr or its default, and the note to put behind its
+// rules.
 func (p *Policy) allowedAddrs() (rules []AddrRule, note string) {
 	switch {
 	case p.AllowAddr == nil:
@@ -105,9 +113,10 @@ func (p *Policy) allowedAddrs() (rules []AddrRule, note string) {
 	return p.AllowAddr, ""
 }
 
-// JudgeTarget judges what is asked for: a name, or a literal as it is written
-// and as the IPv4 address embedded in it. Names are not resolved; where they
-// and literals lead is JudgeAddr's to say.
+// JudgeTarget judges the target that a client asks for. A name is judged by itself
+// and not resolved. A literal is judged as it is written, and by Deny also as the
+// IPv4 address embedded in it. Whether the addresses to which the target leads are
+// allowed is for JudgeAddr to decide.
 func (p *Policy) JudgeTarget(a tunnel.Authority) Decision {
 	p.index()
 	if a.IsZero() {
@@ -121,8 +130,8 @@ func (p *Policy) JudgeTarget(a tunnel.Authority) Decision {
 			return p.deniedBy(i, a.Port())
 		}
 	}
-	// An IPv4-mapped literal is dialled as IPv4: it is that address, and no
-	// IPv6 address that a CIDR could allow.
+	// An IPv4-mapped literal is dialled as IPv4, so only a pattern for its IPv4
+	// address can allow it.
 	i, hostKnown := p.allow.find(a.Host(), a.Addr().Unmap(), a.Port())
 	switch {
 	case i >= 0:
@@ -133,7 +142,8 @@ func (p *Policy) JudgeTarget(a tunnel.Authority) Decision {
 	return denied(reasonTarget, ruleDefault)
 }
 
-// deniedBy says that it is for the port if the pattern spares other ports.
+// deniedBy returns the Decision for a target that p.Deny[i] matches. Its reason is
+// the port if the pattern does not deny every port.
 func (p *Policy) deniedBy(i int, port uint16) Decision {
 	if p.Deny[i].portsOr(allPorts).isAll() {
 		return denied(reasonTarget, p.deny.rules[i])
@@ -149,9 +159,10 @@ func reasonPort(port uint16) string {
 	return fmt.Sprintf("destination port %d is not allowed here", port)
 }
 
-// JudgeAddr judges an address where a target leads, after resolving or as a
-// literal; the one judged must be the one dialled. A zone is ignored: it says
-// which link, not which address. IPv4 embedded in it must pass on its own too.
+// JudgeAddr judges an address to which a target leads: one that its name was
+// resolved to, or the literal itself. The caller must dial the address it has had
+// judged. A zone is ignored, as it names a link and no other address. IPv4 embedded
+// in the address must be allowed by itself too.
 func (p *Policy) JudgeAddr(a netip.AddrPort) Decision {
 	p.index()
 	addr := a.Addr().Unmap().WithZone("")
@@ -170,7 +181,7 @@ func (p *Policy) JudgeAddr(a netip.AddrPort) Decision {
 	return d
 }
 
-// judgeOne judges addr by itself, whatever is embedded in it.
+// judgeOne judges addr without regard to IPv4 embedded in it.
 func (p *Policy) judgeOne(addr netip.Addr, port uint16) Decision {
 	class := Classify(addr, p.isOwn)
 	if i, byClass := p.denyAt.find(addr, class, false); i >= 0 {
@@ -201,8 +212,8 @@ func reasonClass(class AddrClass) string {
 	return reasonAddress + " (" + class.String() + ")"
 }
 
-// Describe says in two short lines which targets may be asked for and to which
-// addresses they may lead.
+// Describe returns two short lines for the operator: the targets that clients may
+// ask for, and the addresses to which those may lead.
 func (p *Policy) Describe() (targets, addresses string) {
 	allow, _ := p.allowed()
 	targets = summary(allow, func(a Pattern) string { return a.describe(defaultPorts) })
@@ -217,7 +228,7 @@ func (p *Policy) Describe() (targets, addresses string) {
 	return targets, addresses
 }
 
-// describe is the pattern in words; ports applies if it names none.
+// describe returns the pattern in words; ports applies if it names none.
 func (p Pattern) describe(ports portSet) string {
 	host := p.formatHost()
 	if p.kind == patternAny {
@@ -234,7 +245,7 @@ func (p Pattern) describe(ports portSet) string {
 	return host + " on ports " + ports.join(", ")
 }
 
-// summary joins the first few of a list, and counts the rest.
+// summary joins the first four items of a list and counts the rest.
 func summary[T any](list []T, text func(T) string) string {
 	const most = 4
 	var words []string

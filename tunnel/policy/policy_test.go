@@ -11,8 +11,8 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// testPolicy makes a policy of lists separated by spaces; "" leaves one nil.
-// No address is this host's own but those of loopback.
+// testPolicy makes a Policy of lists separated by spaces; "" leaves a list nil. Only
+// loopback addresses are this host's own.
 func testPolicy(t testing.TB, allow, deny, allowAddr, denyAddr string) *Policy {
 	t.Helper()
 	p := &Policy{IsOwn: func(netip.Addr) bool { return false }}
@@ -148,7 +148,7 @@ func TestJudgeAddr(t *testing.T) {
 		{"", "metadata", "", "fd20:ce::254", yes, "allow-addr metadata"},
 		{"", "metadata", "169.254.0.0/16", "169.254.169.254", no, "deny-addr 169.254.0.0/16"},
 
-		// What is embedded must pass on its own.
+		// The embedded address must be allowed by itself.
 		{"", "", "", "64:ff9b::8.8.8.8", yes, "allow-addr public (default)"},
 		{"", "", "", "64:ff9b::10.0.0.1", private, "default"},
 		{"", "", "", "64:ff9b::169.254.169.254", metadata, "default"},

@@ -9,7 +9,7 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// Each of these is an accident that another proxy had (RULES, "Bugs other
+// Each of these tests is for a bug that another proxy had (RULES, "Bugs other
 // programs had").
 
 func TestBugSpellingSlipsPastTheDenyList(t *testing.T) {
@@ -85,7 +85,7 @@ func TestBugDenyByAddressForgottenAfterDNS(t *testing.T) {
 	}
 }
 
-// The index must say what the patterns say one by one.
+// The index must agree with the patterns one by one.
 func TestIndexAgreesWithMatch(t *testing.T) {
 	var list []Pattern
 	for _, s := range []string{
