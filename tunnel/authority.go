@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// Authority is a host and a port, the target of a CONNECT request in
-// authority-form (RFC 9112, section 3.2.3). It is parsed once and canonical:
-// names are lower case without a root dot, IP literals are netip's canonical
-// text, the port is 1 to 65535. The same value is judged, dialled and logged.
-// The zero Authority is no target. Authorities are comparable.
+// Authority is a host and a port: the target of a CONNECT request in
+// authority-form (RFC 9112, section 3.2.3). It is parsed once and canonical: names
+// are in lower case without a root dot, IP literals are in netip's canonical form,
+// and the port is 1 to 65535. The same value is judged, dialled and logged.
+// Authorities are comparable with ==. The zero Authority is no target.
 type Authority struct {
 	host string     // canonical, an IPv6 literal without brackets
 	addr netip.Addr // valid if host is an IP literal
 	port uint16
 }
 
-// Reasons for which ParseAuthority and NewAuthority refuse their input. They
-// carry no part of that input, so that a reply may quote them.
+// The errors of ParseAuthority, NewAuthority, ParseHost and ParsePort, for
+// errors.Is. They contain no part of the input, so a reply may quote them.
 var (
 	ErrNoPort       = errors.New("the port is missing")
 	ErrBadPort      = errors.New("the port is not a number from 1 to 65535")
@@ -37,9 +37,9 @@ var (
 	errAuthorityLen = errors.New("the target is too long")
 )
 
-// ParseAuthority parses HOST:PORT as RFC 9110, section 9.3.6 demands it of a
-// CONNECT request: both parts present, no userinfo, no path, IPv6 in brackets
-// and nothing else in brackets.
+// ParseAuthority parses HOST:PORT in the form that RFC 9110, section 9.3.6 demands
+// of a CONNECT request: both parts are present, there is no userinfo and no path,
+// and brackets enclose an IPv6 address and nothing else.
 func ParseAuthority(s string) (Authority, error) {
 	if len(s) > 512 {
 		return Authority{}, errAuthorityLen
@@ -71,7 +71,17 @@ func ParseAuthority(s string) (Authority, error) {
 	return a, nil
 }
 
-// splitHostPort splits at the port's colon and takes the brackets off.
+// ParseAuthorityDefaultPort is like ParseAuthority, but s may lack the port and its
+// colon, and then has the given port.
+func ParseAuthorityDefaultPort(s string, port uint16) (Authority, error) {
+	a, err := ParseAuthority(s)
+	if !errors.Is(err, ErrNoPort) || strings.HasSuffix(s, ":") {
+		return a, err
+	}
+	return ParseAuthority(fmt.Sprintf("%s:%d", s, port))
+}
+
+// splitHostPort splits s at the colon before the port and removes the brackets.
 func splitHostPort(s string) (host, port string, bracketed bool, err error) {
 	if strings.HasPrefix(s, "[") {
 		end := strings.IndexByte(s, ']')
@@ -97,7 +107,7 @@ func splitHostPort(s string) (host, port string, bracketed bool, err error) {
 	return s[:i], s[i+1:], false, nil
 }
 
-// ParsePort takes digits only, at most five, so that nothing wraps.
+// ParsePort parses a port from 1 to 65535: one to five digits and nothing else.
 func ParsePort(s string) (uint16, error) {
 	if s == "" {
 		return 0, ErrNoPort
@@ -118,9 +128,9 @@ func ParsePort(s string) (uint16, error) {
 	return uint16(n), nil
 }
 
-// NewAuthority makes an Authority of a host, an IPv6 literal without brackets,
-// and a port other than 0. The host must be ASCII: see ToASCII for names that
-// a person typed.
+// NewAuthority returns the Authority of a host and a port other than 0. An IPv6
+// literal has no brackets. The host must be ASCII: see ToASCII for names that a
+// person typed.
 func NewAuthority(host string, port uint16) (Authority, error) {
 	if port == 0 {
 		return Authority{}, ErrBadPort
@@ -132,7 +142,8 @@ func NewAuthority(host string, port uint16) (Authority, error) {
 	return Authority{host: name, addr: addr, port: port}, nil
 }
 
-// ParseHost returns the canonical host, and its address if it is a literal.
+// ParseHost parses a name or an IP literal without brackets. It returns the
+// canonical host, and its address if it is a literal.
 func ParseHost(host string) (string, netip.Addr, error) {
 	if host == "" {
 		return "", netip.Addr{}, ErrEmptyHost
@@ -165,6 +176,9 @@ func ParseHost(host string) (string, netip.Addr, error) {
 	return addr.String(), addr, nil
 }
 
+// CheckHostName returns an error unless host has the form of a host name: labels of
+// 1 to 63 letters, digits, hyphens and underscores, 253 bytes in all. An IPv4
+// literal has this form too.
 func CheckHostName(host string) error {
 	if len(host) > 253 {
 		return ErrHostLength
@@ -192,8 +206,8 @@ func CheckHostName(host string) error {
 	return nil
 }
 
-// numericLabel says whether a lenient resolver would read the label as a
-// number: decimal, octal or 0x-hexadecimal (RULES: never resolved that way).
+// numericLabel reports whether a lenient resolver would read the label as a decimal,
+// octal or hexadecimal number. Such hosts are never resolved (RULES 20).
 func numericLabel(label string) bool {
 	if hex, ok := strings.CutPrefix(label, "0x"); ok {
 		return strings.Trim(hex, "0123456789abcdef") == ""
@@ -204,7 +218,7 @@ func numericLabel(label string) bool {
 // Host returns the canonical host: a name, or an IP literal without brackets.
 func (a Authority) Host() string { return a.host }
 
-// Port returns the port, 0 only for the zero Authority.
+// Port returns the port. It is 0 for the zero Authority only.
 func (a Authority) Port() uint16 { return a.port }
 
 // Addr returns the address if the host is an IP literal, else the zero Addr.
@@ -213,7 +227,8 @@ func (a Authority) Addr() netip.Addr { return a.addr }
 // IsZero reports whether a is the zero Authority.
 func (a Authority) IsZero() bool { return a.port == 0 }
 
-// String returns authority-form: HOST:PORT, IPv6 in brackets; "" for zero.
+// String returns the authority-form, HOST:PORT with IPv6 in brackets, and "" for the
+// zero Authority.
 func (a Authority) String() string {
 	if a.IsZero() {
 		return ""
@@ -221,7 +236,7 @@ func (a Authority) String() string {
 	return a.bracketed() + ":" + strconv.Itoa(int(a.port))
 }
 
-// bracketed returns the host as a URI writes it.
+// bracketed returns the host as in a URI, with IPv6 in brackets.
 func (a Authority) bracketed() string {
 	if a.addr.Is6() {
 		return "[" + a.host + "]"
@@ -229,8 +244,8 @@ func (a Authority) bracketed() string {
 	return a.host
 }
 
-// HostHeader returns the Host field's value for a scheme whose default port is
-// given (RFC 9110, section 7.2): the port is left out if it is the default.
+// HostHeader returns the value of the Host field (RFC 9110, section 7.2). The port
+// is left out if it is defaultPort, that of the URI's scheme.
 func (a Authority) HostHeader(defaultPort uint16) string {
 	if a.port == defaultPort {
 		return a.bracketed()
@@ -238,10 +253,11 @@ func (a Authority) HostHeader(defaultPort uint16) string {
 	return a.String()
 }
 
-// MarshalText makes Authority a JSON string.
+// MarshalText implements encoding.TextMarshaler: an Authority is a string in JSON.
 func (a Authority) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
-// UnmarshalText is the inverse of MarshalText.
+// UnmarshalText implements encoding.TextUnmarshaler. Empty text is the zero
+// Authority.
 func (a *Authority) UnmarshalText(b []byte) error {
 	if len(b) == 0 {
 		*a = Authority{}

@@ -1,26 +1,83 @@
 package tunnel
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"runtime"
 	"strings"
+
+	"culvert/tunnel/internal/wire"
 )
 
-// maxCredentialsFile is more than any user name and password, or token, need.
+// Credentials are a user name and a password for one proxy.
+type Credentials struct {
+	User, Password string
+
+	// Source is where they were given, as "--proxy-user", so that a hint can say
+	// where to correct them; "" = the route's Source.
+	Source string
+}
+
+// equal compares user and password. Both c and other may be nil.
+func (c *Credentials) equal(other *Credentials) bool {
+	if c == nil || other == nil {
+		return c == other
+	}
+	return c.User == other.User && c.Password == other.Password
+}
+
+// Check returns an error if the credentials cannot be sent by Basic (RFC 7617,
+// section 2): they contain a control character, or the user name has a colon.
+func (c Credentials) Check() error {
+	switch {
+	case strings.Contains(c.User, ":"):
+		return errors.New("a user name cannot hold a colon")
+	case wire.HasControl(c.User) || wire.HasControl(c.Password):
+		return errors.New("the credentials hold a control character")
+	}
+	return nil
+}
+
+// Basic returns the value of the Proxy-Authorization field for the Basic scheme (RFC
+// 7617, section 2).
+func (c Credentials) Basic() string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.User+":"+c.Password))
+}
+
+// parseUserinfo parses USER:PASSWORD@ and decodes %-escapes (RFC 3986, section
+// 3.2.1). Control characters are an error (RULES 10).
+func parseUserinfo(s string) (*Credentials, error) {
+	if s == "" {
+		return nil, nil
+	}
+	user, password, _ := strings.Cut(strings.TrimSuffix(s, "@"), ":")
+	var c Credentials
+	var err1, err2 error
+	c.User, err1 = url.PathUnescape(user)
+	c.Password, err2 = url.PathUnescape(password)
+	if err1 != nil || err2 != nil {
+		return nil, errors.New("the user name or password before the @ has a bad %-escape: a % itself is written %25")
+	}
+	return &c, c.Check()
+}
+
+// maxCredentialsFile is more bytes than any line of credentials needs.
 const maxCredentialsFile = 16 << 10
 
-// ReadCredentials reads a file of one line, user:password, as corkscrew has it.
-// The password is all behind the first colon; neither is percent-decoded.
-// exposed reports that others than the file's owner may read it. Errors hold
-// nothing of the file's content.
+// ReadCredentials reads a file of one line, user:password, as corkscrew does. The
+// password begins after the first colon; neither part is percent-decoded. exposed
+// reports that users other than the file's owner may read the file. Errors never
+// contain any of the file's content.
 func ReadCredentials(path string) (c Credentials, exposed bool, err error) {
 	return readSecret(path, parseCredentials)
 }
 
-// ReadToken is ReadCredentials for a file whose line is a token for AuthBearer.
+// ReadToken is like ReadCredentials for a file of one line that is a token for the
+// Bearer scheme. The token is the Password of the Credentials.
 func ReadToken(path string) (c Credentials, exposed bool, err error) {
 	return readSecret(path, func(text string) (Credentials, error) {
 		line, err := onlyLine(text)
@@ -52,8 +109,9 @@ func readSecret(path string, parse func(string) (Credentials, error)) (c Credent
 	return c, err == nil && ReadableByOthers(info), nil
 }
 
-// ReadableByOthers reports whether others than its owner may read a file. It is about plain files on systems whose modes say who may
-// read: a pipe, as <(command) makes one, is nobody else's to open.
+// ReadableByOthers reports whether users other than its owner may read a file. It is
+// false for pipes, such as <(command) makes, and on Windows, where the mode does not
+// tell.
 func ReadableByOthers(info os.FileInfo) bool {
 	return runtime.GOOS != "windows" && info.Mode().IsRegular() && info.Mode().Perm()&0o044 != 0
 }

@@ -11,21 +11,21 @@ import (
 	"golang.org/x/net/http/httpproxy"
 )
 
-// proxyVariables name the proxy for tunnels, the first that is set and not
-// empty counting. http_proxy is not among them: it is for plain HTTP, and in a
-// CGI program it can be a client's field.
+// proxyVariables are the variables that name the proxy for tunnels. The first one
+// that is not empty counts. http_proxy is not among them: it is for plain HTTP, and
+// in a CGI program a client can set it by a field of its request.
 var proxyVariables = [...]string{"CULVERT_PROXY", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"}
 
-// RouteFromEnvironment chooses the route to a target by the environment, as
-// os.Getenv tells it. why says in a clause how it was chosen, for a person; it
-// is escaped and holds no password. A proxy that cannot be used is an error,
-// never a reason to go direct.
+// RouteFromEnvironment chooses the route to a target by environment variables, which
+// it reads by getenv, normally os.Getenv. why is a clause for a person that says how
+// the route was chosen; it is escaped and contains no password. A proxy that cannot
+// be used is an error, never a reason to go direct.
 //
-// NO_PROXY, or else no_proxy, exempts targets as golang.org/x/net/http/httpproxy
-// defines it: * for all; a name with its subdomains, .name for those alone; an
-// address or CIDR, for literals, as nothing is resolved here; each with a port
-// if it is for that port only. "localhost" and loopback literals are always
-// exempt: to a proxy they are another machine.
+// NO_PROXY, or no_proxy if that is empty, exempts targets as
+// golang.org/x/net/http/httpproxy defines: * exempts all; a name exempts itself and
+// its subdomains, .name those alone; an address or CIDR exempts literals, as no name
+// is resolved here; with a port, each is for that port only. "localhost" and
+// loopback literals are always exempt, as to a proxy they mean another machine.
 func RouteFromEnvironment(target Authority, getenv func(string) string) (route Route, why string, err error) {
 	variable, value := firstSet(getenv, proxyVariables[:]...)
 	if variable == "" {
@@ -64,7 +64,8 @@ func firstSet(getenv func(string) string, names ...string) (name, value string) 
 	return "", ""
 }
 
-// exemption says why a target goes direct although a proxy is set, or "".
+// exemption returns the reason why a target goes direct although a proxy is set, or
+// "" if it does not.
 func exemption(target Authority, getenv func(string) string) string {
 	if exempt("", target) {
 		return "this machine is not for a proxy to reach"
@@ -78,7 +79,8 @@ func exemption(target Authority, getenv func(string) string) string {
 	return ""
 }
 
-// exempt asks httpproxy, which wants to see a proxy and an https URL.
+// exempt reports whether httpproxy exempts the target. That package decides for a
+// URL, and only if there is a proxy.
 func exempt(noProxy string, target Authority) bool {
 	config := httpproxy.Config{HTTPSProxy: "http://proxy.invalid", NoProxy: noProxy}
 	proxy, err := config.ProxyFunc()(&url.URL{Scheme: "https", Host: target.String()})

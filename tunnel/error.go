@@ -10,28 +10,27 @@ import (
 	"culvert/tunnel/internal/neterr"
 )
 
-// Phase is the stage of the flow in which an Error arose.
+// Phase is the stage in which an Error arose.
 type Phase string
 
 // The phases, in the order in which a tunnel passes them.
 const (
-	PhaseResolve Phase = "resolve" // a name to addresses
-	PhaseConnect Phase = "connect" // TCP, or a unix socket
-	PhaseTLS     Phase = "tls"
-	PhaseRequest Phase = "request" // the request head: read by serve, sent by dial
-	PhaseVerify  Phase = "verify"  // who is the client
-	PhasePolicy  Phase = "policy"  // may the client go there
-	PhaseReply   Phase = "reply"   // what the next proxy answered
+	PhaseResolve Phase = "resolve" // looking up the addresses of a name
+	PhaseConnect Phase = "connect" // connecting by TCP or to a unix socket
+	PhaseTLS     Phase = "tls"     // the TLS handshake
+	PhaseRequest Phase = "request" // the request head, which serve reads and dial sends
+	PhaseVerify  Phase = "verify"  // verifying who the client is
+	PhasePolicy  Phase = "policy"  // deciding whether the client may go there
+	PhaseReply   Phase = "reply"   // the reply of the next proxy
 	PhaseRelay   Phase = "relay"   // the open tunnel
 )
 
 // ErrorType is the kind of a failure. The HTTP status, the Proxy-Status token, the
-// metric label, the log's error and the exit code all follow from it, by
-// errorTable.
+// error in the log and the exit code all follow from it by errorTable.
 type ErrorType uint8
 
-// The error types of RFC 9209, section 2.3 that culvert tells apart, and
-// ErrorCredentials, for which RFC 9209 has no word of its own.
+// The error types of RFC 9209, section 2.3 that culvert distinguishes, and
+// ErrorCredentials, for which RFC 9209 has no token of its own.
 const (
 	ErrorNone ErrorType = iota
 	ErrorDNS
@@ -57,7 +56,7 @@ const (
 	ErrorLoop
 )
 
-// Exit codes of dial and probe: a promise to scripts.
+// The exit codes of dial and probe. Scripts rely on them.
 const (
 	ExitOK               = 0
 	ExitUnexpected       = 1
@@ -73,13 +72,13 @@ const (
 	ExitCheck            = 11
 )
 
-// errorRow is one ErrorType in each of its forms.
+// errorRow holds the forms of one ErrorType.
 type errorRow struct {
-	token  string // RFC 9209 error token; log, metrics
-	status int    // what serve answers when the Error has no status of its own
-	words  string // the cause for a person, in a client's error page too
-	// Exit codes: a proxy reported the failure, a proxy itself failed, or the
-	// target did, to which there is no proxy.
+	token  string // RFC 9209 error token, also for the log
+	status int    // the status that serve answers if the Error has none of its own
+	words  string // the cause for a person, also in the error page for a client
+	// The exit codes if a proxy reported the failure, if a proxy itself failed, and
+	// if the target failed on a direct route.
 	reportedExit, proxyExit, targetExit int
 }
 
@@ -108,18 +107,18 @@ var errorTable = [...]errorRow{
 	ErrorLoop:                   {"proxy_loop_detected", 502, "the request came back to this proxy: a loop", 7, 7, 7},
 }
 
-// String returns the RFC 9209 token, the word used in logs and metrics.
+// String returns the RFC 9209 token, which logs use too.
 func (t ErrorType) String() string { return errorTable[t].token }
 
-// Words returns the cause in a sentence's form, without names or fields, so
-// that it may stand in an error page.
+// Words returns the cause as a clause without names or fields, so that an error page
+// for a client may show it.
 func (t ErrorType) Words() string { return errorTable[t].words }
 
-// MarshalText makes ErrorType its token in JSON.
+// MarshalText implements encoding.TextMarshaler: an ErrorType is its token in JSON.
 func (t ErrorType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// ErrorTypeFromToken returns the type of an RFC 9209 token, and false for one
-// that culvert does not know. http_request_denied is ErrorDenied.
+// ErrorTypeFromToken returns the type for an RFC 9209 token, and false if culvert
+// does not know the token. For http_request_denied it is ErrorDenied.
 func ErrorTypeFromToken(token string) (ErrorType, bool) {
 	for t, row := range errorTable {
 		if t != int(ErrorNone) && row.token == token {
@@ -129,47 +128,48 @@ func ErrorTypeFromToken(token string) (ErrorType, bool) {
 	return ErrorNone, false
 }
 
-// Error is the one failure type of all three verbs.
+// Error is the failure of a tunnel or request in all three verbs.
 type Error struct {
 	Phase    Phase
 	Type     ErrorType
-	Status   int       // HTTP status: serve's answer if not the type's own; in PhaseReply the proxy's
-	Target   Authority // what was asked for; zero if it was not known yet
-	Hop      string    // the proxy that failed, could not be reached, or reported it; "" = none
+	Status   int       // HTTP status: in PhaseReply the proxy's, else serve's answer if it is not the type's
+	Target   Authority // the target asked for; zero if it was not known yet
+	Hop      string    // the proxy that failed, could not be reached or reported the failure; "" = none
 	Scheme   string    // of that proxy's URL, in PhaseTLS, PhaseRequest and PhaseReply; "" = unknown
-	Source   string    // what named the proxy, as "HTTPS_PROXY", for hints; "" = unknown
-	Reported bool      // in PhaseReply, the proxy reported it in a protocol that has no statuses: SOCKS
+	Source   string    // where the proxy was named, as "HTTPS_PROXY", for hints; "" = unknown
+	Reported bool      // in PhaseReply, the proxy reported the failure in SOCKS, which has no statuses
 
-	Answer *AnswerTrouble // what is known of the proxy's answer; nil = nothing, or no proxy was asked
-	Login  *LoginTrouble  // of a proxy that wants credentials, or other ones; nil = that is not why
+	Answer *AnswerTrouble // the proxy's answer; nil = unknown, or no proxy was asked
+	Login  *LoginTrouble  // the login that the proxy wants; nil = a login is not the cause
 
 	RCode  string // DNS response code for ErrorDNS, as "NXDOMAIN"
-	Detail string // the cause, fit for a client's eyes: no names, no fields; "" = the type's words
-	Rule   string // the policy rule that decided; for the log only
-	Err    error  // what lies beneath, may be nil
+	Detail string // the cause, fit for a client to see: no names, no fields; "" = the type's words
+	Rule   string // the rule of the policy that decided, for the log only
+	Err    error  // the underlying error; may be nil
 }
 
-// AnswerTrouble is what is known of a proxy's answer that opened no tunnel.
+// AnswerTrouble describes the answer of a proxy that opened no tunnel, or the lack of
+// one.
 type AnswerTrouble struct {
-	Reason        string // the status line's reason phrase as it came, "" = none
-	Start         []byte // the start of an answer whose head could not be read, nil = it could, or none came
-	WrongProtocol bool   // the answer is in another protocol than the proxy's scheme says
-	Portal        bool   // it is a redirect to somewhere, or says that a login is to be made there
-	TriedTLS      bool   // there was no answer, nor one to an attempt to speak TLS there
+	Reason        string // the reason phrase of the status line, as received; "" = none
+	Start         []byte // the start of an answer whose head could not be read; nil = it could, or there was no answer
+	WrongProtocol bool   // the answer is in another protocol than that of the proxy's scheme
+	Portal        bool   // the answer is a redirect, or asks for a login on a web page (RFC 6585, section 6)
+	TriedTLS      bool   // there was no answer, and an attempt to speak TLS got none either
 }
 
-// LoginTrouble is what is known of a proxy that wants credentials: it answered 407
-// or 401, or asked for a login in SOCKS.
+// LoginTrouble describes why a proxy that wants credentials, by 407, 401 or in
+// SOCKS, did not get or accept them.
 type LoginTrouble struct {
-	Schemes  []string // the authentication schemes that were offered
-	Sent     bool     // credentials went with a request
-	Withheld bool     // credentials were not sent, because no scheme that was offered could be used
-	Failed   error    // why a challenge was not answered; nil = it was, or the reason is not known
-	Source   string   // what named the credentials, for hints; "" = the Error's Source
-	LaterHop bool     // the proxy is not the first of its route
+	Schemes  []string // the authentication schemes that the proxy offered
+	Sent     bool     // credentials were sent
+	Withheld bool     // credentials were not sent, because none of the offered schemes can be used
+	Failed   error    // why a challenge was not answered; nil = it was answered, or the reason is unknown
+	Source   string   // where the credentials were named, for hints; "" = the Error's Source
+	LaterHop bool     // the proxy is not the first hop of its route
 }
 
-// Error names the phase, the hop or target, and the cause, on one line.
+// Error returns the phase, the hop or target, and the cause on one line.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(string(e.Phase))
@@ -186,7 +186,8 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Cause is Detail, or the type's words.
+// Cause returns the cause in words: Detail, or else the words of the type. A client
+// may see it. Use package explain for a sentence that names the proxy or target.
 func (e *Error) Cause() string {
 	if e.Detail != "" {
 		return e.Detail
@@ -194,10 +195,10 @@ func (e *Error) Cause() string {
 	return e.Type.Words()
 }
 
-// Unwrap returns what lies beneath.
+// Unwrap returns the underlying error.
 func (e *Error) Unwrap() error { return e.Err }
 
-// HTTPStatus returns the status that serve answers for e.
+// HTTPStatus returns the status of the reply that serve sends for e.
 func (e *Error) HTTPStatus() int {
 	if e.Status != 0 && e.Phase != PhaseReply {
 		return e.Status
@@ -205,7 +206,7 @@ func (e *Error) HTTPStatus() int {
 	return errorTable[e.Type].status
 }
 
-// ExitCode returns dial's and probe's exit code for e.
+// ExitCode returns the exit code of dial and probe for e.
 func (e *Error) ExitCode() int {
 	row := errorTable[e.Type]
 	switch {
@@ -219,8 +220,8 @@ func (e *Error) ExitCode() int {
 	return row.targetExit
 }
 
-// ExitCode returns the exit code for any error: that of an *Error inside it,
-// ExitOK for nil, ExitUnexpected for others.
+// ExitCode returns the exit code for an error: that of the *Error in its tree,
+// ExitOK for nil, and ExitUnexpected for other errors.
 func ExitCode(err error) int {
 	var e *Error
 	switch {
@@ -232,8 +233,8 @@ func ExitCode(err error) int {
 	return ExitUnexpected
 }
 
-// StatusType is the type of a proxy's final reply that is not 2xx, as long as no
-// Proxy-Status error says more.
+// ErrorTypeFromStatus returns the type for the status of a proxy's final reply that
+// is not 2xx. An error in its Proxy-Status field is more precise.
 func ErrorTypeFromStatus(status int) ErrorType {
 	switch {
 	case status == http.StatusProxyAuthRequired, status == http.StatusUnauthorized:
@@ -249,7 +250,7 @@ func ErrorTypeFromStatus(status int) ErrorType {
 	return ErrorRequest
 }
 
-// DialErrorType classifies an error of resolving or connecting.
+// DialErrorType returns the type for an error of resolving a name or connecting.
 func DialErrorType(err error) ErrorType {
 	var dns *net.DNSError
 	var timeout net.Error
@@ -271,7 +272,8 @@ func DialErrorType(err error) ErrorType {
 	return ErrorDestinationUnavailable
 }
 
-// AsError returns the *Error in err, or wraps it as an internal one.
+// AsError returns the *Error in the tree of err. Without one it returns an Error of
+// type ErrorInternal and the given phase that wraps err.
 func AsError(err error, phase Phase) *Error {
 	var e *Error
 	if errors.As(err, &e) {
@@ -280,14 +282,15 @@ func AsError(err error, phase Phase) *Error {
 	return &Error{Phase: phase, Type: ErrorInternal, Err: err}
 }
 
-// MayRouteAround reports whether another route may lead to the target: this one could
-// not be taken, or did not reach it. A proxy's refusal holds for every route.
+// OtherRouteMayWork reports whether another route may lead to the target: a proxy of
+// this route could not be used, or did not reach the target. A refusal by a proxy
+// holds for every route.
 func (e *Error) OtherRouteMayWork() bool {
 	switch e.Phase {
 	case PhaseResolve, PhaseConnect:
 		return true
 	case PhaseTLS:
-		return e.Hop != "" // and not the target's certificate
+		return e.Hop != "" // else it is the target's certificate
 	case PhaseRequest, PhaseReply:
 	default:
 		return false

@@ -6,18 +6,18 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// ProxyStatus is one member of a Proxy-Status field (RFC 9209): what one
-// intermediary tells of the answer.
+// ProxyStatus is one member of a Proxy-Status field (RFC 9209): the report of one
+// intermediary on a reply.
 type ProxyStatus struct {
-	Name    string `json:"name"`               // the intermediary
+	Name    string `json:"name"`               // the name of the intermediary
 	Error   string `json:"error,omitempty"`    // error token, section 2.3
 	Details string `json:"details,omitempty"`  // section 2.1.5
 	RCode   string `json:"rcode,omitempty"`    // section 2.3.2
 	NextHop string `json:"next_hop,omitempty"` // section 2.1.2
 }
 
-// String writes the member as a structured-field item with its parameters (RFC
-// 8941, section 3.3). Characters that a string cannot hold become '?'.
+// String returns the member as an item of a structured field with its parameters
+// (RFC 8941, section 3.3). Characters that a string cannot hold become '?'.
 func (p ProxyStatus) String() string {
 	var b strings.Builder
 	if wire.IsSFToken(p.Name) {
@@ -37,12 +37,12 @@ func (p ProxyStatus) String() string {
 	return b.String()
 }
 
-// maxProxyStatus bounds the members taken from one answer.
+// maxProxyStatus limits the members that are read from one reply.
 const maxProxyStatus = 32
 
-// ParseProxyStatus reads the members of all Proxy-Status field values, the one
-// nearest the origin first (RFC 9209, section 2). It takes what it can
-// understand and passes over the rest, as a diagnosis should.
+// ParseProxyStatus returns the members of the values of all Proxy-Status fields, the
+// one nearest to the origin server first (RFC 9209, section 2). It skips what it
+// cannot parse, so that the rest still helps a diagnosis.
 func ParseProxyStatus(values []string) []ProxyStatus {
 	var members []ProxyStatus
 	for _, value := range values {
@@ -79,7 +79,7 @@ func (p *ProxyStatus) set(key, value string) {
 	}
 }
 
-// cutSFKey cuts a parameter's key off, up to "=", ";" or ",".
+// cutSFKey cuts the key of a parameter off s, up to "=", ";" or ",".
 func cutSFKey(s string) (key, rest string) {
 	s = strings.TrimLeft(s, " \t")
 	end := strings.IndexAny(s, "=;,")
@@ -89,8 +89,8 @@ func cutSFKey(s string) (key, rest string) {
 	return strings.ToLower(strings.TrimSpace(s[:end])), s[end:]
 }
 
-// cutSFItem cuts a bare item off: a quoted string without its quotes, or
-// anything up to ";" or ",".
+// cutSFItem cuts a bare item off s: a quoted string, which it returns without the
+// quotes and escapes, or any text up to ";" or ",".
 func cutSFItem(s string) (item, rest string) {
 	s = strings.TrimLeft(s, " \t")
 	if !strings.HasPrefix(s, `"`) {
@@ -115,7 +115,8 @@ func cutSFItem(s string) (item, rest string) {
 	return b.String(), ""
 }
 
-// FirstProxyError returns the member with an error that is nearest the origin.
+// FirstProxyStatusError returns the first of the members that has an error, which is
+// the one nearest to the origin server.
 func FirstProxyStatusError(members []ProxyStatus) (ProxyStatus, bool) {
 	for _, p := range members {
 		if p.Error != "" {

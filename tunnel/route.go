@@ -1,14 +1,11 @@
 package tunnel
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
-
-	"culvert/tunnel/internal/wire"
 )
 
 // The schemes of a Hop.
@@ -19,30 +16,21 @@ const (
 	SchemeH2C   = "h2c"   // CONNECT over HTTP/2 in clear, by prior knowledge
 	SchemeUnix  = "unix"  // CONNECT over a unix socket
 
-	SchemeSOCKS5  = "socks5"  // SOCKS 5 (RFC 1928); names are resolved here
+	SchemeSOCKS5  = "socks5"  // SOCKS 5 (RFC 1928); culvert resolves the names
 	SchemeSOCKS5H = "socks5h" // SOCKS 5; the proxy resolves names
 	SchemeSOCKS4A = "socks4a" // SOCKS 4a; the proxy resolves names
 )
-
-// Credentials are a user name and a password for one proxy.
-type Credentials struct {
-	User, Password string
-
-	// Source is what named them, as "--proxy-user", so that a hint can say where
-	// to correct them; "" = the route's Source.
-	Source string
-}
 
 // Hop is one proxy on a Route.
 type Hop struct {
 	Scheme      string       // one of the Scheme constants
 	Proxy       Authority    // where it listens; zero for SchemeUnix
-	Path        string       // the socket's path, SchemeUnix only
+	Path        string       // the path of the socket, for SchemeUnix only
 	Credentials *Credentials // sent to this proxy and to no other; nil = none
-	TLS         *TLSOptions  // SchemeHTTPS and SchemeH2 only; nil = the zero TLSOptions
+	TLS         *TLSOptions  // for SchemeHTTPS and SchemeH2 only; nil = the zero TLSOptions
 }
 
-// String returns the hop's URL without its credentials.
+// String returns the URL of the hop without its credentials.
 func (h Hop) String() string {
 	if h.Scheme == SchemeUnix {
 		return "unix:" + h.Path
@@ -50,7 +38,7 @@ func (h Hop) String() string {
 	return h.Scheme + "://" + h.Proxy.String()
 }
 
-// Name returns the hop as a sentence names it: host:port, or the socket.
+// Name returns the hop as a message names it: HOST:PORT or unix:PATH.
 func (h Hop) Name() string {
 	if h.Scheme == SchemeUnix {
 		return "unix:" + h.Path
@@ -58,23 +46,23 @@ func (h Hop) Name() string {
 	return h.Proxy.String()
 }
 
-// Route is the way to a target: through the hops in order, or direct where
-// there are none.
+// Route is the way to a target: through the hops in order, or direct if there are
+// none.
 type Route struct {
 	Hops []Hop
 
-	// Source is what named the proxy, as "HTTPS_PROXY", so that a hint can say
-	// where to correct it; "" = nothing that a person could look at.
+	// Source is where the route was given, as "HTTPS_PROXY", so that a hint can say
+	// where to correct it; "" = unknown.
 	Source string
 }
 
 // Direct reports whether the route leads straight to the target.
 func (r Route) Direct() bool { return len(r.Hops) == 0 }
 
-// Equal reports whether both routes lead through the same hops, with the same
-// credentials and the same TLSOptions, so that one may take a connection which
-// the other has opened. What named them does not count. TLSOptions are the same
-// if they are one value in memory: certificates are not compared.
+// Equal reports whether both routes lead through the same hops with the same
+// credentials and TLSOptions, so that a connection opened for one may serve the
+// other. Their Sources do not count. TLSOptions are the same if the pointers are
+// equal.
 func (r Route) Equal(other Route) bool { return slices.EqualFunc(r.Hops, other.Hops, Hop.equal) }
 
 func (h Hop) equal(other Hop) bool {
@@ -82,15 +70,8 @@ func (h Hop) equal(other Hop) bool {
 		h.Credentials.equal(other.Credentials) && h.TLS == other.TLS
 }
 
-// equal also compares no credentials, which are nil.
-func (c *Credentials) equal(other *Credentials) bool {
-	if c == nil || other == nil {
-		return c == other
-	}
-	return c.User == other.User && c.Password == other.Password
-}
-
-// Next is what hop i is asked for on the way to a target.
+// HopTarget returns the authority that hop i is asked to connect to: the next hop's,
+// or the target for the last hop.
 func (r Route) HopTarget(i int, target Authority) Authority {
 	if i+1 < len(r.Hops) {
 		return r.Hops[i+1].Proxy
@@ -110,8 +91,9 @@ func (r Route) String() string {
 	return strings.Join(names, ",")
 }
 
-// Check says why the hops cannot be used: ParseRoute makes none such, a caller
-// that fills in the struct may.
+// Check returns an error if a hop of the route cannot be used: it lacks its address
+// or path, has an unknown scheme, or has credentials that cannot be sent. The routes
+// of ParseRoute pass.
 func (r Route) Check() error {
 	for i, h := range r.Hops {
 		switch {
@@ -130,8 +112,8 @@ func (r Route) Check() error {
 	return nil
 }
 
-// ParseRoute parses hops joined by commas, or the word "direct". Errors never
-// hold a password.
+// ParseRoute parses the URLs of hops joined by commas, or the word "direct". Errors
+// never contain a password.
 func ParseRoute(s string) (Route, error) {
 	if strings.Contains(s, "|") {
 		return Route{}, errors.New("this is one route, and | stands between several: give each by itself")
@@ -139,8 +121,8 @@ func ParseRoute(s string) (Route, error) {
 	return ParseHops(strings.Split(s, ","))
 }
 
-// ParseRoutes parses routes joined by |, each to be tried where the one before
-// cannot be taken. Errors never hold a password.
+// ParseRoutes parses routes joined by |. Each is to be tried if the one before it
+// fails. Errors never contain a password.
 func ParseRoutes(s string) (routes []Route, err error) {
 	for one := range strings.SplitSeq(s, "|") {
 		r, err := ParseRoute(one)
@@ -152,8 +134,8 @@ func ParseRoutes(s string) (routes []Route, err error) {
 	return routes, nil
 }
 
-// ParseHops parses the URLs of a route's hops in order, or "direct" alone.
-// Errors never hold a password.
+// ParseHops parses the URLs of the hops of a route in order, or "direct" alone.
+// Errors never contain a password.
 func ParseHops(urls []string) (Route, error) {
 	if len(urls) == 1 && urls[0] == "direct" {
 		return Route{}, nil
@@ -172,16 +154,16 @@ func ParseHops(urls []string) (Route, error) {
 	return r, nil
 }
 
-// schemePorts are those of the schemes that have a host.
+// schemePorts are the default ports of the schemes that have a host.
 var schemePorts = map[string]uint16{SchemeHTTP: 80, SchemeHTTPS: 443, SchemeH2: 443, SchemeH2C: 80,
 	SchemeSOCKS5: 1080, SchemeSOCKS5H: 1080, SchemeSOCKS4A: 1080}
 
 // ParseHop parses a proxy URL: http://[USER:PASSWORD@]HOST[:PORT], the same
 // without a scheme or with https, h2, h2c, socks5, socks5h or socks4a, or
-// unix:PATH. The port defaults to 80, over TLS to 443, for SOCKS to 1080. Behind
-// https and h2 a query may tell how TLS is spoken with this hop, as in
-// https://proxy:443?cacert=FILE&pin=sha256//BASE64; the files are read. An @ in
-// them is written %40.
+// unix:PATH. The default port is 80, over TLS 443, for SOCKS 1080. With https and h2
+// a query may give the TLSOptions of this hop, as in
+// https://proxy:443?cacert=FILE&pin=sha256//BASE64; ParseHop reads the files. An @ in
+// the query is written %40.
 func ParseHop(s string) (Hop, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		return parseUnixHop(path)
@@ -225,9 +207,9 @@ func ParseHop(s string) (Hop, error) {
 	return hop, nil
 }
 
-// parseTLS reads the query of a hop's URL: cacert, cert, key, server-name, pin
-// (several) and insecure, as the flags of these names, for this hop alone. The
-// files are read.
+// parseTLS parses the query of the URL of a hop and reads the files that it names.
+// Its keys are cacert, cert, key, server-name, pin (any number of times) and
+// insecure, with the meaning of the flags of these names.
 func (h Hop) parseTLS(query string) (*TLSOptions, error) {
 	if h.Scheme != SchemeHTTPS && h.Scheme != SchemeH2 {
 		return nil, errors.New("a path, query or fragment is not allowed: what stands behind a ? is for https and h2")
@@ -277,63 +259,23 @@ func parseUnixHop(path string) (Hop, error) {
 	return Hop{Scheme: SchemeUnix, Path: path}, nil
 }
 
-// maxSocketPath is what the smallest sockaddr_un of our systems carries.
+// maxSocketPath is the length of the longest path that fits into the smallest
+// sockaddr_un of the supported systems.
 const maxSocketPath = 103
 
-// ParseHostDefaultPort is ParseAuthority with a port to fall back on.
-func ParseAuthorityDefaultPort(s string, port uint16) (Authority, error) {
-	a, err := ParseAuthority(s)
-	if !errors.Is(err, ErrNoPort) || strings.HasSuffix(s, ":") {
-		return a, err
-	}
-	return ParseAuthority(fmt.Sprintf("%s:%d", s, port))
-}
-
-// parseUserinfo takes USER:PASSWORD@ apart, percent-decoded (RFC 3986, section
-// 3.2.1). Control characters are refused before anything is sent (RULES 10).
-func parseUserinfo(s string) (*Credentials, error) {
-	if s == "" {
-		return nil, nil
-	}
-	user, password, _ := strings.Cut(strings.TrimSuffix(s, "@"), ":")
-	var c Credentials
-	var err1, err2 error
-	c.User, err1 = url.PathUnescape(user)
-	c.Password, err2 = url.PathUnescape(password)
-	if err1 != nil || err2 != nil {
-		return nil, errors.New("the user name or password before the @ has a bad %-escape: a % itself is written %25")
-	}
-	return &c, c.Check()
-}
-
-// Check says why the credentials cannot be sent by Basic (RFC 7617, section 2).
-func (c Credentials) Check() error {
-	switch {
-	case strings.Contains(c.User, ":"):
-		return errors.New("a user name cannot hold a colon")
-	case wire.HasControl(c.User) || wire.HasControl(c.Password):
-		return errors.New("the credentials hold a control character")
-	}
-	return nil
-}
-
-// IsSOCKS reports whether the hop is spoken to in SOCKS.
+// IsSOCKS reports whether the hop is a SOCKS proxy.
 func (h Hop) IsSOCKS() bool {
 	return h.Scheme == SchemeSOCKS5 || h.Scheme == SchemeSOCKS5H || h.Scheme == SchemeSOCKS4A
 }
 
-// MayShare reports whether the hop may turn out to speak HTTP/2.
+// MayUseHTTP2 reports whether the connection to the hop is, or may by ALPN turn out
+// to be, an HTTP/2 connection, which tunnels can share.
 func (h Hop) MayUseHTTP2() bool {
 	return h.Scheme == SchemeHTTPS || h.Scheme == SchemeH2 || h.Scheme == SchemeH2C
 }
 
-// The protocols' names in ALPN (RFC 7301, section 6).
+// The names of the protocols in ALPN (RFC 7301, section 6).
 const (
 	ALPNHTTP1 = "http/1.1"
 	ALPNHTTP2 = "h2"
 )
-
-// Basic is the Proxy-Authorization value of RFC 7617.
-func (c Credentials) Basic() string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.User+":"+c.Password))
-}

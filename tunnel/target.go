@@ -8,8 +8,8 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// ParseTarget parses HOST:PORT as a person types it: as ParseAuthority, and
-// names beyond ASCII are mapped to their xn-- form (RFC 5891).
+// ParseTarget parses HOST:PORT as a person types it. It is like ParseAuthority, but
+// maps names that are not ASCII to their xn-- form (RFC 5891).
 func ParseTarget(hostport string) (Authority, error) {
 	host, port := hostport, ""
 	if i := strings.LastIndexByte(hostport, ':'); i >= 0 {
@@ -26,8 +26,8 @@ func ParseTarget(hostport string) (Authority, error) {
 	return a, nil
 }
 
-// ParseHostPort makes a target of a host and a port in two strings, as ssh's
-// %h and %p give them; an IPv6 address may stand with or without brackets.
+// ParseHostPort parses a target whose host and port are separate, as ssh's %h and %p
+// are. An IPv6 address may be in brackets.
 func ParseHostPort(host, port string) (Authority, error) {
 	p, err := ParsePort(port)
 	if err != nil {
@@ -47,7 +47,8 @@ func ParseHostPort(host, port string) (Authority, error) {
 	return a, nil
 }
 
-// ToASCII maps a name beyond ASCII; ASCII passes untouched.
+// ToASCII maps a name that is not ASCII to its xn-- form (RFC 5891). It returns ASCII
+// as it is.
 func ToASCII(host string) (string, error) {
 	if !strings.ContainsFunc(host, func(r rune) bool { return r >= 0x80 }) {
 		return host, nil

@@ -1,26 +1,46 @@
 package tunnel
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 )
 
-// ClientTLSFiles say how TLS is spoken, as a command line does: by files and
-// words.
+// TLSOptions say how to speak TLS with a proxy (Hop.TLS) or with the target
+// (client.Client.TLS). The zero TLSOptions verify the certificate as a browser does,
+// by the system's authorities and the name that was connected to. The oldest version
+// is TLS 1.2.
+type TLSOptions struct {
+	Roots       *x509.CertPool   // authorities to trust; nil = the system's
+	Certificate *tls.Certificate // our own, if the other side asks for one; nil = none
+	ServerName  string           // sent and verified; "" = the host connected to
+	Protocols   []string         // for ALPN with the target; with a proxy culvert offers what it can speak
+	Pins        []Pin            // the key of the certificate must be one of them; nil = any
+
+	// Insecure accepts any certificate, unless Pins are given: they still apply.
+	Insecure bool
+}
+
+// ClientTLSFiles are TLSOptions as a command line gives them: by the names of files
+// and by text.
 type ClientTLSFiles struct {
 	Roots      string   // PEM file of authorities; "" = the system's
 	Cert, Key  string   // PEM files of our own certificate; "" = none
-	ServerName string   // to be sent and verified
-	Insecure   bool     // any certificate will do
-	Pins       []string // as ParsePin takes them
+	ServerName string   // to send and verify
+	Insecure   bool     // accept any certificate
+	Pins       []string // in the form that ParsePin takes
 }
 
-// IsZero reports whether nothing is said.
+// IsZero reports whether every field is empty.
 func (f ClientTLSFiles) IsZero() bool {
 	return f.Roots == "" && f.Cert == "" && f.Key == "" && f.ServerName == "" && !f.Insecure && len(f.Pins) == 0
 }
 
-// Options reads the files. notes are what a person should know.
+// Options reads the files. notes are sentences that warn the user, without a full
+// stop.
 func (f ClientTLSFiles) Options() (o *TLSOptions, notes []string, err error) {
 	o = &TLSOptions{ServerName: f.ServerName, Insecure: f.Insecure}
 	for _, s := range f.Pins {
@@ -53,9 +73,9 @@ func (f ClientTLSFiles) Options() (o *TLSOptions, notes []string, err error) {
 	return o, notes, nil
 }
 
-// UseTLS speaks TLS by these options with every hop that speaks it and has no
-// options of its own, and reports whether there is one. A ServerName is for one
-// such hop alone.
+// UseTLS sets the options of every hop of r that speaks TLS and has none of its own,
+// and reports whether there is such a hop. If o has a ServerName and there are
+// several, it is an error, as one name cannot be right for all.
 func (r *Route) UseTLS(o *TLSOptions) (used bool, err error) {
 	for i := range r.Hops {
 		if h := &r.Hops[i]; h.TLS == nil && (h.Scheme == SchemeHTTPS || h.Scheme == SchemeH2) {
@@ -66,4 +86,32 @@ func (r *Route) UseTLS(o *TLSOptions) (used bool, err error) {
 		}
 	}
 	return used, nil
+}
+
+// ReadRoots reads a PEM file of the certificates of authorities to trust.
+func ReadRoots(path string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s: there is no certificate in PEM in it", path)
+	}
+	return pool, nil
+}
+
+// ReadCertificate reads a certificate with its chain, and its private key, from PEM
+// files, which may be one file. exposed reports that users other than the owner of
+// the key's file may read that file.
+func ReadCertificate(certPath, keyPath string) (c *tls.Certificate, exposed bool, err error) {
+	pair, err := tls.LoadX509KeyPair(certPath, keyPath)
+	if err != nil {
+		if _, missing := errors.AsType[*os.PathError](err); missing {
+			return nil, false, err
+		}
+		return nil, false, fmt.Errorf("%s: %s", certPath, strings.TrimPrefix(err.Error(), "tls: "))
+	}
+	info, err := os.Stat(keyPath)
+	return &pair, err == nil && ReadableByOthers(info), nil
 }
