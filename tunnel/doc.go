@@ -10,29 +10,19 @@
 //	dial    client.Client  opens a tunnel through one or more proxies
 //	probe   probe.Prober   shows a CONNECT exchange and what is wrong with it
 //
-// A CONNECT request passes through a proxy.Server in these stages, each in the
-// package at its right:
+// A CONNECT request passes through a proxy.Server from top to bottom, each stage in
+// the package at its right:
 //
 //	listener             listen: TCP or unix socket, TLS, certificates
-//	   ▼
 //	client allowed?      proxy: the client's address, the limits
-//	   ▼
 //	head                 internal/wire for HTTP/1, internal/h2 for HTTP/2
-//	   ▼
 //	verify               proxy: credentials to a user
-//	   ▼
 //	policy (name)        policy: Policy.JudgeTarget
-//	   ▼
 //	resolve              dialer: once
-//	   ▼
 //	policy (address)     policy: Policy.JudgeAddr, for each address
-//	   ▼
 //	connect              dialer, directly; client, by way of another proxy
-//	   ▼
 //	2xx                  proxy: or a refusal, in the words of the Error
-//	   ▼
 //	relay                relay: both ways, half-closes, limits
-//	   ▼
 //	record               accesslog: one Record, one line
 //
 // A request with another method leaves after the head for package forward. A
