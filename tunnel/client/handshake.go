@@ -253,7 +253,7 @@ func buffered(br *bufio.Reader) []byte {
 
 // converse writes the request and reads replies up to the final one's head.
 func (h *http1Handshake) converse(ctx context.Context, x *Exchange) *tunnel.Error {
-	release := sock.Interruptible(ctx, h.conn)
+	release := sock.InterruptOnDone(ctx, h.conn)
 	defer release()
 	if _, err := h.conn.Write(x.Request); err != nil && !neterr.Reset(err) {
 		return h.cut(ctx, tunnel.PhaseRequest, err)
@@ -372,7 +372,7 @@ func (h *http1Handshake) headError(ctx context.Context, x *Exchange, err error) 
 func (h *http1Handshake) readRefusal(ctx context.Context, x *Exchange) (kept bool) {
 	ctx, cancel := context.WithTimeout(ctx, bodyWait)
 	defer cancel()
-	release := sock.Interruptible(ctx, h.conn)
+	release := sock.InterruptOnDone(ctx, h.conn)
 	defer release()
 	content := newContent(h.br, x.reply)
 	x.Body, x.bodyError = content.excerpt()
@@ -384,7 +384,7 @@ func (h *http1Handshake) readRefusal(ctx context.Context, x *Exchange) (kept boo
 func (h *http1Handshake) watchClose(ctx context.Context, wait time.Duration, x *Exchange) {
 	watch, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	release := sock.Interruptible(watch, h.conn)
+	release := sock.InterruptOnDone(watch, h.conn)
 	defer release()
 	n, err := io.CopyN(io.Discard, h.br, maxExcerpt)
 	// A proxy that still sends, or that our own deadline left no time to

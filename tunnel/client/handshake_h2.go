@@ -187,6 +187,6 @@ func (h *http2Handshake) readRefusal(ctx context.Context, s *h2.Stream, x *Excha
 		until = d
 	}
 	s.SetReadDeadline(until)
-	defer sock.Interruptible(ctx, s)()
+	defer sock.InterruptOnDone(ctx, s)()
 	x.Body, x.bodyError = io.ReadAll(io.LimitReader(s, maxExcerpt))
 }

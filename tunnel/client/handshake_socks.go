@@ -60,7 +60,7 @@ func (s *socksHandshake) connect(ctx context.Context) *tunnel.Error {
 	if e != nil {
 		return e
 	}
-	defer sock.Interruptible(ctx, s.conn)()
+	defer sock.InterruptOnDone(ctx, s.conn)()
 	if s.hop.Scheme == tunnel.SchemeSOCKS4A {
 		return s.version4(ctx, address)
 	}

@@ -31,7 +31,7 @@ func (x *exchange) serveUpgrade() Next {
 	upstream.carry(x)
 	ctx, cancel := context.WithCancel(x.of.ctx)
 	defer cancel()
-	release := sock.Interruptible(ctx, upstream)
+	release := sock.InterruptOnDone(ctx, upstream)
 	x.started = time.Now()
 	watch := &x.of.watch
 	watch.start(x, cancel)

@@ -157,7 +157,7 @@ func (w *tlsWire) Read(b []byte) (n int, err error) {
 	case w.inbox != nil:
 		n = copy(b[:min(len(b), w.frame.rest())], w.inbox[w.next:w.have])
 		if w.next += n; w.next == w.have {
-			sock.Buffers.Put(w.inbox)
+			w.inbox.Release()
 			w.inbox = nil
 		}
 	case w.ended:
@@ -171,13 +171,13 @@ func (w *tlsWire) Read(b []byte) (n int, err error) {
 
 // fillHolding is fill for a conn that offers no way to wait without a buffer.
 func (w *tlsWire) fillHolding() error {
-	buf := sock.Buffers.Get().(*sock.Buffer)
+	buf := sock.GetBuffer()
 	n, err := w.Conn.Read(buf[:])
 	if n > 0 {
 		w.inbox, w.next, w.have = buf, 0, n
 		return nil // an error comes again
 	}
-	sock.Buffers.Put(buf)
+	buf.Release()
 	if errors.Is(err, io.EOF) {
 		w.ended = true
 		return nil

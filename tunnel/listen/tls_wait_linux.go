@@ -29,7 +29,7 @@ func (w *tlsWire) fill() error {
 		return err
 	}
 	if s.err != nil {
-		return sock.Error("read", w.Conn, s.err)
+		return sock.OpError("read", w.Conn, s.err)
 	}
 	return nil
 }
@@ -37,14 +37,14 @@ func (w *tlsWire) fill() error {
 // receive reports false if the socket has nothing yet.
 func (w *tlsWire) receive(fd uintptr) bool {
 	s := &w.waiting
-	buf := sock.Buffers.Get().(*sock.Buffer)
+	buf := sock.GetBuffer()
 	var n int
-	n, s.err = sock.Retry(func() (int, error) { return unix.Read(int(fd), buf[:]) })
+	n, s.err = sock.Read(int(fd), buf[:])
 	if n > 0 {
 		w.inbox, w.next, w.have = buf, 0, n
 		return true
 	}
-	sock.Buffers.Put(buf)
+	buf.Release()
 	w.ended = s.err == nil
 	return s.err != unix.EAGAIN
 }

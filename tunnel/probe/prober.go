@@ -213,7 +213,7 @@ func listenTo(ctx context.Context, conn *client.Conn, send []byte, wait time.Dur
 		// same way and neither deadline undoes the other.
 		ctx, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
-		release := sock.Interruptible(ctx, conn)
+		release := sock.InterruptOnDone(ctx, conn)
 		defer release()
 		if len(send) > 0 {
 			l.sent = send

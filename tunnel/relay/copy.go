@@ -49,8 +49,8 @@ func (d *direction) copyConn() (eof bool) {
 	case sock.Stream:
 		return d.copyStream(from)
 	}
-	buf := sock.Buffers.Get().(*sock.Buffer)
-	defer sock.Buffers.Put(buf)
+	buf := sock.GetBuffer()
+	defer buf.Release()
 	for {
 		n, err := d.from.conn.Read(buf[:])
 		if n > 0 && !d.write(buf[:n]) {
@@ -110,8 +110,8 @@ var errStopped = errors.New("stopped")
 
 // passOn writes what can be had in one piece.
 func (d *direction) passOn(from sock.Patient) error {
-	buf := sock.Buffers.Get().(*sock.Buffer)
-	defer sock.Buffers.Put(buf)
+	buf := sock.GetBuffer()
+	defer buf.Release()
 	n, err := from.ReadNow(buf[:])
 	if n > 0 && !d.write(buf[:n]) {
 		return errStopped

@@ -36,7 +36,7 @@ type socketDirection struct {
 }
 
 func (s *socketDirection) init(d *direction) {
-	s.pipes = sock.Shared
+	s.pipes = sock.SharedPipes
 	s.noSplice = d.to.raw == nil
 }
 
@@ -54,14 +54,14 @@ func (d *direction) copy() (eof bool) {
 		var ok bool
 		switch {
 		case s.err != nil:
-			return d.relay.failedRead(d.from, sock.Error("read", d.from.conn, s.err))
+			return d.relay.failedRead(d.from, sock.OpError("read", d.from.conn, s.err))
 		case s.n == 0: // end of file
 			return true
 		case s.pipe != nil:
 			ok = d.sendPipe(drain)
 		default:
 			ok = d.write(s.buf[:s.n])
-			sock.Buffers.Put(s.buf)
+			s.buf.Release()
 			s.buf = nil
 		}
 		if !ok {
@@ -99,14 +99,14 @@ func (s *socketDirection) receivePipe(fd int) bool {
 }
 
 func (s *socketDirection) receiveBuffer(fd int) {
-	buf := sock.Buffers.Get().(*sock.Buffer)
-	s.n, s.err = sock.Retry(func() (int, error) { return unix.Read(fd, buf[:]) })
+	buf := sock.GetBuffer()
+	s.n, s.err = sock.Read(fd, buf[:])
 	if s.n > 0 {
 		s.buf = buf
 		s.stretch -= min(s.n, s.stretch)
 		return
 	}
-	sock.Buffers.Put(buf)
+	buf.Release()
 }
 
 // sendPipe empties the pipe into to.
@@ -119,7 +119,7 @@ func (d *direction) sendPipe(drain func(uintptr) bool) bool {
 		err = d.sendPipeByHand()
 	}
 	if err == nil && s.err != nil {
-		err = sock.Error("write", d.to.conn, s.err)
+		err = sock.OpError("write", d.to.conn, s.err)
 	}
 	d.unread.Store(false)
 	s.pipes.Put(s.pipe, s.n)
@@ -155,10 +155,10 @@ func (d *direction) drain(fd uintptr) bool {
 // pipe by then, and not lost.
 func (d *direction) sendPipeByHand() error {
 	s := &d.socket
-	buf := sock.Buffers.Get().(*sock.Buffer)
-	defer sock.Buffers.Put(buf)
+	buf := sock.GetBuffer()
+	defer buf.Release()
 	for s.n > 0 {
-		n, err := sock.Retry(func() (int, error) { return unix.Read(s.pipe.R, buf[:]) })
+		n, err := sock.Read(s.pipe.R, buf[:])
 		if err != nil {
 			return os.NewSyscallError("read", err)
 		}
@@ -182,7 +182,7 @@ func (e *end) pendingError() error {
 	if err != nil || pending == 0 {
 		return nil
 	}
-	return sock.Error("read", e.conn, syscall.Errno(pending))
+	return sock.OpError("read", e.conn, syscall.Errno(pending))
 }
 
 // awaitSent waits until the peer has acknowledged every byte written to tcp,

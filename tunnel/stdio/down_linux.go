@@ -64,7 +64,7 @@ func (r *relaying) spliceDown() (over bool, err error) {
 		case s.err == unix.EINVAL, s.err == unix.EPIPE, s.err == nil && s.n == 0:
 			return false, nil
 		case s.err != nil:
-			return true, sock.Error("read", s.Conn, s.err)
+			return true, sock.OpError("read", s.Conn, s.err)
 		default:
 			stuck = -1
 			if s.between == nil {
@@ -96,7 +96,7 @@ func (s *downSplice) spliceOut(out uintptr) {
 
 // receivePiece splices to a pipe. It reports false if the socket has nothing.
 func (s *downSplice) receivePiece(Conn uintptr) bool {
-	pipe := sock.Shared.Get()
+	pipe := sock.SharedPipes.Get()
 	if pipe == nil {
 		s.n, s.err = 0, unix.EINVAL
 		return true
@@ -104,7 +104,7 @@ func (s *downSplice) receivePiece(Conn uintptr) bool {
 	if s.n, s.err = sock.Splice(int(Conn), pipe.W, sock.PipeSize); s.n > 0 {
 		s.between, s.left = pipe, s.n
 	} else {
-		sock.Shared.Put(pipe, 0)
+		sock.SharedPipes.Put(pipe, 0)
 	}
 	return s.err != unix.EAGAIN || ready(Conn, unix.POLLIN)
 }
@@ -113,7 +113,7 @@ func (s *downSplice) receivePiece(Conn uintptr) bool {
 // splice or fails; the rest is written then, and a write's error returned.
 func (s *downSplice) empty() (ok bool, err error) {
 	defer func() {
-		sock.Shared.Put(s.between, s.left)
+		sock.SharedPipes.Put(s.between, s.left)
 		s.between = nil
 	}()
 	s.from = s.between.R

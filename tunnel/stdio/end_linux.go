@@ -5,8 +5,6 @@ import (
 	"os"
 	"syscall"
 
-	"culvert/tunnel/internal/sock"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -79,8 +77,11 @@ func ready(fd uintptr, event int16) bool {
 	return n != 0 || err != nil
 }
 
-func pollOne(fd uintptr, event int16, milliseconds int) (int, error) {
-	return sock.Retry(func() (int, error) {
-		return unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: event}}, milliseconds)
-	})
+func pollOne(fd uintptr, event int16, milliseconds int) (n int, err error) {
+	polled := []unix.PollFd{{Fd: int32(fd), Events: event}}
+	for {
+		if n, err = unix.Poll(polled, milliseconds); err != unix.EINTR {
+			return n, err
+		}
+	}
 }

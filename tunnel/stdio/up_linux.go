@@ -38,13 +38,13 @@ func (r *relaying) spliceUp() (over bool) {
 	s.toConn = s.spliceToConn
 	fill := func(fd uintptr) { s.n, s.err = sock.Splice(int(fd), s.pipe.W, sock.PipeSize) }
 	for {
-		if s.pipe = sock.Shared.Get(); s.pipe == nil {
+		if s.pipe = sock.SharedPipes.Get(); s.pipe == nil {
 			return false
 		}
 		s.n, s.err = 0, os.ErrClosed
 		_ = in.raw.Control(fill) // not called if In was closed
 		if s.err != nil || s.n == 0 {
-			sock.Shared.Put(s.pipe, 0)
+			sock.SharedPipes.Put(s.pipe, 0)
 			if s.err == nil {
 				r.endUp(io.EOF)
 			}
@@ -60,7 +60,7 @@ func (r *relaying) spliceUp() (over bool) {
 // does not splice.
 func (s *upSplice) empty() (over, ok bool) {
 	left := s.n
-	defer func() { sock.Shared.Put(s.pipe, left) }()
+	defer func() { sock.SharedPipes.Put(s.pipe, left) }()
 	for left > 0 {
 		switch err := s.send(); err {
 		case nil:
@@ -93,7 +93,7 @@ func (s *upSplice) send() error {
 		s.spliced.up.Add(int64(s.n))
 	case unix.EINVAL:
 	default:
-		s.upErr = sock.Error("write", s.Conn, s.err)
+		s.upErr = sock.OpError("write", s.Conn, s.err)
 	}
 	return s.err
 }

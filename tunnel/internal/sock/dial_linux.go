@@ -79,7 +79,7 @@ func (s *Conn) awaitConnect(ctx context.Context, to *sockaddr) (errno syscall.Er
 	if err != nil {
 		return 0, err
 	}
-	release := Interruptible(ctx, s)
+	release := InterruptOnDone(ctx, s)
 	err = raw.Write(func(fd uintptr) bool {
 		errno = to.connectNow(int(fd))
 		return errno != unix.EALREADY && errno != unix.EINTR

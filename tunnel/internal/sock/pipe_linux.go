@@ -18,9 +18,9 @@ const (
 
 var errShortPipe = errors.New("the pipe is too short")
 
-// Shared are the pipes of all relays. A pipe is borrowed while bytes are
+// SharedPipes are the pipes of all relays. A pipe is borrowed while bytes are
 // in it, never while waiting for some.
-var Shared = &Pipes{Open: OpenPipe}
+var SharedPipes = &Pipes{Open: OpenPipe}
 
 // Pipe is one pipe(2).
 type Pipe struct{ R, W int }
@@ -101,14 +101,20 @@ func (p *Pipe) close() {
 // Splice moves at most size bytes between a pipe and a socket, without
 // waiting for either.
 func Splice(from, to, size int) (int, error) {
-	return Retry(func() (int, error) {
+	return retry(func() (int, error) {
 		n, err := unix.Splice(from, nil, to, nil, size, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
 		return int(n), err
 	})
 }
 
-// Retry repeats a system call that a signal interrupted.
-func Retry(call func() (int, error)) (int, error) {
+// Read is read(2), repeated if a signal interrupts it. At end of file it returns
+// 0 and no error.
+func Read(fd int, b []byte) (int, error) {
+	return retry(func() (int, error) { return unix.Read(fd, b) })
+}
+
+// retry repeats a system call that a signal interrupted.
+func retry(call func() (int, error)) (int, error) {
 	for {
 		n, err := call()
 		if err != unix.EINTR {
@@ -121,7 +127,7 @@ func Retry(call func() (int, error)) (int, error) {
 func (p *Pipe) Take(left *int) ([]byte, error) {
 	held := make([]byte, *left)
 	for i := 0; i < len(held); {
-		n, err := Retry(func() (int, error) { return unix.Read(p.R, held[i:]) })
+		n, err := Read(p.R, held[i:])
 		if err == nil && n == 0 {
 			err = io.ErrUnexpectedEOF
 		}
@@ -136,6 +142,6 @@ func (p *Pipe) Take(left *int) ([]byte, error) {
 
 // IdleDescriptors is how many descriptors the pipes that nobody uses keep open.
 func IdleDescriptors() int {
-	_, free := Shared.Counts()
+	_, free := SharedPipes.Counts()
 	return 2 * free
 }

@@ -21,7 +21,7 @@ func RawOf(conn net.Conn) syscall.RawConn {
 	return nil
 }
 
-// Error makes a system call's error one like package net's.
-func Error(op string, conn net.Conn, err error) error {
+// OpError makes a system call's error one like package net's.
+func OpError(op string, conn net.Conn, err error) error {
 	return &net.OpError{Op: op, Net: conn.LocalAddr().Network(), Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: os.NewSyscallError(op, err)}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -46,9 +45,9 @@ func Dial(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", ap.String())
 }
 
-// Interruptible lets the context's end interrupt reads and writes on conn, and
+// InterruptOnDone lets the context's end interrupt reads and writes on conn, and
 // returns what lifts that again. A deadline left behind would cut the tunnel.
-func Interruptible(ctx context.Context, conn net.Conn) (release func()) {
+func InterruptOnDone(ctx context.Context, conn net.Conn) (release func()) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		conn.SetDeadline(Past)
@@ -61,8 +60,3 @@ func Interruptible(ctx context.Context, conn net.Conn) (release func()) {
 		}
 	}
 }
-
-// Buffer is what one read of a relay fills at most.
-type Buffer [32 << 10]byte
-
-var Buffers = sync.Pool{New: func() any { return new(Buffer) }}
