@@ -93,7 +93,7 @@ type dialing struct {
 // stdin and stdout until it ends.
 func (d *dialing) run() error {
 	c := d.plan.Client
-	behind := stdio.FindBehindSocket()
+	behind := stdio.FindRelayProcess()
 	if behind == nil {
 		var err error
 		if c.KeepUnread, err = dial.WantsFDPass(d.line); err != nil {
@@ -126,8 +126,8 @@ func (d *dialing) run() error {
 
 // relay carries the tunnel on stdin and stdout or, in the child process that relays
 // for --fdpass, on the socket that ssh has the other end of.
-func (d *dialing) relay(conn *client.Conn, behind *stdio.BehindSocket) error {
-	local := stdio.Stdio{Conn: conn, In: os.Stdin, Out: os.Stdout, OnEOF: stdio.OnEOF(d.line.String("on-eof"))}
+func (d *dialing) relay(conn *client.Conn, behind *stdio.RelayProcess) error {
+	local := stdio.Tunnel{Conn: conn, In: os.Stdin, Out: os.Stdout, OnEOF: stdio.OnEOF(d.line.String("on-eof"))}
 	if behind != nil {
 		if err := behind.Opened(); err != nil {
 			return err

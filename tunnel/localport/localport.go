@@ -22,10 +22,10 @@ import (
 	"culvert/tunnel/relay"
 )
 
-// ParseLocalPort parses where a LocalPort listens: PORT and :PORT, on 127.0.0.1,
+// Parse parses where a Server listens: PORT and :PORT, on 127.0.0.1,
 // HOST:PORT, unix:PATH; with socks5:// in front programs name the target. Port
 // 0 takes a free one.
-func ParseLocalPort(s string) (spec listen.Spec, socks bool, err error) {
+func Parse(s string) (spec listen.Spec, socks bool, err error) {
 	if scheme, rest, ok := strings.Cut(s, "://"); ok {
 		switch strings.ToLower(scheme) {
 		case tunnel.SchemeSOCKS5, tunnel.SchemeSOCKS5H, tunnel.SchemeSOCKS4A, "socks":
@@ -49,9 +49,9 @@ func ParseLocalPort(s string) (spec listen.Spec, socks bool, err error) {
 	return spec, socks, err
 }
 
-// LocalPort accepts the connections of programs on this machine and gives each
+// Server accepts the connections of programs on this machine and gives each
 // a tunnel of its own. Client is required; set every field before Serve.
-type LocalPort struct {
+type Server struct {
 	// Client opens the tunnels to Target. It is called with the target that was
 	// asked for; a Client that it returns twice shares its connections.
 	Client func(tunnel.Authority) (*client.Client, error)
@@ -81,7 +81,7 @@ type LocalPort struct {
 	closed    bool
 }
 
-func (p *LocalPort) init() {
+func (p *Server) init() {
 	p.once.Do(func() {
 		p.ctx, p.cancel = context.WithCancel(context.Background())
 		p.opening, p.relays = make(map[*localConn]struct{}), make(map[relay.Running]struct{})
@@ -90,7 +90,7 @@ func (p *LocalPort) init() {
 
 // Serve accepts connections until Shutdown or Close, and then returns nil. It
 // closes l. It may be called for several listeners.
-func (p *LocalPort) Serve(l net.Listener) error {
+func (p *Server) Serve(l net.Listener) error {
 	defer l.Close()
 	p.init()
 	p.mu.Lock()
@@ -120,13 +120,13 @@ func (p *LocalPort) Serve(l net.Listener) error {
 	}
 }
 
-func (p *LocalPort) isClosed() bool {
+func (p *Server) isClosed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.closed
 }
 
-func (p *LocalPort) start(l net.Listener, conn net.Conn) {
+func (p *Server) start(l net.Listener, conn net.Conn) {
 	c := &localConn{port: p, conn: conn, rec: accesslog.Record{
 		Start: time.Now(), ID: strconv.FormatInt(p.count.Add(1), 10), Client: conn.RemoteAddr().String(),
 		Listener: l.Addr().String(), Protocol: "tcp", Target: p.Target,
@@ -146,7 +146,7 @@ func (p *LocalPort) start(l net.Listener, conn net.Conn) {
 }
 
 // Open is the number of tunnels that are open, or being opened.
-func (p *LocalPort) Open() int {
+func (p *Server) Open() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.opening) + len(p.relays)
@@ -154,7 +154,7 @@ func (p *LocalPort) Open() int {
 
 // Shutdown accepts nothing more, waits for the tunnels to end, or for ctx, and
 // then ends those that are left.
-func (p *LocalPort) Shutdown(ctx context.Context) {
+func (p *Server) Shutdown(ctx context.Context) {
 	p.stop()
 	ended := make(chan struct{})
 	go func() { p.active.Wait(); close(ended) }()
@@ -168,14 +168,14 @@ func (p *LocalPort) Shutdown(ctx context.Context) {
 }
 
 // Close is Shutdown without waiting: it ends all tunnels.
-func (p *LocalPort) Close() {
+func (p *Server) Close() {
 	p.stop()
 	p.cut()
 	p.active.Wait()
 	p.loops.Close()
 }
 
-func (p *LocalPort) stop() {
+func (p *Server) stop() {
 	p.init()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -186,7 +186,7 @@ func (p *LocalPort) stop() {
 	p.listeners = nil
 }
 
-func (p *LocalPort) cut() {
+func (p *Server) cut() {
 	p.mu.Lock()
 	var relays []relay.Running
 	for r := range p.relays {
@@ -204,7 +204,7 @@ func (p *LocalPort) cut() {
 
 // localConn is one connection of a local program.
 type localConn struct {
-	port *LocalPort
+	port *Server
 	conn net.Conn
 	rec  accesslog.Record
 }
@@ -262,7 +262,7 @@ func (c *localConn) fail(err error, detail string) {
 }
 
 // forget takes a connection off the books of those that are opening.
-func (p *LocalPort) forget(c *localConn) {
+func (p *Server) forget(c *localConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.opening, c)

@@ -19,8 +19,8 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// localPort serves a LocalPort whose log goes to the buffer.
-func localPort(t *testing.T, p *LocalPort) (address string, log *logBuffer) {
+// localPort serves a Server whose log goes to the buffer.
+func localPort(t *testing.T, p *Server) (address string, log *logBuffer) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -29,7 +29,7 @@ func localPort(t *testing.T, p *LocalPort) (address string, log *logBuffer) {
 	return l.Addr().String(), localPortOn(t, p, l)
 }
 
-func localPortOn(t *testing.T, p *LocalPort, l net.Listener) (log *logBuffer) {
+func localPortOn(t *testing.T, p *Server, l net.Listener) (log *logBuffer) {
 	t.Helper()
 	log = &logBuffer{}
 	p.Log = slog.New(accesslog.NewHandler(log, "text", "info"))
@@ -107,7 +107,7 @@ func (b *logBuffer) wait(t *testing.T, ok func(string) bool) {
 	}
 }
 
-// along is LocalPort.Client for one route.
+// along is Server.Client for one route.
 func along(t *testing.T, route string) func(tunnel.Authority) (*client.Client, error) {
 	t.Helper()
 	r, err := tunnel.ParseRoute(route)
@@ -118,14 +118,14 @@ func along(t *testing.T, route string) func(tunnel.Authority) (*client.Client, e
 	return func(tunnel.Authority) (*client.Client, error) { return c, nil }
 }
 
-func TestLocalPortToOneTarget(t *testing.T) {
+func TestServerToOneTarget(t *testing.T) {
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
 	target, err := tunnel.ParseTarget(echo.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	address, log := localPort(t, &LocalPort{Client: along(t, "http://"+proxy.Addr()), Target: target})
+	address, log := localPort(t, &Server{Client: along(t, "http://"+proxy.Addr()), Target: target})
 	for range 3 {
 		conn := testkit.Dial(t, "tcp", address)
 		exchangeEcho(t, conn, "over the local port")
@@ -139,10 +139,10 @@ func TestLocalPortToOneTarget(t *testing.T) {
 	}
 }
 
-func TestLocalPortTellsWhyNot(t *testing.T) {
+func TestServerTellsWhyNot(t *testing.T) {
 	proxy := answering(t, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
 	target, _ := tunnel.ParseTarget("target.test:22")
-	address, log := localPort(t, &LocalPort{Client: along(t, "http://"+proxy), Target: target})
+	address, log := localPort(t, &Server{Client: along(t, "http://"+proxy), Target: target})
 	conn := testkit.Dial(t, "tcp", address)
 	if rest, err := io.ReadAll(conn); len(rest) > 0 || err != nil {
 		t.Errorf("the program got %q, %v; want the end", rest, err)
@@ -154,10 +154,10 @@ func TestLocalPortTellsWhyNot(t *testing.T) {
 }
 
 // Drain: nothing new is accepted, what is open ends by itself or at the limit.
-func TestLocalPortDrains(t *testing.T) {
+func TestServerDrains(t *testing.T) {
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	target, _ := tunnel.ParseTarget(echo.Addr())
-	p := &LocalPort{Client: along(t, "direct"), Target: target}
+	p := &Server{Client: along(t, "direct"), Target: target}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -182,10 +182,10 @@ func TestLocalPortDrains(t *testing.T) {
 	}
 }
 
-func TestLocalPortCutsAtTheLimit(t *testing.T) {
+func TestServerCutsAtTheLimit(t *testing.T) {
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	target, _ := tunnel.ParseTarget(echo.Addr())
-	p := &LocalPort{Client: along(t, "direct"), Target: target}
+	p := &Server{Client: along(t, "direct"), Target: target}
 	address, log := localPort(t, p)
 	conn := testkit.Dial(t, "tcp", address)
 	exchangeEcho(t, conn, "before")
@@ -235,7 +235,7 @@ func TestSOCKSServer(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			address, log := localPort(t, &LocalPort{Client: along(t, "direct")})
+			address, log := localPort(t, &Server{Client: along(t, "direct")})
 			conn := testkit.Dial(t, "tcp", address)
 			say := func(text, want string) {
 				if _, err := io.WriteString(conn, text); err != nil {
@@ -277,7 +277,7 @@ func TestSOCKSServerTellsFailures(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			address, _ := localPort(t, &LocalPort{Client: along(t, tt.route)})
+			address, _ := localPort(t, &Server{Client: along(t, tt.route)})
 			conn := testkit.Dial(t, "tcp", address)
 			io.WriteString(conn, "\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01"+string([]byte{byte(target.Port() >> 8), byte(target.Port())}))
 			answer, _ := io.ReadAll(conn)
@@ -290,7 +290,7 @@ func TestSOCKSServerTellsFailures(t *testing.T) {
 
 // A program that connects and says nothing does not hold its place for ever.
 func TestSOCKSServerSilence(t *testing.T) {
-	address, log := localPort(t, &LocalPort{Client: along(t, "direct"), HeaderTimeout: 20 * time.Millisecond})
+	address, log := localPort(t, &Server{Client: along(t, "direct"), HeaderTimeout: 20 * time.Millisecond})
 	conn := testkit.Dial(t, "tcp", address)
 	io.WriteString(conn, "\x05\x01")
 	// A reset if what is said comes late, behind the end.

@@ -12,9 +12,9 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// A Stdio is what the command is for ssh. Here it carries a line to a target
+// A Tunnel is what the command is for ssh. Here it carries a line to a target
 // that counts, and half-closes, and the count comes back.
-func ExampleStdio() {
+func ExampleTunnel() {
 	target, err := tunneltest.Listen("tcp", "127.0.0.1:0", tunneltest.Count)
 	if err != nil {
 		fmt.Println(err)
@@ -32,8 +32,8 @@ func ExampleStdio() {
 		fmt.Println(err)
 		return
 	}
-	stdio := stdio.Stdio{Conn: conn, In: strings.NewReader("a line\n"), Out: os.Stdout}
-	result, err := stdio.Relay()
+	t := stdio.Tunnel{Conn: conn, In: strings.NewReader("a line\n"), Out: os.Stdout}
+	result, err := t.Relay()
 	fmt.Println(result.Up, result.Down, err)
 	// Output:
 	// 7 bytes

@@ -25,15 +25,15 @@ const (
 	EOFClose     OnEOF = "close"      // ends the tunnel
 )
 
-// ErrOutputClosed is Stdio's when nobody reads the output any more.
+// ErrOutputClosed is Tunnel's when nobody reads the output any more.
 var ErrOutputClosed = errors.New("the output was closed")
 
 // stdioBuffer is one read's size: what a pipe holds, twice.
 const stdioBuffer = 128 << 10
 
-// Stdio relays between an open tunnel and a program's input and output. Every
+// Tunnel relays between an open tunnel and a program's input and output. Every
 // field but OnEOF is required.
-type Stdio struct {
+type Tunnel struct {
 	Conn *client.Conn
 	// In and Out may be files, pipes, terminals or sockets. No flag of their
 	// descriptors is changed.
@@ -55,8 +55,8 @@ type Result struct {
 //
 // A reset is an *Error of PhaseRelay; a failed write to Out is ErrOutputClosed
 // or what the system says, a failed read of In the latter.
-func (s *Stdio) Relay() (Result, error) {
-	r := relaying{Stdio: s}
+func (s *Tunnel) Relay() (Result, error) {
+	r := relaying{Tunnel: s}
 	return r.run()
 }
 
@@ -96,7 +96,7 @@ type outputError struct{ error }
 
 // relaying is one Relay at work.
 type relaying struct {
-	*Stdio
+	*Tunnel
 	down, after int64
 	up          atomic.Int64
 	halfClosed  atomic.Bool

@@ -169,7 +169,7 @@ func TestStdioOverEveryKindOfFile(t *testing.T) {
 				all := out.drain(stdout, reader)
 				before := [2]int{statusFlags(t, stdin), statusFlags(t, stdout)}
 
-				r := relaying{Stdio: &Stdio{Conn: conn, In: stdin, Out: stdout}}
+				r := relaying{Tunnel: &Tunnel{Conn: conn, In: stdin, Out: stdout}}
 				result, err := r.run()
 				if after := [2]int{statusFlags(t, stdin), statusFlags(t, stdout)}; after != before {
 					t.Errorf("flags are %#o, were %#o", after, before)
@@ -220,7 +220,7 @@ func TestStdioOverFilesMuchBothWays(t *testing.T) {
 			stdout, reader := tt.out.open(t)
 			tt.in.fill(t, feeder, up)
 			all := tt.out.drain(stdout, reader)
-			result, err := relayed(t, Stdio{Conn: conn, In: stdin, Out: stdout})
+			result, err := relayed(t, Tunnel{Conn: conn, In: stdin, Out: stdout})
 			if err != nil || result.Up != size || result.Down != size {
 				t.Errorf("%+v, %v", result, err)
 			}
@@ -259,7 +259,7 @@ func TestStdioOverFilesEnds(t *testing.T) {
 				if _, err := feeder.WriteString("hello"); err != nil {
 					t.Fatal(err)
 				}
-				result, err := relayed(t, Stdio{Conn: conn, In: stdin, Out: stdout})
+				result, err := relayed(t, Tunnel{Conn: conn, In: stdin, Out: stdout})
 				var e *tunnel.Error
 				if broken := errors.As(err, &e) && e.Phase == tunnel.PhaseRelay && e.Hop != "" && e.Target.String() == "example.com:22"; broken != tt.broken || !broken && err != nil {
 					t.Errorf("got %v", err)
@@ -281,7 +281,7 @@ func TestStdioOverFilesEOFCloseEndsTunnel(t *testing.T) {
 			all := out.drain(stdout, reader)
 			stdin, feeder := stdioInputs[3].open(t)
 			stdioInputs[3].fill(t, feeder, []byte("all of it"))
-			result, err := relayed(t, Stdio{Conn: conn, In: stdin, Out: stdout, OnEOF: EOFClose})
+			result, err := relayed(t, Tunnel{Conn: conn, In: stdin, Out: stdout, OnEOF: EOFClose})
 			if n := len(all()); err != nil || result.Up != 9 || result.HalfClosed || result.Down != int64(n) {
 				t.Errorf("%+v, %v; %d bytes out", result, err, n)
 			}

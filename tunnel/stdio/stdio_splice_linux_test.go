@@ -37,7 +37,7 @@ func TestStdioOverFilesOutputClosed(t *testing.T) {
 					}()
 				}
 				close(gone)
-				_, err := relayed(t, Stdio{Conn: conn, In: openInput(t, ""), Out: stdout})
+				_, err := relayed(t, Tunnel{Conn: conn, In: openInput(t, ""), Out: stdout})
 				if !errors.Is(err, ErrOutputClosed) {
 					t.Errorf("got %v", err)
 				}
@@ -53,7 +53,7 @@ func TestStdioOverFilesDiskFull(t *testing.T) {
 		t.Skip(err)
 	}
 	defer full.Close()
-	result, err := relayed(t, Stdio{Conn: tunnelTo(t, tunneltest.Greet("hello")), In: openInput(t, ""), Out: full})
+	result, err := relayed(t, Tunnel{Conn: tunnelTo(t, tunneltest.Greet("hello")), In: openInput(t, ""), Out: full})
 	if !errors.Is(err, unix.ENOSPC) || result.Down != 0 {
 		t.Errorf("%+v, %v", result, err)
 	}
@@ -82,7 +82,7 @@ func TestStdioOverFilesHoldsTargetBack(t *testing.T) {
 			}
 			done := make(chan outcome, 1)
 			go func() {
-				s := Stdio{Conn: conn, In: strings.NewReader(""), Out: stdout}
+				s := Tunnel{Conn: conn, In: strings.NewReader(""), Out: stdout}
 				result, err := s.Relay()
 				done <- outcome{result, err}
 			}()
@@ -129,7 +129,7 @@ func TestStdioOverFilesUrgentData(t *testing.T) {
 					rest, _ := io.ReadAll(reader)
 					all <- string(append(start[:n], rest...))
 				}()
-				result, err := relayed(t, Stdio{Conn: conn, In: openInput(t, ""), Out: stdout})
+				result, err := relayed(t, Tunnel{Conn: conn, In: openInput(t, ""), Out: stdout})
 				stdout.Close()
 				if got := <-all; got != text || err != nil || result.Down != int64(len(text)) {
 					t.Errorf("out %q, %+v, %v", got, result, err)
@@ -164,7 +164,7 @@ func TestStdioOverFilesSharedOutput(t *testing.T) {
 	conn := tunnelTo(t, tunneltest.Say("bye"))
 	done := make(chan error, 1)
 	go func() {
-		s := Stdio{Conn: conn, In: strings.NewReader(""), Out: stdout}
+		s := Tunnel{Conn: conn, In: strings.NewReader(""), Out: stdout}
 		_, err := s.Relay()
 		done <- err
 	}()
@@ -210,7 +210,7 @@ func TestStdioOverTerminal(t *testing.T) {
 	if _, err := master.WriteString("hello\n\x04"); err != nil { // a line, and end of file
 		t.Fatal(err)
 	}
-	r := relaying{Stdio: &Stdio{Conn: tunnelTo(t, tunneltest.Echo), In: terminal, Out: terminal}}
+	r := relaying{Tunnel: &Tunnel{Conn: tunnelTo(t, tunneltest.Echo), In: terminal, Out: terminal}}
 	result, err := r.run()
 	if err != nil || result.Up != 6 || result.Down != 6 || r.spliced.up.Load()+r.spliced.down != 0 {
 		t.Errorf("%+v, %v, %d bytes spliced", result, err, r.spliced.down)

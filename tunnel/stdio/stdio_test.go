@@ -32,7 +32,7 @@ func tunnelTo(t *testing.T, target tunneltest.Handler) *client.Conn {
 }
 
 // relayed runs a Relay to its end, which must come.
-func relayed(t *testing.T, s Stdio) (Result, error) {
+func relayed(t *testing.T, s Tunnel) (Result, error) {
 	t.Helper()
 	type outcome struct {
 		Result
@@ -82,7 +82,7 @@ func TestStdioCopiesBothWays(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
-			got, err := relayed(t, Stdio{Conn: tunnelTo(t, tt.target), In: strings.NewReader(tt.in), Out: &out, OnEOF: tt.onEOF})
+			got, err := relayed(t, Tunnel{Conn: tunnelTo(t, tt.target), In: strings.NewReader(tt.in), Out: &out, OnEOF: tt.onEOF})
 			if err != nil || out.String() != tt.out || got != tt.want {
 				t.Errorf("out %q, %+v, %v\nwant %q, %+v", out.String(), got, err, tt.out, tt.want)
 			}
@@ -109,7 +109,7 @@ func TestStdioPassesEOFOnOrWaits(t *testing.T) {
 				ours, theirs := net.Pipe()
 				half := &halfPipe{Conn: ours}
 				var out bytes.Buffer
-				s := Stdio{Conn: &client.Conn{Conn: half}, In: strings.NewReader("four"), Out: &out, OnEOF: onEOF}
+				s := Tunnel{Conn: &client.Conn{Conn: half}, In: strings.NewReader("four"), Out: &out, OnEOF: onEOF}
 				done := make(chan error, 1)
 				go func() {
 					_, err := s.Relay()
@@ -133,7 +133,7 @@ func TestStdioPassesEOFOnOrWaits(t *testing.T) {
 func TestStdioEchoesMuch(t *testing.T) {
 	in := strings.Repeat("0123456789abcdef", 1<<18) // 4 MiB, more than the buffers on the way hold
 	var out bytes.Buffer
-	got, err := relayed(t, Stdio{Conn: tunnelTo(t, tunneltest.Echo), In: strings.NewReader(in), Out: &out})
+	got, err := relayed(t, Tunnel{Conn: tunnelTo(t, tunneltest.Echo), In: strings.NewReader(in), Out: &out})
 	if err != nil || out.String() != in || got.Up != 4<<20 || got.Down != 4<<20 {
 		t.Errorf("%d bytes out, %+v, %v", out.Len(), got, err)
 	}
@@ -147,7 +147,7 @@ func TestStdioEarlyBytesGoFirst(t *testing.T) {
 		t.Fatal(e)
 	}
 	var out bytes.Buffer
-	got, err := relayed(t, Stdio{Conn: conn, In: strings.NewReader(""), Out: &out})
+	got, err := relayed(t, Tunnel{Conn: conn, In: strings.NewReader(""), Out: &out})
 	if err != nil || out.String() != "early late" || got.Down != 10 {
 		t.Errorf("out %q, %+v, %v", out.String(), got, err)
 	}
@@ -156,7 +156,7 @@ func TestStdioEarlyBytesGoFirst(t *testing.T) {
 // The target's end of file ends the relay although the input is still open.
 func TestStdioTargetEndsWithInputOpen(t *testing.T) {
 	var out bytes.Buffer
-	got, err := relayed(t, Stdio{Conn: tunnelTo(t, tunneltest.Say("bye")), In: openInput(t, "hello"), Out: &out})
+	got, err := relayed(t, Tunnel{Conn: tunnelTo(t, tunneltest.Say("bye")), In: openInput(t, "hello"), Out: &out})
 	if err != nil || out.String() != "bye" || got.HalfClosed {
 		t.Errorf("out %q, %+v, %v", out.String(), got, err)
 	}
@@ -173,7 +173,7 @@ func TestStdioTargetEndsWithoutReading(t *testing.T) {
 			<-release
 		})
 		var out bytes.Buffer
-		_, err := relayed(t, Stdio{Conn: conn, In: endlessInput{}, Out: &out})
+		_, err := relayed(t, Tunnel{Conn: conn, In: endlessInput{}, Out: &out})
 		close(release)
 		if err != nil || out.String() != "bye" {
 			t.Errorf("out %q, %v", out.String(), err)
@@ -192,7 +192,7 @@ func TestStdioEOFCloseEndsTunnel(t *testing.T) {
 		sent <- string(all)
 		tunneltest.Silent(conn)
 	})
-	got, err := relayed(t, Stdio{Conn: conn, In: strings.NewReader("all of it"), Out: io.Discard, OnEOF: EOFClose})
+	got, err := relayed(t, Tunnel{Conn: conn, In: strings.NewReader("all of it"), Out: io.Discard, OnEOF: EOFClose})
 	if err != nil || got.Up != 9 || got.HalfClosed {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -220,7 +220,7 @@ func TestStdioReset(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			conn := tunnelTo(t, tt.target)
 			var out bytes.Buffer
-			_, err := relayed(t, Stdio{Conn: conn, In: tt.in(t), Out: &out})
+			_, err := relayed(t, Tunnel{Conn: conn, In: tt.in(t), Out: &out})
 			var e *tunnel.Error
 			if !errors.As(err, &e) || e.Phase != tunnel.PhaseRelay || e.ExitCode() != tunnel.ExitBroken {
 				t.Fatalf("got %v, want a broken tunnel", err)
@@ -247,7 +247,7 @@ func TestStdioOutputFails(t *testing.T) {
 		{"disk full", syscall.ENOSPC, syscall.ENOSPC},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := relayed(t, Stdio{Conn: tunnelTo(t, tunneltest.Greet("hello")), In: openInput(t, ""), Out: failingFile{tt.err}})
+			got, err := relayed(t, Tunnel{Conn: tunnelTo(t, tunneltest.Greet("hello")), In: openInput(t, ""), Out: failingFile{tt.err}})
 			if !errors.Is(err, tt.want) || got.Down != 0 {
 				t.Errorf("%+v, %v; want %v", got, err, tt.want)
 			}
@@ -256,7 +256,7 @@ func TestStdioOutputFails(t *testing.T) {
 }
 
 func TestStdioInputFails(t *testing.T) {
-	_, err := relayed(t, Stdio{Conn: tunnelTo(t, tunneltest.Silent), In: failingFile{syscall.EIO}, Out: io.Discard})
+	_, err := relayed(t, Tunnel{Conn: tunnelTo(t, tunneltest.Silent), In: failingFile{syscall.EIO}, Out: io.Discard})
 	if !errors.Is(err, syscall.EIO) || tunnel.ExitCode(err) != tunnel.ExitUnexpected {
 		t.Errorf("got %v", err)
 	}
@@ -282,7 +282,7 @@ func TestStdioHoldsTargetBack(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s := Stdio{Conn: conn, In: strings.NewReader(""), Out: w}
+		s := Tunnel{Conn: conn, In: strings.NewReader(""), Out: w}
 		s.Relay()
 	}()
 	<-stuck

@@ -21,8 +21,8 @@ import (
 // Listen is dial --listen: each connection to a local port gets a tunnel of its own,
 // until a signal. say writes a line to stderr.
 func Listen(ctx context.Context, line *args.Line, chooser *route.Chooser, say func(format string, a ...any)) error {
-	p := &localport.LocalPort{Log: slog.New(accesslog.NewHandler(os.Stderr, "text", "info"))}
-	spec, socks, err := localport.ParseLocalPort(line.String("listen"))
+	p := &localport.Server{Log: slog.New(accesslog.NewHandler(os.Stderr, "text", "info"))}
+	spec, socks, err := localport.Parse(line.String("listen"))
 	switch {
 	case err != nil:
 		return line.Mistake("listen", err, "as in --listen 2222, --listen 127.0.0.1:2222, --listen unix:PATH or --listen socks5://127.0.0.1:1080")
@@ -56,7 +56,7 @@ func Listen(ctx context.Context, line *args.Line, chooser *route.Chooser, say fu
 
 // serve listens until a signal, and then waits for the open tunnels; a second
 // signal ends them at once.
-func serve(ctx context.Context, line *args.Line, p *localport.LocalPort, spec listen.Spec, socks bool, say func(format string, a ...any)) error {
+func serve(ctx context.Context, line *args.Line, p *localport.Server, spec listen.Spec, socks bool, say func(format string, a ...any)) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	l, err := spec.Listen(ctx)

@@ -28,7 +28,7 @@ const (
 )
 
 // HandOverRelay starts this program again with the same arguments, whose dial
-// must then find a BehindSocket, waits until that has opened its tunnel, and
+// must then find a RelayProcess, waits until that has opened its tunnel, and
 // hands the socket to it over through out, which must pass CheckHandOver. The
 // new process lives for as long as the tunnel, in a session of its own. Until
 // the tunnel is open what it says on stderr goes to stderr. opened is called then,
@@ -85,27 +85,27 @@ func HandOverRelay(out *os.File, stderr io.Writer, opened func()) (code int, err
 	return 0, err
 }
 
-// BehindSocket is a process's place behind a socket that was handed over.
-type BehindSocket struct {
+// RelayProcess is a process's place behind a socket that was handed over.
+type RelayProcess struct {
 	Socket *os.File // input and output
 	status *os.File
 }
 
-// FindBehindSocket returns this process's, nil if it is none that HandOverRelay
+// FindRelayProcess returns this process's, nil if it is none that HandOverRelay
 // started.
-func FindBehindSocket() *BehindSocket {
+func FindRelayProcess() *RelayProcess {
 	if os.Getenv(relayVariable) == "" {
 		return nil
 	}
 	unix.CloseOnExec(relaySocket)
 	unix.CloseOnExec(relayStatus)
-	return &BehindSocket{os.NewFile(relaySocket, "socket"), os.NewFile(relayStatus, "status")}
+	return &RelayProcess{os.NewFile(relaySocket, "socket"), os.NewFile(relayStatus, "status")}
 }
 
 // Context is for opening the tunnel: it is cancelled when the process that waits
-// for the tunnel is gone, which no deadline need ever notice. A nil BehindSocket's
+// for the tunnel is gone, which no deadline need ever notice. A nil RelayProcess's
 // is never cancelled.
-func (b *BehindSocket) Context() context.Context {
+func (b *RelayProcess) Context() context.Context {
 	if b == nil {
 		return context.Background()
 	}
@@ -122,7 +122,7 @@ func (b *BehindSocket) Context() context.Context {
 
 // Opened tells that the tunnel is open. From then on nobody hears what is said
 // on stderr.
-func (b *BehindSocket) Opened() error {
+func (b *RelayProcess) Opened() error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
