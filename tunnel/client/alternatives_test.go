@@ -53,7 +53,7 @@ func TestOr(t *testing.T) {
 			second := tunneltest.StartProxy(t, tunneltest.Honest()...)
 			first := tt.first(t)
 			c := clienttest.Proxied(t, first)
-			c.Resolver = testkit.FixedResolver{Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
+			c.Resolver = testkit.FailingResolver{Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
 			c.Timeout = 3 * time.Second
 			c.Header = []client.Field{clienttest.Field("Proxy-Authorization", "Bearer s3cret")}
 			c.Or = []tunnel.Route{testkit.MustRoute(t, "http://"+second.Addr()), {}}
@@ -76,7 +76,7 @@ func TestOr(t *testing.T) {
 				return
 			}
 			defer conn.Close()
-			testkit.WantRead(t, conn, "hello\n")
+			testkit.Expect(t, conn, "hello\n")
 			if len(abandoned) != 1 || abandoned[0] != "http://"+second.Addr() {
 				t.Errorf("told: %q", abandoned)
 			}

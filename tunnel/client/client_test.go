@@ -127,7 +127,7 @@ func TestUnixProxy(t *testing.T) {
 	if err := conn.(*client.Conn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	testkit.WantRead(t, conn, "4 bytes\n")
+	testkit.Expect(t, conn, "4 bytes\n")
 }
 
 func TestTwoHops(t *testing.T) {
@@ -142,7 +142,7 @@ func TestTwoHops(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	testkit.WantRead(t, conn, "hello\n")
+	testkit.Expect(t, conn, "hello\n")
 	// Each proxy gets its own credentials and not the other's (RULES 9).
 	head := func(target, basic string) string {
 		return "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\nProxy-Authorization: Basic " + basic + "\r\nX-All: yes\r\n\r\n"
@@ -247,7 +247,7 @@ func TestTrace(t *testing.T) {
 	if e != nil {
 		t.Fatal(e)
 	}
-	testkit.WantRead(t, conn, "early")
+	testkit.Expect(t, conn, "early")
 	if want := []string{"connecting " + p.Addr(), "connected " + p.Addr() + "<nil>"}; strings.Join(steps, "|") != strings.Join(want, "|") {
 		t.Errorf("steps %q, want %q", steps, want)
 	}

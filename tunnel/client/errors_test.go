@@ -46,10 +46,10 @@ func TestErrorHasAnswerAndLoginWhereTheyAre(t *testing.T) {
 	if e := fail("me:pw@" + answering(wanted)); e.Login == nil || !slices.Equal(e.Login.Schemes, []string{"Hawk"}) || e.Login.Sent || !e.Login.Withheld || e.Login.LaterHop {
 		t.Errorf("credentials wanted: %+v, %+v", e, e.Login)
 	}
-	if e := fail("socks5h://" + testkit.SocksThen(t, "05 01 00 > 05 ff", tunneltest.Finish).Addr()); !e.Reported || e.Answer != nil || e.Login == nil || e.Login.Sent || e.Scheme != tunnel.SchemeSOCKS5H {
+	if e := fail("socks5h://" + testkit.SOCKSThen(t, "05 01 00 > 05 ff", tunneltest.Finish).Addr()); !e.Reported || e.Answer != nil || e.Login == nil || e.Login.Sent || e.Scheme != tunnel.SchemeSOCKS5H {
 		t.Errorf("a login wanted in SOCKS: %+v, %+v", e, e.Login)
 	}
-	if e := fail("socks5h://" + testkit.SocksThen(t, "05 01 00 > 05", tunneltest.Finish).Addr()); e.Reported || e.Answer != nil || e.Login != nil {
+	if e := fail("socks5h://" + testkit.SOCKSThen(t, "05 01 00 > 05", tunneltest.Finish).Addr()); e.Reported || e.Answer != nil || e.Login != nil {
 		t.Errorf("cut off in SOCKS: %+v", e)
 	}
 }

@@ -48,9 +48,9 @@ func TestReplyOpensTunnel(t *testing.T) {
 			if e != nil {
 				t.Fatal(e)
 			}
-			testkit.WantRead(t, conn, hello)
+			testkit.Expect(t, conn, hello)
 			fmt.Fprint(conn, "back")
-			testkit.WantRead(t, conn, "back")
+			testkit.Expect(t, conn, "back")
 		})
 	}
 }
@@ -172,5 +172,5 @@ func TestOpenTunnelOutlivesContext(t *testing.T) {
 	defer conn.Close()
 	cancel()
 	fmt.Fprint(conn, "still")
-	testkit.WantRead(t, conn, "still")
+	testkit.Expect(t, conn, "still")
 }

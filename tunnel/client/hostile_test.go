@@ -46,7 +46,7 @@ func TestHostileLogins(t *testing.T) {
 			if value == "" {
 				return no + "NTLM\r\n\r\n", true
 			}
-			return no + "NTLM " + testkit.NtlmChallenge() + "\r\n\r\n", true
+			return no + "NTLM " + testkit.NTLMChallenge() + "\r\n\r\n", true
 		}},
 		{"another scheme each time", tunnel.ExitCredentials, client.MaxLoginRounds + 1, func(conn, request int, _ string) (string, bool) {
 			offer := []string{"Negotiate", "Basic", digest(request), "NTLM", "Hawk", "Bearer"}
@@ -153,15 +153,15 @@ func TestAnswerBeforeTheRequest(t *testing.T) {
 	if e != nil {
 		t.Fatal(e)
 	}
-	testkit.WantRead(t, conn, "hello")
+	testkit.Expect(t, conn, "hello")
 	io.WriteString(conn, "back")
-	testkit.WantRead(t, conn, "back")
+	testkit.Expect(t, conn, "back")
 }
 
 // TestCredentialsGoNowhereElse: whatever a proxy answers, the credentials of one
 // are shown to no other: RULES 9.
 func TestCredentialsGoNowhereElse(t *testing.T) {
-	asks := func(int, int, string) (string, bool) { return testkit.Wanted("Basic realm=x", "NTLM"), true }
+	asks := func(int, int, string) (string, bool) { return testkit.Reply407("Basic realm=x", "NTLM"), true }
 	t.Run("where a redirect leads", func(t *testing.T) {
 		elsewhere := testkit.StartLoginProxy(t, asks)
 		p := testkit.StartLoginProxy(t, func(_, _ int, value string) (string, bool) {

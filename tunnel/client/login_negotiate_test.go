@@ -135,11 +135,11 @@ func TestLoginNTLMWithinNegotiate(t *testing.T) {
 				shown = append(shown, scheme)
 				switch {
 				case scheme == "1":
-					return testkit.Wanted("Negotiate " + testkit.NtlmChallenge()), true
+					return testkit.Reply407("Negotiate " + testkit.NTLMChallenge()), true
 				case scheme == "3" && tt.takes:
 					return testkit.TunnelOpen, true
 				}
-				return testkit.Wanted(strings.Split(tt.offers, ", ")...), true
+				return testkit.Reply407(strings.Split(tt.offers, ", ")...), true
 			})
 			tickets := &fakeTickets{err: &client.LoginError{Err: errors.New("there is no ticket")}}
 			err := logIn(t, p, func(c *client.Client) { c.Auth, c.Negotiate = tt.auth, tickets.negotiator })

@@ -33,7 +33,7 @@ func logIn(t *testing.T, p *testkit.LoginProxy, edit func(*client.Client)) error
 	if _, err := io.WriteString(conn, "hello"); err != nil {
 		t.Fatal(err)
 	}
-	testkit.WantRead(t, conn, "hello")
+	testkit.Expect(t, conn, "hello")
 	return nil
 }
 
@@ -67,7 +67,7 @@ func TestLoginOrderOfSchemes(t *testing.T) {
 					if scheme, _, _ := strings.Cut(value, " "); tt.takes != "" && scheme == tt.takes {
 						return testkit.TunnelOpen, true
 					}
-					return testkit.Wanted(tt.challenges...), keep
+					return testkit.Reply407(tt.challenges...), keep
 				})
 				err := logIn(t, p, func(c *client.Client) { c.Auth = tt.auth })
 				if got := p.Schemes(); got != tt.want {
@@ -111,7 +111,7 @@ func TestLoginDigestSums(t *testing.T) {
 					want = tt.sum(a1 + ":n:" + f["nc"] + ":" + f["cnonce"] + ":auth:" + tt.sum("CONNECT:a.example:22"))
 				}
 				if f["response"] != want || f["uri"] != "a.example:22" || f["username"] != "Mufasa" {
-					return testkit.Wanted(tt.challenge), true
+					return testkit.Reply407(tt.challenge), true
 				}
 				return testkit.TunnelOpen, true
 			})
@@ -130,7 +130,7 @@ func TestLoginStaleNonce(t *testing.T) {
 			if testkit.Parameters(value)["nonce"] == fmt.Sprint(fresh) {
 				return testkit.TunnelOpen, true
 			}
-			return testkit.Wanted(fmt.Sprintf(`Digest realm="r", nonce="%d", stale=%t, qop="auth"`, request, request > 1)), true
+			return testkit.Reply407(fmt.Sprintf(`Digest realm="r", nonce="%d", stale=%t, qop="auth"`, request, request > 1)), true
 		})
 		err := logIn(t, p, nil)
 		values, _ := p.Values()
@@ -160,9 +160,9 @@ func TestLoginNTLM(t *testing.T) {
 				case strings.HasPrefix(value, "Basic"), len(message) > 8 && message[8] == 3:
 					return testkit.TunnelOpen, true
 				case len(message) > 8 && message[8] == 1:
-					return testkit.Wanted("NTLM " + testkit.NtlmChallenge()), tt.keep(conn, request)
+					return testkit.Reply407("NTLM " + testkit.NTLMChallenge()), tt.keep(conn, request)
 				}
-				return testkit.Wanted("NTLM", "Basic realm=r"), tt.keep(conn, request)
+				return testkit.Reply407("NTLM", "Basic realm=r"), tt.keep(conn, request)
 			})
 			if err := logIn(t, p, nil); err != nil {
 				t.Error(err)
@@ -221,7 +221,7 @@ func TestLoginIsBounded(t *testing.T) {
 	n := 0
 	p := testkit.StartLoginProxy(t, func(int, int, string) (string, bool) {
 		n++
-		return testkit.Wanted(fmt.Sprintf(`Digest realm="r", nonce="%d", stale=true`, n), "NTLM "+testkit.NtlmChallenge(), strings.Repeat("Basic realm=x, ", 3000)+"X"), true
+		return testkit.Reply407(fmt.Sprintf(`Digest realm="r", nonce="%d", stale=true`, n), "NTLM "+testkit.NTLMChallenge(), strings.Repeat("Basic realm=x, ", 3000)+"X"), true
 	})
 	err := logIn(t, p, nil)
 	if values, _ := p.Values(); tunnel.ExitCode(err) != tunnel.ExitCredentials || len(values) > client.MaxLoginRounds+1 {
@@ -237,7 +237,7 @@ func TestLoginAtTheSecondHop(t *testing.T) {
 			if strings.HasPrefix(value, "Basic dHdv") {
 				return testkit.TunnelOpen, true
 			}
-			return testkit.Wanted("Basic realm=2"), keep
+			return testkit.Reply407("Basic realm=2"), keep
 		})
 		first := tunneltest.StartProxy(t, tunneltest.Honest()...)
 		c := clienttest.Proxied(t, "http://one:1@"+first.Addr(), "http://two:2@"+second.Addr())
@@ -259,7 +259,7 @@ func TestLoginRemembersBasic(t *testing.T) {
 		if value != "" {
 			return testkit.TunnelOpen, true
 		}
-		return testkit.Wanted("Basic realm=r"), true
+		return testkit.Reply407("Basic realm=r"), true
 	})
 	c := clienttest.Proxied(t, "http://Mufasa:x@"+p.Addr())
 	for range 3 {
@@ -278,7 +278,7 @@ func TestLoginRemembersBasic(t *testing.T) {
 func TestLoginDeadline(t *testing.T) {
 	p := testkit.StartLoginProxy(t, func(_, request int, _ string) (string, bool) {
 		if request == 1 {
-			return testkit.Wanted("Basic realm=r"), true
+			return testkit.Reply407("Basic realm=r"), true
 		}
 		return "", true
 	})

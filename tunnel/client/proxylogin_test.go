@@ -61,9 +61,9 @@ func TestProxyLoginSchemes(t *testing.T) {
 				case tt.offers == "", value != "" && strings.HasPrefix(value, tt.takes):
 					return testkit.TunnelOpen, true
 				case tt.offers == "-":
-					return testkit.Wanted(), true
+					return testkit.Reply407(), true
 				}
-				return testkit.Wanted(strings.Split(tt.offers, ", Digest")[0], "Digest"+strings.Join(strings.Split(tt.offers, "Digest")[1:], "")), true
+				return testkit.Reply407(strings.Split(tt.offers, ", Digest")[0], "Digest"+strings.Join(strings.Split(tt.offers, "Digest")[1:], "")), true
 			})
 			got := ""
 			if l := logInAt(t, p, tt.user, func(c *client.Client) { c.Auth = tt.auth }); l != nil {
@@ -88,7 +88,7 @@ func TestProxyLoginDigest(t *testing.T) {
 			return testkit.TunnelOpen, true
 		}
 		nonces++
-		return testkit.Wanted(fmt.Sprintf(`Digest realm="r", nonce="n%d", qop="auth"`, nonces)), true
+		return testkit.Reply407(fmt.Sprintf(`Digest realm="r", nonce="n%d", qop="auth"`, nonces)), true
 	})
 	l := logInAt(t, p, "Mufasa:secret@", nil)
 	if l == nil || l.Scheme() != client.AuthDigest {
@@ -132,7 +132,7 @@ func TestProxyLoginNegotiate(t *testing.T) {
 		if strings.HasPrefix(value, "Negotiate") {
 			return testkit.TunnelOpen, true
 		}
-		return testkit.Wanted("Negotiate"), true
+		return testkit.Reply407("Negotiate"), true
 	})
 	tickets := &fakeTickets{}
 	l := logInAt(t, p, "", func(c *client.Client) { c.Negotiate = tickets.negotiator })
@@ -156,11 +156,11 @@ func TestProxyLoginNTLM(t *testing.T) {
 		case len(message) > 8 && message[8] == 3 && request > 1:
 			return testkit.TunnelOpen, true
 		case len(message) > 8 && message[8] == 1 && ends:
-			return testkit.Wanted("NTLM " + testkit.NtlmChallenge() + "\r\nConnection: close"), false
+			return testkit.Reply407("NTLM " + testkit.NTLMChallenge() + "\r\nConnection: close"), false
 		case len(message) > 8 && message[8] == 1:
-			return testkit.Wanted("NTLM " + testkit.NtlmChallenge()), true
+			return testkit.Reply407("NTLM " + testkit.NTLMChallenge()), true
 		}
-		return testkit.Wanted("NTLM"), true
+		return testkit.Reply407("NTLM"), true
 	})
 	l := logInAt(t, p, "CORP%5CMufasa:Circle@", nil)
 	if l == nil || l.Scheme() != client.AuthNTLM || !l.Bound() {
@@ -205,7 +205,7 @@ func TestProxyLoginDeadline(t *testing.T) {
 		if value != "" {
 			<-over
 		}
-		return testkit.Wanted(`Digest realm="r", nonce="n", qop="auth"`), true
+		return testkit.Reply407(`Digest realm="r", nonce="n", qop="auth"`), true
 	})
 	t.Cleanup(func() { close(over) })
 	c := clienttest.Proxied(t, "http://Mufasa:secret@"+p.Addr())

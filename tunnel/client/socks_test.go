@@ -38,7 +38,7 @@ func TestSOCKSExchange(t *testing.T) {
 	} {
 		for _, unread := range []bool{false, true} {
 			t.Run(tt.name, func(t *testing.T) {
-				p := testkit.SocksProxy(t, tt.script)
+				p := testkit.SOCKSProxy(t, tt.script)
 				c := clienttest.Proxied(t, tt.url+p.Addr())
 				c.KeepUnread, c.Resolver = unread, testkit.ResolveTo("192.0.2.9")
 				conn, err := c.Open(t.Context(), testkit.MustAuthority(t, tt.target))
@@ -46,9 +46,9 @@ func TestSOCKSExchange(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer conn.Close()
-				testkit.WantRead(t, conn, "hi")
+				testkit.Expect(t, conn, "hi")
 				io.WriteString(conn, "echo")
-				testkit.WantRead(t, conn, "echo")
+				testkit.Expect(t, conn, "echo")
 			})
 		}
 	}
@@ -83,7 +83,7 @@ func TestSOCKSInAChain(t *testing.T) {
 	}
 	defer conn.Close()
 	io.WriteString(conn, "through three")
-	testkit.WantRead(t, conn, "through three")
+	testkit.Expect(t, conn, "through three")
 	if got := last.Heads(); len(got) != 1 || !strings.HasPrefix(got[0], "CONNECT a.example:22 ") {
 		t.Errorf("the last hop got %q", got)
 	}
@@ -115,7 +115,7 @@ func TestSOCKSRefusals(t *testing.T) {
 		{"4a identd", "socks4a://me@", "04 01 0016 00000001 6d65 00 612e6578616d706c65 00 > 00 5d 0000 00000000!", 5, "proxy P refused the credentials for a.example:22: the user's name is not the one this machine gives"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := testkit.SocksProxy(t, tt.script)
+			p := testkit.SOCKSProxy(t, tt.script)
 			_, err := clienttest.Proxied(t, tt.url+p.Addr()).Open(t.Context(), testkit.MustAuthority(t, "a.example:22"))
 			sentence, hint := explain.Error(err)
 			if want := strings.ReplaceAll(tt.sentence, "P ", p.Addr()+" "); sentence != want || hint == "" {
@@ -141,8 +141,8 @@ func TestSOCKSCannotSay(t *testing.T) {
 		}
 	}
 	// A name that only the proxy knows.
-	c := clienttest.Proxied(t, "socks5://"+testkit.SocksProxy(t, "!").Addr())
-	c.Resolver = testkit.FixedResolver{Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
+	c := clienttest.Proxied(t, "socks5://"+testkit.SOCKSProxy(t, "!").Addr())
+	c.Resolver = testkit.FailingResolver{Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
 	_, err := c.Open(t.Context(), testkit.MustAuthority(t, "a.example:22"))
 	clienttest.WantExplained(t, err, "a.example:22 cannot be resolved: not by this machine; with socks5h:// the proxy does it",
 		"check the name; if only a proxy can resolve it, name that with --proxy")
@@ -153,7 +153,7 @@ func TestSOCKSCannotSay(t *testing.T) {
 
 // Trace.SOCKSExchanged has every message and its answer, and no password.
 func TestSOCKSIsTraced(t *testing.T) {
-	p := testkit.SocksProxy(t, "05 02 00 02 > 05 02 ; 01 02 6d65 02 7077 > 01 00 ; 05 01 00 03 09 612e6578616d706c65 0016 > 05 02 00 01 00000000 0000!")
+	p := testkit.SOCKSProxy(t, "05 02 00 02 > 05 02 ; 01 02 6d65 02 7077 > 01 00 ; 05 01 00 03 09 612e6578616d706c65 0016 > 05 02 00 01 00000000 0000!")
 	c := clienttest.Proxied(t, "socks5h://me:pw@"+p.Addr())
 	var log strings.Builder
 	c.Trace = &client.Trace{SOCKSExchanged: func(m *client.SOCKSMessage) { fmt.Fprintf(&log, "%s %q > %q\n", m.Hop, m.Sent, m.Received) }}

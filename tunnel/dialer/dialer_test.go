@@ -232,7 +232,7 @@ func TestDialerKeepsToOneIPVersion(t *testing.T) {
 		}
 	}
 	for _, cause := range []error{&net.DNSError{IsNotFound: true}, &net.AddrError{Err: "no suitable address found"}} {
-		d := Dialer{Network: "tcp6", Resolver: testkit.FixedResolver{Err: cause}}
+		d := Dialer{Network: "tcp6", Resolver: testkit.FailingResolver{Err: cause}}
 		if _, _, e := d.Dial(context.Background(), testkit.MustAuthority(t, "a.test:1")); e == nil || e.Detail != "the name does not exist, or has no IPv6 address" {
 			t.Errorf("for %v the error is %v", cause, e)
 		}

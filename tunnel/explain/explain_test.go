@@ -171,9 +171,9 @@ func TestExplainRefusedCredentials(t *testing.T) {
 
 // What happens on the way to the proxy, and to a target without one.
 func TestExplainWay(t *testing.T) {
-	unknown := testkit.FixedResolver{Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
-	silent := testkit.FixedResolver{Err: &net.DNSError{Err: "timeout", IsTimeout: true}}
-	broken := testkit.FixedResolver{Err: &net.DNSError{Err: "server misbehaving", IsTemporary: true}}
+	unknown := testkit.FailingResolver{Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
+	silent := testkit.FailingResolver{Err: &net.DNSError{Err: "timeout", IsTimeout: true}}
+	broken := testkit.FailingResolver{Err: &net.DNSError{Err: "server misbehaving", IsTemporary: true}}
 	unused := tunneltest.Unused(t)
 	port := unused[strings.LastIndexByte(unused, ':')+1:]
 	for _, tt := range []struct {

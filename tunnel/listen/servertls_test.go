@@ -33,7 +33,7 @@ func TestCertificateFilesNotes(t *testing.T) {
 		if tt.mode == 0o644 && runtime.GOOS == "windows" {
 			continue
 		}
-		pair, _ := testkit.ThrowAway(t, "proxy.test", tt.valid)
+		pair, _ := testkit.CertificateFor(t, "proxy.test", tt.valid)
 		cert, key := pemFiles(t, pair)
 		if err := os.Chmod(key, tt.mode); err != nil {
 			t.Fatal(err)

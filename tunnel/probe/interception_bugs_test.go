@@ -59,7 +59,7 @@ func TestInterceptionTimesAreOfTheOneProxy(t *testing.T) {
 	public := testkit.NewCertifier(t, "Public CA")
 	target := tunneltest.Start(t, certified(only(public.Old("localhost"))))
 	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
-	first := testkit.SocksThen(t, testkit.SocksAsked+testkit.SocksDone, tunneltest.Honest()...)
+	first := testkit.SOCKSThen(t, testkit.SOCKSRequest+testkit.SOCKSSucceeded, tunneltest.Honest()...)
 	for route, want := range map[string]bool{"http://" + proxy.Addr(): true, "socks5h://" + first.Addr() + ",http://b.example:3128": false} {
 		p := &Prober{Client: &client.Client{Route: testkit.MustRoute(t, strings.Split(route, ",")...), TLS: &tunnel.TLSOptions{Insecure: true}}, Wait: testkit.Patience,
 			Interception: &interception.Check{NoDirect: true, Public: public.Pool, Patience: testkit.Patience}}
@@ -76,7 +76,7 @@ func TestInterceptionTimesAreOfTheOneProxy(t *testing.T) {
 // An authority that the user named made the certificate, expired or not.
 func TestExpiredCertificateOfNamedAuthority(t *testing.T) {
 	public, private := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Private CA")
-	target := tunneltest.Start(t, certified(only(private.Leaf(testkit.TestAge, -time.Hour, "localhost"))))
+	target := tunneltest.Start(t, certified(only(private.Leaf(testkit.CertificateAge, -time.Hour, "localhost"))))
 	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
 	check := &interception.Check{NoDirect: true, Public: public.Pool, Unrelated: []tunnel.Authority{}, Patience: testkit.Patience}
 	for roots, want := range map[*testkit.Certifier]string{private: interception.EndToEnd, public: interception.Unknown} {

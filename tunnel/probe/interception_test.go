@@ -54,7 +54,7 @@ func only(pair tls.Certificate) func(string) *tls.Certificate {
 func inspecting(t *testing.T, by *testkit.Certifier) *tunneltest.Proxy {
 	return tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"),
 		tunneltest.Serve(certified(func(name string) *tls.Certificate {
-			pair := by.Leaf(time.Minute, testkit.TestAge, name)
+			pair := by.Leaf(time.Minute, testkit.CertificateAge, name)
 			return &pair
 		})))
 }

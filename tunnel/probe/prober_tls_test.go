@@ -38,9 +38,9 @@ func probeSecure(t *testing.T, pair tls.Certificate, max uint16, options *tunnel
 // What probe finds in a certificate, which it shows whatever comes of it.
 func TestProbeJudgesTLS(t *testing.T) {
 	const day = 24 * time.Hour
-	good, roots := testkit.ThrowAway(t, "proxy.test", 100*day)
-	soon, soonRoots := testkit.ThrowAway(t, "proxy.test", 3*day+time.Hour)
-	old, oldRoots := testkit.ThrowAway(t, "proxy.test", -2*day)
+	good, roots := testkit.CertificateFor(t, "proxy.test", 100*day)
+	soon, soonRoots := testkit.CertificateFor(t, "proxy.test", 3*day+time.Hour)
+	old, oldRoots := testkit.CertificateFor(t, "proxy.test", -2*day)
 	later := testkit.NewCertifier(t, "authority")
 	early, earlyRoots := later.Leaf(-day, 2*day, "proxy.test"), later.Pool
 	for _, tt := range []struct {
@@ -106,7 +106,7 @@ func TestProbeJudgesTLS(t *testing.T) {
 
 // TLS inside the tunnel is judged too, its goodbye included.
 func TestProbeJudgesTLSInside(t *testing.T) {
-	pair, roots := testkit.ThrowAway(t, "target.test", 1000*time.Hour)
+	pair, roots := testkit.CertificateFor(t, "target.test", 1000*time.Hour)
 	for _, goodbye := range []bool{true, false} {
 		target := tunneltest.Start(t, func(conn net.Conn) {
 			secured := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{pair}})
@@ -179,7 +179,7 @@ func TestProbeJudgesHTTP2(t *testing.T) {
 // A proxy that was to speak HTTP/2 and does not is told of as such, whether it
 // ignores ALPN or ends the handshake over it.
 func TestProbeH2WithoutHTTP2(t *testing.T) {
-	pair, pool := testkit.ThrowAway(t, "localhost", 500*time.Hour)
+	pair, pool := testkit.CertificateFor(t, "localhost", 500*time.Hour)
 	for name, protocols := range map[string][]string{"no ALPN": nil, "another protocol": {"http/1.1"}} {
 		proxy := tunneltest.Start(t, func(conn net.Conn) {
 			tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: protocols}).Handshake()

@@ -15,7 +15,7 @@ func TestProbeJudgesAfterALogin(t *testing.T) {
 		if value != "" {
 			return testkit.TunnelOpen + "<html>a page</html>", true
 		}
-		return testkit.Wanted("Basic realm=r"), true
+		return testkit.Reply407("Basic realm=r"), true
 	})
 	r := probeAt(t, &Prober{Client: clienttest.Proxied(t, "http://me:x@"+p.Addr()), Wait: 100 * time.Millisecond})
 	if len(r.Exchanges) != 2 {

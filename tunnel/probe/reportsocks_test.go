@@ -22,7 +22,7 @@ const ()
 // A SOCKS hop's messages are in the report, in text, hexadecimal and JSON, each
 // with what it means, and the timeline; the password is in none of it.
 func TestSOCKSReport(t *testing.T) {
-	p := testkit.SocksThen(t, "05 02 00 02 > 05 02 ; 01 02 6d65 08 68756e7465723232 > 01 00 ; 05 01 00 03 09 622e6578616d706c65 0c38 > "+testkit.SocksDone,
+	p := testkit.SOCKSThen(t, "05 02 00 02 > 05 02 ; 01 02 6d65 08 68756e7465723232 > 01 00 ; 05 01 00 03 09 622e6578616d706c65 0c38 > "+testkit.SOCKSSucceeded,
 		testkit.HangUp(reply200+"\r\nhello")...)
 	r := probeAt(t, &Prober{Client: clienttest.Proxied(t, "socks5h://me:hunter22@"+p.Addr(), "http://b.example:3128"), Wait: testkit.LongWait})
 	if r.Verdict.Kind != VerdictOpen || len(r.SOCKS) != 1 || len(r.SOCKS[0].Messages) != 3 {
@@ -85,7 +85,7 @@ func TestSOCKSReport(t *testing.T) {
 
 // --show-secrets shows what went over the wire.
 func TestSOCKSReportWithSecrets(t *testing.T) {
-	p := testkit.SocksThen(t, "05 02 00 02 > 05 02 ; 01 02 6d65 02 7077 > 01 01")
+	p := testkit.SOCKSThen(t, "05 02 00 02 > 05 02 ; 01 02 6d65 02 7077 > 01 01")
 	r := probeAt(t, &Prober{Client: clienttest.Proxied(t, "socks5h://me:pw@"+p.Addr(), "http://b.example:3128"), ShowSecrets: true})
 	if got := string(r.SOCKS[0].Messages[1].Request); got != "\x01\x02me\x02pw" {
 		t.Errorf("%q", got)
@@ -101,20 +101,20 @@ func TestSOCKSVerdict(t *testing.T) {
 		words, left       string
 		finished          bool
 	}{
-		{"rules", "socks5h://", testkit.SocksAsked + "05 02 00 01", VerdictDenied, 6, "denied by policy (not allowed by its rules)", "closed", true},
-		{"refused", "socks5h://", testkit.SocksAsked + "05 05 00 01", VerdictTargetUnreachable, 7, "next proxy unreachable (b.example:3128: connection refused)", "closed", true},
-		{"address kind", "socks5h://", testkit.SocksAsked + "05 08 00 01", VerdictRejected, 8, "request rejected (it does not take this kind of address)", "closed", true},
+		{"rules", "socks5h://", testkit.SOCKSRequest + "05 02 00 01", VerdictDenied, 6, "denied by policy (not allowed by its rules)", "closed", true},
+		{"refused", "socks5h://", testkit.SOCKSRequest + "05 05 00 01", VerdictTargetUnreachable, 7, "next proxy unreachable (b.example:3128: connection refused)", "closed", true},
+		{"address kind", "socks5h://", testkit.SOCKSRequest + "05 08 00 01", VerdictRejected, 8, "request rejected (it does not take this kind of address)", "closed", true},
 		{"no method", "socks5h://", "05 01 00 > 05 ff", VerdictCredentials, 5, "credentials wanted by PROXY (it takes no client without a login)", "closed", true},
 		{"wrong password", "socks5h://me:pw@", "05 02 00 02 > 05 02 ; 01 02 6d65 02 7077 > 01 01", VerdictCredentials, 5, "credentials refused by PROXY (the login failed with code 1)", "closed", true},
 		{"HTTP", "socks5h://", "05 01 00 > 4854", VerdictNotAProxy, 8, `not a SOCKS proxy (it answered "HT")`, "closed", true},
 		{"TLS", "socks5h://", "05 01 00 > 1503", VerdictWrongPort, 8, "wrong port (TLS spoken there)", "closed", true},
 		{"hung up", "socks5h://", "05 01 00 >", VerdictHungUp, 8, "hung up (the connection was closed without an answer)", "closed", false},
-		{"half an address", "socks5h://", testkit.SocksAsked + "05 00 00 01 c000", VerdictMalformed, 8, "malformed (the answer was cut short)", "closed", false},
+		{"half an address", "socks5h://", testkit.SOCKSRequest + "05 00 00 01 c000", VerdictMalformed, 8, "malformed (the answer was cut short)", "closed", false},
 		{"4a", "socks4a://", "04 01 0c38 00000001 00 622e6578616d706c65 00 > 00 5b 0000 00000000", VerdictTargetUnreachable, 7, "next proxy unreachable (b.example:3128: rejected or failed)", "closed", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := testkit.SocksThen(t, tt.script)
+			p := testkit.SOCKSThen(t, tt.script)
 			r := probeAt(t, &Prober{Client: clienttest.Proxied(t, tt.url+p.Addr(), "http://b.example:3128"), Wait: testkit.LongWait})
 			if v := r.Verdict; v.Kind != tt.kind || v.ExitCode != tt.exit || v.Words != strings.ReplaceAll(tt.words, "PROXY", p.Addr()) || v.Hint == "" {
 				t.Errorf("%s %d %q, want %s %d %q; hint %q", v.Kind, v.ExitCode, v.Words, tt.kind, tt.exit, tt.words, v.Hint)
@@ -136,7 +136,7 @@ func TestSOCKSVerdict(t *testing.T) {
 
 // A silent SOCKS hop is told from one that hung up.
 func TestSOCKSVerdictOfSilence(t *testing.T) {
-	p := testkit.SocksThen(t, "05 01 00 >", tunneltest.Hold)
+	p := testkit.SOCKSThen(t, "05 01 00 >", tunneltest.Hold)
 	probe := &Prober{Client: clienttest.Proxied(t, "socks5h://"+p.Addr(), "http://b.example:3128")}
 	probe.Client.Timeout = 4 * testkit.BriefWait
 	if r := probeAt(t, probe); r.Verdict.Kind != VerdictSilent || r.Verdict.ExitCode != 9 || r.SOCKS[0].Left != "open" {
@@ -147,7 +147,7 @@ func TestSOCKSVerdictOfSilence(t *testing.T) {
 // By socks5 the next hop's name is resolved here: that is in the report, and not
 // taken for the first hop's.
 func TestSOCKSReportResolves(t *testing.T) {
-	p := testkit.SocksThen(t, "05 01 00 > 05 00 ; 05 01 00 01 c0000209 0c38 > 05 00 00 01 00000000 0000", testkit.HangUp(reply403+"\r\n")...)
+	p := testkit.SOCKSThen(t, "05 01 00 > 05 00 ; 05 01 00 01 c0000209 0c38 > 05 00 00 01 00000000 0000", testkit.HangUp(reply403+"\r\n")...)
 	c := clienttest.Proxied(t, "socks5://"+p.Addr(), "http://b.example:3128")
 	c.Resolver = testkit.ResolveTo("192.0.2.9")
 	r := probeAt(t, &Prober{Client: c, Wait: testkit.LongWait})
@@ -160,8 +160,8 @@ func TestSOCKSReportResolves(t *testing.T) {
 	if r.Timeline[0].Phase != SpanConnect || r.Timeline[1].Phase != SpanResolve || !r.Timeline[1].Finished || r.Verdict.Kind != VerdictDenied {
 		t.Errorf("%+v, %+v", r.Timeline, r.Verdict)
 	}
-	c = clienttest.Proxied(t, "socks5://"+testkit.SocksProxy(t, "!").Addr(), "http://b.example:3128")
-	c.Resolver = testkit.FixedResolver{Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
+	c = clienttest.Proxied(t, "socks5://"+testkit.SOCKSProxy(t, "!").Addr(), "http://b.example:3128")
+	c.Resolver = testkit.FailingResolver{Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
 	r = probeAt(t, &Prober{Client: c, Wait: testkit.LongWait})
 	if want := "next proxy unreachable (b.example:3128: resolve: not by this machine; with socks5h:// the proxy does it)"; r.Verdict.Words != want || r.Verdict.ExitCode != tunnel.ExitTarget || r.FurtherLookups[0].Error == "" {
 		t.Errorf("%+v, %+v", r.Verdict, r.FurtherLookups)
@@ -176,7 +176,7 @@ func TestTranscriptOfSOCKS(t *testing.T) {
 		name, url, script string
 		then              []tunneltest.Step
 	}{
-		{"version 5", "socks5h://me:pw@", login + testkit.SocksDone, then},
+		{"version 5", "socks5h://me:pw@", login + testkit.SOCKSSucceeded, then},
 		{"refused", "socks5h://me:pw@", login + "05 02 00 01", nil},
 		{"hung up", "socks5h://me:pw@", "05 02 00 02 >", nil},
 		{"version 4a", "socks4a://", "04 01 0c38 00000001 00 622e6578616d706c65 00 > 00 5a 0000 00000000", then},
@@ -185,7 +185,7 @@ func TestTranscriptOfSOCKS(t *testing.T) {
 			probe := func(addr string) *Report {
 				return probeAt(t, &Prober{Client: clienttest.Proxied(t, tt.url+addr, "http://b.example:3128"), Wait: testkit.LongWait})
 			}
-			first := probe(testkit.SocksThen(t, tt.script, tt.then...).Addr())
+			first := probe(testkit.SOCKSThen(t, tt.script, tt.then...).Addr())
 			var text bytes.Buffer
 			if err := first.WriteTranscript(&text, "0"); err != nil || !strings.Contains(text.String(), "-- connection 1/socks 1/") || strings.Contains(text.String(), "pw") {
 				t.Fatalf("%v\n%s", err, &text)

@@ -206,7 +206,7 @@ func TestSeriesInterval(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
 		defer cancel()
 		s := &Series{Prober: &Prober{Client: clienttest.Proxied(t, "http://proxy.invalid:1"), Wait: -1}, Interval: time.Second}
-		s.Prober.Client.Resolver = testkit.FixedResolver{Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
+		s.Prober.Client.Resolver = testkit.FailingResolver{Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
 		var starts []time.Duration
 		begin := time.Now()
 		r, err := s.Run(ctx, testkit.MustAuthority(t, "example.com:22"), false, func(try Try) { starts = append(starts, try.Started.Sub(begin)) })

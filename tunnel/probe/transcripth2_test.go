@@ -87,7 +87,7 @@ const nasty2 = "\u202e\u009bevil" // a value of HTTP/2 has no control characters
 
 // What is saved of HTTP/2 plays back to the same report, with TLS around it or not.
 func TestTranscriptOfHTTP2(t *testing.T) {
-	pair, roots := testkit.ThrowAway(t, "proxy.test", 1000*time.Hour)
+	pair, roots := testkit.CertificateFor(t, "proxy.test", 1000*time.Hour)
 	for _, tt := range framedProxies {
 		for _, scheme := range []string{"h2c", "https"} {
 			t.Run(tt.name+" "+scheme, func(t *testing.T) {

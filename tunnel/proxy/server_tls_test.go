@@ -39,9 +39,9 @@ func TestCheckExposureOverTLS(t *testing.T) {
 // handshake fails, and the record says why. One that nobody else serves is told
 // in HTTP what is wanted.
 func TestClientCertificateOfAnotherAuthority(t *testing.T) {
-	own, _ := testkit.ThrowAway(t, "proxy.test", time.Hour)
-	ada, pool := testkit.ThrowAway(t, "ada.test", time.Hour)
-	mallory, _ := testkit.ThrowAway(t, "ada.test", time.Hour)
+	own, _ := testkit.CertificateFor(t, "proxy.test", time.Hour)
+	ada, pool := testkit.CertificateFor(t, "ada.test", time.Hour)
+	mallory, _ := testkit.CertificateFor(t, "ada.test", time.Hour)
 	ts := startServerOn(t, &Server{}, listen.NewTLS(testkit.Listen(t, "127.0.0.1:0"),
 		&tls.Config{Certificates: []tls.Certificate{own}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool}))
 	ask := func(shown tls.Certificate) (string, error) {
@@ -80,7 +80,7 @@ func TestClientCertificateOfAnotherAuthority(t *testing.T) {
 // client that is turned away, and not in the log. On a listener without ACME
 // nobody can choose its protocol.
 func TestACMECheckIsNoClient(t *testing.T) {
-	pair, _ := testkit.ThrowAway(t, "proxy.test", time.Hour)
+	pair, _ := testkit.CertificateFor(t, "proxy.test", time.Hour)
 	for _, tt := range []struct {
 		protocols []string
 		checked   bool

@@ -321,11 +321,11 @@ func TestViaParentsAreSharedByValue(t *testing.T) {
 // Tunnels and plain requests go through a parent that speaks SOCKS, names
 // unresolved.
 func TestViaSOCKS(t *testing.T) {
-	p := testkit.SocksProxy(t, "05 01 00 > 05 00 ; 05 01 00 03 09 612e6578616d706c65 0050 > 05 00 00 01 00000000 0000 ;")
+	p := testkit.SOCKSProxy(t, "05 01 00 > 05 00 ; 05 01 00 03 09 612e6578616d706c65 0050 > 05 00 00 01 00000000 0000 ;")
 	ts := startServer(t, &Server{Via: []ViaRule{{Route: testkit.MustRoute(t, "socks5h://"+p.Addr())}}})
 	conn := ts.Open("a.example:80")
 	testkit.Send(t, conn, "hello")
-	testkit.WantRead(t, conn, "hello")
+	testkit.Expect(t, conn, "hello")
 	conn.Close()
 	if got := ts.Ask("GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n"); got.Status != 502 {
 		t.Errorf("an echo is no origin: %q", got.Raw) // but it was asked

@@ -87,9 +87,9 @@ func wantEcho(t *testing.T, file *os.File, first string) {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(testkit.Patience))
-	testkit.WantRead(t, conn, first)
+	testkit.Expect(t, conn, first)
 	fmt.Fprint(conn, "ping")
-	testkit.WantRead(t, conn, "ping")
+	testkit.Expect(t, conn, "ping")
 }
 
 // What the target sends on the heels of the reply is in the socket that is
@@ -216,7 +216,7 @@ func TestHandOverRefusesWhatIsNotBare(t *testing.T) {
 			t.Errorf("%s: %d bytes were sent, %v", name, n, err)
 		}
 	}
-	testkit.WantRead(t, conn, "hello")
+	testkit.Expect(t, conn, "hello")
 }
 
 // Where handing over fails, the tunnel can be used on.
@@ -255,7 +255,7 @@ func TestHandOverFails(t *testing.T) {
 				t.Errorf("flags %x, %v: blocking", flags, err)
 			}
 			fmt.Fprint(conn, "on")
-			testkit.WantRead(t, conn, "on")
+			testkit.Expect(t, conn, "on")
 		})
 	}
 }

@@ -115,7 +115,7 @@ func TestStdioPassesEOFOnOrWaits(t *testing.T) {
 					_, err := s.Relay()
 					done <- err
 				}()
-				testkit.WantRead(t, theirs, "four")
+				testkit.Expect(t, theirs, "four")
 				synctest.Wait() // until the relay waits for the target
 				if got := half.ended.Load(); got != passed {
 					t.Errorf("half-closed: %t, want %t", got, passed)

@@ -69,13 +69,15 @@ func (c *Certifier) Leaf(age, left time.Duration, names ...string) tls.Certifica
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: parsed}
 }
 
-const TestAge = 100 * time.Hour // of a certificate that was there before
+const CertificateAge = 100 * time.Hour // of a certificate that was there before
 
-func (c *Certifier) Old(names ...string) tls.Certificate { return c.Leaf(TestAge, TestAge, names...) }
+func (c *Certifier) Old(names ...string) tls.Certificate {
+	return c.Leaf(CertificateAge, CertificateAge, names...)
+}
 
-// ThrowAway is a certificate for a name that its own authority, in pool, has
+// CertificateFor is a certificate for a name that its own authority, in pool, has
 // signed, and that is valid for so long from now on.
-func ThrowAway(t *testing.T, name string, valid time.Duration) (pair tls.Certificate, pool *x509.CertPool) {
+func CertificateFor(t *testing.T, name string, valid time.Duration) (pair tls.Certificate, pool *x509.CertPool) {
 	t.Helper()
 	authority := NewCertifier(t, "authority")
 	return authority.Leaf(5000*time.Hour-valid, valid, name), authority.Pool

@@ -22,10 +22,11 @@ func Send(tb testing.TB, conn net.Conn, text string) {
 	}
 }
 
-func Expect(tb testing.TB, conn net.Conn, text string) {
+// Expect reads as many bytes as text has, which must be these.
+func Expect(tb testing.TB, r io.Reader, text string) {
 	tb.Helper()
 	got := make([]byte, len(text))
-	if n, err := io.ReadFull(conn, got); err != nil || string(got) != text {
+	if n, err := io.ReadFull(r, got); err != nil || string(got) != text {
 		tb.Fatalf("read %.60q, %v; want %.60q", got[:n], err, text)
 	}
 }
@@ -131,16 +132,6 @@ func MemoryPair(testing.TB) (near, far net.Conn) {
 type Endless struct{}
 
 func (Endless) Read(b []byte) (int, error) { return len(b), nil }
-
-// WantRead reads exactly want.
-func WantRead(t *testing.T, r io.Reader, want string) {
-	t.Helper()
-	got := make([]byte, len(want))
-	n, err := io.ReadFull(r, got)
-	if string(got[:n]) != want || err != nil {
-		t.Fatalf("read %q, %v; want %q", got[:n], err, want)
-	}
-}
 
 // Listen listens on a TCP address until the end of the test, as the program's
 // listeners do.

@@ -78,8 +78,8 @@ func (p *LoginProxy) Schemes() string {
 
 const TunnelOpen = "HTTP/1.1 200 OK\r\n\r\n"
 
-// Wanted is a 407 with challenges, framed.
-func Wanted(challenges ...string) string {
+// Reply407 is a 407 with challenges, framed.
+func Reply407(challenges ...string) string {
 	reply := "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 5\r\n"
 	for _, c := range challenges {
 		reply += "Proxy-Authenticate: " + c + "\r\n"
@@ -96,8 +96,8 @@ func Parameters(value string) map[string]string {
 	return f
 }
 
-// NtlmChallenge is a CHALLENGE message ([MS-NLMP], section 2.2.1.2).
-func NtlmChallenge() string {
+// NTLMChallenge is a CHALLENGE message ([MS-NLMP], section 2.2.1.2).
+func NTLMChallenge() string {
 	m := make([]byte, 56)
 	copy(m, "NTLMSSP\x00")
 	binary.LittleEndian.PutUint32(m[8:], 2)

@@ -62,12 +62,9 @@ func FailToResolve(err net.DNSError) FakeResolver {
 	}
 }
 
-// FixedResolver answers every name alike.
-type FixedResolver struct {
-	addrs []netip.Addr
-	Err   error
-}
+// FailingResolver returns Err for every name.
+type FailingResolver struct{ Err error }
 
-func (r FixedResolver) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
-	return r.addrs, r.Err
+func (r FailingResolver) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return nil, r.Err
 }

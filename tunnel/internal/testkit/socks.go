@@ -10,9 +10,9 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// SocksProxy plays pairs of what it must read and what it then writes, in hex;
+// SOCKSProxy plays pairs of what it must read and what it then writes, in hex;
 // then it echoes.
-func SocksProxy(t *testing.T, script string) *tunneltest.Server {
+func SOCKSProxy(t *testing.T, script string) *tunneltest.Server {
 	t.Helper()
 	return tunneltest.Start(t, func(conn net.Conn) {
 		for pair := range strings.SplitSeq(script, ";") {
@@ -30,9 +30,9 @@ func SocksProxy(t *testing.T, script string) *tunneltest.Server {
 	})
 }
 
-// SocksThen plays SOCKS in hex, as SocksProxy does, and then an HTTP proxy's
+// SOCKSThen plays SOCKS in hex, as SOCKSProxy does, and then an HTTP proxy's
 // script.
-func SocksThen(t *testing.T, script string, then ...tunneltest.Step) *tunneltest.Proxy {
+func SOCKSThen(t *testing.T, script string, then ...tunneltest.Step) *tunneltest.Proxy {
 	t.Helper()
 	socks := func(turn *tunneltest.Turn) bool {
 		for pair := range strings.SplitSeq(script, ";") {
@@ -48,6 +48,6 @@ func SocksThen(t *testing.T, script string, then ...tunneltest.Step) *tunneltest
 	return tunneltest.StartProxy(t, append([]tunneltest.Step{socks}, then...)...)
 }
 
-const SocksAsked = "05 01 00 > 05 00 ; 05 01 00 03 09 622e6578616d706c65 0c38 >" // b.example:3128
+const SOCKSRequest = "05 01 00 > 05 00 ; 05 01 00 03 09 622e6578616d706c65 0c38 >" // b.example:3128
 
-const SocksDone = "05 00 00 01 c0000207 1f90"
+const SOCKSSucceeded = "05 00 00 01 c0000207 1f90"
