@@ -3,7 +3,6 @@ package sock
 import (
 	"encoding/binary"
 	"net/netip"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -45,34 +44,4 @@ func (a *sockaddr) addrPort() netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom16(a.raw.Addr), p)
 	}
 	return netip.AddrPort{}
-}
-
-// acceptNow accepts a connection that is there.
-func acceptNow(listener int) (fd int, remote netip.AddrPort, errno syscall.Errno) {
-	a := sockaddr{size: unix.SizeofSockaddrInet6}
-	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&a.raw)), uintptr(unsafe.Pointer(&a.size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
-	if errno != 0 {
-		return -1, netip.AddrPort{}, errno
-	}
-	return int(n), a.addrPort(), 0
-}
-
-// localAddr is the address that a socket is bound to.
-func localAddr(fd int) netip.AddrPort {
-	a := sockaddr{size: unix.SizeofSockaddrInet6}
-	_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(unsafe.Pointer(&a.size)))
-	if errno != 0 {
-		return netip.AddrPort{}
-	}
-	return a.addrPort()
-}
-
-// connectNow begins to connect, or asks how that goes: EINPROGRESS and EALREADY
-// mean that it does.
-func (a *sockaddr) connectNow(fd int) syscall.Errno {
-	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(a.size))
-	if errno == unix.EISCONN {
-		return 0
-	}
-	return errno
 }

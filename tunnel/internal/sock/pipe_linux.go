@@ -98,31 +98,6 @@ func (p *Pipe) close() {
 	_ = unix.Close(p.W)
 }
 
-// Splice moves at most size bytes between a pipe and a socket, without
-// waiting for either.
-func Splice(from, to, size int) (int, error) {
-	return retry(func() (int, error) {
-		n, err := unix.Splice(from, nil, to, nil, size, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
-		return int(n), err
-	})
-}
-
-// Read is read(2), repeated if a signal interrupts it. At end of file it returns
-// 0 and no error.
-func Read(fd int, b []byte) (int, error) {
-	return retry(func() (int, error) { return unix.Read(fd, b) })
-}
-
-// retry repeats a system call that a signal interrupted.
-func retry(call func() (int, error)) (int, error) {
-	for {
-		n, err := call()
-		if err != unix.EINTR {
-			return n, err
-		}
-	}
-}
-
 // Take takes left bytes out of a pipe that holds as many.
 func (p *Pipe) Take(left *int) ([]byte, error) {
 	held := make([]byte, *left)

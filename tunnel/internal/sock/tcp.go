@@ -8,9 +8,6 @@ import (
 	"time"
 )
 
-// Past is a deadline that has passed for every clock.
-var Past = time.Unix(1, 0)
-
 // TCP is a TCP connection: a *net.TCPConn, or a socket.
 type TCP interface {
 	net.Conn
@@ -43,20 +40,4 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interv
 func Dial(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: keepAlive}
 	return d.DialContext(ctx, "tcp", ap.String())
-}
-
-// InterruptOnDone lets the context's end interrupt reads and writes on conn, and
-// returns what lifts that again. A deadline left behind would cut the tunnel.
-func InterruptOnDone(ctx context.Context, conn net.Conn) (release func()) {
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		conn.SetDeadline(Past)
-		close(done)
-	})
-	return func() {
-		if !stop() {
-			<-done
-			conn.SetDeadline(time.Time{})
-		}
-	}
 }
