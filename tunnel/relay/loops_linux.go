@@ -161,7 +161,7 @@ func takeSockets(client, target net.Conn) (clientFD, targetFD int, ok bool) {
 // number's.
 func takeSocket(conn net.Conn) (fd int, ok bool) {
 	if s, ok := conn.(*sock.Conn); ok {
-		return s.Take()
+		return s.Detach()
 	}
 	raw, err := conn.(syscall.Conn).SyscallConn()
 	if err != nil {

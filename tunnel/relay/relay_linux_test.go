@@ -17,7 +17,7 @@ import (
 )
 
 // launchWith starts a relay that borrows its pipes from pool.
-func launchWith(pool *sock.Pipes) func(client, target Side, limits Limits, done func(Result)) Running {
+func launchWith(pool pipePool) func(client, target Side, limits Limits, done func(Result)) Running {
 	return func(client, target Side, limits Limits, done func(Result)) Running {
 		r := newRelay(client, target, limits, done)
 		r.up.socket.pipes, r.down.socket.pipes = pool, pool
@@ -27,8 +27,8 @@ func launchWith(pool *sock.Pipes) func(client, target Side, limits Limits, done 
 }
 
 // testPool returns a pool that keeps nothing open after the test.
-func testPool(t *testing.T, open func() (*sock.Pipe, error)) *sock.Pipes {
-	pool := &sock.Pipes{Open: open}
+func testPool(t *testing.T) *sock.Pipes {
+	pool := new(sock.Pipes)
 	t.Cleanup(func() {
 		for _, free := pool.Counts(); free > 0; free-- {
 			pool.Put(pool.Get(), 1)
@@ -50,7 +50,7 @@ func TestRelaySplicesBetweenSockets(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.client.name+" to "+test.target.name, func(t *testing.T) {
-			pool := testPool(t, sock.OpenPipe)
+			pool := testPool(t)
 			tt := &testTunnel{TB: t, launch: launchWith(pool)}
 			tt.connect(test.client, test.target)
 			tt.start(Limits{Idle: time.Hour, Linger: time.Hour})
@@ -69,7 +69,7 @@ func TestRelaySplicesBetweenSockets(t *testing.T) {
 
 // What a person types is not worth two pipes.
 func TestRelaySmallPiecesNeedNoPipe(t *testing.T) {
-	pool := testPool(t, sock.OpenPipe)
+	pool := testPool(t)
 	tt := &testTunnel{TB: t, launch: launchWith(pool)}
 	tt.connect(kindTCP, kindTCP)
 	tt.start(Limits{})
@@ -83,7 +83,7 @@ func TestRelaySmallPiecesNeedNoPipe(t *testing.T) {
 }
 
 func TestRelayIdleTunnelHoldsTwoDescriptors(t *testing.T) {
-	pool := testPool(t, sock.OpenPipe)
+	pool := testPool(t)
 	tt := &testTunnel{TB: t, launch: launchWith(pool)}
 	tt.connect(kindTCP, kindTCP)
 	before := openDescriptors(t) // the relay's two among them
@@ -163,7 +163,7 @@ func TestRelayRule3ResetBehindAStalledPeerIsSeen(t *testing.T) {
 }
 
 func TestRelayManyEndedAtRandomLeaveNothing(t *testing.T) {
-	pool := testPool(t, sock.OpenPipe)
+	pool := testPool(t)
 	near, far := testkit.TCPPair(t) // the runtime's own descriptors are open with the first
 	_, _ = near.Close(), far.Close()
 	before := openDescriptors(t)

@@ -24,7 +24,7 @@ const (
 // pipe when they come in large ones; either is borrowed only while it holds
 // bytes.
 type socketDirection struct {
-	pipes    *sock.Pipes
+	pipes    pipePool
 	noSplice bool
 	bulk     bool // the last piece was a large one
 	stretch  int  // bytes to go by buffer, for want of a pipe
@@ -33,6 +33,12 @@ type socketDirection struct {
 	buf  *sock.Buffer // holds n bytes, or nil
 	n    int
 	err  error // of the last system call
+}
+
+// pipePool is a *sock.Pipes; tests have others.
+type pipePool interface {
+	Get() *sock.Pipe
+	Put(pipe *sock.Pipe, left int)
 }
 
 func (s *socketDirection) init(d *direction) {

@@ -125,7 +125,7 @@ func (s *downSplice) empty() (ok bool, err error) {
 			s.left -= s.n
 			s.count(s.n)
 		case s.err != unix.EAGAIN || !s.roomAgain():
-			held, err := s.between.Take(&s.left)
+			held, err := s.between.ReadAll(&s.left)
 			if err != nil {
 				return false, err
 			}

@@ -66,7 +66,7 @@ func (s *upSplice) empty() (over, ok bool) {
 		case nil:
 			left -= s.n
 		case unix.EINVAL:
-			held, err := s.pipe.Take(&left)
+			held, err := s.pipe.ReadAll(&left)
 			return err != nil || !s.write(held), false
 		default:
 			return true, false

@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sockaddr is room for an IPv4 or IPv6 address as the kernel has it.
+// sockaddr is an IPv4 or IPv6 address in the form that the kernel uses.
 type sockaddr struct {
-	raw  unix.RawSockaddrInet6 // the larger of both
+	raw  unix.RawSockaddrInet6 // the larger of the two forms
 	size uint32
 }
 
-// sockaddrOf returns the kernel's form of an address without a zone.
+// sockaddrOf returns the kernel's form of an address that has no zone.
 func sockaddrOf(ap netip.AddrPort) (a sockaddr, family int) {
 	var port [2]byte
 	binary.BigEndian.PutUint16(port[:], ap.Port())
@@ -31,11 +31,11 @@ func sockaddrOf(ap netip.AddrPort) (a sockaddr, family int) {
 	return a, unix.AF_INET6
 }
 
-// addrPort is the address that the kernel has filled in; invalid if it is of
-// another family.
+// addrPort returns the address that the kernel has filled in. It is invalid if it
+// belongs to another address family.
 func (a *sockaddr) addrPort() netip.AddrPort {
 	var port [2]byte
-	binary.NativeEndian.PutUint16(port[:], a.raw.Port) // at the same place in both
+	binary.NativeEndian.PutUint16(port[:], a.raw.Port) // at the same offset in both forms
 	p := binary.BigEndian.Uint16(port[:])
 	switch a.raw.Family {
 	case unix.AF_INET:

@@ -2,8 +2,8 @@ package sock
 
 import "sync"
 
-// Buffer is room for one read of a relay: 32 KiB. Buffers come from one pool, so
-// that a relay holds one only while there are bytes in it.
+// Buffer is room for one read of a relay: 32 KiB. Buffers are pooled, and a relay
+// holds one only while there are bytes in it.
 type Buffer [32 << 10]byte
 
 var buffers = sync.Pool{New: func() any { return new(Buffer) }}

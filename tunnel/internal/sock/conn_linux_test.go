@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownPair is a socket that was accepted, and the other end.
-func ownPair(t *testing.T) (near *sock.Conn, far *net.TCPConn) {
+// connPair returns an accepted Conn, and its peer.
+func connPair(t *testing.T) (near *sock.Conn, far *net.TCPConn) {
 	t.Helper()
 	l := testkit.Listen(t, "127.0.0.1:0")
 	conn, err := net.Dial("tcp", l.Addr().String())
@@ -54,9 +54,9 @@ func arrived(t *testing.T, s *sock.Conn, n int) {
 	})
 }
 
-// A socket enters Go's poller when somebody waits, and not before.
-func TestSocketParksOnlyToWait(t *testing.T) {
-	near, far := ownPair(t)
+// A Conn enters Go's poller when a read or write has to wait, and not before.
+func TestConnParksOnlyToWait(t *testing.T) {
+	near, far := connPair(t)
 	testkit.Send(t, far, "one")
 	arrived(t, near, 3)
 	buf := make([]byte, 100)
@@ -68,7 +68,7 @@ func TestSocketParksOnlyToWait(t *testing.T) {
 	}
 	testkit.Expect(t, far, "two")
 	if near.Parked() {
-		t.Error("it is in the poller, though nobody has waited")
+		t.Error("it is in the poller, though nothing has waited")
 	}
 	got := make(chan string)
 	go func() {
@@ -92,9 +92,9 @@ func TestSocketParksOnlyToWait(t *testing.T) {
 	}
 }
 
-// What does not fit into the send queue is waited for, and arrives in order.
-func TestSocketWritesMoreThanFits(t *testing.T) {
-	near, far := ownPair(t)
+// Bytes that do not fit into the send queue wait, and arrive in order.
+func TestConnWritesMoreThanFits(t *testing.T) {
+	near, far := connPair(t)
 	text := strings.Repeat("0123456789abcdef", 1<<20)
 	wrote := make(chan error, 1)
 	go func() {
@@ -115,10 +115,10 @@ func TestSocketWritesMoreThanFits(t *testing.T) {
 	}
 }
 
-// Deadlines hold in and out of the poller, and can be lifted.
-func TestSocketDeadlines(t *testing.T) {
+// Deadlines hold in and out of the poller, and can be removed.
+func TestConnDeadlines(t *testing.T) {
 	for _, wait := range []bool{false, true} {
-		near, far := ownPair(t)
+		near, far := connPair(t)
 		if wait {
 			near.SetReadDeadline(time.Now().Add(time.Millisecond))
 			if _, err := near.Read(make([]byte, 1)); !neterr.Timeout(err) {
@@ -136,7 +136,7 @@ func TestSocketDeadlines(t *testing.T) {
 		}
 		near.SetDeadline(time.Time{})
 		if n, err := near.Read(make([]byte, 1)); n != 1 || err != nil {
-			t.Errorf("parked %t: after the deadline was lifted: %d, %v", wait, n, err)
+			t.Errorf("parked %t: after the deadline was removed: %d, %v", wait, n, err)
 		}
 		if near.Parked() != wait {
 			t.Errorf("parked %t, want %t", near.Parked(), wait)
@@ -144,14 +144,14 @@ func TestSocketDeadlines(t *testing.T) {
 	}
 }
 
-// A read that waits ends when the deadline is moved, and when another
-// goroutine closes.
-func TestSocketWaitIsInterrupted(t *testing.T) {
+// A waiting read ends when the deadline is moved, and when another goroutine closes
+// the Conn.
+func TestConnWaitIsInterrupted(t *testing.T) {
 	for name, interrupt := range map[string]func(*sock.Conn){
 		"deadline": func(s *sock.Conn) { s.SetReadDeadline(sock.Past) },
 		"close":    func(s *sock.Conn) { s.Close() },
 	} {
-		near, _ := ownPair(t)
+		near, _ := connPair(t)
 		ended := make(chan error, 1)
 		go func() {
 			_, err := near.Read(make([]byte, 1))
@@ -170,11 +170,11 @@ func TestSocketWaitIsInterrupted(t *testing.T) {
 	}
 }
 
-// Every method of a closed socket says so and touches no descriptor, which may
-// be another connection's by then.
-func TestSocketClosed(t *testing.T) {
+// Every method of a closed Conn says so, and touches no descriptor: its number may
+// belong to another connection by then.
+func TestConnClosed(t *testing.T) {
 	for _, wait := range []bool{false, true} {
-		near, _ := ownPair(t)
+		near, _ := connPair(t)
 		if wait {
 			near.SetReadDeadline(time.Now().Add(time.Millisecond))
 			near.Read(make([]byte, 1))
@@ -186,7 +186,7 @@ func TestSocketClosed(t *testing.T) {
 		_, writeErr := near.Write([]byte("x"))
 		_, rawErr := near.SyscallConn()
 		if wait {
-			rawErr = net.ErrClosed // the file itself tells, when it is used
+			rawErr = net.ErrClosed // the error comes when the file is used
 		}
 		for what, err := range map[string]error{
 			"Read": readErr, "Write": writeErr, "SyscallConn": rawErr, "Close": near.Close(), "CloseWrite": near.CloseWrite(),
@@ -196,33 +196,33 @@ func TestSocketClosed(t *testing.T) {
 				t.Errorf("parked %t: %s of a closed socket: %v", wait, what, err)
 			}
 		}
-		if fd, ok := near.Take(); ok {
-			t.Errorf("parked %t: took descriptor %d of a closed socket", wait, fd)
+		if fd, ok := near.Detach(); ok {
+			t.Errorf("parked %t: descriptor %d was detached from a closed Conn", wait, fd)
 		}
 	}
 }
 
-// A descriptor that is taken works on, whether the poller had it or not, and
-// what was restored works again.
-func TestSocketTake(t *testing.T) {
+// A detached descriptor still works, whether it was in the poller or not, and so
+// does the Conn it is restored to.
+func TestConnDetach(t *testing.T) {
 	for _, wait := range []bool{false, true} {
-		near, far := ownPair(t)
+		near, far := connPair(t)
 		if wait {
 			near.SetReadDeadline(time.Now().Add(time.Millisecond))
 			near.Read(make([]byte, 1))
 			near.SetReadDeadline(time.Time{})
 		}
-		fd, ok := near.Take()
+		fd, ok := near.Detach()
 		if !ok {
-			t.Fatal("not taken")
+			t.Fatal("not detached")
 		}
 		if near.Close() == nil {
-			t.Error("a taken socket was not closed yet")
+			t.Error("a Conn without its descriptor was not closed")
 		}
-		if _, errno := sock.SendNow(fd, []byte("taken")); errno != 0 {
+		if _, errno := sock.SendNow(fd, []byte("detached")); errno != 0 {
 			t.Error(errno)
 		}
-		testkit.Expect(t, far, "taken")
+		testkit.Expect(t, far, "detached")
 		near.Restore(fd)
 		if _, err := near.Write([]byte("again")); err != nil {
 			t.Error(err)
@@ -231,9 +231,9 @@ func TestSocketTake(t *testing.T) {
 	}
 }
 
-// An accepted connection has inherited its options; a dialled one has the same.
-func TestSocketOptions(t *testing.T) {
-	accepted, _ := ownPair(t)
+// An accepted connection inherits its options; a dialled one has the same.
+func TestConnOptions(t *testing.T) {
+	accepted, _ := connPair(t)
 	l := testkit.Listen(t, "127.0.0.1:0")
 	conn, err := sock.Connect(context.Background(), l.Addr().(*net.TCPAddr).AddrPort())
 	if err != nil {
@@ -271,7 +271,7 @@ func TestSocketOptions(t *testing.T) {
 	}
 }
 
-func TestSocketAddresses(t *testing.T) {
+func TestConnAddresses(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		l, err := sock.Listen(context.Background(), "tcp", address)
 		if err != nil {
@@ -299,16 +299,16 @@ func TestSocketAddresses(t *testing.T) {
 	}
 }
 
-func TestConnectSocketFails(t *testing.T) {
+func TestConnectFails(t *testing.T) {
 	free := netip.MustParseAddrPort(tunneltest.Unused(t))
 	if _, err := sock.Connect(context.Background(), free); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("nobody listens: %v", err)
+		t.Errorf("nothing listens: %v", err)
 	}
 	stuck := netip.MustParseAddrPort(testkit.Unanswered(t))
 	ended, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := sock.Connect(ended, stuck); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("nobody answers: %v", err)
+		t.Errorf("no answer: %v", err)
 	}
 	cancelled, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(20*time.Millisecond, cancel)
@@ -320,9 +320,9 @@ func TestConnectSocketFails(t *testing.T) {
 	}
 }
 
-// TCP can connect a port with itself, and a proxy would then talk to itself in
-// the target's name.
-func TestSocketIsItsOwnPeer(t *testing.T) {
+// TCP can connect a port with itself. A proxy would then talk to itself in place of
+// the target.
+func TestConnIsItsOwnPeer(t *testing.T) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -340,13 +340,13 @@ func TestSocketIsItsOwnPeer(t *testing.T) {
 	if !s.IsOwnPeer() {
 		t.Error("a connection of a port with itself was not seen")
 	}
-	if near, _ := ownPair(t); near.IsOwnPeer() {
+	if near, _ := connPair(t); near.IsOwnPeer() {
 		t.Error("a connection of two ports was taken for one")
 	}
 }
 
-// The listener closed by another goroutine ends the accept.
-func TestSocketListenerCloses(t *testing.T) {
+// Closing the listener in another goroutine ends Accept.
+func TestListenerCloses(t *testing.T) {
 	l := testkit.Listen(t, "127.0.0.1:0")
 	ended := make(chan error, 1)
 	go func() {
@@ -362,7 +362,7 @@ func TestSocketListenerCloses(t *testing.T) {
 			t.Errorf("accept ended with %v", err)
 		}
 	case <-time.After(testkit.Patience):
-		t.Fatal("accept goes on")
+		t.Fatal("accept still waits")
 	}
 	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("closed twice: %v", err)

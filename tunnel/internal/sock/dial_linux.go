@@ -10,35 +10,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Connect is Dial for a conn that goes to the event loops: it is a
-// *socket.
+// Connect is like Dial, but the connection is a *Conn, as the event loops want it.
+// The exception is an address with a zone, which is left to Dial.
 func Connect(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
 	if ap.Addr().Zone() != "" {
-		return Dial(ctx, ap) // which knows the interfaces' numbers
+		return Dial(ctx, ap) // package net knows the numbers of the interfaces
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	const attempts = 3
 	for range attempts {
-		s, err := connectOnce(ctx, ap)
+		c, err := connectOnce(ctx, ap)
 		switch {
 		case err != nil:
 			return nil, err
-		case !s.isOwnPeer():
-			return s, nil
+		case !c.isOwnPeer():
+			return c, nil
 		}
-		s.Close()
+		c.Close()
 	}
 	return nil, os.NewSyscallError("connect", unix.ECONNREFUSED)
 }
 
-// isOwnPeer reports whether the connection leads to itself. TCP can connect a
-// port with itself: a free one of this host that is asked for, where the kernel
-// picks just that one for our end.
-func (s *Conn) isOwnPeer() (own bool) {
-	_ = s.control(func(fd int) error {
-		own = localAddr(fd) == netip.AddrPortFrom(s.remote.Addr().Unmap(), s.remote.Port())
+// isOwnPeer reports whether the connection leads to itself. This happens when the
+// target is a port of this host that nothing listens on, and the kernel happens to
+// choose the same port for the local end.
+func (c *Conn) isOwnPeer() (own bool) {
+	_ = c.control(func(fd int) error {
+		own = localAddr(fd) == netip.AddrPortFrom(c.remote.Addr().Unmap(), c.remote.Port())
 		return nil
 	})
 	return own
@@ -50,36 +50,37 @@ func connectOnce(ctx context.Context, ap netip.AddrPort) (*Conn, error) {
 	if errno != 0 {
 		return nil, os.NewSyscallError("socket", errno)
 	}
-	s := newConn(int(fd), ap)
+	c := newConn(int(fd), ap)
 	if errno := setTCPOptions(int(fd)); errno != 0 {
-		s.Close()
+		c.Close()
 		return nil, os.NewSyscallError("setsockopt", errno)
 	}
 	errno = to.connectNow(int(fd))
 	if errno == unix.EINPROGRESS || errno == unix.EINTR {
-		errno = to.connectNow(int(fd)) // it can be there: on this host
+		errno = to.connectNow(int(fd)) // within this host it may be connected already
 	}
 	if errno == unix.EALREADY {
 		var err error
-		if errno, err = s.awaitConnect(ctx, &to); err != nil {
-			s.Close()
+		if errno, err = c.awaitConnect(ctx, &to); err != nil {
+			c.Close()
 			return nil, err
 		}
 	}
 	if errno != 0 {
-		s.Close()
+		c.Close()
 		return nil, os.NewSyscallError("connect", errno)
 	}
-	return s, nil
+	return c, nil
 }
 
-// awaitConnect waits until the connection is there, or has failed, or ctx ends.
-func (s *Conn) awaitConnect(ctx context.Context, to *sockaddr) (errno syscall.Errno, err error) {
-	raw, err := s.park()
+// awaitConnect waits until the connection is established or has failed, or until
+// ctx is done.
+func (c *Conn) awaitConnect(ctx context.Context, to *sockaddr) (errno syscall.Errno, err error) {
+	raw, err := c.park()
 	if err != nil {
 		return 0, err
 	}
-	release := InterruptOnDone(ctx, s)
+	release := InterruptOnDone(ctx, c)
 	err = raw.Write(func(fd uintptr) bool {
 		errno = to.connectNow(int(fd))
 		return errno != unix.EALREADY && errno != unix.EINTR
@@ -91,8 +92,8 @@ func (s *Conn) awaitConnect(ctx context.Context, to *sockaddr) (errno syscall.Er
 	return errno, err
 }
 
-// setTCPOptions is what package net does for every TCP connection, with our
-// keepalive.
+// setTCPOptions sets the options that package net sets for every TCP connection,
+// with the keepalive of this package.
 func setTCPOptions(fd int) syscall.Errno {
 	for _, o := range [...]struct{ level, option, value int }{
 		{unix.SOL_TCP, unix.TCP_NODELAY, 1},

@@ -5,14 +5,14 @@ import (
 	"net"
 )
 
-// Early is a conn of which the first bytes were read already: Read returns these
-// first. It is closed as the conn within is.
+// Early is a connection whose first bytes were read already. Closing it closes
+// the connection within.
 type Early struct {
 	net.Conn
-	Unread []byte // what Read returns first
+	Unread []byte // returned by Read before anything else
 }
 
-// Read returns the unread bytes first, then reads from the conn within.
+// Read returns the unread bytes first, then reads from the connection within.
 func (c *Early) Read(b []byte) (int, error) {
 	if len(c.Unread) > 0 {
 		n := copy(b, c.Unread)
@@ -22,14 +22,14 @@ func (c *Early) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// CloseWrite half-closes the conn within. It is errors.ErrUnsupported for one
-// that can only be closed whole.
+// CloseWrite half-closes the connection within. It returns errors.ErrUnsupported
+// if that can only be closed as a whole.
 func (c *Early) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+	if half, ok := c.Conn.(HalfCloser); ok {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported
 }
 
-// NetConn returns the conn within; reading from it passes over unread bytes.
+// NetConn returns the connection within. A read from it skips the unread bytes.
 func (c *Early) NetConn() net.Conn { return c.Conn }

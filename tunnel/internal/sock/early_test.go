@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// What was read before comes first, in whatever pieces it is asked for.
+// Bytes that were read before come first, in pieces of any size.
 func TestEarly(t *testing.T) {
 	near, far := net.Pipe()
 	go func() {

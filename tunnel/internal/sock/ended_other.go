@@ -4,6 +4,6 @@ package sock
 
 import "net"
 
-// HasEnded cannot tell here: a request that must not be repeated may then meet
-// a connection that has ended.
+// HasEnded always reports false on this system. A request that must not be
+// repeated may then be sent over a connection that has ended.
 func HasEnded(net.Conn) bool { return false }

@@ -7,19 +7,20 @@ import (
 	"syscall"
 )
 
-// HasEnded reports whether the other side of an idle connection has ended or
-// broken it, or spoken unasked, as far as this host knows. Nothing is consumed.
+// HasEnded reports whether an idle connection is of no more use, as far as this
+// host knows: the peer has closed or reset it, or has sent bytes that nothing
+// asked for. It consumes nothing.
 func HasEnded(conn net.Conn) bool {
-	Conn, ok := conn.(syscall.Conn)
+	socket, ok := conn.(syscall.Conn)
 	if !ok {
 		return false
 	}
-	raw, err := Conn.SyscallConn()
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return false
 	}
 	ended := false
-	// Control, and not Read: the transport holds the right to read.
+	// Control instead of Read: another goroutine may be waiting in a Read.
 	err = raw.Control(func(fd uintptr) {
 		var b [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK)

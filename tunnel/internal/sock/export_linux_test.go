@@ -2,7 +2,8 @@ package sock
 
 import "syscall"
 
-// What the external test reaches of this package's insides.
+// The test of Conn is in package sock_test, because it uses packages that import
+// this one. It uses these internals.
 var (
 	NewConn    = newConn
 	LocalAddr  = localAddr
@@ -10,7 +11,7 @@ var (
 	SockaddrOf = sockaddrOf
 )
 
-func (s *Conn) Parked() bool                        { return s.parked() }
-func (s *Conn) Control(f func(fd int) error) error  { return s.control(f) }
-func (s *Conn) IsOwnPeer() bool                     { return s.isOwnPeer() }
+func (c *Conn) Parked() bool                        { return c.parked() }
+func (c *Conn) Control(f func(fd int) error) error  { return c.control(f) }
+func (c *Conn) IsOwnPeer() bool                     { return c.isOwnPeer() }
 func (a *sockaddr) ConnectNow(fd int) syscall.Errno { return a.connectNow(fd) }

@@ -10,15 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketListener accepts sockets. What a connection needs of options is set on
-// the listening socket once: accepted ones inherit it.
-type socketListener struct {
+// listener accepts connections of type *Conn. The options of a connection are set
+// once, on the listening socket: accepted sockets inherit them.
+type listener struct {
 	file *os.File
 	raw  syscall.RawConn
 	addr net.Addr
 }
 
-// Listen binds a TCP listener; the caller closes it.
+// Listen opens a TCP listener on address. The connections it accepts are of type
+// *Conn, with TCP_NODELAY and keepalive. The caller closes it.
 func Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	config := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) error {
 		var errno syscall.Errno
@@ -30,13 +31,13 @@ func Listen(ctx context.Context, network, address string) (net.Listener, error) 
 		}
 		return nil
 	}}
-	config.SetMultipathTCP(false) // whose sockets know neither splice(2) nor our options
+	config.SetMultipathTCP(false) // its sockets support neither splice(2) nor these options
 	bound, err := config.Listen(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	defer bound.Close() // what we keep is a second descriptor of the same socket
-	l := &socketListener{addr: bound.Addr()}
+	defer bound.Close() // the listener keeps a second descriptor of the same socket
+	l := &listener{addr: bound.Addr()}
 	if l.file, err = bound.(*net.TCPListener).File(); err != nil {
 		return nil, err
 	}
@@ -47,13 +48,13 @@ func Listen(ctx context.Context, network, address string) (net.Listener, error) 
 	return l, nil
 }
 
-// Accept implements net.Listener; the conn is a *socket.
-func (l *socketListener) Accept() (net.Conn, error) {
+// Accept implements net.Listener. The connection is a *Conn.
+func (l *listener) Accept() (net.Conn, error) {
 	var fd int
 	var remote netip.AddrPort
 	var errno syscall.Errno
-	err := l.raw.Read(func(listener uintptr) bool {
-		fd, remote, errno = acceptNow(int(listener))
+	err := l.raw.Read(func(listening uintptr) bool {
+		fd, remote, errno = acceptNow(int(listening))
 		return errno != unix.EAGAIN && errno != unix.EINTR
 	})
 	switch {
@@ -66,7 +67,7 @@ func (l *socketListener) Accept() (net.Conn, error) {
 }
 
 // Close implements net.Listener.
-func (l *socketListener) Close() error {
+func (l *listener) Close() error {
 	if l.file.Close() != nil {
 		return net.ErrClosed
 	}
@@ -74,4 +75,4 @@ func (l *socketListener) Close() error {
 }
 
 // Addr implements net.Listener.
-func (l *socketListener) Addr() net.Addr { return l.addr }
+func (l *listener) Addr() net.Addr { return l.addr }

@@ -10,10 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// CanPeek reports whether Peek works on this system.
 const CanPeek = true
 
-// Peek copies what is in the socket to b and leaves it there. It waits for at
-// least a byte, end of file or the conn's deadline.
+// Peek copies the bytes that a socket has received to b and leaves them in the
+// socket. It waits for at least one byte, and returns io.EOF at end of file. The
+// connection's read deadline applies.
 func Peek(raw syscall.RawConn, b []byte) (n int, err error) {
 	failed := raw.Read(func(fd uintptr) bool {
 		for err = unix.EINTR; err == unix.EINTR; {

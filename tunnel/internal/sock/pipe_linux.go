@@ -9,32 +9,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// PipeSize is the size in bytes that a pipe is given, and so the most that one
+// Splice can move.
+const PipeSize = 1 << 20
+
 const (
-	PipeSize = 1 << 20  // of a pipe, and of one splice
-	pipeMin  = 64 << 10 // below, a buffer is better
-	PipeKeep = 32       // empty pipes kept open
-	PipeMost = 256      // pipes open at a time, of 2 descriptors each
+	pipeMin  = 64 << 10 // the size below which a buffer is better
+	pipeKeep = 32       // empty pipes that a pool keeps open
+	pipeMost = 256      // open pipes of a pool, of 2 descriptors each
 )
 
 var errShortPipe = errors.New("the pipe is too short")
 
-// SharedPipes are the pipes of all relays. A pipe is borrowed while bytes are
-// in it, never while waiting for some.
-var SharedPipes = &Pipes{Open: OpenPipe}
+// SharedPipes is the pool of all relays. They borrow a pipe while there are bytes
+// in it, and never while they wait for some.
+var SharedPipes = new(Pipes)
 
-// Pipe is one pipe(2).
+// Pipe is one pipe(2), whose ends do not block.
 type Pipe struct{ R, W int }
 
-// Pipes lends empty pipes, the one last used first.
+// Pipes is a pool of empty pipes, at most 256 at a time. Get returns the pipe that
+// was used last, whose memory is most likely still in the processor's cache. The
+// zero value is an empty pool.
 type Pipes struct {
-	Open func() (*Pipe, error)
-
 	mu   sync.Mutex
 	free []*Pipe
-	all  int // lent or free
+	all  int                   // pipes that are borrowed or free
+	open func() (*Pipe, error) // nil = openPipe
 }
 
-// Get returns an empty pipe, or nil if none is to be had.
+// Get returns an empty pipe, which the caller gives back with Put. It returns nil
+// if as many pipes are open as may be, or if this system opens no more that are
+// large enough.
 func (p *Pipes) Get() *Pipe {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -43,10 +49,14 @@ func (p *Pipes) Get() *Pipe {
 		p.free = p.free[:last]
 		return pipe
 	}
-	if p.all >= PipeMost {
+	if p.all >= pipeMost {
 		return nil
 	}
-	pipe, err := p.Open()
+	open := p.open
+	if open == nil {
+		open = openPipe
+	}
+	pipe, err := open()
 	if err != nil {
 		return nil
 	}
@@ -54,12 +64,12 @@ func (p *Pipes) Get() *Pipe {
 	return pipe
 }
 
-// Put takes a pipe back. One with bytes left in it is closed, lest another
-// tunnel gets them.
+// Put gives a pipe back in which left bytes remain. A pipe that is not empty is
+// closed, so that no other tunnel gets its bytes.
 func (p *Pipes) Put(pipe *Pipe, left int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if left == 0 && len(p.free) < PipeKeep {
+	if left == 0 && len(p.free) < pipeKeep {
 		p.free = append(p.free, pipe)
 		return
 	}
@@ -67,14 +77,15 @@ func (p *Pipes) Put(pipe *Pipe, left int) {
 	pipe.close()
 }
 
-// Counts returns how many pipes are open, and how many of them are free.
+// Counts returns how many of the pool's pipes are open, and how many of these are
+// free.
 func (p *Pipes) Counts() (all, free int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.all, len(p.free)
 }
 
-func OpenPipe() (*Pipe, error) {
+func openPipe() (*Pipe, error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("pipe2", err)
@@ -85,8 +96,8 @@ func OpenPipe() (*Pipe, error) {
 		size, err = unix.FcntlInt(uintptr(pipe.W), unix.F_GETPIPE_SZ, 0)
 	}
 	if err != nil || size < pipeMin {
-		// The user's share of pipe memory is used up: two pages are slower
-		// than a buffer.
+		// The user's share of pipe memory is used up, and a pipe of two pages is
+		// slower than a buffer.
 		pipe.close()
 		return nil, errShortPipe
 	}
@@ -98,8 +109,9 @@ func (p *Pipe) close() {
 	_ = unix.Close(p.W)
 }
 
-// Take takes left bytes out of a pipe that holds as many.
-func (p *Pipe) Take(left *int) ([]byte, error) {
+// ReadAll returns the *left bytes that the pipe holds, and subtracts from *left what
+// it has read, also when it fails.
+func (p *Pipe) ReadAll(left *int) ([]byte, error) {
 	held := make([]byte, *left)
 	for i := 0; i < len(held); {
 		n, err := Read(p.R, held[i:])
@@ -115,7 +127,8 @@ func (p *Pipe) Take(left *int) ([]byte, error) {
 	return held, nil
 }
 
-// IdleDescriptors is how many descriptors the pipes that nobody uses keep open.
+// IdleDescriptors returns the number of descriptors that the free pipes of
+// SharedPipes keep open. Tests that look for leaks subtract them.
 func IdleDescriptors() int {
 	_, free := SharedPipes.Counts()
 	return 2 * free

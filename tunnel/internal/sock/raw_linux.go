@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RawOf returns the descriptor of a plain stream socket, else nil.
+// RawOf returns the descriptor of a connection that is a TCP or unix stream socket
+// and nothing more. For any other connection it returns nil.
 func RawOf(conn net.Conn) syscall.RawConn {
 	switch c := conn.(type) {
 	case TCP:
@@ -23,13 +24,15 @@ func RawOf(conn net.Conn) syscall.RawConn {
 	return nil
 }
 
-// OpError makes a system call's error one like package net's.
+// OpError returns the error of the system call op on conn in the form that package
+// net gives it.
 func OpError(op string, conn net.Conn, err error) error {
 	return &net.OpError{Op: op, Net: conn.LocalAddr().Network(), Source: conn.LocalAddr(), Addr: conn.RemoteAddr(), Err: os.NewSyscallError(op, err)}
 }
 
-// Splice moves at most size bytes between a pipe and a socket, without
-// waiting for either.
+// Splice moves at most size bytes from one descriptor to another, one of which is
+// a pipe, by splice(2). It waits for neither: EAGAIN means that one of them is not
+// ready. At end of file it returns 0 and no error.
 func Splice(from, to, size int) (int, error) {
 	return retry(func() (int, error) {
 		n, err := unix.Splice(from, nil, to, nil, size, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)

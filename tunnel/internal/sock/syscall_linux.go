@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls below do not wait, so Go's scheduler is not told of them: it would
-// give the processor away for no gain.
+// The system calls in this file never wait. They are made without the knowledge of
+// Go's scheduler, which would otherwise hand the processor to another thread for
+// nothing.
 
 func recvNow(fd int, b []byte) (int, syscall.Errno) {
 	for {
@@ -38,7 +39,7 @@ func setNow(fd, level, option, value int) syscall.Errno {
 	return errno
 }
 
-// acceptNow accepts a connection that is there.
+// acceptNow accepts a connection. It returns EAGAIN if none is pending.
 func acceptNow(listener int) (fd int, remote netip.AddrPort, errno syscall.Errno) {
 	a := sockaddr{size: unix.SizeofSockaddrInet6}
 	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&a.raw)), uintptr(unsafe.Pointer(&a.size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
@@ -48,7 +49,8 @@ func acceptNow(listener int) (fd int, remote netip.AddrPort, errno syscall.Errno
 	return int(n), a.addrPort(), 0
 }
 
-// localAddr is the address that a socket is bound to.
+// localAddr returns the address that a socket is bound to, invalid if that cannot be
+// found out.
 func localAddr(fd int) netip.AddrPort {
 	a := sockaddr{size: unix.SizeofSockaddrInet6}
 	_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(unsafe.Pointer(&a.size)))
@@ -58,8 +60,9 @@ func localAddr(fd int) netip.AddrPort {
 	return a.addrPort()
 }
 
-// connectNow begins to connect, or asks how that goes: EINPROGRESS and EALREADY
-// mean that it does.
+// connectNow starts to connect to a, and reports the state of the attempt when it is
+// called again: EINPROGRESS and EALREADY mean that it is under way, 0 that the
+// socket is connected.
 func (a *sockaddr) connectNow(fd int) syscall.Errno {
 	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(a.size))
 	if errno == unix.EISCONN {

@@ -8,14 +8,15 @@ import (
 	"time"
 )
 
-// TCP is a TCP connection: a *net.TCPConn, or a socket.
+// TCP is a TCP connection: a *net.TCPConn or a *Conn.
 type TCP interface {
 	net.Conn
 	syscall.Conn
 	SetLinger(seconds int) error
 }
 
-// TCPOf returns the TCP conn at the heart of conn, or nil.
+// TCPOf returns the TCP connection beneath conn, or nil if there is none. It looks
+// through every connection that has a method NetConn, as *tls.Conn does.
 func TCPOf(conn net.Conn) TCP {
 	for {
 		switch c := conn.(type) {
@@ -29,14 +30,11 @@ func TCPOf(conn net.Conn) TCP {
 	}
 }
 
-// HalfCloser is a conn that can send end of file and be read from afterwards.
-type HalfCloser interface{ CloseWrite() error }
-
-// keepAlive finds dead peers of silent tunnels within about two minutes.
+// keepAlive finds the dead peers of silent tunnels within about two minutes.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4}
 
-// Dial opens one TCP connection with TCP_NODELAY (Go's default) and
-// keepalive.
+// Dial opens one TCP connection with TCP_NODELAY, which is Go's default, and
+// keepalive. The caller closes it.
 func Dial(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: keepAlive}
 	return d.DialContext(ctx, "tcp", ap.String())
