@@ -23,12 +23,6 @@ const (
 	DefaultOpenTimeout    = 30 * time.Second
 )
 
-// Field is one field line of a request head (RFC 9110, section 5).
-type Field struct {
-	Name  string // a token
-	Value string
-}
-
 // Client opens tunnels along a Route. The zero Client connects directly. A
 // Client may be used by several goroutines at once if its fields are not
 // changed meanwhile. It is not to be copied: see Clone.
@@ -265,37 +259,6 @@ func (c *Client) connectUnix(ctx context.Context, hop tunnel.Hop, target tunnel.
 		return nil, &tunnel.Error{Phase: tunnel.PhaseConnect, Type: tunnel.DialErrorType(err), Target: target, Hop: hop.Name(), Err: neterr.Plain(err)}
 	}
 	return conn, nil
-}
-
-// Mask returns a head of an Exchange with the Client's credentials masked.
-func (c *Client) Mask(head []byte) []byte { return c.Masker(false).Sent(head) }
-
-// CheckHeader says why a field cannot be among Client.Header: its name is no
-// token, its value holds a control character (RULES 10), or it is one of those
-// that make the request what it is: Host and the framing fields.
-func CheckHeader(f Field) error {
-	if !wire.IsToken(f.Name) {
-		return fmt.Errorf("header name %q is not a token (RFC 9110, section 5.6.2)", f.Name)
-	}
-	if wire.HasControl(f.Value) {
-		return fmt.Errorf("header %s: the value holds a control character", f.Name)
-	}
-	for _, name := range []string{"Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection"} {
-		if strings.EqualFold(f.Name, name) {
-			return fmt.Errorf("header %s cannot be set: it is part of the CONNECT request itself", name)
-		}
-	}
-	return nil
-}
-
-// ParseHeader parses "Name: value" for Client.Header, and checks it.
-func ParseHeader(s string) (Field, error) {
-	name, value, ok := strings.Cut(s, ":")
-	if !ok {
-		return Field{}, errors.New("a header needs a colon: 'Name: value', or 'Name:' to remove one")
-	}
-	f := Field{Name: name, Value: strings.Trim(value, " \t")}
-	return f, CheckHeader(f)
 }
 
 // PasswordInClear reports whether a password goes over a network unprotected, and to

@@ -243,15 +243,6 @@ func (l *login) resume(next tunnel.Authority) {
 	l.value, l.sent = value, false
 }
 
-// tookBasic reports whether a tunnel was opened by the hop's credentials as they
-// are, so that they can go with the first request.
-func (s *sharedConns) tookBasic(hop tunnel.Hop) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	took, ok := s.basic[hop.String()]
-	return ok && hop.Credentials != nil && took == *hop.Credentials
-}
-
 // opened remembers by which scheme a tunnel was opened.
 func (l *login) opened(s *sharedConns, hop tunnel.Hop) {
 	if l == nil || l.current == nil || l.current.name() != AuthBasic {

@@ -90,13 +90,3 @@ func (l *login) verify(reply *wire.Reply) error {
 	}
 	return nil
 }
-
-// unproven is the Error of a 2xx from a proxy that is not who it should be; nil
-// = it is, or need not show.
-func (r *hopRequest) unproven(reply *wire.Reply) *tunnel.Error {
-	err := r.login.verify(reply)
-	if err == nil {
-		return nil
-	}
-	return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Detail: err.Error()}
-}

@@ -153,3 +153,6 @@ func (m *Masker) Message(s *SOCKSMessage) tunnel.WireBytes {
 
 // Any reports whether there is anything to mask.
 func (m *Masker) Any() bool { return !m.off && len(m.all()) > 0 }
+
+// Mask returns a head of an Exchange with the Client's credentials masked.
+func (c *Client) Mask(head []byte) []byte { return c.Masker(false).Sent(head) }

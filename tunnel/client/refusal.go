@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"culvert/tunnel"
-	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/page"
 	"culvert/tunnel/internal/wire"
 )
@@ -55,14 +54,6 @@ func RefusalError(reply *wire.Reply, body []byte) *tunnel.Error {
 	}
 	e.Detail = wire.Escape([]byte(e.Detail), MaxDetail)
 	return e
-}
-
-// unfinished reports whether the content may still be on its way, when n bytes came
-// after what was read of it. What ends with the connection and is silent is not.
-func (x *Exchange) unfinished(n int64) bool {
-	framing, err := x.reply.Framing()
-	framed := err == nil && (framing.Chunked || framing.Length >= 0)
-	return neterr.Timeout(x.bodyError) && (framed || n > 0) || len(x.Body) == maxExcerpt && n > 0
 }
 
 // typeOr returns the type of an RFC 9209 token, or t if culvert knows none of it.

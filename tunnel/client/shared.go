@@ -271,3 +271,12 @@ func (l *sharedList) withRoom() (found, unsure *sharedConn) {
 func newSharedConn(conn net.Conn, addr netip.AddrPort, watch func(h2.Frame)) *sharedConn {
 	return &sharedConn{Conn: h2.Client(conn, h2.Config{IdleTimeout: clientIdle, Observe: watch}), addr: addr}
 }
+
+// tookBasic reports whether a tunnel was opened by the hop's credentials as they
+// are, so that they can go with the first request.
+func (s *sharedConns) tookBasic(hop tunnel.Hop) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	took, ok := s.basic[hop.String()]
+	return ok && hop.Credentials != nil && took == *hop.Credentials
+}

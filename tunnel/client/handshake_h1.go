@@ -1,0 +1,194 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/internal/neterr"
+	"culvert/tunnel/internal/page"
+	"culvert/tunnel/internal/sock"
+	"culvert/tunnel/internal/wire"
+)
+
+// http1Handshake is a CONNECT over HTTP/1.
+type http1Handshake struct {
+	*hopRequest
+	conn net.Conn
+	br   *bufio.Reader // over conn; keeps what lies behind the reply's head
+}
+
+// run sends CONNECT and reads the reply (RFC 9110, section 9.3.6), in as many
+// rounds as a login takes over one connection. On success the tunnel begins with
+// the early bytes.
+func (h *http1Handshake) run(ctx context.Context) (conn net.Conn, early []byte, e *tunnel.Error) {
+	for kept := false; ; kept = true {
+		again, here, e := h.round(ctx)
+		switch {
+		case e == nil:
+			return h.conn, buffered(h.br), nil
+		case again && here:
+			continue
+		case kept && unanswered(e):
+			again = h.login.hungUp(h.next)
+		}
+		h.reconnect = again
+		return nil, nil, e
+	}
+}
+
+// round is one request and its reply. After an error, again reports that the
+// request is to be sent again, with other credentials, and here that it is over the
+// same connection.
+func (h *http1Handshake) round(ctx context.Context) (again, here bool, e *tunnel.Error) {
+	fields := h.fields()
+	h.waiting()
+	x := &Exchange{Hop: h.hop, Next: h.next, Request: requestHead(h.next, fields), Started: time.Now()}
+	e = h.converse(ctx, x)
+	// RFC 9110, section 9.3.6: any 2xx opens the tunnel, at the blank line;
+	// Content-Length and Transfer-Encoding in it are ignored.
+	switch {
+	case e != nil:
+	case x.reply.Code/100 == 2:
+		x.Glued = h.br.Buffered()
+		e = h.unproven(x.reply)
+	default:
+		kept := h.readRefusal(ctx, x)
+		again, here = h.login.challenged(x.reply, h.next, kept)
+		if w := h.client.Watch; w != nil && w.RefusalWait > 0 && !again {
+			h.client.waiting("%s to close after its refusal", h.hop.Name())
+			h.watchClose(ctx, w.RefusalWait, x)
+		}
+		e = h.refusal(x, fields)
+	}
+	h.finish(x, e)
+	return again, here, e
+}
+
+// buffered returns what was read and not used; nil = nothing.
+func buffered(br *bufio.Reader) []byte {
+	if br.Buffered() == 0 {
+		return nil
+	}
+	early, _ := br.Peek(br.Buffered())
+	return early
+}
+
+// converse writes the request and reads replies up to the final one's head.
+func (h *http1Handshake) converse(ctx context.Context, x *Exchange) *tunnel.Error {
+	release := sock.InterruptOnDone(ctx, h.conn)
+	defer release()
+	if _, err := h.conn.Write(x.Request); err != nil && !neterr.Reset(err) {
+		return h.cut(ctx, tunnel.PhaseRequest, err)
+	} // A proxy that refuses unread may still have answered.
+	x.Sent = time.Now()
+	for {
+		if x.FirstIn.IsZero() {
+			if _, err := h.br.Peek(1); err != nil {
+				return h.headError(ctx, x, err)
+			}
+			x.FirstIn = time.Now()
+		}
+		reply, err := wire.ReadReply(h.br, wire.DefaultMaxHead)
+		if err != nil {
+			return h.headError(ctx, x, err)
+		}
+		// RFC 9110, section 15.2: interim replies are read past. 101 is final
+		// in effect and no answer to CONNECT.
+		if reply.Code >= 200 || reply.Code == http.StatusSwitchingProtocols {
+			x.Complete, x.Reply, x.reply = time.Now(), reply.Raw, reply
+			return nil
+		}
+		if x.Interim = append(x.Interim, reply.Raw); len(x.Interim) > MaxInterim {
+			return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Detail: "interim replies without end"}
+		}
+	}
+}
+
+// requestHead is the CONNECT request: authority-form, Host the same, no framing
+// fields and no Proxy-Connection (RFC 9110, section 9.3.6; RFC 9112, section
+// 3.2.3).
+func requestHead(next tunnel.Authority, fields []Field) []byte {
+	var b bytes.Buffer
+	b.WriteString("CONNECT " + next.String() + " HTTP/1.1\r\nHost: " + next.String() + "\r\n")
+	for _, f := range fields {
+		b.WriteString(f.Name + ": " + f.Value + "\r\n")
+	}
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+// cut is cutError, unless TLS is what failed.
+func (h *http1Handshake) cut(ctx context.Context, phase tunnel.Phase, err error) *tunnel.Error {
+	if secured, ok := h.conn.(*clientTLS); ok {
+		if e := secured.lateFailure(err); e != nil {
+			return e
+		}
+	}
+	return cutError(ctx, phase, err)
+}
+
+// headError classifies a reply whose head did not come whole.
+func (h *http1Handshake) headError(ctx context.Context, x *Exchange, err error) *tunnel.Error {
+	var head *wire.HeadError
+	if !errors.As(err, &head) {
+		e := h.cut(ctx, tunnel.PhaseReply, err)
+		if e.Type == tunnel.ErrorConnectionTerminated && errors.Is(err, io.EOF) {
+			e.Err = nil // the type's words say it
+		}
+		return e
+	}
+	x.Reply, x.replyErr = head.Raw, head
+	if head.Err != nil && ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return cutError(ctx, tunnel.PhaseReply, head.Err)
+	}
+	if odd := page.OddHTTP(head.Raw); odd != "" && head.Problem == wire.NotHTTP {
+		head.Problem, head.Detail = wire.Malformed, odd
+	}
+	e := &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Detail: head.Detail, Answer: &tunnel.AnswerTrouble{Start: head.Raw, WrongProtocol: head.Problem == wire.NotHTTP}}
+	switch head.Problem {
+	case wire.TooLarge:
+		e.Type = tunnel.ErrorResponseHeadSize
+	case wire.NotHTTP:
+		e.Detail = "the answer is not HTTP: it begins with \"" + wire.Escape(head.Raw, 40) + "\""
+	case wire.Truncated:
+		e.Type, e.Detail, e.Err = tunnel.ErrorResponseIncomplete, "", neterr.Plain(head.Err)
+		if neterr.Timeout(head.Err) {
+			e.Type = tunnel.ErrorConnectionReadTimeout
+		}
+	}
+	return e
+}
+
+// readRefusal reads what the proxy says for itself, for a second at most. It
+// reports whether the connection can carry another request: seldom, as RFC 9931
+// has proxies close it.
+func (h *http1Handshake) readRefusal(ctx context.Context, x *Exchange) (kept bool) {
+	ctx, cancel := context.WithTimeout(ctx, bodyWait)
+	defer cancel()
+	release := sock.InterruptOnDone(ctx, h.conn)
+	defer release()
+	content := newContent(h.br, x.reply)
+	x.Body, x.bodyError = content.excerpt()
+	return x.bodyError == nil && h.login != nil && persists(x.reply) && content.finish() && h.br.Buffered() == 0
+}
+
+// watchClose notes whether the proxy closes after its refusal, as RFC 9931
+// demands it of a refused CONNECT over HTTP/1.1.
+func (h *http1Handshake) watchClose(ctx context.Context, wait time.Duration, x *Exchange) {
+	watch, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	release := sock.InterruptOnDone(watch, h.conn)
+	defer release()
+	n, err := io.CopyN(io.Discard, h.br, maxExcerpt)
+	// A proxy that still sends, or that our own deadline left no time to
+	// close, is not judged.
+	x.Watched = err != nil && ctx.Err() == nil && !(neterr.Timeout(err) && x.unfinished(n))
+	x.KeptOpen = x.Watched && neterr.Timeout(err)
+}
