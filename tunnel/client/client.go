@@ -37,7 +37,7 @@ type Client struct {
 
 	// Header holds further field lines for every proxy's CONNECT; one with an
 	// empty value removes a field that is sent by default. Proxy-Authorization
-	// among them goes to the first proxy only. What CheckHeader refuses makes
+	// among them goes to the first proxy only. What checkHeader refuses makes
 	// Open fail before anything is sent.
 	Header []Field
 
@@ -163,11 +163,8 @@ func (c *Client) open(ctx context.Context, target tunnel.Authority, extra []Fiel
 	if len(c.Or) > 0 {
 		return c.openAny(ctx, target, extra)
 	}
-	if timeout := cmp.Or(c.Timeout, DefaultOpenTimeout); timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
+	ctx, cancel := c.withTimeout(ctx)
+	defer cancel()
 	if err := c.check(target, extra); err != nil {
 		return nil, &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Target: target, Detail: err.Error()}
 	}
@@ -178,6 +175,14 @@ func (c *Client) open(ctx context.Context, target tunnel.Authority, extra []Fiel
 		return nil, e
 	}
 	return &Conn{Conn: o.conn, early: o.early, addr: o.addr, target: target, hop: o.last, route: c.Route}, nil
+}
+
+// withTimeout bounds ctx by the Client's Timeout.
+func (c *Client) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if timeout := cmp.Or(c.Timeout, DefaultOpenTimeout); timeout > 0 {
+		return context.WithTimeout(ctx, timeout)
+	}
+	return context.WithCancel(ctx)
 }
 
 // check refuses what must not reach the wire, before anything is sent (RULES
@@ -205,7 +210,7 @@ func (c *Client) check(target tunnel.Authority, extra []Field) error {
 		return errors.New("the User-Agent holds a control character")
 	}
 	for _, f := range c.Header {
-		if err := CheckHeader(f); err != nil {
+		if err := checkHeader(f); err != nil {
 			return err
 		}
 	}

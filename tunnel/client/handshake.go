@@ -44,7 +44,7 @@ func (r *hopRequest) waiting() {
 }
 
 // fail completes an Error of this hop's.
-func (r *hopRequest) fail(e *tunnel.Error) {
+func (r *hopRequest) setHop(e *tunnel.Error) {
 	e.Hop, e.Target, e.Scheme = r.hop.Name(), r.next, r.hop.Scheme
 	if e.Login != nil {
 		e.Login.LaterHop = !r.first
@@ -60,7 +60,7 @@ func (r *hopRequest) finish(x *Exchange, e *tunnel.Error) {
 		if e.Detail = mask.Text(e.Detail); e.Answer != nil {
 			e.Answer.Reason = mask.Text(e.Answer.Reason)
 		}
-		r.fail(e)
+		r.setHop(e)
 		x.Err = e
 	}
 	if t := r.client.Trace; t != nil && t.Exchanged != nil {
@@ -91,7 +91,7 @@ func (r *hopRequest) fields() []Field {
 		fields = append(fields, Field{Name: "User-Agent", Value: r.client.UserAgent})
 	}
 	if value := r.login.send(); value != "" {
-		r.client.sharedConns().showed(value)
+		r.client.sharedConns().rememberAnswer(value)
 		fields = append(fields, Field{Name: "Proxy-Authorization", Value: value})
 	}
 	for _, f := range r.client.Header {
@@ -127,7 +127,7 @@ func cutError(ctx context.Context, phase tunnel.Phase, err error) *tunnel.Error 
 
 // unproven is the Error of a 2xx from a proxy that is not who it should be; nil
 // = it is, or need not show.
-func (r *hopRequest) unproven(reply *wire.Reply) *tunnel.Error {
+func (r *hopRequest) verifyProxy(reply *wire.Reply) *tunnel.Error {
 	err := r.login.verify(reply)
 	if err == nil {
 		return nil

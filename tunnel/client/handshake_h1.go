@@ -36,7 +36,7 @@ func (h *http1Handshake) run(ctx context.Context) (conn net.Conn, early []byte, 
 		case again && here:
 			continue
 		case kept && unanswered(e):
-			again = h.login.hungUp(h.next)
+			again = h.login.connClosed(h.next)
 		}
 		h.reconnect = again
 		return nil, nil, e
@@ -50,14 +50,14 @@ func (h *http1Handshake) round(ctx context.Context) (again, here bool, e *tunnel
 	fields := h.fields()
 	h.waiting()
 	x := &Exchange{Hop: h.hop, Next: h.next, Request: requestHead(h.next, fields), Started: time.Now()}
-	e = h.converse(ctx, x)
+	e = h.exchange(ctx, x)
 	// RFC 9110, section 9.3.6: any 2xx opens the tunnel, at the blank line;
 	// Content-Length and Transfer-Encoding in it are ignored.
 	switch {
 	case e != nil:
 	case x.reply.Code/100 == 2:
 		x.Glued = h.br.Buffered()
-		e = h.unproven(x.reply)
+		e = h.verifyProxy(x.reply)
 	default:
 		kept := h.readRefusal(ctx, x)
 		again, here = h.login.challenged(x.reply, h.next, kept)
@@ -81,7 +81,7 @@ func buffered(br *bufio.Reader) []byte {
 }
 
 // converse writes the request and reads replies up to the final one's head.
-func (h *http1Handshake) converse(ctx context.Context, x *Exchange) *tunnel.Error {
+func (h *http1Handshake) exchange(ctx context.Context, x *Exchange) *tunnel.Error {
 	release := sock.InterruptOnDone(ctx, h.conn)
 	defer release()
 	if _, err := h.conn.Write(x.Request); err != nil && !neterr.Reset(err) {

@@ -44,11 +44,11 @@ func (h *http2Handshake) round(ctx context.Context) (s *h2.Stream, again bool, e
 	fields := h.requestFields(asked)
 	h.waiting()
 	x := &Exchange{Hop: h.hop, Next: h.next, HTTP2: true, Request: headText(fields), Started: time.Now()}
-	s, e = h.converse(ctx, x, fields)
+	s, e = h.exchange(ctx, x, fields)
 	switch {
 	case e != nil:
 	case x.reply.Code/100 == 2:
-		e = h.unproven(x.reply)
+		e = h.verifyProxy(x.reply)
 	default:
 		h.readRefusal(ctx, s, x)
 		again, _ = h.login.challenged(x.reply, h.next, false)
@@ -89,7 +89,7 @@ func headText(fields []h2.Field) []byte {
 }
 
 // converse sends the request and reads heads up to the final one.
-func (h *http2Handshake) converse(ctx context.Context, x *Exchange, fields []h2.Field) (*h2.Stream, *tunnel.Error) {
+func (h *http2Handshake) exchange(ctx context.Context, x *Exchange, fields []h2.Field) (*h2.Stream, *tunnel.Error) {
 	s, err := h.streams.Open(ctx, fields, false)
 	h.opened()
 	if err != nil {

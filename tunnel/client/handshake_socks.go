@@ -94,16 +94,16 @@ func (s *socksHandshake) address(ctx context.Context) (netip.Addr, *tunnel.Error
 
 // exchange sends a message, reads as much of its answer, has it judged, and tells
 // of both.
-func (s *socksHandshake) exchange(ctx context.Context, m *SOCKSMessage, length int, judge func(answer []byte) *tunnel.Error) *tunnel.Error {
+func (s *socksHandshake) exchange(ctx context.Context, m *SOCKSMessage, length int, check func(answer []byte) *tunnel.Error) *tunnel.Error {
 	s.client.waiting("%s to answer %s's %s for %s", s.hop.Name(), s.hop.Scheme, m.Step, s.next)
 	m.Hop, m.Next, m.Started = s.hop, s.next, time.Now()
-	e := s.converse(ctx, m, length)
+	e := s.sendAndRead(ctx, m, length)
 	if e == nil {
-		e = judge(m.Received)
+		e = check(m.Received)
 	}
 	m.Ended = time.Now()
 	if e != nil {
-		s.fail(e)
+		s.setHop(e)
 		m.Err = e
 	}
 	if t := s.client.Trace; t != nil && t.SOCKSExchanged != nil {
@@ -112,7 +112,7 @@ func (s *socksHandshake) exchange(ctx context.Context, m *SOCKSMessage, length i
 	return e
 }
 
-func (s *socksHandshake) converse(ctx context.Context, m *SOCKSMessage, length int) *tunnel.Error {
+func (s *socksHandshake) sendAndRead(ctx context.Context, m *SOCKSMessage, length int) *tunnel.Error {
 	if _, err := s.conn.Write(m.wire()); err != nil && !neterr.Reset(err) {
 		return cutError(ctx, tunnel.PhaseRequest, err)
 	}
@@ -128,7 +128,7 @@ func (s *socksHandshake) read(ctx context.Context, m *SOCKSMessage, length int) 
 	case err == nil:
 		return nil
 	case len(m.Received) >= 2 && m.Received[0] == socks.Version5 && s.hop.Scheme == tunnel.SchemeSOCKS4A:
-		return s.foreign(m.Received) // version 5 is briefer
+		return s.notSOCKS(m.Received) // version 5 is briefer
 	case len(m.Received) > 0 && !neterr.Timeout(err):
 		return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorResponseIncomplete, Err: neterr.Plain(err)}
 	}
@@ -149,7 +149,7 @@ func (s *socksHandshake) greet(ctx context.Context) (method byte, e *tunnel.Erro
 	e = s.exchange(ctx, &SOCKSMessage{Step: SOCKSGreeting, Sent: greeting}, 2, func(chosen []byte) *tunnel.Error {
 		switch method = chosen[1]; {
 		case chosen[0] != socks.Version5:
-			return s.foreign(chosen)
+			return s.notSOCKS(chosen)
 		case method == socks.NoAuth, method == socks.Password && s.hop.Credentials != nil:
 			return nil
 		case method == socks.NoAcceptable && s.hop.Credentials == nil:
@@ -194,9 +194,9 @@ func (s *socksHandshake) version5(ctx context.Context, address netip.Addr) *tunn
 	return s.exchange(ctx, m, 4, func(head []byte) *tunnel.Error {
 		switch {
 		case head[0] != socks.Version5:
-			return s.foreign(head)
+			return s.notSOCKS(head)
 		case head[1] != 0:
-			return s.refused(known(socks5Failures, head[1]), false)
+			return s.refused(failureOf(socks5Failures, head[1]), false)
 		}
 		rest := net.IPv4len
 		switch head[3] {
@@ -232,9 +232,9 @@ func (s *socksHandshake) version4(ctx context.Context, address netip.Addr) *tunn
 	return s.exchange(ctx, m, 8, func(answer []byte) *tunnel.Error {
 		switch {
 		case answer[0] != 0:
-			return s.foreign(answer)
+			return s.notSOCKS(answer)
 		case answer[1] != socks.Granted4:
-			return s.refused(known(socks4Failures, answer[1]), s.hop.Credentials != nil)
+			return s.refused(failureOf(socks4Failures, answer[1]), s.hop.Credentials != nil)
 		}
 		return nil
 	})
@@ -246,7 +246,7 @@ func (s *socksHandshake) withPort(message []byte) []byte {
 }
 
 // known is what a code means, also one that nobody gave a meaning.
-func known(failures map[byte]socksFailure, code byte) socksFailure {
+func failureOf(failures map[byte]socksFailure, code byte) socksFailure {
 	if f, ok := failures[code]; ok {
 		return f
 	}
@@ -266,7 +266,7 @@ func (s *socksHandshake) refused(f socksFailure, sent bool) *tunnel.Error {
 }
 
 // foreign is for an answer in another protocol.
-func (s *socksHandshake) foreign(began []byte) *tunnel.Error {
+func (s *socksHandshake) notSOCKS(began []byte) *tunnel.Error {
 	return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Answer: &tunnel.AnswerTrouble{Start: began, WrongProtocol: true},
 		Detail: "it does not speak " + s.hop.Scheme + ": it begins with \"" + wire.Escape(began, 40) + "\""}
 }

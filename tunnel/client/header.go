@@ -15,10 +15,10 @@ type Field struct {
 	Value string
 }
 
-// CheckHeader says why a field cannot be among Client.Header: its name is no
+// checkHeader says why a field cannot be among Client.Header: its name is no
 // token, its value holds a control character (RULES 10), or it is one of those
 // that make the request what it is: Host and the framing fields.
-func CheckHeader(f Field) error {
+func checkHeader(f Field) error {
 	if !wire.IsToken(f.Name) {
 		return fmt.Errorf("header name %q is not a token (RFC 9110, section 5.6.2)", f.Name)
 	}
@@ -40,7 +40,7 @@ func ParseHeader(s string) (Field, error) {
 		return Field{}, errors.New("a header needs a colon: 'Name: value', or 'Name:' to remove one")
 	}
 	f := Field{Name: name, Value: strings.Trim(value, " \t")}
-	return f, CheckHeader(f)
+	return f, checkHeader(f)
 }
 
 // setField adds a field. An empty value removes all of that name instead, and

@@ -42,18 +42,18 @@ func CheckAuth(scheme string) error {
 // what was tried, and what goes with the next request. It outlives connections,
 // as most proxies close theirs after a 407 (RFC 9931).
 type login struct {
-	credentials tunnel.Credentials
-	negotiator  func() (Negotiator, error) // nil = there is none
-	schemes     []string                   // that may be tried, strongest first; those given up are taken out
-	rounds      int
-	offered     []challenge // so far, less what continues a scheme
-	current     loginScheme // nil = none yet
-	value       string      // of Proxy-Authorization; "" = none goes along
-	sent        bool        // value went out
-	shown       bool        // credentials went with some request
-	within      bool        // NTLM may be tried under Negotiate's name, where nothing else is offered
-	cut         bool        // a connection that was kept turned out to be closed
-	failed      error       // why an answer could not be made; nil = none failed
+	credentials   tunnel.Credentials
+	newNegotiator func() (Negotiator, error) // nil = there is none
+	schemes       []string                   // that may be tried, strongest first; those given up are taken out
+	rounds        int
+	offered       []challenge // so far, less what continues a scheme
+	current       loginScheme // nil = none yet
+	value         string      // of Proxy-Authorization; "" = none goes along
+	sent          bool        // value went out
+	shown         bool        // credentials went with some request
+	mayWrapNTLM   bool        // NTLM may be tried under Negotiate's name, where nothing else is offered
+	connLost      bool        // a connection that was kept turned out to be closed
+	failed        error       // why an answer could not be made; nil = none failed
 }
 
 // loginScheme answers the challenges of one scheme.
@@ -77,7 +77,7 @@ func (c *Client) newLogin(hop tunnel.Hop, next tunnel.Authority) *login {
 	l := &login{}
 	if c.Negotiate != nil && hop.Scheme != tunnel.SchemeUnix { // a socket has no service name
 		l.schemes = []string{AuthNegotiate}
-		l.negotiator = func() (Negotiator, error) { return c.Negotiate(hop.Proxy.Host()) }
+		l.newNegotiator = func() (Negotiator, error) { return c.Negotiate(hop.Proxy.Host()) }
 	}
 	if hop.Credentials != nil {
 		l.credentials, l.schemes = *hop.Credentials, append(l.schemes, AuthSchemes...)
@@ -89,7 +89,7 @@ func (c *Client) newLogin(hop tunnel.Hop, next tunnel.Authority) *login {
 	default:
 		l.schemes = nil
 	}
-	l.within = hop.Credentials != nil && (c.Auth == "" || c.Auth == AuthNegotiate)
+	l.mayWrapNTLM = hop.Credentials != nil && (c.Auth == "" || c.Auth == AuthNegotiate)
 	if len(l.schemes) == 0 && hop.Credentials == nil {
 		return nil
 	}
@@ -110,7 +110,7 @@ func (l *login) begin(c challenge, next tunnel.Authority) bool {
 	case AuthNTLM:
 		l.current = &ntlmLogin{credentials: l.credentials}
 	case AuthNegotiate:
-		l.current = &negotiateLogin{negotiator: l.negotiator}
+		l.current = &negotiateLogin{newNegotiator: l.newNegotiator}
 	default:
 		l.current = &plainLogin{scheme: scheme, credentials: l.credentials}
 	}
@@ -140,8 +140,8 @@ func (l *login) challenged(reply *wire.Reply, next tunnel.Authority, kept bool) 
 	l.rounds++
 	offered := challenges(reply)
 	if l.current != nil {
-		if l.goOn(offered, next, kept) {
-			return true, kept && (!l.cut || l.current.bound())
+		if l.continueScheme(offered, next, kept) {
+			return true, kept && (!l.connLost || l.current.bound())
 		}
 		l.giveUp()
 	}
@@ -153,15 +153,15 @@ func (l *login) challenged(reply *wire.Reply, next tunnel.Authority, kept bool) 
 		}
 	}
 	l.offered = offered
-	return l.choose(next), kept && !l.cut
+	return l.choose(next), kept && !l.connLost
 }
 
 // hungUp takes the end of a connection that a 407 had left open. It reports
 // whether the request is to be sent again, over another.
-func (l *login) hungUp(next tunnel.Authority) (again bool) {
+func (l *login) connClosed(next tunnel.Authority) (again bool) {
 	switch {
-	case !l.cut:
-		l.cut = true // from now on it is not relied upon
+	case !l.connLost:
+		l.connLost = true // from now on it is not relied upon
 		return true
 	case l.current == nil || !l.current.bound():
 		return false
@@ -180,20 +180,20 @@ func (l *login) choose(next tunnel.Authority) bool {
 			}
 		}
 	}
-	return l.chooseWithin(next)
+	return l.chooseNTLMAsNegotiate(next)
 }
 
 // chooseWithin tries the credentials by NTLM under Negotiate's name, once, where
 // that is all there is on offer and there was no ticket to show.
-func (l *login) chooseWithin(next tunnel.Authority) bool {
+func (l *login) chooseNTLMAsNegotiate(next tunnel.Authority) bool {
 	offers := func(scheme string) bool {
 		return slices.ContainsFunc(l.offered, func(c challenge) bool { return c.is(scheme) })
 	}
-	if !l.within || l.shown || !offers(AuthNegotiate) || slices.ContainsFunc(AuthSchemes, offers) {
+	if !l.mayWrapNTLM || l.shown || !offers(AuthNegotiate) || slices.ContainsFunc(AuthSchemes, offers) {
 		return false
 	}
-	l.within = false
-	l.current = &ntlmLogin{credentials: l.credentials, within: AuthNegotiate}
+	l.mayWrapNTLM = false
+	l.current = &ntlmLogin{credentials: l.credentials, scheme: AuthNegotiate}
 	value, _, err := l.current.answer(challenge{}, next)
 	if err != nil {
 		l.failed = err
@@ -205,7 +205,7 @@ func (l *login) chooseWithin(next tunnel.Authority) bool {
 }
 
 // goOn answers a further challenge of the scheme that is under way.
-func (l *login) goOn(offered []challenge, next tunnel.Authority, kept bool) bool {
+func (l *login) continueScheme(offered []challenge, next tunnel.Authority, kept bool) bool {
 	for _, c := range strongestFirst(offered) {
 		if !c.is(l.current.name()) {
 			continue
@@ -260,7 +260,7 @@ func (l *login) opened(s *sharedConns, hop tunnel.Hop) {
 type plainLogin struct {
 	scheme      string
 	credentials tunnel.Credentials
-	said        bool
+	answered    bool
 }
 
 func (p *plainLogin) name() string                            { return p.scheme }
@@ -268,8 +268,8 @@ func (p *plainLogin) bound() bool                             { return false }
 func (p *plainLogin) resume(tunnel.Authority) (string, error) { return p.value(), nil }
 
 func (p *plainLogin) answer(challenge, tunnel.Authority) (string, bool, error) {
-	again := !p.said
-	p.said = true
+	again := !p.answered
+	p.answered = true
 	return p.value(), again, nil
 }
 

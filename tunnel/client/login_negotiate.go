@@ -38,30 +38,30 @@ func (e *LoginError) Unwrap() error { return e.Err }
 // negotiateLogin is Negotiate in one round, as Kerberos has it: each request has
 // a token of its own, whatever the connection.
 type negotiateLogin struct {
-	negotiator func() (Negotiator, error)
-	with       Negotiator // nil = not asked yet
-	said       bool
+	newNegotiator func() (Negotiator, error)
+	negotiator    Negotiator // nil = not asked yet
+	answered      bool
 }
 
 func (n *negotiateLogin) name() string { return AuthNegotiate }
 func (n *negotiateLogin) bound() bool  { return false }
 
 func (n *negotiateLogin) answer(c challenge, next tunnel.Authority) (string, bool, error) {
-	if n.said { // a second challenge is a refusal
+	if n.answered { // a second challenge is a refusal
 		return "", false, nil
 	}
-	n.said = true
+	n.answered = true
 	value, err := n.resume(next)
 	return value, true, err
 }
 
 func (n *negotiateLogin) resume(tunnel.Authority) (value string, err error) {
-	if n.with == nil {
-		if n.with, err = n.negotiator(); err != nil {
+	if n.negotiator == nil {
+		if n.negotiator, err = n.newNegotiator(); err != nil {
 			return "", err
 		}
 	}
-	token, err := n.with.Start()
+	token, err := n.negotiator.Start()
 	if err != nil {
 		return "", err
 	}
@@ -86,7 +86,7 @@ func (l *login) verify(reply *wire.Reply) error {
 		if err != nil {
 			return errors.New("the proxy's Negotiate token is not base64")
 		}
-		return n.with.Verify(token)
+		return n.negotiator.Verify(token)
 	}
 	return nil
 }

@@ -15,42 +15,42 @@ import (
 // Negotiate alone may take the same messages under that name, as Windows' own
 // clients send them where there is no ticket ([MS-SPNG], section 3.3.5.1).
 type ntlmLogin struct {
-	within      string             // AuthNegotiate; "" = under NTLM's own name
-	credentials tunnel.Credentials // DOMAIN\user, user@domain or a user alone
-	begun, said bool
+	scheme          string             // AuthNegotiate; "" = under NTLM's own name
+	credentials     tunnel.Credentials // DOMAIN\user, user@domain or a user alone
+	begun, answered bool
 }
 
-func (n *ntlmLogin) name() string { return cmp.Or(n.within, AuthNTLM) }
+func (n *ntlmLogin) name() string { return cmp.Or(n.scheme, AuthNTLM) }
 func (n *ntlmLogin) bound() bool  { return true }
 
 // value is a message under the scheme's name.
 func (n *ntlmLogin) value(message []byte) string {
 	scheme := "NTLM "
-	if n.within != "" {
+	if n.scheme != "" {
 		scheme = "Negotiate "
 	}
 	return scheme + base64.StdEncoding.EncodeToString(message)
 }
 
 func (n *ntlmLogin) resume(next tunnel.Authority) (string, error) {
-	*n = ntlmLogin{credentials: n.credentials, within: n.within}
+	*n = ntlmLogin{credentials: n.credentials, scheme: n.scheme}
 	value, _, err := n.answer(challenge{}, next)
 	return value, err
 }
 
 func (n *ntlmLogin) answer(c challenge, _ tunnel.Authority) (string, bool, error) {
 	if c.rest == "" || !n.begun {
-		if n.said || n.begun && c.rest == "" {
+		if n.answered || n.begun && c.rest == "" {
 			return "", false, nil // refused, as the scheme alone tells
 		}
 		n.begun = true
 		hello, err := ntlmssp.NewNegotiateMessage("", "")
 		return n.value(hello), true, err
 	}
-	said := n.said
-	n.said = true
+	answered := n.answered
+	n.answered = true
 	message, err := base64.StdEncoding.DecodeString(c.rest)
-	if err != nil || said {
+	if err != nil || answered {
 		return "", false, err
 	}
 	answer, err := ntlmssp.NewAuthenticateMessage(mendNTLM(message), n.credentials.User, n.credentials.Password, nil)

@@ -15,27 +15,27 @@ import (
 // opening is a tunnel that is being opened, hop by hop: what is said on its conn
 // reaches the last hop that led on, or what was connected to.
 type opening struct {
-	client *Client
-	target tunnel.Authority
-	extra  []Field
-	conn   net.Conn       // nil = none, or it is shared
-	early  []byte         // read of conn already, to be read first
-	addr   netip.AddrPort // of the first hop, or the target
-	last   string         // the hop that led on last; "" = none
-	logins []*login       // at each hop; nil = not there yet, or no credentials
-	again  bool           // a hop wants another connection for its login
+	client    *Client
+	target    tunnel.Authority
+	extra     []Field
+	conn      net.Conn       // nil = none, or it is shared
+	early     []byte         // read of conn already, to be read first
+	addr      netip.AddrPort // of the first hop, or the target
+	last      string         // the hop that led on last; "" = none
+	logins    []*login       // at each hop; nil = not there yet, or no credentials
+	reconnect bool           // a hop wants another connection for its login
 }
 
 // open opens the tunnel. Where a hop's login wants another connection, it begins
 // at the start again.
 func (o *opening) open(ctx context.Context) *tunnel.Error {
 	for {
-		e := o.try(ctx)
-		if e == nil || !o.again {
+		e := o.openOnce(ctx)
+		if e == nil || !o.reconnect {
 			return e
 		}
 		o.close()
-		o.conn, o.early, o.last, o.again = nil, nil, "", false
+		o.conn, o.early, o.last, o.reconnect = nil, nil, "", false
 		for i, l := range o.logins {
 			l.resume(o.next(i))
 		}
@@ -55,16 +55,16 @@ func (o *opening) login(i int) *login {
 }
 
 // try opens the tunnel once, over a shared connection if there is one.
-func (o *opening) try(ctx context.Context) *tunnel.Error {
+func (o *opening) openOnce(ctx context.Context) *tunnel.Error {
 	hops := o.client.Route.Hops
 	share := len(hops) - 1
 	for share >= 0 && !hops[share].MayUseHTTP2() {
 		share--
 	}
 	if share < 0 {
-		return o.anew(ctx, share, func(*sharedConn) {})
+		return o.openOverNew(ctx, share, func(*sharedConn) {})
 	}
-	for try := 1; ; try++ {
+	for attempt := 1; ; attempt++ {
 		conn, done, err := o.client.sharedConns().take(ctx, o.client.shareKey(hops[:share+1]))
 		switch {
 		case err != nil:
@@ -72,14 +72,14 @@ func (o *opening) try(ctx context.Context) *tunnel.Error {
 			e.Hop, e.Target = hops[share].Name(), o.target
 			return e
 		case conn == nil:
-			return o.anew(ctx, share, done)
+			return o.openOverNew(ctx, share, done)
 		}
 		o.addr = conn.addr
-		e := o.askOver(ctx, conn, share)
+		e := o.askHTTP2(ctx, conn, share)
 		switch {
 		case e == nil:
 			return o.follow(ctx, share+1, share, nil)
-		case try > 1 || !repeatable(e):
+		case attempt > 1 || !repeatable(e):
 			return e
 		}
 	}
@@ -87,7 +87,7 @@ func (o *opening) try(ctx context.Context) *tunnel.Error {
 
 // anew connects, and goes through all hops. offer is called once, with the
 // connection to hop share that others may use, or with nil.
-func (o *opening) anew(ctx context.Context, share int, offer func(*sharedConn)) (e *tunnel.Error) {
+func (o *opening) openOverNew(ctx context.Context, share int, offer func(*sharedConn)) (e *tunnel.Error) {
 	offered := false
 	once := func(conn *sharedConn) {
 		if !offered {
@@ -112,15 +112,15 @@ func (o *opening) follow(ctx context.Context, from, share int, offer func(*share
 		case protocol == tunnel.ALPNHTTP2 && i == share:
 			conn := o.multiplex(i)
 			offer(conn)
-			e = o.askOver(ctx, conn, i)
+			e = o.askHTTP2(ctx, conn, i)
 		case protocol == tunnel.ALPNHTTP2:
 			conn := o.multiplex(i)
 			conn.reserved = 1
-			e = o.askOver(ctx, conn, i)
+			e = o.askHTTP2(ctx, conn, i)
 			conn.Shutdown() // when this tunnel ends
 		case o.client.Route.Hops[i].IsSOCKS():
 			r := o.request(i)
-			e = o.ask(ctx, r, &socksHandshake{r, o.beneath()})
+			e = o.ask(ctx, r, &socksHandshake{r, o.underlying()})
 		default:
 			if i == share {
 				o.client.sharedConns().speaksHTTP1(o.client.shareKey(o.client.Route.Hops[:i+1]))
@@ -136,7 +136,7 @@ func (o *opening) follow(ctx context.Context, from, share int, offer func(*share
 	if o.client.TLS == nil {
 		return nil
 	}
-	secured, e := o.client.secureTarget(ctx, o.beneath(), o.target)
+	secured, e := o.client.secureTarget(ctx, o.underlying(), o.target)
 	if e == nil {
 		o.conn, o.early = secured, nil
 	}
@@ -154,7 +154,7 @@ func (o *opening) secureHop(ctx context.Context, i int) (protocol string, e *tun
 	default:
 		return tunnel.ALPNHTTP1, nil
 	}
-	secured, e := o.client.secureHop(ctx, o.beneath(), hop)
+	secured, e := o.client.secureHop(ctx, o.underlying(), hop)
 	if e != nil {
 		return "", e
 	}
@@ -182,7 +182,7 @@ func (o *opening) request(i int) *hopRequest {
 func (o *opening) ask(ctx context.Context, r *hopRequest, h hopHandshake) *tunnel.Error {
 	conn, early, e := h.run(ctx)
 	if e != nil {
-		o.again = r.reconnect
+		o.reconnect = r.reconnect
 		return e
 	}
 	o.conn, o.early, o.last = conn, early, r.hop.Name()
@@ -192,7 +192,7 @@ func (o *opening) ask(ctx context.Context, r *hopRequest, h hopHandshake) *tunne
 
 // askOver is ask for hop i, over a connection of HTTP/2. It gives conn's
 // reservation back.
-func (o *opening) askOver(ctx context.Context, conn *sharedConn, i int) *tunnel.Error {
+func (o *opening) askHTTP2(ctx context.Context, conn *sharedConn, i int) *tunnel.Error {
 	r := o.request(i)
 	settle := sync.OnceFunc(func() { o.client.sharedConns().settle(conn) })
 	return o.ask(ctx, r, &http2Handshake{r, conn.Conn, settle})
@@ -200,11 +200,11 @@ func (o *opening) askOver(ctx context.Context, conn *sharedConn, i int) *tunnel.
 
 // multiplex speaks HTTP/2 with hop i from here on.
 func (o *opening) multiplex(i int) *sharedConn {
-	beneath := o.beneath()
+	underlying := o.underlying()
 	if w := o.client.Watch; w != nil && w.Tap != nil {
-		beneath = w.Tap(beneath)
+		underlying = w.Tap(underlying)
 	}
-	conn := newSharedConn(beneath, o.addr, o.client.watchFrames(o.client.Route.Hops[i]))
+	conn := newSharedConn(underlying, o.addr, o.client.watchFrames(o.client.Route.Hops[i]))
 	o.conn, o.early = nil, nil
 	return conn
 }
@@ -234,7 +234,7 @@ func (o *opening) reader() *bufio.Reader {
 
 // beneath is the conn for another protocol to go over: with what was read of it
 // already.
-func (o *opening) beneath() net.Conn {
+func (o *opening) underlying() net.Conn {
 	if len(o.early) > 0 {
 		return &Conn{Conn: o.conn, early: o.early}
 	}

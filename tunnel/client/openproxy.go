@@ -1,7 +1,6 @@
 package client
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -18,11 +17,8 @@ func (c *Client) OpenProxy(ctx context.Context, protocols ...string) (net.Conn, 
 	if c.Route.Direct() {
 		return nil, ErrNoProxy
 	}
-	if timeout := cmp.Or(c.Timeout, DefaultOpenTimeout); timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
+	ctx, cancel := c.withTimeout(ctx)
+	defer cancel()
 	hops := c.Route.Hops
 	last := hops[len(hops)-1]
 	if last.IsSOCKS() {

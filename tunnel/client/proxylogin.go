@@ -2,7 +2,6 @@ package client
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,17 +67,9 @@ func (p *ProxyLogin) handshake(l *login, conn net.Conn, br *bufio.Reader) *http1
 	return &http1Handshake{&hopRequest{client: p.client, hop: p.hop(), next: p.target, login: l}, conn, br}
 }
 
-// within bounds what is said to the proxy by the Client's timeout.
-func (p *ProxyLogin) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	if timeout := cmp.Or(p.client.Timeout, DefaultOpenTimeout); timeout > 0 {
-		return context.WithTimeout(ctx, timeout)
-	}
-	return context.WithCancel(ctx)
-}
-
 // try opens a tunnel in as many rounds and connections as the login takes.
 func (p *ProxyLogin) try(ctx context.Context, l *login) error {
-	ctx, cancel := p.within(ctx)
+	ctx, cancel := p.client.withTimeout(ctx)
 	defer cancel()
 	for {
 		conn, err := p.client.OpenProxy(ctx)
@@ -112,7 +103,7 @@ func (p *ProxyLogin) Bound() bool { return p.scheme.bound() }
 func (p *ProxyLogin) Value(ctx context.Context, method, target string) (value string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	defer func() { p.client.sharedConns().showed(value) }()
+	defer func() { p.client.sharedConns().rememberAnswer(value) }()
 	d, ok := p.scheme.(*digestLogin)
 	if !ok {
 		return p.scheme.resume(p.target)
@@ -129,7 +120,7 @@ func (p *ProxyLogin) Value(ctx context.Context, method, target string) (value st
 
 // challenge has the proxy give a new nonce.
 func (p *ProxyLogin) challenge(ctx context.Context, credentials tunnel.Credentials) (*digestLogin, error) {
-	ctx, cancel := p.within(ctx)
+	ctx, cancel := p.client.withTimeout(ctx)
 	defer cancel()
 	conn, err := p.client.OpenProxy(ctx)
 	if err != nil {
@@ -138,7 +129,7 @@ func (p *ProxyLogin) challenge(ctx context.Context, credentials tunnel.Credentia
 	defer conn.Close()
 	h := p.handshake(nil, conn, bufio.NewReader(conn))
 	x := &Exchange{Hop: h.hop, Next: h.next, Request: requestHead(h.next, h.fields())}
-	if e := h.converse(ctx, x); e != nil {
+	if e := h.exchange(ctx, x); e != nil {
 		return nil, e
 	}
 	for _, c := range strongestFirst(challenges(x.reply)) {
@@ -159,9 +150,9 @@ func (p *ProxyLogin) Begin(ctx context.Context, conn net.Conn, br *bufio.Reader)
 	if !ok {
 		return "", errors.New("the login is for single requests")
 	}
-	ctx, cancel := p.within(ctx)
+	ctx, cancel := p.client.withTimeout(ctx)
 	defer cancel()
-	n := &ntlmLogin{credentials: bound.credentials, within: bound.within}
+	n := &ntlmLogin{credentials: bound.credentials, scheme: bound.scheme}
 	hello, _, err := n.answer(challenge{}, p.target)
 	if err != nil {
 		return "", err
@@ -176,6 +167,6 @@ func (p *ProxyLogin) Begin(ctx context.Context, conn net.Conn, br *bufio.Reader)
 		return "", e
 	}
 	value := l.send()
-	p.client.sharedConns().showed(value)
+	p.client.sharedConns().rememberAnswer(value)
 	return value, nil
 }

@@ -26,7 +26,7 @@ type sharedConns struct {
 	mu    sync.Mutex
 	lists map[string]*sharedList
 	basic map[string]tunnel.Credentials // that a hop took by Basic; guarded by mu
-	shown []string                      // the last answers to challenges, for a Masker; guarded by mu
+	sent  []string                      // the last answers to challenges, for a Masker; guarded by mu
 }
 
 // maxAnswers bounds the answers that are remembered: enough for all rounds of a few
@@ -34,23 +34,23 @@ type sharedConns struct {
 const maxAnswers = 4 * maxLoginRounds
 
 // showed remembers the value of a Proxy-Authorization that goes out.
-func (s *sharedConns) showed(value string) {
+func (s *sharedConns) rememberAnswer(value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if slices.Contains(s.shown, value) {
+	if slices.Contains(s.sent, value) {
 		return
 	}
-	if len(s.shown) == maxAnswers {
-		s.shown = slices.Delete(s.shown, 0, 1)
+	if len(s.sent) == maxAnswers {
+		s.sent = slices.Delete(s.sent, 0, 1)
 	}
-	s.shown = append(s.shown, value)
+	s.sent = append(s.sent, value)
 }
 
 // answers are those that were remembered.
 func (s *sharedConns) answers() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.shown)
+	return slices.Clone(s.sent)
 }
 
 // sharedList holds the connections that lead through the same hops.

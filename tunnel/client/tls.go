@@ -30,11 +30,11 @@ type TLSHandshake struct {
 	Shown      bool                // ... and got one
 	Err        error               // why there is no TLS, an *Error; nil if there is
 
-	began []byte // the first bytes that came, if it failed
+	firstBytes []byte // the first bytes that came, if it failed
 }
 
-// maxBegan is how much of what is no TLS is kept to be shown.
-const maxBegan = 40
+// maxFirstBytes is how much of what is no TLS is kept to be shown.
+const maxFirstBytes = 40
 
 // Inside reports whether this is the target's, inside the tunnel.
 func (h *TLSHandshake) Inside() bool { return h.Hop.Proxy.IsZero() }
@@ -96,11 +96,11 @@ func (c *Client) secure(ctx context.Context, conn net.Conn, h *TLSHandshake, opt
 	h.Ended = time.Now()
 	var e *tunnel.Error
 	if err != nil {
-		h.began = under.began
+		h.firstBytes = under.firstBytes
 		e = h.failure(ctx, err)
 		h.Err = e
 	}
-	under.secured, under.began = true, nil
+	under.secured, under.firstBytes = true, nil
 	if t := c.Trace; t != nil && t.Secured != nil {
 		t.Secured(h)
 	}

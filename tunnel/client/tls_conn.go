@@ -59,15 +59,15 @@ func (c *clientTLS) Close() error {
 // watchedConn notes how its conn began, and that it came to an end.
 type watchedConn struct {
 	net.Conn
-	secured bool   // the handshake is over
-	began   []byte // until then
-	ended   atomic.Bool
+	secured    bool   // the handshake is over
+	firstBytes []byte // until then
+	ended      atomic.Bool
 }
 
 func (c *watchedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if !c.secured && len(c.began) < maxBegan {
-		c.began = append(c.began, b[:min(n, maxBegan-len(c.began))]...)
+	if !c.secured && len(c.firstBytes) < maxFirstBytes {
+		c.firstBytes = append(c.firstBytes, b[:min(n, maxFirstBytes-len(c.firstBytes))]...)
 	}
 	if err == io.EOF {
 		c.ended.Store(true)

@@ -129,11 +129,11 @@ func (h *TLSHandshake) certificateFailure(err error) *TLSFailure {
 // protocolFailure describes any other error of a handshake.
 func (h *TLSHandshake) protocolFailure(err error) *TLSFailure {
 	f := &TLSFailure{err: err}
-	var Record tls.RecordHeaderError
+	var record tls.RecordHeaderError
 	text := strings.TrimPrefix(neterr.Plain(err).Error(), "tls: ")
 	switch words, alert := alertOf(err); {
-	case errors.As(err, &Record):
-		return notTLS(h.began, err)
+	case errors.As(err, &record):
+		return notTLS(h.firstBytes, err)
 	case alert && h.Asked && !h.Shown && isAboutCertificate(words):
 		f.Problem, f.Words = TLSWantsCertificate, "it wants a client certificate: "+words
 	case alert && h.Shown && isAboutCertificate(words):
@@ -153,9 +153,9 @@ func (h *TLSHandshake) protocolFailure(err error) *TLSFailure {
 }
 
 // notTLS describes an answer that was not TLS by its first bytes.
-func notTLS(began []byte, err error) *TLSFailure {
-	f := &TLSFailure{Problem: TLSNotTLS, err: err, Words: `it answered something that is not TLS, which begins with "` + wire.Escape(began, maxBegan) + `"`}
-	if bytes.HasPrefix(began, []byte("HTTP/")) {
+func notTLS(firstBytes []byte, err error) *TLSFailure {
+	f := &TLSFailure{Problem: TLSNotTLS, err: err, Words: `it answered something that is not TLS, which begins with "` + wire.Escape(firstBytes, maxFirstBytes) + `"`}
+	if bytes.HasPrefix(firstBytes, []byte("HTTP/")) {
 		f.Problem, f.Words = TLSPlainHTTP, "it answered in plain HTTP"
 	}
 	return f
