@@ -8,13 +8,13 @@ import (
 	"culvert/tunnel"
 )
 
-// routes are the ways to a target, in the order in which they are tried.
+// routes returns the Client's routes, in the order in which they are tried.
 func (c *Client) routes() []tunnel.Route { return append([]tunnel.Route{c.Route}, c.Or...) }
 
-// Along returns a copy of the Client with one of its routes alone: 0 is Route, the
-// others are those of Or. The copy uses the Client's connections. It lacks a
-// Proxy-Authorization of Header on any route but the first, as that field is for
-// the first route's proxy.
+// Along returns a copy of the Client that has only one of its routes: 0 is Route, 1
+// and up are those of Or. The copy uses the Client's connections. A
+// Proxy-Authorization in Header is for the proxy of the first route, so the copy for
+// another route lacks it.
 func (c *Client) Along(i int) *Client {
 	along := c.sharing()
 	along.Route, along.Or = c.routes()[i], nil
@@ -24,10 +24,11 @@ func (c *Client) Along(i int) *Client {
 	return along
 }
 
-// openAny opens a tunnel by the first route that leads there. Where none does,
-// the last one's failure is told; Trace.Abandoned has the others.
+// openAny opens a tunnel along the first route that leads to the target. If none
+// does, it returns the failure of the last one; Trace.Abandoned is called with the
+// others.
 func (c *Client) openAny(ctx context.Context, target tunnel.Authority, extra []Field) (*Conn, *tunnel.Error) {
-	for i := range c.routes() { // before anything is sent
+	for i := range c.routes() { // all of them before anything is sent
 		if err := c.Along(i).check(target, extra); err != nil {
 			return nil, &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Target: target, Detail: err.Error()}
 		}

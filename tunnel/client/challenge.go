@@ -7,25 +7,24 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// Limits on the challenges taken from one reply.
+// Limits on the challenges that are taken from one reply.
 const (
 	maxSchemes      = 16
 	maxSchemeLength = 40
 )
 
-// challenge is an authentication scheme and what is offered with it (RFC 9110,
-// section 11.3).
+// challenge is an authentication challenge (RFC 9110, section 11.3).
 type challenge struct {
-	scheme string // a token, as it came
-	rest   string // a token68, or parameters joined by commas; "" = nothing
+	scheme string // a token, in the proxy's spelling
+	rest   string // a token68, or parameters joined by commas; "" = none
 }
 
-// is reports whether the challenge is one of a scheme, in any case.
+// is reports whether the challenge is for the given scheme, ignoring case.
 func (c challenge) is(scheme string) bool { return strings.EqualFold(c.scheme, scheme) }
 
-// parseChallenges takes challenge fields apart (RFC 9110, section 11.6.1): there
-// may be several in one, and several fields. What belongs to no scheme is left
-// out, and so is all behind the first maxSchemes.
+// parseChallenges parses the values of challenge fields, each of which may hold
+// several challenges (RFC 9110, section 11.6.1). It skips what belongs to no scheme,
+// and everything after the first maxSchemes challenges.
 func parseChallenges(values []string) []challenge {
 	var all []challenge
 	for _, value := range values {
@@ -47,12 +46,12 @@ func parseChallenges(values []string) []challenge {
 	return all
 }
 
-// ChallengeSchemes returns the schemes that the values of challenge fields offer
-// (RFC 9110, section 11.6.1), in order and once each. They are tokens.
+// ChallengeSchemes returns the authentication schemes in the values of challenge
+// fields (RFC 9110, section 11.6.1), in order and without duplicates. Each is a token,
+// and so needs no escaping.
 func ChallengeSchemes(values []string) []string { return schemesOf(parseChallenges(values)) }
 
-// schemesOf are the challenges' schemes, in order and once each. They are tokens,
-// and so need no escaping.
+// schemesOf returns the schemes of the challenges, in order and without duplicates.
 func schemesOf(all []challenge) []string {
 	var schemes []string
 	for _, c := range all {
@@ -63,15 +62,15 @@ func schemesOf(all []challenge) []string {
 	return schemes
 }
 
-// challenges are those of a reply: of a 401 too, which some proxies send in a
-// 407's stead.
+// challenges returns the challenges in a reply. They may be those of a 401, which
+// some proxies send instead of a 407.
 func challenges(reply *wire.Reply) []challenge {
 	return parseChallenges(append(reply.Values("Proxy-Authenticate"), reply.Values("WWW-Authenticate")...))
 }
 
-// challengeScheme returns the scheme that an element of a challenge list opens
-// with: "scheme", "scheme param=…" or "scheme token68". An element may also be
-// a further parameter of the challenge before, "name=…" or "name = …".
+// challengeScheme returns the scheme that an element of a challenge list begins
+// with: "scheme", "scheme param=…" or "scheme token68". It returns false if the
+// element is a further parameter of the challenge before it: "name=…" or "name = …".
 func challengeScheme(element string) (string, bool) {
 	scheme, rest := element, ""
 	if i := strings.IndexAny(element, " \t"); i >= 0 {
@@ -81,7 +80,7 @@ func challengeScheme(element string) (string, bool) {
 	return scheme, ok
 }
 
-// splitOutsideQuotes splits at the commas that stand in no quoted string.
+// splitOutsideQuotes splits s at the commas that are not in a quoted string.
 func splitOutsideQuotes(s string) []string {
 	var parts []string
 	quoted, start := false, 0

@@ -1,3 +1,14 @@
+// Package client opens tunnels: a [Client] connects to a target along a
+// [tunnel.Route], through HTTP/1, HTTP/2 and SOCKS proxies one after the other, with
+// TLS and a login at each where that is wanted, and returns the tunnel as a [Conn].
+//
+// Nothing is lost between a proxy's reply and the target's first bytes, no deadline
+// of the opening stays on the open tunnel, and no credentials reach a proxy other
+// than their own. What a proxy sends is read within bounds. Failures are
+// [tunnel.Error]s; a [Trace] sees each step, and each exchange as it was on the wire.
+//
+// The package imports no relay, listener, policy or explanation for people: proxies,
+// commands and probes open tunnels with the same code.
 package client
 
 import (
@@ -17,33 +28,35 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// Defaults of Client's durations.
+// The defaults of a Client's timeouts.
 const (
 	DefaultConnectTimeout = 10 * time.Second
 	DefaultOpenTimeout    = 30 * time.Second
 )
 
-// Client opens tunnels along a Route. The zero Client connects directly. A
-// Client may be used by several goroutines at once if its fields are not
-// changed meanwhile. It is not to be copied: see Clone.
+// Client opens tunnels along a Route. The zero Client connects directly. Several
+// goroutines may use a Client at once, as long as its fields do not change. A Client
+// must not be copied: see Clone.
 type Client struct {
-	// Route is the way to every target; the zero Route is direct.
+	// Route leads to every target; the zero Route is direct.
 	Route tunnel.Route
 
-	// Or are whole further ways, tried in order where the one before cannot be
-	// taken: its proxy is not to be had, or cannot reach the target. What a proxy
-	// refuses is not tried elsewhere. Timeout is for each.
+	// Or holds alternative routes, tried in order. The next one is tried if a route
+	// cannot be taken: its proxy cannot be reached, or cannot reach the target. A
+	// proxy's refusal is final. Each route has the whole Timeout.
 	Or []tunnel.Route
 
-	// Header holds further field lines for every proxy's CONNECT; one with an
-	// empty value removes a field that is sent by default. Proxy-Authorization
-	// among them goes to the first proxy only. What checkHeader refuses makes
-	// Open fail before anything is sent.
+	// Header holds further field lines for every proxy's CONNECT. A field with an
+	// empty value removes a field that is sent by default. Proxy-Authorization is
+	// sent to the first proxy only. If a name is not a token, if a value holds a
+	// control character, or if the field is Host or about framing, Open fails before
+	// anything is sent.
 	Header []Field
 
-	// Auth is the one scheme by which credentials are shown to proxies, an Auth
-	// constant. "" = the strongest that a proxy offers, then the others: Basic,
-	// and Bearer, go along unasked only where there is no other to choose.
+	// Auth is the only authentication scheme to use with proxies, one of the Auth
+	// constants. "" = the strongest scheme that a proxy offers, then the others.
+	// Basic and Bearer are sent without a challenge only if Auth names them, or if a
+	// tunnel was opened with them before.
 	Auth string
 
 	// UserAgent is the User-Agent field's value; "" = none.
@@ -52,61 +65,63 @@ type Client struct {
 	// Network is "tcp4" or "tcp6" to use one IP version only; "" = both.
 	Network string
 
-	// ConnectTimeout bounds resolving and connecting to the first hop; 0 =
-	// DefaultConnectTimeout, negative = none.
+	// ConnectTimeout bounds the time to resolve the first hop's name and to connect
+	// to it; 0 = DefaultConnectTimeout, negative = no bound.
 	ConnectTimeout time.Duration
 
-	// Negotiate makes the tokens of the Negotiate scheme for a proxy of the given
-	// host; nil = the scheme is not tried. It needs no Hop.Credentials. See package
-	// kerberos.
+	// Negotiate returns what makes the tokens of the Negotiate scheme for the proxy
+	// on the given host; nil = the scheme is not used. The scheme works without
+	// Hop.Credentials. See package kerberos.
 	Negotiate func(host string) (Negotiator, error)
 
-	// Timeout bounds everything until the tunnel is open; 0 =
-	// DefaultOpenTimeout, negative = none. None applies to the open tunnel.
+	// Timeout bounds the time until the tunnel is open; 0 = DefaultOpenTimeout,
+	// negative = no bound. It does not apply to the open tunnel.
 	Timeout time.Duration
 
 	// Resolver resolves the first hop's name, or the target's if the route is
-	// direct; nil = the system's.
+	// direct; nil = the system's resolver.
 	Resolver dialer.Resolver
 
-	// KeepUnread makes Open read nothing behind the last proxy's reply: what
-	// the target sent with it stays in the socket, for HandOver. It costs
-	// a few system calls more, and does nothing on systems other than unix.
+	// KeepUnread makes Open read nothing after the last proxy's reply: bytes that the
+	// target sent right after it stay in the socket, so that another process can take
+	// the socket over. It costs a few more system calls, and has no effect on systems
+	// other than Unix.
 	KeepUnread bool
 
-	// TLS speaks TLS with the target, inside the tunnel; nil = the tunnel
-	// carries what the user of the Conn says.
+	// TLS makes Open speak TLS with the target, inside the tunnel; nil = the Conn
+	// carries the target's bytes as they are.
 	TLS *tunnel.TLSOptions
 
-	// Trace watches the way; nil = nobody does.
+	// Trace holds hooks that are called while a tunnel is opened; nil = none.
 	Trace *Trace
 
-	// Watch sees the bytes that a Trace does not, and how proxies leave
-	// connections; nil = nobody does.
+	// Watch observes connections to proxies more closely than a Trace does; nil =
+	// they are not observed.
 	Watch *Watch
 
-	once   sync.Once    // makes shared, unless it was there already
-	shared *sharedConns // of this Client and those made by Along
+	once   sync.Once    // guards the lazy creation of shared
+	shared *sharedConns // used by this Client and by those that Along returns
 }
 
-// Watch sees what proxies send, byte for byte. Tunnels of different Watches share
-// no connection, so that each of them sees the whole of one.
+// Watch observes what proxies send, byte for byte. Tunnels with different Watches
+// share no connection, so each Watch sees all of a connection.
 type Watch struct {
-	// Read is called with what each read of a proxy's answers over HTTP/1 brought,
-	// and its error; nil = it is not. It must not keep the bytes.
+	// Read is called after each read of a proxy's answer over HTTP/1, with the bytes
+	// and the error that the read returned; nil = it is not called. It must not keep
+	// the bytes.
 	Read func(b []byte, err error)
 
-	// Tap wraps a connection before HTTP/2 is spoken on it; nil = it stays as it
-	// is. The Client closes what it returns.
+	// Tap wraps a connection before HTTP/2 is spoken on it; nil = the connection is
+	// used as it is. The Client closes the returned conn.
 	Tap func(net.Conn) net.Conn
 
-	// RefusalWait is how long to wait after a refusal over HTTP/1 for the proxy to
-	// close the connection, for Exchange.KeptOpen; 0 = not at all.
+	// RefusalWait is how long to wait for the proxy to close the connection after a
+	// refusal over HTTP/1; 0 = not at all. Exchange.KeptOpen has the result.
 	RefusalWait time.Duration
 }
 
-// Clone returns a copy of the Client that shares nothing with it: neither
-// connections nor what was learned of a proxy's login.
+// Clone returns a copy of the Client. The copy shares neither connections nor what
+// the Client learned about logins.
 func (c *Client) Clone() *Client {
 	return &Client{
 		Route: c.Route, Or: c.Or, Header: c.Header, Auth: c.Auth, UserAgent: c.UserAgent, Network: c.Network,
@@ -115,19 +130,20 @@ func (c *Client) Clone() *Client {
 	}
 }
 
-// sharing returns a copy of the Client that uses its connections, and what it
-// learned of logins.
+// sharing returns a copy of the Client that uses the Client's connections, and what
+// it learned about logins.
 func (c *Client) sharing() *Client {
 	copied := c.Clone()
 	copied.shared = c.sharedConns()
 	return copied
 }
 
-// DialContext opens a tunnel to address, HOST:PORT. It fits http.Transport and
-// golang.org/x/net/proxy. The context covers the opening only. The caller
-// closes the conn; a connection of HTTP/2 that it shares with other tunnels
-// stays, see CloseIdleConnections. Errors are *Error, save for a bad network or
-// address.
+// DialContext opens a tunnel to address, HOST:PORT, and returns its *Conn. The
+// network is "tcp", "tcp4" or "tcp6". The method has the signature that http.Transport
+// and golang.org/x/net/proxy want. The context covers the opening only. The caller
+// closes the conn; an HTTP/2 connection that the tunnel shares with others stays
+// open, see CloseIdleConnections. Errors are *tunnel.Error, except for a network or
+// an address that cannot be used.
 func (c *Client) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	narrowed := c.sharing()
 	switch network {
@@ -143,13 +159,13 @@ func (c *Client) DialContext(ctx context.Context, network, address string) (net.
 	}
 	conn, err := narrowed.Open(ctx, target)
 	if err != nil {
-		return nil, err // and not a nil *Conn in an interface
+		return nil, err // not conn, which would be a nil *Conn in an interface
 	}
 	return conn, nil
 }
 
-// Open opens a tunnel to the target. Extra fields go along with every proxy's
-// CONNECT, after those of Header; unlike those they may have any name. The context
+// Open opens a tunnel to the target. The extra fields are added to every proxy's
+// CONNECT, after those of Header; unlike those, they may have any name. The context
 // covers the opening only. The caller closes the Conn. Errors are *tunnel.Error.
 func (c *Client) Open(ctx context.Context, target tunnel.Authority, extra ...Field) (*Conn, error) {
 	conn, e := c.open(ctx, target, extra)
@@ -185,9 +201,9 @@ func (c *Client) withTimeout(ctx context.Context) (context.Context, context.Canc
 	return context.WithCancel(ctx)
 }
 
-// check refuses what must not reach the wire, before anything is sent (RULES
-// 10). Extra fields are culvert's own, so they may be any; their values may
-// come from elsewhere.
+// check returns an error for what must not be sent (RULES 10). It is called before
+// anything is sent. The names of extra fields are the program's own, so any token
+// will do; their values may come from elsewhere.
 func (c *Client) check(target tunnel.Authority, extra []Field) error {
 	if target.IsZero() {
 		return errors.New("there is no target")
@@ -222,7 +238,8 @@ func (c *Client) check(target tunnel.Authority, extra []Field) error {
 	return nil
 }
 
-// connectFirst connects to the first hop, or to the target if there is none.
+// connectFirst connects to the first hop, or to the target if there is no hop. The
+// address is that of the conn, or the last one that was tried.
 func (c *Client) connectFirst(ctx context.Context, target tunnel.Authority) (net.Conn, netip.AddrPort, *tunnel.Error) {
 	d := dialer.Dialer{Resolver: c.Resolver, Network: c.Network, Timeout: max(0, cmp.Or(c.ConnectTimeout, DefaultConnectTimeout))}
 	first := target
@@ -245,6 +262,7 @@ func (c *Client) connectFirst(ctx context.Context, target tunnel.Authority) (net
 	return conn, addr, nil
 }
 
+// connectUnix connects to a hop on a Unix socket.
 func (c *Client) connectUnix(ctx context.Context, hop tunnel.Hop, target tunnel.Authority) (net.Conn, *tunnel.Error) {
 	if timeout := cmp.Or(c.ConnectTimeout, DefaultConnectTimeout); timeout > 0 {
 		var cancel context.CancelFunc
@@ -266,9 +284,9 @@ func (c *Client) connectUnix(ctx context.Context, hop tunnel.Hop, target tunnel.
 	return conn, nil
 }
 
-// PasswordInClear reports whether a password goes over a network unprotected, and to
-// whom (RFC 7617, section 4). What goes through a tunnel in TLS to a hop is
-// protected up to there only.
+// PasswordInClear reports whether a password is sent over a network unprotected, and
+// to which proxy (RFC 7617, section 4). A tunnel over TLS protects a password only as
+// far as the proxy at the end of that TLS.
 func (c *Client) PasswordInClear() (proxy string, ok bool) {
 	for i := range c.Or {
 		if proxy, ok := c.Along(i + 1).PasswordInClear(); ok {

@@ -9,38 +9,41 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// Conn is an open tunnel. Bytes that the target sent on the heels of the last
-// proxy's reply are read first: nothing is lost to a buffer (RULES 7).
+// Conn is an open tunnel. Reading begins with the bytes that were received together
+// with the last proxy's reply: none stays behind in a buffer (RULES 7). The user of
+// a Conn closes it.
 type Conn struct {
 	net.Conn                  // to the first hop, or to the target
-	early    []byte           // read before the tunnel was handed out; nil = none
-	addr     netip.AddrPort   // of the first hop or the target; invalid for a unix socket
-	target   tunnel.Authority // for words in errors
-	hop      string           // the last proxy, for words in errors; "" = direct
-	route    tunnel.Route     // that was taken
+	early    []byte           // read before the tunnel was open; nil = none left
+	addr     netip.AddrPort   // of the first hop or the target; invalid for a Unix socket
+	target   tunnel.Authority // named in errors
+	hop      string           // the last proxy, named in errors; "" = direct
+	route    tunnel.Route     // the route taken
 }
 
-// NewConn returns conn as an open tunnel of which early was read already. Closing it
-// closes conn.
+// NewConn returns an open tunnel over conn, from which the early bytes were read
+// already. Closing the Conn closes conn.
 func NewConn(conn net.Conn, early []byte) *Conn { return &Conn{Conn: conn, early: early} }
 
-// Route is the one of the Client's routes that the tunnel took.
+// Route returns the route that the tunnel takes, one of the Client's.
 func (c *Conn) Route() tunnel.Route { return c.route }
 
-// NextHop is the address connected to: the first proxy's, or the target's where
-// the route is direct. It is not valid for a unix socket.
+// NextHop returns the address of the first proxy, or the target's if the route is
+// direct. It is invalid for a Unix socket.
 func (c *Conn) NextHop() netip.AddrPort { return c.addr }
 
-// Buffered is how many bytes were read before the tunnel was open, and not since.
+// Buffered returns how many of the bytes that were received before the tunnel was
+// open have not been read yet.
 func (c *Conn) Buffered() int { return len(c.early) }
 
-// Target is what the tunnel leads to.
+// Target returns the host and port that the tunnel leads to.
 func (c *Conn) Target() tunnel.Authority { return c.target }
 
-// LastHop names the proxy that opened the tunnel; "" = the route is direct.
+// LastHop returns the name of the proxy that opened the tunnel; "" = the route is
+// direct.
 func (c *Conn) LastHop() string { return c.hop }
 
-// Read reads the early bytes first, then from the network.
+// Read returns the early bytes first, then reads from the network.
 func (c *Conn) Read(b []byte) (int, error) {
 	if len(c.early) > 0 {
 		n := copy(b, c.early)
@@ -52,8 +55,8 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// CloseWrite passes end of file on to the target and keeps reading. It is
-// errors.ErrUnsupported for a conn that can only be closed whole.
+// CloseWrite sends end of file to the target; reading goes on. It returns
+// errors.ErrUnsupported for a conn that cannot be half-closed.
 func (c *Conn) CloseWrite() error {
 	if half, ok := c.Conn.(sock.HalfCloser); ok {
 		return half.CloseWrite()
@@ -61,11 +64,11 @@ func (c *Conn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// NetConn returns the conn beneath; reading from it passes over early bytes.
+// NetConn returns the underlying conn. Reading from it skips the early bytes.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-// TakeEarly hands the bytes that came before the tunnel was open to the caller, who
-// passes them on first. After it NetConn has all that follows.
+// TakeEarly returns the early bytes that have not been read, and removes them from
+// the Conn: all that follows can then be read from NetConn.
 func (c *Conn) TakeEarly() []byte {
 	early := c.early
 	c.early = nil

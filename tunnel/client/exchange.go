@@ -8,57 +8,57 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// MaxInterim is how many 1xx replies a Client reads past.
+// MaxInterim is how many 1xx replies a Client skips before the final reply.
 const MaxInterim = 16
 
-// MaxExchangeBytes bounds what a Client reads of one exchange over HTTP/1.
+// MaxExchangeBytes bounds how many bytes a Client reads in one exchange over HTTP/1.
 const MaxExchangeBytes = (MaxInterim+2)*wire.DefaultMaxHead + 2*maxExcerpt + 2*maxLoginBody
 
 // Limits on what a proxy may send before the tunnel is open.
 const (
-	maxExcerpt = 16 << 10    // bytes of a refusal's body that are read
-	MaxDetail  = 200         // characters of the proxy's own words
-	bodyWait   = time.Second // for a refusal's body
+	maxExcerpt = 16 << 10    // bytes of a refusal's content that are read
+	MaxDetail  = 200         // bytes of one text that a proxy sent, after escaping
+	bodyWait   = time.Second // for a refusal's content
 )
 
-// Exchange is one CONNECT request and its reply, as they went over the wire.
-// Parts that never came are empty or zero.
+// Exchange is one CONNECT request and its reply, as they were on the wire. Parts that
+// were not received are empty or zero.
 type Exchange struct {
-	Hop      tunnel.Hop       // the proxy spoken to
-	HTTP2    bool             // heads are those of a stream of HTTP/2, written a field a line
-	Next     tunnel.Authority // what it was asked for
-	Request  []byte           // the head as sent; holds credentials
-	Interim  [][]byte         // heads of 1xx replies
-	Reply    []byte           // the final reply's head, exact
-	Body     []byte           // the start of a refusal's content, transfer coding removed
+	Hop      tunnel.Hop       // the proxy
+	HTTP2    bool             // the heads are those of an HTTP/2 stream, written one field per line
+	Next     tunnel.Authority // what the proxy was asked to connect to
+	Request  []byte           // the head as sent, credentials included
+	Interim  [][]byte         // the heads of 1xx replies
+	Reply    []byte           // the final reply's head, byte for byte
+	Body     []byte           // the start of a refusal's content, without transfer coding
 	Started  time.Time        // before the request was written
-	Sent     time.Time        // the request was written
-	FirstIn  time.Time        // the reply's first byte was there
-	Complete time.Time        // the final head's blank line was there
-	Glued    int              // bytes that were read together with the reply, behind its head
-	Err      error            // why there is no open tunnel, an *Error; nil if there is
+	Sent     time.Time        // after the request was written
+	FirstIn  time.Time        // when the reply's first byte was received
+	Complete time.Time        // when the final head was complete
+	Glued    int              // bytes after the reply's head that were read together with it
+	Err      error            // why the tunnel is not open, a *tunnel.Error; nil if it is open
 
-	// What became of the connection after a refusal, if that was watched.
-	Watched  bool
-	KeptOpen bool
+	Watched  bool // the connection was observed after a refusal, see Watch.RefusalWait
+	KeptOpen bool // the proxy did not close it
 
-	reply     *wire.Reply     // nil unless Reply is whole
-	replyErr  *wire.HeadError // why Reply is not
-	bodyError error           // why Body broke off; nil if it is whole or long enough
+	reply     *wire.Reply     // nil unless Reply is complete
+	replyErr  *wire.HeadError // why Reply is incomplete or malformed
+	bodyError error           // why reading Body failed; nil if it is complete or maxExcerpt long
 }
 
-// Head is the final reply's head, nil unless it came whole.
+// Head returns the final reply's parsed head, or nil if Reply is not a complete head.
 func (x *Exchange) Head() *wire.Reply { return x.reply }
 
-// HeadError is why Reply is not a whole head, nil if it is or nothing came.
+// HeadError returns why Reply is not a complete head, or nil if it is one or if
+// nothing was received.
 func (x *Exchange) HeadError() *wire.HeadError { return x.replyErr }
 
-// ContentError is why Body broke off, nil if it is whole or as long as a Client
-// reads.
+// ContentError returns why the refusal's content could not be read. It is nil if Body
+// is the whole content, or as much of it as a Client reads.
 func (x *Exchange) ContentError() error { return x.bodyError }
 
-// Schemes are the authentication schemes that the reply offers, in order and once
-// each (RFC 9110, section 11.6.1). They are tokens.
+// Schemes returns the authentication schemes that the reply offers, in order and
+// without duplicates (RFC 9110, section 11.6.1). Each is a token.
 func (x *Exchange) Schemes() []string {
 	if x.reply == nil {
 		return nil
@@ -66,8 +66,8 @@ func (x *Exchange) Schemes() []string {
 	return schemesOf(challenges(x.reply))
 }
 
-// Page is Body without its content coding (RFC 9110, section 8.4.1), as far as it
-// goes; ok is false for a coding that is not known.
+// Page returns Body without its content coding (RFC 9110, section 8.4.1), as far as
+// it can be decoded; ok is false for an unknown coding.
 func (x *Exchange) Page() (content []byte, ok bool) {
 	if x.reply == nil {
 		return x.Body, true
@@ -75,8 +75,9 @@ func (x *Exchange) Page() (content []byte, ok bool) {
 	return decoded(x.reply, x.Body)
 }
 
-// unfinished reports whether the content may still be on its way, when n bytes came
-// after what was read of it. What ends with the connection and is silent is not.
+// unfinished reports whether the proxy may still be sending the refusal's content, of
+// which n bytes were received after Body. Content that ends with the connection is
+// finished when no more bytes are received.
 func (x *Exchange) unfinished(n int64) bool {
 	framing, err := x.reply.Framing()
 	framed := err == nil && (framing.Chunked || framing.Length >= 0)

@@ -12,23 +12,23 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Frame is a frame of HTTP/2 that went over a connection to a proxy (RFC 9113,
-// section 6).
+// Frame is an HTTP/2 frame on a connection to a proxy (RFC 9113, section 6).
 type Frame struct {
 	Hop  tunnel.Hop
-	Sent bool // by us
+	Sent bool // by the Client; false = received
 	At   time.Time
 
-	// Words are the frame's type, its stream if it is one's, and what it holds:
-	// settings by name and value, field counts, error codes by name. They may
-	// hold text of the proxy's, escaped.
+	// Words describes the frame: its type, its stream if it has one, and its content,
+	// such as settings by name and value, the number of fields, an error code by name.
+	// Text that the proxy sent is escaped.
 	Words string
 
-	// Extended reports SETTINGS that announce extended CONNECT (RFC 8441).
+	// Extended is true for SETTINGS that announce extended CONNECT (RFC 8441).
 	Extended bool
 }
 
-// watchFrames passes a connection's frames on; nil if nobody wants them.
+// watchFrames returns a function that passes a connection's frames to the Trace; nil
+// if there is no hook for them.
 func (c *Client) watchFrames(hop tunnel.Hop) func(h2.Frame) {
 	t := c.Trace
 	if t == nil || t.Framed == nil {
@@ -46,9 +46,10 @@ func (c *Client) watchFrames(hop tunnel.Hop) func(h2.Frame) {
 	}
 }
 
-// maxSettingsTold bounds the words about one frame: there are seven settings.
+// maxSettingsTold bounds the settings that frameWords lists. Seven are defined.
 const maxSettingsTold = 16
 
+// frameWords returns Frame.Words.
 func frameWords(f h2.Frame) string {
 	var b strings.Builder
 	b.WriteString(f.Type.String())

@@ -11,12 +11,12 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// hopHandshake has one hop lead on to what it is asked for, in the protocol that
-// the hop speaks.
+// hopHandshake asks one hop to connect to the next, in the protocol that the hop
+// speaks.
 type hopHandshake interface {
-	// run returns the conn that leads on from the hop, and what was read of it
-	// already. On an error the caller still has to close the conn to the hop, if
-	// it has one of its own.
+	// run returns the conn that leads through the hop, and the bytes that were read
+	// from it already. After an error the caller still has to close the conn to the
+	// hop, if the conn is its own.
 	run(ctx context.Context) (conn net.Conn, early []byte, e *tunnel.Error)
 }
 
@@ -26,24 +26,24 @@ var (
 	_ hopHandshake = (*socksHandshake)(nil)
 )
 
-// hopRequest is what a hop is asked for, whatever protocol it speaks.
+// hopRequest is what a hop is asked to do, in any protocol.
 type hopRequest struct {
 	client *Client
 	hop    tunnel.Hop
-	next   tunnel.Authority // what this hop is asked for
-	first  bool             // the first hop
-	login  *login           // nil = there are no credentials, or the protocol has a login of its own
+	next   tunnel.Authority // what this hop is asked to connect to
+	first  bool             // this is the first hop
+	login  *login           // nil = there are no credentials, or the protocol has its own login
 	extra  []Field
 
-	reconnect bool // after an error: the login wants another connection
+	reconnect bool // after an error: the login needs another connection
 }
 
-// waiting tells that the hop's answer to CONNECT is waited for.
+// waiting tells the Trace that the Client waits for the hop's answer to CONNECT.
 func (r *hopRequest) waiting() {
 	r.client.waiting("%s to answer CONNECT %s", r.hop.Name(), r.next)
 }
 
-// fail completes an Error of this hop's.
+// setHop completes e with what is known about the hop.
 func (r *hopRequest) setHop(e *tunnel.Error) {
 	e.Hop, e.Target, e.Scheme = r.hop.Name(), r.next, r.hop.Scheme
 	if e.Login != nil {
@@ -51,11 +51,11 @@ func (r *hopRequest) setHop(e *tunnel.Error) {
 	}
 }
 
-// finish completes what is known of an exchange that ended with e or nil, and
+// finish completes an exchange that ended with e, or without an error if e is nil, and
 // passes it to the Trace.
 func (r *hopRequest) finish(x *Exchange, e *tunnel.Error) {
 	if e != nil {
-		// An answer may quote the request.
+		// The proxy may have quoted the request in its answer.
 		mask := r.client.Masker(false)
 		if e.Detail = mask.Text(e.Detail); e.Answer != nil {
 			e.Answer.Reason = mask.Text(e.Answer.Reason)
@@ -68,8 +68,8 @@ func (r *hopRequest) finish(x *Exchange, e *tunnel.Error) {
 	}
 }
 
-// refusal is the Error of a final reply that is not 2xx, and what is known of the
-// credentials that went before it.
+// refusal returns the Error for a final reply that is not 2xx, including what is known
+// about the credentials in the request.
 func (r *hopRequest) refusal(x *Exchange, fields []Field) *tunnel.Error {
 	e := RefusalError(x.reply, x.Body)
 	if e.Login == nil {
@@ -84,7 +84,7 @@ func (r *hopRequest) refusal(x *Exchange, fields []Field) *tunnel.Error {
 	return e
 }
 
-// fields are the field lines of a CONNECT request behind Host.
+// fields returns the field lines of a CONNECT request after Host.
 func (r *hopRequest) fields() []Field {
 	var fields []Field
 	if r.client.UserAgent != "" {
@@ -102,7 +102,7 @@ func (r *hopRequest) fields() []Field {
 	return append(fields, r.extra...)
 }
 
-// credentialsSource is what named the credentials that fields holds.
+// credentialsSource says where the credentials come from that fields returns.
 func (r *hopRequest) credentialsSource() string {
 	switch {
 	case r.first && hasField(r.client.Header, "Proxy-Authorization"):
@@ -113,8 +113,8 @@ func (r *hopRequest) credentialsSource() string {
 	return ""
 }
 
-// cutError tells a deadline and a cancellation of ours from a connection that
-// was cut.
+// cutError returns the Error for a connection that broke with err. It distinguishes
+// our own deadline and cancellation from an end that the other side made.
 func cutError(ctx context.Context, phase tunnel.Phase, err error) *tunnel.Error {
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -125,8 +125,8 @@ func cutError(ctx context.Context, phase tunnel.Phase, err error) *tunnel.Error 
 	return &tunnel.Error{Phase: phase, Type: tunnel.ErrorConnectionTerminated, Err: neterr.Plain(err)}
 }
 
-// unproven is the Error of a 2xx from a proxy that is not who it should be; nil
-// = it is, or need not show.
+// verifyProxy checks the proof of identity that a 2xx must hold in some login schemes.
+// It returns nil if the proof is valid or none is needed.
 func (r *hopRequest) verifyProxy(reply *wire.Reply) *tunnel.Error {
 	err := r.login.verify(reply)
 	if err == nil {

@@ -17,16 +17,15 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// http1Handshake is a CONNECT over HTTP/1.
+// http1Handshake sends CONNECT over HTTP/1.
 type http1Handshake struct {
 	*hopRequest
 	conn net.Conn
-	br   *bufio.Reader // over conn; keeps what lies behind the reply's head
+	br   *bufio.Reader // over conn; buffers what follows the reply's head
 }
 
-// run sends CONNECT and reads the reply (RFC 9110, section 9.3.6), in as many
-// rounds as a login takes over one connection. On success the tunnel begins with
-// the early bytes.
+// run sends CONNECT and reads the reply (RFC 9110, section 9.3.6), as often as the
+// login needs over this connection. On success the tunnel begins with the early bytes.
 func (h *http1Handshake) run(ctx context.Context) (conn net.Conn, early []byte, e *tunnel.Error) {
 	for kept := false; ; kept = true {
 		again, here, e := h.round(ctx)
@@ -43,9 +42,9 @@ func (h *http1Handshake) run(ctx context.Context) (conn net.Conn, early []byte, 
 	}
 }
 
-// round is one request and its reply. After an error, again reports that the
-// request is to be sent again, with other credentials, and here that it is over the
-// same connection.
+// round sends one request and reads its reply. After an error, again reports whether
+// to send the request again, with other credentials, and here whether to send it over
+// the same connection.
 func (h *http1Handshake) round(ctx context.Context) (again, here bool, e *tunnel.Error) {
 	fields := h.fields()
 	h.waiting()
@@ -71,7 +70,7 @@ func (h *http1Handshake) round(ctx context.Context) (again, here bool, e *tunnel
 	return again, here, e
 }
 
-// buffered returns what was read and not used; nil = nothing.
+// buffered returns the bytes in br's buffer; nil = none.
 func buffered(br *bufio.Reader) []byte {
 	if br.Buffered() == 0 {
 		return nil
@@ -80,13 +79,13 @@ func buffered(br *bufio.Reader) []byte {
 	return early
 }
 
-// converse writes the request and reads replies up to the final one's head.
+// exchange writes the request, and reads replies up to the head of the final one.
 func (h *http1Handshake) exchange(ctx context.Context, x *Exchange) *tunnel.Error {
 	release := sock.InterruptOnDone(ctx, h.conn)
 	defer release()
 	if _, err := h.conn.Write(x.Request); err != nil && !neterr.Reset(err) {
 		return h.cut(ctx, tunnel.PhaseRequest, err)
-	} // A proxy that refuses unread may still have answered.
+	} // A proxy that refuses without reading may have answered before its reset.
 	x.Sent = time.Now()
 	for {
 		if x.FirstIn.IsZero() {
@@ -99,8 +98,8 @@ func (h *http1Handshake) exchange(ctx context.Context, x *Exchange) *tunnel.Erro
 		if err != nil {
 			return h.headError(ctx, x, err)
 		}
-		// RFC 9110, section 15.2: interim replies are read past. 101 is final
-		// in effect and no answer to CONNECT.
+		// Interim replies are skipped (RFC 9110, section 15.2). 101 is final in effect,
+		// and not a valid answer to CONNECT.
 		if reply.Code >= 200 || reply.Code == http.StatusSwitchingProtocols {
 			x.Complete, x.Reply, x.reply = time.Now(), reply.Raw, reply
 			return nil
@@ -111,9 +110,9 @@ func (h *http1Handshake) exchange(ctx context.Context, x *Exchange) *tunnel.Erro
 	}
 }
 
-// requestHead is the CONNECT request: authority-form, Host the same, no framing
-// fields and no Proxy-Connection (RFC 9110, section 9.3.6; RFC 9112, section
-// 3.2.3).
+// requestHead returns the head of a CONNECT request: authority-form, with the same
+// Host, without framing fields and Proxy-Connection (RFC 9110, section 9.3.6; RFC
+// 9112, section 3.2.3).
 func requestHead(next tunnel.Authority, fields []Field) []byte {
 	var b bytes.Buffer
 	b.WriteString("CONNECT " + next.String() + " HTTP/1.1\r\nHost: " + next.String() + "\r\n")
@@ -124,7 +123,7 @@ func requestHead(next tunnel.Authority, fields []Field) []byte {
 	return b.Bytes()
 }
 
-// cut is cutError, unless TLS is what failed.
+// cut is cutError, unless the failure is one of TLS.
 func (h *http1Handshake) cut(ctx context.Context, phase tunnel.Phase, err error) *tunnel.Error {
 	if secured, ok := h.conn.(*clientTLS); ok {
 		if e := secured.lateFailure(err); e != nil {
@@ -134,13 +133,13 @@ func (h *http1Handshake) cut(ctx context.Context, phase tunnel.Phase, err error)
 	return cutError(ctx, phase, err)
 }
 
-// headError classifies a reply whose head did not come whole.
+// headError returns the Error for a reply whose head is incomplete or malformed.
 func (h *http1Handshake) headError(ctx context.Context, x *Exchange, err error) *tunnel.Error {
 	var head *wire.HeadError
 	if !errors.As(err, &head) {
 		e := h.cut(ctx, tunnel.PhaseReply, err)
 		if e.Type == tunnel.ErrorConnectionTerminated && errors.Is(err, io.EOF) {
-			e.Err = nil // the type's words say it
+			e.Err = nil // the words of the type say it
 		}
 		return e
 	}
@@ -166,9 +165,9 @@ func (h *http1Handshake) headError(ctx context.Context, x *Exchange, err error) 
 	return e
 }
 
-// readRefusal reads what the proxy says for itself, for a second at most. It
-// reports whether the connection can carry another request: seldom, as RFC 9931
-// has proxies close it.
+// readRefusal reads the start of the refusal's content, for at most bodyWait. It
+// reports whether the connection can carry another request; mostly it cannot, as RFC
+// 9931 makes proxies close it.
 func (h *http1Handshake) readRefusal(ctx context.Context, x *Exchange) (kept bool) {
 	ctx, cancel := context.WithTimeout(ctx, bodyWait)
 	defer cancel()
@@ -179,16 +178,16 @@ func (h *http1Handshake) readRefusal(ctx context.Context, x *Exchange) (kept boo
 	return x.bodyError == nil && h.login != nil && persists(x.reply) && content.finish() && h.br.Buffered() == 0
 }
 
-// watchClose notes whether the proxy closes after its refusal, as RFC 9931
-// demands it of a refused CONNECT over HTTP/1.1.
+// watchClose records whether the proxy closes the connection after its refusal, as RFC
+// 9931 demands for a refused CONNECT over HTTP/1.1.
 func (h *http1Handshake) watchClose(ctx context.Context, wait time.Duration, x *Exchange) {
 	watch, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	release := sock.InterruptOnDone(watch, h.conn)
 	defer release()
 	n, err := io.CopyN(io.Discard, h.br, maxExcerpt)
-	// A proxy that still sends, or that our own deadline left no time to
-	// close, is not judged.
+	// The result says nothing if the proxy was still sending, or if our own deadline
+	// left it no time to close.
 	x.Watched = err != nil && ctx.Err() == nil && !(neterr.Timeout(err) && x.unfinished(n))
 	x.KeptOpen = x.Watched && neterr.Timeout(err)
 }

@@ -16,15 +16,14 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// http2Handshake is a CONNECT over HTTP/2 (RFC 9113, section 8.5).
+// http2Handshake sends CONNECT over HTTP/2 (RFC 9113, section 8.5).
 type http2Handshake struct {
 	*hopRequest
 	streams *h2.Conn
-	opened  func() // called when the first stream is open, or will not be
+	opened  func() // called when the first stream is open, or could not be opened
 }
 
-// run asks for streams, in as many rounds as a login takes, until one of them is
-// the tunnel.
+// run opens streams, as many as the login needs, until one of them is the tunnel.
 func (h *http2Handshake) run(ctx context.Context) (conn net.Conn, early []byte, e *tunnel.Error) {
 	for {
 		s, again, e := h.round(ctx)
@@ -37,8 +36,8 @@ func (h *http2Handshake) run(ctx context.Context) (conn net.Conn, early []byte, 
 	}
 }
 
-// round sends one CONNECT and reads the reply's head. The stream is the caller's,
-// who closes it; nil on an error.
+// round sends one CONNECT and reads the reply's head. The caller closes the stream,
+// which is nil after an error; again then reports whether to send CONNECT again.
 func (h *http2Handshake) round(ctx context.Context) (s *h2.Stream, again bool, e *tunnel.Error) {
 	asked := h.fields()
 	fields := h.requestFields(asked)
@@ -62,8 +61,8 @@ func (h *http2Handshake) round(ctx context.Context) (s *h2.Stream, again bool, e
 	return s, again, e
 }
 
-// requestFields are the whole request's: authority-form, and nothing that concerns a
-// connection of HTTP/1 (RFC 9113, section 8.2.2).
+// requestFields returns all fields of the request. Those that are about an HTTP/1
+// connection are left out (RFC 9113, section 8.2.2).
 func (h *http2Handshake) requestFields(asked []Field) []h2.Field {
 	fields := []h2.Field{{Name: ":method", Value: http.MethodConnect}, {Name: ":authority", Value: h.next.String()}}
 	for _, f := range asked {
@@ -77,8 +76,8 @@ func (h *http2Handshake) requestFields(asked []Field) []h2.Field {
 	return fields
 }
 
-// headText is a head of HTTP/2 as text: a line for each field, as frames have no
-// other form that could be read.
+// headText returns an HTTP/2 head as text, one field per line. On the wire it is
+// compressed, which nobody could read.
 func headText(fields []h2.Field) []byte {
 	var b bytes.Buffer
 	for _, f := range fields {
@@ -88,7 +87,7 @@ func headText(fields []h2.Field) []byte {
 	return b.Bytes()
 }
 
-// converse sends the request and reads heads up to the final one.
+// exchange sends the request, and reads replies up to the head of the final one.
 func (h *http2Handshake) exchange(ctx context.Context, x *Exchange, fields []h2.Field) (*h2.Stream, *tunnel.Error) {
 	s, err := h.streams.Open(ctx, fields, false)
 	h.opened()
@@ -119,7 +118,7 @@ func (h *http2Handshake) exchange(ctx context.Context, x *Exchange, fields []h2.
 	}
 }
 
-// headFields are a head's fields but the pseudo ones.
+// headFields returns the fields of a head without the pseudo-header fields.
 func headFields(head h2.Head) []wire.Field {
 	var fields []wire.Field
 	for _, f := range head.Fields {
@@ -130,7 +129,7 @@ func headFields(head h2.Head) []wire.Field {
 	return fields
 }
 
-// broken is the verdict on an exchange that came to no answer.
+// broken returns the Error for an exchange that ended without an answer.
 func (h *http2Handshake) broken(ctx context.Context, phase tunnel.Phase, err error) *tunnel.Error {
 	var stream *h2.StreamError
 	var conn *h2.ConnError
@@ -157,8 +156,8 @@ func (h *http2Handshake) broken(ctx context.Context, phase tunnel.Phase, err err
 	return &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Detail: err.Error()}
 }
 
-// HTTP2Failure says in words what a proxy that speaks HTTP/2 did to a stream or its
-// connection; "" if err is something else.
+// HTTP2Failure describes, in printable ASCII, how a proxy ended an HTTP/2 stream or its
+// connection. It returns "" if err is something else.
 func HTTP2Failure(err error) string {
 	var stream *h2.StreamError
 	var conn *h2.ConnError
@@ -173,14 +172,14 @@ func HTTP2Failure(err error) string {
 	return ""
 }
 
-// repeatable reports whether an exchange may be tried again on another
-// connection: the proxy has not acted on it (RFC 9113, section 8.7).
+// repeatable reports whether the request may be sent again on another connection,
+// since the proxy has not acted on it (RFC 9113, section 8.7).
 func repeatable(e *tunnel.Error) bool {
 	var stream *h2.StreamError
 	return errors.Is(e.Err, h2.ErrGoingAway) || errors.As(e.Err, &stream) && stream.Remote && stream.Code == h2.CodeRefusedStream
 }
 
-// readRefusal reads what the proxy says for itself, for a second at most.
+// readRefusal reads the start of the refusal's content, for at most bodyWait.
 func (h *http2Handshake) readRefusal(ctx context.Context, s *h2.Stream, x *Exchange) {
 	until := time.Now().Add(bodyWait)
 	if d, ok := ctx.Deadline(); ok && d.Before(until) {

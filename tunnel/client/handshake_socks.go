@@ -18,7 +18,7 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// socksFailure is what a SOCKS proxy's code means.
+// socksFailure is the meaning of a SOCKS proxy's reply code.
 type socksFailure struct {
 	is    tunnel.ErrorType
 	words string
@@ -47,7 +47,7 @@ type socksHandshake struct {
 	conn net.Conn
 }
 
-// run reads nothing behind the proxy's answer.
+// run reads nothing after the proxy's answer, so there are no early bytes.
 func (s *socksHandshake) run(ctx context.Context) (conn net.Conn, early []byte, e *tunnel.Error) {
 	if e := s.connect(ctx); e != nil {
 		return nil, nil, e
@@ -74,8 +74,8 @@ func (s *socksHandshake) connect(ctx context.Context) *tunnel.Error {
 	return s.version5(ctx, address)
 }
 
-// address is what the proxy is asked for: by socks5 an address that is resolved
-// here, by the others the name.
+// address returns the address that the proxy is asked to connect to, or the zero Addr
+// if it is asked by name. For socks5 the name is resolved here.
 func (s *socksHandshake) address(ctx context.Context) (netip.Addr, *tunnel.Error) {
 	if s.hop.Scheme != tunnel.SchemeSOCKS5 || s.next.Addr().IsValid() {
 		return s.next.Addr(), nil
@@ -92,8 +92,8 @@ func (s *socksHandshake) address(ctx context.Context) (netip.Addr, *tunnel.Error
 	return addrs[0], nil
 }
 
-// exchange sends a message, reads as much of its answer, has it judged, and tells
-// of both.
+// exchange sends a message, reads length bytes of the answer, calls check with them,
+// and passes the message to the Trace.
 func (s *socksHandshake) exchange(ctx context.Context, m *SOCKSMessage, length int, check func(answer []byte) *tunnel.Error) *tunnel.Error {
 	s.client.waiting("%s to answer %s's %s for %s", s.hop.Name(), s.hop.Scheme, m.Step, s.next)
 	m.Hop, m.Next, m.Started = s.hop, s.next, time.Now()
@@ -112,6 +112,7 @@ func (s *socksHandshake) exchange(ctx context.Context, m *SOCKSMessage, length i
 	return e
 }
 
+// sendAndRead sends a message, and reads the first length bytes of the answer.
 func (s *socksHandshake) sendAndRead(ctx context.Context, m *SOCKSMessage, length int) *tunnel.Error {
 	if _, err := s.conn.Write(m.wire()); err != nil && !neterr.Reset(err) {
 		return cutError(ctx, tunnel.PhaseRequest, err)
@@ -119,7 +120,7 @@ func (s *socksHandshake) sendAndRead(ctx context.Context, m *SOCKSMessage, lengt
 	return s.read(ctx, m, length)
 }
 
-// read reads on in the answer.
+// read reads length more bytes of the answer.
 func (s *socksHandshake) read(ctx context.Context, m *SOCKSMessage, length int) *tunnel.Error {
 	answer := make([]byte, length)
 	n, err := io.ReadFull(s.conn, answer)
@@ -128,19 +129,19 @@ func (s *socksHandshake) read(ctx context.Context, m *SOCKSMessage, length int) 
 	case err == nil:
 		return nil
 	case len(m.Received) >= 2 && m.Received[0] == socks.Version5 && s.hop.Scheme == tunnel.SchemeSOCKS4A:
-		return s.notSOCKS(m.Received) // version 5 is briefer
+		return s.notSOCKS(m.Received) // an answer of version 5 is shorter
 	case len(m.Received) > 0 && !neterr.Timeout(err):
 		return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorResponseIncomplete, Err: neterr.Plain(err)}
 	}
 	e := cutError(ctx, tunnel.PhaseReply, err)
 	if errors.Is(err, io.EOF) {
-		e.Err = nil // the type's words say it
+		e.Err = nil // the words of the type say it
 	}
 	return e
 }
 
-// greet settles how the client shows who it is (RFC 1928, section 3): with a
-// password only where there is one.
+// greet negotiates the login method (RFC 1928, section 3). It offers a password only if
+// there is one.
 func (s *socksHandshake) greet(ctx context.Context) (method byte, e *tunnel.Error) {
 	greeting := []byte{socks.Version5, 1, socks.NoAuth}
 	if s.hop.Credentials != nil {
@@ -164,7 +165,7 @@ func (s *socksHandshake) greet(ctx context.Context) (method byte, e *tunnel.Erro
 	return method, e
 }
 
-// logIn is RFC 1929.
+// logIn sends the user name and the password (RFC 1929).
 func (s *socksHandshake) logIn(ctx context.Context) *tunnel.Error {
 	c := s.hop.Credentials
 	user := append([]byte{socks.AuthVersion, byte(len(c.User))}, c.User...)
@@ -178,8 +179,8 @@ func (s *socksHandshake) logIn(ctx context.Context) *tunnel.Error {
 	})
 }
 
-// version5 is the request and its answer (RFC 1928, sections 4 and 6). The
-// address in the answer is of no use, and read past.
+// version5 sends the request and reads its answer (RFC 1928, sections 4 and 6). The
+// address in the answer is read, but not used.
 func (s *socksHandshake) version5(ctx context.Context, address netip.Addr) *tunnel.Error {
 	message := []byte{socks.Version5, socks.Connect, 0}
 	switch address = address.Unmap(); {
@@ -215,7 +216,8 @@ func (s *socksHandshake) version5(ctx context.Context, address netip.Addr) *tunn
 	})
 }
 
-// version4 is version 4a: an address 0.0.0.1 stands for the name at the end.
+// version4 sends the request of version 4a and reads its answer. The address 0.0.0.1
+// means that a name follows at the end.
 func (s *socksHandshake) version4(ctx context.Context, address netip.Addr) *tunnel.Error {
 	address = address.Unmap()
 	message := s.withPort([]byte{socks.Version4, socks.Connect})
@@ -240,12 +242,13 @@ func (s *socksHandshake) version4(ctx context.Context, address netip.Addr) *tunn
 	})
 }
 
-// withPort adds the port, most significant byte first.
+// withPort appends the port, most significant byte first.
 func (s *socksHandshake) withPort(message []byte) []byte {
 	return append(message, byte(s.next.Port()>>8), byte(s.next.Port()))
 }
 
-// known is what a code means, also one that nobody gave a meaning.
+// failureOf returns the meaning of a reply code, which may be one without a defined
+// meaning.
 func failureOf(failures map[byte]socksFailure, code byte) socksFailure {
 	if f, ok := failures[code]; ok {
 		return f
@@ -253,7 +256,8 @@ func failureOf(failures map[byte]socksFailure, code byte) socksFailure {
 	return socksFailure{tunnel.ErrorDestinationUnavailable, fmt.Sprintf("code %d", code)}
 }
 
-// refused is the proxy's own word, which has no HTTP status.
+// refused returns the Error for a proxy's refusal. Sent reports whether credentials were
+// sent before it.
 func (s *socksHandshake) refused(f socksFailure, sent bool) *tunnel.Error {
 	e := &tunnel.Error{Phase: tunnel.PhaseReply, Type: f.is, Reported: true, Detail: f.words}
 	if f.is == tunnel.ErrorCredentials {
@@ -265,7 +269,7 @@ func (s *socksHandshake) refused(f socksFailure, sent bool) *tunnel.Error {
 	return e
 }
 
-// foreign is for an answer in another protocol.
+// notSOCKS returns the Error for an answer in another protocol.
 func (s *socksHandshake) notSOCKS(began []byte) *tunnel.Error {
 	return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Answer: &tunnel.AnswerTrouble{Start: began, WrongProtocol: true},
 		Detail: "it does not speak " + s.hop.Scheme + ": it begins with \"" + wire.Escape(began, 40) + "\""}

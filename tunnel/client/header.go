@@ -15,9 +15,9 @@ type Field struct {
 	Value string
 }
 
-// checkHeader says why a field cannot be among Client.Header: its name is no
-// token, its value holds a control character (RULES 10), or it is one of those
-// that make the request what it is: Host and the framing fields.
+// checkHeader returns why a field cannot be in Client.Header: its name is not a
+// token, its value holds a control character (RULES 10), or it is Host or a framing
+// field, which the request itself determines.
 func checkHeader(f Field) error {
 	if !wire.IsToken(f.Name) {
 		return fmt.Errorf("header name %q is not a token (RFC 9110, section 5.6.2)", f.Name)
@@ -33,7 +33,8 @@ func checkHeader(f Field) error {
 	return nil
 }
 
-// ParseHeader parses "Name: value" for Client.Header, and checks it.
+// ParseHeader parses "Name: value" as a field for Client.Header. It returns an error
+// if Client.Header must not hold the field. The value may be empty.
 func ParseHeader(s string) (Field, error) {
 	name, value, ok := strings.Cut(s, ":")
 	if !ok {
@@ -43,8 +44,8 @@ func ParseHeader(s string) (Field, error) {
 	return f, checkHeader(f)
 }
 
-// setField adds a field. An empty value removes all of that name instead, and
-// those that occur once are replaced.
+// setField adds a field. If f has no value, it removes all fields of that name
+// instead. A field that may occur only once replaces the one that is there.
 func setField(fields []Field, f Field) []Field {
 	once := strings.EqualFold(f.Name, "User-Agent") || strings.EqualFold(f.Name, "Proxy-Authorization")
 	if f.Value == "" || once {
@@ -56,6 +57,7 @@ func setField(fields []Field, f Field) []Field {
 	return append(fields, f)
 }
 
+// hasField reports whether there is a field of that name, ignoring case.
 func hasField(fields []Field, name string) bool {
 	return slices.ContainsFunc(fields, func(f Field) bool { return strings.EqualFold(f.Name, name) })
 }

@@ -10,26 +10,26 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// The schemes of Client.Auth.
+// The authentication schemes for Client.Auth.
 const (
 	AuthBasic  = "basic"  // RFC 7617
 	AuthBearer = "bearer" // RFC 6750; the password is the token
 	AuthDigest = "digest" // RFC 7616
-	AuthNTLM   = "ntlm"   // version 2, for a connection, over HTTP/1 only
+	AuthNTLM   = "ntlm"   // NTLMv2; authenticates a connection, over HTTP/1 only
 
-	AuthNegotiate = "negotiate" // RFC 4559, by Client.Negotiate
+	AuthNegotiate = "negotiate" // RFC 4559; needs Client.Negotiate
 )
 
-// AuthSchemes are the schemes that need a user name, strongest first.
+// AuthSchemes are the schemes that use a user name and a password, strongest first.
 var AuthSchemes = []string{AuthDigest, AuthNTLM, AuthBasic}
 
-// Bounds on the rounds of one login.
+// Limits on the rounds of one login.
 const (
 	maxLoginRounds = 8        // answers to challenges, of all schemes together
-	maxLoginBody   = 64 << 10 // bytes of a 407's content that are read past, to use its connection again
+	maxLoginBody   = 64 << 10 // bytes of a 407's content that are skipped to use its connection again
 )
 
-// CheckAuth says why a scheme cannot be Client.Auth.
+// CheckAuth returns an error if Client.Auth cannot be the given scheme.
 func CheckAuth(scheme string) error {
 	switch scheme {
 	case "", AuthBasic, AuthBearer, AuthDigest, AuthNTLM, AuthNegotiate:
@@ -38,44 +38,45 @@ func CheckAuth(scheme string) error {
 	return fmt.Errorf("the scheme %q is not known: basic, bearer, digest, ntlm or negotiate", wire.Escape([]byte(scheme), maxSchemeLength))
 }
 
-// login is how one hop's credentials are shown to it while a tunnel is opened:
-// what was tried, and what goes with the next request. It outlives connections,
-// as most proxies close theirs after a 407 (RFC 9931).
+// login is the login at one hop while a tunnel is opened: the schemes that were tried,
+// and the credentials for the next request. It may need more than one connection,
+// since most proxies close theirs after a 407 (RFC 9931). A nil login sends nothing and
+// answers no challenge.
 type login struct {
 	credentials   tunnel.Credentials
 	newNegotiator func() (Negotiator, error) // nil = there is none
-	schemes       []string                   // that may be tried, strongest first; those given up are taken out
-	rounds        int
-	offered       []challenge // so far, less what continues a scheme
-	current       loginScheme // nil = none yet
-	value         string      // of Proxy-Authorization; "" = none goes along
-	sent          bool        // value went out
-	shown         bool        // credentials went with some request
-	mayWrapNTLM   bool        // NTLM may be tried under Negotiate's name, where nothing else is offered
-	connLost      bool        // a connection that was kept turned out to be closed
-	failed        error       // why an answer could not be made; nil = none failed
+	schemes       []string                   // still to try, strongest first; includes the current one
+	rounds        int                        // challenges received
+	offered       []challenge                // so far, without those that continued a scheme
+	current       loginScheme                // nil = none yet
+	value         string                     // of Proxy-Authorization in the next request; "" = no field
+	sent          bool                       // value was sent
+	shown         bool                       // credentials were sent in some request
+	mayWrapNTLM   bool                       // NTLM may be tried under Negotiate's name if nothing else is offered
+	connLost      bool                       // a connection that should have stayed open was closed
+	failed        error                      // why a scheme could not answer a challenge; nil = none failed
 }
 
 // loginScheme answers the challenges of one scheme.
 type loginScheme interface {
 	name() string
 
-	// answer is the Proxy-Authorization value for a challenge. again is false
-	// where the challenge says that the last answer was refused.
+	// answer returns the Proxy-Authorization value for a challenge. again is false if
+	// the challenge means that the last answer was refused.
 	answer(c challenge, next tunnel.Authority) (value string, again bool, err error)
 
-	// bound reports that an answer counts only on the connection that its
-	// challenge came over.
+	// bound reports whether an answer is valid only on the connection on which its
+	// challenge was received.
 	bound() bool
 
-	// resume is the value for one more request, over another connection.
+	// resume returns the value for one more request, over another connection.
 	resume(next tunnel.Authority) (string, error)
 }
 
-// newLogin makes the login at a hop; nil if there is nothing to log in with.
+// newLogin returns the login at a hop; nil if there is nothing to log in with.
 func (c *Client) newLogin(hop tunnel.Hop, next tunnel.Authority) *login {
 	l := &login{}
-	if c.Negotiate != nil && hop.Scheme != tunnel.SchemeUnix { // a socket has no service name
+	if c.Negotiate != nil && hop.Scheme != tunnel.SchemeUnix { // a Unix socket has no service name
 		l.schemes = []string{AuthNegotiate}
 		l.newNegotiator = func() (Negotiator, error) { return c.Negotiate(hop.Proxy.Host()) }
 	}
@@ -93,16 +94,19 @@ func (c *Client) newLogin(hop tunnel.Hop, next tunnel.Authority) *login {
 	if len(l.schemes) == 0 && hop.Credentials == nil {
 		return nil
 	}
-	// What is the only one to try, or opened a tunnel before, needs no challenge.
+	// Basic and Bearer need no challenge if there is no other scheme to try, nor does
+	// Basic if it opened a tunnel before.
 	if only := len(l.schemes) == 1 && (l.may(AuthBasic) || l.may(AuthBearer)); only || c.Auth == "" && c.sharedConns().tookBasic(hop) {
 		l.begin(challenge{scheme: l.schemes[len(l.schemes)-1]}, next)
 	}
 	return l
 }
 
+// may reports whether a scheme may be tried.
 func (l *login) may(scheme string) bool { return slices.Contains(l.schemes, scheme) }
 
-// begin shows the credentials by another scheme than before.
+// begin answers a challenge by another scheme than before. It reports whether that
+// was possible; if not, the scheme is given up.
 func (l *login) begin(c challenge, next tunnel.Authority) bool {
 	switch scheme := strings.ToLower(c.scheme); scheme {
 	case AuthDigest:
@@ -124,15 +128,15 @@ func (l *login) begin(c challenge, next tunnel.Authority) bool {
 	return true
 }
 
-// giveUp takes the current scheme out.
+// giveUp removes the current scheme from those to try.
 func (l *login) giveUp() {
 	l.schemes = slices.DeleteFunc(l.schemes, func(s string) bool { return s == l.current.name() })
 	l.current, l.value, l.sent = nil, "", false
 }
 
-// challenged takes a 407, or a 401 in its stead, over a connection that can be
-// used again or not. It reports whether the request is to be sent again, and
-// whether here, over the same connection.
+// challenged processes a 407, or a 401 in its place. Kept reports whether the
+// connection can be used again. The results report whether to send the request again,
+// and whether to do so over the same connection.
 func (l *login) challenged(reply *wire.Reply, next tunnel.Authority, kept bool) (again, here bool) {
 	if l == nil || l.rounds == maxLoginRounds || reply.Code != http.StatusProxyAuthRequired && reply.Code != http.StatusUnauthorized {
 		return false, false
@@ -145,8 +149,8 @@ func (l *login) challenged(reply *wire.Reply, next tunnel.Authority, kept bool) 
 		}
 		l.giveUp()
 	}
-	// Squid, for one, then offers only what it just refused: what it offered
-	// before still stands.
+	// Some proxies, such as Squid, now offer only the scheme that they just refused.
+	// What they offered before is still valid.
 	for _, c := range l.offered {
 		if !slices.ContainsFunc(offered, func(n challenge) bool { return n.is(c.scheme) }) {
 			offered = append(offered, c)
@@ -156,12 +160,12 @@ func (l *login) challenged(reply *wire.Reply, next tunnel.Authority, kept bool) 
 	return l.choose(next), kept && !l.connLost
 }
 
-// hungUp takes the end of a connection that a 407 had left open. It reports
-// whether the request is to be sent again, over another.
+// connClosed is called if a connection ends that should have stayed open after a 407.
+// It reports whether to send the request again, over another connection.
 func (l *login) connClosed(next tunnel.Authority) (again bool) {
 	switch {
 	case !l.connLost:
-		l.connLost = true // from now on it is not relied upon
+		l.connLost = true // do not rely on such connections any more
 		return true
 	case l.current == nil || !l.current.bound():
 		return false
@@ -170,8 +174,9 @@ func (l *login) connClosed(next tunnel.Authority) (again bool) {
 	return l.choose(next)
 }
 
-// choose begins with the strongest scheme on offer, whatever the order in which
-// the proxy has them; of several Digests with the strongest.
+// choose begins with the strongest scheme on offer, in whatever order the proxy lists
+// them, and with the strongest of several Digest challenges. It reports whether there
+// is a scheme left.
 func (l *login) choose(next tunnel.Authority) bool {
 	for _, scheme := range slices.Clone(l.schemes) {
 		for _, c := range strongestFirst(l.offered) {
@@ -183,8 +188,8 @@ func (l *login) choose(next tunnel.Authority) bool {
 	return l.chooseNTLMAsNegotiate(next)
 }
 
-// chooseWithin tries the credentials by NTLM under Negotiate's name, once, where
-// that is all there is on offer and there was no ticket to show.
+// chooseNTLMAsNegotiate begins with NTLM under Negotiate's name. It does so once, if
+// the proxy offers nothing else and no ticket was sent.
 func (l *login) chooseNTLMAsNegotiate(next tunnel.Authority) bool {
 	offers := func(scheme string) bool {
 		return slices.ContainsFunc(l.offered, func(c challenge) bool { return c.is(scheme) })
@@ -204,7 +209,8 @@ func (l *login) chooseNTLMAsNegotiate(next tunnel.Authority) bool {
 	return true
 }
 
-// goOn answers a further challenge of the scheme that is under way.
+// continueScheme answers a further challenge of the current scheme. It reports false
+// if there is none, or if it means a refusal.
 func (l *login) continueScheme(offered []challenge, next tunnel.Authority, kept bool) bool {
 	for _, c := range strongestFirst(offered) {
 		if !c.is(l.current.name()) {
@@ -220,7 +226,7 @@ func (l *login) continueScheme(offered []challenge, next tunnel.Authority, kept 
 	return false
 }
 
-// send returns the value for a request that goes out now, "" for none.
+// send returns the Proxy-Authorization value for a request that is sent now; "" = none.
 func (l *login) send() string {
 	if l == nil {
 		return ""
@@ -230,7 +236,8 @@ func (l *login) send() string {
 	return l.value
 }
 
-// resume is for another connection: what was said on the one before is spent.
+// resume prepares for another connection: an answer that was sent on the one before
+// is used up.
 func (l *login) resume(next tunnel.Authority) {
 	if l == nil || l.current == nil || !l.sent {
 		return
@@ -243,7 +250,7 @@ func (l *login) resume(next tunnel.Authority) {
 	l.value, l.sent = value, false
 }
 
-// opened remembers by which scheme a tunnel was opened.
+// opened remembers the credentials if they opened a tunnel by Basic.
 func (l *login) opened(s *sharedConns, hop tunnel.Hop) {
 	if l == nil || l.current == nil || l.current.name() != AuthBasic {
 		return
@@ -256,7 +263,8 @@ func (l *login) opened(s *sharedConns, hop tunnel.Hop) {
 	s.basic[hop.String()] = *hop.Credentials
 }
 
-// plainLogin is Basic and Bearer, which answer every challenge the same.
+// plainLogin implements Basic and Bearer, whose answers are the same for every
+// challenge.
 type plainLogin struct {
 	scheme      string
 	credentials tunnel.Credentials

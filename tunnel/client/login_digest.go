@@ -16,22 +16,23 @@ import (
 	"github.com/icholy/digest"
 )
 
-// maxStale bounds the nonces that a proxy may call stale, one after the other.
+// maxStale is how many nonces in a row a proxy may declare stale.
 const maxStale = 2
 
-// digestLogin is Digest (RFC 7616), with the library's sums.
+// digestLogin implements Digest (RFC 7616) on top of the library, which computes the
+// digests.
 type digestLogin struct {
 	credentials tunnel.Credentials
 	last        *digest.Challenge // nil = none was answered yet
-	count       int               // of answers with its nonce
-	stale       int               // nonces that ran out
+	count       int               // answers with the nonce of last
+	stale       int               // nonces declared stale
 }
 
 func (d *digestLogin) name() string { return AuthDigest }
 func (d *digestLogin) bound() bool  { return false }
 
-// answer is for a challenge of the proxy's. A second one means that the answer
-// was refused, unless the nonce is only stale.
+// answer answers a challenge of the proxy's. A second challenge means that the answer
+// was refused, unless only the nonce is stale.
 func (d *digestLogin) answer(c challenge, next tunnel.Authority) (string, bool, error) {
 	parsed, err := digest.ParseChallenge("Digest " + c.rest)
 	switch {
@@ -53,13 +54,13 @@ func (d *digestLogin) answer(c challenge, next tunnel.Authority) (string, bool, 
 	return value, again, err
 }
 
-// resume uses the nonce once more.
+// resume answers with the same nonce once more.
 func (d *digestLogin) resume(next tunnel.Authority) (string, error) {
 	return d.value(http.MethodConnect, next.String())
 }
 
-// value is the answer for one more request. The digest's URI is the request's
-// target, as it stands in the request line (RFC 7616, section 3.4).
+// value returns the answer for one more request. The digest's URI is the request
+// target, as it is in the request line (RFC 7616, section 3.4).
 func (d *digestLogin) value(method, target string) (value string, err error) {
 	d.count++
 	options := digest.Options{Method: method, URI: target, Count: d.count,
@@ -79,7 +80,7 @@ func (d *digestLogin) value(method, target string) (value string, err error) {
 	return answer.String(), nil
 }
 
-// cutSession takes "-sess" off an algorithm's name.
+// cutSession removes "-sess" from an algorithm's name.
 func cutSession(algorithm string) (base string, session bool) {
 	const suffix = "-sess"
 	if n := len(algorithm) - len(suffix); n > 0 && strings.EqualFold(algorithm[n:], suffix) {
@@ -88,8 +89,8 @@ func cutSession(algorithm string) (base string, session bool) {
 	return algorithm, false
 }
 
-// sessionKey is A1 of the -sess algorithms (RFC 7616, section 3.4.2), which the
-// library does not know, and the client nonce in it.
+// sessionKey returns A1 for a -sess algorithm (RFC 7616, section 3.4.2), which the
+// library does not support, and the client nonce that A1 includes.
 func (d *digestLogin) sessionKey(algorithm string) (cnonce, key string, err error) {
 	sum := digestSums[strings.ToUpper(algorithm)].sum
 	if sum == nil {
@@ -100,7 +101,8 @@ func (d *digestLogin) sessionKey(algorithm string) (cnonce, key string, err erro
 	return cnonce, sum(secret + ":" + d.last.Nonce + ":" + cnonce), nil
 }
 
-// digestSums are the algorithms of RFC 7616, section 6.1, and what they are worth.
+// digestSums holds the algorithms of RFC 7616, section 6.1. Of two, the one with the
+// greater strength is preferred.
 var digestSums = map[string]struct {
 	strength int
 	sum      func(string) string
@@ -113,7 +115,8 @@ var digestSums = map[string]struct {
 
 func sumMD5(s string) string { b := md5.Sum([]byte(s)); return hex.EncodeToString(b[:]) }
 
-// digestStrength is 0 for what is no Digest that could be answered.
+// digestStrength returns the strength of a Digest challenge; 0 if the challenge is of
+// another scheme, or cannot be answered.
 func (c challenge) digestStrength() int {
 	if !c.is(AuthDigest) {
 		return 0
@@ -126,7 +129,8 @@ func (c challenge) digestStrength() int {
 	return digestSums[strings.ToUpper(base)].strength
 }
 
-// strongestFirst puts the Digest challenges in order of their strength.
+// strongestFirst returns the challenges with those of Digest in front, the strongest
+// first.
 func strongestFirst(offered []challenge) []challenge {
 	sorted := slices.Clone(offered)
 	slices.SortStableFunc(sorted, func(a, b challenge) int { return b.digestStrength() - a.digestStrength() })

@@ -8,38 +8,38 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// Negotiator is one conversation of the Negotiate scheme (RFC 4559) with one
-// proxy, by whatever mechanism.
+// Negotiator is one authentication by the Negotiate scheme (RFC 4559) to one proxy, by
+// any mechanism.
 type Negotiator interface {
-	// Start makes the first token, anew each time it is called. An error that is
-	// a *LoginError says what a person can do.
+	// Start returns the first token, a new one each time it is called. An error that
+	// is a *LoginError says what the user can do.
 	Start() ([]byte, error)
 
-	// Verify checks the token that came with the 2xx that Start's opened.
+	// Verify checks the token in the 2xx reply to a request with Start's token.
 	Verify(token []byte) error
 }
 
-// LoginError is why there is nothing to log in with, and what to do about it.
+// LoginError says why there is nothing to log in with, and what to do about it.
 type LoginError struct {
 	Err  error
-	Hint string // "" = nothing
+	Hint string // what to do; "" = no hint
 
-	// Unset reports that nobody set such a login up on this machine: it is not
-	// worth a word where the proxy offers another.
+	// Unset reports that no such login is set up on this machine. It need not be
+	// mentioned if the proxy offers another scheme.
 	Unset bool
 }
 
-// Error is the cause's.
+// Error returns the message of Err.
 func (e *LoginError) Error() string { return e.Err.Error() }
 
-// Unwrap returns the cause.
+// Unwrap returns Err.
 func (e *LoginError) Unwrap() error { return e.Err }
 
-// negotiateLogin is Negotiate in one round, as Kerberos has it: each request has
-// a token of its own, whatever the connection.
+// negotiateLogin implements Negotiate in one round, as it is with Kerberos: each
+// request has its own token, over any connection.
 type negotiateLogin struct {
 	newNegotiator func() (Negotiator, error)
-	negotiator    Negotiator // nil = not asked yet
+	negotiator    Negotiator // nil = not created yet
 	answered      bool
 }
 
@@ -68,8 +68,8 @@ func (n *negotiateLogin) resume(tunnel.Authority) (value string, err error) {
 	return "Negotiate " + base64.StdEncoding.EncodeToString(token), nil
 }
 
-// verify has what the proxy shows of itself in its 2xx checked (RFC 4559,
-// section 4.1). Many show nothing.
+// verify checks the proxy's token in its 2xx reply (RFC 4559, section 4.1). Many
+// proxies send none, which is no error.
 func (l *login) verify(reply *wire.Reply) error {
 	if l == nil {
 		return nil

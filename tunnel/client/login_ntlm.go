@@ -10,10 +10,10 @@ import (
 	"github.com/Azure/go-ntlmssp"
 )
 
-// ntlmLogin is NTLM over HTTP ([MS-NTHT]), version 2: a message of ours, a
-// challenge, and the answer to it, all over one connection. A proxy that offers
-// Negotiate alone may take the same messages under that name, as Windows' own
-// clients send them where there is no ticket ([MS-SPNG], section 3.3.5.1).
+// ntlmLogin implements NTLM over HTTP ([MS-NTHT]), version 2: the client's first
+// message, a challenge, and the answer to it, all over one connection. A proxy that
+// offers only Negotiate may accept the same messages under that name, since Windows
+// clients send them if there is no ticket ([MS-SPNG], section 3.3.5.1).
 type ntlmLogin struct {
 	scheme          string             // AuthNegotiate; "" = under NTLM's own name
 	credentials     tunnel.Credentials // DOMAIN\user, user@domain or a user alone
@@ -23,7 +23,7 @@ type ntlmLogin struct {
 func (n *ntlmLogin) name() string { return cmp.Or(n.scheme, AuthNTLM) }
 func (n *ntlmLogin) bound() bool  { return true }
 
-// value is a message under the scheme's name.
+// value returns the Proxy-Authorization value for a message.
 func (n *ntlmLogin) value(message []byte) string {
 	scheme := "NTLM "
 	if n.scheme != "" {
@@ -41,7 +41,7 @@ func (n *ntlmLogin) resume(next tunnel.Authority) (string, error) {
 func (n *ntlmLogin) answer(c challenge, _ tunnel.Authority) (string, bool, error) {
 	if c.rest == "" || !n.begun {
 		if n.answered || n.begun && c.rest == "" {
-			return "", false, nil // refused, as the scheme alone tells
+			return "", false, nil // a challenge without a message is a refusal
 		}
 		n.begun = true
 		hello, err := ntlmssp.NewNegotiateMessage("", "")
@@ -57,9 +57,9 @@ func (n *ntlmLogin) answer(c challenge, _ tunnel.Authority) (string, bool, error
 	return n.value(answer), true, err
 }
 
-// mendNTLM empties the fields of a challenge that lead out of it ([MS-NLMP],
-// section 2.2.1.2), as those of squid's trial helper do: the library refuses
-// them, and neither the target's name nor what is told of it is needed.
+// mendNTLM clears the fields of a challenge that point beyond its end ([MS-NLMP],
+// section 2.2.1.2), as those of Squid's test helper do. The library rejects them, and
+// neither the target's name nor its attributes are needed.
 func mendNTLM(message []byte) []byte {
 	const name, info, fieldSize = 12, 40, 8
 	for _, at := range []int{name, info} {

@@ -11,28 +11,27 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// masked stands where a secret stood.
+// masked replaces a secret.
 const masked = "***"
 
-// Bounds on what a Masker looks for outside the fields that hold credentials: a
-// short password is found in words that are none.
+// Limits on what a Masker searches for outside the fields that hold credentials. A
+// short password would be found in ordinary words.
 const (
 	minSecret       = 6 // bytes of a secret
-	minSecretPrefix = 6 // bytes of one that an excerpt cut off
+	minSecretPrefix = 6 // bytes of a secret at the end of an excerpt
 )
 
-// Masker takes a Client's credentials out of what is to be shown: out of the fields
-// that were sent by their names, and, should a proxy send them back in an error
-// page, wherever they turn up. What stands for them is "***". It never changes the
-// bytes that it is given. It may be used by several goroutines.
+// Masker replaces a Client's credentials by "***" in what is shown to people: in the
+// fields that hold credentials, and wherever else they occur, as in an error page that
+// quotes the request. It does not modify its arguments. Several goroutines may use it.
 type Masker struct {
 	off     bool
 	secrets []string
-	answers func() []string // values of Proxy-Authorization that went out meanwhile; nil = none
+	answers func() []string // values of Proxy-Authorization that were sent meanwhile; nil = none
 }
 
-// Masker returns a Masker of all that the Client sends by way of credentials, also
-// of what is to come. It leaves everything as it is if show is set.
+// Masker returns a Masker for all credentials that the Client has sent or will send. If
+// show is set, the Masker masks nothing.
 func (c *Client) Masker(show bool) *Masker {
 	m := &Masker{off: show, answers: c.sharedConns().answers}
 	for _, r := range c.routes() {
@@ -55,8 +54,8 @@ func (c *Client) Masker(show bool) *Masker {
 	return m
 }
 
-// add takes a secret in the forms in which it may come back: as it is, escaped
-// by us, for a URL or for a page, and without the padding of base64.
+// add adds a secret in the forms in which a proxy may quote it: as it is, as we escape
+// it, escaped for a URL or a page, and without the padding of base64.
 func (m *Masker) add(secret string) {
 	forms := []string{secret, wire.Escape([]byte(secret), 0), strings.TrimRight(secret, "="), url.QueryEscape(secret), url.PathEscape(secret), html.EscapeString(secret)}
 	for _, form := range forms {
@@ -66,14 +65,14 @@ func (m *Masker) add(secret string) {
 	}
 }
 
-// all are the secrets known by now: those of answers too, which a challenge made.
+// all returns the secrets known by now, including the answers to challenges.
 func (m *Masker) all() []string {
 	if m.answers == nil {
 		return m.secrets
 	}
 	with := Masker{secrets: slices.Clone(m.secrets)}
 	for _, value := range m.answers() {
-		_, secret, _ := strings.Cut(value, " ") // behind the scheme
+		_, secret, _ := strings.Cut(value, " ") // after the scheme
 		with.add(secret)
 		if _, response, ok := strings.Cut(secret, `response="`); ok { // Digest
 			response, _, _ = strings.Cut(response, `"`)
@@ -83,8 +82,8 @@ func (m *Masker) all() []string {
 	return with.secrets
 }
 
-// Sent masks what was sent: the values of the fields that hold credentials, and what
-// Received masks.
+// Sent masks what was sent: the values of the fields that hold credentials, and all
+// that Received masks.
 func (m *Masker) Sent(b []byte) tunnel.WireBytes {
 	if m.off || len(b) == 0 {
 		return b
@@ -92,7 +91,8 @@ func (m *Masker) Sent(b []byte) tunnel.WireBytes {
 	return m.Received(hideCredentials(b))
 }
 
-// Received masks what came from elsewhere, where the end of a secret may be cut off.
+// Received masks what was received. It also masks the beginning of a secret at the end
+// of b, since b may be an excerpt.
 func (m *Masker) Received(b []byte) tunnel.WireBytes {
 	if m.off {
 		return b
@@ -101,7 +101,7 @@ func (m *Masker) Received(b []byte) tunnel.WireBytes {
 	for _, secret := range secrets {
 		b = bytes.ReplaceAll(b, []byte(secret), []byte(masked))
 	}
-	for _, secret := range secrets { // that reading no further cut off
+	for _, secret := range secrets { // at the end of an excerpt
 		for n := min(len(b), len(secret)-1); n >= minSecretPrefix; n-- {
 			if start := len(b) - n; string(b[start:]) == secret[:n] {
 				return append(b[:start:start], masked...)
@@ -111,7 +111,7 @@ func (m *Masker) Received(b []byte) tunnel.WireBytes {
 	return b
 }
 
-// Text masks words that may quote what came back, cut off with "...".
+// Text masks words that may quote what was received, and be cut off with "...".
 func (m *Masker) Text(s string) string {
 	if m.off {
 		return s
@@ -125,12 +125,13 @@ func (m *Masker) Text(s string) string {
 	return s
 }
 
-// Holds reports whether b holds something to mask.
+// Holds reports whether b contains a secret.
 func (m *Masker) Holds(b []byte) bool {
 	return !m.off && slices.ContainsFunc(m.all(), func(secret string) bool { return bytes.Contains(b, []byte(secret)) })
 }
 
-// SameLength is Received with as many asterisks for a secret as it had bytes.
+// SameLength replaces each byte of a secret by an asterisk, so that the length of b
+// stays the same.
 func (m *Masker) SameLength(b []byte) []byte {
 	if m.off {
 		return b
@@ -143,7 +144,7 @@ func (m *Masker) SameLength(b []byte) []byte {
 	return b
 }
 
-// Message masks a message to a SOCKS proxy.
+// Message returns what was sent to a SOCKS proxy, masked.
 func (m *Masker) Message(s *SOCKSMessage) tunnel.WireBytes {
 	if m.off {
 		return s.wire()
@@ -151,7 +152,7 @@ func (m *Masker) Message(s *SOCKSMessage) tunnel.WireBytes {
 	return m.Sent(s.Sent)
 }
 
-// Any reports whether there is anything to mask.
+// Any reports whether there are secrets to mask.
 func (m *Masker) Any() bool { return !m.off && len(m.all()) > 0 }
 
 // Mask returns a head of an Exchange with the Client's credentials masked.

@@ -12,22 +12,22 @@ import (
 	"culvert/tunnel"
 )
 
-// opening is a tunnel that is being opened, hop by hop: what is said on its conn
-// reaches the last hop that led on, or what was connected to.
+// opening is a tunnel that is being opened, hop by hop. Its conn leads through the hops
+// passed so far.
 type opening struct {
 	client    *Client
 	target    tunnel.Authority
 	extra     []Field
-	conn      net.Conn       // nil = none, or it is shared
-	early     []byte         // read of conn already, to be read first
+	conn      net.Conn       // nil = none, or it is a shared one
+	early     []byte         // read from conn already, and to be read first
 	addr      netip.AddrPort // of the first hop, or the target
-	last      string         // the hop that led on last; "" = none
-	logins    []*login       // at each hop; nil = not there yet, or no credentials
-	reconnect bool           // a hop wants another connection for its login
+	last      string         // the last hop passed; "" = none
+	logins    []*login       // for each hop; nil = not reached yet, or no credentials
+	reconnect bool           // a hop needs another connection for its login
 }
 
-// open opens the tunnel. Where a hop's login wants another connection, it begins
-// at the start again.
+// open opens the tunnel. It starts over each time a hop's login needs another
+// connection.
 func (o *opening) open(ctx context.Context) *tunnel.Error {
 	for {
 		e := o.openOnce(ctx)
@@ -42,7 +42,7 @@ func (o *opening) open(ctx context.Context) *tunnel.Error {
 	}
 }
 
-// login is that at hop i.
+// login returns the login at hop i; nil = there is none.
 func (o *opening) login(i int) *login {
 	hops := o.client.Route.Hops
 	if o.logins == nil {
@@ -54,7 +54,7 @@ func (o *opening) login(i int) *login {
 	return o.logins[i]
 }
 
-// try opens the tunnel once, over a shared connection if there is one.
+// openOnce tries to open the tunnel, over a shared connection if there is one.
 func (o *opening) openOnce(ctx context.Context) *tunnel.Error {
 	hops := o.client.Route.Hops
 	share := len(hops) - 1
@@ -85,8 +85,8 @@ func (o *opening) openOnce(ctx context.Context) *tunnel.Error {
 	}
 }
 
-// anew connects, and goes through all hops. offer is called once, with the
-// connection to hop share that others may use, or with nil.
+// openOverNew connects and passes all hops. It calls offer once, with the connection to
+// hop share that other tunnels may use, or with nil if there is none.
 func (o *opening) openOverNew(ctx context.Context, share int, offer func(*sharedConn)) (e *tunnel.Error) {
 	offered := false
 	once := func(conn *sharedConn) {
@@ -102,8 +102,9 @@ func (o *opening) openOverNew(ctx context.Context, share int, offer func(*shared
 	return o.follow(ctx, 0, share, once)
 }
 
-// follow goes through the hops from the given one on, and to the target. It
-// offers the connection to hop share, or nil if that is not to be shared.
+// follow passes the hops from the given one on, and speaks TLS with the target if that
+// is wanted. It calls offer with the connection to hop share, or with nil if that
+// cannot be shared.
 func (o *opening) follow(ctx context.Context, from, share int, offer func(*sharedConn)) *tunnel.Error {
 	for i := from; i < len(o.client.Route.Hops); i++ {
 		protocol, e := o.secureHop(ctx, i)
@@ -117,7 +118,7 @@ func (o *opening) follow(ctx context.Context, from, share int, offer func(*share
 			conn := o.multiplex(i)
 			conn.reserved = 1
 			e = o.askHTTP2(ctx, conn, i)
-			conn.Shutdown() // when this tunnel ends
+			conn.Shutdown() // closes it when this tunnel ends
 		case o.client.Route.Hops[i].IsSOCKS():
 			r := o.request(i)
 			e = o.ask(ctx, r, &socksHandshake{r, o.underlying()})
@@ -143,8 +144,8 @@ func (o *opening) follow(ctx context.Context, from, share int, offer func(*share
 	return e
 }
 
-// secureHop speaks TLS with hop i if that is wanted, and returns the protocol to
-// speak within.
+// secureHop speaks TLS with hop i if its scheme wants that, and returns the protocol to
+// speak with the hop from then on, as an ALPN name.
 func (o *opening) secureHop(ctx context.Context, i int) (protocol string, e *tunnel.Error) {
 	hop := o.client.Route.Hops[i]
 	switch hop.Scheme {
@@ -166,10 +167,10 @@ func (o *opening) secureHop(ctx context.Context, i int) (protocol string, e *tun
 	return protocol, nil
 }
 
-// next is what hop i is asked for.
+// next returns what hop i is asked to connect to.
 func (o *opening) next(i int) tunnel.Authority { return o.client.Route.HopTarget(i, o.target) }
 
-// request is what hop i is to be asked. SOCKS has a login of its own.
+// request returns the request for hop i. SOCKS has its own login.
 func (o *opening) request(i int) *hopRequest {
 	r := &hopRequest{client: o.client, hop: o.client.Route.Hops[i], next: o.next(i), first: i == 0, extra: o.extra}
 	if !r.hop.IsSOCKS() {
@@ -178,7 +179,7 @@ func (o *opening) request(i int) *hopRequest {
 	return r
 }
 
-// ask has a hop lead on.
+// ask runs a hop's handshake, after which conn leads through the hop.
 func (o *opening) ask(ctx context.Context, r *hopRequest, h hopHandshake) *tunnel.Error {
 	conn, early, e := h.run(ctx)
 	if e != nil {
@@ -190,15 +191,15 @@ func (o *opening) ask(ctx context.Context, r *hopRequest, h hopHandshake) *tunne
 	return nil
 }
 
-// askOver is ask for hop i, over a connection of HTTP/2. It gives conn's
-// reservation back.
+// askHTTP2 is ask for hop i, over an HTTP/2 connection. It releases the stream that was
+// reserved on conn.
 func (o *opening) askHTTP2(ctx context.Context, conn *sharedConn, i int) *tunnel.Error {
 	r := o.request(i)
 	settle := sync.OnceFunc(func() { o.client.sharedConns().settle(conn) })
 	return o.ask(ctx, r, &http2Handshake{r, conn.Conn, settle})
 }
 
-// multiplex speaks HTTP/2 with hop i from here on.
+// multiplex makes conn, which leads to hop i, an HTTP/2 connection.
 func (o *opening) multiplex(i int) *sharedConn {
 	underlying := o.underlying()
 	if w := o.client.Watch; w != nil && w.Tap != nil {
@@ -209,15 +210,15 @@ func (o *opening) multiplex(i int) *sharedConn {
 	return conn
 }
 
-// close closes what was opened in vain.
+// close closes the conn of a tunnel that could not be opened.
 func (o *opening) close() {
 	if o.conn != nil {
 		o.conn.Close()
 	}
 }
 
-// reader reads from conn, behind the early bytes. Where the tunnel is to be
-// handed over it reads nothing too early.
+// reader returns a reader of the early bytes and then of conn. With KeepUnread it reads
+// nothing from conn that the tunnel's user should read.
 func (o *opening) reader() *bufio.Reader {
 	var in io.Reader = o.conn
 	if o.client.KeepUnread {
@@ -232,8 +233,8 @@ func (o *opening) reader() *bufio.Reader {
 	return bufio.NewReader(in)
 }
 
-// beneath is the conn for another protocol to go over: with what was read of it
-// already.
+// underlying returns conn, with the early bytes to be read first, for another protocol
+// to use.
 func (o *opening) underlying() net.Conn {
 	if len(o.early) > 0 {
 		return &Conn{Conn: o.conn, early: o.early}
@@ -241,7 +242,7 @@ func (o *opening) underlying() net.Conn {
 	return o.conn
 }
 
-// watchedReader tells of each read.
+// watchedReader passes the result of each read to Watch.Read.
 type watchedReader struct {
 	io.Reader
 	seen func([]byte, error)

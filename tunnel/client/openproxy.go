@@ -8,11 +8,12 @@ import (
 	"culvert/tunnel"
 )
 
-// OpenProxy connects to the route's last proxy, through those before it, with
-// TLS if the hop wants that, and asks it nothing: what is sent and received on
-// the conn is all the caller's. TLS offers these protocols by ALPN, HTTP/1.1 if
-// there are none. The context covers the connecting, and so do the Client's
-// timeouts. The caller closes the conn. Errors are *Error, save ErrNoProxy.
+// OpenProxy connects to the route's last proxy, through those before it, with TLS if
+// the hop's scheme wants that. It sends the proxy nothing: the caller speaks HTTP on the
+// conn. TLS offers the given protocols by ALPN, or HTTP/1.1 if there are none. The
+// context and the Client's timeouts cover the connecting only. The caller closes the
+// conn. Errors are *tunnel.Error, except for ErrNoProxy and for a Unix socket that is
+// not the first hop.
 func (c *Client) OpenProxy(ctx context.Context, protocols ...string) (net.Conn, error) {
 	if c.Route.Direct() {
 		return nil, ErrNoProxy
@@ -43,7 +44,7 @@ func (c *Client) OpenProxy(ctx context.Context, protocols ...string) (net.Conn, 
 	return secured, nil
 }
 
-// reach connects to the last hop.
+// reach connects to the last hop, through those before it.
 func (c *Client) reach(ctx context.Context, last tunnel.Hop) (net.Conn, error) {
 	hops := c.Route.Hops
 	if len(hops) == 1 {
@@ -61,5 +62,5 @@ func (c *Client) reach(ctx context.Context, last tunnel.Hop) (net.Conn, error) {
 	return before.Open(ctx, last.Proxy)
 }
 
-// ErrNoProxy is Probe's error for a Client whose route is direct.
+// ErrNoProxy is returned where a proxy is needed and the Client's route is direct.
 var ErrNoProxy = errors.New("there is no proxy to probe")

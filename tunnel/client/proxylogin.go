@@ -13,29 +13,30 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// A Digest nonce is replaced before proxies give it up: Squid does so after 50
-// answers, unless told otherwise.
+// Limits on the use of a Digest nonce. It is replaced before a proxy may declare it
+// stale, which Squid does after 50 answers by default.
 const (
 	nonceUses = 10
 	nonceAge  = 30 * time.Second
 )
 
-// ProxyLogin shows the credentials for a route's last proxy in HTTP/1 requests
-// that its user writes, as an audit does. It may be used by several goroutines.
+// ProxyLogin makes the Proxy-Authorization fields for a route's last proxy, for HTTP/1
+// requests that its user writes, as an audit does. Several goroutines may use it.
 type ProxyLogin struct {
 	client *Client
-	target tunnel.Authority // to ask for, where a request of the login's own is needed
+	target tunnel.Authority // for the login's own CONNECT requests
 	mu     sync.Mutex
-	scheme loginScheme // that the proxy took, or was tried last
-	since  time.Time   // of a Digest's nonce
+	scheme loginScheme // that the proxy accepted, or the last one tried
+	since  time.Time   // when a Digest's nonce was received
 }
 
-// ProxyLogin asks the last proxy for a tunnel to target, which is closed at once,
-// and returns how it took the credentials. The Client's Timeout covers it, and
-// each further request of the login's own. It returns nil if there are none, or the
-// proxy wants none, or refused them all; a proxy that asks for them and names no
-// scheme is shown them by Basic. The error, an *Error, says why there was no
-// tunnel, whatever became of the login.
+// ProxyLogin asks the last proxy for a tunnel to target, which it closes at once, and
+// returns the login by which the proxy accepted the credentials. The login is nil if
+// there are no credentials, if the proxy wants none, or if it refused them by all
+// schemes. If the proxy wants credentials and names no scheme, the login uses Basic.
+// The error, a *tunnel.Error or ErrNoProxy, says why there was no tunnel; the login may
+// be usable all the same. The Client's Timeout applies to this call, and to each
+// request that the login sends later.
 func (c *Client) ProxyLogin(ctx context.Context, target tunnel.Authority) (*ProxyLogin, error) {
 	if c.Route.Direct() {
 		return nil, ErrNoProxy
@@ -59,15 +60,15 @@ func (c *Client) ProxyLogin(ctx context.Context, target tunnel.Authority) (*Prox
 	return p, err
 }
 
-// hop is the proxy.
+// hop returns the hop of the proxy.
 func (p *ProxyLogin) hop() tunnel.Hop { return p.client.Route.Hops[len(p.client.Route.Hops)-1] }
 
-// handshake is a CONNECT over a connection to the proxy.
+// handshake returns the handshake for a CONNECT over a connection to the proxy.
 func (p *ProxyLogin) handshake(l *login, conn net.Conn, br *bufio.Reader) *http1Handshake {
 	return &http1Handshake{&hopRequest{client: p.client, hop: p.hop(), next: p.target, login: l}, conn, br}
 }
 
-// try opens a tunnel in as many rounds and connections as the login takes.
+// try opens a tunnel, over as many connections as the login needs, and closes it.
 func (p *ProxyLogin) try(ctx context.Context, l *login) error {
 	ctx, cancel := p.client.withTimeout(ctx)
 	defer cancel()
@@ -89,17 +90,17 @@ func (p *ProxyLogin) try(ctx context.Context, l *login) error {
 	}
 }
 
-// Scheme is the scheme by which the proxy takes the credentials: AuthBasic and its
-// like.
+// Scheme returns the scheme by which the proxy accepts the credentials, one of the Auth
+// constants.
 func (p *ProxyLogin) Scheme() string { return p.scheme.name() }
 
-// Bound reports that the login is for a connection: each begins with Begin, and
-// its requests behind the first need no credentials.
+// Bound reports whether the login authenticates a connection. Each connection then
+// starts with Begin, and only the next request on it needs credentials.
 func (p *ProxyLogin) Bound() bool { return p.scheme.bound() }
 
-// Value is Proxy-Authorization's for one request with this method and target, as
-// they stand in its first line. Where the proxy has to be asked for a new nonce,
-// ctx covers that.
+// Value returns the value of Proxy-Authorization for one request with the given method
+// and target, as they are in its request line. The context applies if the proxy has to
+// be asked for a new nonce.
 func (p *ProxyLogin) Value(ctx context.Context, method, target string) (value string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -118,7 +119,7 @@ func (p *ProxyLogin) Value(ctx context.Context, method, target string) (value st
 	return d.value(method, target)
 }
 
-// challenge has the proxy give a new nonce.
+// challenge asks the proxy for a new nonce.
 func (p *ProxyLogin) challenge(ctx context.Context, credentials tunnel.Credentials) (*digestLogin, error) {
 	ctx, cancel := p.client.withTimeout(ctx)
 	defer cancel()
@@ -142,9 +143,9 @@ func (p *ProxyLogin) challenge(ctx context.Context, credentials tunnel.Credentia
 	return nil, fmt.Errorf("the proxy gave no new nonce, but %q", wire.Escape([]byte(x.reply.Line), 100))
 }
 
-// Begin begins the login of a connection, over which nothing went yet: it asks for
-// a tunnel, and returns the value that goes with the connection's next request.
-// br reads from conn.
+// Begin begins the login on a connection on which nothing was sent yet. It asks the
+// proxy for a tunnel, and returns the value of Proxy-Authorization for the next request
+// on the connection. br reads from conn. The caller closes conn, also after an error.
 func (p *ProxyLogin) Begin(ctx context.Context, conn net.Conn, br *bufio.Reader) (string, error) {
 	bound, ok := p.scheme.(*ntlmLogin)
 	if !ok {

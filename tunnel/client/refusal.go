@@ -14,11 +14,12 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// maxDecodedPage bounds a refusal's page that comes compressed.
+// maxDecodedPage bounds a refusal's content after its content coding was removed.
 const maxDecodedPage = 64 << 10
 
-// RefusalError returns the Error of a final reply that is not 2xx, whose content
-// begins with body.
+// RefusalError returns the Error for a final reply that is not 2xx and whose content
+// begins with body. Its type and detail are from Proxy-Status (RFC 9209), from other
+// fields or from the content, in this order.
 func RefusalError(reply *wire.Reply, body []byte) *tunnel.Error {
 	code := reply.Code
 	e := &tunnel.Error{Phase: tunnel.PhaseReply, Status: code, Type: tunnel.ErrorTypeFromStatus(code), Answer: &tunnel.AnswerTrouble{Reason: reply.Reason}}
@@ -39,8 +40,8 @@ func RefusalError(reply *wire.Reply, body []byte) *tunnel.Error {
 			e.Type = typeOr(e.Type, cause.Error)
 		}
 	}
-	// RFC 9110, section 9.3.6 knows no redirected CONNECT: never followed.
-	// A 511 sends a client to log in (RFC 6585, section 6).
+	// A redirect is no valid answer to CONNECT (RFC 9110, section 9.3.6), and never
+	// followed. A 511 tells the client to log in at a portal (RFC 6585, section 6).
 	location := reply.Get("Location")
 	e.Answer.Portal = code == http.StatusNetworkAuthenticationRequired || code/100 == 3 && code != http.StatusNotModified && location != ""
 	if e.Detail == "" && e.Answer.Portal && location != "" {
@@ -56,7 +57,7 @@ func RefusalError(reply *wire.Reply, body []byte) *tunnel.Error {
 	return e
 }
 
-// typeOr returns the type of an RFC 9209 token, or t if culvert knows none of it.
+// typeOr returns the type for an RFC 9209 token, or t if the token is unknown.
 func typeOr(t tunnel.ErrorType, token string) tunnel.ErrorType {
 	if known, ok := tunnel.ErrorTypeFromToken(token); ok {
 		return known
@@ -64,7 +65,7 @@ func typeOr(t tunnel.ErrorType, token string) tunnel.ErrorType {
 	return t
 }
 
-// pageCauseOf returns the type and the cause that a refusal's content gives e.
+// pageCauseOf returns the type and the detail of e according to the refusal's content.
 func pageCauseOf(reply *wire.Reply, body []byte, e *tunnel.Error) (is tunnel.ErrorType, detail string) {
 	content, ok := decoded(reply, body)
 	if !ok {
@@ -77,8 +78,8 @@ func pageCauseOf(reply *wire.Reply, body []byte, e *tunnel.Error) (is tunnel.Err
 	return typeOr(e.Type, cause.Error), cause.Words
 }
 
-// decoded is a reply's content, of which body is the start, without its content
-// coding, as far as it goes; ok is false for one that is not known.
+// decoded returns body, the start of a reply's content, without its content coding, as
+// far as it can be decoded; ok is false for an unknown coding.
 func decoded(reply *wire.Reply, body []byte) (content []byte, ok bool) {
 	if len(body) == 0 {
 		return body, true
@@ -92,7 +93,7 @@ func decoded(reply *wire.Reply, body []byte) (content []byte, ok bool) {
 		r, err = gzip.NewReader(bytes.NewReader(body))
 	case "deflate":
 		if r, err = zlib.NewReader(bytes.NewReader(body)); err != nil {
-			r, err = flate.NewReader(bytes.NewReader(body)), nil // as some understand the word
+			r, err = flate.NewReader(bytes.NewReader(body)), nil // some proxies send it without the zlib format
 		}
 	default:
 		return nil, false
@@ -100,6 +101,6 @@ func decoded(reply *wire.Reply, body []byte) (content []byte, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	content, _ = io.ReadAll(io.LimitReader(r, maxDecodedPage)) // of body, the end may be missing
+	content, _ = io.ReadAll(io.LimitReader(r, maxDecodedPage)) // an error, as the end of body may be missing
 	return content, true
 }

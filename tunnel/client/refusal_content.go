@@ -11,15 +11,16 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// content is what follows a refusal's head, read by its framing (RFC 9112,
-// section 6.3), for as long as the conn's deadline lets it.
+// content reads the content of a refusal according to its framing (RFC 9112, section
+// 6.3). Reads end at the conn's deadline.
 type content struct {
 	br      *bufio.Reader
 	body    io.Reader
 	framing wire.Framing
-	err     error // the framing is malformed: nothing is read by it
+	err     error // why the framing is malformed; nothing is read then
 }
 
+// newContent returns the content of reply, whose head was read from br.
 func newContent(br *bufio.Reader, reply *wire.Reply) *content {
 	c := &content{br: br, body: br, framing: wire.Framing{Length: -1}}
 	if reply.Code == http.StatusNotModified || reply.Code == http.StatusSwitchingProtocols {
@@ -35,7 +36,7 @@ func newContent(br *bufio.Reader, reply *wire.Reply) *content {
 	return c
 }
 
-// excerpt reads the start, and returns what came of it even on an error.
+// excerpt reads the start of the content. After an error it returns what it read so far.
 func (c *content) excerpt() ([]byte, error) {
 	if c.err != nil {
 		return nil, c.err
@@ -47,11 +48,11 @@ func (c *content) excerpt() ([]byte, error) {
 	return excerpt, err
 }
 
-// finish reads past the rest, within bounds, and reports whether the next byte
-// is that of another reply.
+// finish skips the rest of the content, within limits. It reports whether the content
+// has ended, so that the next byte is that of another reply.
 func (c *content) finish() bool {
 	if c.framing.Length < 0 && !c.framing.Chunked {
-		return false // it ends with the connection
+		return false // the content ends with the connection
 	}
 	if _, err := io.CopyN(io.Discard, c.body, maxLoginBody); err != io.EOF {
 		return false
@@ -68,8 +69,8 @@ func (c *content) finish() bool {
 	return !c.framing.Chunked
 }
 
-// persists reports whether a reply leaves its connection open (RFC 9112, section
-// 9.3). Proxy-Connection counts as Connection, as old proxies mean it.
+// persists reports whether the connection stays open after a reply (RFC 9112, section
+// 9.3). Proxy-Connection is treated as Connection, for old proxies.
 func persists(reply *wire.Reply) bool {
 	var options []string
 	for _, value := range append(reply.Values("Connection"), reply.Values("Proxy-Connection")...) {

@@ -14,26 +14,27 @@ import (
 	"culvert/tunnel/internal/h2"
 )
 
-// Connections of HTTP/2 are shared: the tunnels of a Client that go through the
-// same proxies, up to one that speaks HTTP/2, go over one connection to it, and
-// over a further one when that is full.
+// HTTP/2 connections are shared: the tunnels of a Client that go through the same
+// hops up to a proxy that speaks HTTP/2 are streams of one connection to that proxy,
+// and of another one if the first is full.
 
-// clientIdle is how long a Client keeps a connection that carries no tunnel.
+// clientIdle is how long a Client keeps a connection without tunnels.
 const clientIdle = 90 * time.Second
 
-// sharedConns are a Client's connections of HTTP/2.
+// sharedConns holds a Client's HTTP/2 connections, and what it learned about logins.
+// It is shared by the Clients that Along returns.
 type sharedConns struct {
 	mu    sync.Mutex
-	lists map[string]*sharedList
-	basic map[string]tunnel.Credentials // that a hop took by Basic; guarded by mu
-	sent  []string                      // the last answers to challenges, for a Masker; guarded by mu
+	lists map[string]*sharedList        // by shareKey; guarded by mu
+	basic map[string]tunnel.Credentials // accepted by a hop by Basic; guarded by mu
+	sent  []string                      // the last Proxy-Authorization values sent, for a Masker; guarded by mu
 }
 
-// maxAnswers bounds the answers that are remembered: enough for all rounds of a few
+// maxAnswers bounds the values that are remembered: enough for all rounds of a few
 // tunnels at once.
 const maxAnswers = 4 * maxLoginRounds
 
-// showed remembers the value of a Proxy-Authorization that goes out.
+// rememberAnswer remembers a value of Proxy-Authorization that is sent.
 func (s *sharedConns) rememberAnswer(value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,27 +47,29 @@ func (s *sharedConns) rememberAnswer(value string) {
 	s.sent = append(s.sent, value)
 }
 
-// answers are those that were remembered.
+// answers returns the values that were remembered.
 func (s *sharedConns) answers() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.sent)
 }
 
-// sharedList holds the connections that lead through the same hops.
+// sharedList holds the connections through the same hops.
 type sharedList struct {
 	conns   []*sharedConn
-	pending *pendingConn // nil = none is being made
-	plain   bool         // the proxy speaks HTTP/1: there is nothing to share
+	pending *pendingConn // nil = no connection is being made
+	plain   bool         // the proxy speaks HTTP/1, so there is nothing to share
 }
 
+// sharedConn is an HTTP/2 connection that several tunnels may use.
 type sharedConn struct {
 	*h2.Conn
 	addr     netip.AddrPort // of the first hop
-	reserved int            // streams that are about to be opened; guarded by sharedConns.mu
-	settled  chan struct{}  // closed when a reservation is given back; nil = nothing waits for that; guarded likewise
+	reserved int            // streams about to be opened; guarded by sharedConns.mu
+	settled  chan struct{}  // closed when a reservation is released; nil = nobody waits; guarded by sharedConns.mu
 }
 
+// sharedConns returns the Client's sharedConns, which it makes on first use.
 func (c *Client) sharedConns() *sharedConns {
 	c.once.Do(func() {
 		if c.shared == nil {
@@ -76,8 +79,8 @@ func (c *Client) sharedConns() *sharedConns {
 	return c.shared
 }
 
-// CloseIdleConnections closes the connections of HTTP/2 that carry no tunnel;
-// those that do are closed when their last tunnel is. New tunnels get new ones.
+// CloseIdleConnections closes the HTTP/2 connections without tunnels. The others are
+// closed when their last tunnel is closed. New tunnels use new connections.
 func (c *Client) CloseIdleConnections() {
 	s := c.sharedConns()
 	s.mu.Lock()
@@ -90,9 +93,9 @@ func (c *Client) CloseIdleConnections() {
 	}
 }
 
-// Close closes the connections of HTTP/2, whatever goes over them, and gives
-// their last bytes a second to go out. Tunnels over other connections are not
-// concerned.
+// Close closes all HTTP/2 connections, and with them the tunnels that they carry. It
+// waits at most a second until their last bytes are sent. Tunnels over other
+// connections stay open. Close always returns nil.
 func (c *Client) Close() error {
 	s := c.sharedConns()
 	s.mu.Lock()
@@ -118,8 +121,8 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// shareKey names the way through hops, credentials included, and who watches it. It
-// never leaves memory.
+// shareKey returns a key for connections through hops. It differs for other credentials
+// and for another Watch. It holds passwords, so it must never be shown.
 func (c *Client) shareKey(hops []tunnel.Hop) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %p", c.Network, c.Watch)
@@ -132,15 +135,15 @@ func (c *Client) shareKey(hops []tunnel.Hop) string {
 	return b.String()
 }
 
-// pendingConn is a connection that one tunnel makes for all that wait for it.
+// pendingConn is a connection that one tunnel makes and others wait for.
 type pendingConn struct {
-	over   chan struct{} // closed when there is one, or will not be
+	over   chan struct{} // closed when the connection is made or has failed
 	failed bool
 }
 
-// take finds a connection with room for one more stream, and reserves it. If there
-// is none, the caller has to make one and to call done with it, or with nil if that
-// failed. Other tunnels wait until then; where it failed each makes its own.
+// take returns a connection with room for one more stream, which it reserves. If there
+// is none, the caller must make one, and call done with it, or with nil if that failed.
+// Other tunnels wait until then; after a failure each of them makes its own connection.
 func (s *sharedConns) take(ctx context.Context, key string) (conn *sharedConn, done func(*sharedConn), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,7 +182,7 @@ func (s *sharedConns) take(ctx context.Context, key string) (conn *sharedConn, d
 	}
 }
 
-// await waits until the channel is closed. s.mu is released meanwhile.
+// await waits until the channel is closed, and releases s.mu meanwhile.
 func (s *sharedConns) await(ctx context.Context, over <-chan struct{}) error {
 	s.mu.Unlock()
 	defer s.mu.Lock()
@@ -191,13 +194,13 @@ func (s *sharedConns) await(ctx context.Context, over <-chan struct{}) error {
 	}
 }
 
-// awaitRoom waits until the proxy has said how many streams the connection
-// carries, or until a reservation is given back. s.mu is released meanwhile.
+// awaitRoom waits until the proxy's limit of streams is known, or, if it is known, until
+// a reservation is released. It releases s.mu meanwhile.
 func (s *sharedConns) awaitRoom(ctx context.Context, conn *sharedConn) error {
 	if !conn.Known() {
 		s.mu.Unlock()
 		defer s.mu.Lock()
-		_, _ = conn.PeerSettings(ctx) // a connection that ends without them is not used again
+		_, _ = conn.PeerSettings(ctx) // if the connection ends, it is not used again
 		return context.Cause(ctx)
 	}
 	if conn.settled == nil {
@@ -206,8 +209,8 @@ func (s *sharedConns) awaitRoom(ctx context.Context, conn *sharedConn) error {
 	return s.await(ctx, conn.settled)
 }
 
-// opened puts a connection on the list, with a stream of it reserved, and wakes
-// those who wait for it.
+// opened adds a connection to the list, with one stream reserved, unless made is nil. It
+// wakes the tunnels that wait for it.
 func (s *sharedConns) opened(list *sharedList, made *sharedConn, mine *pendingConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -222,7 +225,8 @@ func (s *sharedConns) opened(list *sharedList, made *sharedConn, mine *pendingCo
 	}
 }
 
-// speaksHTTP1 notes that there is nothing to share.
+// speaksHTTP1 records that the proxy speaks HTTP/1, so that no tunnel waits for a
+// connection to share.
 func (s *sharedConns) speaksHTTP1(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -231,7 +235,7 @@ func (s *sharedConns) speaksHTTP1(key string) {
 	}
 }
 
-// settle gives a reservation back: the stream is open, or will not be.
+// settle releases a reservation: the stream is open, or could not be opened.
 func (s *sharedConns) settle(conn *sharedConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,9 +246,10 @@ func (s *sharedConns) settle(conn *sharedConn) {
 	}
 }
 
-// withRoom returns a connection with room, and forgets those that have ended. A
-// connection is unsure if its proxy has not said yet how many streams it carries, or
-// if its reservations may fill it: some may be streams already, and count twice.
+// withRoom returns a connection with room for one more stream, and forgets the
+// connections that have ended. A connection is unsure if its limit of streams is not
+// known yet, or if its reservations may fill it: some of the reserved streams may be
+// open already, and so be counted twice.
 func (l *sharedList) withRoom() (found, unsure *sharedConn) {
 	kept := l.conns[:0]
 	for _, conn := range l.conns {
@@ -267,13 +272,13 @@ func (l *sharedList) withRoom() (found, unsure *sharedConn) {
 	return found, unsure
 }
 
-// newSharedConn speaks HTTP/2 over conn, which is its own from here on.
+// newSharedConn starts an HTTP/2 connection over conn, which it closes.
 func newSharedConn(conn net.Conn, addr netip.AddrPort, watch func(h2.Frame)) *sharedConn {
 	return &sharedConn{Conn: h2.Client(conn, h2.Config{IdleTimeout: clientIdle, Observe: watch}), addr: addr}
 }
 
-// tookBasic reports whether a tunnel was opened by the hop's credentials as they
-// are, so that they can go with the first request.
+// tookBasic reports whether a tunnel was opened with the hop's present credentials by
+// Basic, so that the first request may hold them.
 func (s *sharedConns) tookBasic(hop tunnel.Hop) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

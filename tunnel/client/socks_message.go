@@ -12,32 +12,32 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// SOCKSStep is what a message to a SOCKS proxy is for.
+// SOCKSStep is the purpose of a message to a SOCKS proxy.
 type SOCKSStep string
 
-// The steps, in their order; version 4a has the last one only.
+// The steps, in order. Version 4a has only the last one.
 const (
 	SOCKSGreeting       SOCKSStep = "greeting"
 	SOCKSAuthentication SOCKSStep = "authentication"
 	SOCKSConnect        SOCKSStep = "connect"
 )
 
-// SOCKSMessage is one message to a SOCKS proxy, and what was read of its answer.
+// SOCKSMessage is one message to a SOCKS proxy and its answer, as far as it was read.
 type SOCKSMessage struct {
 	Hop      tunnel.Hop
 	Step     SOCKSStep
-	Next     tunnel.Authority // what the hop is to open
-	Sent     []byte           // in a login *** stands for the password and its length
-	Received []byte           // a refusal's without the address in it, which is not read
+	Next     tunnel.Authority // what the proxy is asked to connect to
+	Sent     []byte           // in a login, *** replaces the password and its length
+	Received []byte           // of a refusal without the address, which is not read
 	Started  time.Time        // before the message was written
-	Ended    time.Time        // the answer was there, or it was certain that none comes
-	Err      error            // why the way ends here, an *Error; nil if it goes on
+	Ended    time.Time        // after the answer was read, or could not be read
+	Err      error            // why the handshake failed here, a *tunnel.Error; nil if it did not
 
-	address netip.Addr // that is asked for; none = the name
-	secret  []byte     // what is sent in place of Sent; nil = Sent is
+	address netip.Addr // asked for; the zero Addr = the name is
+	secret  []byte     // sent in place of Sent; nil = Sent is sent
 }
 
-// wire is what goes over the wire, password and all.
+// wire returns the message as it is sent, password included.
 func (m *SOCKSMessage) wire() []byte {
 	if m.secret != nil {
 		return m.secret
@@ -45,7 +45,7 @@ func (m *SOCKSMessage) wire() []byte {
 	return m.Sent
 }
 
-// Asks tells in a clause what the message says. It has no control character.
+// Asks describes the message in a clause without control characters.
 func (m *SOCKSMessage) Asks() string {
 	switch m.Step {
 	case SOCKSGreeting:
@@ -72,11 +72,11 @@ func (m *SOCKSMessage) Asks() string {
 	return fmt.Sprintf("%s, port %d", what, m.Next.Port())
 }
 
-// Means tells in a clause what the answer says, or why there is none. It has no
-// control character.
+// Means describes the answer, or why there is none, in a clause without control
+// characters.
 func (m *SOCKSMessage) Means() string {
 	if e, failed := m.Err.(*tunnel.Error); failed {
-		return e.Cause() // escaped already
+		return e.Cause() // which is escaped
 	}
 	switch m.Step {
 	case SOCKSGreeting:
@@ -93,8 +93,8 @@ func (m *SOCKSMessage) Means() string {
 	return "connected"
 }
 
-// bound is the address that the proxy connected from, if it tells (RFC 1928,
-// section 6).
+// bound returns the address from which the proxy connected (RFC 1928, section 6); "" if
+// the answer has none.
 func (m *SOCKSMessage) bound() string {
 	if len(m.Received) < 7 || m.Received[0] != socks.Version5 || m.Received[3] == socks.AddrName {
 		return ""

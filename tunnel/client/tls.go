@@ -12,38 +12,38 @@ import (
 	"culvert/tunnel"
 )
 
-// TLSHandshake is one TLS handshake on the way. Parts of State that it did not
-// come to are zero.
+// TLSHandshake is one TLS handshake, with a proxy or with the target. Parts of State that
+// the handshake did not reach are zero.
 type TLSHandshake struct {
-	Hop        tunnel.Hop       // the proxy spoken to; the zero Hop for the target
-	Target     tunnel.Authority // the host and port at the other end
-	ServerName string           // sent, unless it is an address, and verified
+	Hop        tunnel.Hop       // the proxy; the zero Hop for the target
+	Target     tunnel.Authority // the host and port of the other side
+	ServerName string           // verified; sent too, unless it is an address
 	Started    time.Time
 	Ended      time.Time
-	State      tls.ConnectionState // with the chain as it was sent
-	Insecure   bool                // any certificate would do
+	State      tls.ConnectionState // with the chain as it was received
+	Insecure   bool                // any certificate is accepted, see TLSOptions.Insecure
 	Pinned     bool                // the key is one of TLSOptions.Pins
-	TrustError error               // why the chain is not to be trusted; judged under Insecure as well
-	OutOfDate  bool                // TrustError is about a date alone: the chain was to be trusted, or will be
-	NameError  error               // why the certificate is not for ServerName; likewise
-	Asked      bool                // the other side asked for a certificate of ours ...
-	Shown      bool                // ... and got one
-	Err        error               // why there is no TLS, an *Error; nil if there is
+	TrustError error               // why the chain is not trusted, also if Insecure; nil if it is
+	OutOfDate  bool                // TrustError is only about a date: at another time the chain is trusted
+	NameError  error               // why the certificate is not for ServerName, also if Insecure; nil if it is
+	Asked      bool                // the other side asked for a client certificate
+	Shown      bool                // a client certificate was sent
+	Err        error               // why the handshake failed, a *tunnel.Error; nil if it did not
 
-	firstBytes []byte // the first bytes that came, if it failed
+	firstBytes []byte // the first bytes received, if the handshake failed
 }
 
-// maxFirstBytes is how much of what is no TLS is kept to be shown.
+// maxFirstBytes bounds what is kept, for an error, of an answer that is not TLS.
 const maxFirstBytes = 40
 
-// Inside reports whether this is the target's, inside the tunnel.
+// Inside reports whether the handshake was with the target, inside the tunnel.
 func (h *TLSHandshake) Inside() bool { return h.Hop.Proxy.IsZero() }
 
-// Peer names the other side as a sentence does: host:port.
+// Peer returns the host and port of the other side.
 func (h *TLSHandshake) Peer() string { return h.Target.String() }
 
-// Verified says in a few words what the trust in the other side rests on; "nothing"
-// where there is none.
+// Verified says in a few words what was verified of the other side, such as "the chain
+// and the name".
 func (h *TLSHandshake) Verified() string {
 	switch {
 	case h.Err != nil, h.Insecure && !h.Pinned:
@@ -56,8 +56,9 @@ func (h *TLSHandshake) Verified() string {
 	return "the chain and the name"
 }
 
-// secureHop speaks TLS with a proxy, which chooses the protocol. On an error the
-// conn is still to be closed by the caller, else the conn that is returned.
+// secureHop speaks TLS with a proxy to which a tunnel's CONNECT will be sent. The proxy
+// chooses between HTTP/1.1 and HTTP/2, unless the hop's scheme does. The caller closes
+// the returned conn, or the given one after an error.
 func (c *Client) secureHop(ctx context.Context, conn net.Conn, hop tunnel.Hop) (*clientTLS, *tunnel.Error) {
 	if hop.Scheme == tunnel.SchemeH2 {
 		return c.secureProxy(ctx, conn, hop, tunnel.ALPNHTTP2)
@@ -65,7 +66,7 @@ func (c *Client) secureHop(ctx context.Context, conn net.Conn, hop tunnel.Hop) (
 	return c.secureProxy(ctx, conn, hop, tunnel.ALPNHTTP2, tunnel.ALPNHTTP1)
 }
 
-// secureProxy is secureHop for certain protocols.
+// secureProxy speaks TLS with a proxy, and offers the given protocols by ALPN.
 func (c *Client) secureProxy(ctx context.Context, conn net.Conn, hop tunnel.Hop, protocols ...string) (*clientTLS, *tunnel.Error) {
 	options := tunnel.TLSOptions{}
 	if hop.TLS != nil {
@@ -75,11 +76,12 @@ func (c *Client) secureProxy(ctx context.Context, conn net.Conn, hop tunnel.Hop,
 	return c.secure(ctx, conn, &TLSHandshake{Hop: hop, Target: hop.Proxy}, options)
 }
 
-// secureTarget is secureHop with the target, through the open tunnel.
+// secureTarget speaks TLS with the target, through the open tunnel.
 func (c *Client) secureTarget(ctx context.Context, conn net.Conn, target tunnel.Authority) (*clientTLS, *tunnel.Error) {
 	return c.secure(ctx, conn, &TLSHandshake{Target: target}, *c.TLS)
 }
 
+// secure makes a handshake, completes h, and passes it to the Trace.
 func (c *Client) secure(ctx context.Context, conn net.Conn, h *TLSHandshake, options tunnel.TLSOptions) (*clientTLS, *tunnel.Error) {
 	if h.ServerName = options.ServerName; h.ServerName == "" {
 		h.ServerName = h.Target.Host()
@@ -110,8 +112,8 @@ func (c *Client) secure(ctx context.Context, conn net.Conn, h *TLSHandshake, opt
 	return secured, nil
 }
 
-// config leaves the verification to verify, so that version and chain are known
-// even if it fails.
+// config returns the configuration for crypto/tls. Verify verifies the certificate in
+// place of crypto/tls, so that the version and the chain are known even if it fails.
 func (h *TLSHandshake) config(options tunnel.TLSOptions) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -126,7 +128,7 @@ func (h *TLSHandshake) config(options tunnel.TLSOptions) *tls.Config {
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			h.Asked = true
 			if options.Certificate == nil {
-				return &tls.Certificate{}, nil // RFC 8446, section 4.4.2: none
+				return &tls.Certificate{}, nil // an empty one means none (RFC 8446, section 4.4.2)
 			}
 			h.Shown = true
 			return options.Certificate, nil
@@ -134,8 +136,10 @@ func (h *TLSHandshake) config(options tunnel.TLSOptions) *tls.Config {
 	}
 }
 
-// Verify judges the chain (RFC 5280, section 6), the name (RFC 9525, section 6)
-// and the key.
+// Verify verifies the chain (RFC 5280, section 6), the name (RFC 9525, section 6) and the
+// key of the certificate in State, of which there must be one. It sets TrustError,
+// OutOfDate, NameError and Pinned, and returns an error if the options do not accept the
+// certificate.
 func (h *TLSHandshake) Verify(options tunnel.TLSOptions) error {
 	chain, now := h.State.PeerCertificates, time.Now()
 	leaf := chain[0]

@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// ErrTruncated is what reading from TLS within a tunnel ends with where the
-// connection just ended, as anybody on the way could have made it.
+// ErrTruncated is returned by reads from TLS if the connection ended without
+// close_notify, so that anyone on the path may have cut it.
 var ErrTruncated = errors.New("the connection ended without TLS's goodbye (close_notify): what came may not be all")
 
-// clientTLS is TLS as a Client speaks it. End of file is what the other side said
-// (RFC 8446, section 6.1: close_notify); where the connection just ends, reads
-// fail with ErrTruncated, as with OpenSSL. CloseWrite says close_notify and goes
-// on reading.
+// clientTLS is the TLS conn of a Client. Reads return end of file only after the other
+// side's close_notify (RFC 8446, section 6.1); if the connection ends without it, they
+// fail with ErrTruncated, as with OpenSSL. CloseWrite sends close_notify, and reading
+// goes on.
 type clientTLS struct {
 	*tls.Conn
 	under     *watchedConn
 	handshake *TLSHandshake
 }
 
-// Read tells the two ends apart: package tls takes either for end of file.
+// Read distinguishes the two ends, which crypto/tls both reports as end of file.
 func (c *clientTLS) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err != nil && (err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF)) && c.under.ended.Load() {
@@ -32,12 +32,12 @@ func (c *clientTLS) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// The deadlines are the caller's alone. Those that package tls sets by itself,
-// five seconds for its goodbye, would cut off a half-close behind bytes that the
-// other side takes slowly.
+// Only the caller sets deadlines. Those that crypto/tls sets by itself, of five seconds
+// for close_notify, would cut off a half-close after bytes that the other side reads
+// slowly.
 
-// SetDeadline implements net.Conn. After a write that failed for its deadline
-// nothing more can be written.
+// SetDeadline implements net.Conn. After a write that exceeded its deadline nothing more
+// can be written.
 func (c *clientTLS) SetDeadline(t time.Time) error { return c.under.Conn.SetDeadline(t) }
 
 // SetReadDeadline implements net.Conn.
@@ -46,22 +46,22 @@ func (c *clientTLS) SetReadDeadline(t time.Time) error { return c.under.Conn.Set
 // SetWriteDeadline implements net.Conn.
 func (c *clientTLS) SetWriteDeadline(t time.Time) error { return c.under.Conn.SetWriteDeadline(t) }
 
-// closeNotifyTime bounds the close_notify of a Close. It goes into the send queue,
-// unless the other side reads nothing; then it is not worth waiting for.
+// closeNotifyTime bounds the time that Close takes to send close_notify. The send queue
+// has room for it, unless the other side reads nothing; then waiting is pointless.
 const closeNotifyTime = 200 * time.Millisecond
 
-// Close says close_notify if that is possible at once, and closes the conn.
+// Close sends close_notify if that is possible at once, and closes the conn.
 func (c *clientTLS) Close() error {
 	_ = c.under.Conn.SetWriteDeadline(time.Now().Add(closeNotifyTime))
 	return c.Conn.Close()
 }
 
-// watchedConn notes how its conn began, and that it came to an end.
+// watchedConn keeps the first bytes read from its conn, and whether the conn has ended.
 type watchedConn struct {
 	net.Conn
-	secured    bool   // the handshake is over
-	firstBytes []byte // until then
-	ended      atomic.Bool
+	secured    bool        // the handshake has ended
+	firstBytes []byte      // kept until the handshake has ended
+	ended      atomic.Bool // end of file was read
 }
 
 func (c *watchedConn) Read(b []byte) (int, error) {
@@ -75,8 +75,8 @@ func (c *watchedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// SetWriteDeadline is package tls's, for its goodbye: see clientTLS.
+// SetWriteDeadline does nothing: crypto/tls calls it for close_notify, see clientTLS.
 func (c *watchedConn) SetWriteDeadline(time.Time) error { return nil }
 
-// NetConn returns the conn beneath.
+// NetConn returns the underlying conn.
 func (c *watchedConn) NetConn() net.Conn { return c.Conn }

@@ -18,44 +18,45 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// TLSProblem is the kind of failure in which a TLS handshake ended, as far as a
-// person can do something different about each.
+// TLSProblem is the reason why a TLS handshake failed. There is one for each case in
+// which the user can do something else about it.
 type TLSProblem uint8
 
-// The problems.
+// The reasons.
 const (
 	TLSOther              TLSProblem = iota
-	TLSPlainHTTP                     // the answer was HTTP in clear
-	TLSNotTLS                        // the answer was something else
-	TLSHungUp                        // there was no answer
+	TLSPlainHTTP                     // the answer was HTTP without TLS
+	TLSNotTLS                        // the answer was neither TLS nor HTTP
+	TLSHungUp                        // the connection was closed during the handshake
 	TLSNoVersion                     // no version in common
 	TLSNoProtocol                    // no ALPN protocol in common
 	TLSWantsCertificate              // the peer wants a client certificate, and none was given
 	TLSRefusedCertificate            // the peer refused the client certificate
 	TLSUnknownAuthority              // the peer's certificate is from an unknown authority
-	TLSSelfSigned                    // likewise, and signed by itself
-	TLSExpired
-	TLSNotYetValid
-	TLSWrongName
-	TLSWrongKey // not a pinned one
+	TLSSelfSigned                    // the peer's certificate is signed by itself, and not trusted
+	TLSExpired                       // a certificate of the peer's chain has expired
+	TLSNotYetValid                   // a certificate of the peer's chain is not valid yet
+	TLSWrongName                     // the peer's certificate is for another name
+	TLSWrongKey                      // the key of the peer's certificate is not pinned
 )
 
-// TLSFailure lies beneath an Error of PhaseTLS, unless the handshake ran out of
-// time or was cancelled.
+// TLSFailure says why a TLS handshake failed. A tunnel.Error of PhaseTLS wraps one, unless
+// the handshake exceeded its deadline or was cancelled.
 type TLSFailure struct {
 	Problem TLSProblem
-	Words   string // a clause that says what happened, and describes the certificate if that is why; printable ASCII
-	err     error  // what lies beneath
+	Words   string // a clause that says what happened, in printable ASCII; describes the certificate if that is the reason
+	err     error
 }
 
+// Error returns Words.
 func (f *TLSFailure) Error() string { return f.Words }
 
-// Unwrap returns what lies beneath, as crypto/tls and crypto/x509 have it.
+// Unwrap returns the error from crypto/tls or crypto/x509; nil if there is none.
 func (f *TLSFailure) Unwrap() error { return f.err }
 
 var errNotPinned = errors.New("the key is not pinned")
 
-// failure makes the Error of a handshake that failed.
+// failure returns the Error for a handshake that failed with err.
 func (h *TLSHandshake) failure(ctx context.Context, err error) *tunnel.Error {
 	e := &tunnel.Error{Phase: tunnel.PhaseTLS, Type: tunnel.ErrorTLSProtocol, Target: h.Target}
 	if !h.Inside() {
@@ -79,8 +80,7 @@ func (h *TLSHandshake) failure(ctx context.Context, err error) *tunnel.Error {
 	return e
 }
 
-// certificateFailure describes err if the peer's certificate is what failed, else
-// it returns nil.
+// certificateFailure returns the failure if err is about the peer's certificate, else nil.
 func (h *TLSHandshake) certificateFailure(err error) *TLSFailure {
 	f := &TLSFailure{err: err}
 	failed := func(problem TLSProblem, c *x509.Certificate, format string, args ...any) *TLSFailure {
@@ -126,7 +126,7 @@ func (h *TLSHandshake) certificateFailure(err error) *TLSFailure {
 	return nil
 }
 
-// protocolFailure describes any other error of a handshake.
+// protocolFailure returns the failure for any other error of a handshake.
 func (h *TLSHandshake) protocolFailure(err error) *TLSFailure {
 	f := &TLSFailure{err: err}
 	var record tls.RecordHeaderError
@@ -152,7 +152,7 @@ func (h *TLSHandshake) protocolFailure(err error) *TLSFailure {
 	return f
 }
 
-// notTLS describes an answer that was not TLS by its first bytes.
+// notTLS returns the failure for an answer that was not TLS.
 func notTLS(firstBytes []byte, err error) *TLSFailure {
 	f := &TLSFailure{Problem: TLSNotTLS, err: err, Words: `it answered something that is not TLS, which begins with "` + wire.Escape(firstBytes, maxFirstBytes) + `"`}
 	if bytes.HasPrefix(firstBytes, []byte("HTTP/")) {
@@ -161,7 +161,8 @@ func notTLS(firstBytes []byte, err error) *TLSFailure {
 	return f
 }
 
-// alertOf returns the words of an alert that the other side sent.
+// alertOf returns the description of the alert that the other side sent; ok is false if
+// err is something else.
 func alertOf(err error) (words string, ok bool) {
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Op != "remote error" {
@@ -170,16 +171,15 @@ func alertOf(err error) (words string, ok bool) {
 	return strings.TrimPrefix(op.Err.Error(), "tls: "), true
 }
 
-// isAboutCertificate is for the alerts with which servers refuse a client for
-// its certificate: OpenSSL and Go say handshake failure or bad certificate in
-// TLS 1.2 where one is missing.
+// isAboutCertificate reports whether an alert may be about the client's certificate. In
+// TLS 1.2, OpenSSL and Go send "handshake failure" or "bad certificate" if it is missing.
 func isAboutCertificate(alert string) bool {
 	return strings.Contains(alert, "certificate") || alert == "handshake failure" || alert == "access denied"
 }
 
-// lateFailure makes the Error of a client certificate that was refused after the
-// handshake: in TLS 1.3 the server's alert, or the end of the connection, comes
-// only to the client's first read. It returns nil for any other err.
+// lateFailure returns the Error for a client certificate that was refused after the
+// handshake: in TLS 1.3 the client sees the server's alert, or the end of the connection,
+// only in its first read. It returns nil for any other err.
 func (c *clientTLS) lateFailure(err error) *tunnel.Error {
 	h := c.handshake
 	_, alert := alertOf(err)

@@ -9,30 +9,36 @@ import (
 	"culvert/tunnel/internal/neterr"
 )
 
-// Trace watches a Client open a tunnel. Unset hooks are skipped. Waiting,
-// Connecting and Connected may be called from several goroutines at once.
+// Trace is a set of hooks that a Client calls while it opens a tunnel. Hooks may be nil.
+// Waiting, Connecting and Connected may be called from several goroutines at once.
 type Trace struct {
-	// Waiting tells, as a wait begins, what for: the words go behind "waiting
-	// for", name the other side, and may hold text that is not fit for a terminal.
+	// Waiting is called when a wait begins. The words continue "waiting for", and name
+	// the other side. They are not escaped for a terminal.
 	Waiting func(what string)
 
-	Resolved       func(host string, addrs []netip.Addr, err error)
-	Connecting     func(addr string)
-	Connected      func(addr string, err error)
-	Secured        func(*TLSHandshake) // after each TLS handshake, whatever its outcome
-	Exchanged      func(*Exchange)     // after each CONNECT exchange, whatever its outcome
-	SOCKSExchanged func(*SOCKSMessage) // after each message to a SOCKS proxy, whatever its outcome
+	// Resolved is called after a name was resolved, Connecting before each connection
+	// attempt and Connected after it. An addr is host:port, or the name of a hop on a
+	// Unix socket.
+	Resolved   func(host string, addrs []netip.Addr, err error)
+	Connecting func(addr string)
+	Connected  func(addr string, err error)
 
-	// Abandoned tells that a route could not be taken, an *Error why, and which
-	// one of Client.Or is tried next.
+	// These are called after each step, successful or not. Their argument is the
+	// hook's to keep.
+	Secured        func(*TLSHandshake) // after each TLS handshake
+	Exchanged      func(*Exchange)     // after each CONNECT exchange
+	SOCKSExchanged func(*SOCKSMessage) // after each message to a SOCKS proxy and its answer
+
+	// Abandoned is called if a route cannot be taken. why is a *tunnel.Error, and next
+	// is the route of Client.Or that is tried now.
 	Abandoned func(route tunnel.Route, why error, next tunnel.Route)
 
-	// Framed tells of each frame of HTTP/2 but DATA. It is called while the
-	// connection waits: it must neither block nor use the Client.
+	// Framed is called for each HTTP/2 frame other than DATA, sent or received. The
+	// connection waits meanwhile, so the hook must neither block nor use the Client.
 	Framed func(Frame)
 }
 
-// Traces returns a Trace that calls a's hooks and then b's. Either may be nil.
+// Traces returns a Trace whose hooks call a's and then b's. Either may be nil.
 func Traces(a, b *Trace) *Trace {
 	switch {
 	case a == nil:
@@ -53,7 +59,7 @@ func Traces(a, b *Trace) *Trace {
 	}
 }
 
-// both returns a hook that calls both; nil if neither is set.
+// both returns a hook that calls a and then b; nil if neither is set.
 func both[T any](a, b func(T)) func(T) {
 	switch {
 	case a == nil:
@@ -86,7 +92,7 @@ func bothOfThree[T, U, V any](a, b func(T, U, V)) func(T, U, V) {
 	return func(t T, u U, v V) { a(t, u, v); b(t, u, v) }
 }
 
-// Trace adapts the hooks to the dialer's.
+// dialTrace returns a Trace of the dialer that calls t's hooks.
 func (t *Trace) dialTrace(host string) *dialer.Trace {
 	d := &dialer.Trace{}
 	if t.Waiting != nil {
@@ -109,7 +115,7 @@ func (t *Trace) dialTrace(host string) *dialer.Trace {
 	return d
 }
 
-// waiting tells what is waited for from now on.
+// waiting calls Trace.Waiting.
 func (c *Client) waiting(format string, args ...any) {
 	if t := c.Trace; t != nil && t.Waiting != nil {
 		t.Waiting(fmt.Sprintf(format, args...))

@@ -9,18 +9,18 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// unreadReader reads a conn whose socket is going to be handed over. A read
-// ends with an empty line if one is there, and the bytes behind it stay in the
-// socket: an empty line may be the end of the reply that opens the tunnel. Each
-// read looks first (MSG_PEEK) and then takes what it may, at least a byte, so
-// that it never waits in circles for a head that does not grow.
+// unreadReader reads from a conn whose socket will be handed over. A read ends after an
+// empty line, and the bytes after that line stay in the socket: the line may be the end
+// of the reply that opens the tunnel. Each read peeks first (MSG_PEEK), and then reads
+// up to the empty line, but at least one byte, so that it never peeks at the same bytes
+// again and again.
 type unreadReader struct {
 	conn net.Conn
 	raw  syscall.RawConn
 }
 
-// newUnreadReader returns an unreadReader, or the conn itself if that cannot be
-// looked into; what is read too early then makes HandOver refuse.
+// newUnreadReader returns an unreadReader, or the conn itself if its socket cannot be
+// peeked at. Conn.Buffered then reports what was read too early.
 func newUnreadReader(conn net.Conn) io.Reader {
 	bare, ok := conn.(syscall.Conn)
 	if !ok || !sock.CanPeek {
@@ -33,7 +33,7 @@ func newUnreadReader(conn net.Conn) io.Reader {
 	return &unreadReader{conn: conn, raw: raw}
 }
 
-// Read reads at most through the next empty line.
+// Read reads at most up to the end of the next empty line.
 func (r *unreadReader) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
@@ -45,10 +45,10 @@ func (r *unreadReader) Read(b []byte) (int, error) {
 	return r.conn.Read(b[:throughEmptyLine(b[:n])])
 }
 
-// throughEmptyLine returns how many bytes of b there are through the end of the
-// first empty line, all if there is none. As for package wire, a line ends in
-// LF or CR LF. The rest of a line that began before b counts as a line, so that
-// a read may end sooner than it must, but never later.
+// throughEmptyLine returns the number of bytes up to the end of the first empty line in
+// b, or len(b) if there is none. As in package wire, a line ends in LF or CR LF. The rest
+// of a line that began before b is treated as a line, so a read may end earlier than
+// necessary, but never later.
 func throughEmptyLine(b []byte) int {
 	rest := b
 	for {
