@@ -201,8 +201,8 @@ func (c *Client) withTimeout(ctx context.Context) (context.Context, context.Canc
 	return context.WithCancel(ctx)
 }
 
-// check returns an error for what must not be sent (RULES 10). It is called before
-// anything is sent. The names of extra fields are the program's own, so any token
+// check returns an error for what must not be sent. It is called before anything is
+// sent. The names of extra fields are the program's own, so any token
 // will do; their values may come from elsewhere.
 func (c *Client) check(target tunnel.Authority, extra []Field) error {
 	if target.IsZero() {

@@ -10,8 +10,8 @@ import (
 )
 
 // Conn is an open tunnel. Reading begins with the bytes that were received together
-// with the last proxy's reply: none stays behind in a buffer (RULES 7). The user of
-// a Conn closes it.
+// with the last proxy's reply: none is left in a buffer. The user of a Conn
+// closes it.
 type Conn struct {
 	net.Conn                  // to the first hop, or to the target
 	early    []byte           // read before the tunnel was open; nil = none left

@@ -102,7 +102,7 @@ func (r *hopRequest) fields() []Field {
 	return append(fields, r.extra...)
 }
 
-// credentialsSource says where the credentials come from that fields returns.
+// credentialsSource returns, for messages, the source of the credentials in fields.
 func (r *hopRequest) credentialsSource() string {
 	switch {
 	case r.first && hasField(r.client.Header, "Proxy-Authorization"):

@@ -16,7 +16,7 @@ type Field struct {
 }
 
 // checkHeader returns why a field cannot be in Client.Header: its name is not a
-// token, its value holds a control character (RULES 10), or it is Host or a framing
+// token, its value holds a control character, or it is Host or a framing
 // field, which the request itself determines.
 func checkHeader(f Field) error {
 	if !wire.IsToken(f.Name) {

@@ -1,3 +1,5 @@
+// Package clienttest makes Clients for tests, opens tunnels with them, and checks their
+// errors. Tests of every package above client may use it; nothing else imports it.
 package clienttest
 
 import (
@@ -11,7 +13,8 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// Proxied is a Client that goes through the given addresses.
+// Proxied returns a Client whose route leads through the given hops, each a URL or a
+// host and port.
 func Proxied(t *testing.T, hops ...string) *client.Client {
 	t.Helper()
 	route, err := tunnel.ParseHops(hops)
@@ -21,7 +24,9 @@ func Proxied(t *testing.T, hops ...string) *client.Client {
 	return &client.Client{Route: route}
 }
 
-// TryOpen opens a tunnel to a target that no script connects to.
+// TryOpen opens a tunnel to example.com:22. The proxy must be a script that does not
+// connect there. The tunnel has a deadline, and is closed when the test ends. TryOpen
+// fails the test if an error is not a *tunnel.Error.
 func TryOpen(t *testing.T, c *client.Client) (*client.Conn, *tunnel.Error) {
 	t.Helper()
 	conn, err := c.Open(t.Context(), testkit.MustAuthority(t, "example.com:22"))
@@ -37,14 +42,19 @@ func TryOpen(t *testing.T, c *client.Client) (*client.Conn, *tunnel.Error) {
 	return conn, nil
 }
 
+// Field returns a field for client.Client.Header.
 func Field(name, value string) client.Field { return client.Field{Name: name, Value: value} }
 
+// NewClient returns a Client that goes along the route, with a timeout for tests. Its
+// idle connections are closed when the test ends.
 func NewClient(tb testing.TB, route tunnel.Route) *client.Client {
 	c := &client.Client{Route: route, Timeout: testkit.Patience}
 	tb.Cleanup(c.CloseIdleConnections)
 	return c
 }
 
+// MustOpen opens a tunnel to the target, and fails the test if it cannot. The tunnel has a
+// deadline, and is closed when the test ends.
 func MustOpen(tb testing.TB, c *client.Client, target string) *client.Conn {
 	tb.Helper()
 	conn, err := c.Open(tb.Context(), testkit.MustAuthority(tb, target))
@@ -56,6 +66,8 @@ func MustOpen(tb testing.TB, c *client.Client, target string) *client.Conn {
 	return conn
 }
 
+// WantExplained fails the test unless explain.Error returns the sentence and the hint for
+// err.
 func WantExplained(t *testing.T, err error, sentence, hint string) {
 	t.Helper()
 	if err == nil {
