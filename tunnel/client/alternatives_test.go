@@ -14,8 +14,8 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// DESIGN, section 3: another route is taken after resolve, connect, TLS,
-// timeout, 502, 503, 504, and never after 403 or 407.
+// The next route is tried after a failure to resolve, to connect or of TLS, after a
+// timeout, 502, 503 and 504, and never after 403 or 407.
 func TestOr(t *testing.T) {
 	answer := func(reply string) func(*testing.T) string {
 		return func(t *testing.T) string { return tunneltest.StartProxy(t, tunneltest.Answer(reply)...).Addr() }
@@ -66,7 +66,7 @@ func TestOr(t *testing.T) {
 			}}
 			conn, err := c.Open(t.Context(), testkit.MustAuthority(t, target.Addr()))
 			if (err == nil) != tt.taken {
-				t.Fatalf("the end is %v", err)
+				t.Fatalf("Open: %v", err)
 			}
 			heads := strings.Join(second.Heads(), "")
 			if !tt.taken {
@@ -78,7 +78,7 @@ func TestOr(t *testing.T) {
 			defer conn.Close()
 			testkit.Expect(t, conn, "hello\n")
 			if len(abandoned) != 1 || abandoned[0] != "http://"+second.Addr() {
-				t.Errorf("told: %q", abandoned)
+				t.Errorf("Abandoned was called with %q", abandoned)
 			}
 			if strings.Contains(heads, "s3cret") {
 				t.Errorf("the second proxy got the first one's credentials: %q", heads)
@@ -87,8 +87,8 @@ func TestOr(t *testing.T) {
 	}
 }
 
-// Where no route leads there, the last one's failure is told, and from where it
-// came; a route that cannot be used is none to begin with.
+// If no route leads to the target, the error is that of the last one, with its source.
+// If a route is invalid, none is tried.
 func TestOrEnds(t *testing.T) {
 	unused := tunneltest.Unused(t)
 	c := clienttest.Proxied(t, unused)

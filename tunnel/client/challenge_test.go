@@ -34,7 +34,8 @@ func TestChallengeSchemes(t *testing.T) {
 	}
 }
 
-// Whatever a proxy sends as challenges, few schemes come of it, each a token.
+// For all that a proxy may send as challenges, there are few schemes, and each is a
+// token.
 func FuzzChallengeSchemes(f *testing.F) {
 	f.Add(`Digest realm="a, b", nonce="c", Basic realm=x`)
 	f.Add(`Negotiate YII==, "\",,`)

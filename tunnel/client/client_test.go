@@ -64,8 +64,8 @@ func TestRequestHead(t *testing.T) {
 	}
 }
 
-// Control characters, and fields that would make another request of it, are
-// refused before anything is sent (RULES 10).
+// Control characters, and fields that would change the request itself, are refused
+// before anything is sent.
 func TestBadRequestIsNotSent(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -95,7 +95,7 @@ func TestBadRequestIsNotSent(t *testing.T) {
 			if e == nil || e.Type != tunnel.ErrorRequest || e.Phase != tunnel.PhaseRequest || e.ExitCode() != tunnel.ExitUsage {
 				t.Fatalf("got %v", e)
 			}
-			p.Close() // and with it waits for whatever came
+			p.Close() // waits until the proxy has read all it received
 			if got := p.Heads(); len(got) > 0 {
 				t.Errorf("sent %q", got)
 			}
@@ -110,7 +110,7 @@ func TestUnixProxy(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the path of a temporary directory is too long there")
 	}
-	dir, err := os.MkdirTemp("", "culvert") // a test's own is too long for a socket
+	dir, err := os.MkdirTemp("", "culvert") // the path of t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestTwoHops(t *testing.T) {
 	}
 	defer conn.Close()
 	testkit.Expect(t, conn, "hello\n")
-	// Each proxy gets its own credentials and not the other's (RULES 9).
+	// Each proxy gets its own credentials, and not the other's.
 	head := func(target, basic string) string {
 		return "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\nProxy-Authorization: Basic " + basic + "\r\nX-All: yes\r\n\r\n"
 	}
@@ -155,7 +155,7 @@ func TestTwoHops(t *testing.T) {
 	}
 }
 
-// A Proxy-Authorization field given by hand is for the first proxy.
+// A Proxy-Authorization field in Header is sent to the first proxy only.
 func TestAuthorizationFieldStaysAtFirstHop(t *testing.T) {
 	target := tunneltest.Start(t, tunneltest.Echo)
 	second := tunneltest.StartProxy(t, tunneltest.Honest()...)
@@ -175,7 +175,7 @@ func TestAuthorizationFieldStaysAtFirstHop(t *testing.T) {
 	}
 }
 
-// The error of a chain names the proxy that refused, and what it was asked for.
+// If a proxy of a chain refuses, the error names it, and what it was asked to connect to.
 func TestErrorNamesTheHop(t *testing.T) {
 	const refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
 	second := tunneltest.StartProxy(t, tunneltest.Answer(refusal)...)
@@ -232,7 +232,7 @@ func TestDialContextArguments(t *testing.T) {
 	}
 }
 
-// Who watches sees every step, and the exchange as it was on the wire.
+// A Trace sees every step, and the exchange as it was on the wire.
 func TestTrace(t *testing.T) {
 	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.SendBytewise("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nVia: 1.1 p\r\n\r\nearly"), tunneltest.Hold)
 	c := clienttest.Proxied(t, p.Addr())

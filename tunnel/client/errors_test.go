@@ -11,8 +11,8 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// What is known of an answer and of a login is there where there was one, and not
-// elsewhere.
+// Error.Answer and Error.Login are set if there was an answer or a login, and nil
+// otherwise.
 func TestErrorHasAnswerAndLoginWhereTheyAre(t *testing.T) {
 	fail := func(proxy string) *tunnel.Error {
 		t.Helper()

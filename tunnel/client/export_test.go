@@ -1,6 +1,6 @@
 package client
 
-// What the external tests reach of this package's insides.
+// Unexported names for the external tests.
 const (
 	MaxExcerpt     = maxExcerpt
 	MaxLoginRounds = maxLoginRounds

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Words about a frame are few, whatever it holds: they are kept of a thousand.
+// The words about a frame are short even if the frame is large, since a thousand of them
+// may be kept.
 func TestWordsOfALargeFrame(t *testing.T) {
 	for _, f := range []h2.Frame{
 		{Type: http2.FrameSettings, Settings: make([]http2.Setting, 2700)},

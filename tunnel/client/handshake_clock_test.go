@@ -15,8 +15,8 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// overPipe starts a handshake over a conn in memory, for a fake clock, with a
-// proxy that sends the reply and then nothing.
+// overPipe returns a handshake over a conn in memory, for tests with a fake clock, and
+// the end of a proxy that sends the reply and then nothing.
 func overPipe(t *testing.T, reply string) (h *http1Handshake, proxy net.Conn) {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -49,7 +49,7 @@ func TestDeadlineOfReply(t *testing.T) {
 	}
 }
 
-// One byte now and then does not put the deadline off.
+// Bytes that are received now and then do not extend the deadline.
 func TestDeadlineOfDrippingReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -74,8 +74,8 @@ func TestDeadlineOfDrippingReply(t *testing.T) {
 	})
 }
 
-// A refusal's verdict is there with its head: content that does not come is
-// waited for a second at most, and never past the caller's context.
+// The head of a refusal is sufficient. The Client waits for its content at most a second,
+// and no longer than the caller's context allows.
 func TestSlowRefusalKeepsToDeadline(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -112,7 +112,7 @@ func TestSlowRefusalKeepsToDeadline(t *testing.T) {
 	}
 }
 
-// The deadline of the opening is lifted from the open tunnel's conn (RULES 8).
+// The deadline of the opening does not stay on the conn of the open tunnel.
 func TestOpenTunnelHasNoDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

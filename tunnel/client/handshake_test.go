@@ -15,8 +15,8 @@ import (
 )
 
 func TestReplyOpensTunnel(t *testing.T) {
-	// The target speaks first in all of these: no byte of it may be lost, and
-	// none of the head may be taken for it.
+	// In all cases the target speaks first. None of its bytes may be lost, and none of
+	// the head may appear in the tunnel.
 	const hello = "SSH-2.0-hello\r\n"
 	for _, tt := range []struct {
 		name   string
@@ -55,7 +55,7 @@ func TestReplyOpensTunnel(t *testing.T) {
 	}
 }
 
-// replies is a script's part that sends each text in one write.
+// replies returns the steps of a script that sends each text in one write.
 func replies(texts ...string) (steps []tunneltest.Step) {
 	for _, text := range texts {
 		steps = append(steps, tunneltest.Send(text))
@@ -67,7 +67,7 @@ func TestReplyOpensNoTunnel(t *testing.T) {
 	finish := tunneltest.Step(tunneltest.Finish)
 	for _, tt := range []struct {
 		name   string
-		script []tunneltest.Step // behind ReadHead
+		script []tunneltest.Step // after ReadHead
 		exit   int
 		typ    tunnel.ErrorType
 		status int
@@ -128,7 +128,7 @@ func TestReplyOpensNoTunnel(t *testing.T) {
 	}
 }
 
-// A proxy that says too much is not read to the end.
+// A very long refusal is not read to its end.
 func TestRefusalTakesBoundedMemory(t *testing.T) {
 	p := tunneltest.StartProxy(t, tunneltest.ReadHead,
 		tunneltest.Send("HTTP/1.1 403 Forbidden\r\nContent-Length: 1000000000\r\n\r\n"), tunneltest.Repeat(strings.Repeat("x", 64<<10)))
@@ -161,7 +161,7 @@ func TestCancelInterruptsOpening(t *testing.T) {
 	}
 }
 
-// The context and the timeouts are for the opening only (RULES 8).
+// The context and the timeouts cover the opening only.
 func TestOpenTunnelOutlivesContext(t *testing.T) {
 	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(tunneltest.Echo))
 	ctx, cancel := context.WithCancel(t.Context())

@@ -17,13 +17,13 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// hostileBytes bounds what a Client may allocate on the way through a proxy that
-// sends without end: RULES 5 and 6.
+// hostileBytes bounds the memory that a Client may allocate while it opens a tunnel through
+// a proxy that never stops sending.
 const hostileBytes = 8 << 20
 
-// TestHostileLogins: a proxy that asks for credentials may lie, repeat itself,
-// change its mind and send too much. It is left after a bounded number of rounds
-// and connections, in bounded memory, with a verdict: RULES 2 to 9.
+// A proxy that asks for credentials may lie, repeat itself, contradict itself and send too
+// much. The Client gives up after a bounded number of rounds and connections, in bounded
+// memory, and returns the right error.
 func TestHostileLogins(t *testing.T) {
 	const no = "HTTP/1.1 407 No\r\nContent-Length: 0\r\nProxy-Authenticate: "
 	digest := func(n int) string { return fmt.Sprintf(`Digest realm="r", nonce="%d", qop="auth"`, n) }
@@ -128,8 +128,8 @@ func TestHostileLogins(t *testing.T) {
 	}
 }
 
-// A reply that a proxy hides behind its 407 answers no request: RULES 5. The next
-// round goes over another connection.
+// A reply that a proxy sends right after its 407 answers no request. The next round uses
+// another connection.
 func TestAnswerBehindA407IsNotBelieved(t *testing.T) {
 	p := testkit.StartLoginProxy(t, func(conn, _ int, value string) (string, bool) {
 		if value == "" {
@@ -145,8 +145,8 @@ func TestAnswerBehindA407IsNotBelieved(t *testing.T) {
 	}
 }
 
-// A proxy that answers before it is asked is taken at its word, and no byte of
-// the tunnel's is lost.
+// A proxy may answer before it has received the request. The answer counts, and no byte of
+// the tunnel is lost.
 func TestAnswerBeforeTheRequest(t *testing.T) {
 	proxy := tunneltest.StartProxy(t, tunneltest.Send(testkit.TunnelOpen+"hello"), tunneltest.ReadHead, tunneltest.Serve(tunneltest.Echo))
 	conn, e := clienttest.TryOpen(t, clienttest.Proxied(t, proxy.Addr()))
@@ -158,8 +158,8 @@ func TestAnswerBeforeTheRequest(t *testing.T) {
 	testkit.Expect(t, conn, "back")
 }
 
-// TestCredentialsGoNowhereElse: whatever a proxy answers, the credentials of one
-// are shown to no other: RULES 9.
+// For any answer of a proxy, its credentials are sent to no other proxy, and not to the
+// target.
 func TestCredentialsGoNowhereElse(t *testing.T) {
 	asks := func(int, int, string) (string, bool) { return testkit.Reply407("Basic realm=x", "NTLM"), true }
 	t.Run("where a redirect leads", func(t *testing.T) {
@@ -210,8 +210,8 @@ func TestCredentialsGoNowhereElse(t *testing.T) {
 	})
 }
 
-// wantUnshown opens a tunnel in vain, as a proxy on the way wants credentials
-// that are not there, and looks that it got no others.
+// wantUnshown fails the test unless the tunnel cannot be opened, because the asking proxy
+// wants credentials that the Client does not have, and that proxy received no others.
 func wantUnshown(t *testing.T, c *client.Client, asking *testkit.LoginProxy) {
 	t.Helper()
 	c.Timeout = testkit.Patience
@@ -222,8 +222,8 @@ func wantUnshown(t *testing.T, c *client.Client, asking *testkit.LoginProxy) {
 	}
 }
 
-// What comes a byte at a time, forever, is bounded by the deadline of the whole
-// way, however many rounds there are: RULES 8.
+// The deadline of the opening holds for a proxy that sends one byte at a time for ever, in
+// any number of rounds.
 func TestHostileDrip(t *testing.T) {
 	for _, reply := range []string{
 		"HTTP/1.1 200 OK\r\nX: ",

@@ -13,11 +13,11 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// fakeTickets makes numbered tokens, and wants "proof" back.
+// fakeTickets is a Negotiator with numbered tokens. It accepts the token "proof".
 type fakeTickets struct {
 	hosts []string
 	made  int
-	err   error // of Negotiator
+	err   error // returned by negotiator
 }
 
 func (f *fakeTickets) negotiator(host string) (client.Negotiator, error) {
@@ -46,11 +46,11 @@ func TestLoginNegotiate(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name, user, auth string
-		refuse           string // what answers all but the scheme that is taken
+		refuse           string // the reply to all schemes but the accepted one
 		challenges       string
 		takes, ok        string
 		err              error
-		want             string // the schemes shown, and the exit code if not 0
+		want             string // the schemes sent, and the exit code if not 0
 		says             string
 	}{
 		{name: "alone, no user", refuse: stays, challenges: "Negotiate", takes: "Negotiate", want: ",Negotiate"},
@@ -109,14 +109,14 @@ func TestLoginNegotiate(t *testing.T) {
 	}
 }
 
-// A proxy that offers Negotiate alone gets NTLM under that name where there are
-// credentials and no ticket, over one connection; one that does not take it has
-// refused them.
+// If a proxy offers only Negotiate, and there are credentials but no ticket, the Client
+// sends NTLM under that name, over one connection. If the proxy does not accept it, the
+// credentials are refused.
 func TestLoginNTLMWithinNegotiate(t *testing.T) {
 	for _, tt := range []struct {
 		name, auth, offers string
 		takes              bool
-		want               string // the types of the messages shown, and the exit code if not 0
+		want               string // the types of the messages sent, and the exit code if not 0
 	}{
 		{"taken", "", "Negotiate", true, ",1,3"},
 		{"by flag", client.AuthNegotiate, "Negotiate", true, ",1,3"},

@@ -18,7 +18,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// logIn opens a tunnel through the proxy as Mufasa.
+// logIn opens a tunnel through the proxy as the user Mufasa, and closes it.
 func logIn(t *testing.T, p *testkit.LoginProxy, edit func(*client.Client)) error {
 	t.Helper()
 	c := clienttest.Proxied(t, "http://Mufasa:Circle%20of%20Life@"+p.Addr())
@@ -37,8 +37,8 @@ func logIn(t *testing.T, p *testkit.LoginProxy, edit func(*client.Client)) error
 	return nil
 }
 
-// The strongest scheme that a proxy offers is tried first, and the next one when
-// it is refused, over connections that close and over those that stay.
+// The strongest scheme that a proxy offers is tried first, and the next one if it is
+// refused, on connections that close and on those that stay open.
 func TestLoginOrderOfSchemes(t *testing.T) {
 	digest := func(algorithm string) string {
 		return `Digest realm="r", nonce="n", qop="auth", algorithm=` + algorithm
@@ -78,14 +78,14 @@ func TestLoginOrderOfSchemes(t *testing.T) {
 					t.Errorf("%d requests over %d connections", len(values), conns)
 				}
 				if taken := strings.HasSuffix(tt.want, tt.takes) && tt.takes != ""; (err == nil) != taken || err != nil && tunnel.ExitCode(err) != tunnel.ExitCredentials {
-					t.Errorf("the end is %v", err)
+					t.Errorf("Open: %v", err)
 				}
 			})
 		}
 	}
 }
 
-// RFC 7616, section 3.9.1: the sums, for CONNECT.
+// The digests are those of RFC 7616, section 3.4, for CONNECT.
 func TestLoginDigestSums(t *testing.T) {
 	sha := func(s string) string { b := sha256.Sum256([]byte(s)); return hex.EncodeToString(b[:]) }
 	for _, tt := range []struct {
@@ -123,7 +123,7 @@ func TestLoginDigestSums(t *testing.T) {
 	}
 }
 
-// A nonce that ran out is no refusal; a proxy that calls every one stale is.
+// A stale nonce is not a refusal, but a proxy that declares every nonce stale refuses.
 func TestLoginStaleNonce(t *testing.T) {
 	for _, fresh := range []int{2, 100} {
 		p := testkit.StartLoginProxy(t, func(_, request int, value string) (string, bool) {
@@ -140,8 +140,8 @@ func TestLoginStaleNonce(t *testing.T) {
 	}
 }
 
-// NTLM's messages go over one connection; where that closes after each answer,
-// NTLM cannot work, and another scheme is tried.
+// NTLM needs one connection for all its messages. If the proxy closes its connections
+// after each answer, another scheme is tried.
 func TestLoginNTLM(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -177,8 +177,8 @@ func TestLoginNTLM(t *testing.T) {
 	}
 }
 
-// A connection that a 407 leaves open may close all the same, or be unfit for
-// another request: then there is a new one.
+// After a 407 that should leave the connection open, the proxy may close it all the same,
+// or it may be unfit for another request. The Client then uses another connection.
 func TestLoginNeedsAnotherConnection(t *testing.T) {
 	const head = "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\n"
 	for _, tt := range []struct {
@@ -216,7 +216,7 @@ func TestLoginNeedsAnotherConnection(t *testing.T) {
 	}
 }
 
-// RULES 12: a proxy that asks for ever is left after a bounded number of rounds.
+// If a proxy never stops asking, the Client gives up after a bounded number of rounds.
 func TestLoginIsBounded(t *testing.T) {
 	n := 0
 	p := testkit.StartLoginProxy(t, func(int, int, string) (string, bool) {
@@ -229,8 +229,8 @@ func TestLoginIsBounded(t *testing.T) {
 	}
 }
 
-// Of a chain the hop that asks gets its own credentials, and the way there is
-// TunnelOpen anew where it closed.
+// If a later hop of a chain asks, it gets its own credentials. The hops before it are asked
+// again if it closed the connection.
 func TestLoginAtTheSecondHop(t *testing.T) {
 	for _, keep := range []bool{true, false} {
 		second := testkit.StartLoginProxy(t, func(_, _ int, value string) (string, bool) {
@@ -253,7 +253,7 @@ func TestLoginAtTheSecondHop(t *testing.T) {
 	}
 }
 
-// What TunnelOpen one tunnel goes along unasked with the next.
+// Credentials that opened a tunnel by Basic are in the first request for the next one.
 func TestLoginRemembersBasic(t *testing.T) {
 	p := testkit.StartLoginProxy(t, func(_, _ int, value string) (string, bool) {
 		if value != "" {
@@ -274,7 +274,7 @@ func TestLoginRemembersBasic(t *testing.T) {
 	}
 }
 
-// Our own deadline holds over all rounds together.
+// The deadline is one for all rounds of a login.
 func TestLoginDeadline(t *testing.T) {
 	p := testkit.StartLoginProxy(t, func(_, request int, _ string) (string, bool) {
 		if request == 1 {
@@ -290,8 +290,8 @@ func TestLoginDeadline(t *testing.T) {
 	}
 }
 
-// A proxy that sends our answer back, in its reason, its fields or its page, has
-// it shown to nobody.
+// If a proxy quotes our answer, in its reason phrase, its fields or its page, the answer is
+// masked.
 func TestLoginAnswersAreMasked(t *testing.T) {
 	for _, scheme := range []string{`Digest realm="r", nonce="n", qop="auth", algorithm=MD5`, "NTLM", "Basic realm=r"} {
 		t.Run(scheme, func(t *testing.T) {

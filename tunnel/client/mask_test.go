@@ -28,8 +28,7 @@ func TestMaskOfWhatAnExcerptCutOff(t *testing.T) {
 	}
 }
 
-// TestMaskLeavesShortPasswordsInWords: a proxy's words are not riddled because
-// a password is a part of them.
+// A short password is not masked, since it may be a part of ordinary words.
 func TestMaskLeavesShortPasswordsInWords(t *testing.T) {
 	c := &Client{Route: testkit.MustRoute(t, "http://u:no@proxy.example")}
 	if got := c.Masker(false).Text("not now"); got != "not now" {
@@ -48,8 +47,7 @@ func TestMaskFindsOtherForms(t *testing.T) {
 	}
 }
 
-// What a field was given for its own eyes does not come back in sight, whatever
-// the field is called.
+// Secrets in fields other than Proxy-Authorization are masked too.
 func TestMaskOfOtherFields(t *testing.T) {
 	c := &Client{Header: []Field{{Name: "X-Api-Key", Value: "k3y-of-the-api"}, {Name: "X-Note", Value: "no-secret-at-all"}, {Name: "Authorization", Value: "Bearer t0ken-of-mine"}}}
 	m := c.Masker(false)
@@ -59,8 +57,8 @@ func TestMaskOfOtherFields(t *testing.T) {
 	}
 }
 
-// Credentials are masked in the forms in which a page or a URL has them, and where
-// what is read ends in the middle of them.
+// Credentials are masked in the forms in which a page or a URL holds them, and if what was
+// read ends within them.
 func TestMaskInEveryForm(t *testing.T) {
 	const secret = `p&ss<word>"1 2/3`
 	c := &Client{Route: tunnel.Route{Hops: []tunnel.Hop{{Credentials: &tunnel.Credentials{User: "u", Password: secret}}}}}

@@ -19,7 +19,8 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// logInAt is the login at the proxy as Mufasa.
+// logInAt returns the login at the proxy; nil = there is none. The user is the part of the
+// proxy's URL before the host.
 func logInAt(t *testing.T, p *testkit.LoginProxy, user string, edit func(*client.Client)) *proxyLogin {
 	t.Helper()
 	c := clienttest.Proxied(t, "http://"+user+p.Addr())
@@ -33,14 +34,14 @@ func logInAt(t *testing.T, p *testkit.LoginProxy, user string, edit func(*client
 	return &proxyLogin{l, c}
 }
 
-// proxyLogin is a ProxyLogin and the Client that it is of.
+// proxyLogin is a ProxyLogin with its Client.
 type proxyLogin struct {
 	*client.ProxyLogin
 	client *client.Client
 }
 
-// How the proxy takes the credentials is found out without showing them by a
-// scheme that it does not want.
+// ProxyLogin finds the scheme that the proxy accepts, and does not send the credentials by
+// a scheme that the proxy did not offer.
 func TestProxyLoginSchemes(t *testing.T) {
 	const mufasa = "Mufasa:Circle%20of%20Life@"
 	for _, tt := range []struct{ name, user, auth, offers, takes, shown, scheme string }{
@@ -79,8 +80,8 @@ func TestProxyLoginSchemes(t *testing.T) {
 	}
 }
 
-// A Digest is summed up for the request that it goes with, and its nonce replaced
-// before the proxy gives it up.
+// A Digest is computed for the request that holds it, and its nonce is replaced before the
+// proxy may declare it stale.
 func TestProxyLoginDigest(t *testing.T) {
 	nonces := 0
 	p := testkit.StartLoginProxy(t, func(_, _ int, value string) (string, bool) {
@@ -95,7 +96,7 @@ func TestProxyLoginDigest(t *testing.T) {
 		t.Fatalf("the login is %+v", l)
 	}
 	sum := func(s string) string { b := md5.Sum([]byte(s)); return hex.EncodeToString(b[:]) }
-	uses := map[string]int{"n1": 1} // by the tunnel
+	uses := map[string]int{"n1": 1} // for the tunnel
 	for i := range 3 * client.NonceUses {
 		value, err := l.Value(t.Context(), http.MethodGet, "http://b.example/x")
 		if err != nil {
@@ -126,7 +127,7 @@ func TestProxyLoginDigest(t *testing.T) {
 	t.Error("a proxy that is gone still gives nonces")
 }
 
-// Negotiate has a token for each request.
+// With Negotiate each request has its own token.
 func TestProxyLoginNegotiate(t *testing.T) {
 	p := testkit.StartLoginProxy(t, func(_, _ int, value string) (string, bool) {
 		if strings.HasPrefix(value, "Negotiate") {
@@ -147,7 +148,7 @@ func TestProxyLoginNegotiate(t *testing.T) {
 	}
 }
 
-// NTLM's first two messages go over the connection before its first request.
+// NTLM's first two messages are exchanged on a connection before its first request.
 func TestProxyLoginNTLM(t *testing.T) {
 	ends := false
 	p := testkit.StartLoginProxy(t, func(_, request int, value string) (string, bool) {
@@ -166,7 +167,7 @@ func TestProxyLoginNTLM(t *testing.T) {
 	if l == nil || l.Scheme() != client.AuthNTLM || !l.Bound() {
 		t.Fatalf("the login is %+v", l)
 	}
-	for range 2 { // each connection has its own
+	for range 2 { // each connection has its own login
 		conn, err := l.client.OpenProxy(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -197,8 +198,8 @@ func TestProxyLoginNTLM(t *testing.T) {
 	}
 }
 
-// A proxy that says nothing more once it was shown the credentials is not waited
-// for without end.
+// The Client does not wait for ever for a proxy that stops answering after it received the
+// credentials.
 func TestProxyLoginDeadline(t *testing.T) {
 	over := make(chan struct{})
 	p := testkit.StartLoginProxy(t, func(_, _ int, value string) (string, bool) {

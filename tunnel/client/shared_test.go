@@ -16,8 +16,8 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// A crowd of tunnels goes over as many connections as the proxy's limit asks
-// for, and none is refused: also where the limit comes late.
+// Many tunnels at once use as few connections as the proxy's limit of streams allows, and
+// no stream is refused, even if the limit is received late.
 func TestClientKeepsToTheProxysLimit(t *testing.T) {
 	const limit, tunnels = 5, 32
 	var refused, connects atomic.Int32
@@ -41,7 +41,7 @@ func TestClientKeepsToTheProxysLimit(t *testing.T) {
 	}
 }
 
-// lateConn is a connection whose bytes go out a while after they are written.
+// lateConn is a conn that delays each write.
 type lateConn struct{ net.Conn }
 
 func (c lateConn) Write(b []byte) (int, error) {
@@ -49,8 +49,8 @@ func (c lateConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// A field that Clone forgot would silently be without effect in a probe, and along
-// every route but the first.
+// If Clone forgot a field, that field would have no effect in a probe, and along every
+// route but the first.
 func TestCloneCopiesEveryField(t *testing.T) {
 	c := &client.Client{
 		Route: testkit.MustRoute(t, "http://a.test:1"), Or: []tunnel.Route{testkit.MustRoute(t, "http://b.test:1")}, Header: []client.Field{clienttest.Field("A", "b")},
@@ -70,8 +70,8 @@ func TestCloneCopiesEveryField(t *testing.T) {
 	}
 }
 
-// Clones and tunnels of other Watches have connections of their own; Along's
-// Clients use the Client's.
+// A clone has its own connections, and so has a Client with another Watch. The Clients that
+// Along returns use the Client's.
 func TestWhoSharesConnections(t *testing.T) {
 	var connects atomic.Int32
 	proxy := tunneltest.Start(t, func(conn net.Conn) {

@@ -15,8 +15,8 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// The bytes are those of RFC 1928, RFC 1929 and SOCKS 4a; what comes behind the
-// answer is the target's.
+// The messages are those of RFC 1928, RFC 1929 and SOCKS 4a. The bytes after the answer are
+// the target's.
 func TestSOCKSExchange(t *testing.T) {
 	const (
 		none   = "05 01 00 > 05 00 ;"
@@ -54,7 +54,7 @@ func TestSOCKSExchange(t *testing.T) {
 	}
 }
 
-// SOCKS hops stand anywhere among the others.
+// SOCKS hops may be anywhere in a chain.
 func TestSOCKSInAChain(t *testing.T) {
 	last := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(tunneltest.Echo))
 	_, port, _ := net.SplitHostPort(last.Addr())
@@ -89,7 +89,7 @@ func TestSOCKSInAChain(t *testing.T) {
 	}
 }
 
-// Every refusal is a sentence, a hint and an exit code.
+// Every refusal has a sentence, a hint and an exit code.
 func TestSOCKSRefusals(t *testing.T) {
 	const asked = "05 01 00 > 05 00 ; 05 01 00 03 09 612e6578616d706c65 0016 >"
 	for _, tt := range []struct {
@@ -128,7 +128,7 @@ func TestSOCKSRefusals(t *testing.T) {
 	}
 }
 
-// What SOCKS cannot say is refused before anything is sent.
+// What SOCKS cannot express is refused before anything is sent.
 func TestSOCKSCannotSay(t *testing.T) {
 	for name, tt := range map[string]struct{ url, target, want string }{
 		"IPv6 in version 4": {"socks4a://192.0.2.1", "[2001:db8::1]:22", "knows no IPv6"},
@@ -140,7 +140,7 @@ func TestSOCKSCannotSay(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// A name that only the proxy knows.
+	// A name that only the proxy can resolve.
 	c := clienttest.Proxied(t, "socks5://"+testkit.SOCKSProxy(t, "!").Addr())
 	c.Resolver = testkit.FailingResolver{Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
 	_, err := c.Open(t.Context(), testkit.MustAuthority(t, "a.example:22"))

@@ -8,8 +8,8 @@ import (
 	"culvert/tunnel/client"
 )
 
-// Both Traces' hooks are called, in order, whichever of them are set: each hook
-// that Trace has, those that are yet to come included.
+// The hooks of both Traces are called, in order, whichever are set. The test covers each
+// hook of Trace by reflection, so that a new one cannot be forgotten in Traces.
 func TestTracesCallsBoth(t *testing.T) {
 	var called []string
 	hooks := reflect.TypeFor[client.Trace]()

@@ -16,8 +16,8 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// Wherever a reply opens no tunnel, it is told as if nothing were to be handed
-// over, contents with empty lines included.
+// If a reply opens no tunnel, the error is the same with KeepUnread and without, even if
+// the content has empty lines.
 func TestKeepUnreadTellsTheSameFailures(t *testing.T) {
 	send, finish := tunneltest.Send, tunneltest.Finish
 	for _, tt := range []struct {
@@ -74,8 +74,8 @@ func TestKeepUnreadIsCancelled(t *testing.T) {
 	}
 }
 
-// However a head comes in two pieces, a read ends with its empty line, and none
-// goes past it.
+// If a head is received in two pieces, cut anywhere, a read ends after its empty line, and
+// none goes past it.
 func TestThroughEmptyLineOverEveryCut(t *testing.T) {
 	for text, want := range map[string]int{
 		"a: b\r\n\r\nrest": 8, "a: b\n\nrest": 6, "a: b\n\r\nrest": 7, "a: b\r\n\nrest": 7, "a\r\n\r\n\r\n": 5,
