@@ -23,7 +23,7 @@ func authenticatesConnection(values []string) bool {
 
 // transport returns the Transport that carries the request.
 func (x *exchange) transport() *http.Transport {
-	shared, es := x.of.forwarder.transport(x.route), x.of
+	shared, es := x.exchanges.forwarder.transport(x.route), x.exchanges
 	if es.own == nil {
 		if !authenticatesConnection(x.header["Authorization"]) {
 			return shared

@@ -38,7 +38,7 @@ func (es *Exchanges) Serve(in Incoming) Next {
 	headOnly := in.Head.Method == http.MethodHead
 	x, e := es.newExchange(in)
 	if e == nil {
-		e = x.judge()
+		e = x.check()
 	}
 	if e != nil {
 		es.wire.Refuse(in.Record, e, headOnly)
@@ -48,23 +48,23 @@ func (es *Exchanges) Serve(in Incoming) Next {
 		return next
 	}
 	if x.upgrade != "" {
-		return x.serveUpgrade()
+		return x.upgradeProtocol()
 	}
 	return x.forward()
 }
 
-// judge applies the stages of the spine that every request passes.
-func (x *exchange) judge() *tunnel.Error {
-	if e := x.host().Judge(&x.Incoming); e != nil {
+// check applies the stages of the spine that every request passes.
+func (x *exchange) check() *tunnel.Error {
+	if e := x.host().Check(&x.Incoming); e != nil {
 		return e
 	}
 	var first tunnel.Route
-	first, x.or = x.host().Routes(x.Record.Target)
-	return x.take(first)
+	first, x.others = x.host().Routes(x.Record.Target)
+	return x.takeRoute(first)
 }
 
-// take chooses a route for the request.
-func (x *exchange) take(route tunnel.Route) *tunnel.Error {
+// takeRoute chooses a route for the request.
+func (x *exchange) takeRoute(route tunnel.Route) *tunnel.Error {
 	x.route, x.Record.Via = route, ""
 	if route.Direct() {
 		return nil
@@ -74,15 +74,15 @@ func (x *exchange) take(route tunnel.Route) *tunnel.Error {
 }
 
 // absolute reports whether the next hop is a parent that gets absolute-form.
-func (x *exchange) absolute() bool { return x.of.forwarder.asks(x.route) }
+func (x *exchange) absolute() bool { return x.exchanges.forwarder.parentForwards(x.route) }
 
 // exchange is one request on its way to its reply.
 type exchange struct {
 	Incoming
-	of      *Exchanges
+	exchanges      *Exchanges
 	path    string // path and query, as they came
 	route   tunnel.Route
-	or      []tunnel.Route // to be tried in order where that cannot be taken
+	others      []tunnel.Route // to be tried in order where that cannot be taken
 	upgrade string         // the protocol to change to, "" = none
 	header  http.Header    // the request's; hop-by-hop fields are in it until outgoing
 	length  int64          // of the request's content; -1 = chunked
@@ -100,12 +100,12 @@ type exchange struct {
 	down       atomic.Int64  // bytes of the reply's content that the client took
 }
 
-func (x *exchange) host() Host { return x.of.forwarder.host }
+func (x *exchange) host() Host { return x.exchanges.forwarder.host }
 
 // newExchange parses what is asked for: absolute-form only (RFC 9112, section
 // 3.2.2).
 func (es *Exchanges) newExchange(in Incoming) (*exchange, *tunnel.Error) {
-	x := &exchange{Incoming: in, of: es}
+	x := &exchange{Incoming: in, exchanges: es}
 	head := in.Head
 	if err := head.CheckHost(); err != nil {
 		return nil, RequestError(err)
@@ -238,15 +238,15 @@ func (x *exchange) outgoing(ctx context.Context) *http.Request {
 	if x.HTTP2 {
 		received = viaHTTP2
 	}
-	appendVia(header, received, x.of.forwarder.via)
+	appendVia(header, received, x.exchanges.forwarder.via)
 	if header["User-Agent"] == nil {
 		header["User-Agent"] = []string{""} // keeps the library from adding its own
 	}
-	x.of.last.set(x.Record.Target)
+	x.exchanges.last.set(x.Record.Target)
 	out := blank.WithContext(ctx)
 	out.Method, out.Header, out.Trailer = x.Head.Method, header, x.body.trailer
 	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
-	out.URL, out.Host = x.url(), x.of.last.hostField
+	out.URL, out.Host = x.url(), x.exchanges.last.hostField
 	if !x.body.done.Load() {
 		if out.Body, out.ContentLength = &x.body, x.length; x.length < 0 {
 			out.TransferEncoding = []string{"chunked"}
@@ -258,7 +258,7 @@ func (x *exchange) outgoing(ctx context.Context) *http.Request {
 
 // url returns a URL with path and query as they came (RFC 9110, section 7.7).
 func (x *exchange) url() *url.URL {
-	last := &x.of.last
+	last := &x.exchanges.last
 	u := &url.URL{Scheme: "http", Host: last.text, Opaque: x.path}
 	switch {
 	case x.absolute(): // absolute-form
@@ -278,7 +278,7 @@ func (x *exchange) url() *url.URL {
 
 // failure answers and logs a request that got no reply from the next hop.
 func (x *exchange) failure(err error, end watchEnd) Next {
-	fault, left := x.body.fault()
+	fault, left := x.body.failure()
 	x.body.leave()
 	x.Record.Up = x.body.n.Load()
 	e := x.transportError(err)
@@ -297,7 +297,7 @@ func (x *exchange) failure(err error, end watchEnd) Next {
 
 // refuse answers with an error.
 func (x *exchange) refuse(e *tunnel.Error) Next {
-	x.of.wire.Refuse(x.Record, e, x.Head.Method == http.MethodHead)
+	x.exchanges.wire.Refuse(x.Record, e, x.Head.Method == http.MethodHead)
 	return NextClose
 }
 
@@ -318,7 +318,7 @@ func (x *exchange) transportError(err error) *tunnel.Error {
 			out.Target = x.Record.Target
 		}
 		return &out
-	case x.of.ctx.Err() != nil:
+	case x.exchanges.ctx.Err() != nil:
 		return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorInternalResponse, Target: x.Record.Target, Rule: "draining", Err: err}
 	case neterr.Timeout(err):
 		return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorConnectionReadTimeout, Target: x.Record.Target, Err: err}

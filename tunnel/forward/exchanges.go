@@ -102,7 +102,7 @@ func (h *traceHooks) trace() *httptrace.ClientTrace {
 			h.x.pending.lend(nil)
 			h.x.upstream.drop(h.x)
 		},
-		GotFirstResponseByte: func() { h.x.interim.begin() },
+		GotFirstResponseByte: func() { h.x.interim.beginHead() },
 		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
 			h.x.interim.pass(code, header)
 			return nil

@@ -34,7 +34,7 @@ type Forwarder struct {
 	TunnelsOnly bool
 
 	host    Host
-	Direct  *http.Transport
+	direct  *http.Transport
 	via     *viaFields // ours, for messages in both directions
 	mu      sync.Mutex
 	parents []parentTransport // one for all equal routes; guarded by mu
@@ -43,11 +43,11 @@ type Forwarder struct {
 // Host is what a Forwarder needs of the proxy around it. Its methods are called
 // from many goroutines at once.
 type Host interface {
-	// Judge applies the stages that every request passes before anything is
+	// Check applies the stages that every request passes before anything is
 	// opened for it: who asks, and whether what it asks for is allowed. It notes
 	// in the request's Record who asked and which rule decided. The Record's
 	// Target is set.
-	Judge(*Incoming) *tunnel.Error
+	Check(*Incoming) *tunnel.Error
 
 	// Routes returns the routes to a target in the order in which they are to be
 	// tried: the others where the first cannot be taken.
@@ -67,11 +67,11 @@ type Host interface {
 	// going to be tried.
 	RouteFailed(route tunnel.Route, target tunnel.Authority, e *tunnel.Error)
 
-	// Reach opens the way for a request that is to become a tunnel by an
+	// DialTunnel opens the way for a request that is to become a tunnel by an
 	// upgrade, and notes it in the Record. If there is no error, it has taken one
 	// of the tunnels that may be open, and the caller closes the side unless it
 	// calls Tunnel.
-	Reach(context.Context, *Incoming) (relay.Side, *tunnel.Error)
+	DialTunnel(context.Context, *Incoming) (relay.Side, *tunnel.Error)
 
 	// Tunnel makes a tunnel of both sides, logs it, and returns at once. Release
 	// is called instead if the upgrade fails.
@@ -97,19 +97,19 @@ type Incoming struct {
 	Record *accesslog.Record
 }
 
-// NewForwarder returns a Forwarder for the clients of host, which goes by a
+// New returns a Forwarder for the clients of host, which goes by a
 // pseudonym in Via (RFC 9110, section 7.6.3). Its fields are set before it is
 // used.
-func NewForwarder(host Host, pseudonym string) *Forwarder {
+func New(host Host, pseudonym string) *Forwarder {
 	f := &Forwarder{host: host, via: newViaFields(pseudonym)}
-	f.Direct = f.newTunnelTransport(tunnel.Route{})
+	f.direct = f.newTunnelTransport(tunnel.Route{})
 	return f
 }
 
 // CloseIdleConnections closes the connections to origins and parents that carry
 // no request.
 func (f *Forwarder) CloseIdleConnections() {
-	f.Direct.CloseIdleConnections()
+	f.direct.CloseIdleConnections()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, t := range f.parents {

@@ -26,7 +26,7 @@ const (
 // fakeHost is a proxy around a Forwarder that is no Server: what it dials leads
 // to the test.
 type fakeHost struct {
-	judge  *tunnel.Error            // the verdict on every request
+	refusal  *tunnel.Error            // the verdict on every request
 	routes []tunnel.Route           // to every target; nil = direct
 	broken map[string]*tunnel.Error // by what is dialled
 	dialed chan fakeDial
@@ -53,7 +53,7 @@ func (h *fakeHost) dial(to string) (net.Conn, *tunnel.Error) {
 	return near, nil
 }
 
-func (h *fakeHost) Judge(*Incoming) *tunnel.Error { return h.judge }
+func (h *fakeHost) Check(*Incoming) *tunnel.Error { return h.refusal }
 func (h *fakeHost) Routes(tunnel.Authority) (tunnel.Route, []tunnel.Route) {
 	return h.routes[0], h.routes[1:]
 }
@@ -67,7 +67,7 @@ func (h *fakeHost) Dial(_ context.Context, r tunnel.Route, target tunnel.Authori
 func (h *fakeHost) DialParent(_ context.Context, r tunnel.Route) (net.Conn, *tunnel.Error) {
 	return h.dial(r.String())
 }
-func (h *fakeHost) Reach(context.Context, *Incoming) (relay.Side, *tunnel.Error) {
+func (h *fakeHost) DialTunnel(context.Context, *Incoming) (relay.Side, *tunnel.Error) {
 	return relay.Side{}, &tunnel.Error{Phase: tunnel.PhaseConnect, Type: tunnel.ErrorConnectionRefused}
 }
 func (h *fakeHost) Tunnel(*Incoming, relay.Side, relay.Side) {}
@@ -146,7 +146,7 @@ const plainGet = "GET http://origin.test/x HTTP/1.1\r\nHost: origin.test\r\n\r\n
 // A Forwarder needs a Host and a Wire, and nothing of a Server.
 func TestForwarderByItself(t *testing.T) {
 	h := newFakeHost()
-	c := newFakeClient(t, NewForwarder(h, "p"))
+	c := newFakeClient(t, New(h, "p"))
 	next := c.ask(plainGet)
 	origin := testkit.Receive(t, "a connection to the origin", h.dialed)
 	head := origin.answer(t, helloReply)
@@ -170,10 +170,10 @@ func TestForwarderByItself(t *testing.T) {
 
 func TestForwarderRefusesWhatTheHostRefuses(t *testing.T) {
 	h := newFakeHost()
-	h.judge = &tunnel.Error{Phase: tunnel.PhasePolicy, Type: tunnel.ErrorDenied}
-	c := newFakeClient(t, NewForwarder(h, "p"))
+	h.refusal = &tunnel.Error{Phase: tunnel.PhasePolicy, Type: tunnel.ErrorDenied}
+	c := newFakeClient(t, New(h, "p"))
 	next := c.ask(plainGet)
-	if e := testkit.Receive(t, "the refusal", c.wire.refused); e != h.judge {
+	if e := testkit.Receive(t, "the refusal", c.wire.refused); e != h.refusal {
 		t.Errorf("refused for %v", e)
 	}
 	if n := testkit.Receive(t, "the end of the exchange", next); n != NextClose || len(h.dialed) > 0 {
@@ -187,7 +187,7 @@ func TestForwarderTriesRoutesInOrder(t *testing.T) {
 	h := newFakeHost()
 	h.routes = []tunnel.Route{testkit.MustRoute(t, "http://gone:1"), testkit.MustRoute(t, "http://me:pw@parent:2")}
 	h.broken = map[string]*tunnel.Error{"http://gone:1": {Phase: tunnel.PhaseConnect, Type: tunnel.ErrorConnectionRefused}}
-	c := newFakeClient(t, NewForwarder(h, "p"))
+	c := newFakeClient(t, New(h, "p"))
 	next := c.ask(plainGet)
 	parent := testkit.Receive(t, "a connection to the parent", h.dialed)
 	if parent.to != "http://parent:2" || testkit.Receive(t, "the failed route", h.failed) != "http://gone:1" {
@@ -202,7 +202,7 @@ func TestForwarderTriesRoutesInOrder(t *testing.T) {
 	}
 	testkit.Receive(t, "the end of the exchange", next)
 
-	f := NewForwarder(h, "p")
+	f := New(h, "p")
 	f.TunnelsOnly = true
 	h.routes = h.routes[1:]
 	c = newFakeClient(t, f)
@@ -219,7 +219,7 @@ func TestForwarderTriesRoutesInOrder(t *testing.T) {
 
 // Rules share the connections to a parent if they share its credentials.
 func TestForwarderSharesTransportsByValue(t *testing.T) {
-	f := NewForwarder(newFakeHost(), "p")
+	f := New(newFakeHost(), "p")
 	mine := f.transport(testkit.MustRoute(t, "http://me:pw@parent:1"))
 	if f.transport(testkit.MustRoute(t, "http://me:pw@parent:1")) != mine {
 		t.Error("an equal route has connections of its own")

@@ -32,7 +32,7 @@ func (x *exchange) answerHere() (next Next, done bool) {
 		reply.Header.Set("Allow", "CONNECT, GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE")
 	}
 	x.Record.Rule = "max-forwards"
-	x.interim.end()
+	x.interim.close()
 	return x.served(reply.StatusCode, x.respond(reply), clientThere), true
 }
 

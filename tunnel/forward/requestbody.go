@@ -44,11 +44,11 @@ var (
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
-	if err := b.state(nil); err != nil {
+	if err := b.cause(nil); err != nil {
 		return 0, err
 	}
 	b.begun = true
-	b.interim.goOn()
+	b.interim.beforeContent()
 	b.asking.Store(true)
 	n, err := b.content.Read(p)
 	b.asking.Store(false)
@@ -61,14 +61,14 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		}
 	}
 	if err != nil {
-		err = b.state(err)
+		err = b.cause(err)
 	}
 	return n, err
 }
 
-// state returns why no more is read: the cut, of which err is only a consequence,
+// cause returns why no more is read: the cut, of which err is only a consequence,
 // or else err, which it notes as the client's fault.
-func (b *requestBody) state(err error) error {
+func (b *requestBody) cause(err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.cut != nil {
@@ -117,19 +117,19 @@ func (b *requestBody) leave() bool {
 	b.interrupt(errAnswered)
 	b.reading.Lock()
 	defer b.reading.Unlock()
-	return b.state(nil) == nil
+	return b.cause(nil) == nil
 }
 
-// awaited reports whether Read was waiting for the client when it was interrupted.
-func (b *requestBody) awaited() bool {
+// awaitedClient reports whether Read was waiting for the client when it was interrupted.
+func (b *requestBody) awaitedClient() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.owing
 }
 
-// fault returns what was wrong with the content, nil if nothing was; left reports
+// failure returns what was wrong with the content, nil if nothing was; left reports
 // that the client is gone.
-func (b *requestBody) fault() (err error, left bool) {
+func (b *requestBody) failure() (err error, left bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var network net.Error

@@ -31,25 +31,25 @@ type interim struct {
 	passed  int  // number of interim replies sent to the client
 }
 
-// goOn sends 100 if the client waits for that. After a final reply the transport
+// beforeContent sends 100 if the client waits for that. After a final reply the transport
 // may still read the content, to keep its connection: then nothing is sent.
-func (i *interim) goOn() {
+func (i *interim) beforeContent() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if !i.coming {
-		i.ask()
+		i.sendContinue()
 	}
 }
 
-func (i *interim) ask() {
+func (i *interim) sendContinue() {
 	if i.waits && i.allowed {
 		i.waits = false
 		i.wire.Interim(http.StatusContinue, nil)
 	}
 }
 
-// begin notes the first byte of a reply.
-func (i *interim) begin() {
+// beginHead notes the first byte of a reply.
+func (i *interim) beginHead() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.first, i.coming = true, true
@@ -68,7 +68,7 @@ func (i *interim) pass(code int, header textproto.MIMEHeader) {
 	defer i.mu.Unlock()
 	i.coming = false
 	if code == http.StatusContinue {
-		i.ask()
+		i.sendContinue()
 		return
 	}
 	if !i.allowed {
@@ -88,8 +88,8 @@ func (i *interim) state() (passed int, coming bool) {
 	return i.passed, i.coming
 }
 
-// end notes that the final reply is there.
-func (i *interim) end() {
+// close notes that the final reply is there.
+func (i *interim) close() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.allowed = false
@@ -98,10 +98,10 @@ func (i *interim) end() {
 // forward sends the request on and the reply back.
 func (x *exchange) forward() Next {
 	x.started = time.Now()
-	ctx, watch := x.of.begin(x), &x.of.watch
-	watch.start(x, x.of.cancel)
+	ctx, watch := x.exchanges.begin(x), &x.exchanges.watch
+	watch.start(x, x.exchanges.cancel)
 	reply, err := x.roundTrip(ctx)
-	x.interim.end()
+	x.interim.close()
 	if err == nil {
 		err = x.checkReply(reply)
 	}
@@ -146,13 +146,13 @@ func (x *exchange) served(status int, out replyOutcome, end watchEnd) Next {
 	switch {
 	case end == clientSilent && (out.toClient != nil || out.fromOrigin != nil):
 		x.Record.Error, x.Record.ClosedBy = tunnel.ErrorConnectionReadTimeout, relay.ClosedByIdle
-		_ = x.of.conn.SetWriteDeadline(time.Time{}) // for the end of what was written
-		x.of.wire.BreakOff(out.untilClose)
+		_ = x.exchanges.conn.SetWriteDeadline(time.Time{}) // for the end of what was written
+		x.exchanges.wire.BreakOff(out.untilClose)
 	case out.toClient != nil, out.fromOrigin != nil && end == clientGone:
 		x.Record.Error, x.Record.ClosedBy = tunnel.ErrorConnectionTerminated, relay.ClosedByClient
 	case out.fromOrigin != nil:
 		x.Record.Error = tunnel.ErrorResponseIncomplete
-		x.of.wire.BreakOff(out.untilClose)
+		x.exchanges.wire.BreakOff(out.untilClose)
 	case out.keep && whole && end == clientThere:
 		next = NextRequest
 	default:
@@ -170,7 +170,7 @@ func (x *exchange) respond(reply *http.Response) (out replyOutcome) {
 	// Replies to HEAD and 304 announce the length of content they do not have.
 	length := reply.Header.Get("Content-Length")
 	x.removeReplyHopByHop(reply.Header)
-	appendVia(reply.Header, min(reply.ProtoMinor, 1), x.of.forwarder.via)
+	appendVia(reply.Header, min(reply.ProtoMinor, 1), x.exchanges.forwarder.via)
 	if reply.Header["Date"] == nil { // RFC 9110, section 6.6.1
 		reply.Header["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
 	}
@@ -184,20 +184,20 @@ func (x *exchange) respond(reply *http.Response) (out replyOutcome) {
 		length = ""
 	}
 	bw := writers.Get().(*bufio.Writer)
-	bw.Reset(x.of.conn)
+	bw.Reset(x.exchanges.conn)
 	defer func() {
 		bw.Reset(nil)
 		writers.Put(bw)
 	}()
-	x.phase.reply(hasBody && reply.ContentLength < 0)
+	x.phase.beginReply(hasBody && reply.ContentLength < 0)
 	cleanTrailer(reply.Trailer)
 	h := &ReplyHead{Response: reply, Length: length, Content: hasBody, Chunked: chunked, Keep: out.keep}
-	if out.toClient = x.of.wire.Head(bw, h); out.toClient != nil {
+	if out.toClient = x.exchanges.wire.Head(bw, h); out.toClient != nil {
 		return out
 	}
 	var content io.Writer
 	if hasBody {
-		content = x.of.wire.Content(bw, h)
+		content = x.exchanges.wire.Content(bw, h)
 		out.fromOrigin, out.toClient = x.copyBody(bw, content, reply.Body)
 	}
 	switch {
@@ -208,7 +208,7 @@ func (x *exchange) respond(reply *http.Response) (out replyOutcome) {
 		out.toClient = bw.Flush()
 	default:
 		cleanTrailer(reply.Trailer)
-		out.toClient = x.of.wire.End(bw, h, content)
+		out.toClient = x.exchanges.wire.End(bw, h, content)
 	}
 	return out
 }

@@ -15,11 +15,11 @@ import (
 // does a tunnel's. But where a side owes bytes that it has announced, or does not
 // read what it is sent, silence is a fault, and descriptors are not held for it.
 
-// OwedTimeout bounds the silence of an exchange in which a side owes bytes: the
+// owedTimeout bounds the silence of an exchange in which a side owes bytes: the
 // client its request's content, the origin the rest of a head or of a reply whose
 // length is known, or either side the reading of what it is sent. Progress in
 // either direction restarts it.
-const OwedTimeout = 5 * time.Minute
+const owedTimeout = 5 * time.Minute
 
 // exchangePhase says which side an exchange waits for.
 type exchangePhase struct {
@@ -29,7 +29,7 @@ type exchangePhase struct {
 	awaiting atomic.Bool // a read of the reply's content is under way
 }
 
-func (p *exchangePhase) reply(endless bool) {
+func (p *exchangePhase) beginReply(endless bool) {
 	p.endless.Store(endless)
 	p.replying.Store(true)
 }
@@ -56,8 +56,8 @@ func (x *exchange) progress() int64 {
 // check again. w.mu is held.
 func (w *clientWatch) check(x *exchange) (next time.Duration, silent bool) {
 	const checks = 10 // within a limit
-	limit := x.of.forwarder.IdleTimeout
-	next = OwedTimeout / checks
+	limit := x.exchanges.forwarder.IdleTimeout
+	next = owedTimeout / checks
 	if limit > 0 {
 		next = min(next, limit/checks)
 	}
@@ -65,8 +65,8 @@ func (w *clientWatch) check(x *exchange) (next time.Duration, silent bool) {
 		next = watchAfter // the watching read begins once it is
 	}
 	owed := x.owed()
-	if owed && (limit == 0 || limit > OwedTimeout) {
-		limit = OwedTimeout
+	if owed && (limit == 0 || limit > owedTimeout) {
+		limit = owedTimeout
 	}
 	// A change of who owes is progress, too.
 	if moved := x.progress(); moved != w.moved || owed != w.owed {
@@ -81,14 +81,14 @@ func (w *clientWatch) check(x *exchange) (next time.Duration, silent bool) {
 func (x *exchange) cutSilent() {
 	x.body.interrupt(errSilent)
 	if x.phase.replying.Load() {
-		_ = x.of.conn.SetWriteDeadline(sock.Past)
+		_ = x.exchanges.conn.SetWriteDeadline(sock.Past)
 	}
 }
 
 // silenceError returns the verdict on a silence before any reply: the client's
 // fault if it was waited for (RFC 9110, section 15.5.9), else the origin's.
 func (x *exchange) silenceError() *tunnel.Error {
-	if x.body.awaited() {
+	if x.body.awaitedClient() {
 		return &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Status: http.StatusRequestTimeout, Target: x.Record.Target,
 			Detail: "the request's content did not go on in time"}
 	}

@@ -28,7 +28,7 @@ const (
 	maxReplyHead         = 256 << 10
 )
 
-func NewTransport(dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
+func newTransport(dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := dial(ctx, network, address)
@@ -95,7 +95,7 @@ func (c *upstreamConn) Read(b []byte) (int, error) {
 		c.options.scan(b[:n])
 	}
 	if err != nil {
-		c.end()
+		c.noteEnd()
 	}
 	return n, err
 }
@@ -129,8 +129,8 @@ func (c *upstreamConn) carried() *exchange {
 	return c.x
 }
 
-// end notes that nothing more can be read. c.mu is held.
-func (c *upstreamConn) end() {
+// noteEnd notes that nothing more can be read. c.mu is held.
+func (c *upstreamConn) noteEnd() {
 	if !c.ended && c.drained != nil {
 		close(c.drained)
 	}
@@ -142,7 +142,7 @@ func (c *upstreamConn) end() {
 func (c *upstreamConn) Close() error {
 	c.mu.Lock()
 	c.closed = true
-	c.end()
+	c.noteEnd()
 	if c.x != nil {
 		c.x.body.interrupt(errUpstreamGone)
 	}
@@ -153,7 +153,7 @@ func (c *upstreamConn) Close() error {
 // transport returns the Transport for a route.
 func (f *Forwarder) transport(route tunnel.Route) *http.Transport {
 	if route.Direct() {
-		return f.Direct
+		return f.direct
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -163,7 +163,7 @@ func (f *Forwarder) transport(route tunnel.Route) *http.Transport {
 		}
 	}
 	t := parentTransport{route: route}
-	if f.asks(route) {
+	if f.parentForwards(route) {
 		t.Transport = f.newParentTransport(route)
 	} else {
 		t.Transport = f.newTunnelTransport(route)
@@ -174,7 +174,7 @@ func (f *Forwarder) transport(route tunnel.Route) *http.Transport {
 
 // newTunnelTransport returns a Transport for requests in origin-form, to origins.
 func (f *Forwarder) newTunnelTransport(route tunnel.Route) *http.Transport {
-	return NewTransport(func(ctx context.Context, _, address string) (net.Conn, error) {
+	return newTransport(func(ctx context.Context, _, address string) (net.Conn, error) {
 		target, err := tunnel.ParseAuthority(address)
 		if err != nil {
 			return nil, err
@@ -190,7 +190,7 @@ func (f *Forwarder) newTunnelTransport(route tunnel.Route) *http.Transport {
 // newParentTransport returns a Transport for requests in absolute-form to a parent,
 // with the credentials that the route has for it.
 func (f *Forwarder) newParentTransport(route tunnel.Route) *http.Transport {
-	t := NewTransport(func(ctx context.Context, _, _ string) (net.Conn, error) {
+	t := newTransport(func(ctx context.Context, _, _ string) (net.Conn, error) {
 		conn, e := f.host.DialParent(ctx, route)
 		if e != nil {
 			return nil, e
@@ -209,10 +209,10 @@ func (f *Forwarder) newParentTransport(route tunnel.Route) *http.Transport {
 	return t
 }
 
-// asks reports whether a route's last hop is asked to forward requests. With one
+// parentForwards reports whether a route's last hop is asked to forward requests. With one
 // that is to speak HTTP/2 a tunnel is opened, since the transport speaks HTTP/1;
 // SOCKS has tunnels only.
-func (f *Forwarder) asks(route tunnel.Route) bool {
+func (f *Forwarder) parentForwards(route tunnel.Route) bool {
 	if f.TunnelsOnly || route.Direct() {
 		return false
 	}
@@ -235,34 +235,34 @@ const staleTries = 4
 // Where a route cannot be taken, the rule's next one is tried.
 func (x *exchange) roundTrip(ctx context.Context) (*http.Response, error) {
 	for {
-		reply, err := x.roundTripAlong(ctx)
+		reply, err := x.roundTripOnRoute(ctx)
 		var e *tunnel.Error
-		if err == nil || len(x.or) == 0 || !errors.As(err, &e) || !e.OtherRouteMayWork() || x.interim.answered() || ctx.Err() != nil || !x.body.renew() {
+		if err == nil || len(x.others) == 0 || !errors.As(err, &e) || !e.OtherRouteMayWork() || x.interim.answered() || ctx.Err() != nil || !x.body.renew() {
 			return reply, err
 		}
 		x.host().RouteFailed(x.route, x.Record.Target, e)
-		next := x.or[0]
-		x.or = x.or[1:]
-		if e := x.take(next); e != nil {
+		next := x.others[0]
+		x.others = x.others[1:]
+		if e := x.takeRoute(next); e != nil {
 			return nil, e
 		}
 	}
 }
 
-// roundTripAlong is roundTrip along one route.
-func (x *exchange) roundTripAlong(ctx context.Context) (*http.Response, error) {
+// roundTripOnRoute is roundTrip along one route.
+func (x *exchange) roundTripOnRoute(ctx context.Context) (*http.Response, error) {
 	transport, out := x.transport(), x.outgoing(ctx)
 	for tries := 1; ; tries++ {
 		x.reused, x.stale = false, false
 		reply, err := transport.RoundTrip(out)
-		if err == nil || tries > staleTries || ctx.Err() != nil || !x.again() {
+		if err == nil || tries > staleTries || ctx.Err() != nil || !x.mayRepeat() {
 			return reply, err
 		}
 	}
 }
 
-// again reports whether a request that failed may be sent once more.
-func (x *exchange) again() bool {
+// mayRepeat reports whether a request that failed may be sent once more.
+func (x *exchange) mayRepeat() bool {
 	if x.stale { // not a byte of it went out
 		return x.body.renew()
 	}

@@ -16,12 +16,12 @@ import (
 	"culvert/tunnel/relay"
 )
 
-// serveUpgrade serves a request that offers to change the protocol, such as to
+// upgradeProtocol serves a request that offers to change the protocol, such as to
 // WebSocket (RFC 9110, section 7.8). It is sent on a connection of its own, through
 // parents in a tunnel; a 101 makes a tunnel of both connections. Any other reply
 // is forwarded as usual.
-func (x *exchange) serveUpgrade() Next {
-	next, e := x.host().Reach(x.of.ctx, &x.Incoming)
+func (x *exchange) upgradeProtocol() Next {
+	next, e := x.host().DialTunnel(x.exchanges.ctx, &x.Incoming)
 	if e != nil {
 		return x.refuse(e)
 	}
@@ -29,11 +29,11 @@ func (x *exchange) serveUpgrade() Next {
 	upstream := &upstreamConn{Conn: early}
 	x.upstream = upstream
 	upstream.carry(x)
-	ctx, cancel := context.WithCancel(x.of.ctx)
+	ctx, cancel := context.WithCancel(x.exchanges.ctx)
 	defer cancel()
 	release := sock.InterruptOnDone(ctx, upstream)
 	x.started = time.Now()
-	watch := &x.of.watch
+	watch := &x.exchanges.watch
 	watch.start(x, cancel)
 	reply, br, err := x.askUpgrade(ctx, upstream)
 	if err == nil && x.agrees(reply) {
@@ -43,7 +43,7 @@ func (x *exchange) serveUpgrade() Next {
 			x.Record.Status = reply.StatusCode
 			first := make([]byte, br.Buffered())
 			io.ReadFull(br, first)
-			x.host().Tunnel(&x.Incoming, x.of.wire.Give(), relay.Side{Conn: next.Conn, Early: append(first, early.Unread...)})
+			x.host().Tunnel(&x.Incoming, x.exchanges.wire.Give(), relay.Side{Conn: next.Conn, Early: append(first, early.Unread...)})
 			return NextClose
 		}
 		upstream.Close()
@@ -52,7 +52,7 @@ func (x *exchange) serveUpgrade() Next {
 	}
 	defer upstream.Close()
 	x.host().Release(&x.Incoming)
-	x.interim.end()
+	x.interim.close()
 	if err == nil {
 		err = x.checkReply(reply)
 	}
@@ -80,7 +80,7 @@ func (x *exchange) askUpgrade(ctx context.Context, upstream net.Conn) (*http.Res
 		if _, err := br.Peek(1); err != nil {
 			return nil, nil, err
 		}
-		x.interim.begin()
+		x.interim.beginHead()
 		reply, err := http.ReadResponse(br, out)
 		if err != nil {
 			return nil, nil, err
@@ -108,6 +108,6 @@ func (x *exchange) agrees(reply *http.Response) bool {
 func (x *exchange) switchProtocols(reply *http.Response) error {
 	protocols := strings.Join(reply.Header["Upgrade"], ", ")
 	removeHopByHop(reply.Header)
-	appendVia(reply.Header, min(reply.ProtoMinor, 1), x.of.forwarder.via)
-	return x.of.wire.Switch(reply, protocols)
+	appendVia(reply.Header, min(reply.ProtoMinor, 1), x.exchanges.forwarder.via)
+	return x.exchanges.wire.Switch(reply, protocols)
 }

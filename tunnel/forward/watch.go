@@ -73,7 +73,7 @@ func (w *clientWatch) tick() {
 	// Until the request's content is read, its reader notices a client that leaves.
 	if w.quiet == nil && x.body.done.Load() {
 		w.quiet = make(chan struct{})
-		go w.look(x, w.quiet)
+		go w.awaitClient(x, w.quiet)
 	}
 	next, silent := w.check(x)
 	if silent {
@@ -84,25 +84,25 @@ func (w *clientWatch) tick() {
 	w.timer.Reset(next)
 }
 
-// look is the watching read: until the client sends, ends its side, or is gone.
-func (w *clientWatch) look(x *exchange, quiet chan struct{}) {
+// awaitClient is the watching read: until the client sends, ends its side, or is gone.
+func (w *clientWatch) awaitClient(x *exchange, quiet chan struct{}) {
 	defer close(quiet)
-	err := x.of.wire.Await()
+	err := x.exchanges.wire.Await()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case err == nil || w.x != x: // a further request, or stop's deadline
 	case errors.Is(err, io.EOF): // perhaps a half-close: the client still wants the reply
-		w.await(x)
+		w.startLinger(x)
 	default:
 		w.cut(x, clientGone)
 	}
 }
 
-// await ends x when a client that has ended its side reads nothing of its reply for
+// startLinger ends x when a client that has ended its side reads nothing of its reply for
 // the linger time. w.mu is held.
-func (w *clientWatch) await(x *exchange) {
-	limit, before := x.of.forwarder.Linger, x.down.Load()
+func (w *clientWatch) startLinger(x *exchange) {
+	limit, before := x.exchanges.forwarder.Linger, x.down.Load()
 	if limit <= 0 {
 		return
 	}
@@ -112,7 +112,7 @@ func (w *clientWatch) await(x *exchange) {
 		switch {
 		case w.x != x:
 		case x.down.Load() > before:
-			w.await(x)
+			w.startLinger(x)
 		default:
 			w.cut(x, clientGone)
 		}
@@ -142,9 +142,9 @@ func (w *clientWatch) stop() watchEnd {
 	}
 	w.mu.Unlock()
 	if quiet != nil {
-		x.of.wire.Wake()
+		x.exchanges.wire.Wake()
 		<-quiet
-		x.of.wire.Settle()
+		x.exchanges.wire.Settle()
 	}
 	return w.end
 }

@@ -82,7 +82,7 @@ func (s *Server) enter(r *http.Request) (*listening, bool) {
 	at := s.run.foreign[key]
 	if at == nil {
 		at = &listening{Listener: l, server: s, url: key, policy: s.policyFor(l)}
-		at.forward = at.newForwarder()
+		at.forward = s.newForwarder(host{at})
 		if s.run.foreign == nil {
 			s.run.foreign = make(map[string]*listening)
 		}

@@ -17,10 +17,9 @@ type host struct{ at *listening }
 
 var _ forward.Host = host{}
 
-// newForwarder returns the listener's Forwarder.
-func (at *listening) newForwarder() *forward.Forwarder {
-	s := at.server
-	f := forward.NewForwarder(host{at}, s.Pseudonym())
+// newForwarder returns a Forwarder with the Server's settings.
+func (s *Server) newForwarder(h forward.Host) *forward.Forwarder {
+	f := forward.New(h, s.Pseudonym())
 	f.IdleTimeout, f.Linger = max(0, s.IdleTimeout), max(0, cmp.Or(s.Linger, DefaultLinger))
 	// Parents are asked for addresses that were judged here, and cannot be told
 	// them in absolute-form.
@@ -28,8 +27,8 @@ func (at *listening) newForwarder() *forward.Forwarder {
 	return f
 }
 
-// Judge takes no slot: only tunnels are counted.
-func (h host) Judge(in *forward.Incoming) *tunnel.Error {
+// Check takes no slot: only tunnels are counted.
+func (h host) Check(in *forward.Incoming) *tunnel.Error {
 	target := in.Record.Target
 	a := asked{target, in.Client, in.User, in.Head.Values("Proxy-Authorization"), in.Head.Values("Via")}
 	if e := h.at.judge(a, in.Record); e != nil {
@@ -68,7 +67,7 @@ func (h host) RouteFailed(route tunnel.Route, target tunnel.Authority, e *tunnel
 	h.at.server.routeFailed(route, target, e)
 }
 
-func (h host) Reach(ctx context.Context, in *forward.Incoming) (relay.Side, *tunnel.Error) {
+func (h host) DialTunnel(ctx context.Context, in *forward.Incoming) (relay.Side, *tunnel.Error) {
 	target := in.Record.Target
 	if e := h.at.server.admit(in.Client, target); e != nil {
 		return relay.Side{}, e

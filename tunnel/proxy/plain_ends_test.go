@@ -18,7 +18,7 @@ func awaitWatch(tb testing.TB) {
 	tb.Helper()
 	stacks := make([]byte, 1<<20)
 	testkit.Eventually(tb, "the client is watched", func() bool {
-		return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "forward.(*clientWatch).look(")
+		return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "forward.(*clientWatch).awaitClient(")
 	})
 }
 

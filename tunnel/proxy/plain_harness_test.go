@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
 	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/proxytest"
@@ -33,6 +35,20 @@ func plainTestWith(tb testing.TB, s *Server) *plainTest {
 		s.Name = "p"
 	}
 	return &plainTest{TB: tb, ts: startServer(tb, s), origin: startOrigin(tb)}
+}
+
+// dialingHost is a host that connects to origins by a function of the test's.
+type dialingHost struct {
+	host
+	dial func(tunnel.Authority) (net.Conn, error)
+}
+
+func (h dialingHost) Dial(_ context.Context, _ tunnel.Route, target tunnel.Authority) (net.Conn, *tunnel.Error) {
+	conn, err := h.dial(target)
+	if err != nil {
+		return nil, tunnel.AsError(err, tunnel.PhaseConnect)
+	}
+	return conn, nil
 }
 
 // fill puts the origin's HOST:PORT in the place of ORIGIN.

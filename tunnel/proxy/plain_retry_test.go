@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"io"
 	"net"
 	"strconv"
@@ -10,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
-	"culvert/tunnel/forward"
 	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/internal/testkit"
 )
@@ -67,13 +66,15 @@ func (c *unawareConn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// listening is the server's one listener.
-func (ts *testServer) listening() (at *listening) {
-	ts.server.run.mu.Lock()
+// dialOriginsWith replaces what connects to origins for requests that are no
+// CONNECT, at the server's one listener.
+func (ts *testServer) dialOriginsWith(dial func(tunnel.Authority) (net.Conn, error)) {
+	ts.server.run.mu.Lock() // every new connection takes it
 	defer ts.server.run.mu.Unlock()
-	for at = range ts.server.run.listeners {
+	for at := range ts.server.run.listeners {
+		at.forward = ts.server.newForwarder(dialingHost{host{at}, dial})
+		ts.Cleanup(at.forward.CloseIdleConnections)
 	}
-	return at
 }
 
 // A request that must not be repeated does not go out on a kept connection that
@@ -89,8 +90,8 @@ func TestPlainPostPassesOverAnEndedConnection(t *testing.T) {
 			t.Run(name+" "+kind, func(t *testing.T) {
 				p := newPlainTest(t)
 				kept := make(chan *unawareConn, 2)
-				direct := forward.NewTransport(func(_ context.Context, _, address string) (net.Conn, error) {
-					conn, err := net.Dial("tcp", address)
+				p.ts.dialOriginsWith(func(target tunnel.Authority) (net.Conn, error) {
+					conn, err := net.Dial("tcp", target.String())
 					if err != nil {
 						return nil, err
 					}
@@ -98,10 +99,6 @@ func TestPlainPostPassesOverAnEndedConnection(t *testing.T) {
 					kept <- unaware
 					return unaware, nil
 				})
-				forwarder := p.ts.listening().forward
-				p.ts.server.run.mu.Lock() // which every new connection takes
-				forwarder.Direct = direct
-				p.ts.server.run.mu.Unlock()
 				client, origin, _ := p.exchange(simpleGet)
 				origin.send(okHello)
 				client.expect(helloHere)

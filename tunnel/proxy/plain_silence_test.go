@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"io"
 	"net"
 	"strconv"
@@ -10,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
-	"culvert/tunnel/forward"
 	"culvert/tunnel/internal/proxytest"
 	"culvert/tunnel/internal/testkit"
 )
@@ -32,11 +31,12 @@ func inSilence(t *testing.T, s *Server, request string, test func(t *testing.T, 
 		synctest.Wait()
 		origins := make(chan net.Conn, 1)
 		for at := range s.run.listeners {
-			at.forward.Direct = forward.NewTransport(func(context.Context, string, string) (net.Conn, error) {
+			at.forward = s.newForwarder(dialingHost{host{at}, func(tunnel.Authority) (net.Conn, error) {
 				near, far := testkit.MemoryPair(t)
 				origins <- far
 				return near, nil
-			})
+			}})
+			defer at.forward.CloseIdleConnections()
 		}
 		client := newPeer(t, l.Connect(t, "127.0.0.1:9"))
 		defer client.Close()
@@ -57,6 +57,9 @@ func (p silenceTest) wait(t *testing.T, d time.Duration, over bool) {
 		t.Fatalf("the request has ended: %v, want %v", ended, over)
 	}
 }
+
+// owedTimeout is how long a side may owe bytes and send none.
+const owedTimeout = 5 * time.Minute
 
 const (
 	silentGet  = "GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -95,7 +98,7 @@ func TestPlainSilenceOfWhoOwesBytesEnds(t *testing.T) {
 			inSilence(t, &Server{}, tt.request, func(t *testing.T, p silenceTest) {
 				for range tt.moves {
 					tt.move(p)
-					p.wait(t, forward.OwedTimeout-10*time.Second, false)
+					p.wait(t, owedTimeout-10*time.Second, false)
 					p.first = false
 				}
 				go io.Copy(io.Discard, p.client.br)
@@ -140,7 +143,7 @@ func TestPlainSilenceWithinAReplyEnds(t *testing.T) {
 					p.client.head()
 					for range 3 {
 						tt.move(p)
-						p.wait(t, forward.OwedTimeout-10*time.Second, false)
+						p.wait(t, owedTimeout-10*time.Second, false)
 						p.first = false
 					}
 					p.wait(t, time.Minute, true)

@@ -159,7 +159,7 @@ type listening struct {
 func (s *Server) Serve(l net.Listener) error {
 	s.init()
 	at := &listening{Listener: l, server: s, url: listen.URL(l), policy: s.policyFor(l)}
-	at.forward = at.newForwarder()
+	at.forward = s.newForwarder(host{at})
 	defer at.forward.CloseIdleConnections()
 	s.run.mu.Lock()
 	if s.run.draining.Load() {
