@@ -79,19 +79,19 @@ func (x *exchange) absolute() bool { return x.exchanges.forwarder.parentForwards
 // exchange is one request on its way to its reply.
 type exchange struct {
 	Incoming
-	exchanges      *Exchanges
-	path    string // path and query, as they came
-	route   tunnel.Route
-	others      []tunnel.Route // to be tried in order where that cannot be taken
-	upgrade string         // the protocol to change to, "" = none
-	header  http.Header    // the request's; hop-by-hop fields are in it until outgoing
-	length  int64          // of the request's content; -1 = chunked
-	close   bool           // the client wants its connection closed
-	body    requestBody
-	interim interim
-	started time.Time // when the next hop was first asked
-	pending pendingReply
-	phase   exchangePhase
+	exchanges *Exchanges
+	path      string // path and query, as they came
+	route     tunnel.Route
+	others    []tunnel.Route // to be tried in order where that cannot be taken
+	upgrade   string         // the protocol to change to, "" = none
+	header    http.Header    // the request's; hop-by-hop fields are in it until outgoing
+	length    int64          // of the request's content; -1 = chunked
+	close     bool           // the client wants its connection closed
+	body      requestBody
+	interim   interim
+	started   time.Time // when the next hop was first asked
+	pending   pendingReply
+	phase     exchangePhase
 
 	repeatable bool          // the request may be sent twice
 	reused     bool          // it went out on a connection that had carried one before

@@ -26,12 +26,12 @@ const (
 // fakeHost is a proxy around a Forwarder that is no Server: what it dials leads
 // to the test.
 type fakeHost struct {
-	refusal  *tunnel.Error            // the verdict on every request
-	routes []tunnel.Route           // to every target; nil = direct
-	broken map[string]*tunnel.Error // by what is dialled
-	dialed chan fakeDial
-	failed chan string // routes that could not be taken
-	logged chan *accesslog.Record
+	refusal *tunnel.Error            // the verdict on every request
+	routes  []tunnel.Route           // to every target; nil = direct
+	broken  map[string]*tunnel.Error // by what is dialled
+	dialed  chan fakeDial
+	failed  chan string // routes that could not be taken
+	logged  chan *accesslog.Record
 }
 
 // fakeDial is a connection that a Forwarder asked for.
