@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"io"
 	"net/http"
-	"net/textproto"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -18,100 +17,6 @@ var (
 	writers     = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 4096) }}
 	bodyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 )
-
-// interim passes 1xx replies to the client: 100 at most once, and none after the
-// final reply has begun (RFC 9110, section 10.1.1).
-type interim struct {
-	mu      sync.Mutex
-	wire    Wire
-	waits   bool // the client sent Expect: 100-continue and has had no 100
-	allowed bool // HTTP/1.1, and the final reply has not begun
-	first   bool // a first byte of a reply was read
-	coming  bool // a head is being read: the final one, unless pass is called
-	passed  int  // number of interim replies sent to the client
-}
-
-// beforeContent sends 100 if the client waits for that. After a final reply the transport
-// may still read the content, to keep its connection: then nothing is sent.
-func (i *interim) beforeContent() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if !i.coming {
-		i.sendContinue()
-	}
-}
-
-func (i *interim) sendContinue() {
-	if i.waits && i.allowed {
-		i.waits = false
-		i.wire.Interim(http.StatusContinue, nil)
-	}
-}
-
-// beginHead notes the first byte of a reply.
-func (i *interim) beginHead() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.first, i.coming = true, true
-}
-
-// answered reports whether a byte of a reply was read.
-func (i *interim) answered() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.first
-}
-
-// pass sends an interim reply on to the client.
-func (i *interim) pass(code int, header textproto.MIMEHeader) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.coming = false
-	if code == http.StatusContinue {
-		i.sendContinue()
-		return
-	}
-	if !i.allowed {
-		return
-	}
-	fields := http.Header(header).Clone()
-	removeHopByHop(fields)
-	i.passed++
-	i.wire.Interim(code, fields)
-}
-
-// state returns how many interim replies were sent, and whether a head has begun
-// that is not complete.
-func (i *interim) state() (passed int, coming bool) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.passed, i.coming
-}
-
-// close notes that the final reply is there.
-func (i *interim) close() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.allowed = false
-}
-
-// forward sends the request on and the reply back.
-func (x *exchange) forward() Next {
-	x.started = time.Now()
-	ctx, watch := x.exchanges.begin(x), &x.exchanges.watch
-	watch.start(x, x.exchanges.cancel)
-	reply, err := x.roundTrip(ctx)
-	x.interim.close()
-	if err == nil {
-		err = x.checkReply(reply)
-	}
-	if err != nil {
-		return x.failure(err, watch.stop())
-	}
-	out := x.respond(reply)
-	reply.Body.Close()
-	return x.served(reply.StatusCode, out, watch.stop())
-}
 
 // checkReply returns why a reply cannot be passed on, and closes it then.
 func (x *exchange) checkReply(reply *http.Response) error {

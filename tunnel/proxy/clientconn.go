@@ -3,12 +3,9 @@ package proxy
 import (
 	"bufio"
 	"cmp"
-	"errors"
-	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -18,9 +15,7 @@ import (
 	"culvert/tunnel/forward"
 	"culvert/tunnel/internal/h2"
 	"culvert/tunnel/internal/sock"
-	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/listen"
-	"culvert/tunnel/relay"
 )
 
 // requester is a client that sends requests, and the listener it came through.
@@ -56,8 +51,6 @@ type clientConn struct {
 	waiting bool     // for the first byte of a head
 	streams *h2.Conn // nil unless it speaks HTTP/2
 }
-
-var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
 
 func newClientConn(at *listening, conn net.Conn) *clientConn {
 	c := &clientConn{requester: requester{at: at, name: "unix"}, server: at.server, conn: conn, socket: conn, fresh: true, waiting: true}
@@ -129,81 +122,6 @@ func clientDenied() *tunnel.Error {
 	return &tunnel.Error{Phase: tunnel.PhaseVerify, Type: tunnel.ErrorDenied, Rule: "allow-client", Detail: "clients from this address are not served"}
 }
 
-// serveHTTP1 serves request after request.
-func (c *clientConn) serveHTTP1(timeout time.Duration) {
-	c.br = readers.Get().(*bufio.Reader)
-	c.br.Reset(c.conn)
-	for wait := timeout; ; wait = cmp.Or(c.server.KeepAliveTimeout, DefaultKeepAliveTimeout) {
-		head, err := c.readHead(wait, timeout)
-		if errors.Is(err, errHTTP2) {
-			c.serveHTTP2()
-			return
-		}
-		if err != nil {
-			c.badHead(err)
-			return
-		}
-		if head.Method == http.MethodConnect {
-			c.at.serveConnect(newConnectRequest(c, head))
-			return
-		}
-		if !c.serveForward(head) {
-			return
-		}
-	}
-}
-
-// errHTTP2 is what readHead returns if the client speaks HTTP/2.
-var errHTTP2 = errors.New("the client speaks HTTP/2")
-
-// readHead waits for a head's first byte, and then for the rest of it.
-func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
-	first := c.fresh
-	c.fresh = false
-	if !c.await(wait) {
-		return nil, io.EOF
-	}
-	_, err := c.br.Peek(1)
-	c.mu.Lock()
-	c.waiting = false
-	c.mu.Unlock()
-	if err != nil {
-		return nil, io.EOF // no byte came: closed without an answer
-	}
-	// Set in any case: drain may have set a deadline in the past.
-	var until time.Time
-	if rest > 0 {
-		until = time.Now().Add(rest)
-	}
-	c.conn.SetReadDeadline(until)
-	switch {
-	case c.beginsTLS():
-		return nil, tlsToPlain()
-	case first && c.secure == nil && c.beginsHTTP2():
-		return nil, errHTTP2
-	}
-	head, err := wire.ReadRequest(c.br, c.server.MaxHead)
-	if err == nil {
-		c.conn.SetReadDeadline(time.Time{})
-	}
-	return head, err
-}
-
-// await marks the connection as one that drain may close. It returns false if the
-// Server is draining already.
-func (c *clientConn) await(wait time.Duration) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.server.run.draining.Load() && c.br.Buffered() == 0 {
-		return false
-	}
-	c.waiting = true
-	if wait > 0 {
-		c.conn.SetReadDeadline(time.Now().Add(wait))
-	}
-	return true
-}
-
 // closeIfWaiting ends a connection on which no request is under way.
 func (c *clientConn) closeIfWaiting() {
 	c.mu.Lock()
@@ -239,22 +157,6 @@ func (c *clientConn) finish() {
 	c.server.ended(c)
 }
 
-// give hands the conn to the relay, with the bytes that came behind the head.
-func (c *clientConn) give() relay.Side {
-	c.given = true
-	return relay.Side{Conn: c.conn, Early: c.buffered()}
-}
-
-// buffered takes the bytes behind the head out of the reader; nil = none.
-func (c *clientConn) buffered() []byte {
-	if c.br.Buffered() == 0 {
-		return nil
-	}
-	rest := make([]byte, c.br.Buffered())
-	io.ReadFull(c.br, rest) // cannot fail: all of it is in memory
-	return rest
-}
-
 // allowsClient judges a client's address. It is not for unix sockets, whose mode
 // has judged their clients. An invalid address is in no network.
 func (s *Server) allowsClient(addr netip.Addr) bool {
@@ -272,52 +174,10 @@ func (s *Server) allowsClient(addr netip.Addr) bool {
 // turnAway refuses a client that is not served, before a head was read.
 func (c *clientConn) turnAway(e *tunnel.Error) { c.refuse(c.newRecord("", ""), e, false) }
 
-// badHead refuses and logs a head that could not be read.
-func (c *clientConn) badHead(err error) {
-	var head *wire.HeadError
-	var e *tunnel.Error
-	switch {
-	case errors.As(err, &head):
-		e = forward.RequestError(err)
-	case !errors.As(err, &e):
-		return // not a byte came
-	}
-	rec := c.newRecord("", "")
-	if e.Status == 0 {
-		rec.SetError(e)
-		rec.Status = 0
-		c.server.logRequest(rec)
-		return // the client left within the head: there is nobody to answer
-	}
-	c.refuse(rec, e, false)
-}
-
-// refuse answers with an error, logs it, and closes the connection so that the
-// client can read the answer. headOnly leaves the body out, as a reply to HEAD
-// must.
-func (c *clientConn) refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
-	c.refuseOn(c.conn, rec, e, headOnly)
-}
-
-// refuseOn is refuse on conn, which is c.conn or the socket beneath it.
-func (c *clientConn) refuseOn(conn net.Conn, rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
-	rec.SetError(e)
-	timeout := cmp.Or(c.server.HeaderTimeout, DefaultHeaderTimeout)
-	if timeout > 0 {
-		conn.SetWriteDeadline(time.Now().Add(timeout))
-	}
-	if err := c.server.writeRefusal(conn, e, headOnly); err != nil {
-		rec.Status = 0
-	}
-	c.server.logRequest(rec)
-	closeAfterReply(conn)
-}
-
-// CheckName returns why a name cannot be Server.Name, which is used in Via as a
-// pseudonym (RFC 9110, section 7.6.3) and in Proxy-Status.
-func CheckName(name string) error {
-	if !wire.IsToken(name) || len(name) > 255 {
-		return fmt.Errorf("%q is not a token: letters, digits and - . _ only", name)
-	}
-	return nil
+// newID makes a record's id: the process's random prefix and a count.
+func (s *Server) newID() string {
+	b := make([]byte, 0, 24)
+	b = append(b, s.run.prefix...)
+	b = append(b, '-')
+	return string(strconv.AppendUint(b, s.run.ids.Add(1), 36))
 }

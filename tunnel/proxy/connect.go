@@ -3,7 +3,6 @@ package proxy
 import (
 	"net/http"
 	"net/netip"
-	"time"
 
 	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
@@ -80,22 +79,4 @@ func (q *Request) target() (tunnel.Authority, *tunnel.Error) {
 		return tunnel.Authority{}, &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Detail: err.Error()}
 	}
 	return target, nil
-}
-
-// tunnel logs the opening, starts the relay, and logs the close. The slot that
-// from holds is released then. It is not given the Request, which would hold on
-// to the head for as long as the tunnel lives.
-func (s *Server) tunnel(rec *accesslog.Record, from netip.Addr, client, next relay.Side) {
-	rec.Log(s.AccessLog, accesslog.EventOpen)
-	s.relay(client, next, func(result relay.Result) {
-		rec.SetResult(result)
-		s.run.slots.release(from)
-		rec.Log(s.AccessLog, accesslog.EventClose)
-	})
-}
-
-// logRequest logs a request that never became a tunnel.
-func (s *Server) logRequest(rec *accesslog.Record) {
-	rec.Duration = time.Since(rec.Start)
-	rec.Log(s.AccessLog, accesslog.EventRequest)
 }

@@ -1,14 +1,117 @@
 package proxy
 
 import (
-	"strings"
-
+	"bufio"
+	"cmp"
 	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
 	"culvert/tunnel/forward"
 	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/relay"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
 )
+
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
+
+// serveHTTP1 serves request after request.
+func (c *clientConn) serveHTTP1(timeout time.Duration) {
+	c.br = readers.Get().(*bufio.Reader)
+	c.br.Reset(c.conn)
+	for wait := timeout; ; wait = cmp.Or(c.server.KeepAliveTimeout, DefaultKeepAliveTimeout) {
+		head, err := c.readHead(wait, timeout)
+		if errors.Is(err, errHTTP2) {
+			c.serveHTTP2()
+			return
+		}
+		if err != nil {
+			c.badHead(err)
+			return
+		}
+		if head.Method == http.MethodConnect {
+			c.at.serveConnect(newConnectRequest(c, head))
+			return
+		}
+		if !c.serveForward(head) {
+			return
+		}
+	}
+}
+
+// errHTTP2 is what readHead returns if the client speaks HTTP/2.
+var errHTTP2 = errors.New("the client speaks HTTP/2")
+
+// readHead waits for a head's first byte, and then for the rest of it.
+func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
+	first := c.fresh
+	c.fresh = false
+	if !c.await(wait) {
+		return nil, io.EOF
+	}
+	_, err := c.br.Peek(1)
+	c.mu.Lock()
+	c.waiting = false
+	c.mu.Unlock()
+	if err != nil {
+		return nil, io.EOF // no byte came: closed without an answer
+	}
+	// Set in any case: drain may have set a deadline in the past.
+	var until time.Time
+	if rest > 0 {
+		until = time.Now().Add(rest)
+	}
+	c.conn.SetReadDeadline(until)
+	switch {
+	case c.beginsTLS():
+		return nil, tlsToPlain()
+	case first && c.secure == nil && c.beginsHTTP2():
+		return nil, errHTTP2
+	}
+	head, err := wire.ReadRequest(c.br, c.server.MaxHead)
+	if err == nil {
+		c.conn.SetReadDeadline(time.Time{})
+	}
+	return head, err
+}
+
+// await marks the connection as one that drain may close. It returns false if the
+// Server is draining already.
+func (c *clientConn) await(wait time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.server.run.draining.Load() && c.br.Buffered() == 0 {
+		return false
+	}
+	c.waiting = true
+	if wait > 0 {
+		c.conn.SetReadDeadline(time.Now().Add(wait))
+	}
+	return true
+}
+
+// badHead refuses and logs a head that could not be read.
+func (c *clientConn) badHead(err error) {
+	var head *wire.HeadError
+	var e *tunnel.Error
+	switch {
+	case errors.As(err, &head):
+		e = forward.RequestError(err)
+	case !errors.As(err, &e):
+		return // not a byte came
+	}
+	rec := c.newRecord("", "")
+	if e.Status == 0 {
+		rec.SetError(e)
+		rec.Status = 0
+		c.server.logRequest(rec)
+		return // the client left within the head: there is nobody to answer
+	}
+	c.refuse(rec, e, false)
+}
 
 // newConnectRequest adapts a CONNECT over HTTP/1. Bytes behind the head stay in
 // the connection's reader until Accept: they are the tunnel's if the answer is
@@ -26,6 +129,26 @@ func newConnectRequest(c *clientConn, head *wire.Request) *Request {
 			return c.give(), nil
 		},
 	}
+}
+
+// established is the only 2xx culvert answers a CONNECT with: no framing
+// fields, and the blank line is the last HTTP byte (RFC 9110, section 9.3.6).
+const established = "HTTP/1.1 200 Connection established\r\n\r\n"
+
+// give hands the conn to the relay, with the bytes that came behind the head.
+func (c *clientConn) give() relay.Side {
+	c.given = true
+	return relay.Side{Conn: c.conn, Early: c.buffered()}
+}
+
+// buffered takes the bytes behind the head out of the reader; nil = none.
+func (c *clientConn) buffered() []byte {
+	if c.br.Buffered() == 0 {
+		return nil
+	}
+	rest := make([]byte, c.br.Buffered())
+	io.ReadFull(c.br, rest) // cannot fail: all of it is in memory
+	return rest
 }
 
 // checkConnect applies what RFC 9110, section 9.3.6 and RFC 9112, section 3.2

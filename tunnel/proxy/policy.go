@@ -3,40 +3,10 @@ package proxy
 import (
 	"net"
 	"net/netip"
-	"strings"
 
 	"culvert/tunnel"
-	"culvert/tunnel/accesslog"
-	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/policy"
 )
-
-// asked is what the first stages judge of a request: CONNECT or not, whichever
-// protocol version it came in.
-type asked struct {
-	target      tunnel.Authority
-	client      netip.Addr
-	user        string   // whom the client's certificate has made it, "" = nobody
-	credentials []string // Proxy-Authorization values
-	via         []string // Via values
-}
-
-// judge applies the stages that every request passes before anything is opened
-// for it, and notes in rec who asked and which rule decided. Verify comes first,
-// so that a stranger learns neither our pseudonym nor the policy.
-func (at *listening) judge(a asked, rec *accesslog.Record) *tunnel.Error {
-	user, e := at.verify(a)
-	if e != nil {
-		return e
-	}
-	rec.User = user
-	if at.server.isLoop(a.via) {
-		return &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorLoop, Target: a.target}
-	}
-	decision := at.policy.JudgeTarget(a.target)
-	rec.Rule = decision.Rule
-	return decisionError(decision, a.target)
-}
 
 // decisionError is a policy's decision as an error of target, nil if it is allowed.
 func decisionError(d policy.Decision, target tunnel.Authority) *tunnel.Error {
@@ -44,18 +14,6 @@ func decisionError(d policy.Decision, target tunnel.Authority) *tunnel.Error {
 		return nil
 	}
 	return &tunnel.Error{Phase: tunnel.PhasePolicy, Type: d.Type, Target: target, Detail: d.Reason, Rule: d.Rule}
-}
-
-// isLoop reports whether our own pseudonym is among a request's Via values, so
-// that it has been here before (RFC 9110, section 7.6.3).
-func (s *Server) isLoop(via []string) bool {
-	for _, member := range wire.Tokens(via) {
-		// received-protocol RWS received-by [ RWS comment ]
-		if parts := strings.Fields(member); len(parts) > 1 && strings.EqualFold(parts[1], s.Pseudonym()) {
-			return true
-		}
-	}
-	return false
 }
 
 // judgeAddr judges an address that a target leads to: our own listeners are never

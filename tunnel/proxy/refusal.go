@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"net"
 	"net/http"
@@ -9,12 +10,9 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/accesslog"
 	"culvert/tunnel/internal/wire"
 )
-
-// established is the only 2xx culvert answers a CONNECT with: no framing
-// fields, and the blank line is the last HTTP byte (RFC 9110, section 9.3.6).
-const established = "HTTP/1.1 200 Connection established\r\n\r\n"
 
 // Bounds on the wait for a refused client to read its answer.
 const (
@@ -71,4 +69,25 @@ func closeAfterReply(conn net.Conn) {
 	}
 	conn.SetReadDeadline(time.Now().Add(drainTime))
 	io.CopyN(io.Discard, conn, drainBytes)
+}
+
+// refuse answers with an error, logs it, and closes the connection so that the
+// client can read the answer. headOnly leaves the body out, as a reply to HEAD
+// must.
+func (c *clientConn) refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
+	c.refuseOn(c.conn, rec, e, headOnly)
+}
+
+// refuseOn is refuse on conn, which is c.conn or the socket beneath it.
+func (c *clientConn) refuseOn(conn net.Conn, rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
+	rec.SetError(e)
+	timeout := cmp.Or(c.server.HeaderTimeout, DefaultHeaderTimeout)
+	if timeout > 0 {
+		conn.SetWriteDeadline(time.Now().Add(timeout))
+	}
+	if err := c.server.writeRefusal(conn, e, headOnly); err != nil {
+		rec.Status = 0
+	}
+	c.server.logRequest(rec)
+	closeAfterReply(conn)
 }

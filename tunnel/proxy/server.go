@@ -1,21 +1,21 @@
 package proxy
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"culvert/tunnel/dialer"
 	"culvert/tunnel/forward"
+	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/listen"
 	"culvert/tunnel/policy"
 	"culvert/tunnel/relay"
@@ -237,39 +237,11 @@ func (s *Server) ended(c *clientConn) {
 	s.run.active.Done()
 }
 
-// relay starts a relay that drain knows of; done runs once, as its last act.
-func (s *Server) relay(client, target relay.Side, done func(relay.Result)) {
-	limits := relay.Limits{Idle: max(0, s.IdleTimeout), Linger: max(0, cmp.Or(s.Linger, DefaultLinger))}
-	s.run.mu.Lock()
-	defer s.run.mu.Unlock() // done waits for the entry that it removes
-	if s.run.ctx.Err() != nil {
-		// cut was here: it may have closed the client's conn, which to a relay
-		// would look like a break.
-		client.Conn.Close()
-		target.Conn.Close()
-		done(relay.Result{ClosedBy: relay.ClosedByDrain})
-		return
+// CheckName returns why a name cannot be Server.Name, which is used in Via as a
+// pseudonym (RFC 9110, section 7.6.3) and in Proxy-Status.
+func CheckName(name string) error {
+	if !wire.IsToken(name) || len(name) > 255 {
+		return fmt.Errorf("%q is not a token: letters, digits and - . _ only", name)
 	}
-	s.run.active.Add(1)
-	var r relay.Running
-	over := func(result relay.Result) {
-		s.run.mu.Lock()
-		delete(s.run.relays, r)
-		s.run.mu.Unlock()
-		done(result)
-		s.run.active.Done()
-	}
-	var onLoop bool
-	if r, onLoop = s.run.loops.Start(client, target, limits, over); !onLoop {
-		r = relay.Start(client, target, limits, over)
-	}
-	s.run.relays[r] = struct{}{}
-}
-
-// newID makes a record's id: the process's random prefix and a count.
-func (s *Server) newID() string {
-	b := make([]byte, 0, 24)
-	b = append(b, s.run.prefix...)
-	b = append(b, '-')
-	return string(strconv.AppendUint(b, s.run.ids.Add(1), 36))
+	return nil
 }
