@@ -10,7 +10,7 @@ import (
 
 // asked is what the first stages judge of a request: CONNECT or not, whichever
 // protocol version it came in.
-type asked struct {
+type requestInfo struct {
 	target      tunnel.Authority
 	client      netip.Addr
 	user        string   // whom the client's certificate has made it, "" = nobody
@@ -21,16 +21,16 @@ type asked struct {
 // judge applies the stages that every request passes before anything is opened
 // for it, and notes in rec who asked and which rule decided. Verify comes first,
 // so that a stranger learns neither our pseudonym nor the policy.
-func (at *listening) judge(a asked, rec *accesslog.Record) *tunnel.Error {
-	user, e := at.verify(a)
+func (ln *listener) check(a requestInfo, rec *accesslog.Record) *tunnel.Error {
+	user, e := ln.verify(a)
 	if e != nil {
 		return e
 	}
 	rec.User = user
-	if at.server.isLoop(a.via) {
+	if ln.server.isLoop(a.via) {
 		return &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorLoop, Target: a.target}
 	}
-	decision := at.policy.JudgeTarget(a.target)
+	decision := ln.policy.JudgeTarget(a.target)
 	rec.Rule = decision.Rule
 	return decisionError(decision, a.target)
 }

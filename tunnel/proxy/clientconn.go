@@ -20,7 +20,7 @@ import (
 
 // requester is a client that sends requests, and the listener it came through.
 type requester struct {
-	at   *listening
+	listener   *listener
 	addr netip.Addr // invalid on a unix socket
 	name string     // for the log
 	user string     // whom a certificate has made it, "" = nobody
@@ -28,7 +28,7 @@ type requester struct {
 
 // newRecord begins a record; method and protocol are "" if no head was read.
 func (r *requester) newRecord(method, protocol string) *accesslog.Record {
-	return &accesslog.Record{Start: time.Now(), ID: r.at.server.newID(), Client: r.name, Listener: r.at.url,
+	return &accesslog.Record{Start: time.Now(), ID: r.listener.server.newID(), Client: r.name, Listener: r.listener.url,
 		Method: strings.Clone(method), Protocol: protocol} // a clone, for the record outlives the head
 }
 
@@ -45,19 +45,19 @@ type clientConn struct {
 	given  bool               // conn is the relay's, which closes it
 	fresh  bool               // nothing was read yet
 	unread bool               // there may be content that was not read
-	plain  *forward.Exchanges // its requests that are no CONNECT; nil = there was none
+	exchanges  *forward.Exchanges // its requests that are no CONNECT; nil = there was none
 
 	mu      sync.Mutex
 	waiting bool     // for the first byte of a head
 	streams *h2.Conn // nil unless it speaks HTTP/2
 }
 
-func newClientConn(at *listening, conn net.Conn) *clientConn {
-	c := &clientConn{requester: requester{at: at, name: "unix"}, server: at.server, conn: conn, socket: conn, fresh: true, waiting: true}
+func newClientConn(ln *listener, conn net.Conn) *clientConn {
+	c := &clientConn{requester: requester{listener: ln, name: "unix"}, server: ln.server, conn: conn, socket: conn, fresh: true, waiting: true}
 	if secure, ok := conn.(*listen.Conn); ok {
 		c.secure, c.socket = secure, secure.Socket()
 	}
-	if c.local = at.Addr().Network() == "unix"; c.local {
+	if c.local = ln.Addr().Network() == "unix"; c.local {
 		return c
 	}
 	ap := remoteAddrPort(c.socket)
@@ -81,13 +81,13 @@ func remoteAddrPort(conn net.Conn) (ap netip.AddrPort) {
 func (c *clientConn) serve() {
 	defer c.finish()
 	timeout := cmp.Or(c.server.HeaderTimeout, DefaultHeaderTimeout)
-	unwelcome := c.judgeClient()
+	unwelcome := c.checkClient()
 	if c.secure != nil {
 		limit := timeout
 		if unwelcome != nil {
 			limit = drainTime // long enough to be refused
 		}
-		if !c.shakeHands(limit, unwelcome) {
+		if !c.handshake(limit, unwelcome) {
 			return
 		}
 	}
@@ -106,11 +106,11 @@ func (c *clientConn) serve() {
 }
 
 // judgeClient returns why a client is not served, whatever it would ask for.
-func (c *clientConn) judgeClient() *tunnel.Error {
+func (c *clientConn) checkClient() *tunnel.Error {
 	switch {
 	case !c.local && !c.server.allowsClient(c.addr):
 		return clientDenied()
-	case c.server.isCrowded(c.socket):
+	case c.server.isShortOfDescriptors(c.socket):
 		return &tunnel.Error{Phase: tunnel.PhasePolicy, Type: tunnel.ErrorConnectionLimit, Rule: "descriptors",
 			Detail: "this proxy has as many connections as it can carry"}
 	}
@@ -123,7 +123,7 @@ func clientDenied() *tunnel.Error {
 }
 
 // closeIfWaiting ends a connection on which no request is under way.
-func (c *clientConn) closeIfWaiting() {
+func (c *clientConn) shutdown() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -136,8 +136,8 @@ func (c *clientConn) closeIfWaiting() {
 
 // finish closes the connection unless the relay has it.
 func (c *clientConn) finish() {
-	if c.plain != nil {
-		c.plain.Close()
+	if c.exchanges != nil {
+		c.exchanges.Close()
 	}
 	if c.br != nil && !c.unread { // else the transport may still be reading from it
 		c.br.Reset(nil)
@@ -154,7 +154,7 @@ func (c *clientConn) finish() {
 	default:
 		c.conn.Close()
 	}
-	c.server.ended(c)
+	c.server.removeConn(c)
 }
 
 // allowsClient judges a client's address. It is not for unix sockets, whose mode

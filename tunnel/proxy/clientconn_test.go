@@ -38,7 +38,7 @@ func TestClientsAreJudgedBeforeAnyHead(t *testing.T) {
 
 // A dual-stack listener has IPv4 clients at IPv4-mapped addresses.
 func TestAllowClientKnowsMappedAddresses(t *testing.T) {
-	at := &listening{server: &Server{AllowClient: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, Listener: &proxytest.FakeListener{At: &net.TCPAddr{}}}
+	ln := &listener{server: &Server{AllowClient: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, Listener: &proxytest.FakeListener{At: &net.TCPAddr{}}}
 	for _, tt := range []struct {
 		remote net.Addr
 		want   bool
@@ -51,8 +51,8 @@ func TestAllowClientKnowsMappedAddresses(t *testing.T) {
 		{textAddr("192.0.3.7:5"), false},
 		{textAddr("pipe"), false}, // it cannot be told: no network has it
 	} {
-		c := newClientConn(at, &addressedConn{remote: tt.remote})
-		if got := c.local || at.server.allowsClient(c.addr); got != tt.want {
+		c := newClientConn(ln, &addressedConn{remote: tt.remote})
+		if got := c.local || ln.server.allowsClient(c.addr); got != tt.want {
 			t.Errorf("client %v: allowed %v, want %v", tt.remote, got, tt.want)
 		}
 	}

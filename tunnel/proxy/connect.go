@@ -12,7 +12,7 @@ import (
 // Request is a CONNECT request as the spine sees it, whichever protocol version
 // it came in. Each version has an adapter that makes one: newConnectRequest is
 // HTTP/1's, newStreamRequest HTTP/2's, handlerWire.connectRequest net/http's.
-type Request struct {
+type connectRequest struct {
 	Authority string        // the request target, not yet parsed
 	Malformed *tunnel.Error // what the adapter found wrong with the request; nil = nothing
 
@@ -35,23 +35,23 @@ type Request struct {
 // serveConnect is the spine: every CONNECT, of whatever protocol version, goes
 // through these stages in this order. It ends by giving both conns to the
 // relay, or with an answer that says why not.
-func (at *listening) serveConnect(q *Request) {
-	s := at.server
+func (ln *listener) serveConnect(q *connectRequest) {
+	s := ln.server
 	target, e := q.target()
 	if e != nil {
 		q.Refuse(e)
 		return
 	}
 	q.Record.Target = target
-	if e := at.judge(asked{target, q.Client, q.User, q.Credentials, q.Via}, q.Record); e != nil {
+	if e := ln.check(requestInfo{target, q.Client, q.User, q.Credentials, q.Via}, q.Record); e != nil {
 		q.Refuse(e)
 		return
 	}
-	if e := s.admit(q.Client, target); e != nil {
+	if e := s.takeSlot(q.Client, target); e != nil {
 		q.Refuse(e)
 		return
 	}
-	next, e := at.reach(s.run.ctx, target, q.Via, q.Record)
+	next, e := ln.dial(s.run.ctx, target, q.Via, q.Record)
 	if e != nil {
 		s.run.slots.release(q.Client)
 		q.Refuse(e)
@@ -70,7 +70,7 @@ func (at *listening) serveConnect(q *Request) {
 }
 
 // target parses what is asked for, and refuses what is malformed.
-func (q *Request) target() (tunnel.Authority, *tunnel.Error) {
+func (q *connectRequest) target() (tunnel.Authority, *tunnel.Error) {
 	if q.Malformed != nil {
 		return tunnel.Authority{}, q.Malformed
 	}

@@ -19,9 +19,9 @@ import (
 // reach is the stage of the spine that opens the way to a target: by the first
 // Via rule that matches, or directly. Via holds the request's own Via values, to
 // which those for a parent are added.
-func (at *listening) reach(ctx context.Context, target tunnel.Authority, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
+func (ln *listener) dial(ctx context.Context, target tunnel.Authority, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
 	start := time.Now()
-	side, e := at.dialRule(ctx, at.server.rule(target), target, via, rec)
+	side, e := ln.dialByRule(ctx, ln.server.rule(target), target, via, rec)
 	rec.Connect = time.Since(start)
 	if e != nil && ctx.Err() != nil { // the Server is being closed: no fault of the target
 		e = &tunnel.Error{Phase: e.Phase, Type: tunnel.ErrorInternalResponse, Target: target, Rule: "draining", Err: e}
@@ -44,7 +44,7 @@ func (s *Server) rule(target tunnel.Authority) *ViaRule {
 
 // dialRule opens the way to a target by the first of the rule's routes that leads
 // there. Each has ConnectTimeout.
-func (at *listening) dialRule(ctx context.Context, rule *ViaRule, target tunnel.Authority, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
+func (ln *listener) dialByRule(ctx context.Context, rule *ViaRule, target tunnel.Authority, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
 	for i := -1; ; i++ {
 		route := rule.Route
 		if i >= 0 {
@@ -55,28 +55,28 @@ func (at *listening) dialRule(ctx context.Context, rule *ViaRule, target tunnel.
 		if route.Direct() {
 			rec.Via = ""
 			var addr netip.AddrPort
-			if side.Conn, addr, e = at.dialDirect(ctx, target); addr.IsValid() {
+			if side.Conn, addr, e = ln.dialDirect(ctx, target); addr.IsValid() {
 				rec.Addr = addr.String()
 			}
 		} else {
-			side, e = at.dialVia(ctx, route, target, via, rec)
+			side, e = ln.dialVia(ctx, route, target, via, rec)
 		}
 		if e == nil || i+1 == len(rule.Or) || !e.OtherRouteMayWork() || ctx.Err() != nil {
 			return side, e
 		}
-		at.server.routeFailed(route, target, e)
+		ln.server.routeFailed(route, target, e)
 	}
 }
 
 // routeFailed tells the operator that a route could not be taken.
 func (s *Server) routeFailed(route tunnel.Route, target tunnel.Authority, e *tunnel.Error) {
-	s.complain("a route cannot be taken, trying the next", "route", route, "target", target, "error", e.Detail)
+	s.warn("a route cannot be taken, trying the next", "route", route, "target", target, "error", e.Detail)
 }
 
 // dialDirect connects to one of the target's addresses that pass the policy, and
 // returns the address. After a failure that is the last address tried, if any.
-func (at *listening) dialDirect(ctx context.Context, target tunnel.Authority) (net.Conn, netip.AddrPort, *tunnel.Error) {
-	d := dialer.Dialer{Resolver: at.server.Resolver, Timeout: at.server.connectTimeout(), Judge: at.judgeAddr, Connect: sock.Connect}
+func (ln *listener) dialDirect(ctx context.Context, target tunnel.Authority) (net.Conn, netip.AddrPort, *tunnel.Error) {
+	d := dialer.Dialer{Resolver: ln.server.Resolver, Timeout: ln.server.connectTimeout(), Judge: ln.judgeAddr, Connect: sock.Connect}
 	return d.Dial(ctx, target)
 }
 
@@ -88,11 +88,11 @@ func (s *Server) connectTimeout() time.Duration {
 // name. A literal is judged by address here; a name is passed on unresolved,
 // unless ViaResolve is set. Our pseudonym is added to Via, so that a loop is
 // detected (RFC 9110, section 7.6.3).
-func (at *listening) dialVia(ctx context.Context, route tunnel.Route, target tunnel.Authority, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
+func (ln *listener) dialVia(ctx context.Context, route tunnel.Route, target tunnel.Authority, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
 	rec.Via = route.String()
 	received := strings.TrimPrefix(rec.Protocol, "http/")
-	fields := []client.Field{{Name: "Via", Value: strings.Join(append(via, received+" "+at.server.Pseudonym()), ", ")}}
-	conn, e := at.openVia(ctx, route, target, fields)
+	fields := []client.Field{{Name: "Via", Value: strings.Join(append(via, received+" "+ln.server.Pseudonym()), ", ")}}
+	conn, e := ln.openVia(ctx, route, target, fields)
 	if e != nil {
 		return relay.Side{}, e
 	}
@@ -104,10 +104,10 @@ func (at *listening) dialVia(ctx context.Context, route tunnel.Route, target tun
 
 // openVia asks a route's last parent for a tunnel to the target: to its name, or
 // to the addresses that it has here if ViaResolve is set.
-func (at *listening) openVia(ctx context.Context, route tunnel.Route, target tunnel.Authority, fields []client.Field) (*client.Conn, *tunnel.Error) {
-	c := at.server.parentClient(route)
-	if !at.server.ViaResolve || target.Addr().IsValid() {
-		if e := at.judgeLiteral(target); e != nil {
+func (ln *listener) openVia(ctx context.Context, route tunnel.Route, target tunnel.Authority, fields []client.Field) (*client.Conn, *tunnel.Error) {
+	c := ln.server.parentClient(route)
+	if !ln.server.ViaResolve || target.Addr().IsValid() {
+		if e := ln.judgeLiteral(target); e != nil {
 			return nil, e
 		}
 		conn, err := c.Open(ctx, target, fields...)
@@ -116,7 +116,7 @@ func (at *listening) openVia(ctx context.Context, route tunnel.Route, target tun
 		}
 		return conn, nil
 	}
-	literals, e := at.resolved(ctx, target)
+	literals, e := ln.resolved(ctx, target)
 	if e != nil {
 		return nil, e
 	}
@@ -138,9 +138,9 @@ func (at *listening) openVia(ctx context.Context, route tunnel.Route, target tun
 const maxViaAddresses = 4
 
 // resolved returns the target's addresses that pass the policy, as authorities.
-func (at *listening) resolved(ctx context.Context, target tunnel.Authority) ([]tunnel.Authority, *tunnel.Error) {
-	d := dialer.Dialer{Resolver: at.server.Resolver, Judge: at.judgeAddr}
-	if timeout := at.server.connectTimeout(); timeout > 0 {
+func (ln *listener) resolved(ctx context.Context, target tunnel.Authority) ([]tunnel.Authority, *tunnel.Error) {
+	d := dialer.Dialer{Resolver: ln.server.Resolver, Judge: ln.judgeAddr}
+	if timeout := ln.server.connectTimeout(); timeout > 0 {
 		late := dialer.WithLazyTimeout(ctx, timeout)
 		defer late.Release()
 		ctx = late

@@ -29,14 +29,14 @@ func (c *clientConn) serveHTTP1(timeout time.Duration) {
 			return
 		}
 		if err != nil {
-			c.badHead(err)
+			c.refuseHead(err)
 			return
 		}
 		if head.Method == http.MethodConnect {
-			c.at.serveConnect(newConnectRequest(c, head))
+			c.listener.serveConnect(newHTTP1Connect(c, head))
 			return
 		}
-		if !c.serveForward(head) {
+		if !c.servePlain(head) {
 			return
 		}
 	}
@@ -49,7 +49,7 @@ var errHTTP2 = errors.New("the client speaks HTTP/2")
 func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
 	first := c.fresh
 	c.fresh = false
-	if !c.await(wait) {
+	if !c.beginWait(wait) {
 		return nil, io.EOF
 	}
 	_, err := c.br.Peek(1)
@@ -67,7 +67,7 @@ func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
 	c.conn.SetReadDeadline(until)
 	switch {
 	case c.beginsTLS():
-		return nil, tlsToPlain()
+		return nil, tlsOnPlainPort()
 	case first && c.secure == nil && c.beginsHTTP2():
 		return nil, errHTTP2
 	}
@@ -80,7 +80,7 @@ func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
 
 // await marks the connection as one that drain may close. It returns false if the
 // Server is draining already.
-func (c *clientConn) await(wait time.Duration) bool {
+func (c *clientConn) beginWait(wait time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.server.run.draining.Load() && c.br.Buffered() == 0 {
@@ -94,7 +94,7 @@ func (c *clientConn) await(wait time.Duration) bool {
 }
 
 // badHead refuses and logs a head that could not be read.
-func (c *clientConn) badHead(err error) {
+func (c *clientConn) refuseHead(err error) {
 	var head *wire.HeadError
 	var e *tunnel.Error
 	switch {
@@ -116,9 +116,9 @@ func (c *clientConn) badHead(err error) {
 // newConnectRequest adapts a CONNECT over HTTP/1. Bytes behind the head stay in
 // the connection's reader until Accept: they are the tunnel's if the answer is
 // 2xx and nobody's if it is not (RFC 9931).
-func newConnectRequest(c *clientConn, head *wire.Request) *Request {
+func newHTTP1Connect(c *clientConn, head *wire.Request) *connectRequest {
 	rec := c.newRecord(head.Method, protocolName(head.Minor))
-	return &Request{
+	return &connectRequest{
 		Authority: strings.Clone(head.Target), Malformed: checkConnect(head), // a clone, for the record outlives the head
 		Client: c.addr, User: c.user, Credentials: head.Values("Proxy-Authorization"), Via: head.Values("Via"), Record: rec,
 		Refuse: func(e *tunnel.Error) { c.refuse(rec, e, false) },
@@ -174,12 +174,12 @@ func connectHasContent() *tunnel.Error {
 
 // serveForward serves one request that is no CONNECT, and reports whether the
 // connection is good for a further one.
-func (c *clientConn) serveForward(head *wire.Request) bool {
-	if c.plain == nil {
-		c.plain = c.at.forward.NewExchanges(c.server.run.ctx, c.conn, &http1Wire{forward.HTTP1{Conn: c.conn, Reader: c.br}, c})
+func (c *clientConn) servePlain(head *wire.Request) bool {
+	if c.exchanges == nil {
+		c.exchanges = c.listener.forward.NewExchanges(c.server.run.ctx, c.conn, &http1Wire{forward.HTTP1{Conn: c.conn, Reader: c.br}, c})
 	}
 	rec := c.newRecord(head.Method, protocolName(head.Minor))
-	next := c.plain.Serve(forward.Incoming{Head: head, Client: c.addr, User: c.user, Record: rec})
+	next := c.exchanges.Serve(forward.Incoming{Head: head, Client: c.addr, User: c.user, Record: rec})
 	c.unread = next == forward.NextDrain
 	return next == forward.NextRequest
 }

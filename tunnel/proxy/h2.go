@@ -56,7 +56,7 @@ func (c *clientConn) serveHTTP2() {
 		SettingsTimeout: offIsNegative(cmp.Or(s.HeaderTimeout, DefaultHeaderTimeout)),
 		IdleTimeout:     offIsNegative(cmp.Or(s.KeepAliveTimeout, DefaultKeepAliveTimeout)),
 		// Not in place: the connection's lock is held, and a log may be slow.
-		Rejected: func(e *h2.StreamError) { rejections.Go(func() { c.rejected(e) }) },
+		Rejected: func(e *h2.StreamError) { rejections.Go(func() { c.logRejected(e) }) },
 	}, c.serveStream)
 	c.streams = over
 	draining := s.run.draining.Load()
@@ -67,7 +67,7 @@ func (c *clientConn) serveHTTP2() {
 	err := over.Wait()
 	rejections.Wait()
 	if err != nil {
-		c.brokenHTTP2(err)
+		c.logConnError(err)
 	}
 }
 
@@ -87,7 +87,7 @@ func (c *clientConn) serveStream(s *h2.Stream, head h2.Head) {
 		c.refuseStream(s, rec, &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest,
 			Status: http.StatusRequestHeaderFieldsTooLarge, Detail: "the request head is too large"}, false)
 	case head.Get(":method") == http.MethodConnect && head.Get(":protocol") == "":
-		c.at.serveConnect(newStreamRequest(c, s, head))
+		c.listener.serveConnect(newHTTP2Connect(c, s, head))
 	default:
 		c.servePlainStream(s, head)
 	}
@@ -96,9 +96,9 @@ func (c *clientConn) serveStream(s *h2.Stream, head h2.Head) {
 // newStreamRequest adapts a CONNECT over HTTP/2 (RFC 9113, section 8.5). What
 // the client has sent early stays in the stream until Accept: then it is the
 // tunnel's.
-func newStreamRequest(c *clientConn, s *h2.Stream, head h2.Head) *Request {
+func newHTTP2Connect(c *clientConn, s *h2.Stream, head h2.Head) *connectRequest {
 	rec := c.newStreamRecord(head)
-	q := &Request{
+	q := &connectRequest{
 		Authority: head.Get(":authority"),
 		Client:    c.addr, User: c.user, Credentials: head.Values("proxy-authorization"), Via: head.Values("via"), Record: rec,
 		Refuse: func(e *tunnel.Error) { c.refuseStream(s, rec, e, false) },
@@ -147,7 +147,7 @@ func (c *clientConn) refuseStream(s *h2.Stream, rec *accesslog.Record, e *tunnel
 
 // rejected logs a request whose stream was reset, because it was malformed or later
 // violated HTTP/2.
-func (c *clientConn) rejected(e *h2.StreamError) {
+func (c *clientConn) logRejected(e *h2.StreamError) {
 	rec := c.newRecord("", protocolHTTP2)
 	rec.SetError(&tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Detail: e.Error()})
 	rec.Status = 0 // there was no answer
@@ -156,7 +156,7 @@ func (c *clientConn) rejected(e *h2.StreamError) {
 
 // brokenHTTP2 logs a connection that ended because the client violated HTTP/2. Of
 // one that broke, the records of its tunnels tell.
-func (c *clientConn) brokenHTTP2(err error) {
+func (c *clientConn) logConnError(err error) {
 	var broken *h2.ConnError
 	if errors.As(err, &broken) && (broken.Err != nil || broken.Remote || broken.Code == h2.CodeNo) {
 		return

@@ -37,16 +37,16 @@ func (c *clientConn) servePlainStream(s *h2.Stream, head h2.Head) {
 	}
 	// The data behind an extended CONNECT is not its content.
 	w.request = &streamContent{stream: s, ended: head.EndStream || head.Get(":protocol") != ""}
-	q := requestOf(head)
+	q := requestOfStream(head)
 	rec := c.newRecord(q.Method, protocolHTTP2)
-	exchanges := c.at.forward.NewExchanges(c.server.run.ctx, h2.NetConn(s, h2.CodeInternal), w)
+	exchanges := c.listener.forward.NewExchanges(c.server.run.ctx, h2.NetConn(s, h2.CodeInternal), w)
 	defer exchanges.Close()
 	exchanges.Serve(forward.Incoming{Head: q, HTTP2: true, Client: c.addr, User: c.user, Record: rec})
 }
 
 // requestOf returns a request as it would have come over HTTP/1.1 (RFC 9113, section
 // 8.3.1; RFC 8441, section 5, for a WebSocket).
-func requestOf(head h2.Head) *wire.Request {
+func requestOfStream(head h2.Head) *wire.Request {
 	method, scheme, authority := head.Get(":method"), head.Get(":scheme"), head.Get(":authority")
 	if authority == "" {
 		authority = head.Get("host")

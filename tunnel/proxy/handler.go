@@ -36,14 +36,14 @@ import (
 // Server's as well.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.init()
-	at, ok := s.enter(r)
+	ln, ok := s.enter(r)
 	if !ok {
 		http.Error(w, "draining", http.StatusServiceUnavailable)
 		return
 	}
 	defer s.run.active.Done()
 	conn := &handlerConn{w: w, r: r, control: http.NewResponseController(w), closed: make(chan struct{})}
-	from := requester{at: at, name: r.RemoteAddr}
+	from := requester{listener: ln, name: r.RemoteAddr}
 	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		from.addr = ap.Addr().Unmap().WithZone("")
 	}
@@ -55,9 +55,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !s.allowsClient(from.addr):
 		side.Refuse(side.newRecord(), clientDenied(), false)
 	case r.Method == http.MethodConnect:
-		at.serveConnect(side.connectRequest())
+		ln.serveConnect(side.newConnect())
 	default:
-		exchanges := at.forward.NewExchanges(s.run.ctx, conn, side)
+		exchanges := ln.forward.NewExchanges(s.run.ctx, conn, side)
 		defer exchanges.Close()
 		exchanges.Serve(forward.Incoming{Head: requestOfHandler(r), HTTP2: r.ProtoMajor != 1, Client: from.addr, User: from.user, Record: side.newRecord()})
 	}
@@ -66,7 +66,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // enter counts a request as active, and returns the listening for the address that
 // it came to; false if the Server is draining.
-func (s *Server) enter(r *http.Request) (*listening, bool) {
+func (s *Server) enter(r *http.Request) (*listener, bool) {
 	addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok {
 		addr = &net.TCPAddr{}
@@ -77,31 +77,31 @@ func (s *Server) enter(r *http.Request) (*listening, bool) {
 		return nil, false
 	}
 	s.run.active.Add(1)
-	l := foreignListener{addr: addr, secure: r.TLS != nil}
+	l := handlerListener{addr: addr, secure: r.TLS != nil}
 	key := l.url()
-	at := s.run.foreign[key]
-	if at == nil {
-		at = &listening{Listener: l, server: s, url: key, policy: s.policyFor(l)}
-		at.forward = s.newForwarder(host{at})
-		if s.run.foreign == nil {
-			s.run.foreign = make(map[string]*listening)
+	ln := s.run.handlers[key]
+	if ln == nil {
+		ln = &listener{Listener: l, server: s, url: key, policy: s.policyFor(l)}
+		ln.forward = s.newForwarder(host{ln})
+		if s.run.handlers == nil {
+			s.run.handlers = make(map[string]*listener)
 		}
-		s.run.foreign[key] = at
-		s.run.listeners[at] = struct{}{} // never a target
+		s.run.handlers[key] = ln
+		s.run.listeners[ln] = struct{}{} // never a target
 	}
-	return at, true
+	return ln, true
 }
 
 // foreignListener stands for the listener of a net/http server.
-type foreignListener struct {
+type handlerListener struct {
 	addr   net.Addr
 	secure bool
 }
 
-func (l foreignListener) url() string               { return listen.URLPrefix(l.secure) + l.addr.String() }
-func (l foreignListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
-func (l foreignListener) Close() error              { return nil }
-func (l foreignListener) Addr() net.Addr            { return l.addr }
+func (l handlerListener) url() string               { return listen.URLPrefix(l.secure) + l.addr.String() }
+func (l handlerListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (l handlerListener) Close() error              { return nil }
+func (l handlerListener) Addr() net.Addr            { return l.addr }
 
 // requestOfHandler returns the request as it came, as far as net/http tells.
 func requestOfHandler(r *http.Request) *wire.Request {
@@ -145,9 +145,9 @@ func (w *handlerWire) protocol() string {
 }
 
 // connectRequest adapts a CONNECT.
-func (w *handlerWire) connectRequest() *Request {
+func (w *handlerWire) newConnect() *connectRequest {
 	r, rec := w.conn.r, w.newRecord()
-	q := &Request{
+	q := &connectRequest{
 		Authority: r.RequestURI,
 		Client:    w.from.addr, User: w.from.user, Credentials: r.Header["Proxy-Authorization"], Via: r.Header["Via"], Record: rec,
 		Refuse: func(e *tunnel.Error) { w.Refuse(rec, e, false) },
@@ -258,7 +258,7 @@ func (w *handlerWire) Give() relay.Side {
 
 func (w *handlerWire) Refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
 	rec.SetError(e)
-	r := w.from.at.server.newRefusal(e)
+	r := w.from.listener.server.newRefusal(e)
 	for _, f := range r.fields {
 		w.conn.w.Header().Set(f.Name, f.Value)
 	}
@@ -269,7 +269,7 @@ func (w *handlerWire) Refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bo
 	if !headOnly {
 		io.WriteString(w.conn.w, r.body)
 	}
-	w.from.at.server.logRequest(rec)
+	w.from.listener.server.logRequest(rec)
 }
 
 // Await waits until net/http reports that the client is gone.

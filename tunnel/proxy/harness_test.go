@@ -55,8 +55,8 @@ func awaitListening(tb testing.TB, s *Server, l net.Listener) {
 	testkit.Eventually(tb, "the server listens", func() bool {
 		s.run.mu.Lock()
 		defer s.run.mu.Unlock()
-		for at := range s.run.listeners {
-			if at.Listener == l {
+		for ln := range s.run.listeners {
+			if ln.Listener == l {
 				return true
 			}
 		}

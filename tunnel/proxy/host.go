@@ -13,7 +13,7 @@ import (
 
 // host is the proxy around the Forwarder of a listener: its stages, as those of
 // the spine, for requests that are no CONNECT.
-type host struct{ at *listening }
+type host struct{ ln *listener }
 
 var _ forward.Host = host{}
 
@@ -30,8 +30,8 @@ func (s *Server) newForwarder(h forward.Host) *forward.Forwarder {
 // Check takes no slot: only tunnels are counted.
 func (h host) Check(in *forward.Incoming) *tunnel.Error {
 	target := in.Record.Target
-	a := asked{target, in.Client, in.User, in.Head.Values("Proxy-Authorization"), in.Head.Values("Via")}
-	if e := h.at.judge(a, in.Record); e != nil {
+	a := requestInfo{target, in.Client, in.User, in.Head.Values("Proxy-Authorization"), in.Head.Values("Via")}
+	if e := h.ln.check(a, in.Record); e != nil {
 		return e
 	}
 	if h.Draining() {
@@ -41,18 +41,18 @@ func (h host) Check(in *forward.Incoming) *tunnel.Error {
 }
 
 func (h host) Routes(target tunnel.Authority) (first tunnel.Route, others []tunnel.Route) {
-	rule := h.at.server.rule(target)
+	rule := h.ln.server.rule(target)
 	return rule.Route, rule.Or
 }
 
-func (h host) JudgeAddr(target tunnel.Authority) *tunnel.Error { return h.at.judgeLiteral(target) }
+func (h host) JudgeAddr(target tunnel.Authority) *tunnel.Error { return h.ln.judgeLiteral(target) }
 
 func (h host) Dial(ctx context.Context, route tunnel.Route, target tunnel.Authority) (net.Conn, *tunnel.Error) {
 	if route.Direct() {
-		conn, _, e := h.at.dialDirect(ctx, target)
+		conn, _, e := h.ln.dialDirect(ctx, target)
 		return conn, e
 	}
-	conn, e := h.at.openVia(ctx, route, target, nil)
+	conn, e := h.ln.openVia(ctx, route, target, nil)
 	if e != nil {
 		return nil, e
 	}
@@ -60,19 +60,19 @@ func (h host) Dial(ctx context.Context, route tunnel.Route, target tunnel.Author
 }
 
 func (h host) DialParent(ctx context.Context, route tunnel.Route) (net.Conn, *tunnel.Error) {
-	return h.at.server.connectParent(ctx, route)
+	return h.ln.server.connectParent(ctx, route)
 }
 
 func (h host) RouteFailed(route tunnel.Route, target tunnel.Authority, e *tunnel.Error) {
-	h.at.server.routeFailed(route, target, e)
+	h.ln.server.routeFailed(route, target, e)
 }
 
 func (h host) DialTunnel(ctx context.Context, in *forward.Incoming) (relay.Side, *tunnel.Error) {
 	target := in.Record.Target
-	if e := h.at.server.admit(in.Client, target); e != nil {
+	if e := h.ln.server.takeSlot(in.Client, target); e != nil {
 		return relay.Side{}, e
 	}
-	side, e := h.at.reach(ctx, target, in.Head.Values("Via"), in.Record)
+	side, e := h.ln.dial(ctx, target, in.Head.Values("Via"), in.Record)
 	if e != nil {
 		h.Release(in)
 	}
@@ -80,9 +80,9 @@ func (h host) DialTunnel(ctx context.Context, in *forward.Incoming) (relay.Side,
 }
 
 func (h host) Tunnel(in *forward.Incoming, client, next relay.Side) {
-	h.at.server.tunnel(in.Record, in.Client, client, next)
+	h.ln.server.tunnel(in.Record, in.Client, client, next)
 }
 
-func (h host) Release(in *forward.Incoming) { h.at.server.run.slots.release(in.Client) }
-func (h host) Log(rec *accesslog.Record)    { h.at.server.logRequest(rec) }
-func (h host) Draining() bool               { return h.at.server.run.draining.Load() }
+func (h host) Release(in *forward.Incoming) { h.ln.server.run.slots.release(in.Client) }
+func (h host) Log(rec *accesslog.Record)    { h.ln.server.logRequest(rec) }
+func (h host) Draining() bool               { return h.ln.server.run.draining.Load() }

@@ -49,13 +49,13 @@ func (s *slots) release(from netip.Addr) {
 // isCrowded reports whether descriptors run short, so that a client on conn can be
 // answered but not served. The kernel gives out the lowest free number, so conn's
 // own tells how many are in use, whatever for.
-func (s *Server) isCrowded(conn net.Conn) bool {
+func (s *Server) isShortOfDescriptors(conn net.Conn) bool {
 	numbered, ok := conn.(sock.Numbered)
-	return ok && s.run.mostDescriptors > 0 && numbered.Descriptor() >= s.run.mostDescriptors
+	return ok && s.run.maxDescriptors > 0 && numbered.Descriptor() >= s.run.maxDescriptors
 }
 
 // admit takes a tunnel's slot; the caller releases it with s.run.slots.
-func (s *Server) admit(from netip.Addr, target tunnel.Authority) *tunnel.Error {
+func (s *Server) takeSlot(from netip.Addr, target tunnel.Authority) *tunnel.Error {
 	if s.run.draining.Load() {
 		return errorDraining(target)
 	}

@@ -12,11 +12,11 @@ import (
 func TestCrowdedServerTurnsClientsAway(t *testing.T) {
 	crowded := &Server{}
 	crowded.init()
-	crowded.run.mostDescriptors = 1
+	crowded.run.maxDescriptors = 1
 	ts := startServer(t, crowded)
 	rec := ts.CheckRefusal(proxytest.ReadAnswer(t, ts.Dial()), 503, "connection_limit_reached")
 	rec.Want(t, "rule", "descriptors")
-	if most := mostDescriptors(); most <= leak.InUse(nil).Descriptors {
+	if most := maxDescriptors(); most <= leak.InUse(nil).Descriptors {
 		t.Skipf("%d descriptors are few", most)
 	}
 	ts = startServer(t, &Server{})

@@ -5,5 +5,5 @@ package proxy
 // defaultMaxTunnels is a bound of memory here: there is no descriptor limit.
 func defaultMaxTunnels() int { return 1 << 16 }
 
-// mostDescriptors is 0: they are not counted.
-func mostDescriptors() int { return 0 }
+// maxDescriptors is 0: they are not counted.
+func maxDescriptors() int { return 0 }

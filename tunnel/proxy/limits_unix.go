@@ -28,7 +28,7 @@ func defaultMaxTunnels() int {
 // mostDescriptors is how many may be in use before connections are only taken
 // to be refused; 0 = any number. The rest is for those, for targets, and for
 // pipes.
-func mostDescriptors() int {
+func maxDescriptors() int {
 	n := descriptorLimit()
 	return max(0, n-n/100-16)
 }

@@ -71,9 +71,9 @@ func (c *unawareConn) Close() error {
 func (ts *testServer) dialOriginsWith(dial func(tunnel.Authority) (net.Conn, error)) {
 	ts.server.run.mu.Lock() // every new connection takes it
 	defer ts.server.run.mu.Unlock()
-	for at := range ts.server.run.listeners {
-		at.forward = ts.server.newForwarder(dialingHost{host{at}, dial})
-		ts.Cleanup(at.forward.CloseIdleConnections)
+	for ln := range ts.server.run.listeners {
+		ln.forward = ts.server.newForwarder(dialingHost{host{ln}, dial})
+		ts.Cleanup(ln.forward.CloseIdleConnections)
 	}
 }
 

@@ -30,13 +30,13 @@ func inSilence(t *testing.T, s *Server, request string, test func(t *testing.T, 
 		defer s.Close() // if the test ends early
 		synctest.Wait()
 		origins := make(chan net.Conn, 1)
-		for at := range s.run.listeners {
-			at.forward = s.newForwarder(dialingHost{host{at}, func(tunnel.Authority) (net.Conn, error) {
+		for ln := range s.run.listeners {
+			ln.forward = s.newForwarder(dialingHost{host{ln}, func(tunnel.Authority) (net.Conn, error) {
 				near, far := testkit.MemoryPair(t)
 				origins <- far
 				return near, nil
 			}})
-			defer at.forward.CloseIdleConnections()
+			defer ln.forward.CloseIdleConnections()
 		}
 		client := newPeer(t, l.Connect(t, "127.0.0.1:9"))
 		defer client.Close()

@@ -18,20 +18,20 @@ func decisionError(d policy.Decision, target tunnel.Authority) *tunnel.Error {
 
 // judgeAddr judges an address that a target leads to: our own listeners are never
 // a target, the rest is the policy's.
-func (at *listening) judgeAddr(ap netip.AddrPort) *tunnel.Error {
-	if at.server.isOwnListener(ap) {
+func (ln *listener) judgeAddr(ap netip.AddrPort) *tunnel.Error {
+	if ln.server.isOwnListener(ap) {
 		return &tunnel.Error{Phase: tunnel.PhasePolicy, Type: tunnel.ErrorDestinationProhibited, Rule: "own listener",
 			Detail: "this proxy's own address is not a target"}
 	}
-	return decisionError(at.policy.JudgeAddr(ap), tunnel.Authority{})
+	return decisionError(ln.policy.JudgeAddr(ap), tunnel.Authority{})
 }
 
 // judgeLiteral is judgeAddr for a target that is an address; a name passes.
-func (at *listening) judgeLiteral(target tunnel.Authority) *tunnel.Error {
+func (ln *listener) judgeLiteral(target tunnel.Authority) *tunnel.Error {
 	if !target.Addr().IsValid() {
 		return nil
 	}
-	e := at.judgeAddr(netip.AddrPortFrom(target.Addr(), target.Port()))
+	e := ln.judgeAddr(netip.AddrPortFrom(target.Addr(), target.Port()))
 	if e != nil {
 		e.Target = target
 	}
@@ -43,8 +43,8 @@ func (s *Server) isOwnListener(ap netip.AddrPort) bool {
 	addr := ap.Addr().Unmap()
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
-	for at := range s.run.listeners {
-		tcp, ok := at.Addr().(*net.TCPAddr)
+	for ln := range s.run.listeners {
+		tcp, ok := ln.Addr().(*net.TCPAddr)
 		if !ok || tcp.Port != int(ap.Port()) {
 			continue
 		}

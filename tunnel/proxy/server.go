@@ -96,7 +96,7 @@ type serverState struct {
 	prefix     string // of the records' ids
 	maxTunnels int
 	// mostDescriptors may be in use before connections are turned away.
-	mostDescriptors int
+	maxDescriptors int
 	ctx             context.Context // ends when everything must
 	cancel          context.CancelFunc
 	ids             atomic.Uint64
@@ -109,8 +109,8 @@ type serverState struct {
 	parents         parents
 
 	mu        sync.Mutex
-	listeners map[*listening]struct{}
-	foreign   map[string]*listening // those of ServeHTTP, by URL
+	listeners map[*listener]struct{}
+	handlers   map[string]*listener // those of ServeHTTP, by URL
 	conns     map[*clientConn]struct{}
 	relays    map[relay.Running]struct{}
 	active    sync.WaitGroup // client connections and relays
@@ -128,10 +128,10 @@ func (s *Server) init() {
 		if s.run.maxTunnels = max(0, s.MaxTunnels); s.MaxTunnels == 0 {
 			s.run.maxTunnels = defaultMaxTunnels()
 		}
-		s.run.mostDescriptors = mostDescriptors()
+		s.run.maxDescriptors = maxDescriptors()
 		// No caller's context ends it, only Shutdown or Close.
 		s.run.ctx, s.run.cancel = context.WithCancel(context.Background())
-		s.run.listeners = make(map[*listening]struct{})
+		s.run.listeners = make(map[*listener]struct{})
 		s.run.conns = make(map[*clientConn]struct{})
 		s.run.relays = make(map[relay.Running]struct{})
 	})
@@ -145,7 +145,7 @@ func (s *Server) Pseudonym() string {
 }
 
 // listening is one listener and what depends on where it listens.
-type listening struct {
+type listener struct {
 	net.Listener
 	server  *Server
 	url     string // as the listening line names it
@@ -158,64 +158,64 @@ type listening struct {
 // l. It may be called for several listeners, each from a goroutine of its own.
 func (s *Server) Serve(l net.Listener) error {
 	s.init()
-	at := &listening{Listener: l, server: s, url: listen.URL(l), policy: s.policyFor(l)}
-	at.forward = s.newForwarder(host{at})
-	defer at.forward.CloseIdleConnections()
+	ln := &listener{Listener: l, server: s, url: listen.URL(l), policy: s.policyFor(l)}
+	ln.forward = s.newForwarder(host{ln})
+	defer ln.forward.CloseIdleConnections()
 	s.run.mu.Lock()
 	if s.run.draining.Load() {
 		s.run.mu.Unlock()
 		l.Close()
 		return ErrServerClosed
 	}
-	s.run.listeners[at] = struct{}{}
+	s.run.listeners[ln] = struct{}{}
 	s.run.mu.Unlock()
-	defer s.forget(at)
-	return at.acceptLoop()
+	defer s.removeListener(ln)
+	return ln.acceptLoop()
 }
 
-func (s *Server) forget(at *listening) {
-	at.Close()
+func (s *Server) removeListener(ln *listener) {
+	ln.Close()
 	s.run.mu.Lock()
-	delete(s.run.listeners, at)
+	delete(s.run.listeners, ln)
 	s.run.mu.Unlock()
 }
 
 // acceptLoop goes on when descriptors run out: clients then wait in the listener's
 // queue until there is one again.
-func (at *listening) acceptLoop() error {
+func (ln *listener) acceptLoop() error {
 	const longest = time.Second
 	pause := time.Duration(0)
 	for {
-		conn, err := at.Accept()
+		conn, err := ln.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			at.server.start(at, conn)
-		case at.server.run.draining.Load():
+			ln.server.serveConn(ln, conn)
+		case ln.server.run.draining.Load():
 			return ErrServerClosed
 		case !listen.Temporary(err):
 			return err
 		default:
 			if pause = min(max(2*pause, 5*time.Millisecond), longest); pause == 5*time.Millisecond {
-				at.server.complain("accept failed, trying again", "listener", at.url, "error", err)
+				ln.server.warn("accept failed, trying again", "listener", ln.url, "error", err)
 			}
 			select {
 			case <-time.After(pause):
-			case <-at.server.run.ctx.Done():
+			case <-ln.server.run.ctx.Done():
 			}
 		}
 	}
 }
 
-func (s *Server) complain(msg string, args ...any) {
+func (s *Server) warn(msg string, args ...any) {
 	if s.ErrorLog != nil {
 		s.ErrorLog.Warn(msg, args...)
 	}
 }
 
 // start serves one client connection on a goroutine of its own.
-func (s *Server) start(at *listening, conn net.Conn) {
-	c := newClientConn(at, conn)
+func (s *Server) serveConn(ln *listener, conn net.Conn) {
+	c := newClientConn(ln, conn)
 	s.run.mu.Lock()
 	if s.run.draining.Load() {
 		s.run.mu.Unlock()
@@ -225,12 +225,12 @@ func (s *Server) start(at *listening, conn net.Conn) {
 	s.run.conns[c] = struct{}{}
 	s.run.active.Add(1)
 	s.run.mu.Unlock()
-	s.run.workers.do(c)
+	s.run.workers.serve(c)
 }
 
 // ended removes a client connection from the Server's bookkeeping. A relay that it
 // started was added before.
-func (s *Server) ended(c *clientConn) {
+func (s *Server) removeConn(c *clientConn) {
 	s.run.mu.Lock()
 	delete(s.run.conns, c)
 	s.run.mu.Unlock()

@@ -19,7 +19,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.run.active.Wait()
 		s.run.loops.Close()
 		s.closeIdle()
-		s.run.workers.end()
+		s.run.workers.close()
 		close(idle)
 	}()
 	select {
@@ -28,7 +28,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	s.cut()
+	s.endAll()
 	<-idle
 	return ctx.Err()
 }
@@ -37,11 +37,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) Close() error {
 	s.init()
 	s.stopAccepting()
-	s.cut()
+	s.endAll()
 	s.run.active.Wait()
 	s.run.loops.Close()
 	s.closeIdle()
-	s.run.workers.end()
+	s.run.workers.close()
 	return nil
 }
 
@@ -56,11 +56,11 @@ func (s *Server) stopAccepting() {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	s.run.draining.Store(true)
-	for at := range s.run.listeners {
-		at.Close()
+	for ln := range s.run.listeners {
+		ln.Close()
 	}
 	for c := range s.run.conns {
-		c.closeIfWaiting()
+		c.shutdown()
 	}
 }
 
@@ -68,7 +68,7 @@ func (s *Server) stopAccepting() {
 // requests by their conn. The order matters: a conn that was given to a relay a
 // moment ago is in both maps, and if it were closed first, the relay would report
 // a break.
-func (s *Server) cut() {
+func (s *Server) endAll() {
 	s.run.cancel()
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
@@ -85,7 +85,7 @@ func (s *Server) closeIdle() {
 	s.run.parents.closeIdle()
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
-	for _, at := range s.run.foreign {
-		at.forward.CloseIdleConnections()
+	for _, ln := range s.run.handlers {
+		ln.forward.CloseIdleConnections()
 	}
 }

@@ -202,8 +202,8 @@ func TestShutdownWhileAHeadBegins(t *testing.T) {
 	near, far := testkit.TCPPair(t)
 	defer far.Close()
 	defer near.Close()
-	c := newClientConn(&listening{server: s, Listener: &proxytest.FakeListener{At: near.LocalAddr()}}, near)
-	c.br = bufio.NewReader(&firstRead{Reader: near, then: c.closeIfWaiting})
+	c := newClientConn(&listener{server: s, Listener: &proxytest.FakeListener{At: near.LocalAddr()}}, near)
+	c.br = bufio.NewReader(&firstRead{Reader: near, then: c.shutdown})
 	head := proxytest.ConnectHead("example.test:443")
 	testkit.Send(t, far, head[:1])
 	var rest sync.WaitGroup
@@ -293,7 +293,7 @@ func TestCloseEndsEverything(t *testing.T) {
 func TestShutdownBetween2xxAndRelay(t *testing.T) {
 	s := &Server{}
 	s.init()
-	s.cut()
+	s.endAll()
 	near, far := testkit.TCPPair(t)
 	nearTarget, farTarget := testkit.TCPPair(t)
 	defer far.Close()
@@ -318,7 +318,7 @@ func TestShutdownWhileARelayIsYoung(t *testing.T) {
 		s.run.conns[c] = struct{}{}
 		results := make(chan relay.Result, 1)
 		s.relay(relay.Side{Conn: near}, relay.Side{Conn: nearTarget}, func(r relay.Result) { results <- r })
-		s.cut()
+		s.endAll()
 		if r := testkit.Receive(t, "the relay", results); r.ClosedBy != relay.ClosedByDrain || r.Err != nil {
 			t.Fatalf("closed by %q with error %v, want drain and none", r.ClosedBy, r.Err)
 		}
@@ -385,8 +385,8 @@ func TestShutdownKnowsWhoSpeaksHTTP2(t *testing.T) {
 	s.Policy.Allow = []policy.Pattern{proxytest.MustPattern(t, "*:*")}
 	s.init()
 	l := &proxytest.FakeListener{At: near.LocalAddr()}
-	at := &listening{server: s, Listener: l, policy: s.policyFor(l)}
-	c = newClientConn(at, &beforeServing{Conn: near, do: func() { held = c.mu.TryLock() }})
+	ln := &listener{server: s, Listener: l, policy: s.policyFor(l)}
+	c = newClientConn(ln, &beforeServing{Conn: near, do: func() { held = c.mu.TryLock() }})
 	served := make(chan struct{})
 	go func() { c.serveHTTP2(); close(served) }()
 	client := h2.Client(far, h2.Config{})

@@ -84,7 +84,7 @@ func (t *throttle) delay(from netip.Addr, now time.Time) time.Duration {
 		f.turn = make(chan struct{}, 1)
 	}
 	if _, known := t.failures[from]; !known && len(t.failures) >= throttleClients {
-		t.forget(now)
+		t.evict(now)
 	}
 	t.failures[from] = f
 	if f.count <= freeFailures {
@@ -94,7 +94,7 @@ func (t *throttle) delay(from netip.Addr, now time.Time) time.Duration {
 }
 
 // forget makes room: it drops old failures, and others if there are still too many.
-func (t *throttle) forget(now time.Time) {
+func (t *throttle) evict(now time.Time) {
 	for addr, f := range t.failures {
 		if now.Sub(f.last) > failuresFor {
 			delete(t.failures, addr)

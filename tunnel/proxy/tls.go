@@ -20,12 +20,12 @@ import (
 // answers the client, as far as that is possible, and writes the record. Unwelcome
 // is why the client was going to be turned away, if it was, and what the record
 // then says.
-func (c *clientConn) shakeHands(limit time.Duration, unwelcome *tunnel.Error) bool {
-	if !c.awaitHandshake(limit) {
+func (c *clientConn) handshake(limit time.Duration, unwelcome *tunnel.Error) bool {
+	if !c.beginHandshake(limit) {
 		return false
 	}
 	if err := c.secure.Handshake(); err != nil {
-		c.badHandshake(err, unwelcome)
+		c.handshakeFailed(err, unwelcome)
 		return false
 	}
 	c.conn.SetDeadline(time.Time{})
@@ -35,7 +35,7 @@ func (c *clientConn) shakeHands(limit time.Duration, unwelcome *tunnel.Error) bo
 
 // awaitHandshake sets the handshake's deadline, unless the Server drains: until there
 // is a request, drain may close the connection.
-func (c *clientConn) awaitHandshake(limit time.Duration) bool {
+func (c *clientConn) beginHandshake(limit time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.server.run.draining.Load() {
@@ -50,7 +50,7 @@ func (c *clientConn) awaitHandshake(limit time.Duration) bool {
 // badHandshake logs a handshake that failed, and closes the connection so that the
 // client can read the alert it was sent. Plain HTTP is answered in plain HTTP. A
 // connection on which no byte came is closed without an answer or a record.
-func (c *clientConn) badHandshake(err error, unwelcome *tunnel.Error) {
+func (c *clientConn) handshakeFailed(err error, unwelcome *tunnel.Error) {
 	e := unwelcome
 	if e == nil {
 		if !c.secure.HasReceived() || c.server.run.draining.Load() {
@@ -107,7 +107,7 @@ func handshakeError(err error) *tunnel.Error {
 		e.Detail = "what came to a port that speaks TLS is no TLS"
 	case errors.As(err, &certificate):
 		e.Type = tunnel.ErrorTLSCertificate
-		e.Detail = "the client's certificate is refused: " + certificateTrouble(certificate)
+		e.Detail = "the client's certificate is refused: " + certificateProblem(certificate)
 	case errors.As(err, &op) && op.Op == "local error" && strings.Contains(op.Err.Error(), "bad record MAC"):
 		// OpenSSL's alert on a certificate it does not trust is not encrypted as
 		// TLS 1.3 wants it.
@@ -121,7 +121,7 @@ func handshakeError(err error) *tunnel.Error {
 }
 
 // certificateTrouble returns whose certificate is refused and why, in words.
-func certificateTrouble(err *tls.CertificateVerificationError) string {
+func certificateProblem(err *tls.CertificateVerificationError) string {
 	if len(err.UnverifiedCertificates) == 0 {
 		return listen.TLSErrorText(err.Err)
 	}
@@ -170,7 +170,7 @@ func isTLS(b []byte) bool { return len(b) > 1 && b[0] == tlsHandshake && b[1] ==
 
 // tlsToPlain is the refusal of TLS on a plain port. It is answered in HTTP, by which
 // TLS clients recognise such a port, and say so.
-func tlsToPlain() *tunnel.Error {
+func tlsOnPlainPort() *tunnel.Error {
 	return &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Status: http.StatusBadRequest,
 		Detail: "TLS came to a port that speaks plain HTTP: use http:// for this proxy"}
 }

@@ -21,21 +21,21 @@ type Verifier interface {
 
 // verify returns the user that a client is, by its certificate or else by its
 // credentials. Where only a certificate would do, there is no challenge.
-func (at *listening) verify(a asked) (user string, e *tunnel.Error) {
+func (ln *listener) verify(a requestInfo) (user string, e *tunnel.Error) {
 	switch {
 	case a.user != "":
 		return a.user, nil
-	case at.server.Verifier == nil && listen.VerifiesClients(at.Listener):
+	case ln.server.Verifier == nil && listen.VerifiesClients(ln.Listener):
 		return "", &tunnel.Error{Phase: tunnel.PhaseVerify, Type: tunnel.ErrorDenied, Rule: "client certificate missing",
 			Detail: "this proxy wants a client certificate"}
 	}
-	return at.server.verify(a.credentials, a.client)
+	return ln.server.verifyCredentials(a.credentials, a.client)
 }
 
 // verify returns the user that a client is by its Proxy-Authorization values (RFC
 // 9110, section 11.7; RFC 7617). Without a Verifier they are ignored. Wrong
 // credentials are answered late if there were many; right ones never are.
-func (s *Server) verify(values []string, from netip.Addr) (string, *tunnel.Error) {
+func (s *Server) verifyCredentials(values []string, from netip.Addr) (string, *tunnel.Error) {
 	if s.Verifier == nil {
 		return "", nil
 	}
@@ -43,7 +43,7 @@ func (s *Server) verify(values []string, from netip.Addr) (string, *tunnel.Error
 		return "", credentialsError("credentials missing", "this proxy wants a user name and a password")
 	}
 	user, password, ok := parseBasic(values)
-	if ok && s.verifies(user, password, from) {
+	if ok && s.checkPassword(user, password, from) {
 		return user, nil
 	}
 	s.run.throttle.failed(s.run.ctx.Done(), from)
@@ -53,7 +53,7 @@ func (s *Server) verify(values []string, from netip.Addr) (string, *tunnel.Error
 // verifies asks the Verifier: at once what it remembers. Otherwise an address that
 // has failed before waits for its own earlier attempts, so that for a flood of
 // wrong passwords from there one hash at a time is computed.
-func (s *Server) verifies(user, password string, from netip.Addr) bool {
+func (s *Server) checkPassword(user, password string, from netip.Addr) bool {
 	if r, ok := s.Verifier.(interface {
 		Remembers(user, password string) bool
 	}); ok && r.Remembers(user, password) {

@@ -196,10 +196,10 @@ func TestVerifyFloodOfOneAddressIsOneHashAtATime(t *testing.T) {
 	s.run.throttle.delay(attacker, time.Now())
 	var all sync.WaitGroup
 	for range flood {
-		all.Go(func() { s.verifies("u", "wrong", attacker) })
+		all.Go(func() { s.checkPassword("u", "wrong", attacker) })
 	}
 	testkit.Receive(t, "the attacker's first attempt", v.asked)
-	all.Go(func() { s.verifies("u", "wrong", other) })
+	all.Go(func() { s.checkPassword("u", "wrong", other) })
 	testkit.Receive(t, "the other's attempt, meanwhile", v.asked)
 	close(v.release)
 	all.Wait()

@@ -3,7 +3,7 @@ package proxy
 import "sync"
 
 // mostIdleWorkers bounds the goroutines that wait for the next connection.
-const mostIdleWorkers = 32
+const maxIdleWorkers = 32
 
 // workers is a pool of goroutines that serve client connections, each one at a
 // time. A goroutine that has served one has a stack large enough for the next one;
@@ -12,11 +12,11 @@ const mostIdleWorkers = 32
 type workers struct {
 	mu    sync.Mutex
 	idle  []chan *clientConn // the one last used comes last
-	ended bool
+	closed bool
 }
 
 // do serves c on a goroutine, and returns at once.
-func (w *workers) do(c *clientConn) {
+func (w *workers) serve(c *clientConn) {
 	w.mu.Lock()
 	if last := len(w.idle) - 1; last >= 0 {
 		worker := w.idle[last]
@@ -26,25 +26,25 @@ func (w *workers) do(c *clientConn) {
 		return
 	}
 	w.mu.Unlock()
-	go w.work(c)
+	go w.run(c)
 }
 
 // work serves connections until there are enough idle workers.
-func (w *workers) work(c *clientConn) {
+func (w *workers) run(c *clientConn) {
 	next := make(chan *clientConn, 1)
 	for ; c != nil; c = <-next {
 		c.serve()
-		if !w.rest(next) {
+		if !w.addIdle(next) {
 			return
 		}
 	}
 }
 
 // rest adds a worker to the idle ones, unless there are enough.
-func (w *workers) rest(worker chan *clientConn) bool {
+func (w *workers) addIdle(worker chan *clientConn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ended || len(w.idle) >= mostIdleWorkers {
+	if w.closed || len(w.idle) >= maxIdleWorkers {
 		return false
 	}
 	w.idle = append(w.idle, worker)
@@ -52,10 +52,10 @@ func (w *workers) rest(worker chan *clientConn) bool {
 }
 
 // end ends the idle workers now, and the others after their connection.
-func (w *workers) end() {
+func (w *workers) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ended = true
+	w.closed = true
 	for _, worker := range w.idle {
 		close(worker)
 	}
