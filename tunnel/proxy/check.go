@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// asked is what the first stages judge of a request: CONNECT or not, whichever
-// protocol version it came in.
+// requestInfo is the part of a request that check needs, CONNECT or not.
 type requestInfo struct {
 	target      tunnel.Authority
 	client      netip.Addr
-	user        string   // whom the client's certificate has made it, "" = nobody
+	user        string   // by the client's certificate; "" = none
 	credentials []string // Proxy-Authorization values
 	via         []string // Via values
 }
 
-// judge applies the stages that every request passes before anything is opened
-// for it, and notes in rec who asked and which rule decided. Verify comes first,
-// so that a stranger learns neither our pseudonym nor the policy.
+// check applies the stages that every request passes before anything is opened for
+// it: verify, loop, policy. It notes in rec the user and the rule that decided.
+// Verify comes first, so that a client without credentials learns neither the
+// pseudonym nor the policy.
 func (ln *listener) check(a requestInfo, rec *accesslog.Record) *tunnel.Error {
 	user, e := ln.verify(a)
 	if e != nil {
@@ -35,8 +35,8 @@ func (ln *listener) check(a requestInfo, rec *accesslog.Record) *tunnel.Error {
 	return decisionError(decision, a.target)
 }
 
-// isLoop reports whether our own pseudonym is among a request's Via values, so
-// that it has been here before (RFC 9110, section 7.6.3).
+// isLoop reports whether a request's Via values have this Server's pseudonym: it has
+// been here before (RFC 9110, section 7.6.3).
 func (s *Server) isLoop(via []string) bool {
 	for _, member := range wire.Tokens(via) {
 		// received-protocol RWS received-by [ RWS comment ]

@@ -18,38 +18,39 @@ import (
 	"culvert/tunnel/listen"
 )
 
-// requester is a client that sends requests, and the listener it came through.
+// requester is a client that sends requests.
 type requester struct {
-	listener   *listener
-	addr netip.Addr // invalid on a unix socket
-	name string     // for the log
-	user string     // whom a certificate has made it, "" = nobody
+	listener *listener
+	addr     netip.Addr // invalid on a unix socket
+	name     string     // for the log
+	user     string     // by its certificate; "" = none
 }
 
-// newRecord begins a record; method and protocol are "" if no head was read.
+// newRecord begins a record. Method and protocol are "" if no head was read.
 func (r *requester) newRecord(method, protocol string) *accesslog.Record {
 	return &accesslog.Record{Start: time.Now(), ID: r.listener.server.newID(), Client: r.name, Listener: r.listener.url,
-		Method: strings.Clone(method), Protocol: protocol} // a clone, for the record outlives the head
+		Method: strings.Clone(method), Protocol: protocol} // a clone, since the record outlives the head
 }
 
-// clientConn is one client connection while it speaks HTTP/1: heads are read
-// from it one by one, until a CONNECT or an upgrade gives it to the relay.
+// clientConn is one client connection. Over HTTP/1, heads are read from it one by
+// one, until a CONNECT or an upgrade gives it to the relay (h1.go); over HTTP/2 its
+// streams carry the requests (h2.go).
 type clientConn struct {
 	requester
-	server *Server
-	conn   net.Conn
-	socket net.Conn           // beneath conn, or conn itself
-	secure *listen.Conn       // conn, if it speaks TLS
-	local  bool               // it came over a unix socket
-	br     *bufio.Reader      // over conn, pooled
-	given  bool               // conn is the relay's, which closes it
-	fresh  bool               // nothing was read yet
-	unread bool               // there may be content that was not read
-	exchanges  *forward.Exchanges // its requests that are no CONNECT; nil = there was none
+	server    *Server
+	conn      net.Conn
+	socket    net.Conn           // beneath TLS, or conn itself
+	secure    *listen.Conn       // conn, if it is TLS; else nil
+	local     bool               // over a unix socket
+	br        *bufio.Reader      // over conn, pooled; nil before HTTP/1 begins
+	given     bool               // the relay has conn, and closes it
+	fresh     bool               // no head was read yet
+	unread    bool               // there may be content that nobody has read
+	exchanges *forward.Exchanges // for requests other than CONNECT; nil before the first
 
 	mu      sync.Mutex
 	waiting bool     // for the first byte of a head
-	streams *h2.Conn // nil unless it speaks HTTP/2
+	streams *h2.Conn // nil unless the client speaks HTTP/2
 }
 
 func newClientConn(ln *listener, conn net.Conn) *clientConn {
@@ -73,29 +74,29 @@ func remoteAddrPort(conn net.Conn) (ap netip.AddrPort) {
 	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		return tcp.AddrPort()
 	}
-	ap, _ = netip.ParseAddrPort(conn.RemoteAddr().String()) // a conn of the caller's own making
+	ap, _ = netip.ParseAddrPort(conn.RemoteAddr().String()) // such as a test's
 	return ap
 }
 
-// serve serves a client connection until it ends or is given away.
+// serve serves the connection until it ends or is given away.
 func (c *clientConn) serve() {
 	defer c.finish()
 	timeout := cmp.Or(c.server.HeaderTimeout, DefaultHeaderTimeout)
-	unwelcome := c.checkClient()
+	refusal := c.checkClient()
 	if c.secure != nil {
 		limit := timeout
-		if unwelcome != nil {
-			limit = drainTime // long enough to be refused
+		if refusal != nil {
+			limit = drainTime // long enough to be told
 		}
-		if !c.handshake(limit, unwelcome) {
+		if !c.handshake(limit, refusal) {
 			return
 		}
 	}
 	if c.secure != nil && c.secure.IsACMEChallenge() {
-		return // that was all it came for
+		return // the handshake was all that it came for
 	}
-	if unwelcome != nil {
-		c.turnAway(unwelcome)
+	if refusal != nil {
+		c.refuseClient(refusal)
 		return
 	}
 	if c.secure != nil && c.secure.ConnectionState().NegotiatedProtocol == tunnel.ALPNHTTP2 {
@@ -105,7 +106,7 @@ func (c *clientConn) serve() {
 	c.serveHTTP1(timeout)
 }
 
-// judgeClient returns why a client is not served, whatever it would ask for.
+// checkClient returns why the client is not served, nil if it is.
 func (c *clientConn) checkClient() *tunnel.Error {
 	switch {
 	case !c.local && !c.server.allowsClient(c.addr):
@@ -122,7 +123,8 @@ func clientDenied() *tunnel.Error {
 	return &tunnel.Error{Phase: tunnel.PhaseVerify, Type: tunnel.ErrorDenied, Rule: "allow-client", Detail: "clients from this address are not served"}
 }
 
-// closeIfWaiting ends a connection on which no request is under way.
+// shutdown ends the connection unless a request is under way. Over HTTP/2 the
+// requests under way come to their end.
 func (c *clientConn) shutdown() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,12 +136,12 @@ func (c *clientConn) shutdown() {
 	}
 }
 
-// finish closes the connection unless the relay has it.
+// finish releases what the connection holds, and closes it unless the relay has it.
 func (c *clientConn) finish() {
 	if c.exchanges != nil {
 		c.exchanges.Close()
 	}
-	if c.br != nil && !c.unread { // else the transport may still be reading from it
+	if c.br != nil && !c.unread { // if unread, the transport may still read from it
 		c.br.Reset(nil)
 		readers.Put(c.br)
 	}
@@ -147,7 +149,7 @@ func (c *clientConn) finish() {
 	switch {
 	case c.given:
 	case c.unread:
-		if c.secure != nil { // whose close_notify has to find room behind the reply
+		if c.secure != nil { // close_notify may have to wait for room behind the reply
 			c.conn.SetWriteDeadline(time.Now().Add(DefaultLinger))
 		}
 		closeAfterReply(c.conn)
@@ -157,8 +159,8 @@ func (c *clientConn) finish() {
 	c.server.removeConn(c)
 }
 
-// allowsClient judges a client's address. It is not for unix sockets, whose mode
-// has judged their clients. An invalid address is in no network.
+// allowsClient reports whether AllowClient has a client's address; an invalid one is
+// in no network. It is not asked for unix sockets, whose mode says who may connect.
 func (s *Server) allowsClient(addr netip.Addr) bool {
 	if s.AllowClient == nil {
 		return true
@@ -171,13 +173,13 @@ func (s *Server) allowsClient(addr netip.Addr) bool {
 	return false
 }
 
-// turnAway refuses a client that is not served, before a head was read.
-func (c *clientConn) turnAway(e *tunnel.Error) { c.refuse(c.newRecord("", ""), e, false) }
+// refuseClient refuses a client that is not served, before a head is read.
+func (c *clientConn) refuseClient(e *tunnel.Error) { c.refuse(c.newRecord("", ""), e, false) }
 
-// newID makes a record's id: the process's random prefix and a count.
+// newID returns a record's id: a random prefix, the same for all, and a number.
 func (s *Server) newID() string {
 	b := make([]byte, 0, 24)
-	b = append(b, s.run.prefix...)
+	b = append(b, s.run.idPrefix...)
 	b = append(b, '-')
 	return string(strconv.AppendUint(b, s.run.ids.Add(1), 36))
 }

@@ -9,32 +9,32 @@ import (
 	"culvert/tunnel/relay"
 )
 
-// Request is a CONNECT request as the spine sees it, whichever protocol version
-// it came in. Each version has an adapter that makes one: newConnectRequest is
-// HTTP/1's, newStreamRequest HTTP/2's, handlerWire.connectRequest net/http's.
+// connectRequest is a CONNECT request as the spine sees it, whichever protocol
+// version it came in. Each version has an adapter that makes one: newHTTP1Connect,
+// newHTTP2Connect, and for a net/http server handlerWire.newConnect.
 type connectRequest struct {
-	Authority string        // the request target, not yet parsed
-	Malformed *tunnel.Error // what the adapter found wrong with the request; nil = nothing
+	Authority string        // the request target, not parsed yet
+	Malformed *tunnel.Error // why the adapter finds the request malformed; nil = it does not
 
 	Client      netip.Addr // invalid on a unix socket
-	User        string     // whom the client's certificate has made it, "" = nobody
+	User        string     // by the client's certificate; "" = none
 	Credentials []string   // Proxy-Authorization values
 	Via         []string   // Via values
 
-	// Record is begun by the adapter, and filled in by each stage.
+	// Record is begun by the adapter, and each stage adds to it.
 	Record *accesslog.Record
 
 	// Refuse answers with the error, logs the record, and ends the request.
 	Refuse func(*tunnel.Error)
 
-	// Accept sends the 2xx and gives the client's side away: the caller closes
-	// it. After an error there is nothing left to close.
+	// Accept sends the 2xx and returns the client's side, which the caller closes.
+	// After an error there is nothing to close.
 	Accept func() (relay.Side, error)
 }
 
-// serveConnect is the spine: every CONNECT, of whatever protocol version, goes
-// through these stages in this order. It ends by giving both conns to the
-// relay, or with an answer that says why not.
+// serveConnect is the spine: every CONNECT, in any protocol version, passes these
+// stages in this order. In the end both conns are the relay's, or the client was
+// told why not.
 func (ln *listener) serveConnect(q *connectRequest) {
 	s := ln.server
 	target, e := q.target()
@@ -69,7 +69,7 @@ func (ln *listener) serveConnect(q *connectRequest) {
 	s.tunnel(q.Record, q.Client, client, next)
 }
 
-// target parses what is asked for, and refuses what is malformed.
+// target returns the parsed target, or why the request is malformed.
 func (q *connectRequest) target() (tunnel.Authority, *tunnel.Error) {
 	if q.Malformed != nil {
 		return tunnel.Authority{}, q.Malformed

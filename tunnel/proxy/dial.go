@@ -16,23 +16,23 @@ import (
 	"culvert/tunnel/relay"
 )
 
-// reach is the stage of the spine that opens the way to a target: by the first
-// Via rule that matches, or directly. Via holds the request's own Via values, to
-// which those for a parent are added.
+// dial is the stage of the spine that connects to a target: as the first Via rule
+// says that matches, or directly. Via holds the request's Via values, which a parent
+// gets too.
 func (ln *listener) dial(ctx context.Context, target tunnel.Authority, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
 	start := time.Now()
 	side, e := ln.dialByRule(ctx, ln.server.rule(target), target, via, rec)
 	rec.Connect = time.Since(start)
-	if e != nil && ctx.Err() != nil { // the Server is being closed: no fault of the target
+	if e != nil && ctx.Err() != nil { // the Server is being closed: not the target's fault
 		e = &tunnel.Error{Phase: e.Phase, Type: tunnel.ErrorInternalResponse, Target: target, Rule: "draining", Err: e}
 	}
 	return side, e
 }
 
-// direct is the rule for targets that no other rule matches.
+// direct is the rule for targets that match no other.
 var direct ViaRule
 
-// rule returns the first rule that matches the target, or direct.
+// rule returns the first Via rule that matches the target, or direct.
 func (s *Server) rule(target tunnel.Authority) *ViaRule {
 	for i := range s.Via {
 		if r := &s.Via[i]; r.Pattern == nil || r.Pattern.Match(target) {
@@ -42,8 +42,8 @@ func (s *Server) rule(target tunnel.Authority) *ViaRule {
 	return &direct
 }
 
-// dialRule opens the way to a target by the first of the rule's routes that leads
-// there. Each has ConnectTimeout.
+// dialByRule connects to a target by the first of the rule's routes that can be
+// taken. Each has ConnectTimeout.
 func (ln *listener) dialByRule(ctx context.Context, rule *ViaRule, target tunnel.Authority, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
 	for i := -1; ; i++ {
 		route := rule.Route
@@ -68,13 +68,13 @@ func (ln *listener) dialByRule(ctx context.Context, rule *ViaRule, target tunnel
 	}
 }
 
-// routeFailed tells the operator that a route could not be taken.
+// routeFailed logs for the operator that a route could not be taken.
 func (s *Server) routeFailed(route tunnel.Route, target tunnel.Authority, e *tunnel.Error) {
 	s.warn("a route cannot be taken, trying the next", "route", route, "target", target, "error", e.Detail)
 }
 
-// dialDirect connects to one of the target's addresses that pass the policy, and
-// returns the address. After a failure that is the last address tried, if any.
+// dialDirect connects to one of the target's addresses that pass the policy. It
+// returns that address, or after a failure the last one tried, if any.
 func (ln *listener) dialDirect(ctx context.Context, target tunnel.Authority) (net.Conn, netip.AddrPort, *tunnel.Error) {
 	d := dialer.Dialer{Resolver: ln.server.Resolver, Timeout: ln.server.connectTimeout(), Judge: ln.judgeAddr, Connect: sock.Connect}
 	return d.Dial(ctx, target)
@@ -84,10 +84,8 @@ func (s *Server) connectTimeout() time.Duration {
 	return max(0, cmp.Or(s.ConnectTimeout, client.DefaultConnectTimeout))
 }
 
-// dialVia opens a tunnel through parents. The target has passed the policy by
-// name. A literal is judged by address here; a name is passed on unresolved,
-// unless ViaResolve is set. Our pseudonym is added to Via, so that a loop is
-// detected (RFC 9110, section 7.6.3).
+// dialVia opens a tunnel through parents. It adds the pseudonym to Via, so that a
+// loop is detected (RFC 9110, section 7.6.3).
 func (ln *listener) dialVia(ctx context.Context, route tunnel.Route, target tunnel.Authority, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
 	rec.Via = route.String()
 	received := strings.TrimPrefix(rec.Protocol, "http/")
@@ -102,8 +100,10 @@ func (ln *listener) dialVia(ctx context.Context, route tunnel.Route, target tunn
 	return relay.Side{Conn: conn.NetConn(), Early: conn.TakeEarly()}, nil
 }
 
-// openVia asks a route's last parent for a tunnel to the target: to its name, or
-// to the addresses that it has here if ViaResolve is set.
+// openVia asks a route's last parent for a tunnel to the target, which has passed the
+// policy by name. A literal address is judged here. A name goes to the parent
+// unresolved, unless ViaResolve is set: then the parent is asked for the addresses
+// that it has here.
 func (ln *listener) openVia(ctx context.Context, route tunnel.Route, target tunnel.Authority, fields []client.Field) (*client.Conn, *tunnel.Error) {
 	c := ln.server.parentClient(route)
 	if !ln.server.ViaResolve || target.Addr().IsValid() {
@@ -125,8 +125,7 @@ func (ln *listener) openVia(ctx context.Context, route tunnel.Route, target tunn
 		if err == nil {
 			return conn, nil
 		}
-		e := tunnel.AsError(err, tunnel.PhaseConnect)
-		// It was this address that could not be reached, not the parent.
+		// Unless the parent could not reach this address, another does not help.
 		if i+1 == len(literals) || !e.OtherRouteMayWork() || e.Phase != tunnel.PhaseReply || ctx.Err() != nil {
 			e.Target = target
 			return nil, parentFailure(e)
@@ -134,10 +133,10 @@ func (ln *listener) openVia(ctx context.Context, route tunnel.Route, target tunn
 	}
 }
 
-// maxViaAddresses bounds how many of a name's addresses a parent is asked for.
+// maxViaAddresses is how many of a name's addresses a parent is asked for at most.
 const maxViaAddresses = 4
 
-// resolved returns the target's addresses that pass the policy, as authorities.
+// resolved returns those of the target's addresses that pass the policy.
 func (ln *listener) resolved(ctx context.Context, target tunnel.Authority) ([]tunnel.Authority, *tunnel.Error) {
 	d := dialer.Dialer{Resolver: ln.server.Resolver, Judge: ln.judgeAddr}
 	if timeout := ln.server.connectTimeout(); timeout > 0 {
@@ -155,7 +154,7 @@ func (ln *listener) resolved(ctx context.Context, target tunnel.Authority) ([]tu
 	var literals []tunnel.Authority
 	for _, addr := range dialer.Interleave(addrs)[:min(len(addrs), maxViaAddresses)] {
 		literal, err := tunnel.NewAuthority(addr.String(), target.Port())
-		if err != nil { // such as an address with a zone
+		if err != nil { // as for an address with a zone
 			return nil, &tunnel.Error{Phase: tunnel.PhaseResolve, Type: tunnel.ErrorDestinationUnroutable, Target: target, Detail: err.Error()}
 		}
 		literals = append(literals, literal)
@@ -163,9 +162,9 @@ func (ln *listener) resolved(ctx context.Context, target tunnel.Authority) ([]tu
 	return literals, nil
 }
 
-// parentFailure turns the failure of a parent into what the client is told: the
-// kind of failure, but neither the parent's name nor that the parent wanted
-// credentials, which are the operator's.
+// parentFailure returns what the client is told about the failure of a parent: the
+// kind of failure, but not the parent's name. That the parent requires credentials
+// is a matter between it and this proxy, so the client gets no 407.
 func parentFailure(e *tunnel.Error) *tunnel.Error {
 	out := *e
 	switch {

@@ -8,10 +8,10 @@ import (
 	"culvert/tunnel/listen"
 )
 
-// CheckExposure says why a Server must not serve l: it would be an open proxy.
-// What counts is the address really bound. A loopback listener and a unix
-// socket are their user's; any other needs credentials, or client certificates,
-// or client networks that are not the whole world.
+// CheckExposure returns an error if a Server that serves l would be an open proxy.
+// The address that l has bound counts. A loopback listener and a unix socket are
+// their user's own; any other needs credentials, client certificates, or client
+// networks that are not the whole Internet.
 func (s *Server) CheckExposure(l net.Listener) error {
 	if !listen.BeyondThisMachine(l) {
 		return nil
@@ -31,8 +31,9 @@ func (s *Server) restrictsClients() bool {
 	return len(s.AllowClient) > 0
 }
 
-// Summary tells who may go where through l, for people: four lines. It settles
-// what the Server takes from the process's limits, if Serve has not yet.
+// Summary returns four lines for people: which clients may reach which targets and
+// addresses through l, and by which route. It fixes what the Server derives from the
+// process's limits, unless Serve has done so before.
 func (s *Server) Summary(l net.Listener) []string {
 	s.init()
 	targets, addresses := s.policyFor(l).Describe()
@@ -84,7 +85,7 @@ func (s *Server) describeRoutes() string {
 	return strings.Join(rules, "; ")
 }
 
-// describeJudge says which addresses are not ours to judge.
+// describeJudge names the parents that judge addresses themselves.
 func (s *Server) describeJudge() string {
 	var parents []string
 	for _, rule := range s.Via {

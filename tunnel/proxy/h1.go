@@ -18,7 +18,7 @@ import (
 
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
 
-// serveHTTP1 serves request after request.
+// serveHTTP1 serves one request after another. Timeout bounds the reading of a head.
 func (c *clientConn) serveHTTP1(timeout time.Duration) {
 	c.br = readers.Get().(*bufio.Reader)
 	c.br.Reset(c.conn)
@@ -42,10 +42,10 @@ func (c *clientConn) serveHTTP1(timeout time.Duration) {
 	}
 }
 
-// errHTTP2 is what readHead returns if the client speaks HTTP/2.
+// errHTTP2 is returned by readHead if the client speaks HTTP/2.
 var errHTTP2 = errors.New("the client speaks HTTP/2")
 
-// readHead waits for a head's first byte, and then for the rest of it.
+// readHead waits for a head's first byte, and then reads the rest of it.
 func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
 	first := c.fresh
 	c.fresh = false
@@ -57,9 +57,9 @@ func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
 	c.waiting = false
 	c.mu.Unlock()
 	if err != nil {
-		return nil, io.EOF // no byte came: closed without an answer
+		return nil, io.EOF // no byte arrived: the client gets no answer
 	}
-	// Set in any case: drain may have set a deadline in the past.
+	// Set in any case, since shutdown may have set a deadline in the past.
 	var until time.Time
 	if rest > 0 {
 		until = time.Now().Add(rest)
@@ -78,8 +78,8 @@ func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
 	return head, err
 }
 
-// await marks the connection as one that drain may close. It returns false if the
-// Server is draining already.
+// beginWait sets the deadline of a wait for the next request, during which shutdown
+// may end the connection. It returns false if the Server is draining already.
 func (c *clientConn) beginWait(wait time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,7 +93,7 @@ func (c *clientConn) beginWait(wait time.Duration) bool {
 	return true
 }
 
-// badHead refuses and logs a head that could not be read.
+// refuseHead refuses and logs a head that could not be read.
 func (c *clientConn) refuseHead(err error) {
 	var head *wire.HeadError
 	var e *tunnel.Error
@@ -101,25 +101,25 @@ func (c *clientConn) refuseHead(err error) {
 	case errors.As(err, &head):
 		e = forward.RequestError(err)
 	case !errors.As(err, &e):
-		return // not a byte came
+		return // no byte arrived
 	}
 	rec := c.newRecord("", "")
 	if e.Status == 0 {
 		rec.SetError(e)
 		rec.Status = 0
 		c.server.logRequest(rec)
-		return // the client left within the head: there is nobody to answer
+		return // the client left within the head, and gets no answer
 	}
 	c.refuse(rec, e, false)
 }
 
-// newConnectRequest adapts a CONNECT over HTTP/1. Bytes behind the head stay in
-// the connection's reader until Accept: they are the tunnel's if the answer is
-// 2xx and nobody's if it is not (RFC 9931).
+// newHTTP1Connect adapts a CONNECT over HTTP/1. Bytes behind the head stay in the
+// connection's reader until Accept: after a 2xx they belong to the tunnel, and
+// after a refusal nothing reads them (RFC 9931).
 func newHTTP1Connect(c *clientConn, head *wire.Request) *connectRequest {
 	rec := c.newRecord(head.Method, protocolName(head.Minor))
 	return &connectRequest{
-		Authority: strings.Clone(head.Target), Malformed: checkConnect(head), // a clone, for the record outlives the head
+		Authority: strings.Clone(head.Target), Malformed: checkConnect(head), // a clone, since the record outlives the head
 		Client: c.addr, User: c.user, Credentials: head.Values("Proxy-Authorization"), Via: head.Values("Via"), Record: rec,
 		Refuse: func(e *tunnel.Error) { c.refuse(rec, e, false) },
 		Accept: func() (relay.Side, error) {
@@ -131,11 +131,11 @@ func newHTTP1Connect(c *clientConn, head *wire.Request) *connectRequest {
 	}
 }
 
-// established is the only 2xx culvert answers a CONNECT with: no framing
-// fields, and the blank line is the last HTTP byte (RFC 9110, section 9.3.6).
+// established is the only 2xx that answers a CONNECT. It has no framing fields, and
+// the tunnel begins behind its blank line (RFC 9110, section 9.3.6).
 const established = "HTTP/1.1 200 Connection established\r\n\r\n"
 
-// give hands the conn to the relay, with the bytes that came behind the head.
+// give gives the conn to the relay, with the bytes that came behind the head.
 func (c *clientConn) give() relay.Side {
 	c.given = true
 	return relay.Side{Conn: c.conn, Early: c.buffered()}
@@ -151,16 +151,16 @@ func (c *clientConn) buffered() []byte {
 	return rest
 }
 
-// checkConnect applies what RFC 9110, section 9.3.6 and RFC 9112, section 3.2
-// ask of a CONNECT head beyond its target. That Host differs from the target
-// is no error: the target counts.
+// checkConnect checks what RFC 9110, section 9.3.6 and RFC 9112, section 3.2
+// require of a CONNECT head beyond its target. A Host that differs from the target
+// is not an error: the target counts.
 func checkConnect(head *wire.Request) *tunnel.Error {
 	if err := head.CheckHost(); err != nil {
 		return forward.RequestError(err)
 	}
 	framing, err := head.Framing()
 	switch {
-	case head.Has("Transfer-Encoding"), err == nil && framing.Length > 0: // a coding that is 501 elsewhere, too
+	case head.Has("Transfer-Encoding"), err == nil && framing.Length > 0: // even a coding that is a 501 with other methods
 		return connectHasContent()
 	case err != nil:
 		return forward.RequestError(err)
@@ -172,8 +172,8 @@ func connectHasContent() *tunnel.Error {
 	return &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Detail: "a CONNECT request has no content"}
 }
 
-// serveForward serves one request that is no CONNECT, and reports whether the
-// connection is good for a further one.
+// servePlain serves one request other than CONNECT, and reports whether the
+// connection can carry another.
 func (c *clientConn) servePlain(head *wire.Request) bool {
 	if c.exchanges == nil {
 		c.exchanges = c.listener.forward.NewExchanges(c.server.run.ctx, c.conn, &http1Wire{forward.HTTP1{Conn: c.conn, Reader: c.br}, c})
@@ -184,7 +184,7 @@ func (c *clientConn) servePlain(head *wire.Request) bool {
 	return next == forward.NextRequest
 }
 
-// http1Wire is the Wire of a client connection that speaks HTTP/1.
+// http1Wire is the forward.Wire of a client connection that speaks HTTP/1.
 type http1Wire struct {
 	forward.HTTP1
 	c *clientConn
@@ -196,7 +196,7 @@ func (w *http1Wire) Refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool
 	w.c.refuse(rec, e, headOnly)
 }
 
-// protocolName is a record's protocol for an HTTP/1 minor version.
+// protocolName returns a record's name for an HTTP/1 minor version.
 func protocolName(minor int) string {
 	if minor == 0 {
 		return "http/1.0"

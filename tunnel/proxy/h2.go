@@ -16,17 +16,17 @@ import (
 	"culvert/tunnel/relay"
 )
 
-// protocolHTTP2 is HTTP/2's name in records. In ALPN it is "h2" (RFC 9113, section
-// 3.2).
+// protocolHTTP2 is the name of HTTP/2 in records. In ALPN it is "h2" (RFC 9113,
+// section 3.2).
 const protocolHTTP2 = "http/2"
 
-// maxStreams is how many tunnels and requests a client may have on one
-// connection of HTTP/2. For more it opens another one.
+// maxStreams is how many tunnels and requests a client may have on one HTTP/2
+// connection. For more it opens another.
 const maxStreams = 250
 
-// beginsHTTP2 reports whether a client begins with HTTP/2's preface, which it may
-// where nothing was negotiated (RFC 9113, section 3.3: prior knowledge). It waits
-// for a further byte only as long as all before it are the preface's.
+// beginsHTTP2 reports whether the client begins with the HTTP/2 preface, as it may
+// without negotiation (prior knowledge: RFC 9113, section 3.3). It waits for another
+// byte only while all bytes so far are the preface's.
 func (c *clientConn) beginsHTTP2() bool {
 	for n := 1; n <= len(h2.Preface); n++ {
 		if start, _ := c.br.Peek(n); string(start) != h2.Preface[:n] {
@@ -36,35 +36,34 @@ func (c *clientConn) beginsHTTP2() bool {
 	return true
 }
 
-// serveHTTP2 serves requests as streams, each on a goroutine of its own, until
-// the connection ends. Until then it counts as a client connection; drain lets its
-// streams come to their end.
+// serveHTTP2 serves the connection's streams, each on a goroutine of its own, until
+// the connection ends. Shutdown lets the streams come to their end.
 func (c *clientConn) serveHTTP2() {
 	s := c.server
 	c.given = true
 	var rejections sync.WaitGroup
 	conn := c.conn
-	if c.br != nil { // the preface came without TLS
+	if c.br != nil { // HTTP/2 without TLS: the preface was read
 		conn = &sock.Early{Conn: c.conn, Unread: c.buffered()}
 	}
-	// Drain finds the streams, or has begun: without the lock it could take a
-	// connection with a tunnel on it for one that waits, and cut it.
+	// Shutdown finds c.streams set, or has begun: without the lock it could take a
+	// connection with a tunnel on it for one that waits, and end it.
 	c.mu.Lock()
 	c.conn.SetDeadline(time.Time{})
-	over := h2.Server(conn, h2.Config{
+	streams := h2.Server(conn, h2.Config{
 		MaxStreams: maxStreams, MaxHead: s.MaxHead, EnableConnectProtocol: true,
 		SettingsTimeout: offIsNegative(cmp.Or(s.HeaderTimeout, DefaultHeaderTimeout)),
 		IdleTimeout:     offIsNegative(cmp.Or(s.KeepAliveTimeout, DefaultKeepAliveTimeout)),
-		// Not in place: the connection's lock is held, and a log may be slow.
+		// On a goroutine, since the connection's lock is held and a log may be slow.
 		Rejected: func(e *h2.StreamError) { rejections.Go(func() { c.logRejected(e) }) },
 	}, c.serveStream)
-	c.streams = over
+	c.streams = streams
 	draining := s.run.draining.Load()
 	c.mu.Unlock()
 	if draining {
-		over.Shutdown()
+		streams.Shutdown()
 	}
-	err := over.Wait()
+	err := streams.Wait()
 	rejections.Wait()
 	if err != nil {
 		c.logConnError(err)
@@ -93,9 +92,9 @@ func (c *clientConn) serveStream(s *h2.Stream, head h2.Head) {
 	}
 }
 
-// newStreamRequest adapts a CONNECT over HTTP/2 (RFC 9113, section 8.5). What
-// the client has sent early stays in the stream until Accept: then it is the
-// tunnel's.
+// newHTTP2Connect adapts a CONNECT over HTTP/2 (RFC 9113, section 8.5). Bytes that the
+// client has sent early stay in the stream until Accept, and then belong to the
+// tunnel.
 func newHTTP2Connect(c *clientConn, s *h2.Stream, head h2.Head) *connectRequest {
 	rec := c.newStreamRecord(head)
 	q := &connectRequest{
@@ -120,8 +119,8 @@ func (c *clientConn) newStreamRecord(head h2.Head) *accesslog.Record {
 	return c.newRecord(head.Get(":method"), protocolHTTP2)
 }
 
-// refuseStream answers a request with an error and logs it. The connection and its
-// other streams are not affected.
+// refuseStream replies to a request with an error, and logs it. The connection and
+// its other streams are not affected.
 func (c *clientConn) refuseStream(s *h2.Stream, rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
 	defer s.Close()
 	rec.SetError(e)
@@ -145,8 +144,8 @@ func (c *clientConn) refuseStream(s *h2.Stream, rec *accesslog.Record, e *tunnel
 	c.server.logRequest(rec)
 }
 
-// rejected logs a request whose stream was reset, because it was malformed or later
-// violated HTTP/2.
+// logRejected logs a request whose stream was reset because it was malformed, or
+// because the client later violated HTTP/2 on it.
 func (c *clientConn) logRejected(e *h2.StreamError) {
 	rec := c.newRecord("", protocolHTTP2)
 	rec.SetError(&tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Detail: e.Error()})
@@ -154,8 +153,8 @@ func (c *clientConn) logRejected(e *h2.StreamError) {
 	c.server.logRequest(rec)
 }
 
-// brokenHTTP2 logs a connection that ended because the client violated HTTP/2. Of
-// one that broke, the records of its tunnels tell.
+// logConnError logs that a connection ended because the client violated HTTP/2. A
+// connection that broke is in the records of its tunnels.
 func (c *clientConn) logConnError(err error) {
 	var broken *h2.ConnError
 	if errors.As(err, &broken) && (broken.Err != nil || broken.Remote || broken.Code == h2.CodeNo) {

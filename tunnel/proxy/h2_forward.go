@@ -20,8 +20,8 @@ import (
 	"culvert/tunnel/relay"
 )
 
-// servePlainStream serves a request that is no CONNECT, or an extended CONNECT (RFC
-// 8441), which is what an upgrade is in HTTP/1. For the Forwarder a stream is a
+// servePlainStream serves a request other than CONNECT, or an extended CONNECT (RFC
+// 8441), which corresponds to an upgrade in HTTP/1. For the Forwarder a stream is a
 // client connection that carries one exchange.
 func (c *clientConn) servePlainStream(s *h2.Stream, head h2.Head) {
 	w := &http2Wire{c: c, stream: s, woken: make(chan struct{})}
@@ -44,8 +44,8 @@ func (c *clientConn) servePlainStream(s *h2.Stream, head h2.Head) {
 	exchanges.Serve(forward.Incoming{Head: q, HTTP2: true, Client: c.addr, User: c.user, Record: rec})
 }
 
-// requestOf returns a request as it would have come over HTTP/1.1 (RFC 9113, section
-// 8.3.1; RFC 8441, section 5, for a WebSocket).
+// requestOfStream returns a request as it would have come over HTTP/1.1 (RFC 9113,
+// section 8.3.1; for a WebSocket, RFC 8441, section 5).
 func requestOfStream(head h2.Head) *wire.Request {
 	method, scheme, authority := head.Get(":method"), head.Get(":scheme"), head.Get(":authority")
 	if authority == "" {
@@ -82,9 +82,9 @@ func requestOfStream(head h2.Head) *wire.Request {
 	return q
 }
 
-// http2Wire is the Wire of a stream.
+// http2Wire is the forward.Wire of a stream.
 type http2Wire struct {
-	c       *clientConn // that the stream belongs to
+	c       *clientConn // the connection of the stream
 	stream  *h2.Stream
 	given   bool // the stream, to a relay
 	request *streamContent
@@ -100,8 +100,8 @@ func (w *http2Wire) Body(framing wire.Framing, _ []string) (io.Reader, http.Head
 	return w.request, w.request.trailer, framing.Length, nil
 }
 
-// fieldsOf returns a head's fields as HTTP/2 has them. Those that concern an HTTP/1
-// connection were removed before.
+// fieldsOf returns a reply's status and fields as HTTP/2 writes them. The fields that
+// concern an HTTP/1 connection were removed before.
 func fieldsOf(code int, header http.Header) []h2.Field {
 	fields := []h2.Field{{Name: ":status", Value: strconv.Itoa(code)}}
 	return appendFields(fields, header)
@@ -161,8 +161,7 @@ func (w *http2Wire) Refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool
 	w.c.refuseStream(w.stream, rec, e, headOnly)
 }
 
-// Await waits for the end of the stream: after the request the client sends no
-// more.
+// Await waits for the end of the stream: the client sends nothing after its request.
 func (w *http2Wire) Await() error {
 	select {
 	case <-w.stream.Done():
@@ -177,10 +176,10 @@ func (w *http2Wire) Settle() {}
 
 var errStreamGone = errors.New("the client has given the request up")
 
-// streamContent reads a request's content and the trailer behind it.
+// streamContent reads a request's content, and then its trailer.
 type streamContent struct {
 	stream  *h2.Stream
-	ended   bool // there is none to come
+	ended   bool // there is no content
 	trailer http.Header
 }
 

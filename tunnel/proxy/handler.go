@@ -20,20 +20,18 @@ import (
 	"culvert/tunnel/relay"
 )
 
-// ServeHTTP serves one request of a net/http server, which must be for proxy
-// requests alone: the Server is its http.Server.Handler, not behind a ServeMux,
-// which redirects. Policy, log and limits are those of Serve; the listener counts
-// as one on the server's local address. The caller is responsible for what
-// CheckExposure checks.
+// ServeHTTP serves one request of a net/http server, which must serve proxy requests
+// only: the Server is its http.Server.Handler, and not behind a ServeMux, which
+// redirects. Policy, log and limits are those of Serve, for a listener on the
+// server's local address. The caller is responsible for what CheckExposure checks.
 //
-// What net/http does not let a handler do is lost. It accepts some requests that
-// are malformed, and answers others itself, unlogged. Over HTTP/2 the target's
-// end of file ends the tunnel, for a handler ends its stream only by returning;
-// a reset is INTERNAL_ERROR, never CONNECT_ERROR; whether there is extended
-// CONNECT is the http.Server's setting. Every tunnel holds a goroutine of the
-// http.Server, whose timeouts (ReadTimeout, WriteTimeout) cut tunnels over HTTP/2:
-// set them to 0. Its Shutdown does not know of tunnels over HTTP/1: call the
-// Server's as well.
+// net/http does not let a handler do all that Serve does. It accepts some malformed
+// requests, and answers others itself, unlogged. Over HTTP/2 the target's end of
+// file ends the tunnel, since a handler ends its stream only by returning; a reset
+// is INTERNAL_ERROR, never CONNECT_ERROR; and the http.Server decides whether there
+// is extended CONNECT. Every tunnel holds a goroutine of the http.Server, whose
+// ReadTimeout and WriteTimeout cut tunnels over HTTP/2: set them to 0. Its Shutdown
+// does not wait for tunnels over HTTP/1: call the Server's Shutdown as well.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.init()
 	ln, ok := s.enter(r)
@@ -64,8 +62,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn.wait(side.given)
 }
 
-// enter counts a request as active, and returns the listening for the address that
-// it came to; false if the Server is draining.
+// enter counts a request as active, and returns the listener for the address that it
+// came to. It returns false if the Server is draining.
 func (s *Server) enter(r *http.Request) (*listener, bool) {
 	addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok {
@@ -87,12 +85,12 @@ func (s *Server) enter(r *http.Request) (*listener, bool) {
 			s.run.handlers = make(map[string]*listener)
 		}
 		s.run.handlers[key] = ln
-		s.run.listeners[ln] = struct{}{} // never a target
+		s.run.listeners[ln] = struct{}{} // so that it is never a target
 	}
 	return ln, true
 }
 
-// foreignListener stands for the listener of a net/http server.
+// handlerListener stands for the listener of a net/http server.
 type handlerListener struct {
 	addr   net.Addr
 	secure bool
@@ -103,7 +101,7 @@ func (l handlerListener) Accept() (net.Conn, error) { return nil, net.ErrClosed 
 func (l handlerListener) Close() error              { return nil }
 func (l handlerListener) Addr() net.Addr            { return l.addr }
 
-// requestOfHandler returns the request as it came, as far as net/http tells.
+// requestOfHandler returns the request as it came, as far as net/http shows it.
 func requestOfHandler(r *http.Request) *wire.Request {
 	q := &wire.Request{Method: r.Method, Target: r.RequestURI, Minor: 1}
 	if r.ProtoMajor == 1 {
@@ -124,7 +122,7 @@ func requestOfHandler(r *http.Request) *wire.Request {
 	return q
 }
 
-// handlerWire is the Wire of a handler's request.
+// handlerWire is the forward.Wire of a handler's request.
 type handlerWire struct {
 	from  requester
 	conn  *handlerConn
@@ -144,7 +142,7 @@ func (w *handlerWire) protocol() string {
 	return protocolHTTP2
 }
 
-// connectRequest adapts a CONNECT.
+// newConnect adapts a CONNECT.
 func (w *handlerWire) newConnect() *connectRequest {
 	r, rec := w.conn.r, w.newRecord()
 	q := &connectRequest{
@@ -159,7 +157,7 @@ func (w *handlerWire) newConnect() *connectRequest {
 	return q
 }
 
-// accept sends the 2xx and gives the client's side away.
+// accept sends the 2xx and returns the client's side.
 func (w *handlerWire) accept() (relay.Side, error) {
 	if w.conn.r.ProtoMajor == 1 {
 		return w.hijack(established)
@@ -178,13 +176,13 @@ func (w *handlerWire) hijack(answer string) (relay.Side, error) {
 		return relay.Side{}, err
 	}
 	w.conn.hijacked = true
-	conn.SetDeadline(time.Time{}) // the server's own stay set (RULES 25)
+	conn.SetDeadline(time.Time{}) // net/http leaves its own set (RULES 25)
 	if _, err := io.WriteString(conn, answer); err != nil {
 		conn.Close()
 		return relay.Side{}, err
 	}
 	side := relay.Side{Conn: conn, Early: make([]byte, buffered.Reader.Buffered())}
-	io.ReadFull(buffered, side.Early) // cannot fail: it is in memory
+	io.ReadFull(buffered, side.Early) // cannot fail: all of it is in memory
 	return side, nil
 }
 
@@ -199,7 +197,8 @@ func (w *handlerWire) Body(wire.Framing, []string) (io.Reader, http.Header, int6
 	return r.Body, r.Trailer, r.ContentLength, nil
 }
 
-// Interim sends 1xx replies except 100, which net/http sends when content is read.
+// Interim sends 1xx replies other than 100, which net/http sends when content is
+// read.
 func (w *handlerWire) Interim(code int, fields http.Header) {
 	if code == http.StatusContinue {
 		return
@@ -285,19 +284,19 @@ func (w *handlerWire) Await() error {
 func (w *handlerWire) Wake()   { w.once.Do(func() { close(w.woken) }) }
 func (w *handlerWire) Settle() {}
 
-// handlerConn is a handler's request and response as one conn.
+// handlerConn is a handler's request and reply as a conn.
 type handlerConn struct {
 	w        http.ResponseWriter
 	r        *http.Request
 	control  *http.ResponseController
 	hijacked bool
 	side     relay.Side // of a hijacked connection
-	aborted  bool       // the answer must not pass for a whole one
+	aborted  bool       // the reply must not pass for a complete one
 	once     sync.Once
 	closed   chan struct{}
 }
 
-// wait ends the handler: after the relay, if conn was given to one.
+// wait waits for the relay, if conn was given to one, before the handler returns.
 func (c *handlerConn) wait(given bool) {
 	if given {
 		<-c.closed
@@ -323,7 +322,7 @@ func (c *handlerConn) Close() error {
 	return nil
 }
 
-// Abort implements sock.Aborter: the handler ends as one that failed.
+// Abort implements sock.Aborter: the handler will panic with http.ErrAbortHandler.
 func (c *handlerConn) Abort() { c.aborted = true }
 
 var _ sock.Aborter = (*handlerConn)(nil)

@@ -11,8 +11,8 @@ import (
 	"culvert/tunnel/relay"
 )
 
-// host is the proxy around the Forwarder of a listener: its stages, as those of
-// the spine, for requests that are no CONNECT.
+// host gives the stages of the spine to the Forwarder of a listener, which serves
+// the requests other than CONNECT.
 type host struct{ ln *listener }
 
 var _ forward.Host = host{}
@@ -21,13 +21,13 @@ var _ forward.Host = host{}
 func (s *Server) newForwarder(h forward.Host) *forward.Forwarder {
 	f := forward.New(h, s.Pseudonym())
 	f.IdleTimeout, f.Linger = max(0, s.IdleTimeout), max(0, cmp.Or(s.Linger, DefaultLinger))
-	// Parents are asked for addresses that were judged here, and cannot be told
-	// them in absolute-form.
+	// A parent must connect to an address that was judged here, and a request in
+	// absolute-form cannot say which.
 	f.TunnelsOnly = s.ViaResolve
 	return f
 }
 
-// Check takes no slot: only tunnels are counted.
+// Check takes no slot, since only tunnels are counted.
 func (h host) Check(in *forward.Incoming) *tunnel.Error {
 	target := in.Record.Target
 	a := requestInfo{target, in.Client, in.User, in.Head.Values("Proxy-Authorization"), in.Head.Values("Via")}

@@ -9,7 +9,7 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// slots counts the tunnels that are open or being opened, in total and for each
+// slots counts the tunnels that are open or being opened, in all and for each
 // client address.
 type slots struct {
 	mu       sync.Mutex
@@ -17,7 +17,7 @@ type slots struct {
 	byClient map[netip.Addr]int
 }
 
-// take takes a slot, or returns false if a limit is reached; 0 = no limit.
+// take takes a slot. It returns false if a limit is reached; 0 = no limit.
 func (s *slots) take(from netip.Addr, limit, perClient int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,15 +46,15 @@ func (s *slots) release(from netip.Addr) {
 	}
 }
 
-// isCrowded reports whether descriptors run short, so that a client on conn can be
-// answered but not served. The kernel gives out the lowest free number, so conn's
-// own tells how many are in use, whatever for.
+// isShortOfDescriptors reports whether a client on conn can be answered but not
+// served. The kernel assigns the lowest free descriptor, so conn's own is about the
+// number of those in use.
 func (s *Server) isShortOfDescriptors(conn net.Conn) bool {
 	numbered, ok := conn.(sock.Numbered)
 	return ok && s.run.maxDescriptors > 0 && numbered.Descriptor() >= s.run.maxDescriptors
 }
 
-// admit takes a tunnel's slot; the caller releases it with s.run.slots.
+// takeSlot takes a slot for a tunnel. The caller releases it with s.run.slots.
 func (s *Server) takeSlot(from netip.Addr, target tunnel.Authority) *tunnel.Error {
 	if s.run.draining.Load() {
 		return errorDraining(target)
@@ -65,7 +65,7 @@ func (s *Server) takeSlot(from netip.Addr, target tunnel.Authority) *tunnel.Erro
 	return nil
 }
 
-// errorDraining is the refusal of a request that comes while the Server drains.
+// errorDraining returns the refusal of a request that comes while the Server drains.
 func errorDraining(target tunnel.Authority) *tunnel.Error {
 	return &tunnel.Error{Phase: tunnel.PhasePolicy, Type: tunnel.ErrorInternalResponse, Target: target, Rule: "draining"}
 }

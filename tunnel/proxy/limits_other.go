@@ -2,8 +2,8 @@
 
 package proxy
 
-// defaultMaxTunnels is a bound of memory here: there is no descriptor limit.
+// defaultMaxTunnels returns a bound for memory's sake: there is no descriptor limit.
 func defaultMaxTunnels() int { return 1 << 16 }
 
-// maxDescriptors is 0: they are not counted.
+// maxDescriptors returns 0: descriptors are not counted.
 func maxDescriptors() int { return 0 }

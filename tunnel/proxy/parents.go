@@ -9,16 +9,16 @@ import (
 	"culvert/tunnel/client"
 )
 
-// parents holds one Client for all equal routes, so that tunnels share the
-// connections to parents that speak HTTP/2. There are no more Clients than the
-// Via rules have routes, so a search is cheap.
+// parents holds one Client for all equal routes, so that tunnels share connections
+// to parents that speak HTTP/2. There is at most one for each route of the Via rules
+// and for each route without its last hop, so a linear search is cheap.
 type parents struct {
 	mu      sync.Mutex
 	clients []*client.Client
 }
 
 // parentClient returns the Client that opens tunnels along a route, each within
-// ConnectTimeout. The operator chose the parents: the policy does not judge them.
+// ConnectTimeout. The policy does not judge parents: the operator chose them.
 func (s *Server) parentClient(route tunnel.Route) *client.Client {
 	p := &s.run.parents
 	p.mu.Lock()
@@ -37,7 +37,7 @@ func (s *Server) parentClient(route tunnel.Route) *client.Client {
 	return c
 }
 
-// closeIdle closes the shared connections that carry no tunnel.
+// closeIdle closes the shared connections without tunnels.
 func (p *parents) closeIdle() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -46,8 +46,8 @@ func (p *parents) closeIdle() {
 	}
 }
 
-// connectParent connects to a route's last hop, through those before it, over TLS
-// if the hop wants that. The caller closes the conn.
+// connectParent connects to a route's last hop, through the hops before it, and over
+// TLS if it is an https proxy. The caller closes the conn.
 func (s *Server) connectParent(ctx context.Context, route tunnel.Route) (net.Conn, *tunnel.Error) {
 	conn, err := s.parentClient(route).OpenProxy(ctx)
 	if err != nil {

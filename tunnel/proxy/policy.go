@@ -8,7 +8,7 @@ import (
 	"culvert/tunnel/policy"
 )
 
-// decisionError is a policy's decision as an error of target, nil if it is allowed.
+// decisionError returns a decision as an Error with that target, nil if it allows.
 func decisionError(d policy.Decision, target tunnel.Authority) *tunnel.Error {
 	if d.Allowed {
 		return nil
@@ -16,8 +16,8 @@ func decisionError(d policy.Decision, target tunnel.Authority) *tunnel.Error {
 	return &tunnel.Error{Phase: tunnel.PhasePolicy, Type: d.Type, Target: target, Detail: d.Reason, Rule: d.Rule}
 }
 
-// judgeAddr judges an address that a target leads to: our own listeners are never
-// a target, the rest is the policy's.
+// judgeAddr judges an address that a target leads to. The Server's own listeners are
+// never a target; about all others the policy decides.
 func (ln *listener) judgeAddr(ap netip.AddrPort) *tunnel.Error {
 	if ln.server.isOwnListener(ap) {
 		return &tunnel.Error{Phase: tunnel.PhasePolicy, Type: tunnel.ErrorDestinationProhibited, Rule: "own listener",
@@ -26,7 +26,7 @@ func (ln *listener) judgeAddr(ap netip.AddrPort) *tunnel.Error {
 	return decisionError(ln.policy.JudgeAddr(ap), tunnel.Authority{})
 }
 
-// judgeLiteral is judgeAddr for a target that is an address; a name passes.
+// judgeLiteral judges a target that is an address; a name passes.
 func (ln *listener) judgeLiteral(target tunnel.Authority) *tunnel.Error {
 	if !target.Addr().IsValid() {
 		return nil
@@ -38,7 +38,7 @@ func (ln *listener) judgeLiteral(target tunnel.Authority) *tunnel.Error {
 	return e
 }
 
-// isOwnListener reports whether a connection to ap would arrive here.
+// isOwnListener reports whether a connection to ap would reach a listener of s.
 func (s *Server) isOwnListener(ap netip.AddrPort) bool {
 	addr := ap.Addr().Unmap()
 	s.run.mu.Lock()
@@ -52,7 +52,7 @@ func (s *Server) isOwnListener(ap netip.AddrPort) bool {
 		if bound == addr || bound.IsUnspecified() && policy.Classify(addr, s.run.own.Contains) == policy.ClassLoopback {
 			return true
 		}
-		// 0.0.0.0 and :: as a target are this host's loopback.
+		// 0.0.0.0 and :: as targets mean this host's loopback.
 		if addr.IsUnspecified() && bound.IsLoopback() {
 			return true
 		}
@@ -60,9 +60,9 @@ func (s *Server) isOwnListener(ap netip.AddrPort) bool {
 	return false
 }
 
-// policyFor returns the policy with the defaults of a listener filled in. On a
-// loopback TCP listener it is a personal proxy, which takes its user wherever the
-// user could go without it.
+// policyFor returns the policy with the defaults of a listener. A Server on a
+// loopback TCP listener is a personal proxy: its users could reach private and
+// loopback addresses without it.
 func (s *Server) policyFor(l net.Listener) *policy.Policy {
 	rules := []policy.AddrRule{policy.ClassRule(policy.ClassPublic)}
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() {

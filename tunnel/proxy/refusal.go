@@ -14,21 +14,21 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// Bounds on the wait for a refused client to read its answer.
+// Bounds on what is read of a refused client that still sends.
 const (
 	drainTime  = time.Second
 	drainBytes = 256 << 10
 )
 
-// refusalReply is the answer that refuses a request, in any protocol version.
+// refusalReply is the reply that refuses a request, in any protocol version.
 type refusalReply struct {
 	status int
-	fields []wire.Field // without any that concerns the connection
+	fields []wire.Field // without those of the connection
 	body   string
 }
 
-// newRefusal returns the answer for e. Body and Proxy-Status name the cause, never
-// the target or a field.
+// newRefusal returns the reply for e. Its content and its Proxy-Status name the
+// cause, but never the target or a field of the request.
 func (s *Server) newRefusal(e *tunnel.Error) refusalReply {
 	status := e.HTTPStatus()
 	r := refusalReply{status: status, body: strconv.Itoa(status) + " " + http.StatusText(status) + ": " + e.Cause() + "\n"}
@@ -41,9 +41,10 @@ func (s *Server) newRefusal(e *tunnel.Error) refusalReply {
 	return r
 }
 
-// writeRefusal writes the answer for e over HTTP/1. The connection is to be closed
-// after it, whatever the request was (RFC 9931 for CONNECT).
-func (s *Server) writeRefusal(w io.Writer, e *tunnel.Error, head bool) error {
+// writeRefusal writes the reply for e over HTTP/1, without content if headOnly. The
+// caller closes the connection after it, whatever the request was (for CONNECT, RFC
+// 9931).
+func (s *Server) writeRefusal(w io.Writer, e *tunnel.Error, headOnly bool) error {
 	r := s.newRefusal(e)
 	var b bytes.Buffer
 	b.WriteString("HTTP/1.1 " + strconv.Itoa(r.status) + " " + http.StatusText(r.status) + "\r\n")
@@ -51,16 +52,16 @@ func (s *Server) writeRefusal(w io.Writer, e *tunnel.Error, head bool) error {
 		b.WriteString(f.Name + ": " + f.Value + "\r\n")
 	}
 	b.WriteString("Connection: close\r\n\r\n")
-	if !head {
+	if !headOnly {
 		b.WriteString(r.body)
 	}
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
-// closeAfterReply closes conn so that the client can read the answer first: a close
-// while there are unread bytes would send a reset, which may destroy the answer
-// (RFC 9112, section 9.6).
+// closeAfterReply closes conn so that the client can read the reply first: a close
+// with unread bytes would send a reset, which may destroy the reply (RFC 9112,
+// section 9.6).
 func closeAfterReply(conn net.Conn) {
 	defer conn.Close()
 	half, ok := conn.(interface{ CloseWrite() error })
@@ -71,8 +72,8 @@ func closeAfterReply(conn net.Conn) {
 	io.CopyN(io.Discard, conn, drainBytes)
 }
 
-// refuse answers with an error, logs it, and closes the connection so that the
-// client can read the answer. headOnly leaves the body out, as a reply to HEAD
+// refuse replies with an error, logs it, and closes the connection so that the
+// client can read the reply. HeadOnly leaves the content out, as a reply to HEAD
 // must.
 func (c *clientConn) refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
 	c.refuseOn(c.conn, rec, e, headOnly)

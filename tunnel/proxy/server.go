@@ -31,97 +31,98 @@ const (
 // ErrServerClosed is what Serve returns after Shutdown or Close.
 var ErrServerClosed = errors.New("tunnel: server closed")
 
-// Server is a forward proxy: CONNECT tunnels (RFC 9110, section 9.3.6) and
-// plain absolute-form HTTP. The zero Server serves everyone who reaches its
-// listener, to any public address on ports 22, 80 and 443. Its fields must not
-// change after Serve was called.
+// Server is a forward proxy for CONNECT tunnels (RFC 9110, section 9.3.6) and for
+// plain HTTP requests in absolute-form. The zero Server serves every client that
+// reaches its listener, and connects to any public address on ports 22, 80 and
+// 443. Its fields must not change once Serve, ServeHTTP or Summary was called.
 type Server struct {
 	// Name is the pseudonym in Via and Proxy-Status; "" = culvert- and eight
-	// random hex digits, so that a chain of culverts is no loop.
+	// random hex digits, so that a chain of culverts is not taken for a loop.
 	Name string
 
-	// Policy judges what is asked for and where it leads. A nil AllowAddr is
-	// public, and on a loopback TCP listener private and loopback as well.
+	// Policy judges targets by name and by address. A nil AllowAddr allows public
+	// addresses, and on a loopback TCP listener private and loopback ones too.
 	Policy policy.Policy
 
-	// AllowClient are the networks whose clients are served; nil = all. It is
-	// judged before a byte is read, and does not apply to unix sockets.
+	// AllowClient lists the networks whose clients are served; nil = all. It is
+	// checked before a byte is read, and does not apply to unix sockets.
 	AllowClient []netip.Prefix
 
-	// Verifier checks credentials; nil = none are wanted.
+	// Verifier checks credentials; nil = none are required.
 	Verifier Verifier
 
-	// Realm stands in the challenge; "" = "culvert".
+	// Realm is the realm of the challenge; "" = "culvert".
 	Realm string
 
-	// Via says which targets are reached through which route, first match
-	// wins; what matches none is reached directly.
+	// Via says which targets are reached through which route. The first rule that
+	// matches wins; a target that matches none is reached directly.
 	Via []ViaRule
 
-	// ViaResolve resolves the names of targets behind parents here, judges the
-	// addresses, and asks the parents for these; plain requests to names then go
-	// through CONNECT. Without it names are the parents' to resolve and to judge.
+	// ViaResolve resolves the names of targets here, judges the addresses, and asks
+	// the parents for addresses; plain requests then go through CONNECT. Without
+	// it the parents resolve the names, and judge where they lead. A parent is a
+	// proxy that a Via rule names.
 	ViaResolve bool
 
 	// HeaderTimeout bounds the reading of a request head; KeepAliveTimeout the
-	// wait for a further one; ConnectTimeout resolving and connecting;
-	// IdleTimeout ends tunnels and plain requests on which both ways are
-	// silent, 0 = never; Linger bounds one half's life after the other without
-	// progress. 0 = the default, negative = off.
+	// wait for the next one; ConnectTimeout resolving and connecting.
+	// IdleTimeout ends tunnels and plain requests that are silent in both
+	// directions, 0 = never. Linger bounds how long one direction may go on
+	// without progress after the other has ended. 0 = the default, negative = off.
 	HeaderTimeout, KeepAliveTimeout, ConnectTimeout, IdleTimeout, Linger time.Duration
 
-	// MaxTunnels bounds the tunnels open at once; 0 = what the descriptor
-	// limit carries, negative = no bound. MaxTunnelsPerClient bounds those of
-	// one client address; 0 = no bound.
+	// MaxTunnels bounds the tunnels open at once; 0 = as many as the descriptor
+	// limit allows, negative = no bound. MaxTunnelsPerClient bounds those of one
+	// client address; 0 = no bound.
 	MaxTunnels, MaxTunnelsPerClient int
 
 	// MaxHead bounds a request head in bytes; 0 = 64 KiB.
 	MaxHead int
 
-	// Resolver resolves targets; nil = the system's.
+	// Resolver resolves targets and parents; nil = the system's.
 	Resolver dialer.Resolver
 
 	// AccessLog gets one line when a tunnel opens and one when it closes, and
 	// one for each request that never became a tunnel; nil = none. ErrorLog
-	// gets listener trouble; nil = none.
+	// gets failures to accept and routes that cannot be taken; nil = none.
 	AccessLog, ErrorLog *slog.Logger
 
 	run serverState
 }
 
-// serverState is what a Server knows while it runs.
+// serverState is the state of a Server that runs.
 type serverState struct {
 	once       sync.Once
 	name       string
-	prefix     string // of the records' ids
+	idPrefix   string // of the records' ids
 	maxTunnels int
-	// mostDescriptors may be in use before connections are turned away.
+	// maxDescriptors may be in use before clients are turned away; 0 = any number.
 	maxDescriptors int
-	ctx             context.Context // ends when everything must
-	cancel          context.CancelFunc
-	ids             atomic.Uint64
-	draining        atomic.Bool
-	slots           slots
-	throttle        throttle
-	own             policy.HostAddrs
-	loops           relay.Loops
-	workers         workers
-	parents         parents
+	ctx            context.Context // done when everything must end
+	cancel         context.CancelFunc
+	ids            atomic.Uint64
+	draining       atomic.Bool
+	slots          slots
+	throttle       throttle
+	own            policy.HostAddrs
+	loops          relay.Loops
+	workers        workers
+	parents        parents
 
 	mu        sync.Mutex
 	listeners map[*listener]struct{}
-	handlers   map[string]*listener // those of ServeHTTP, by URL
+	handlers  map[string]*listener // the listeners of ServeHTTP, by URL
 	conns     map[*clientConn]struct{}
 	relays    map[relay.Running]struct{}
-	active    sync.WaitGroup // client connections and relays
+	active    sync.WaitGroup // counts client connections and relays
 }
 
-// init sets what is decided once, at the first use.
+// init sets, at the first use, what is decided once.
 func (s *Server) init() {
 	s.run.once.Do(func() {
 		var random [8]byte
 		rand.Read(random[:])
-		s.run.prefix = hex.EncodeToString(random[:4])
+		s.run.idPrefix = hex.EncodeToString(random[:4])
 		if s.run.name = s.Name; s.run.name == "" {
 			s.run.name = "culvert-" + hex.EncodeToString(random[4:])
 		}
@@ -129,7 +130,7 @@ func (s *Server) init() {
 			s.run.maxTunnels = defaultMaxTunnels()
 		}
 		s.run.maxDescriptors = maxDescriptors()
-		// No caller's context ends it, only Shutdown or Close.
+		// Only Shutdown and Close end it, no caller's context.
 		s.run.ctx, s.run.cancel = context.WithCancel(context.Background())
 		s.run.listeners = make(map[*listener]struct{})
 		s.run.conns = make(map[*clientConn]struct{})
@@ -137,25 +138,26 @@ func (s *Server) init() {
 	})
 }
 
-// Pseudonym returns the name in Via and Proxy-Status: Name, or the one that was
-// chosen for this process once the Server serves.
+// Pseudonym returns the name in Via and Proxy-Status: Name, or else the random one
+// that this Server has chosen.
 func (s *Server) Pseudonym() string {
 	s.init()
 	return s.run.name
 }
 
-// listening is one listener and what depends on where it listens.
+// listener is one listener, and what depends on the address it listens on.
 type listener struct {
 	net.Listener
 	server  *Server
-	url     string // as the listening line names it
+	url     string // as logs name it
 	policy  *policy.Policy
 	forward *forward.Forwarder
 }
 
 // Serve accepts clients on l until Shutdown or Close, and then returns
-// ErrServerClosed, at once if the Server was stopped before. It owns and closes
-// l. It may be called for several listeners, each from a goroutine of its own.
+// ErrServerClosed; at once if the Server was stopped before. Any other error is
+// Accept's. Serve owns l and closes it. It may be called for several listeners,
+// each from a goroutine of its own.
 func (s *Server) Serve(l net.Listener) error {
 	s.init()
 	ln := &listener{Listener: l, server: s, url: listen.URL(l), policy: s.policyFor(l)}
@@ -180,8 +182,8 @@ func (s *Server) removeListener(ln *listener) {
 	s.run.mu.Unlock()
 }
 
-// acceptLoop goes on when descriptors run out: clients then wait in the listener's
-// queue until there is one again.
+// acceptLoop accepts clients. When descriptors run out it tries again after a
+// pause; clients wait in the listener's queue meanwhile.
 func (ln *listener) acceptLoop() error {
 	const longest = time.Second
 	pause := time.Duration(0)
@@ -213,7 +215,7 @@ func (s *Server) warn(msg string, args ...any) {
 	}
 }
 
-// start serves one client connection on a goroutine of its own.
+// serveConn serves one client connection on a goroutine of its own.
 func (s *Server) serveConn(ln *listener, conn net.Conn) {
 	c := newClientConn(ln, conn)
 	s.run.mu.Lock()
@@ -228,8 +230,8 @@ func (s *Server) serveConn(ln *listener, conn net.Conn) {
 	s.run.workers.serve(c)
 }
 
-// ended removes a client connection from the Server's bookkeeping. A relay that it
-// started was added before.
+// removeConn removes a client connection that has ended. A relay that it started
+// was added before.
 func (s *Server) removeConn(c *clientConn) {
 	s.run.mu.Lock()
 	delete(s.run.conns, c)

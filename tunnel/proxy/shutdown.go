@@ -7,10 +7,10 @@ import (
 )
 
 // Shutdown stops accepting, closes the client connections that wait for a
-// request, refuses new tunnels, and waits for the open ones until ctx ends;
-// then it closes those too, closed_by drain. It returns nil if all ended by
-// themselves, else ctx's error. Records of all tunnels are written when it
-// returns.
+// request, refuses new tunnels, and waits for the open ones until ctx ends; then
+// it closes those too, and their records say closed_by drain. It returns nil if all
+// ended by themselves, else ctx's error. When it returns, the records of all
+// tunnels are written.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.init()
 	s.stopAccepting()
@@ -33,7 +33,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Close ends everything at once and waits for it.
+// Close ends all tunnels and requests at once, and returns when they have ended. The
+// error is always nil.
 func (s *Server) Close() error {
 	s.init()
 	s.stopAccepting()
@@ -64,10 +65,10 @@ func (s *Server) stopAccepting() {
 	}
 }
 
-// cut ends what is left: handshakes by their context, tunnels by their relay,
-// requests by their conn. The order matters: a conn that was given to a relay a
-// moment ago is in both maps, and if it were closed first, the relay would report
-// a break.
+// endAll ends tunnels that are being opened by their context, open ones by their
+// relay, and requests by their conn, in this order: a conn that was just given to a
+// relay is in both maps, and if it were closed first, the relay would report a
+// break.
 func (s *Server) endAll() {
 	s.run.cancel()
 	s.run.mu.Lock()
@@ -76,11 +77,12 @@ func (s *Server) endAll() {
 		r.End(relay.ClosedByDrain)
 	}
 	for c := range s.run.conns {
-		c.socket.Close() // TLS would take its time to say goodbye
+		c.socket.Close() // TLS might wait to write its close_notify
 	}
 }
 
-// closeIdle closes the connections kept for further tunnels and requests.
+// closeIdle closes the connections that are kept for further tunnels and requests.
+// Serve does that for its own listener.
 func (s *Server) closeIdle() {
 	s.run.parents.closeIdle()
 	s.run.mu.Lock()

@@ -7,7 +7,7 @@ import (
 )
 
 // throttle delays the answers to wrong credentials by client address, so that
-// passwords cannot be tried at speed. Right credentials are never delayed.
+// passwords cannot be tried at speed. Answers to right credentials are not delayed.
 type throttle struct {
 	mu       sync.Mutex
 	failures map[netip.Addr]failures
@@ -16,7 +16,7 @@ type throttle struct {
 type failures struct {
 	count int
 	last  time.Time
-	turn  chan struct{} // holds the one attempt that may be under way
+	turn  chan struct{} // held by the one attempt that may be under way
 }
 
 // Bounds of the throttle.
@@ -24,12 +24,12 @@ const (
 	freeFailures    = 3
 	firstDelay      = 250 * time.Millisecond
 	longestDelay    = 4 * time.Second
-	failuresFor     = 5 * time.Minute // without a further one, they are forgotten
+	failuresFor     = 5 * time.Minute // after the last one, they are forgotten
 	throttleClients = 10_000
 )
 
-// throttleKey returns the client's address, or the /64 of an IPv6 one, since whoever
-// has one address of that has them all.
+// throttleKey returns the client's address, or for IPv6 its /64 network: a client
+// that has one address of it can use them all.
 func throttleKey(from netip.Addr) netip.Addr {
 	if from.Is6() {
 		return netip.PrefixFrom(from, 64).Masked().Addr()
@@ -37,8 +37,9 @@ func throttleKey(from netip.Addr) netip.Addr {
 	return from
 }
 
-// enter waits until no other attempt of the client is under way, if it has failed
-// before. It returns false if done was closed first.
+// enter waits until no other attempt from the client's address is under way, if one
+// has failed before. It returns false if done was closed first; else the caller
+// calls leave.
 func (t *throttle) enter(done <-chan struct{}, from netip.Addr) (leave func(), ok bool) {
 	t.mu.Lock()
 	turn := t.failures[throttleKey(from)].turn
@@ -54,7 +55,7 @@ func (t *throttle) enter(done <-chan struct{}, from netip.Addr) (leave func(), o
 	}
 }
 
-// failed notes a failure, and waits for as long as the client's failures demand or
+// failed counts a failure, and waits as long as the number of failures demands, or
 // until done is closed.
 func (t *throttle) failed(done <-chan struct{}, from netip.Addr) {
 	delay := t.delay(throttleKey(from), time.Now())
@@ -69,6 +70,7 @@ func (t *throttle) failed(done <-chan struct{}, from netip.Addr) {
 	}
 }
 
+// delay counts a failure, and returns how long its answer is delayed.
 func (t *throttle) delay(from netip.Addr, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -93,7 +95,7 @@ func (t *throttle) delay(from netip.Addr, now time.Time) time.Duration {
 	return min(firstDelay<<min(f.count-freeFailures-1, 10), longestDelay)
 }
 
-// forget makes room: it drops old failures, and others if there are still too many.
+// evict makes room: it removes old failures, and others if there are still too many.
 func (t *throttle) evict(now time.Time) {
 	for addr, f := range t.failures {
 		if now.Sub(f.last) > failuresFor {

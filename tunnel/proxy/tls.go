@@ -16,16 +16,16 @@ import (
 	"culvert/tunnel/listen"
 )
 
-// shakeHands performs the TLS handshake within limit; 0 = no limit. If that fails it
-// answers the client, as far as that is possible, and writes the record. Unwelcome
-// is why the client was going to be turned away, if it was, and what the record
-// then says.
-func (c *clientConn) handshake(limit time.Duration, unwelcome *tunnel.Error) bool {
+// handshake performs the TLS handshake within limit; 0 = no limit. If it fails, the
+// client is answered as far as possible, and the failure is logged. Refusal is why
+// the client would be refused afterwards, nil if it would not; the record then has
+// that instead of the handshake's failure.
+func (c *clientConn) handshake(limit time.Duration, refusal *tunnel.Error) bool {
 	if !c.beginHandshake(limit) {
 		return false
 	}
 	if err := c.secure.Handshake(); err != nil {
-		c.handshakeFailed(err, unwelcome)
+		c.handshakeFailed(err, refusal)
 		return false
 	}
 	c.conn.SetDeadline(time.Time{})
@@ -33,8 +33,8 @@ func (c *clientConn) handshake(limit time.Duration, unwelcome *tunnel.Error) boo
 	return true
 }
 
-// awaitHandshake sets the handshake's deadline, unless the Server drains: until there
-// is a request, drain may close the connection.
+// beginHandshake sets the handshake's deadline. It returns false if the Server
+// drains: shutdown may end a connection until there is a request.
 func (c *clientConn) beginHandshake(limit time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,11 +47,11 @@ func (c *clientConn) beginHandshake(limit time.Duration) bool {
 	return true
 }
 
-// badHandshake logs a handshake that failed, and closes the connection so that the
-// client can read the alert it was sent. Plain HTTP is answered in plain HTTP. A
-// connection on which no byte came is closed without an answer or a record.
-func (c *clientConn) handshakeFailed(err error, unwelcome *tunnel.Error) {
-	e := unwelcome
+// handshakeFailed logs a handshake that failed, and closes the connection so that the
+// client can read the alert that it was sent. Plain HTTP is answered in plain HTTP. A
+// connection on which no byte came is closed without answer or record.
+func (c *clientConn) handshakeFailed(err error, refusal *tunnel.Error) {
+	e := refusal
 	if e == nil {
 		if !c.secure.HasReceived() || c.server.run.draining.Load() {
 			return
@@ -64,15 +64,15 @@ func (c *clientConn) handshakeFailed(err error, unwelcome *tunnel.Error) {
 		return
 	}
 	rec.SetError(e)
-	rec.Status = 0 // it never came to HTTP
+	rec.Status = 0 // there was no HTTP answer
 	c.server.logRequest(rec)
 	if !neterr.Timeout(err) {
 		closeAfterReply(c.socket)
 	}
 }
 
-// isPlainHTTP reports whether a handshake failed because the client's first
-// bytes are those of an HTTP request. A TLS record does not begin with a letter.
+// isPlainHTTP reports whether a handshake failed because the client sent an HTTP
+// request. A TLS record does not begin with a letter.
 func isPlainHTTP(err error) bool {
 	var header tls.RecordHeaderError
 	if !errors.As(err, &header) || header.Conn == nil {
@@ -87,7 +87,7 @@ func isPlainHTTP(err error) bool {
 	return true
 }
 
-// handshakeError returns the verdict on a handshake that failed.
+// handshakeError returns the Error for a handshake that failed.
 func handshakeError(err error) *tunnel.Error {
 	e := &tunnel.Error{Phase: tunnel.PhaseTLS, Type: tunnel.ErrorTLSProtocol, Err: err}
 	var header tls.RecordHeaderError
@@ -109,10 +109,10 @@ func handshakeError(err error) *tunnel.Error {
 		e.Type = tunnel.ErrorTLSCertificate
 		e.Detail = "the client's certificate is refused: " + certificateProblem(certificate)
 	case errors.As(err, &op) && op.Op == "local error" && strings.Contains(op.Err.Error(), "bad record MAC"):
-		// OpenSSL's alert on a certificate it does not trust is not encrypted as
-		// TLS 1.3 wants it.
+		// OpenSSL sends its alert about a certificate that it does not trust
+		// without the encryption that TLS 1.3 requires.
 		e.Detail = "the client broke the TLS handshake off: it may not trust this proxy's certificate"
-	case errors.As(err, &op) && op.Op == "remote error": // an alert, as on a certificate it does not trust
+	case errors.As(err, &op) && op.Op == "remote error": // an alert, as about a certificate that it does not trust
 		e.Detail = "the client ended the TLS handshake: " + listen.TLSErrorText(op.Err)
 	default:
 		e.Detail = "the TLS handshake failed: " + listen.TLSErrorText(err)
@@ -120,7 +120,7 @@ func handshakeError(err error) *tunnel.Error {
 	return e
 }
 
-// certificateTrouble returns whose certificate is refused and why, in words.
+// certificateProblem returns in words whose certificate is refused, and why.
 func certificateProblem(err *tls.CertificateVerificationError) string {
 	if len(err.UnverifiedCertificates) == 0 {
 		return listen.TLSErrorText(err.Err)
@@ -142,8 +142,8 @@ func orNameless(name string) string {
 }
 
 // certificateUser returns the user that a verified client certificate names: the
-// subject's common name, or else its first mail address, DNS name or URI, or else
-// its serial number, which its issuer knows. "" = no certificate was verified.
+// subject's common name, or else the first mail address, DNS name or URI, or else
+// the serial number, by which its issuer knows it. "" = no certificate was verified.
 func certificateUser(state tls.ConnectionState) string {
 	if len(state.VerifiedChains) == 0 {
 		return ""
@@ -161,22 +161,21 @@ func certificateUser(state tls.ConnectionState) string {
 	return "serial:" + leaf.SerialNumber.Text(16)
 }
 
-// tlsHandshake is the first byte of a TLS handshake's record.
+// tlsHandshake is the first byte of a TLS handshake record.
 const tlsHandshake = 0x16
 
-// isTLS reports whether bytes begin a TLS handshake record. No request begins like
-// that.
+// isTLS reports whether b begins with a TLS handshake record, as no request does.
 func isTLS(b []byte) bool { return len(b) > 1 && b[0] == tlsHandshake && b[1] == 0x03 }
 
-// tlsToPlain is the refusal of TLS on a plain port. It is answered in HTTP, by which
-// TLS clients recognise such a port, and say so.
+// tlsOnPlainPort returns the refusal of TLS on a port of plain HTTP. The answer is
+// plain HTTP, which TLS clients recognise and report.
 func tlsOnPlainPort() *tunnel.Error {
 	return &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Status: http.StatusBadRequest,
 		Detail: "TLS came to a port that speaks plain HTTP: use http:// for this proxy"}
 }
 
-// beginsTLS reports whether a TLS client came to a port of plain HTTP. It waits for a
-// second byte only if no request begins with the first.
+// beginsTLS reports whether the client begins with TLS. It waits for a second byte
+// only if no request begins with the first.
 func (c *clientConn) beginsTLS() bool {
 	if first, _ := c.br.Peek(1); len(first) == 0 || first[0] != tlsHandshake {
 		return false

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// tunnel logs the opening, starts the relay, and logs the close. The slot that
-// from holds is released then. It is not given the Request, which would hold on
-// to the head for as long as the tunnel lives.
+// tunnel logs the opening, starts the relay, and, when that ends, releases the slot of
+// the client address and logs the close. It returns at once. It does not get the
+// connectRequest, which would keep the head in memory as long as the tunnel lives.
 func (s *Server) tunnel(rec *accesslog.Record, from netip.Addr, client, next relay.Side) {
 	rec.Log(s.AccessLog, accesslog.EventOpen)
 	s.relay(client, next, func(result relay.Result) {
@@ -20,14 +20,15 @@ func (s *Server) tunnel(rec *accesslog.Record, from netip.Addr, client, next rel
 	})
 }
 
-// relay starts a relay that drain knows of; done runs once, as its last act.
+// relay starts a relay between both sides and registers it for Shutdown. Done is
+// called once, when the relay has ended.
 func (s *Server) relay(client, target relay.Side, done func(relay.Result)) {
 	limits := relay.Limits{Idle: max(0, s.IdleTimeout), Linger: max(0, cmp.Or(s.Linger, DefaultLinger))}
 	s.run.mu.Lock()
-	defer s.run.mu.Unlock() // done waits for the entry that it removes
+	defer s.run.mu.Unlock() // ended waits until the entry that it removes is there
 	if s.run.ctx.Err() != nil {
-		// cut was here: it may have closed the client's conn, which to a relay
-		// would look like a break.
+		// endAll has run: it may have closed the client's conn, which a relay
+		// would take for a break.
 		client.Conn.Close()
 		target.Conn.Close()
 		done(relay.Result{ClosedBy: relay.ClosedByDrain})
@@ -35,7 +36,7 @@ func (s *Server) relay(client, target relay.Side, done func(relay.Result)) {
 	}
 	s.run.active.Add(1)
 	var r relay.Running
-	over := func(result relay.Result) {
+	ended := func(result relay.Result) {
 		s.run.mu.Lock()
 		delete(s.run.relays, r)
 		s.run.mu.Unlock()
@@ -43,8 +44,8 @@ func (s *Server) relay(client, target relay.Side, done func(relay.Result)) {
 		s.run.active.Done()
 	}
 	var onLoop bool
-	if r, onLoop = s.run.loops.Start(client, target, limits, over); !onLoop {
-		r = relay.Start(client, target, limits, over)
+	if r, onLoop = s.run.loops.Start(client, target, limits, ended); !onLoop {
+		r = relay.Start(client, target, limits, ended)
 	}
 	s.run.relays[r] = struct{}{}
 }

@@ -17,17 +17,17 @@ import (
 	htpasswd "github.com/tg123/go-htpasswd"
 )
 
-// Users is a Verifier over an htpasswd file: bcrypt, SHA-crypt, MD5-crypt, SHA
-// and SSHA hashes. What was verified is remembered by a keyed hash, so that
-// bcrypt is not paid for every tunnel.
+// Users is a Verifier with the users of an htpasswd file: bcrypt, SHA-crypt,
+// MD5-crypt, SHA and SSHA hashes. It remembers verified pairs by a keyed hash for ten
+// minutes, so that not every tunnel costs a bcrypt.
 type Users struct {
 	hashes map[string]htpasswd.EncodedPasswd
-	decoy  htpasswd.EncodedPasswd // checked when the name is unknown
-	key    [32]byte               // of the cache; never leaves the process
+	decoy  htpasswd.EncodedPasswd // checked if the name is unknown
+	key    [32]byte               // of the cache; it never leaves the process
 	busy   chan struct{}          // bounds the hashes computed at once
 
 	mu    sync.Mutex
-	cache map[[32]byte]time.Time // when it was verified
+	cache map[[32]byte]time.Time // when each pair was verified
 }
 
 // Bounds of the cache of verified credentials.
@@ -37,7 +37,7 @@ const (
 )
 
 // LoadUsers reads an htpasswd file. A line that cannot be used is an error that
-// names it, instead of a user who cannot log in without anybody knowing why.
+// names the line: otherwise its user could not log in, and nothing would say why.
 func LoadUsers(path string) (*Users, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -67,8 +67,8 @@ func LoadUsers(path string) (*Users, error) {
 	return u, nil
 }
 
-// parseHash takes hashes only: a password in clear, which a mistyped hash
-// would silently become, is refused.
+// parseHash accepts hashes only. A plain-text password is refused, since a mistyped
+// hash would be taken for one.
 func parseHash(hash string) (htpasswd.EncodedPasswd, error) {
 	for _, parse := range []htpasswd.PasswdParser{
 		htpasswd.AcceptBcrypt, htpasswd.AcceptMd5, htpasswd.AcceptCryptSha, htpasswd.AcceptSha, htpasswd.AcceptSsha,
@@ -77,7 +77,7 @@ func parseHash(hash string) (htpasswd.EncodedPasswd, error) {
 		case err != nil:
 			return nil, errDamagedHash
 		case encoded != nil && hash[0] == '$' && !cryptForm().MatchString(hash):
-			// No password could match it, and some would make its code panic.
+			// No password matches such a hash, and some make the library panic.
 			return nil, errDamagedHash
 		case encoded != nil:
 			return encoded, nil
@@ -88,8 +88,8 @@ func parseHash(hash string) (htpasswd.EncodedPasswd, error) {
 
 var errDamagedHash = errors.New("the hash is damaged")
 
-// cryptForm matches complete hashes in crypt(3)'s form: the parsers check only their
-// first few bytes.
+// cryptForm matches complete hashes in the form of crypt(3). The library's parsers
+// check only the first few bytes.
 var cryptForm = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^\$(` +
 		`(1|apr1)\$[^$]*\$[./0-9A-Za-z]{22}|` +
@@ -98,11 +98,11 @@ var cryptForm = sync.OnceValue(func() *regexp.Regexp {
 		`2[abxy]\$(0[4-9]|[12][0-9]|3[01])\$[./0-9A-Za-z]{53})$`)
 })
 
-// maxPassword bounds what is hashed: the cost of SHA-crypt grows with the
-// square of the password's length, and anyone may send one.
+// maxPassword bounds the bytes of a password: the cost of SHA-crypt grows with the
+// square of its length, and any client may send one.
 const maxPassword = 1 << 10
 
-// Remembers reports whether the pair was verified a short while ago.
+// Remembers reports whether the pair was verified within the last ten minutes.
 func (u *Users) Remembers(user, password string) bool {
 	return len(password) <= maxPassword && u.remembers(u.id(user, password))
 }
@@ -118,13 +118,13 @@ func (u *Users) Verify(user, password string) bool {
 	}
 	u.busy <- struct{}{}
 	defer func() { <-u.busy }()
-	if u.remembers(id) { // someone else verified it while this one waited
+	if u.remembers(id) { // verified by another goroutine meanwhile
 		return true
 	}
 	encoded, known := u.hashes[user]
 	if !known {
-		// As much work as for a known name, so that time does not tell which
-		// names there are.
+		// As much work as for a known name, so that the time does not reveal
+		// which names exist.
 		u.decoy.MatchesPassword(password)
 		return false
 	}
@@ -140,7 +140,7 @@ func (u *Users) Verify(user, password string) bool {
 	return true
 }
 
-// remembers looks the keyed hash up, which takes the same time for any wrong
+// remembers looks up the keyed hash. That takes the same time for every wrong
 // password.
 func (u *Users) remembers(id [32]byte) bool {
 	u.mu.Lock()
@@ -149,7 +149,7 @@ func (u *Users) remembers(id [32]byte) bool {
 	return ok && time.Since(at) < verifiedFor
 }
 
-// id is the keyed hash of the pair; the length keeps name and password apart.
+// id returns the keyed hash of the pair. The length separates name and password.
 func (u *Users) id(user, password string) [32]byte {
 	mac := hmac.New(sha256.New, u.key[:])
 	mac.Write([]byte(strconv.Itoa(len(user)) + ":" + user + password))

@@ -11,16 +11,16 @@ import (
 	"culvert/tunnel/listen"
 )
 
-// Verifier checks a user name and a password. It is called from many
-// goroutines at once. If it also has a method Remembers, as Users has, that is
-// called first: it returns true for a pair that is known to be right without
-// computing a hash.
+// Verifier checks user names and passwords. It is called from many goroutines at
+// once. If it also has a method Remembers, as Users has, that is called first: it
+// reports whether a pair is already known to be right, without computing a hash.
 type Verifier interface {
+	// Verify reports whether the password is the user's.
 	Verify(user, password string) bool
 }
 
-// verify returns the user that a client is, by its certificate or else by its
-// credentials. Where only a certificate would do, there is no challenge.
+// verify returns the user by the client's certificate, or else by its credentials.
+// Where only a certificate would do, there is no challenge.
 func (ln *listener) verify(a requestInfo) (user string, e *tunnel.Error) {
 	switch {
 	case a.user != "":
@@ -32,9 +32,9 @@ func (ln *listener) verify(a requestInfo) (user string, e *tunnel.Error) {
 	return ln.server.verifyCredentials(a.credentials, a.client)
 }
 
-// verify returns the user that a client is by its Proxy-Authorization values (RFC
-// 9110, section 11.7; RFC 7617). Without a Verifier they are ignored. Wrong
-// credentials are answered late if there were many; right ones never are.
+// verifyCredentials returns the user by a request's Proxy-Authorization values (RFC
+// 9110, section 11.7; RFC 7617). Without a Verifier they are ignored. After several
+// failures from an address, the refusal of the next is delayed.
 func (s *Server) verifyCredentials(values []string, from netip.Addr) (string, *tunnel.Error) {
 	if s.Verifier == nil {
 		return "", nil
@@ -50,9 +50,9 @@ func (s *Server) verifyCredentials(values []string, from netip.Addr) (string, *t
 	return "", credentialsError("credentials refused", "the user name or the password is wrong")
 }
 
-// verifies asks the Verifier: at once what it remembers. Otherwise an address that
-// has failed before waits for its own earlier attempts, so that for a flood of
-// wrong passwords from there one hash at a time is computed.
+// checkPassword asks the Verifier. Unless the Verifier remembers the pair, an address
+// that has failed before waits for its earlier attempts, so that a flood of wrong
+// passwords from one address costs one hash at a time.
 func (s *Server) checkPassword(user, password string, from netip.Addr) bool {
 	if r, ok := s.Verifier.(interface {
 		Remembers(user, password string) bool
@@ -71,8 +71,8 @@ func credentialsError(rule, detail string) *tunnel.Error {
 	return &tunnel.Error{Phase: tunnel.PhaseVerify, Type: tunnel.ErrorCredentials, Status: http.StatusProxyAuthRequired, Rule: rule, Detail: detail}
 }
 
-// challenge returns the Proxy-Authenticate value, with the charset parameter of RFC
-// 7617, section 2.1.
+// challenge returns the Proxy-Authenticate value, with the charset parameter (RFC
+// 7617, section 2.1).
 func (s *Server) challenge() string {
 	realm := s.Realm
 	if realm == "" {
@@ -85,7 +85,7 @@ func (s *Server) challenge() string {
 	return b.String()
 }
 
-// parseBasic parses the credentials field, of which there must be one.
+// parseBasic parses the values of Proxy-Authorization, of which there must be one.
 func parseBasic(values []string) (user, password string, ok bool) {
 	if len(values) != 1 {
 		return "", "", false

@@ -13,14 +13,16 @@ import (
 type ViaRule struct {
 	Pattern *policy.Pattern // nil = every target
 	Route   tunnel.Route    // the zero Route is direct: an exception to a later rule
-	Or      []tunnel.Route  // to be tried in order where the one before cannot be taken
+	Or      []tunnel.Route  // tried in order, each if the one before cannot be taken
 }
 
 // routes returns the rule's routes in the order in which they are tried.
 func (r *ViaRule) routes() []tunnel.Route { return append([]tunnel.Route{r.Route}, r.Or...) }
 
-// ParseViaRule parses ROUTES, for every target, or PATTERN=ROUTES. It is plain
-// ROUTES if its first "://" stands before its first "=".
+// ParseViaRule parses ROUTES, for every target, or PATTERN=ROUTES. A rule whose first
+// "://" comes before its first "=" is ROUTES alone. ROUTES is what
+// tunnel.ParseRoutes accepts, without socks5: names must not be resolved where the
+// policy does not judge the addresses.
 func ParseViaRule(s string) (ViaRule, error) {
 	pattern, route, ok := strings.Cut(s, "=")
 	if scheme := strings.Index(s, "://"); !ok || scheme >= 0 && scheme < len(pattern) || strings.HasPrefix(s, "unix:") {

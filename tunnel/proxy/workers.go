@@ -2,20 +2,20 @@ package proxy
 
 import "sync"
 
-// mostIdleWorkers bounds the goroutines that wait for the next connection.
+// maxIdleWorkers bounds the goroutines that wait for a connection.
 const maxIdleWorkers = 32
 
-// workers is a pool of goroutines that serve client connections, each one at a
-// time. A goroutine that has served one has a stack large enough for the next one;
-// growing it is a good part of what a new goroutine costs. The zero value is ready
-// to use.
+// workers is a pool of goroutines, each of which serves one client connection at a
+// time. A goroutine that has served one has a stack large enough for the next;
+// growing the stack is a good part of a new goroutine's cost. The zero value is
+// ready to use.
 type workers struct {
-	mu    sync.Mutex
-	idle  []chan *clientConn // the one last used comes last
+	mu     sync.Mutex
+	idle   []chan *clientConn // the last used is last
 	closed bool
 }
 
-// do serves c on a goroutine, and returns at once.
+// serve serves c on a goroutine, and returns at once.
 func (w *workers) serve(c *clientConn) {
 	w.mu.Lock()
 	if last := len(w.idle) - 1; last >= 0 {
@@ -29,7 +29,7 @@ func (w *workers) serve(c *clientConn) {
 	go w.run(c)
 }
 
-// work serves connections until there are enough idle workers.
+// run serves c, and then further connections until there are enough idle workers.
 func (w *workers) run(c *clientConn) {
 	next := make(chan *clientConn, 1)
 	for ; c != nil; c = <-next {
@@ -40,7 +40,7 @@ func (w *workers) run(c *clientConn) {
 	}
 }
 
-// rest adds a worker to the idle ones, unless there are enough.
+// addIdle adds a worker to the idle ones. It returns false if there are enough.
 func (w *workers) addIdle(worker chan *clientConn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -51,7 +51,7 @@ func (w *workers) addIdle(worker chan *clientConn) bool {
 	return true
 }
 
-// end ends the idle workers now, and the others after their connection.
+// close ends the idle workers, and the others when their connections end.
 func (w *workers) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

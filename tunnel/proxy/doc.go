@@ -1,0 +1,39 @@
+// Package proxy is a forward proxy: a [Server] opens CONNECT tunnels (RFC 9110,
+// section 9.3.6) and forwards plain HTTP requests.
+//
+// What it promises: every request passes the same checks in the same order,
+// whichever protocol version it came in; the policy's verdict on an address holds
+// for the address that is connected to; every request and every tunnel has its
+// line in the access log; and Shutdown and Close return when nothing is left.
+//
+// # The way of a CONNECT
+//
+// In the order in which a reader meets the files:
+//
+//	server.go      Serve accepts a connection
+//	workers.go     a goroutine serves it
+//	clientconn.go  may this client use the proxy at all? TLS: tls.go
+//	h1.go          the request head becomes a connectRequest; h2.go, handler.go:
+//	               in the other protocol versions
+//	connect.go     the spine, which calls the stages that follow
+//	check.go       who asks (verify.go), is it a loop, is the target allowed
+//	               (policy.go)
+//	limits.go      a slot among the open tunnels
+//	dial.go        directly, or through other proxies (parents.go)
+//	tunnel.go      the log's line, the relay, and the log's line at its end
+//
+// Requests other than CONNECT leave this way at connect.go: package forward
+// carries them, and asks the checks and dial.go through host.go.
+//
+// # Another protocol version
+//
+// A protocol version is an adapter of a page or two. For a CONNECT it makes a
+// connectRequest, which says how the client is refused or accepted, and gives it
+// to the spine; for any other request it is a forward.Wire. Neither knows the
+// relay, nor the relay them: it gets two conns. h1.go, h2.go and handler.go are
+// the three there are. An adapter outside this package needs none of this if its
+// server calls an http.Handler, which a Server is (see [Server.ServeHTTP]).
+//
+// The package never imports what presents results to people: probe, explain,
+// terminal, stdio.
+package proxy
