@@ -16,7 +16,7 @@ import (
 // nothing about it.
 type row struct {
 	id    string
-	weigh func(f *facts) (says string, decisive bool, text string)
+	weigh func(f *facts) (says Verdict, decisive bool, text string)
 }
 
 // rows are weighed in this order.
@@ -34,9 +34,9 @@ var rows = [...]row{
 	{"timing", weighTiming},
 }
 
-func weighPublic(f *facts) (string, bool, string) {
+func weighPublic(f *facts) (Verdict, bool, string) {
 	t := f.target
-	signed := "the certificate is signed by " + makerOf(t.leaf())
+	signed := "the certificate is signed by " + issuerOf(t.leaf())
 	switch {
 	case t.public() && f.now.Before(t.leaf().NotBefore):
 		return EndToEnd, true, signed + ", a public authority, and for the right name; by the clock here it is not valid yet"
@@ -46,74 +46,74 @@ func weighPublic(f *facts) (string, bool, string) {
 		return EndToEnd, true, signed + ", a public authority, and for the right name; the server forgot to send an intermediate certificate"
 	case t.public():
 		return EndToEnd, true, signed + ", a public authority, and for the right name"
-	case t.trust == nil:
+	case t.publicError == nil:
 		return Unknown, false, signed + ", a public authority, but for " + certwords.List(certwords.Hosts(t.leaf()))
 	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](t.trust); !ok {
-		return Unknown, false, signed + ", and no public authority vouches for it: " + certwords.Cause(t.trust)
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](t.publicError); !ok {
+		return Unknown, false, signed + ", and no public authority vouches for it: " + certwords.Cause(t.publicError)
 	}
 	return Unknown, false, signed + ", and no public authority vouches for it"
 }
 
-func weighNamed(f *facts) (string, bool, string) {
+func weighNamed(f *facts) (Verdict, bool, string) {
 	switch {
 	case f.pinned:
-		return EndToEnd, !f.doubted(), "its key is the one you named"
+		return EndToEnd, !f.doubtful(), "its key is the one you named"
 	case f.named:
-		return EndToEnd, !f.doubted(), "it leads to an authority that you named"
+		return EndToEnd, !f.doubtful(), "it leads to an authority that you named"
 	}
 	return "", false, ""
 }
 
 // weighSystem is about what was added to this machine's authorities, or to its
 // own internal names.
-func weighSystem(f *facts) (string, bool, string) {
+func weighSystem(f *facts) (Verdict, bool, string) {
 	switch {
-	case f.target.trust == nil || f.named:
+	case f.target.publicError == nil || f.named:
 		return "", false, ""
-	case f.system == nil:
+	case f.systemError == nil:
 		return Intercepted, false, "this machine trusts it all the same: the authority was added here, unless the system came with it"
 	}
 	return Unknown, false, "this machine does not trust it either"
 }
 
-func weighDirect(f *facts) (string, bool, string) {
+func weighDirect(f *facts) (Verdict, bool, string) {
 	d := f.direct
 	switch {
 	case d == nil:
 		return "", false, ""
-	case !d.came():
+	case !d.hasChain():
 		return Unknown, false, "without the proxy the target shows no certificate: " + d.why()
-	case f.sameWithout():
+	case f.sameKeyDirect():
 		return EndToEnd, !f.minted() && f.product() == "", "without the proxy the target has the same key: it is not the proxy that speaks TLS"
 	case f.target.public():
-		return Unknown, false, "without the proxy the target shows another certificate, signed by " + makerOf(d.leaf())
+		return Unknown, false, "without the proxy the target shows another certificate, signed by " + issuerOf(d.leaf())
 	case d.public():
-		return Intercepted, !f.vouched() && !f.split(), "without the proxy the target shows a public authority's certificate, signed by " + makerOf(d.leaf())
+		return Intercepted, !f.vouchedFor() && !f.splitDNS(), "without the proxy the target shows a public authority's certificate, signed by " + issuerOf(d.leaf())
 	case d.trusted && !f.target.trusted && !f.pinned:
-		return Intercepted, d.named && !f.split(), "without the proxy the target shows a certificate that is trusted, signed by " + makerOf(d.leaf())
-	case sameMaker(d, f.target):
+		return Intercepted, d.byNamedRoot && !f.splitDNS(), "without the proxy the target shows a certificate that is trusted, signed by " + issuerOf(d.leaf())
+	case sameIssuer(d, f.target):
 		return Unknown, false, "without the proxy the target shows another certificate, signed by the same authority"
 	}
-	return Intercepted, false, "without the proxy the target shows another certificate, signed by " + makerOf(d.leaf())
+	return Intercepted, false, "without the proxy the target shows another certificate, signed by " + issuerOf(d.leaf())
 }
 
-func weighManner(f *facts) (string, bool, string) {
+func weighManner(f *facts) (Verdict, bool, string) {
 	d := f.direct
 	switch {
-	case !d.came() || f.target.public():
+	case !d.hasChain() || f.target.public():
 		return "", false, ""
 	case d.alpn != f.target.alpn:
 		return Intercepted, false, "without the proxy it agrees on " + d.agreed() + ", through it on " + f.target.agreed()
-	case d.tls != f.target.tls:
-		return Intercepted, false, fmt.Sprintf("without the proxy it speaks %s, through it %s", tls.VersionName(d.tls), tls.VersionName(f.target.tls))
+	case d.version != f.target.version:
+		return Intercepted, false, fmt.Sprintf("without the proxy it speaks %s, through it %s", tls.VersionName(d.version), tls.VersionName(f.target.version))
 	}
 	return Unknown, false, "version and protocol are the same without the proxy"
 }
 
 // agreed is the protocol that was agreed on by ALPN.
-func (s *shown) agreed() string {
-	return certwords.ALPN(wire.Escape([]byte(s.alpn), maxALPN))
+func (p *peer) agreed() string {
+	return certwords.ALPN(wire.Escape([]byte(p.alpn), maxALPN))
 }
 
 // maxALPN bounds what is shown of a protocol's name, in bytes of ASCII.
@@ -121,24 +121,24 @@ const maxALPN = 200
 
 // weighUnrelated is about names whose owners have nothing in common with the
 // target's, nor with each other.
-func weighUnrelated(f *facts) (string, bool, string) {
+func weighUnrelated(f *facts) (Verdict, bool, string) {
 	var same, public, others, silent []string
 	for _, u := range f.unrelated {
 		switch {
-		case !u.came():
+		case !u.hasChain():
 			silent = append(silent, u.name)
 		case u.public():
 			public = append(public, u.name)
-		case sameMaker(u, f.target):
+		case sameIssuer(u, f.target):
 			same = append(same, u.name)
 		default:
-			others = append(others, u.name+" shows a certificate signed by "+makerOf(u.leaf()))
+			others = append(others, u.name+" shows a certificate signed by "+issuerOf(u.leaf()))
 		}
 	}
 	switch {
 	case len(f.unrelated) == 0:
 		return "", false, ""
-	case len(same) > 0 && (f.target.trust == nil || signedByItself(f.target.leaf())):
+	case len(same) > 0 && (f.target.publicError == nil || signedByItself(f.target.leaf())):
 		return Intercepted, true, "through the proxy the key is that of " + strings.Join(same, " and ") + " too"
 	case len(same) > 0:
 		return Intercepted, true, "who made the certificate makes that of " + strings.Join(same, " and ") + " too"
@@ -153,49 +153,49 @@ func weighUnrelated(f *facts) (string, bool, string) {
 // weighNonexistent is about a host that nobody can have a certificate ready for.
 // One that is not for its name may be of a server to which a resolver leads
 // every name that it does not know, the target's own server among them.
-func weighNonexistent(f *facts) (string, bool, string) {
+func weighNonexistent(f *facts) (Verdict, bool, string) {
 	n := f.nonexistent
 	switch {
 	case n == nil:
 		return "", false, ""
-	case !n.came():
+	case !n.hasChain():
 		return Unknown, false, "through the proxy a host that cannot exist shows no certificate"
 	case n.leaf().Equal(f.target.leaf()):
 		return Intercepted, false, "through the proxy a host that cannot exist shows the same certificate"
-	case sameMaker(n, f.target) && n.nameError != nil:
+	case sameIssuer(n, f.target) && n.nameError != nil:
 		return Intercepted, false, "through the proxy a host that cannot exist shows a certificate signed by the same authority"
-	case sameMaker(n, f.target):
+	case sameIssuer(n, f.target):
 		return Intercepted, true, "who made the certificate makes one for " + n.name + " too, a host that cannot exist"
 	}
-	return Intercepted, false, "through the proxy somebody speaks TLS as " + n.name + ", a host that cannot exist, by a certificate signed by " + makerOf(n.leaf())
+	return Intercepted, false, "through the proxy somebody speaks TLS as " + n.name + ", a host that cannot exist, by a certificate signed by " + issuerOf(n.leaf())
 }
 
 // weighInvented asks the target for a name that nobody can have prepared for.
 // A target may make certificates itself, though: then the user knows, or it does
 // so without the proxy too, or nobody makes them for others.
-func weighInvented(f *facts) (string, bool, string) {
+func weighInvented(f *facts) (Verdict, bool, string) {
 	n := f.invented
 	switch {
 	case n == nil:
 		return "", false, ""
-	case !n.came():
+	case !n.hasChain():
 		return Unknown, false, "under a name that cannot exist the target shows no certificate"
-	case f.kept():
+	case f.prepared():
 		return EndToEnd, false, "under a name that cannot exist the target shows the same certificate: it was there already"
 	case n.nameError != nil:
 		return Unknown, false, "under a name that cannot exist the target shows another certificate, which is not for that name"
 	}
-	doubtful := f.vouched() && f.spared()
-	if !f.direct.came() { // with nothing to compare with, either is enough
-		doubtful = f.vouched() || f.spared()
+	doubtful := f.vouchedFor() && f.sparesOthers()
+	if !f.direct.hasChain() { // with nothing to compare with, either is enough
+		doubtful = f.vouchedFor() || f.sparesOthers()
 	}
-	return Intercepted, f.minted() && !doubtful && !sameMaker(f.direct, f.target),
+	return Intercepted, f.minted() && !doubtful && !sameIssuer(f.direct, f.target),
 		"asked for " + n.name + ", which cannot exist, the target shows a certificate made for that"
 }
 
-func weighProduct(f *facts) (string, bool, string) {
+func weighProduct(f *facts) (Verdict, bool, string) {
 	product := f.product()
-	if f.target.trust == nil || product == "" {
+	if f.target.publicError == nil || product == "" {
 		return "", false, ""
 	}
 	return Intercepted, false, "the authority goes by the name of " + product + ", which makes certificates for what goes through it"
@@ -204,9 +204,9 @@ func weighProduct(f *facts) (string, bool, string) {
 // freshness is how young a certificate is when it looks made for the occasion.
 const freshness = time.Hour
 
-func weighFresh(f *facts) (string, bool, string) {
+func weighFresh(f *facts) (Verdict, bool, string) {
 	age := f.now.Sub(f.target.leaf().NotBefore)
-	if f.target.trust == nil || age < 0 || age > freshness {
+	if f.target.publicError == nil || age < 0 || age > freshness {
 		return "", false, ""
 	}
 	return Intercepted, false, fmt.Sprintf("the certificate is only %v old", age.Round(time.Second))
@@ -219,7 +219,7 @@ const farEnough = 5 * time.Millisecond
 // weighTiming compares the round trip within the tunnel, which is that of TLS
 // 1.3's handshake, with the way to the proxy and its way to the target. The name's
 // resolution is among the latter, so this is a hint and no more.
-func weighTiming(f *facts) (string, bool, string) {
+func weighTiming(f *facts) (Verdict, bool, string) {
 	t := f.times
 	beyond := t.Reply - t.Proxy
 	if t.Proxy <= 0 || t.Handshake <= 0 {

@@ -11,7 +11,7 @@ import (
 // Check. Where the first one was slow they have twice its time, within
 // bounds.
 const (
-	DefaultPatience = 3 * time.Second
+	defaultPatience = 3 * time.Second
 	maxPatience     = 15 * time.Second
 	publicPatience  = time.Second // where the target's certificate is a public one
 )
@@ -19,7 +19,7 @@ const (
 // DefaultUnrelated are the names whose certificates are compared with the
 // target's: of three foundations that do not depend on each other. Two are
 // taken that are not the target itself.
-var DefaultUnrelated = []string{"www.iana.org:443", "www.wikipedia.org:443", "www.gnu.org:443"}
+var defaultUnrelated = []string{"www.iana.org:443", "www.wikipedia.org:443", "www.gnu.org:443"}
 
 // Check is how a Prober finds out whether TLS inside the tunnel ends
 // at the target, or at somebody in the middle who makes certificates of their
@@ -60,17 +60,20 @@ type Times struct {
 	Handshake time.Duration // TLS 1.3 with the target, one round trip
 }
 
-// What a Result comes to.
+// Verdict says where TLS ends.
+type Verdict string
+
+// The verdicts.
 const (
-	EndToEnd    = "end to end"  // TLS ends at the target
-	Intercepted = "intercepted" // it does not
-	Unknown     = "cannot tell"
+	EndToEnd    Verdict = "end to end"  // at the target
+	Intercepted Verdict = "intercepted" // at somebody in the middle
+	Unknown     Verdict = "cannot tell"
 )
 
 // Result is whether somebody in the middle speaks TLS in the target's
 // place, and why that is believed.
 type Result struct {
-	Verdict  string     `json:"verdict"`      // EndToEnd, Intercepted or Unknown
+	Verdict  Verdict    `json:"verdict"`
 	By       string     `json:"by,omitempty"` // who made the certificate, if intercepted
 	Evidence []Evidence `json:"evidence"`
 	Hint     string     `json:"hint,omitempty"`
@@ -78,8 +81,8 @@ type Result struct {
 
 // Evidence is one observation.
 type Evidence struct {
-	ID       string `json:"id"`
-	Says     string `json:"says"`     // EndToEnd, Intercepted, or Unknown: it speaks for neither
-	Decisive bool   `json:"decisive"` // it settles the question unless something decisive speaks for Intercepted
-	Text     string `json:"text"`
+	ID       string  `json:"id"`
+	Says     Verdict `json:"says"`     // EndToEnd, Intercepted, or Unknown: it speaks for neither
+	Decisive bool    `json:"decisive"` // it settles the question unless something decisive speaks for Intercepted
+	Text     string  `json:"text"`
 }

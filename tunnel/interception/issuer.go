@@ -10,7 +10,7 @@ import (
 )
 
 // makerOf names who signed a certificate.
-func makerOf(c *x509.Certificate) string {
+func issuerOf(c *x509.Certificate) string {
 	if signedByItself(c) {
 		return "itself"
 	}
@@ -39,15 +39,15 @@ func quoted(name string) string {
 // the same key, as those of some who make them have. Public authorities make
 // them for anybody, and do not count; nor do the names in certificates that are
 // signed by themselves, which programs fill in alike.
-func sameMaker(a, b *shown) bool {
-	if !a.came() || !b.came() {
+func sameIssuer(a, b *peer) bool {
+	if !a.hasChain() || !b.hasChain() {
 		return false
 	}
 	x, y := a.leaf(), b.leaf()
 	switch {
 	case tunnel.PinOf(x) == tunnel.PinOf(y):
 		return true
-	case a.trust == nil, b.trust == nil, signedByItself(x), signedByItself(y), x.Issuer.String() == "", !bytes.Equal(x.RawIssuer, y.RawIssuer):
+	case a.publicError == nil, b.publicError == nil, signedByItself(x), signedByItself(y), x.Issuer.String() == "", !bytes.Equal(x.RawIssuer, y.RawIssuer):
 		return false
 	}
 	return len(x.AuthorityKeyId) == 0 || len(y.AuthorityKeyId) == 0 || bytes.Equal(x.AuthorityKeyId, y.AuthorityKeyId)

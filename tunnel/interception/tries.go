@@ -22,19 +22,19 @@ func (c *Check) Run(ctx context.Context, opener *client.Client, target tunnel.Au
 	if h == nil || len(h.State.PeerCertificates) == 0 {
 		return nil
 	}
-	return c.find(ctx, opener, target, h, times).weigh()
+	return c.gather(ctx, opener, target, h, times).weigh()
 }
 
 // find gathers the facts.
-func (c *Check) find(ctx context.Context, opener *client.Client, target tunnel.Authority, h *client.TLSHandshake, times Times) *facts {
-	f := &facts{now: h.Started, target: c.shownBy(h, opener.TLS), pinned: h.Pinned, times: times}
-	f.named = f.target.named && f.target.nameError == nil
-	if f.system = client.VerifyChain(f.target.chain, nil, f.now); f.system == nil {
-		f.system = f.target.nameError
+func (c *Check) gather(ctx context.Context, opener *client.Client, target tunnel.Authority, h *client.TLSHandshake, times Times) *facts {
+	f := &facts{now: h.Started, target: c.peerOf(h, opener.TLS), pinned: h.Pinned, times: times}
+	f.named = f.target.byNamedRoot && f.target.nameError == nil
+	if f.systemError = client.VerifyChain(f.target.chain, nil, f.now); f.systemError == nil {
+		f.systemError = f.target.nameError
 	}
 	patience := c.patience(times.Opening)
 	var tries sync.WaitGroup
-	try := func(result **shown, route tunnel.Route, target tunnel.Authority, name string) {
+	try := func(result **peer, route tunnel.Route, target tunnel.Authority, name string) {
 		patience := patience
 		if route.Direct() {
 			patience = directPatience(patience, f.target.public())
@@ -50,7 +50,7 @@ func (c *Check) find(ctx context.Context, opener *client.Client, target tunnel.A
 	}
 	if !f.target.public() {
 		unrelated := c.unrelated(target, h.ServerName)
-		f.unrelated = make([]*shown, len(unrelated))
+		f.unrelated = make([]*peer, len(unrelated))
 		for i, u := range unrelated {
 			try(&f.unrelated[i], opener.Route, u, u.Host())
 		}
@@ -68,17 +68,17 @@ func (c *Check) find(ctx context.Context, opener *client.Client, target tunnel.A
 // complete judges the target's chain anew by what others sent: many a server
 // forgets the certificates between its own and the authority's.
 func (c *Check) complete(f *facts) {
-	if f.target.trust == nil {
+	if f.target.publicError == nil {
 		return
 	}
 	chain := slices.Clone(f.target.chain)
-	for _, s := range append(slices.Clone(f.unrelated), f.direct) {
-		if s.came() {
-			chain = append(chain, s.chain[1:]...)
+	for _, p := range append(slices.Clone(f.unrelated), f.direct) {
+		if p.hasChain() {
+			chain = append(chain, p.chain[1:]...)
 		}
 	}
 	if expired, err := client.VerifyChainAnyDate(chain, c.publicRoots(), f.now); err == nil {
-		f.target.trust, f.target.expired, f.target.incomplete = nil, expired, true
+		f.target.publicError, f.target.expired, f.target.incomplete = nil, expired, true
 	}
 }
 
@@ -87,7 +87,7 @@ func (c *Check) patience(took time.Duration) time.Duration {
 	if c.Patience > 0 {
 		return c.Patience
 	}
-	return min(max(DefaultPatience, 2*took), maxPatience)
+	return min(max(defaultPatience, 2*took), maxPatience)
 }
 
 // directPatience is for the way without the proxy, which is often closed, and not
@@ -96,7 +96,7 @@ func directPatience(patience time.Duration, public bool) time.Duration {
 	if public {
 		return min(patience, publicPatience)
 	}
-	return min(patience, DefaultPatience)
+	return min(patience, defaultPatience)
 }
 
 // nonexistentName is a host's name that no resolver may know (RFC 6761, section
@@ -112,7 +112,7 @@ func nonexistentName() string {
 func (c *Check) unrelated(target tunnel.Authority, name string) []tunnel.Authority {
 	names := slices.Clone(c.Unrelated)
 	if c.Unrelated == nil {
-		for _, s := range DefaultUnrelated {
+		for _, s := range defaultUnrelated {
 			if a, err := tunnel.ParseTarget(s); err == nil {
 				names = append(names, a)
 			}
@@ -129,7 +129,7 @@ func (c *Check) unrelated(target tunnel.Authority, name string) []tunnel.Authori
 
 // handshake speaks TLS with the target by the given name, and takes any
 // certificate. It shows none of the user's.
-func (c *Check) handshake(ctx context.Context, opener *client.Client, route tunnel.Route, target tunnel.Authority, name string) *shown {
+func (c *Check) handshake(ctx context.Context, opener *client.Client, route tunnel.Route, target tunnel.Authority, name string) *peer {
 	var seen *client.TLSHandshake
 	once := &client.Client{
 		Route: route, Header: opener.Header, Auth: opener.Auth, UserAgent: opener.UserAgent, Network: opener.Network,
@@ -147,13 +147,13 @@ func (c *Check) handshake(ctx context.Context, opener *client.Client, route tunn
 	}
 	once.CloseIdleConnections()
 	if seen == nil || len(seen.State.PeerCertificates) == 0 {
-		return &shown{name: name, failure: c.sentence(err)}
+		return &peer{name: name, failure: c.explain(err)}
 	}
-	return c.shownBy(seen, opener.TLS)
+	return c.peerOf(seen, opener.TLS)
 }
 
 // sentence says why a handshake failed; "" if it did not.
-func (c *Check) sentence(err error) string {
+func (c *Check) explain(err error) string {
 	switch {
 	case err == nil:
 		return ""
@@ -164,17 +164,17 @@ func (c *Check) sentence(err error) string {
 }
 
 // shownBy judges a handshake in which a certificate came.
-func (c *Check) shownBy(h *client.TLSHandshake, options *tunnel.TLSOptions) *shown {
-	s := &shown{
-		name: h.ServerName, chain: h.State.PeerCertificates, alpn: h.State.NegotiatedProtocol, tls: h.State.Version,
+func (c *Check) peerOf(h *client.TLSHandshake, options *tunnel.TLSOptions) *peer {
+	p := &peer{
+		name: h.ServerName, chain: h.State.PeerCertificates, alpn: h.State.NegotiatedProtocol, version: h.State.Version,
 		nameError: h.NameError, trusted: h.TrustError == nil && h.NameError == nil,
 	}
-	s.expired, s.trust = client.VerifyChainAnyDate(s.chain, c.publicRoots(), h.Started)
+	p.expired, p.publicError = client.VerifyChainAnyDate(p.chain, c.publicRoots(), h.Started)
 	if options.Roots != nil {
-		_, untrusted := client.VerifyChainAnyDate(s.chain, options.Roots, h.Started)
-		s.named = untrusted == nil
+		_, untrusted := client.VerifyChainAnyDate(p.chain, options.Roots, h.Started)
+		p.byNamedRoot = untrusted == nil
 	}
-	return s
+	return p
 }
 
 func (c *Check) publicRoots() *x509.CertPool {

@@ -18,8 +18,8 @@ func (f *facts) weigh() *Result {
 	}
 	switch out.Verdict {
 	case Intercepted:
-		out.By = f.by()
-		out.Hint = f.foundHint()
+		out.By = f.interceptor()
+		out.Hint = f.interceptedHint()
 	case Unknown:
 		out.Hint = f.unknownHint()
 	}
@@ -27,42 +27,42 @@ func (f *facts) weigh() *Result {
 }
 
 // foundHint says what that means.
-func (f *facts) foundHint() string {
+func (f *facts) interceptedHint() string {
 	switch {
-	case sameMaker(f.direct, f.target):
+	case sameIssuer(f.direct, f.target):
 		return "it is met without the proxy as well: look for it in this network, or on this machine"
-	case f.target.trust == nil:
+	case f.target.publicError == nil:
 		return "another server answers in the target's place, as a captive portal does: log in there by a browser, or ask who runs the proxy"
 	case signedByItself(f.target.leaf()):
 		return "what goes through can be read and changed there: ask who runs the proxy"
 	}
-	return "what goes through can be read and changed there; a program that is to work regardless has to trust " + makerOf(f.target.leaf())
+	return "what goes through can be read and changed there; a program that is to work regardless has to trust " + issuerOf(f.target.leaf())
 }
 
 // unknownHint says what would tell more.
 func (f *facts) unknownHint() string {
 	switch {
-	case f.vouched():
+	case f.vouchedFor():
 		return "you may have named an interceptor's certificate: compare with what a machine that goes through no proxy is shown"
-	case f.direct.came() && !f.sameWithout() && f.split():
+	case f.direct.hasChain() && !f.sameKeyDirect() && f.splitDNS():
 		return "ask who runs the proxy: the target has another server behind it, or somebody inspects this target alone"
-	case f.target.trust == nil, f.target.named:
+	case f.target.publicError == nil, f.target.byNamedRoot:
 		return "the certificate is for another name: if the target goes by that, say so with --tls-server-name"
 	case signedByItself(f.target.leaf()):
 		return "if that certificate is the target's own, name it by --tls-cacert"
 	}
-	return "if " + makerOf(f.target.leaf()) + " is the target's own authority, name its certificate by --tls-cacert"
+	return "if " + issuerOf(f.target.leaf()) + " is the target's own authority, name its certificate by --tls-cacert"
 }
 
 // by names who is in the middle: who signed the target's certificate, or, as
 // public authorities sign for anybody, whom it is for.
-func (f *facts) by() string {
+func (f *facts) interceptor() string {
 	leaf := f.target.leaf()
-	if names := certwords.Hosts(leaf); f.target.trust == nil && len(names) > 0 {
+	if names := certwords.Hosts(leaf); f.target.publicError == nil && len(names) > 0 {
 		return `"` + names[0] + `"`
 	}
 	if signedByItself(leaf) {
 		return "somebody whose certificate is signed by itself"
 	}
-	return makerOf(leaf)
+	return issuerOf(leaf)
 }

@@ -23,24 +23,24 @@ func selfSigned(tb testing.TB, name string) tls.Certificate {
 }
 
 // seen is what a handshake by that name shows of a certificate.
-func (c *Check) seen(name string, pair tls.Certificate, options tunnel.TLSOptions) *shown {
+func (c *Check) seen(name string, pair tls.Certificate, options tunnel.TLSOptions) *peer {
 	h := &client.TLSHandshake{ServerName: name, Started: time.Now(), State: tls.ConnectionState{
 		PeerCertificates: []*x509.Certificate{pair.Leaf}, Version: tls.VersionTLS13}}
 	_ = h.Verify(options)
-	return c.shownBy(h, &options)
+	return c.peerOf(h, &options)
 }
 
 // What the facts come to. Nothing but a public authority's word for the right
 // name may be taken for granted, and no private authority for an interceptor.
-func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
+func TestVerdictFollowsFromTheFacts(t *testing.T) {
 	const name, invented = "target.test", "culvert-0.invalid"
 	public, private, inspector := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Private CA"), testkit.NewCertifier(t, "Inspector")
 	mitmproxy := testkit.NewCertifier(t, "mitmproxy")
 	check := &Check{Public: public.Pool}
-	see := func(asked string, pair tls.Certificate) *shown {
+	see := func(asked string, pair tls.Certificate) *peer {
 		return check.seen(asked, pair, tunnel.TLSOptions{Roots: private.Pool})
 	}
-	silent := func(asked string) *shown { return &shown{name: asked, failure: "no route to host"} }
+	silent := func(asked string) *peer { return &peer{name: asked, failure: "no route to host"} }
 	ofTarget, ofPrivate, ofInspector := public.Old(name), private.Old(name), inspector.Old(name)
 	ofNobody := selfSigned(t, "proxy.test")
 	ofMitmproxy := mitmproxy.Old(name)
@@ -48,7 +48,7 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 	for _, tt := range []struct {
 		about   string
 		facts   facts
-		verdict string
+		verdict Verdict
 		by      string
 		settles []string
 		hint    string
@@ -64,7 +64,7 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 		{about: "another name's", facts: facts{target: see(name, portal)},
 			verdict: Unknown, hint: "--tls-server-name"},
 		{about: "another name's, made by the public authority of everybody else", facts: facts{
-			target: see(name, portal), unrelated: []*shown{see("other.test", public.Old("other.test"))}, nonexistent: see(invented, public.Old("parked.test"))},
+			target: see(name, portal), unrelated: []*peer{see("other.test", public.Old("other.test"))}, nonexistent: see(invented, public.Old("parked.test"))},
 			verdict: Unknown},
 		{about: "another name's, and not without the proxy", facts: facts{target: see(name, portal), direct: see(name, ofTarget)},
 			verdict: Intercepted, by: `"wifi.test"`, settles: []string{"direct-certificate"}},
@@ -72,9 +72,9 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 			verdict: Unknown, hint: "--tls-server-name"},
 		{about: "signed by itself", facts: facts{target: see(name, selfSigned(t, name))},
 			verdict: Unknown, hint: "if that certificate is the target's own, name it by --tls-cacert"},
-		{about: "signed by itself, for all names", facts: facts{target: see(name, ofNobody), unrelated: []*shown{see("other.test", ofNobody)}},
+		{about: "signed by itself, for all names", facts: facts{target: see(name, ofNobody), unrelated: []*peer{see("other.test", ofNobody)}},
 			verdict: Intercepted, by: "somebody whose certificate is signed by itself", settles: []string{"unrelated-names"}, hint: "ask who runs the proxy"},
-		{about: "another name's, for all names", facts: facts{target: see(name, portal), unrelated: []*shown{see("other.test", portal)}},
+		{about: "another name's, for all names", facts: facts{target: see(name, portal), unrelated: []*peer{see("other.test", portal)}},
 			verdict: Intercepted, by: `"wifi.test"`, settles: []string{"unrelated-names"}, hint: "captive portal"},
 		{about: "private", facts: facts{target: see(name, ofInspector)},
 			verdict: Unknown, hint: "--tls-cacert"},
@@ -99,10 +99,10 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 		{about: "public without the proxy", facts: facts{target: see(name, ofInspector), direct: see(name, ofTarget)},
 			verdict: Intercepted, by: `"Inspector"`, settles: []string{"direct-certificate"}},
 		{about: "named, public without the proxy, and nobody else to compare with", facts: facts{named: true,
-			target: see(name, ofPrivate), direct: see(name, ofTarget), unrelated: []*shown{silent("other.test")}},
+			target: see(name, ofPrivate), direct: see(name, ofTarget), unrelated: []*peer{silent("other.test")}},
 			verdict: Unknown, hint: "an interceptor's"},
 		{about: "named, public without the proxy, as others are through it", facts: facts{named: true,
-			target: see(name, ofPrivate), direct: see(name, ofTarget), unrelated: []*shown{see("other.test", public.Old("other.test"))}},
+			target: see(name, ofPrivate), direct: see(name, ofTarget), unrelated: []*peer{see("other.test", public.Old("other.test"))}},
 			verdict: EndToEnd, settles: []string{"named-authority"}},
 		{about: "named, made as asked for, another without the proxy", facts: facts{named: true,
 			target: see(name, ofPrivate), direct: see(name, ofInspector), invented: see(invented, private.Old(invented))},
@@ -115,10 +115,10 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 		{about: "another's, made as asked for", facts: facts{target: see(name, ofInspector), invented: see(invented, private.Old(invented))},
 			verdict: Unknown},
 		{about: "made for unrelated names too", facts: facts{target: see(name, ofInspector),
-			unrelated: []*shown{silent("a.test"), see("other.test", inspector.Old("other.test"))}},
+			unrelated: []*peer{silent("a.test"), see("other.test", inspector.Old("other.test"))}},
 			verdict: Intercepted, by: `"Inspector"`, settles: []string{"unrelated-names"}},
 		{about: "named, and made for unrelated names too", facts: facts{named: true, target: see(name, ofPrivate),
-			unrelated: []*shown{see("other.test", private.Old("other.test"))}},
+			unrelated: []*peer{see("other.test", private.Old("other.test"))}},
 			verdict: Intercepted, by: `"Private CA"`, settles: []string{"named-authority", "unrelated-names"}},
 		{about: "made for a host that cannot exist", facts: facts{target: see(name, ofInspector), nonexistent: see(invented, inspector.Old(invented))},
 			verdict: Intercepted, by: `"Inspector"`, settles: []string{"nonexistent-host"}},
@@ -128,7 +128,7 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 			target: see(name, ofInspector), direct: see(name, ofInspector), nonexistent: see(invented, ofInspector), invented: see(invented, ofInspector)},
 			verdict: EndToEnd, settles: []string{"direct-certificate"}},
 		{about: "signed by itself, as another is that has the same names in it", facts: facts{
-			target: see(name, selfSigned(t, "Acme Co")), unrelated: []*shown{see("other.test", selfSigned(t, "Acme Co"))}},
+			target: see(name, selfSigned(t, "Acme Co")), unrelated: []*peer{see("other.test", selfSigned(t, "Acme Co"))}},
 			verdict: Unknown},
 		{about: "somebody else answers for hosts that cannot exist", facts: facts{target: see(name, ofInspector), nonexistent: see(invented, portal)},
 			verdict: Unknown},
@@ -139,25 +139,25 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 		{about: "another key of the same authority without the proxy", facts: facts{target: see(name, ofInspector), direct: see(name, inspector.Old(name))},
 			verdict: Unknown},
 		{about: "another server behind the proxy, as the public one is without it", facts: facts{target: see(name, ofInspector),
-			direct: see(name, ofTarget), unrelated: []*shown{see("other.test", public.Old("other.test"))}, invented: see(invented, ofInspector)},
+			direct: see(name, ofTarget), unrelated: []*peer{see("other.test", public.Old("other.test"))}, invented: see(invented, ofInspector)},
 			verdict: Unknown, hint: "another server behind it"},
 		{about: "another server behind the proxy, as the named one is without it", facts: facts{target: see(name, ofInspector),
-			direct: see(name, ofPrivate), unrelated: []*shown{see("other.test", public.Old("other.test"))}, invented: see(invented, ofInspector)},
+			direct: see(name, ofPrivate), unrelated: []*peer{see("other.test", public.Old("other.test"))}, invented: see(invented, ofInspector)},
 			verdict: Unknown, hint: "another server behind it"},
 		{about: "public without the proxy, as others are through it, but made as asked for", facts: facts{target: see(name, ofInspector),
-			direct: see(name, ofTarget), unrelated: []*shown{see("other.test", public.Old("other.test"))}, invented: see(invented, inspector.Old(invented))},
+			direct: see(name, ofTarget), unrelated: []*peer{see("other.test", public.Old("other.test"))}, invented: see(invented, inspector.Old(invented))},
 			verdict: Intercepted, by: `"Inspector"`, settles: []string{"direct-certificate", "invented-name"}},
 		{about: "inspected without the proxy, by who was added to the system's authorities", facts: facts{
-			target: see(name, ofInspector), direct: &shown{name: name, chain: []*x509.Certificate{mitmproxy.Old(name).Leaf}, trust: errors.New("not public"), trusted: true}},
+			target: see(name, ofInspector), direct: &peer{name: name, chain: []*x509.Certificate{mitmproxy.Old(name).Leaf}, publicError: errors.New("not public"), trusted: true}},
 			verdict: Unknown},
 		{about: "made as asked for, by a target behind a proxy that lets others be", facts: facts{target: see(name, ofInspector),
-			invented: see(invented, inspector.Old(invented)), unrelated: []*shown{see("other.test", public.Old("other.test"))}},
+			invented: see(invented, inspector.Old(invented)), unrelated: []*peer{see("other.test", public.Old("other.test"))}},
 			verdict: Unknown},
 		{about: "made as asked for, by a product that lets others be", facts: facts{target: see(name, ofMitmproxy),
-			invented: see(invented, mitmproxy.Old(invented)), unrelated: []*shown{see("other.test", public.Old("other.test"))}},
+			invented: see(invented, mitmproxy.Old(invented)), unrelated: []*peer{see("other.test", public.Old("other.test"))}},
 			verdict: Intercepted, by: `"mitmproxy"`, settles: []string{"invented-name"}},
 		{about: "named, made as asked for where others are let be, and another server without the proxy", facts: facts{named: true, target: see(name, ofPrivate),
-			direct: see(name, ofTarget), invented: see(invented, private.Old(invented)), unrelated: []*shown{see("other.test", public.Old("other.test"))}},
+			direct: see(name, ofTarget), invented: see(invented, private.Old(invented)), unrelated: []*peer{see("other.test", public.Old("other.test"))}},
 			verdict: Unknown, hint: "an interceptor's"},
 		{about: "named, a product that has the certificate ready", facts: facts{named: true, target: see(name, ofMitmproxy), invented: see(invented, ofMitmproxy)},
 			verdict: EndToEnd, settles: []string{"named-authority"}},
@@ -171,9 +171,9 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			f := tt.facts
-			f.now, f.system = time.Now(), errors.New("x509: unknown authority")
+			f.now, f.systemError = time.Now(), errors.New("x509: unknown authority")
 			if tt.about == "private, trusted here" {
-				f.system = nil
+				f.systemError = nil
 			}
 			got := f.weigh()
 			var settles []string
@@ -193,10 +193,10 @@ func TestInterceptionIsJudgedByTheFacts(t *testing.T) {
 }
 
 // Evidence that settles nothing by itself is told all the same.
-func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
+func TestEvidenceSaysWhatItSupports(t *testing.T) {
 	public, inspector := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Zscaler Root CA")
 	check := &Check{Public: public.Pool}
-	see := func(asked string, pair tls.Certificate) *shown {
+	see := func(asked string, pair tls.Certificate) *peer {
 		return check.seen(asked, pair, tunnel.TLSOptions{Roots: public.Pool})
 	}
 	prepared, portal := inspector.Old("t.test"), public.Old("wifi.test")
@@ -209,10 +209,12 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 	other := see("t.test", inspector.Old("t.test"))
 	other.alpn = "h2"
 	older := see("t.test", inspector.Old("t.test"))
-	older.tls = tls.VersionTLS12
+	older.version = tls.VersionTLS12
 	for _, tt := range []struct {
-		about, id, says, text string
-		facts                 facts
+		about, id string
+		says      Verdict
+		text      string
+		facts     facts
 	}{
 		{"answered from nearby", "timing", Intercepted, "not as far away", with(far, func(f *facts) { f.times.Handshake = 4 * time.Millisecond })},
 		{"answered from afar", "timing", EndToEnd, "about as far away", with(far, func(f *facts) { f.times.Handshake = 104 * time.Millisecond })},
@@ -225,20 +227,20 @@ func TestInterceptionEvidenceSaysWhatItSpeaksFor(t *testing.T) {
 		{"a product's name", "known-product", Intercepted, "Zscaler", facts{}},
 		{"squid's word", "known-product", Intercepted, "squid", facts{target: see("t.test", squid.Old("t.test"))}},
 		{"squid's quotes", "public-authority", Unknown, `by "Not trusted by 'Corp CA'", and`, facts{target: see("t.test", squid.Old("t.test"))}},
-		{"the same everywhere", "unrelated-names", Intercepted, "the key is that of other.test too", facts{target: see("t.test", portal), unrelated: []*shown{see("other.test", portal)}}},
+		{"the same everywhere", "unrelated-names", Intercepted, "the key is that of other.test too", facts{target: see("t.test", portal), unrelated: []*peer{see("other.test", portal)}}},
 		{"the same nowhere", "nonexistent-host", Intercepted, "shows the same certificate", facts{target: see("t.test", prepared), nonexistent: see("x.invalid", prepared)}},
-		{"public ones pass", "unrelated-names", EndToEnd, "other.test has a public", facts{unrelated: []*shown{see("other.test", public.Old("other.test"))}}},
-		{"nobody there", "nonexistent-host", Unknown, "shows no certificate", facts{nonexistent: &shown{}}},
-		{"nobody under that name", "invented-name", Unknown, "shows no certificate", facts{invented: &shown{}}},
+		{"public ones pass", "unrelated-names", EndToEnd, "other.test has a public", facts{unrelated: []*peer{see("other.test", public.Old("other.test"))}}},
+		{"nobody there", "nonexistent-host", Unknown, "shows no certificate", facts{nonexistent: &peer{}}},
+		{"nobody under that name", "invented-name", Unknown, "shows no certificate", facts{invented: &peer{}}},
 		{"prepared", "invented-name", EndToEnd, "was there already", facts{target: see("t.test", prepared), invented: see("x.invalid", prepared)}},
 		{"for another name", "invented-name", Unknown, "not for that name", facts{invented: see("x.invalid", inspector.Old("t.test"))}},
 		{"expired", "public-authority", EndToEnd, "it has expired", facts{target: see("t.test", public.Leaf(testkit.CertificateAge, -time.Hour, "t.test"))}},
 		{"expired, private", "public-authority", Unknown, "and no public authority vouches for it\n", facts{target: see("t.test", inspector.Leaf(testkit.CertificateAge, -time.Hour, "t.test"))}},
 		{"too early", "public-authority", EndToEnd, "not valid yet", facts{target: see("t.test", public.Leaf(-time.Hour, testkit.CertificateAge, "t.test"))}},
 		{"signed by itself", "public-authority", Unknown, "signed by itself, and no public", facts{target: see("t.test", selfSigned(t, "t.test"))}},
-		{"unrelated, private", "unrelated-names", Unknown, `other.test shows a certificate signed by "Not trusted`, facts{unrelated: []*shown{see("other.test", squid.Old("other.test"))}}},
+		{"unrelated, private", "unrelated-names", Unknown, `other.test shows a certificate signed by "Not trusted`, facts{unrelated: []*peer{see("other.test", squid.Old("other.test"))}}},
 		{"young", "fresh-certificate", Intercepted, "only 1m", facts{target: see("t.test", inspector.Leaf(time.Minute, testkit.CertificateAge, "t.test"))}},
-		{"not reached", "direct-certificate", Unknown, "none came", facts{direct: &shown{}}},
+		{"not reached", "direct-certificate", Unknown, "none came", facts{direct: &peer{}}},
 	} {
 		f := tt.facts
 		f.now = time.Now()
@@ -273,7 +275,7 @@ func TestCheckIsBriefWithoutTheProxy(t *testing.T) {
 
 // What is compared with the target is unrelated to it and to the name it is asked
 // for by.
-func TestInterceptionUnrelatedNames(t *testing.T) {
+func TestUnrelatedNames(t *testing.T) {
 	for target, want := range map[string]int{"www.iana.org:8443": 2, "www.example.org:443": 2} {
 		names := (&Check{}).unrelated(testkit.MustAuthority(t, target), "WWW.gnu.org.")
 		if len(names) > want || slices.ContainsFunc(names, func(a tunnel.Authority) bool { return a.Host() == "www.gnu.org" || a.Host()+":8443" == target }) {
@@ -296,7 +298,7 @@ func TestPublicRoots(t *testing.T) {
 		t.Errorf("%d authorities are known", known)
 	}
 	private := testkit.NewCertifier(t, "Private CA")
-	if s := (&Check{}).seen("a.test", private.Old("a.test"), tunnel.TLSOptions{}); s.trust == nil {
+	if s := (&Check{}).seen("a.test", private.Old("a.test"), tunnel.TLSOptions{}); s.publicError == nil {
 		t.Error("a private authority is taken for a public one")
 	}
 }

@@ -79,7 +79,7 @@ func TestExpiredCertificateOfNamedAuthority(t *testing.T) {
 	target := tunneltest.Start(t, certified(only(private.Leaf(testkit.CertificateAge, -time.Hour, "localhost"))))
 	proxy := tunneltest.StartProxy(t, tunneltest.Honest()...)
 	check := &interception.Check{NoDirect: true, Public: public.Pool, Unrelated: []tunnel.Authority{}, Patience: testkit.Patience}
-	for roots, want := range map[*testkit.Certifier]string{private: interception.EndToEnd, public: interception.Unknown} {
+	for roots, want := range map[*testkit.Certifier]interception.Verdict{private: interception.EndToEnd, public: interception.Unknown} {
 		r := probeTLS(t, proxy.Addr(), target.Addr(), tunnel.TLSOptions{Roots: roots.Pool}, check)
 		if r.Interception.Verdict != want || !strings.Contains(r.Verdict.Words, "expired on") {
 			t.Errorf("%+v, %+v, want %s", r.Verdict, r.Interception, want)

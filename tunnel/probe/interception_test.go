@@ -88,7 +88,7 @@ func TestProbeFindsWhoSpeaksTLS(t *testing.T) {
 		verdict  VerdictKind
 		words    string
 		exit     int
-		middle   string
+		middle   interception.Verdict
 	}{
 		{"public", open, public, public.Pool, false, VerdictOpen, "open, TLS end to end", tunnel.ExitOK, interception.EndToEnd},
 		{"private, named", open, private, private.Pool, false, VerdictOpen, "open, TLS end to end", tunnel.ExitOK, interception.EndToEnd},
@@ -112,7 +112,7 @@ func TestProbeFindsWhoSpeaksTLS(t *testing.T) {
 			if err := errors.Join(r.WriteText(&text, terminal.Style{}), r.WriteJSON(&document)); err != nil {
 				t.Fatal(err)
 			}
-			if !strings.Contains(text.String(), "so: "+tt.middle) || !strings.HasSuffix(text.String(), "verdict: "+r.Verdict.Words+"\n") {
+			if !strings.Contains(text.String(), "so: "+string(tt.middle)) || !strings.HasSuffix(text.String(), "verdict: "+r.Verdict.Words+"\n") {
 				t.Errorf("%s", &text)
 			}
 			var again Report
@@ -168,7 +168,7 @@ func TestProbeFindsWhoInspectsTheTargetOnly(t *testing.T) {
 	check := &interception.Check{Public: public.Pool, Unrelated: []tunnel.Authority{testkit.MustAuthority(t, "a.test:443")}, Patience: testkit.Patience}
 	for _, tt := range []struct {
 		roots *x509.CertPool
-		want  string
+		want  interception.Verdict
 	}{{private.Pool, interception.Intercepted}, {public.Pool, interception.Unknown}} {
 		r := probeTLS(t, proxy.Addr(), target.Addr(), tunnel.TLSOptions{Roots: tt.roots}, check)
 		if r.Interception.Verdict != tt.want {

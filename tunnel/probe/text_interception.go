@@ -90,15 +90,15 @@ func (t *reportText) interception(m *interception.Result) {
 	}
 	t.say("")
 	t.say("%s %s", t.Bold.Paint("is somebody in the middle?"), t.Faint.Paint("(yes, no: what it speaks for; !: settles it; -: neither)"))
-	colour := map[string]terminal.Colour{interception.EndToEnd: t.Good, interception.Intercepted: t.Bad, interception.Unknown: t.Faint}
+	colour := map[interception.Verdict]terminal.Colour{interception.EndToEnd: t.Good, interception.Intercepted: t.Bad, interception.Unknown: t.Faint}
 	for _, e := range m.Evidence {
-		mark := map[string]string{interception.EndToEnd: "no", interception.Intercepted: "yes", interception.Unknown: "-"}[e.Says]
+		mark := map[interception.Verdict]string{interception.EndToEnd: "no", interception.Intercepted: "yes", interception.Unknown: "-"}[e.Says]
 		if e.Decisive {
 			mark += "!"
 		}
 		t.sayHung(hangFinding, "  %s  %s", colour[e.Says].Paint(fmt.Sprintf("%-4s", mark)), e.Text)
 	}
-	words := m.Verdict
+	words := string(m.Verdict)
 	if m.By != "" {
 		words += " by " + m.By
 	}
