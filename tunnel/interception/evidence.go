@@ -12,14 +12,14 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// row weighs one kind of evidence. says is "" where the facts say
-// nothing about it.
+// row weighs one kind of evidence. An empty says means that the facts hold nothing
+// about it.
 type row struct {
 	id    string
 	weigh func(f *facts) (says Verdict, decisive bool, text string)
 }
 
-// rows are weighed in this order.
+// rows lists the kinds of evidence, in the order of the report.
 var rows = [...]row{
 	{"public-authority", weighPublic},
 	{"named-authority", weighNamed},
@@ -65,8 +65,8 @@ func weighNamed(f *facts) (Verdict, bool, string) {
 	return "", false, ""
 }
 
-// weighSystem is about what was added to this machine's authorities, or to its
-// own internal names.
+// weighSystem looks for an authority that was added to those of this machine,
+// whether by an interceptor or for an organization's own internal names.
 func weighSystem(f *facts) (Verdict, bool, string) {
 	switch {
 	case f.target.publicError == nil || f.named:
@@ -111,15 +111,15 @@ func weighManner(f *facts) (Verdict, bool, string) {
 	return Unknown, false, "version and protocol are the same without the proxy"
 }
 
-// agreed is the protocol that was agreed on by ALPN.
+// agreed describes the protocol that ALPN negotiated.
 func (p *peer) agreed() string {
 	return certwords.ALPN(wire.Escape([]byte(p.alpn), maxALPN))
 }
 
-// maxALPN bounds what is shown of a protocol's name, in bytes of ASCII.
+// maxALPN bounds how much of a protocol's name is shown, in bytes of ASCII.
 const maxALPN = 200
 
-// weighUnrelated is about names whose owners have nothing in common with the
+// weighUnrelated looks at names whose owners have nothing in common with the
 // target's, nor with each other.
 func weighUnrelated(f *facts) (Verdict, bool, string) {
 	var same, public, others, silent []string
@@ -150,9 +150,9 @@ func weighUnrelated(f *facts) (Verdict, bool, string) {
 	return Unknown, false, "through the proxy there is no certificate of " + strings.Join(silent, " and ") + ": " + f.unrelated[0].why()
 }
 
-// weighNonexistent is about a host that nobody can have a certificate ready for.
-// One that is not for its name may be of a server to which a resolver leads
-// every name that it does not know, the target's own server among them.
+// weighNonexistent looks at a host that nobody can have prepared a certificate for.
+// A certificate for another name proves nothing: some resolvers lead every unknown
+// name to one server, which may even be the target's.
 func weighNonexistent(f *facts) (Verdict, bool, string) {
 	n := f.nonexistent
 	switch {
@@ -170,9 +170,11 @@ func weighNonexistent(f *facts) (Verdict, bool, string) {
 	return Intercepted, false, "through the proxy somebody speaks TLS as " + n.name + ", a host that cannot exist, by a certificate signed by " + issuerOf(n.leaf())
 }
 
-// weighInvented asks the target for a name that nobody can have prepared for.
-// A target may make certificates itself, though: then the user knows, or it does
-// so without the proxy too, or nobody makes them for others.
+// weighInvented looks at what the target shows when asked for a name that nobody
+// can have prepared for. A certificate for that name is decisive unless the target
+// itself may make certificates on request: then the user has vouched for the
+// target, or the target does so without the proxy too, or the proxy makes none for
+// other names.
 func weighInvented(f *facts) (Verdict, bool, string) {
 	n := f.invented
 	switch {
@@ -186,7 +188,7 @@ func weighInvented(f *facts) (Verdict, bool, string) {
 		return Unknown, false, "under a name that cannot exist the target shows another certificate, which is not for that name"
 	}
 	doubtful := f.vouchedFor() && f.sparesOthers()
-	if !f.direct.hasChain() { // with nothing to compare with, either is enough
+	if !f.direct.hasChain() { // there is nothing to compare with, and either is reason to doubt
 		doubtful = f.vouchedFor() || f.sparesOthers()
 	}
 	return Intercepted, f.minted() && !doubtful && !sameIssuer(f.direct, f.target),
@@ -201,7 +203,8 @@ func weighProduct(f *facts) (Verdict, bool, string) {
 	return Intercepted, false, "the authority goes by the name of " + product + ", which makes certificates for what goes through it"
 }
 
-// freshness is how young a certificate is when it looks made for the occasion.
+// freshness is the age up to which a certificate looks as if it was made on
+// request.
 const freshness = time.Hour
 
 func weighFresh(f *facts) (Verdict, bool, string) {
@@ -212,13 +215,13 @@ func weighFresh(f *facts) (Verdict, bool, string) {
 	return Intercepted, false, fmt.Sprintf("the certificate is only %v old", age.Round(time.Second))
 }
 
-// farEnough is how much longer than its own connection a proxy's answer has to
-// take for the times to tell anything.
+// farEnough is how much longer the proxy's answer has to take than connecting to
+// the proxy for the times to mean anything.
 const farEnough = 5 * time.Millisecond
 
-// weighTiming compares the round trip within the tunnel, which is that of TLS
-// 1.3's handshake, with the way to the proxy and its way to the target. The name's
-// resolution is among the latter, so this is a hint and no more.
+// weighTiming compares the round trip inside the tunnel, which is the handshake of
+// TLS 1.3, with the round trip to the proxy and the proxy's own way to the target.
+// The latter includes resolving the name, so the result is never decisive.
 func weighTiming(f *facts) (Verdict, bool, string) {
 	t := f.times
 	beyond := t.Reply - t.Proxy
@@ -239,7 +242,7 @@ func weighTiming(f *facts) (Verdict, bool, string) {
 	return Unknown, false, times
 }
 
-// inMilliseconds is a duration in milliseconds, cut to whole microseconds.
+// inMilliseconds formats a duration in milliseconds, with three decimals.
 func inMilliseconds(d time.Duration) string {
 	return fmt.Sprintf("%.3f ms", float64(d.Microseconds())/1000)
 }

@@ -1,3 +1,10 @@
+// Package interception finds out who speaks TLS at the end of a tunnel: the target,
+// or an interceptor with certificates of its own. It makes further handshakes
+// through the same proxies and without them, weighs what their peers show, and
+// returns the verdict with the evidence for it.
+//
+// It reads no flags and prints nothing; package explain, which puts errors into
+// sentences, is handed in as a function.
 package interception
 
 import (
@@ -7,57 +14,58 @@ import (
 	"culvert/tunnel"
 )
 
-// DefaultPatience bounds the further handshakes of an
-// Check. Where the first one was slow they have twice its time, within
-// bounds.
+// How long the further handshakes may take, if Check.Patience does not say: twice
+// as long as the first one, within these bounds.
 const (
 	defaultPatience = 3 * time.Second
 	maxPatience     = 15 * time.Second
-	publicPatience  = time.Second // where the target's certificate is a public one
+	publicPatience  = time.Second // for the direct handshake with a target that has a public certificate
 )
 
-// DefaultUnrelated are the names whose certificates are compared with the
-// target's: of three foundations that do not depend on each other. Two are
-// taken that are not the target itself.
+// defaultUnrelated lists hosts of three foundations that do not depend on each
+// other. Two that are not the target are used.
 var defaultUnrelated = []string{"www.iana.org:443", "www.wikipedia.org:443", "www.gnu.org:443"}
 
-// Check is how a Prober finds out whether TLS inside the tunnel ends
-// at the target, or at somebody in the middle who makes certificates of their
-// own. Beside the target's certificate it looks at what others are shown.
-// Somebody who is before both ways, and makes certificates for the target alone,
-// is not seen; nor is one in the middle told from a target that makes certificates
-// for any name, where there is nobody to compare with.
+// A Check finds out whether TLS inside a tunnel ends at the target, or at an
+// interceptor that makes certificates of its own. It compares the target's
+// certificate with those that other handshakes show.
+//
+// An interceptor on both ways, through the proxies and without them, that makes
+// certificates for the target alone is not found. Nor can an interceptor be told
+// from a target that makes certificates for any name, where there is no other peer
+// to compare with.
 type Check struct {
-	// NoDirect leaves out the handshake with the target that goes through no
-	// proxy.
+	// NoDirect leaves out the handshake with the target that goes through no proxy.
 	NoDirect bool
 
-	// Unrelated are asked for through the proxies as well, if the target's
-	// certificate is from no public authority; nil = two of DefaultUnrelated,
-	// empty = none. The target itself is left out.
+	// Unrelated lists hosts to ask for through the proxies as well, if the target's
+	// certificate is not from a public authority; nil = two of www.iana.org,
+	// www.wikipedia.org and www.gnu.org, at port 443; empty = none. The target
+	// itself is left out.
 	Unrelated []tunnel.Authority
 
-	// Public are the authorities that the world trusts; nil = those that come
-	// with culvert.
+	// Public holds the authorities that browsers trust; nil = those that come with
+	// culvert.
 	Public *x509.CertPool
 
-	// Patience bounds the further handshakes, which run at once; 0 =
-	// DefaultPatience. That without the proxies takes no longer than
-	// the default, and a second at most for a target with a public certificate.
+	// Patience bounds the further handshakes, which run concurrently; 0 = twice as
+	// long as the first one took, but at least 3 and at most 15 seconds. The
+	// handshake without the proxies takes no longer than 3 seconds, and no longer
+	// than one if the target has a public certificate.
 	Patience time.Duration
 
-	// Explain puts into a sentence why a further handshake failed; nil = the
+	// Explain puts the failure of a further handshake into a sentence; nil = the
 	// error's own words.
 	Explain func(error) string
 }
 
-// Times are how long the opening of a tunnel took, and parts of it that tell how
-// far away its ends are. A part that is not known is zero.
+// Times says how long the opening of a tunnel took, and those steps that show how
+// far away its ends are. A step whose time is not known is zero.
 type Times struct {
-	Opening   time.Duration // from the start to the end of TLS with the target
-	Proxy     time.Duration // connecting to the one proxy
-	Reply     time.Duration // its answer to CONNECT
-	Handshake time.Duration // TLS 1.3 with the target, one round trip
+	Opening   time.Duration // from the start to the end of the TLS handshake with the target
+	Proxy     time.Duration // connecting to the proxy, if there is only one
+	Reply     time.Duration // from the CONNECT request to the proxy's answer
+	Handshake time.Duration // of TLS 1.3 with the target, one round trip
 }
 
 // Verdict says where TLS ends.
@@ -66,12 +74,12 @@ type Verdict string
 // The verdicts.
 const (
 	EndToEnd    Verdict = "end to end"  // at the target
-	Intercepted Verdict = "intercepted" // at somebody in the middle
+	Intercepted Verdict = "intercepted" // at an interceptor
 	Unknown     Verdict = "cannot tell"
 )
 
-// Result is whether somebody in the middle speaks TLS in the target's
-// place, and why that is believed.
+// Result says whether an interceptor speaks TLS in the target's place, and on what
+// evidence.
 type Result struct {
 	Verdict  Verdict    `json:"verdict"`
 	By       string     `json:"by,omitempty"` // who made the certificate, if intercepted
@@ -82,7 +90,7 @@ type Result struct {
 // Evidence is one observation.
 type Evidence struct {
 	ID       string  `json:"id"`
-	Says     Verdict `json:"says"`     // EndToEnd, Intercepted, or Unknown: it speaks for neither
-	Decisive bool    `json:"decisive"` // it settles the question unless something decisive speaks for Intercepted
+	Says     Verdict `json:"says"`     // what it supports; Unknown = neither
+	Decisive bool    `json:"decisive"` // it settles the question, unless decisive evidence supports Intercepted
 	Text     string  `json:"text"`
 }

@@ -9,7 +9,7 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// makerOf names who signed a certificate.
+// issuerOf names the signer of a certificate.
 func issuerOf(c *x509.Certificate) string {
 	if signedByItself(c) {
 		return "itself"
@@ -30,15 +30,15 @@ func issuerOf(c *x509.Certificate) string {
 	return quoted(name) + " of " + quoted(org)
 }
 
-// quoted is a certificate's name for a sentence.
+// quoted makes a certificate's name fit for a sentence.
 func quoted(name string) string {
 	return `"` + wire.Escape([]byte(strings.ReplaceAll(name, `"`, "'")), 80) + `"`
 }
 
-// sameMaker reports whether one authority made both certificates, or both have
-// the same key, as those of some who make them have. Public authorities make
-// them for anybody, and do not count; nor do the names in certificates that are
-// signed by themselves, which programs fill in alike.
+// sameIssuer reports whether one authority issued both certificates, or both have
+// the same key, as with interceptors that use one key for all. Public authorities
+// issue certificates to anybody, so they do not count; nor do the names in
+// self-signed certificates, which programs fill in alike.
 func sameIssuer(a, b *peer) bool {
 	if !a.hasChain() || !b.hasChain() {
 		return false
@@ -53,14 +53,12 @@ func sameIssuer(a, b *peer) bool {
 	return len(x.AuthorityKeyId) == 0 || len(y.AuthorityKeyId) == 0 || bytes.Equal(x.AuthorityKeyId, y.AuthorityKeyId)
 }
 
-// signedByItself reports whether no authority made the certificate, but whoever
-// has its key.
+// signedByItself reports whether a certificate is self-signed.
 func signedByItself(c *x509.Certificate) bool {
 	return bytes.Equal(c.RawIssuer, c.RawSubject) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
 }
 
-// products are those that make certificates, by a piece of their authority's
-// name, in lower case.
+// products lists interceptors by a part of their authority's name, in lower case.
 var products = [...]struct{ piece, product string }{
 	{"mitmproxy", "mitmproxy"}, {"portswigger", "Burp"}, {"charles proxy", "Charles"}, {"do_not_trust_fiddler", "Fiddler"},
 	{"zscaler", "Zscaler"}, {"netskope", "Netskope"}, {"goskope", "Netskope"}, {"fortinet", "FortiGate"}, {"fortigate", "FortiGate"},
@@ -72,7 +70,7 @@ var products = [...]struct{ piece, product string }{
 	{"iboss", "iboss"}, {"contentkeeper", "ContentKeeper"}, {"lightspeed", "Lightspeed"}, {"securly", "Securly"}, {"squid", "squid"}, {"cn=not trusted by ", "squid"}, {"privoxy", "Privoxy"},
 }
 
-// product is that of the authority's name, or "".
+// product returns the product whose authority is in the target's chain, or "".
 func (f *facts) product() string {
 	for _, c := range f.target.chain {
 		name := strings.ToLower(c.Issuer.String())

@@ -14,10 +14,11 @@ import (
 	"culvert/tunnel/client"
 )
 
-// Run makes further handshakes, through the route of the Client that opened a
-// tunnel to target and shook hands there with whom h says, and weighs what they
-// show. Of the Client it uses a copy of its own, without its Trace. Run returns nil
-// if h is nil or no certificate came.
+// Run makes further handshakes along the route of opener, the Client that opened a
+// tunnel to target, and weighs what they show. h is the handshake with the target
+// in that tunnel, times are those of its opening. Run uses a copy of opener without
+// its Trace. It returns nil if h is nil or no certificate came. It waits for all
+// its handshakes, which end with ctx.
 func (c *Check) Run(ctx context.Context, opener *client.Client, target tunnel.Authority, h *client.TLSHandshake, times Times) *Result {
 	if h == nil || len(h.State.PeerCertificates) == 0 {
 		return nil
@@ -25,7 +26,7 @@ func (c *Check) Run(ctx context.Context, opener *client.Client, target tunnel.Au
 	return c.gather(ctx, opener, target, h, times).weigh()
 }
 
-// find gathers the facts.
+// gather makes the handshakes.
 func (c *Check) gather(ctx context.Context, opener *client.Client, target tunnel.Authority, h *client.TLSHandshake, times Times) *facts {
 	f := &facts{now: h.Started, target: c.peerOf(h, opener.TLS), pinned: h.Pinned, times: times}
 	f.named = f.target.byNamedRoot && f.target.nameError == nil
@@ -65,8 +66,8 @@ func (c *Check) gather(ctx context.Context, opener *client.Client, target tunnel
 	return f
 }
 
-// complete judges the target's chain anew by what others sent: many a server
-// forgets the certificates between its own and the authority's.
+// complete verifies the target's chain once more with the certificates that other
+// peers sent: many servers forget to send the intermediate ones.
 func (c *Check) complete(f *facts) {
 	if f.target.publicError == nil {
 		return
@@ -82,7 +83,7 @@ func (c *Check) complete(f *facts) {
 	}
 }
 
-// patience is enough for another handshake where the first one took so long.
+// patience is enough for another handshake if the first one took that long.
 func (c *Check) patience(took time.Duration) time.Duration {
 	if c.Patience > 0 {
 		return c.Patience
@@ -90,8 +91,8 @@ func (c *Check) patience(took time.Duration) time.Duration {
 	return min(max(defaultPatience, 2*took), maxPatience)
 }
 
-// directPatience is for the way without the proxy, which is often closed, and not
-// slow because the proxy is. To a public certificate it can add nothing.
+// directPatience is for the direct way, which is often closed, and which a slow
+// proxy does not slow down. It can add nothing to a public certificate.
 func directPatience(patience time.Duration, public bool) time.Duration {
 	if public {
 		return min(patience, publicPatience)
@@ -99,16 +100,16 @@ func directPatience(patience time.Duration, public bool) time.Duration {
 	return min(patience, defaultPatience)
 }
 
-// nonexistentName is a host's name that no resolver may know (RFC 6761, section
+// nonexistentName makes a host name that no resolver may know (RFC 6761, section
 // 6.4), and that nobody can have a certificate ready for.
 func nonexistentName() string {
 	b := make([]byte, 8)
-	_, _ = rand.Read(b) // it cannot fail
+	_, _ = rand.Read(b) // never fails
 	return "culvert-" + hex.EncodeToString(b) + ".invalid"
 }
 
-// unrelated are the names to compare with. The target itself, and the name that
-// it goes by, show the target's own certificate.
+// unrelated lists the hosts to compare with. The target, and the name that its
+// certificate was verified for, would show the target's own certificate.
 func (c *Check) unrelated(target tunnel.Authority, name string) []tunnel.Authority {
 	names := slices.Clone(c.Unrelated)
 	if c.Unrelated == nil {
@@ -127,8 +128,8 @@ func (c *Check) unrelated(target tunnel.Authority, name string) []tunnel.Authori
 	return names
 }
 
-// handshake speaks TLS with the target by the given name, and takes any
-// certificate. It shows none of the user's.
+// handshake speaks TLS with target under the given name, and accepts any
+// certificate. It sends no certificate of the user's.
 func (c *Check) handshake(ctx context.Context, opener *client.Client, route tunnel.Route, target tunnel.Authority, name string) *peer {
 	var seen *client.TLSHandshake
 	once := &client.Client{
@@ -152,7 +153,7 @@ func (c *Check) handshake(ctx context.Context, opener *client.Client, route tunn
 	return c.peerOf(seen, opener.TLS)
 }
 
-// sentence says why a handshake failed; "" if it did not.
+// explain says why a handshake failed; "" if it did not.
 func (c *Check) explain(err error) string {
 	switch {
 	case err == nil:
@@ -163,7 +164,7 @@ func (c *Check) explain(err error) string {
 	return err.Error()
 }
 
-// shownBy judges a handshake in which a certificate came.
+// peerOf describes the other end of a handshake in which a certificate came.
 func (c *Check) peerOf(h *client.TLSHandshake, options *tunnel.TLSOptions) *peer {
 	p := &peer{
 		name: h.ServerName, chain: h.State.PeerCertificates, alpn: h.State.NegotiatedProtocol, version: h.State.Version,

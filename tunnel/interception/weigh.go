@@ -2,8 +2,9 @@ package interception
 
 import "culvert/tunnel/internal/certwords"
 
-// weigh weighs the facts. What decides for somebody in the middle outweighs the
-// rest: whoever makes certificates for everybody made this one.
+// weigh turns the facts into a Result. Decisive evidence of an interceptor
+// outweighs all other: an interceptor that makes certificates for everybody made
+// this one too.
 func (f *facts) weigh() *Result {
 	out := &Result{Verdict: Unknown, Evidence: []Evidence{}}
 	for _, row := range rows {
@@ -26,7 +27,7 @@ func (f *facts) weigh() *Result {
 	return out
 }
 
-// foundHint says what that means.
+// interceptedHint says what the interception means for the user.
 func (f *facts) interceptedHint() string {
 	switch {
 	case sameIssuer(f.direct, f.target):
@@ -54,8 +55,9 @@ func (f *facts) unknownHint() string {
 	return "if " + issuerOf(f.target.leaf()) + " is the target's own authority, name its certificate by --tls-cacert"
 }
 
-// by names who is in the middle: who signed the target's certificate, or, as
-// public authorities sign for anybody, whom it is for.
+// interceptor names the interceptor: the issuer of the target's certificate or, if
+// that is a public authority, which issues to anybody, the host that the
+// certificate is for.
 func (f *facts) interceptor() string {
 	leaf := f.target.leaf()
 	if names := certwords.Hosts(leaf); f.target.publicError == nil && len(names) > 0 {

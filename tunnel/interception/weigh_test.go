@@ -16,13 +16,13 @@ import (
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
-// selfSigned is a certificate that names nobody else, and no key of its maker's.
+// selfSigned makes a self-signed certificate with a key of its own.
 func selfSigned(tb testing.TB, name string) tls.Certificate {
 	c := testkit.NewCertifier(tb, name)
 	return tls.Certificate{Certificate: [][]byte{c.Cert.Raw}, PrivateKey: c.Key, Leaf: c.Cert}
 }
 
-// seen is what a handshake by that name shows of a certificate.
+// seen returns what a handshake under that name shows of a certificate.
 func (c *Check) seen(name string, pair tls.Certificate, options tunnel.TLSOptions) *peer {
 	h := &client.TLSHandshake{ServerName: name, Started: time.Now(), State: tls.ConnectionState{
 		PeerCertificates: []*x509.Certificate{pair.Leaf}, Version: tls.VersionTLS13}}
@@ -30,8 +30,9 @@ func (c *Check) seen(name string, pair tls.Certificate, options tunnel.TLSOption
 	return c.peerOf(h, &options)
 }
 
-// What the facts come to. Nothing but a public authority's word for the right
-// name may be taken for granted, and no private authority for an interceptor.
+// Only a public authority's certificate for the right name is trusted without
+// further evidence, and no private authority is an interceptor merely for being
+// private.
 func TestVerdictFollowsFromTheFacts(t *testing.T) {
 	const name, invented = "target.test", "culvert-0.invalid"
 	public, private, inspector := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Private CA"), testkit.NewCertifier(t, "Inspector")
@@ -192,7 +193,7 @@ func TestVerdictFollowsFromTheFacts(t *testing.T) {
 	}
 }
 
-// Evidence that settles nothing by itself is told all the same.
+// Evidence that settles nothing by itself is reported as well.
 func TestEvidenceSaysWhatItSupports(t *testing.T) {
 	public, inspector := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Zscaler Root CA")
 	check := &Check{Public: public.Pool}
@@ -256,8 +257,8 @@ func TestEvidenceSaysWhatItSupports(t *testing.T) {
 	}
 }
 
-// A way without the proxy that is closed keeps nobody waiting for as long as a slow
-// proxy does, least of all those who see a public authority's certificate.
+// A closed direct way does not keep the user waiting as long as a slow proxy does,
+// least of all if the target shows a public certificate.
 func TestCheckIsBriefWithoutTheProxy(t *testing.T) {
 	for _, tt := range []struct{ given, took, proxy, direct, public time.Duration }{
 		{0, time.Millisecond, 3 * time.Second, 3 * time.Second, time.Second},
@@ -273,8 +274,7 @@ func TestCheckIsBriefWithoutTheProxy(t *testing.T) {
 	}
 }
 
-// What is compared with the target is unrelated to it and to the name it is asked
-// for by.
+// The hosts to compare with are neither the target nor the name it is asked for by.
 func TestUnrelatedNames(t *testing.T) {
 	for target, want := range map[string]int{"www.iana.org:8443": 2, "www.example.org:443": 2} {
 		names := (&Check{}).unrelated(testkit.MustAuthority(t, target), "WWW.gnu.org.")
@@ -284,8 +284,7 @@ func TestUnrelatedNames(t *testing.T) {
 	}
 }
 
-// Authorities of the world's come with culvert, and private ones are not among
-// them.
+// Public authorities come with culvert, and private ones are not among them.
 func TestPublicRoots(t *testing.T) {
 	known := 0
 	for root := range bundle.Roots() {
