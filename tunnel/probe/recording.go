@@ -1,7 +1,10 @@
 package probe
 
 import (
+	"bytes"
 	"crypto/tls"
+	"errors"
+	"io"
 	"net/netip"
 	"slices"
 	"sync"
@@ -10,6 +13,7 @@ import (
 	"culvert/tunnel"
 	"culvert/tunnel/client"
 	"culvert/tunnel/interception"
+	"culvert/tunnel/internal/neterr"
 )
 
 // recording is what a Prober saw of one tunnel's opening. The hooks of a Trace
@@ -209,4 +213,64 @@ func (r *recording) finish() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed, r.over, r.untapped = true, true, true
+}
+
+// What comes in more reads than maxSegments is put to the last of them.
+const maxSegments = 4096
+
+// segment is what one read brought, which over TCP is a segment or some that came
+// close together.
+type segment struct {
+	at    time.Time
+	bytes []byte
+}
+
+// read keeps what a read brought, for the exchange under way, and how it ended: all
+// that a Client reads of one, so that a transcript is whole.
+func (r *recording) read(b []byte, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.left == "" {
+		r.left = leftBy(err)
+	}
+	if b = b[:min(len(b), client.MaxExchangeBytes-r.kept)]; len(b) == 0 || r.over {
+		return
+	}
+	r.kept += len(b)
+	if n := len(r.reads); n == maxSegments {
+		r.reads[n-1].bytes = append(r.reads[n-1].bytes, b...)
+		return
+	}
+	r.reads = append(r.reads, segment{time.Now(), bytes.Clone(b)})
+}
+
+// leftBy is how a proxy left a connection, by what a read of it failed with; "" =
+// it did not leave.
+func leftBy(err error) string {
+	switch {
+	case neterr.Reset(err):
+		return leftReset
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, client.ErrTruncated):
+		return leftClosed
+	}
+	return ""
+}
+
+// How the proxy left a connection, in ExchangeReport.Left.
+const (
+	leftClosed = "closed"
+	leftReset  = "reset"
+	leftOpen   = "open"
+)
+
+// howLeft is how the proxy left the connection of an exchange; "" = something came
+// after it there, or it is a tunnel.
+func (x *recordedExchange) howLeft(goesOn bool) string {
+	switch {
+	case x.Err == nil, goesOn:
+		return ""
+	case x.left == "":
+		return leftOpen
+	}
+	return x.left
 }

@@ -192,3 +192,29 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	e.SetIndent("", "  ")
 	return e.Encode(r)
 }
+
+// Segment is what one read from a proxy brought.
+type Segment struct {
+	At    Micros           `json:"at_us"` // since Report.Started
+	Bytes tunnel.WireBytes `json:"bytes"`
+}
+
+// WriteRaw writes what came from the last proxy, and through the tunnel, and
+// nothing else: not fit for a terminal. Credentials in it are masked.
+func (r *Report) WriteRaw(w io.Writer) error {
+	var raw []byte
+	if n := len(r.Exchanges); n > 0 {
+		x := r.Exchanges[n-1]
+		for _, s := range x.Segments {
+			raw = append(raw, s.Bytes...)
+		}
+		if len(x.Segments) == 0 { // HTTP/2 has no bytes of its own
+			raw = append(append(raw, x.Reply...), x.Content...)
+		}
+	}
+	if r.Tunnel != nil {
+		raw = append(raw, r.Tunnel.Data[min(r.Tunnel.Glued, len(r.Tunnel.Data)):]...)
+	}
+	_, err := w.Write(raw)
+	return err
+}

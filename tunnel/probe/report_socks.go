@@ -2,13 +2,11 @@ package probe
 
 import (
 	"errors"
-	"strings"
 
 	"culvert/tunnel"
 	"culvert/tunnel/client"
 	"culvert/tunnel/explain"
 	"culvert/tunnel/internal/neterr"
-	"culvert/tunnel/internal/wire"
 )
 
 // SOCKSReport is what was said to one hop that speaks SOCKS.
@@ -72,40 +70,4 @@ func leftAfter(err error) string {
 		return leftReset
 	}
 	return leftClosed
-}
-
-// socks adds what was said in SOCKS right before that exchange.
-func (t *reportText) socks(r *Report, before int) {
-	for _, h := range r.SOCKS {
-		if h.Before != before {
-			continue
-		}
-		t.say("ask %s for %s by %s%s", h.Hop, h.AskedFor, h.Scheme, further(h.Connection))
-		for i, m := range h.Messages {
-			t.spoken(&m, h.Error != "" && i == len(h.Messages)-1)
-		}
-	}
-}
-
-// spoken adds one message and its answer.
-func (t *reportText) spoken(m *SOCKSSpoken, failed bool) {
-	t.say("%s: %s", m.Step, m.Asks)
-	if t.hex {
-		t.dump(">", t.Sent, m.Request, 0)
-	} else { // 0x0a ends no line here
-		t.out.WriteString(t.Sent.Paint("> "+wire.Escape(m.Request, maxLineShown)) + "\n")
-	}
-	switch {
-	case len(m.Reply) == 0:
-	case t.hex:
-		t.say("after %s: %s", strings.TrimSpace(durationOf(m.At+m.Duration)), bytesOf(len(m.Reply)))
-		t.dump("<", t.Received, m.Reply, 0)
-	default:
-		t.out.WriteString(t.Received.Paint("< "+wire.Escape(m.Reply, maxLineShown)) + "\n")
-	}
-	if failed {
-		t.say("%s", t.Bad.Paint(m.Means))
-		return
-	}
-	t.say("%s", m.Means)
 }

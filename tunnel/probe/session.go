@@ -211,3 +211,27 @@ func (s *session) page() string {
 	}
 	return s.opened.page(s.exchanges[len(s.exchanges)-1].Head())
 }
+
+// segmentsReport has the credentials masked; where one was, the boundaries behind
+// the first are lost, as it may lie across them.
+func (s *session) segmentsReport(reads []segment) (out []Segment) {
+	var all []byte
+	for _, r := range reads {
+		all = append(all, r.bytes...)
+	}
+	if shown := s.mask.Received(all); len(reads) > 0 && !bytes.Equal(shown, all) {
+		return []Segment{{s.at(reads[0].at), shown}}
+	}
+	for _, r := range reads {
+		out = append(out, Segment{s.at(r.at), r.bytes})
+	}
+	return out
+}
+
+// inside returns the target's handshake if there was one, and it succeeded.
+func (s *session) inside() *client.TLSHandshake {
+	if n := len(s.secured); n > 0 && s.secured[n-1].Inside() && s.secured[n-1].Err == nil {
+		return s.secured[n-1].TLSHandshake
+	}
+	return nil
+}

@@ -28,13 +28,6 @@ var (
 	ErrSecretSentBack = errors.New("the proxy sent the credentials back, or may have, compressed as HTTP/2 has it, where they cannot be masked")
 )
 
-// How the proxy left a connection, in ExchangeReport.Left.
-const (
-	leftClosed = "closed"
-	leftReset  = "reset"
-	leftOpen   = "open"
-)
-
 // WriteTranscript writes the exchange as a txtar archive, which tunneltest plays
 // back: for each connection and exchange the request, what each read brought and
 // when, and how it was left, and likewise each message of SOCKS; then the tunnel.
@@ -128,16 +121,4 @@ func escapedLines(b []byte) []byte {
 		out.Write(append(text, '\n'))
 	}
 	return []byte(out.String())
-}
-
-// howLeft is how the proxy left the connection of an exchange; "" = something came
-// after it there, or it is a tunnel.
-func (x *recordedExchange) howLeft(goesOn bool) string {
-	switch {
-	case x.Err == nil, goesOn:
-		return ""
-	case x.left == "":
-		return leftOpen
-	}
-	return x.left
 }

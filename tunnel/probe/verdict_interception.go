@@ -1,0 +1,82 @@
+package probe
+
+import (
+	"errors"
+
+	"culvert/tunnel"
+	"culvert/tunnel/client"
+	"culvert/tunnel/interception"
+)
+
+// addMiddle adds to a verdict who speaks TLS. A failure before TLS stays the
+// verdict.
+func (s *session) addMiddle(v *Verdict) {
+	if s.middle == nil {
+		return
+	}
+	doubts := s.doubts() // the handshake came to its end but for these
+	switch s.middle.Verdict {
+	case interception.Intercepted:
+		s.addFound(v)
+	case interception.EndToEnd:
+		switch {
+		case v.Kind == VerdictOpen:
+			v.Words += ", TLS end to end"
+		case doubts != "":
+			v.Words = "TLS end to end with the target, but not trusted (" + doubts + ")"
+		case v.Kind == VerdictTLS:
+			v.Words += ", and nobody in the middle"
+		}
+	case interception.Unknown:
+		switch {
+		case v.Kind == VerdictOpen:
+			v.Words += ", cannot tell whether TLS is end to end"
+		case doubts != "":
+			v.Words = "cannot tell who speaks TLS (" + doubts + ")"
+		case v.Kind == VerdictTLS:
+			v.Words += ", cannot tell who speaks it"
+		}
+		if v.Hint == "" || s.untrusted() {
+			v.Hint = s.middle.Hint
+		}
+	}
+}
+
+// doubts says why the target's certificate is not accepted, "" if it is, or if TLS
+// failed otherwise.
+func (s *session) doubts() string {
+	if s.err == nil || s.err.Phase != tunnel.PhaseTLS || s.err.Hop != "" || s.err.Type != tunnel.ErrorTLSCertificate {
+		return ""
+	}
+	f, ok := errors.AsType[*client.TLSFailure](s.err.Err)
+	if !ok {
+		return ""
+	}
+	return f.Words
+}
+
+// untrusted reports whether TLS failed because nobody vouches for the
+// certificate, of which the check for somebody in the middle knows more.
+func (s *session) untrusted() bool {
+	if s.err == nil {
+		return false
+	}
+	f, ok := errors.AsType[*client.TLSFailure](s.err.Err)
+	return ok && (f.Problem == client.TLSUnknownAuthority || f.Problem == client.TLSSelfSigned)
+}
+
+// addFound is for somebody in the middle.
+func (s *session) addFound(v *Verdict) {
+	words := "intercepted by " + s.middle.By
+	switch v.Kind {
+	case VerdictOpen, VerdictTLS:
+	case VerdictBroken:
+		words += ", and " + v.Words
+	default:
+		return
+	}
+	if v.Kind != VerdictTLS {
+		v.Phase, v.Error, v.ExitCode = tunnel.PhaseTLS, tunnel.ErrorTLSCertificate.String(), tunnel.ExitProxyTLS
+	}
+	v.Kind, v.Words, v.Hint = VerdictIntercepted, words, s.middle.Hint
+}
