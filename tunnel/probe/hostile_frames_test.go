@@ -156,7 +156,7 @@ func awaitHeaders(conn net.Conn) {
 // A transcript that could not hold all that came says so.
 func TestTranscriptCutOff(t *testing.T) {
 	on := &tapped{conn: 1, read: maxTapped, pieces: []tappedPiece{{sent: true, bytes: []byte(h2.Preface)}, {bytes: []byte("x")}}}
-	r := &Report{Exchanges: []ExchangeReport{{Connection: 1}}, taps: []*tapped{on}}
+	r := &Report{Exchanges: []Exchange{{Connection: 1}}, taps: []*tapped{on}}
 	for _, cut := range []bool{true, false} {
 		var out bytes.Buffer
 		if on.cut = cut; r.WriteTranscript(&out, "0") != nil || strings.Contains(out.String(), "cut off") != cut {

@@ -218,7 +218,7 @@ func wantHarmless(t *testing.T, r *Report) {
 		t.Errorf("%d lines of text", lines)
 	}
 	var back Report
-	if err := json.Unmarshal([]byte(doc.String()), &back); err != nil || back.Schema != ReportSchema || back.Verdict != r.Verdict {
+	if err := json.Unmarshal([]byte(doc.String()), &back); err != nil || back.Schema != Schema || back.Verdict != r.Verdict {
 		t.Errorf("the JSON does not give the report back: %v, %+v", err, back.Verdict)
 	}
 }

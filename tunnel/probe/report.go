@@ -11,7 +11,7 @@ import (
 
 // ReportSchema is the number of the JSON form that Report has. It changes when
 // a key goes or changes its meaning, not when one is added.
-const ReportSchema = 1
+const Schema = 1
 
 // Report is all that a Prober found out. Text in it is printable ASCII, and
 // credentials are masked unless Prober.ShowSecrets said otherwise.
@@ -23,11 +23,11 @@ type Report struct {
 	Lookup         *Lookup              `json:"lookup,omitempty"`          // nil if no name had to be resolved
 	Attempts       []Attempt            `json:"attempts"`                  // in the order in which they began
 	FurtherLookups []Lookup             `json:"further_lookups,omitempty"` // of names that SOCKS hops were asked for as addresses
-	SOCKS          []SOCKSReport        `json:"socks,omitempty"`           // with hops that speak it, in their order
-	TLS            []TLSReport          `json:"tls,omitempty"`             // with proxies and, last, the target
-	Exchanges      []ExchangeReport     `json:"exchanges"`                 // in the order of the hops
-	Frames         []FrameReport        `json:"frames,omitempty"`          // of HTTP/2, in the order of the wire
-	Tunnel         *TunnelReport        `json:"tunnel,omitempty"`          // nil if there was none
+	SOCKS          []SOCKSHandshake     `json:"socks,omitempty"`           // with hops that speak it, in their order
+	TLS            []TLSHandshake       `json:"tls,omitempty"`             // with proxies and, last, the target
+	Exchanges      []Exchange           `json:"exchanges"`                 // in the order of the hops
+	Frames         []Frame              `json:"frames,omitempty"`          // of HTTP/2, in the order of the wire
+	Tunnel         *Tunnel              `json:"tunnel,omitempty"`          // nil if there was none
 	TLSTry         *TLSTry              `json:"tls_try,omitempty"`         // nil if none was made
 	Interception   *interception.Result `json:"interception,omitempty"`    // nil if it was not looked for, or no certificate came
 	Timeline       []Span               `json:"timeline"`
@@ -78,7 +78,7 @@ type Attempt struct {
 
 // ExchangeReport is one hop's CONNECT exchange. Parts that never came are
 // empty.
-type ExchangeReport struct {
+type Exchange struct {
 	Hop           string               `json:"hop"`
 	Connection    int                  `json:"connection"` // the number of the connection to the first hop, from 1
 	AskedFor      tunnel.Authority     `json:"asked_for"`
@@ -109,7 +109,7 @@ type IdentityField struct {
 }
 
 // FrameReport is one frame of HTTP/2, DATA left out.
-type FrameReport struct {
+type Frame struct {
 	Hop   string `json:"hop"`
 	Sent  bool   `json:"sent"`
 	At    Micros `json:"at_us"` // since Report.Started
@@ -117,7 +117,7 @@ type FrameReport struct {
 }
 
 // TunnelReport is what came of the open tunnel.
-type TunnelReport struct {
+type Tunnel struct {
 	Sent     tunnel.WireBytes `json:"sent,omitempty"`
 	Data     tunnel.WireBytes `json:"data"`               // the first bytes, the glued ones included
 	Glued    int              `json:"glued_bytes"`        // of Data, that came together with the reply

@@ -10,19 +10,19 @@ import (
 )
 
 // SOCKSReport is what was said to one hop that speaks SOCKS.
-type SOCKSReport struct {
+type SOCKSHandshake struct {
 	Hop        string           `json:"hop"`
 	Scheme     string           `json:"scheme"`
 	Connection int              `json:"connection"` // as in ExchangeReport
 	Before     int              `json:"before"`     // the index in Report.Exchanges of what came after it
 	AskedFor   tunnel.Authority `json:"asked_for"`
-	Messages   []SOCKSSpoken    `json:"messages"`
+	Messages   []SOCKSMessage   `json:"messages"`
 	Left       string           `json:"left,omitempty"`  // "closed", "reset" or "open": by the proxy, where the way ends here; after a refusal not watched, and "closed"
 	Error      string           `json:"error,omitempty"` // why the way ends here
 }
 
 // SOCKSSpoken is one message to a SOCKS hop, and its answer.
-type SOCKSSpoken struct {
+type SOCKSMessage struct {
 	Step     client.SOCKSStep `json:"step"`
 	Asks     string           `json:"asks"`    // what the request says
 	Request  tunnel.WireBytes `json:"request"` // *** stands for the password and its length
@@ -39,13 +39,13 @@ func socksAnswered(m *client.SOCKSMessage) bool {
 }
 
 // socksReports gathers the messages by their hops.
-func (s *session) socksReports() (out []SOCKSReport) {
+func (s *session) socksReports() (out []SOCKSHandshake) {
 	for _, m := range s.spoken {
 		if m.Step == client.SOCKSGreeting || m.Hop.Scheme == tunnel.SchemeSOCKS4A {
-			out = append(out, SOCKSReport{Hop: s.shown(m.Hop.Name()), Scheme: m.Hop.Scheme, Connection: m.conn, Before: m.after, AskedFor: m.Next})
+			out = append(out, SOCKSHandshake{Hop: s.shown(m.Hop.Name()), Scheme: m.Hop.Scheme, Connection: m.conn, Before: m.after, AskedFor: m.Next})
 		}
 		r := &out[len(out)-1]
-		r.Messages = append(r.Messages, SOCKSSpoken{
+		r.Messages = append(r.Messages, SOCKSMessage{
 			Step: m.Step, Asks: s.mask.Text(m.Asks()), Request: s.mask.Message(m.SOCKSMessage), Reply: s.mask.Received(m.Received), Means: s.mask.Text(m.Means()),
 			At: s.at(m.Started), Duration: micros(m.Ended.Sub(m.Started)),
 		})

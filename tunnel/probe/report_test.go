@@ -167,7 +167,7 @@ func TestReportFits(t *testing.T) {
 
 // Of a hop that was asked again, the earlier rounds show what is amiss; JSON has all.
 func TestReportOfRoundsIsBrief(t *testing.T) {
-	r := &Report{Plan: Plan{Hops: []string{"http://p:1", "http://q:1"}}, Exchanges: []ExchangeReport{{Hop: "p:1"}, {Hop: "p:1"}, {Hop: "q:1"}}}
+	r := &Report{Plan: Plan{Hops: []string{"http://p:1", "http://q:1"}}, Exchanges: []Exchange{{Hop: "p:1"}, {Hop: "p:1"}, {Hop: "q:1"}}}
 	for i := range r.Exchanges {
 		for _, grade := range []Grade{Pass, Pass, Warn, Fail, Skip} {
 			r.Findings = append(r.Findings, Finding{Exchange: i, Grade: grade, ID: fmt.Sprintf("%s-%d", grade, i), Evidence: "why"})

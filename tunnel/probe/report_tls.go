@@ -12,7 +12,7 @@ import (
 
 // TLSReport is one TLS handshake. Where it came to no certificate, there is
 // only the error.
-type TLSReport struct {
+type TLSHandshake struct {
 	Peer        string        `json:"peer"`          // HOST:PORT
 	Inside      bool          `json:"inside"`        // with the target in the tunnel, not with a proxy
 	ServerName  string        `json:"server_name"`   // verified, and sent unless it is an address
@@ -37,8 +37,8 @@ type Certificate struct {
 	Pin       string    `json:"pin"`       // of its key, for --pin
 }
 
-func (s *session) tlsReport(h recordedTLS) TLSReport {
-	r := TLSReport{
+func (s *session) tlsReport(h recordedTLS) TLSHandshake {
+	r := TLSHandshake{
 		Peer: s.shown(h.Peer()), Inside: h.Inside(), ServerName: s.shown(h.ServerName), Before: h.after,
 		ALPN: s.shown(h.State.NegotiatedProtocol), Verified: h.Verified(), Certificate: h.Asked, Chain: []Certificate{},
 	}

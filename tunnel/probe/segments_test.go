@@ -106,7 +106,7 @@ func TestSegmentsOfATunnel(t *testing.T) {
 		}
 		for above, want := range map[bool]int{true: 0, false: 1} {
 			text := &reportText{hex: true}
-			r := &Report{Tunnel: n, Exchanges: make([]ExchangeReport, 1)}
+			r := &Report{Tunnel: n, Exchanges: make([]Exchange, 1)}
 			if above {
 				r.Exchanges[0].Segments = []Segment{{}}
 			}

@@ -30,7 +30,7 @@ type Try struct {
 }
 
 // SeriesReport is what came of a Series.
-type SeriesReport struct {
+type Summary struct {
 	Schema   int              `json:"schema"`
 	Started  time.Time        `json:"started"`
 	Target   tunnel.Authority `json:"target"`
@@ -40,13 +40,13 @@ type SeriesReport struct {
 	Done     int              `json:"done"`
 	Cut      bool             `json:"interrupted,omitempty"` // it was ended before Count tries were done
 	Opened   int              `json:"opened"`
-	Phases   []PhaseTime      `json:"phases"`   // in the order in which a tunnel passes them, "total" last
+	Phases   []PhaseTimes     `json:"phases"`   // in the order in which a tunnel passes them, "total" last
 	Failures []Failures       `json:"failures"` // most frequent first
 }
 
 // PhaseTime is how long one phase took, of the tries in which it was finished;
 // "total", of those that opened a tunnel if any did, else of all.
-type PhaseTime struct {
+type PhaseTimes struct {
 	Phase string `json:"phase"`
 	Tries int    `json:"tries"`
 	Min   Micros `json:"min_us"`
@@ -76,12 +76,12 @@ var phaseOrder = []string{SpanResolve, SpanConnect, SpanTLSProxy, SpanSOCKSGreet
 // under way is left out. tell gets each try as it ends, one at a time. keep
 // leaves the tries in the report, which takes memory for each. The error is
 // Probe's, for a request that cannot be sent.
-func (s *Series) Run(ctx context.Context, target tunnel.Authority, keep bool, tell func(Try)) (*SeriesReport, error) {
+func (s *Series) Run(ctx context.Context, target tunnel.Authority, keep bool, tell func(Try)) (*Summary, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	prober := *s.Prober
 	prober.once = true
-	sum := &seriesSum{keep: keep, tell: tell, report: &SeriesReport{Schema: ReportSchema, Started: time.Now().UTC(), Target: target, Count: s.Count, Failures: []Failures{}}}
+	sum := &seriesSum{keep: keep, tell: tell, report: &Summary{Schema: Schema, Started: time.Now().UTC(), Target: target, Count: s.Count, Failures: []Failures{}}}
 	places := make(chan struct{}, max(1, s.Parallel))
 	var running sync.WaitGroup
 	next := time.NewTimer(0)
@@ -120,7 +120,7 @@ type seriesSum struct {
 	keep   bool
 	tell   func(Try)
 	mu     sync.Mutex
-	report *SeriesReport
+	report *Summary
 	times  map[string][]Micros
 	// The totals of tries that opened no tunnel: mixed with the others they would
 	// tell of neither.
@@ -172,7 +172,7 @@ func (s *seriesSum) add(n int, r *Report) {
 }
 
 // count adds a failure to those of its class.
-func (r *SeriesReport) count(v Verdict) {
+func (r *Summary) count(v Verdict) {
 	i := slices.IndexFunc(r.Failures, func(f Failures) bool { return f.Kind == v.Kind && f.Error == v.Error && f.ExitCode == v.ExitCode })
 	if i < 0 {
 		i = len(r.Failures)
@@ -185,7 +185,7 @@ func (r *SeriesReport) count(v Verdict) {
 func (s *seriesSum) end() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.report.Phases = []PhaseTime{}
+	s.report.Phases = []PhaseTimes{}
 	if len(s.times[phaseTotal]) == 0 && len(s.unopened) > 0 {
 		s.times[phaseTotal] = s.unopened
 	}
@@ -193,7 +193,7 @@ func (s *seriesSum) end() error {
 		if times := s.times[phase]; len(times) > 0 {
 			slices.Sort(times)
 			rank := func(percent int) Micros { return times[(len(times)*percent+99)/100-1] }
-			s.report.Phases = append(s.report.Phases, PhaseTime{phase, len(times), times[0], rank(50), rank(90), rank(99), times[len(times)-1]})
+			s.report.Phases = append(s.report.Phases, PhaseTimes{phase, len(times), times[0], rank(50), rank(90), rank(99), times[len(times)-1]})
 		}
 	}
 	slices.SortStableFunc(s.report.Failures, func(a, b Failures) int { return cmp.Compare(b.Tries, a.Tries) })
@@ -204,7 +204,7 @@ func (s *seriesSum) end() error {
 }
 
 // ExitCode is ExitOK if every try opened, else that of the most frequent failure.
-func (r *SeriesReport) ExitCode() int {
+func (r *Summary) ExitCode() int {
 	if len(r.Failures) == 0 {
 		return tunnel.ExitOK
 	}

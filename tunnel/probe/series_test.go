@@ -24,7 +24,7 @@ import (
 )
 
 // seriesAt runs a series of probes that do not listen to what they open.
-func seriesAt(t *testing.T, s *Series, proxy string) (*SeriesReport, []Try) {
+func seriesAt(t *testing.T, s *Series, proxy string) (*Summary, []Try) {
 	t.Helper()
 	s.Prober = &Prober{Client: clienttest.Proxied(t, proxy), Wait: -1}
 	var tries []Try
@@ -65,7 +65,7 @@ func TestSeriesCounts(t *testing.T) {
 		t.Errorf("%s", &text)
 	}
 	r.WriteJSON(&doc)
-	var back SeriesReport
+	var back Summary
 	if err := json.Unmarshal(doc.Bytes(), &back); err != nil || back.Done != 5 || len(back.Tries) != 5 {
 		t.Errorf("%v: %s", err, &doc)
 	}
@@ -83,9 +83,9 @@ func TestSeriesSumsFit(t *testing.T) {
 		{60, 99_999_999, "p50       p90       max"}, {80, 12_345, "min    p50    p90    p99    max"},
 		{0, 99_999_999, "min       p50       p90       p99       max"}, {200, 99_999_999, "min       p50       p90       p99       max"},
 	} {
-		r := &SeriesReport{Target: testkit.MustAuthority(t, "example.com:22"), Plan: Plan{Hops: []string{"http://proxy.example:3128"}}, Done: 1_000_000}
+		r := &Summary{Target: testkit.MustAuthority(t, "example.com:22"), Plan: Plan{Hops: []string{"http://proxy.example:3128"}}, Done: 1_000_000}
 		for _, phase := range phaseOrder {
-			r.Phases = append(r.Phases, PhaseTime{phase, 1_000_000, tt.most, tt.most, tt.most, tt.most, tt.most})
+			r.Phases = append(r.Phases, PhaseTimes{phase, 1_000_000, tt.most, tt.most, tt.most, tt.most, tt.most})
 		}
 		r.Failures = []Failures{{Tries: 3, Sample: strings.Repeat("some words ", 20) + "end"}}
 		var text bytes.Buffer
@@ -112,14 +112,14 @@ func TestSeriesTotalIsOfOneKind(t *testing.T) {
 	open, refused := Verdict{Kind: VerdictOpen}, Verdict{Kind: VerdictDenied, ExitCode: tunnel.ExitRefused}
 	for _, tt := range []struct {
 		opened, refused int
-		want            PhaseTime
+		want            PhaseTimes
 		words           string
 	}{
-		{2, 0, PhaseTime{phaseTotal, 2, 300, 300, 300, 300, 300}, "\n  total "},
-		{2, 9, PhaseTime{phaseTotal, 2, 300, 300, 300, 300, 300}, "\n  total, if open "},
-		{0, 9, PhaseTime{phaseTotal, 9, 1, 1, 1, 1, 1}, "\n  total "},
+		{2, 0, PhaseTimes{phaseTotal, 2, 300, 300, 300, 300, 300}, "\n  total "},
+		{2, 9, PhaseTimes{phaseTotal, 2, 300, 300, 300, 300, 300}, "\n  total, if open "},
+		{0, 9, PhaseTimes{phaseTotal, 9, 1, 1, 1, 1, 1}, "\n  total "},
 	} {
-		s := &seriesSum{report: &SeriesReport{}}
+		s := &seriesSum{report: &Summary{}}
 		for i := range tt.opened {
 			s.add(i, &Report{Verdict: open, Timeline: []Span{{Phase: SpanReplyComplete, Duration: 300, Finished: true}}})
 		}
@@ -166,13 +166,13 @@ func TestSeriesIsCutShort(t *testing.T) {
 
 // Percentiles are by nearest rank.
 func TestSeriesPercentiles(t *testing.T) {
-	s := &seriesSum{report: &SeriesReport{}, times: map[string][]Micros{}}
+	s := &seriesSum{report: &Summary{}, times: map[string][]Micros{}}
 	for i := range 200 {
 		s.times[phaseTotal] = append(s.times[phaseTotal], Micros(200-i))
 	}
 	s.times[SpanConnect] = []Micros{7}
 	s.end()
-	if got := s.report.Phases; got[0] != (PhaseTime{SpanConnect, 1, 7, 7, 7, 7, 7}) || got[1] != (PhaseTime{phaseTotal, 200, 1, 100, 180, 198, 200}) {
+	if got := s.report.Phases; got[0] != (PhaseTimes{SpanConnect, 1, 7, 7, 7, 7, 7}) || got[1] != (PhaseTimes{phaseTotal, 200, 1, 100, 180, 198, 200}) {
 		t.Errorf("%+v", got)
 	}
 }
@@ -224,7 +224,7 @@ func TestSeriesInterval(t *testing.T) {
 // Failures of one kind that have different causes are not put under the first
 // one's words.
 func TestSeriesTellsCausesApart(t *testing.T) {
-	r := &SeriesReport{}
+	r := &Summary{}
 	for _, is := range []tunnel.ErrorType{tunnel.ErrorConnectionRefused, tunnel.ErrorConnectionLimit, tunnel.ErrorConnectionRefused} {
 		r.count(Verdict{Kind: VerdictProxyUnreachable, Words: is.Words(), Error: is.String(), ExitCode: tunnel.ExitProxyUnreachable})
 	}
@@ -273,7 +273,7 @@ func TestOwnDescriptorsInAVerdict(t *testing.T) {
 		if want := "culvert's own limit on the way to proxy 127.0.0.1:1: " + errno.Error(); v.Sentence != want {
 			t.Errorf("%q, want %q", v.Sentence, want)
 		}
-		r := &SeriesReport{}
+		r := &Summary{}
 		r.count(v)
 		var text bytes.Buffer
 		if r.WriteText(&text, terminal.Style{}); !strings.Contains(text.String(), "  failed     1  "+v.Words+"\n    hint: "+v.Hint+"\n") {

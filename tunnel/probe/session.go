@@ -33,9 +33,9 @@ type session struct {
 
 func (s *session) report() *Report {
 	r := &Report{
-		Schema: ReportSchema, Started: s.started.UTC(), Target: s.target,
+		Schema: Schema, Started: s.started.UTC(), Target: s.target,
 		Plan:     Plan{Hops: s.hops(), Why: s.prober.Why},
-		Attempts: []Attempt{}, Exchanges: []ExchangeReport{},
+		Attempts: []Attempt{}, Exchanges: []Exchange{},
 		Tunnel: s.tunnelReport(), Interception: s.middle, TLSTry: s.tlsTry,
 		Timeline: s.timeline(), Findings: s.findings(), Verdict: s.verdict(),
 	}
@@ -122,8 +122,8 @@ func (s *session) attemptReport(a connectAttempt) Attempt {
 	return out
 }
 
-func (s *session) exchangeReport(x *client.Exchange) ExchangeReport {
-	out := ExchangeReport{
+func (s *session) exchangeReport(x *client.Exchange) Exchange {
+	out := Exchange{
 		Hop: s.shown(x.Hop.Name()), AskedFor: x.Next,
 		Request: s.mask.Sent(x.Request), Reply: s.mask.Received(x.Reply),
 		Content: s.mask.Received(x.Body), ContentError: s.shownError(neterr.Plain(x.ContentError())),
@@ -167,20 +167,20 @@ func (s *session) exchangeReport(x *client.Exchange) ExchangeReport {
 	return out
 }
 
-func (s *session) framesReport() []FrameReport {
-	var out []FrameReport
+func (s *session) framesReport() []Frame {
+	var out []Frame
 	for _, f := range s.frames {
-		out = append(out, FrameReport{Hop: s.shown(f.Hop.Name()), Sent: f.Sent, At: s.at(f.At), Frame: s.mask.Text(f.Words)}) // escaped already
+		out = append(out, Frame{Hop: s.shown(f.Hop.Name()), Sent: f.Sent, At: s.at(f.At), Frame: s.mask.Text(f.Words)}) // escaped already
 	}
 	return out
 }
 
-func (s *session) tunnelReport() *TunnelReport {
+func (s *session) tunnelReport() *Tunnel {
 	if s.opened == nil {
 		return nil
 	}
 	data := s.mask.Received(s.opened.data)
-	n := &TunnelReport{
+	n := &Tunnel{
 		Sent: s.mask.Sent(s.opened.sent), Data: data, Glued: len(data) - commonEnd(data, s.mask.Received(s.opened.data[s.opened.glued:])),
 		Wait: micros(s.opened.wait), End: string(s.opened.end), Page: s.page(),
 	}

@@ -130,7 +130,7 @@ func (t *reportText) lookup(l *Lookup, why string) {
 	t.say("resolve %s%s: %s", l.Host, why, answer)
 }
 
-func (t *reportText) exchange(x *ExchangeReport) {
+func (t *reportText) exchange(x *Exchange) {
 	t.say("ask %s for %s%s", x.Hop, x.AskedFor, further(x.Connection))
 	dumped := t.hex && len(x.Segments) > 0
 	if dumped {
@@ -197,7 +197,7 @@ func further(connection int) string {
 	return fmt.Sprintf(", over connection %d", connection)
 }
 
-func (t *reportText) tunnel(r *Report, n *TunnelReport) {
+func (t *reportText) tunnel(r *Report, n *Tunnel) {
 	if n.Wait == 0 && len(n.Data) == 0 {
 		t.say("the reply opens the tunnel, which was not listened to")
 		return
@@ -233,14 +233,14 @@ func (t *reportText) tunnel(r *Report, n *TunnelReport) {
 // same hop's told that.
 func (t *reportText) identity(r *Report, i int) {
 	x := r.Exchanges[i]
-	saidBefore := func(same func(ExchangeReport) bool) bool {
-		return slices.ContainsFunc(r.Exchanges[:i], func(e ExchangeReport) bool { return e.Hop == x.Hop && same(e) })
+	saidBefore := func(same func(Exchange) bool) bool {
+		return slices.ContainsFunc(r.Exchanges[:i], func(e Exchange) bool { return e.Hop == x.Hop && same(e) })
 	}
-	if x.Product != "" && !saidBefore(func(e ExchangeReport) bool { return e.Product == x.Product }) {
+	if x.Product != "" && !saidBefore(func(e Exchange) bool { return e.Product == x.Product }) {
 		t.say("")
 		t.say("%s looks like %s (by %s)", x.Hop, t.Bold.Paint(x.Product), x.ProductSign)
 	}
-	if len(x.Identity) == 0 || saidBefore(func(e ExchangeReport) bool { return slices.Equal(e.Identity, x.Identity) }) {
+	if len(x.Identity) == 0 || saidBefore(func(e Exchange) bool { return slices.Equal(e.Identity, x.Identity) }) {
 		return
 	}
 	t.heading(r.requestAt(i) + " says of itself")
@@ -268,7 +268,7 @@ func (t *reportText) findings(r *Report) {
 		t.findingsOf("findings on TLS with "+h.Peer, r, func(f Finding) bool { return f.Exchange < 0 && f.Hop == h.Peer }, false)
 	}
 	for i, x := range r.Exchanges {
-		again := slices.ContainsFunc(r.Exchanges[i+1:], func(e ExchangeReport) bool { return e.Hop == x.Hop })
+		again := slices.ContainsFunc(r.Exchanges[i+1:], func(e Exchange) bool { return e.Hop == x.Hop })
 		t.findingsOf("findings at "+r.requestAt(i), r, func(f Finding) bool { return f.Exchange == i }, again)
 	}
 }

@@ -51,14 +51,14 @@ func latin1(b []byte) string {
 }
 
 // dumpExchange is the exchange's bytes for WriteHex.
-func (t *reportText) dumpExchange(x *ExchangeReport) {
+func (t *reportText) dumpExchange(x *Exchange) {
 	t.dump(">", t.Sent, x.Request, 0)
 	t.dumpSegments(x.Segments, 0)
 }
 
 // dumpTunnel is the tunnel's bytes for WriteHex. What came glued to the reply is
 // in the dump of that, if there was one.
-func (t *reportText) dumpTunnel(n *TunnelReport, above bool) {
+func (t *reportText) dumpTunnel(n *Tunnel, above bool) {
 	t.dump(">", t.Sent, n.Sent, 0)
 	switch {
 	case n.Glued > 0 && above:

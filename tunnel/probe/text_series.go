@@ -33,7 +33,7 @@ func (t Try) WriteText(w io.Writer, style terminal.Style) error {
 }
 
 // WriteText writes the sums, without the tries.
-func (r *SeriesReport) WriteText(w io.Writer, style terminal.Style) error {
+func (r *Summary) WriteText(w io.Writer, style terminal.Style) error {
 	var b strings.Builder
 	tries := fmt.Sprintf("%d tries", r.Done)
 	switch {
@@ -61,7 +61,7 @@ func (r *SeriesReport) WriteText(w io.Writer, style terminal.Style) error {
 }
 
 // words are a phase's; the total says so if it is not of all tries.
-func (r *SeriesReport) words(p PhaseTime) string {
+func (r *Summary) words(p PhaseTimes) string {
 	words := Span{Phase: p.Phase}.words()
 	if p.Phase == phaseTotal && p.Tries < r.Done {
 		words += ", if open"
@@ -87,7 +87,7 @@ var sumForms = []struct {
 }
 
 // table adds a row for each phase, in the best form that fits the width.
-func (r *SeriesReport) table(b *strings.Builder, label, width int) {
+func (r *Summary) table(b *strings.Builder, label, width int) {
 	if len(r.Phases) == 0 {
 		return
 	}
@@ -101,7 +101,7 @@ func (r *SeriesReport) table(b *strings.Builder, label, width int) {
 }
 
 // rows are the table's, all as wide.
-func (r *SeriesReport) rows(label int, names []string, decimals int) []string {
+func (r *Summary) rows(label int, names []string, decimals int) []string {
 	tries := max(len("tries"), len(strconv.Itoa(r.Done)))
 	lines := []string{fmt.Sprintf("  %-*s %*s", label, "ms", tries, "tries")}
 	for _, p := range r.Phases {
@@ -124,7 +124,7 @@ func (r *SeriesReport) rows(label int, names []string, decimals int) []string {
 }
 
 // WriteJSON writes the report as one JSON document.
-func (r *SeriesReport) WriteJSON(w io.Writer) error {
+func (r *Summary) WriteJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")

@@ -20,7 +20,7 @@ func (t *reportText) socks(r *Report, before int) {
 }
 
 // spoken adds one message and its answer.
-func (t *reportText) spoken(m *SOCKSSpoken, failed bool) {
+func (t *reportText) spoken(m *SOCKSMessage, failed bool) {
 	t.say("%s: %s", m.Step, m.Asks)
 	if t.hex {
 		t.dump(">", t.Sent, m.Request, 0)

@@ -35,7 +35,7 @@ func (t *reportText) tls(r *Report, before int) {
 }
 
 // cause is why there is no TLS, without who with.
-func (r *TLSReport) cause() string {
+func (r *TLSHandshake) cause() string {
 	if _, cause, ok := strings.Cut(r.Error, ": "); ok && strings.HasPrefix(r.Error, "no TLS with ") {
 		return cause
 	}

@@ -137,7 +137,7 @@ func TestTimelineOfAResetTunnel(t *testing.T) {
 // A hop that was asked again, as logins want it, has a heading for each request.
 func TestTimelineOfALogin(t *testing.T) {
 	const hop = "p.example:443"
-	r := &Report{Plan: Plan{Hops: []string{"https://" + hop}}, Exchanges: []ExchangeReport{{Hop: hop}, {Hop: hop}, {Hop: hop}}}
+	r := &Report{Plan: Plan{Hops: []string{"https://" + hop}}, Exchanges: []Exchange{{Hop: hop}, {Hop: hop}, {Hop: hop}}}
 	for _, phase := range strings.Fields("connect tls-to-the-proxy request first-reply-byte reply-complete tls-to-the-proxy request first-reply-byte reply-complete request first-reply-byte reply-complete close") {
 		s := Span{Phase: phase, Hop: hop, Finished: true}
 		if phase == SpanConnect {
@@ -184,7 +184,7 @@ func TestTimelineOfAnotherConnection(t *testing.T) {
 // What a hop's answers tell of it stands there once.
 func TestIdentityOnce(t *testing.T) {
 	server := []IdentityField{{"Server", "s"}}
-	r := &Report{Exchanges: []ExchangeReport{{Hop: "p", Product: "one", Identity: server}, {Hop: "p", Product: "one", Identity: server}, {Hop: "q", Product: "one"}, {Hop: "p", Product: "two", Identity: []IdentityField{{"Server", "t"}}}}}
+	r := &Report{Exchanges: []Exchange{{Hop: "p", Product: "one", Identity: server}, {Hop: "p", Product: "one", Identity: server}, {Hop: "q", Product: "one"}, {Hop: "p", Product: "two", Identity: []IdentityField{{"Server", "t"}}}}}
 	text := &reportText{}
 	for i := range r.Exchanges {
 		text.identity(r, i)

@@ -45,7 +45,7 @@ func (r *Report) WriteTranscript(w io.Writer, version string) error {
 		return ErrSecretSentBack
 	}
 	a := &txtar.Archive{Comment: fmt.Appendf(nil, "culvert %s, %s\nCONNECT %s through %s\nverdict: %s\n\n", version, r.Started.Format(time.RFC3339), r.Target, strings.Join(r.Plan.Hops, ", then "), r.Verdict.Words)}
-	if slices.ContainsFunc(r.TLS, func(h TLSReport) bool { return h.Inside }) {
+	if slices.ContainsFunc(r.TLS, func(h TLSHandshake) bool { return h.Inside }) {
 		a.Comment = append(a.Comment, "TLS with the target is left out: play it back to a probe without --tls, which has no verdict on that\n\n"...)
 	}
 	if slices.ContainsFunc(r.taps, func(t *tapped) bool { return t.cut }) {

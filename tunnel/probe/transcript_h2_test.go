@@ -210,7 +210,7 @@ func TestTranscriptOfHTTP2KeepsSecrets(t *testing.T) {
 // A transcript says that TLS inside the tunnel is not in it.
 func TestTranscriptLeavesTLSOut(t *testing.T) {
 	for _, inside := range []bool{true, false} {
-		r := &Report{Exchanges: []ExchangeReport{{Connection: 1}}, TLS: []TLSReport{{Inside: inside}}}
+		r := &Report{Exchanges: []Exchange{{Connection: 1}}, TLS: []TLSHandshake{{Inside: inside}}}
 		var out bytes.Buffer
 		if r.WriteTranscript(&out, "0") != nil || strings.Contains(out.String(), "TLS with the target is left out") != inside {
 			t.Errorf("%s", &out)
