@@ -16,7 +16,7 @@ import (
 type check struct {
 	id, title, rfc string
 	level          Level
-	judge          func(*subject) outcome
+	run            func(*subject) outcome
 }
 
 // subject is what a check looks at: one hop's exchange.
@@ -37,12 +37,12 @@ type outcome struct {
 
 // checks are all there are, in the order in which they are shown.
 var checks = [...]check{
-	{"http-reply", "the answer is a whole HTTP/1 reply head", "RFC 9112, section 2.1", LevelMust, judgeHead},
-	{"page", "a 2xx is followed by a tunnel, not by a page", "RFC 9110, section 9.3.6", LevelMust, onOpen(judgePage)},
+	{"http-reply", "the answer is a whole HTTP/1 reply head", "RFC 9112, section 2.1", LevelMust, checkHead},
+	{"page", "a 2xx is followed by a tunnel, not by a page", "RFC 9110, section 9.3.6", LevelMust, onOpen(checkPage)},
 	{"2xx-content-length", "a 2xx has no Content-Length", "RFC 9110, section 9.3.6", LevelMust, onOpen(absent("Content-Length", Fail))},
 	{"2xx-transfer-encoding", "a 2xx has no Transfer-Encoding", "RFC 9110, section 9.3.6", LevelMust, onOpen(absent("Transfer-Encoding", Fail))},
-	{"2xx-connection-close", "a 2xx does not announce the connection's end", "RFC 9112, section 9.6", LevelPolicy, onOpen(judgeClose)},
-	{"glued-bytes", "bytes behind a 2xx reach the client", "RFC 9110, section 9.3.6", LevelPolicy, onOpen(judgeGlued)},
+	{"2xx-connection-close", "a 2xx does not announce the connection's end", "RFC 9112, section 9.6", LevelPolicy, onOpen(checkClose)},
+	{"glued-bytes", "bytes behind a 2xx reach the client", "RFC 9110, section 9.3.6", LevelPolicy, onOpen(checkGlued)},
 	{"bare-lf", "lines end in CR LF", "RFC 9112, section 2.2", LevelMust, onHead(flawless(wire.BareLF))},
 	{"bare-cr", "no CR stands without its LF", "RFC 9112, section 2.2", LevelMust, onHead(flawless(wire.BareCR))},
 	{"obs-fold", "field lines are not folded", "RFC 9112, section 5.2", LevelMust, onHead(flawless(wire.ObsFold))},
@@ -51,15 +51,15 @@ var checks = [...]check{
 	{"control-char", "no control character is in the head", "RFC 9110, section 5.5", LevelMust, onHead(flawless(wire.ControlChar))},
 	{"status-line", "single spaces stand in the status line", "RFC 9112, section 4", LevelMust, onHead(flawless(wire.ExtraSpace))},
 	{"reason-phrase", "the status line has a space behind its code", "RFC 9112, section 4", LevelMust, onHead(flawless(wire.NoReason))},
-	{"http-version", "the version is HTTP/1.1", "RFC 9110, section 6.2", LevelShould, onHead(judgeVersion)},
-	{"interim-replies", "no more than a few 1xx replies come first", "RFC 9110, section 15.2", LevelPolicy, judgeInterim},
-	{"407-proxy-authenticate", "a 407 has a challenge in Proxy-Authenticate", "RFC 9110, section 15.5.8", LevelMust, onRefusal(judgeChallenge)},
-	{"401-for-407", "credentials for the proxy are asked for by 407", "RFC 9110, section 15.5.8", LevelShould, onRefusal(judge401)},
-	{"redirect", "a refusal is no redirect", "RFC 9110, section 15.4", LevelPolicy, onRefusal(judgeRedirect)},
-	{"refusal-framing", "a refusal's content is framed, and whole", "RFC 9112, section 6.3", LevelMust, onRefusal(judgeFraming)},
-	{"closed-after-refusal", "the connection is closed after a refusal", "RFC 9931, section 8", LevelMust, onRefusal(judgeClosed)},
-	{"proxy-status", "a refusal tells its cause in Proxy-Status", "RFC 9209, section 2", LevelPolicy, onRefusal(judgeProxyStatus)},
-	{"proxy-status-syntax", "Proxy-Status is a list of structured fields", "RFC 9209, section 2", LevelMust, onHead(judgeProxyStatusSyntax)},
+	{"http-version", "the version is HTTP/1.1", "RFC 9110, section 6.2", LevelShould, onHead(checkVersion)},
+	{"interim-replies", "no more than a few 1xx replies come first", "RFC 9110, section 15.2", LevelPolicy, checkInterim},
+	{"407-proxy-authenticate", "a 407 has a challenge in Proxy-Authenticate", "RFC 9110, section 15.5.8", LevelMust, onRefusal(checkChallenge)},
+	{"401-for-407", "credentials for the proxy are asked for by 407", "RFC 9110, section 15.5.8", LevelShould, onRefusal(check401)},
+	{"redirect", "a refusal is no redirect", "RFC 9110, section 15.4", LevelPolicy, onRefusal(checkRedirect)},
+	{"refusal-framing", "a refusal's content is framed, and whole", "RFC 9112, section 6.3", LevelMust, onRefusal(checkFraming)},
+	{"closed-after-refusal", "the connection is closed after a refusal", "RFC 9931, section 8", LevelMust, onRefusal(checkClosed)},
+	{"proxy-status", "a refusal tells its cause in Proxy-Status", "RFC 9209, section 2", LevelPolicy, onRefusal(checkCause)},
+	{"proxy-status-syntax", "Proxy-Status is a list of structured fields", "RFC 9209, section 2", LevelMust, onHead(checkProxyStatusSyntax)},
 }
 
 // findings runs all checks over every handshake and every hop.
@@ -68,11 +68,11 @@ func (s *session) findings() []Finding {
 	for i, x := range s.exchanges {
 		sub := &subject{Exchange: x.Exchange, reply: x.Head(), last: i+1 == len(s.exchanges) && x.Next == s.target}
 		if sub.last {
-			sub.opened = s.opened
+			sub.opened = s.tunnel
 		}
 		sub.frames = s.framesOf(x.Hop)
 		for _, c := range checksOf(x.Exchange) {
-			o := c.judge(sub)
+			o := c.run(sub)
 			all = append(all, Finding{
 				ID: c.id, Title: c.title, RFC: c.rfc, Level: c.level, Exchange: i, Hop: s.shown(x.Hop.Name()),
 				Grade: o.grade, Evidence: s.mask.Text(o.evidence),
@@ -83,32 +83,32 @@ func (s *session) findings() []Finding {
 }
 
 // onHead is for checks that need a whole reply head.
-func onHead(judge func(*subject) outcome) func(*subject) outcome {
+func onHead(run func(*subject) outcome) func(*subject) outcome {
 	return func(s *subject) outcome {
 		if s.reply == nil {
 			return outcome{Skip, "there is no whole reply head"}
 		}
-		return judge(s)
+		return run(s)
 	}
 }
 
 // onOpen is for checks of a 2xx.
-func onOpen(judge func(*subject) outcome) func(*subject) outcome {
+func onOpen(run func(*subject) outcome) func(*subject) outcome {
 	return onHead(func(s *subject) outcome {
 		if s.reply.Code/100 != 2 {
 			return outcome{Skip, "the reply is no 2xx"}
 		}
-		return judge(s)
+		return run(s)
 	})
 }
 
 // onRefusal is for checks of any other final reply.
-func onRefusal(judge func(*subject) outcome) func(*subject) outcome {
+func onRefusal(run func(*subject) outcome) func(*subject) outcome {
 	return onHead(func(s *subject) outcome {
 		if s.reply.Code/100 == 2 {
 			return outcome{Skip, "the reply is no refusal"}
 		}
-		return judge(s)
+		return run(s)
 	})
 }
 
@@ -150,7 +150,7 @@ func (s *subject) lineEvidence(offset int) string {
 	return fmt.Sprintf(`at byte %d: "%s"`, offset, wire.Escape(line, 80))
 }
 
-func judgeHead(s *subject) outcome {
+func checkHead(s *subject) outcome {
 	switch {
 	case s.reply != nil:
 		return outcome{grade: Pass}
@@ -160,7 +160,7 @@ func judgeHead(s *subject) outcome {
 	return outcome{Fail, fmt.Sprintf(`%s: "%s"`, s.HeadError().Detail, wire.Escape(s.HeadError().Raw, 80))}
 }
 
-func judgePage(s *subject) outcome {
+func checkPage(s *subject) outcome {
 	switch {
 	case !s.last:
 		return outcome{Skip, "the next proxy's answer was read from the tunnel"}
@@ -178,7 +178,7 @@ func judgePage(s *subject) outcome {
 
 // judgeClose: the option is about the connection after this reply, and behind
 // a 2xx to CONNECT there is no HTTP on it any more. Some clients hang up.
-func judgeClose(s *subject) outcome {
+func checkClose(s *subject) outcome {
 	if !wire.HasToken(s.reply.Values("Connection"), "close") {
 		return outcome{grade: Pass}
 	}
@@ -187,21 +187,21 @@ func judgeClose(s *subject) outcome {
 
 // judgeGlued never finds fault: such bytes are legal, and worth knowing of,
 // for there are clients that lose them.
-func judgeGlued(s *subject) outcome {
+func checkGlued(s *subject) outcome {
 	if s.Glued == 0 {
 		return outcome{Pass, "none came together with the reply"}
 	}
 	return outcome{Pass, fmt.Sprintf("%d came together with the reply", s.Glued)}
 }
 
-func judgeVersion(s *subject) outcome {
+func checkVersion(s *subject) outcome {
 	if s.reply.Minor > 0 {
 		return outcome{grade: Pass}
 	}
 	return outcome{Warn, `"` + wire.Escape([]byte(s.reply.Line), 80) + `"`}
 }
 
-func judgeInterim(s *subject) outcome {
+func checkInterim(s *subject) outcome {
 	switch n := len(s.Interim); {
 	case n == 0 && s.reply == nil:
 		return outcome{Skip, "there is no whole reply head"}
@@ -214,7 +214,7 @@ func judgeInterim(s *subject) outcome {
 	}
 }
 
-func judgeChallenge(s *subject) outcome {
+func checkChallenge(s *subject) outcome {
 	switch {
 	case s.reply.Code != http.StatusProxyAuthRequired:
 		return outcome{Skip, "the reply is no 407"}
@@ -228,7 +228,7 @@ func judgeChallenge(s *subject) outcome {
 
 // judge401: 401 is an origin server's word, and clients that keep the two
 // apart do not answer it with credentials for the proxy.
-func judge401(s *subject) outcome {
+func check401(s *subject) outcome {
 	switch s.reply.Code {
 	case http.StatusProxyAuthRequired:
 		return outcome{grade: Pass}
@@ -238,14 +238,14 @@ func judge401(s *subject) outcome {
 	return outcome{Skip, "the reply asks for no credentials"}
 }
 
-func judgeRedirect(s *subject) outcome {
+func checkRedirect(s *subject) outcome {
 	if s.reply.Code/100 != 3 {
 		return outcome{grade: Pass}
 	}
 	return outcome{Warn, fmt.Sprintf("%d to %s", s.reply.Code, s.fieldEvidence("Location"))}
 }
 
-func judgeFraming(s *subject) outcome {
+func checkFraming(s *subject) outcome {
 	if _, err := s.reply.Framing(); err != nil {
 		return outcome{Fail, err.Error()}
 	}
@@ -260,7 +260,7 @@ func judgeFraming(s *subject) outcome {
 
 // judgeClosed only warns: RFC 9931 demands the close towards clients that may
 // send payload before the reply, and a proxy may know that its clients do not.
-func judgeClosed(s *subject) outcome {
+func checkClosed(s *subject) outcome {
 	switch {
 	case !s.Watched && neterr.Timeout(s.ContentError()):
 		return outcome{Skip, "the content did not end in time"}
@@ -272,7 +272,7 @@ func judgeClosed(s *subject) outcome {
 	return outcome{grade: Pass}
 }
 
-func judgeProxyStatus(s *subject) outcome {
+func checkCause(s *subject) outcome {
 	if p, ok := tunnel.FirstProxyStatusError(tunnel.ParseProxyStatus(s.reply.Values("Proxy-Status"))); ok {
 		return outcome{Pass, "error=" + wire.Escape([]byte(p.Error), 80)}
 	}
@@ -282,7 +282,7 @@ func judgeProxyStatus(s *subject) outcome {
 	return outcome{Warn, "there is no such field: clients have to guess the cause"}
 }
 
-func judgeProxyStatusSyntax(s *subject) outcome {
+func checkProxyStatusSyntax(s *subject) outcome {
 	values := s.reply.Values("Proxy-Status")
 	if len(values) == 0 {
 		return outcome{Skip, "there is no Proxy-Status"}

@@ -10,18 +10,18 @@ import (
 // checksHTTP2 take the place of checks where a proxy speaks HTTP/2: what
 // concerns lines and connections of HTTP/1 is not there.
 var checksHTTP2 = [...]check{
-	{"http2-reply", "the answer is a whole reply head of HTTP/2", "RFC 9113, section 8.3.2", LevelMust, judgeHead2},
-	{"page", "a 2xx is followed by a tunnel, not by a page", "RFC 9110, section 9.3.6", LevelMust, onOpen(judgePage)},
+	{"http2-reply", "the answer is a whole reply head of HTTP/2", "RFC 9113, section 8.3.2", LevelMust, checkHead2},
+	{"page", "a 2xx is followed by a tunnel, not by a page", "RFC 9110, section 9.3.6", LevelMust, onOpen(checkPage)},
 	{"2xx-content-length", "a 2xx has no Content-Length", "RFC 9110, section 9.3.6", LevelMust, onOpen(absent("Content-Length", Fail))},
-	{"http2-settings", "the proxy sends SETTINGS first, and acknowledges ours", "RFC 9113, section 3.4", LevelMust, judgeSettings},
-	{"http2-extended-connect", "extended CONNECT is announced, for WebSockets", "RFC 8441, section 3", LevelPolicy, judgeExtended},
-	{"interim-replies", "no more than a few 1xx replies come first", "RFC 9110, section 15.2", LevelPolicy, judgeInterim},
-	{"407-proxy-authenticate", "a 407 has a challenge in Proxy-Authenticate", "RFC 9110, section 15.5.8", LevelMust, onRefusal(judgeChallenge)},
-	{"401-for-407", "credentials for the proxy are asked for by 407", "RFC 9110, section 15.5.8", LevelShould, onRefusal(judge401)},
-	{"redirect", "a refusal is no redirect", "RFC 9110, section 15.4", LevelPolicy, onRefusal(judgeRedirect)},
-	{"http2-refusal", "a refusal leaves the connection to the other streams", "RFC 9113, section 5.4.2", LevelShould, onRefusal(judgeGoAway)},
-	{"proxy-status", "a refusal tells its cause in Proxy-Status", "RFC 9209, section 2", LevelPolicy, onRefusal(judgeProxyStatus)},
-	{"proxy-status-syntax", "Proxy-Status is a list of structured fields", "RFC 9209, section 2", LevelMust, onHead(judgeProxyStatusSyntax)},
+	{"http2-settings", "the proxy sends SETTINGS first, and acknowledges ours", "RFC 9113, section 3.4", LevelMust, checkSettings},
+	{"http2-extended-connect", "extended CONNECT is announced, for WebSockets", "RFC 8441, section 3", LevelPolicy, checkExtended},
+	{"interim-replies", "no more than a few 1xx replies come first", "RFC 9110, section 15.2", LevelPolicy, checkInterim},
+	{"407-proxy-authenticate", "a 407 has a challenge in Proxy-Authenticate", "RFC 9110, section 15.5.8", LevelMust, onRefusal(checkChallenge)},
+	{"401-for-407", "credentials for the proxy are asked for by 407", "RFC 9110, section 15.5.8", LevelShould, onRefusal(check401)},
+	{"redirect", "a refusal is no redirect", "RFC 9110, section 15.4", LevelPolicy, onRefusal(checkRedirect)},
+	{"http2-refusal", "a refusal leaves the connection to the other streams", "RFC 9113, section 5.4.2", LevelShould, onRefusal(checkGoAway)},
+	{"proxy-status", "a refusal tells its cause in Proxy-Status", "RFC 9209, section 2", LevelPolicy, onRefusal(checkCause)},
+	{"proxy-status-syntax", "Proxy-Status is a list of structured fields", "RFC 9209, section 2", LevelMust, onHead(checkProxyStatusSyntax)},
 }
 
 // checksOf are those that fit an exchange.
@@ -32,7 +32,7 @@ func checksOf(x *client.Exchange) []check {
 	return checks[:]
 }
 
-func judgeHead2(s *subject) outcome {
+func checkHead2(s *subject) outcome {
 	switch {
 	case s.reply != nil:
 		return outcome{grade: Pass}
@@ -52,7 +52,7 @@ func (s *subject) received(start string) (client.Frame, bool) {
 	return client.Frame{}, false
 }
 
-func judgeSettings(s *subject) outcome {
+func checkSettings(s *subject) outcome {
 	ack, acked := s.received("SETTINGS ACK")
 	switch first, ok := s.received(""); {
 	case !ok:
@@ -66,7 +66,7 @@ func judgeSettings(s *subject) outcome {
 }
 
 // judgeExtended is no demand: it tells.
-func judgeExtended(s *subject) outcome {
+func checkExtended(s *subject) outcome {
 	for _, f := range s.frames {
 		if !f.Sent && f.Extended {
 			return outcome{Pass, "SETTINGS_ENABLE_CONNECT_PROTOCOL is 1"}
@@ -75,7 +75,7 @@ func judgeExtended(s *subject) outcome {
 	return outcome{Skip, "extended CONNECT is not announced"}
 }
 
-func judgeGoAway(s *subject) outcome {
+func checkGoAway(s *subject) outcome {
 	if f, ok := s.received("GOAWAY"); ok {
 		return outcome{Warn, f.Words}
 	}

@@ -19,7 +19,7 @@ func probeScript(t *testing.T, wait time.Duration, script ...tunneltest.Step) *R
 	t.Helper()
 	proxy := tunneltest.StartProxy(t, script...)
 	// A proxy that plays the same to every connection has nothing to say to TLS.
-	return probeAt(t, &Prober{Client: clienttest.Proxied(t, "http://"+proxy.Addr()), Wait: wait, tryTime: testkit.BriefWait})
+	return probeAt(t, &Prober{Client: clienttest.Proxied(t, "http://"+proxy.Addr()), Wait: wait, tlsTryTimeout: testkit.BriefWait})
 }
 
 func probeAt(t *testing.T, p *Prober) *Report {

@@ -16,16 +16,16 @@ import (
 type tlsCheck struct {
 	id, title, rfc string
 	level          Level
-	judge          func(h recordedTLS, s *session) outcome
+	run            func(h recordedTLS, s *session) outcome
 }
 
 var tlsChecks = [...]tlsCheck{
-	{"tls-handshake", "TLS is spoken, and its handshake ends well", "RFC 8446, section 4", LevelMust, judgeTLSHandshake},
-	{"tls-version", "the version is TLS 1.3", "RFC 9325, section 3.1.1", LevelShould, onCertificate(judgeTLSVersion)},
-	{"tls-trust", "the chain leads to an authority that is trusted", "RFC 5280, section 6", LevelMust, onCertificate(judgeTLSTrust)},
-	{"tls-name", "the certificate is for the name", "RFC 9525, section 6", LevelMust, onCertificate(judgeTLSName)},
-	{"tls-dates", "no certificate is expired, or about to be", "RFC 5280, section 4.1.2.5", LevelMust, onCertificate(judgeTLSDates)},
-	{"tls-close-notify", "the end is announced by close_notify", "RFC 8446, section 6.1", LevelMust, judgeCloseNotify},
+	{"tls-handshake", "TLS is spoken, and its handshake ends well", "RFC 8446, section 4", LevelMust, checkTLSHandshake},
+	{"tls-version", "the version is TLS 1.3", "RFC 9325, section 3.1.1", LevelShould, onCertificate(checkTLSVersion)},
+	{"tls-trust", "the chain leads to an authority that is trusted", "RFC 5280, section 6", LevelMust, onCertificate(checkTLSTrust)},
+	{"tls-name", "the certificate is for the name", "RFC 9525, section 6", LevelMust, onCertificate(checkTLSName)},
+	{"tls-dates", "no certificate is expired, or about to be", "RFC 5280, section 4.1.2.5", LevelMust, onCertificate(checkTLSDates)},
+	{"tls-close-notify", "the end is announced by close_notify", "RFC 8446, section 6.1", LevelMust, checkCloseNotify},
 }
 
 // expiryWarning is how long before its end a certificate is worth a warning.
@@ -34,9 +34,9 @@ const expiryWarning = 14 * 24 * time.Hour
 // tlsFindings runs the checks over every handshake.
 func (s *session) tlsFindings() []Finding {
 	all := []Finding{}
-	for _, h := range s.secured {
+	for _, h := range s.tls {
 		for _, c := range tlsChecks {
-			o := c.judge(h, s)
+			o := c.run(h, s)
 			all = append(all, Finding{
 				ID: c.id, Title: c.title, RFC: c.rfc, Level: c.level, Exchange: -1, Hop: s.shown(h.Peer()),
 				Grade: o.grade, Evidence: s.mask.Text(o.evidence),
@@ -47,17 +47,17 @@ func (s *session) tlsFindings() []Finding {
 }
 
 // onCertificate is for checks that need the peer's certificate.
-func onCertificate(judge func(recordedTLS, *session) outcome) func(recordedTLS, *session) outcome {
+func onCertificate(run func(recordedTLS, *session) outcome) func(recordedTLS, *session) outcome {
 	return func(h recordedTLS, s *session) outcome {
 		if len(h.State.PeerCertificates) == 0 {
 			return outcome{Skip, "no certificate came"}
 		}
-		return judge(h, s)
+		return run(h, s)
 	}
 }
 
 // judgeTLSHandshake leaves the certificate to the checks that are for it.
-func judgeTLSHandshake(h recordedTLS, _ *session) outcome {
+func checkTLSHandshake(h recordedTLS, _ *session) outcome {
 	var e *tunnel.Error
 	if h.Err != nil {
 		e = tunnel.AsError(h.Err, tunnel.PhaseTLS)
@@ -76,14 +76,14 @@ func judgeTLSHandshake(h recordedTLS, _ *session) outcome {
 	return outcome{Fail, wire.Escape([]byte(e.Err.Error()), maxTextShown)}
 }
 
-func judgeTLSVersion(h recordedTLS, _ *session) outcome {
+func checkTLSVersion(h recordedTLS, _ *session) outcome {
 	if h.State.Version >= tls.VersionTLS13 {
 		return outcome{grade: Pass}
 	}
 	return outcome{Warn, tls.VersionName(h.State.Version)}
 }
 
-func judgeTLSTrust(h recordedTLS, _ *session) outcome {
+func checkTLSTrust(h recordedTLS, _ *session) outcome {
 	switch {
 	case h.TrustError == nil, h.OutOfDate: // dates have a check of their own
 		return outcome{grade: Pass}
@@ -93,7 +93,7 @@ func judgeTLSTrust(h recordedTLS, _ *session) outcome {
 	return outcome{Fail, certwords.Cause(h.TrustError)}
 }
 
-func judgeTLSName(h recordedTLS, _ *session) outcome {
+func checkTLSName(h recordedTLS, _ *session) outcome {
 	if h.NameError == nil {
 		return outcome{grade: Pass}
 	}
@@ -101,7 +101,7 @@ func judgeTLSName(h recordedTLS, _ *session) outcome {
 }
 
 // judgeTLSDates finds the certificate of the chain that ends first.
-func judgeTLSDates(h recordedTLS, s *session) outcome {
+func checkTLSDates(h recordedTLS, s *session) outcome {
 	first := h.State.PeerCertificates[0]
 	for _, c := range h.State.PeerCertificates {
 		if s.started.Before(c.NotBefore) {
@@ -122,13 +122,13 @@ func judgeTLSDates(h recordedTLS, s *session) outcome {
 
 // judgeCloseNotify judges who is innermost: whoever that is ended the stream
 // that was listened to.
-func judgeCloseNotify(h recordedTLS, s *session) outcome {
+func checkCloseNotify(h recordedTLS, s *session) outcome {
 	switch {
-	case s.opened == nil || s.carriesStreams(h) || h.TLSHandshake != s.secured[len(s.secured)-1].TLSHandshake:
+	case s.tunnel == nil || s.carriesStreams(h) || h.TLSHandshake != s.tls[len(s.tls)-1].TLSHandshake:
 		return outcome{Skip, "the connection was not watched to its end"}
-	case s.opened.end == endTruncated:
+	case s.tunnel.end == endTruncated:
 		return outcome{Fail, "the connection just ended"}
-	case s.opened.end == endClosed:
+	case s.tunnel.end == endClosed:
 		return outcome{grade: Pass}
 	}
 	return outcome{Skip, "the connection was not watched to its end"}
@@ -137,5 +137,5 @@ func judgeCloseNotify(h recordedTLS, s *session) outcome {
 // carriesStreams reports whether HTTP/2 is within, where the end of the tunnel
 // is not that of the connection.
 func (s *session) carriesStreams(h recordedTLS) bool {
-	return h.after < len(s.exchanges) && s.exchanges[h.after].HTTP2
+	return h.before < len(s.exchanges) && s.exchanges[h.before].HTTP2
 }

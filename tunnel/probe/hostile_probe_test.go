@@ -140,7 +140,7 @@ func TestHostileAnswers(t *testing.T) {
 
 func hostileProber(t *testing.T, proxy string, silent bool) *Prober {
 	t.Helper()
-	p := &Prober{Client: clienttest.Proxied(t, proxy), Wait: 2 * testkit.BriefWait, tryTime: testkit.BriefWait}
+	p := &Prober{Client: clienttest.Proxied(t, proxy), Wait: 2 * testkit.BriefWait, tlsTryTimeout: testkit.BriefWait}
 	p.Client.Auth = client.AuthBasic
 	if p.Client.Timeout = testkit.Patience; silent {
 		p.Client.Timeout = 4 * testkit.BriefWait

@@ -19,36 +19,36 @@ const maxTunnelBytes = 4 << 10
 
 // openTunnel is what was read from the open tunnel, and how it ended.
 type openTunnel struct {
-	sent    []byte
-	data    []byte    // what was read, the glued bytes first
-	glued   int       // bytes of data that came with the reply
-	reads   []segment // of data, behind those
-	firstIn time.Time
-	ended   time.Time
-	wait    time.Duration // 0 = not listened
-	end     tunnelEnd
-	err     error // what the reset was
+	sent      []byte
+	data      []byte    // what was read, the glued bytes first
+	glued     int       // bytes of data that came with the reply
+	reads     []segment // of data, behind those
+	firstByte time.Time
+	ended     time.Time
+	wait      time.Duration // 0 = not listened
+	end       tunnelEnd
+	err       error // what the reset was
 }
 
 // tunnelEnd is how listening to a tunnel ended.
 type tunnelEnd string
 
 const (
-	endUnwatched tunnelEnd = "not watched"
-	endOpen      tunnelEnd = "still open"
-	endFull      tunnelEnd = "more than probe reads"
-	endClosed    tunnelEnd = "closed"
-	endTruncated tunnelEnd = "cut off, without TLS's close_notify"
-	endReset     tunnelEnd = "reset"
+	endNotWatched tunnelEnd = "not watched"
+	endOpen       tunnelEnd = "still open"
+	endFull       tunnelEnd = "more than probe reads"
+	endClosed     tunnelEnd = "closed"
+	endTruncated  tunnelEnd = "cut off, without TLS's close_notify"
+	endReset      tunnelEnd = "reset"
 )
 
-// listenTo sends what is to be sent and reads until wait is over, the tunnel
+// readTunnel sends what is to be sent and reads until wait is over, the tunnel
 // ends, or enough came. The conn stays the caller's to close.
-func listenTo(ctx context.Context, conn *client.Conn, send []byte, wait time.Duration) *openTunnel {
-	l := &openTunnel{wait: wait, end: endUnwatched}
-	l.data = conn.TakeEarly()
-	l.data = append([]byte(nil), l.data[:min(len(l.data), maxTunnelBytes)]...)
-	l.glued = len(l.data)
+func readTunnel(ctx context.Context, conn *client.Conn, send []byte, wait time.Duration) *openTunnel {
+	o := &openTunnel{wait: wait, end: endNotWatched}
+	o.data = conn.TakeEarly()
+	o.data = append([]byte(nil), o.data[:min(len(o.data), maxTunnelBytes)]...)
+	o.glued = len(o.data)
 	if wait > 0 {
 		// The wait is a context, so that its end and a cancellation go the
 		// same way and neither deadline undoes the other.
@@ -57,50 +57,50 @@ func listenTo(ctx context.Context, conn *client.Conn, send []byte, wait time.Dur
 		release := sock.InterruptOnDone(ctx, conn)
 		defer release()
 		if len(send) > 0 {
-			l.sent = send
-			_, l.err = conn.Write(send)
+			o.sent = send
+			_, o.err = conn.Write(send)
 		}
-		l.read(conn)
+		o.read(conn)
 	}
-	l.ended = time.Now()
-	return l
+	o.ended = time.Now()
+	return o
 }
 
-func (l *openTunnel) read(conn *client.Conn) {
+func (o *openTunnel) read(conn *client.Conn) {
 	buf := make([]byte, maxTunnelBytes)
-	for len(l.data) < maxTunnelBytes {
-		n, err := conn.Read(buf[:maxTunnelBytes-len(l.data)])
-		if n > 0 && l.firstIn.IsZero() {
-			l.firstIn = time.Now()
+	for len(o.data) < maxTunnelBytes {
+		n, err := conn.Read(buf[:maxTunnelBytes-len(o.data)])
+		if n > 0 && o.firstByte.IsZero() {
+			o.firstByte = time.Now()
 		}
 		if n > 0 {
-			l.reads = append(l.reads, segment{time.Now(), bytes.Clone(buf[:n])})
+			o.reads = append(o.reads, segment{time.Now(), bytes.Clone(buf[:n])})
 		}
-		l.data = append(l.data, buf[:n]...)
+		o.data = append(o.data, buf[:n]...)
 		switch {
 		case err == nil:
 			continue
 		case neterr.Timeout(err):
-			l.end = endOpen
+			o.end = endOpen
 		case errors.Is(err, io.EOF):
-			l.end = endClosed
+			o.end = endClosed
 		case errors.Is(err, client.ErrTruncated):
-			l.end, l.err = endTruncated, err
+			o.end, o.err = endTruncated, err
 		default:
-			l.end, l.err = endReset, err
+			o.end, o.err = endReset, err
 		}
 		return
 	}
-	l.end = endFull
+	o.end = endFull
 }
 
 // page says what makes the tunnel's first bytes a page that a web server sent
 // instead of a tunnel, or "". Only bytes that nobody asked for can be one, so
 // that a tunnel to a web server is not mistaken for it.
-func (l *openTunnel) page(reply *wire.Reply) string {
-	unasked := l.data
-	if len(l.sent) > 0 {
-		unasked = l.data[:l.glued]
+func (o *openTunnel) page(reply *wire.Reply) string {
+	unasked := o.data
+	if len(o.sent) > 0 {
+		unasked = o.data[:o.glued]
 	}
-	return page.Content(unasked).InsteadOfTunnel(reply, len(l.data))
+	return page.Content(unasked).InsteadOfTunnel(reply, len(o.data))
 }

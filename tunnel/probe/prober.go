@@ -42,8 +42,8 @@ type Prober struct {
 	// ShowSecrets leaves credentials in the Report; else they are masked.
 	ShowSecrets bool
 
-	once    bool          // no further connection is made to find out more about a failure
-	tryTime time.Duration // of a TLSTry; 0 = tlsTryTime
+	noFurtherConnections bool          // no further connection is made to find out more about a failure
+	tlsTryTimeout        time.Duration // of a TLSTry; 0 = tlsTryTime
 }
 
 // Probe opens a tunnel to the target, listens, closes it, and reports. It
@@ -118,8 +118,8 @@ func (p *Prober) probeRoute(ctx context.Context, opener *client.Client, target t
 		if wait > 0 {
 			p.waiting("what comes out of the tunnel to %s", target)
 		}
-		s.opened = listenTo(ctx, conn, p.Send, wait)
-		rec.untap()
+		s.tunnel = readTunnel(ctx, conn, p.Send, wait)
+		rec.closeTaps()
 		conn.Close()
 	} else {
 		s.err = tunnel.AsError(err, tunnel.PhaseConnect)
@@ -136,14 +136,14 @@ func (p *Prober) probeRoute(ctx context.Context, opener *client.Client, target t
 	}
 	if p.Interception != nil && opener.TLS != nil {
 		p.waiting("other handshakes, to see who speaks TLS")
-		s.middle = p.findMiddle(ctx, opener, target, s)
+		s.interception = p.checkInterception(ctx, opener, target, s)
 	}
 	return s
 }
 
 // findMiddle looks for somebody in the middle of TLS with the target. What it
 // found has credentials masked.
-func (p *Prober) findMiddle(ctx context.Context, opener *client.Client, target tunnel.Authority, s *session) *interception.Result {
+func (p *Prober) checkInterception(ctx context.Context, opener *client.Client, target tunnel.Authority, s *session) *interception.Result {
 	check := *p.Interception
 	if check.Explain == nil {
 		check.Explain = func(err error) string {
@@ -151,7 +151,7 @@ func (p *Prober) findMiddle(ctx context.Context, opener *client.Client, target t
 			return sentence
 		}
 	}
-	h := s.lastInside()
+	h := s.targetHandshake()
 	if h == nil {
 		return nil
 	}

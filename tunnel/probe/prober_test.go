@@ -85,7 +85,7 @@ func TestVerdictOnOpenTunnel(t *testing.T) {
 	})
 	t.Run("not listened to", func(t *testing.T) {
 		r := probeScript(t, -1, holdOn(reply200+"\r\n")...)
-		if v := r.Verdict; v.Kind != VerdictOpen || r.Tunnel.End != string(endUnwatched) {
+		if v := r.Verdict; v.Kind != VerdictOpen || r.Tunnel.End != string(endNotWatched) {
 			t.Errorf("%+v, %+v", v, r.Tunnel)
 		}
 	})

@@ -19,25 +19,25 @@ import (
 // recording is what a Prober saw of one tunnel's opening. The hooks of a Trace
 // fill it, from several goroutines.
 type recording struct {
-	mu        sync.Mutex
-	started   time.Time
-	lookup    *lookup // of the first hop's name
-	further   []furtherLookup
-	attempts  []connectAttempt
-	again     []connectAttempt // for further connections, as logins want them
-	exchanges []recordedExchange
-	spoken    []recordedSOCKS
-	secured   []recordedTLS // with proxies and, last, the target
-	frames    []client.Frame
-	reads     []segment // of the exchange under way
-	kept      int       // bytes of these
-	left      string    // how the proxy left the connection of the exchange under way; "" = it did not
-	conns     int       // connections to the first hop that were used
-	last      time.Time // of the last step that succeeded
-	taps      []*tapped // those that speak HTTP/2
-	untapped  bool      // the taps keep nothing any more
-	over      bool      // nothing is recorded any more
-	closed    bool      // attempts that come later are for another connection
+	mu              sync.Mutex
+	started         time.Time
+	lookup          *lookup // of the first hop's name
+	furtherLookups  []furtherLookup
+	attempts        []connectAttempt
+	furtherAttempts []connectAttempt // for further connections, as logins want them
+	exchanges       []recordedExchange
+	socks           []recordedSOCKS
+	tls             []recordedTLS // with proxies and, last, the target
+	frames          []client.Frame
+	reads           []segment // of the exchange under way
+	keptBytes       int       // bytes of these
+	left            string    // how the proxy left the connection of the exchange under way; "" = it did not
+	connections     int       // connections to the first hop that were used
+	lastStep        time.Time // of the last step that succeeded
+	taps            []*tapped // those that speak HTTP/2
+	tapsClosed      bool      // the taps keep nothing any more
+	finished        bool      // nothing is recorded any more
+	settled         bool      // attempts that come later are for another connection
 }
 
 // lookup is the resolution of the first hop's name.
@@ -65,14 +65,14 @@ type connectAttempt struct {
 // recordedTLS is a TLS handshake and how many exchanges came before it.
 type recordedTLS struct {
 	*client.TLSHandshake
-	after int
+	before int
 }
 
 // recordedSOCKS is a message of SOCKS, and how many exchanges came before it.
 type recordedSOCKS struct {
 	*client.SOCKSMessage
-	after int
-	conn  int // as in recordedExchange
+	before int
+	conn   int // as in recordedExchange
 }
 
 // recordedExchange is an exchange and when it was over.
@@ -88,7 +88,7 @@ type recordedExchange struct {
 func (r *recording) trace() *client.Trace {
 	return &client.Trace{
 		Resolved: r.resolved, Connecting: r.connecting, Connected: r.connected,
-		Secured: r.securedOne, Exchanged: r.exchanged, SOCKSExchanged: r.spokenOne, Framed: r.framed,
+		Secured: r.secured, Exchanged: r.exchanged, SOCKSExchanged: r.spoken, Framed: r.framed,
 	}
 }
 
@@ -97,17 +97,17 @@ func (r *recording) resolved(host string, addrs []netip.Addr, err error) {
 	defer r.mu.Unlock()
 	l := lookup{host: host, addrs: slices.Clone(addrs), ended: time.Now(), err: err}
 	switch {
-	case r.conns == 0:
+	case r.connections == 0:
 		r.lookup = &l
 	case r.lookup == nil || r.lookup.host != host: // and not for another connection
-		r.further = append(r.further, furtherLookup{l, r.last})
+		r.furtherLookups = append(r.furtherLookups, furtherLookup{l, r.lastStep})
 	}
 }
 
 func (r *recording) connecting(addr string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if attempts := r.attemptsNow(); !r.over {
+	if attempts := r.currentAttempts(); !r.finished {
 		*attempts = append(*attempts, connectAttempt{addr: addr, started: time.Now()})
 	}
 }
@@ -115,13 +115,13 @@ func (r *recording) connecting(addr string) {
 func (r *recording) connected(addr string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err == nil && (r.conns == 0 || r.closed) { // and not a loser of the race
-		r.conns++
-		r.last = time.Now()
+	if err == nil && (r.connections == 0 || r.settled) { // and not a loser of the race
+		r.connections++
+		r.lastStep = time.Now()
 	}
-	attempts := *r.attemptsNow()
+	attempts := *r.currentAttempts()
 	for i, a := range attempts {
-		if !r.over && a.addr == addr && a.ended.IsZero() {
+		if !r.finished && a.addr == addr && a.ended.IsZero() {
 			attempts[i].ended, attempts[i].err = time.Now(), err
 			return
 		}
@@ -129,40 +129,40 @@ func (r *recording) connected(addr string, err error) {
 }
 
 // attemptsNow are those of the connection that is being made.
-func (r *recording) attemptsNow() *[]connectAttempt {
-	if r.closed {
-		return &r.again
+func (r *recording) currentAttempts() *[]connectAttempt {
+	if r.settled {
+		return &r.furtherAttempts
 	}
 	return &r.attempts
 }
 
-func (r *recording) securedOne(h *client.TLSHandshake) {
+func (r *recording) secured(h *client.TLSHandshake) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.secured = append(r.secured, recordedTLS{h, len(r.exchanges)})
-	r.closed, r.last = true, time.Now() // the race was over before
+	r.tls = append(r.tls, recordedTLS{h, len(r.exchanges)})
+	r.settled, r.lastStep = true, time.Now() // the race was over before
 }
 
-func (r *recording) spokenOne(m *client.SOCKSMessage) {
+func (r *recording) spoken(m *client.SOCKSMessage) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.spoken = append(r.spoken, recordedSOCKS{m, len(r.exchanges), r.conns})
-	r.closed, r.last = true, time.Now() // the race was over before
+	r.socks = append(r.socks, recordedSOCKS{m, len(r.exchanges), r.connections})
+	r.settled, r.lastStep = true, time.Now() // the race was over before
 }
 
 func (r *recording) exchanged(x *client.Exchange) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.exchanges = append(r.exchanges, recordedExchange{x, time.Now(), r.reads, r.left, r.conns})
-	r.reads, r.kept, r.left = nil, 0, ""
-	r.closed, r.last = true, time.Now() // the race was over before the first exchange
+	r.exchanges = append(r.exchanges, recordedExchange{x, time.Now(), r.reads, r.left, r.connections})
+	r.reads, r.keptBytes, r.left = nil, 0, ""
+	r.settled, r.lastStep = true, time.Now() // the race was over before the first exchange
 }
 
 // framed notes a frame, as long as the session lasts.
 func (r *recording) framed(f client.Frame) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.over && len(r.frames) < maxFrames {
+	if !r.finished && len(r.frames) < maxFrames {
 		r.frames = append(r.frames, f)
 	}
 }
@@ -183,9 +183,9 @@ func (r *recording) framesOf(hop tunnel.Hop) []client.Frame {
 
 // lastInside is the handshake with the target, whether it succeeded or not, or
 // nil.
-func (r *recording) lastInside() *client.TLSHandshake {
-	if n := len(r.secured); n > 0 && r.secured[n-1].Inside() {
-		return r.secured[n-1].TLSHandshake
+func (r *recording) targetHandshake() *client.TLSHandshake {
+	if n := len(r.tls); n > 0 && r.tls[n-1].Inside() {
+		return r.tls[n-1].TLSHandshake
 	}
 	return nil
 }
@@ -212,7 +212,7 @@ func (r *recording) times(h *client.TLSHandshake, hops int) interception.Times {
 func (r *recording) finish() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.closed, r.over, r.untapped = true, true, true
+	r.settled, r.finished, r.tapsClosed = true, true, true
 }
 
 // What comes in more reads than maxSegments is put to the last of them.
@@ -233,10 +233,10 @@ func (r *recording) read(b []byte, err error) {
 	if r.left == "" {
 		r.left = leftBy(err)
 	}
-	if b = b[:min(len(b), client.MaxExchangeBytes-r.kept)]; len(b) == 0 || r.over {
+	if b = b[:min(len(b), client.MaxExchangeBytes-r.keptBytes)]; len(b) == 0 || r.finished {
 		return
 	}
-	r.kept += len(b)
+	r.keptBytes += len(b)
 	if n := len(r.reads); n == maxSegments {
 		r.reads[n-1].bytes = append(r.reads[n-1].bytes, b...)
 		return
@@ -256,7 +256,7 @@ func leftBy(err error) string {
 	return ""
 }
 
-// How the proxy left a connection, in ExchangeReport.Left.
+// How the proxy left a connection, in Exchange.Left.
 const (
 	leftClosed = "closed"
 	leftReset  = "reset"
@@ -265,7 +265,7 @@ const (
 
 // howLeft is how the proxy left the connection of an exchange; "" = something came
 // after it there, or it is a tunnel.
-func (x *recordedExchange) howLeft(goesOn bool) string {
+func (x *recordedExchange) leftAs(goesOn bool) string {
 	switch {
 	case x.Err == nil, goesOn:
 		return ""

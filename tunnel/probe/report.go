@@ -9,7 +9,7 @@ import (
 	"culvert/tunnel/interception"
 )
 
-// ReportSchema is the number of the JSON form that Report has. It changes when
+// Schema is the number of the JSON form that Report has. It changes when
 // a key goes or changes its meaning, not when one is added.
 const Schema = 1
 
@@ -76,7 +76,7 @@ type Attempt struct {
 	Error     string `json:"error,omitempty"` // also if it was given up for another
 }
 
-// ExchangeReport is one hop's CONNECT exchange. Parts that never came are
+// Exchange is one hop's CONNECT exchange. Parts that never came are
 // empty.
 type Exchange struct {
 	Hop           string               `json:"hop"`
@@ -108,7 +108,7 @@ type IdentityField struct {
 	Value string `json:"value"`
 }
 
-// FrameReport is one frame of HTTP/2, DATA left out.
+// Frame is one frame of HTTP/2, DATA left out.
 type Frame struct {
 	Hop   string `json:"hop"`
 	Sent  bool   `json:"sent"`
@@ -116,7 +116,7 @@ type Frame struct {
 	Frame string `json:"frame"`
 }
 
-// TunnelReport is what came of the open tunnel.
+// Tunnel is what came of the open tunnel.
 type Tunnel struct {
 	Sent     tunnel.WireBytes `json:"sent,omitempty"`
 	Data     tunnel.WireBytes `json:"data"`               // the first bytes, the glued ones included

@@ -9,11 +9,11 @@ import (
 	"culvert/tunnel/internal/neterr"
 )
 
-// SOCKSReport is what was said to one hop that speaks SOCKS.
+// SOCKSHandshake is what was said to one hop that speaks SOCKS.
 type SOCKSHandshake struct {
 	Hop        string           `json:"hop"`
 	Scheme     string           `json:"scheme"`
-	Connection int              `json:"connection"` // as in ExchangeReport
+	Connection int              `json:"connection"` // as in Exchange
 	Before     int              `json:"before"`     // the index in Report.Exchanges of what came after it
 	AskedFor   tunnel.Authority `json:"asked_for"`
 	Messages   []SOCKSMessage   `json:"messages"`
@@ -21,7 +21,7 @@ type SOCKSHandshake struct {
 	Error      string           `json:"error,omitempty"` // why the way ends here
 }
 
-// SOCKSSpoken is one message to a SOCKS hop, and its answer.
+// SOCKSMessage is one message to a SOCKS hop, and its answer.
 type SOCKSMessage struct {
 	Step     client.SOCKSStep `json:"step"`
 	Asks     string           `json:"asks"`    // what the request says
@@ -40,9 +40,9 @@ func socksAnswered(m *client.SOCKSMessage) bool {
 
 // socksReports gathers the messages by their hops.
 func (s *session) socksReports() (out []SOCKSHandshake) {
-	for _, m := range s.spoken {
+	for _, m := range s.socks {
 		if m.Step == client.SOCKSGreeting || m.Hop.Scheme == tunnel.SchemeSOCKS4A {
-			out = append(out, SOCKSHandshake{Hop: s.shown(m.Hop.Name()), Scheme: m.Hop.Scheme, Connection: m.conn, Before: m.after, AskedFor: m.Next})
+			out = append(out, SOCKSHandshake{Hop: s.shown(m.Hop.Name()), Scheme: m.Hop.Scheme, Connection: m.conn, Before: m.before, AskedFor: m.Next})
 		}
 		r := &out[len(out)-1]
 		r.Messages = append(r.Messages, SOCKSMessage{

@@ -10,7 +10,7 @@ import (
 	"culvert/tunnel/internal/certwords"
 )
 
-// TLSReport is one TLS handshake. Where it came to no certificate, there is
+// TLSHandshake is one TLS handshake. Where it came to no certificate, there is
 // only the error.
 type TLSHandshake struct {
 	Peer        string        `json:"peer"`          // HOST:PORT
@@ -39,7 +39,7 @@ type Certificate struct {
 
 func (s *session) tlsReport(h recordedTLS) TLSHandshake {
 	r := TLSHandshake{
-		Peer: s.shown(h.Peer()), Inside: h.Inside(), ServerName: s.shown(h.ServerName), Before: h.after,
+		Peer: s.shown(h.Peer()), Inside: h.Inside(), ServerName: s.shown(h.ServerName), Before: h.before,
 		ALPN: s.shown(h.State.NegotiatedProtocol), Verified: h.Verified(), Certificate: h.Asked, Chain: []Certificate{},
 	}
 	if h.State.Version != 0 {

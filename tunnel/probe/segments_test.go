@@ -94,7 +94,7 @@ func TestSegmentsOfATunnel(t *testing.T) {
 		}()
 		p := &Prober{Client: clienttest.Proxied(t, "http://u:hunter2hunter2@proxy.test:1")}
 		s := &session{recording: &recording{started: time.Now()}, prober: p, mask: p.Client.Masker(false)}
-		s.opened = listenTo(t.Context(), client.NewConn(ours, []byte(glued)), nil, testkit.LongWait)
+		s.tunnel = readTunnel(t.Context(), client.NewConn(ours, []byte(glued)), nil, testkit.LongWait)
 		ours.Close()
 		n := s.tunnelReport()
 		var segments []string

@@ -29,7 +29,7 @@ type Try struct {
 	Phases  []Span    `json:"phases"`
 }
 
-// SeriesReport is what came of a Series.
+// Summary is what came of a Series.
 type Summary struct {
 	Schema   int              `json:"schema"`
 	Started  time.Time        `json:"started"`
@@ -44,7 +44,7 @@ type Summary struct {
 	Failures []Failures       `json:"failures"` // most frequent first
 }
 
-// PhaseTime is how long one phase took, of the tries in which it was finished;
+// PhaseTimes is how long one phase took, of the tries in which it was finished;
 // "total", of those that opened a tunnel if any did, else of all.
 type PhaseTimes struct {
 	Phase string `json:"phase"`
@@ -69,19 +69,19 @@ type Failures struct {
 // phaseTotal stands for a try as a whole.
 const phaseTotal = "total"
 
-// phaseOrder is the order of a SeriesReport.
+// phaseOrder is the order of a Summary.
 var phaseOrder = []string{SpanResolve, SpanConnect, SpanTLSProxy, SpanSOCKSGreeting, SpanSOCKSAuthentication, SpanSOCKSConnect, SpanRequest, SpanFirstReplyByte, SpanReplyComplete, SpanTLSInside, SpanFirstTunnelByte, SpanClose, phaseTotal}
 
 // Run probes until Count tries are done, or the context ends: then what was
 // under way is left out. tell gets each try as it ends, one at a time. keep
 // leaves the tries in the report, which takes memory for each. The error is
 // Probe's, for a request that cannot be sent.
-func (s *Series) Run(ctx context.Context, target tunnel.Authority, keep bool, tell func(Try)) (*Summary, error) {
+func (s *Series) Run(ctx context.Context, target tunnel.Authority, keep bool, onTry func(Try)) (*Summary, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	prober := *s.Prober
-	prober.once = true
-	sum := &seriesSum{keep: keep, tell: tell, report: &Summary{Schema: Schema, Started: time.Now().UTC(), Target: target, Count: s.Count, Failures: []Failures{}}}
+	prober.noFurtherConnections = true
+	sum := &tally{keep: keep, onTry: onTry, report: &Summary{Schema: Schema, Started: time.Now().UTC(), Target: target, Count: s.Count, Failures: []Failures{}}}
 	places := make(chan struct{}, max(1, s.Parallel))
 	var running sync.WaitGroup
 	next := time.NewTimer(0)
@@ -102,7 +102,7 @@ func (s *Series) Run(ctx context.Context, target tunnel.Authority, keep bool, te
 			defer func() { <-places }()
 			r, err := prober.Probe(ctx, target)
 			if err != nil {
-				sum.failed(err)
+				sum.fail(err)
 				cancel()
 				return
 			}
@@ -111,24 +111,24 @@ func (s *Series) Run(ctx context.Context, target tunnel.Authority, keep bool, te
 	}
 	running.Wait()
 	sum.report.Cut = ctx.Err() != nil && sum.report.Done < s.Count
-	sum.failed(ctx.Err()) // it ended before a try could say so
-	return sum.report, sum.end()
+	sum.fail(ctx.Err()) // it ended before a try could say so
+	return sum.report, sum.finish()
 }
 
 // seriesSum gathers tries as they end.
-type seriesSum struct {
+type tally struct {
 	keep   bool
-	tell   func(Try)
+	onTry  func(Try)
 	mu     sync.Mutex
 	report *Summary
 	times  map[string][]Micros
 	// The totals of tries that opened no tunnel: mixed with the others they would
 	// tell of neither.
-	unopened []Micros
-	err      error
+	failedTotals []Micros
+	err          error
 }
 
-func (s *seriesSum) failed(err error) {
+func (s *tally) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {
@@ -136,7 +136,7 @@ func (s *seriesSum) failed(err error) {
 	}
 }
 
-func (s *seriesSum) add(n int, r *Report) {
+func (s *tally) add(n int, r *Report) {
 	t := Try{Number: n, Started: r.Started, Verdict: r.Verdict, Phases: r.Timeline, Total: openAfter(r.Timeline)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,7 +152,7 @@ func (s *seriesSum) add(n int, r *Report) {
 	if r.Verdict.ExitCode == tunnel.ExitOK {
 		took[phaseTotal] = t.Total
 	} else {
-		s.unopened = append(s.unopened, t.Total)
+		s.failedTotals = append(s.failedTotals, t.Total)
 	}
 	for phase, d := range took {
 		s.times[phase] = append(s.times[phase], d)
@@ -166,8 +166,8 @@ func (s *seriesSum) add(n int, r *Report) {
 	if s.keep {
 		s.report.Tries = append(s.report.Tries, t)
 	}
-	if s.tell != nil {
-		s.tell(t)
+	if s.onTry != nil {
+		s.onTry(t)
 	}
 }
 
@@ -182,12 +182,12 @@ func (r *Summary) count(v Verdict) {
 }
 
 // end makes the sums, and returns the error that ended the series.
-func (s *seriesSum) end() error {
+func (s *tally) finish() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.report.Phases = []PhaseTimes{}
-	if len(s.times[phaseTotal]) == 0 && len(s.unopened) > 0 {
-		s.times[phaseTotal] = s.unopened
+	if len(s.times[phaseTotal]) == 0 && len(s.failedTotals) > 0 {
+		s.times[phaseTotal] = s.failedTotals
 	}
 	for _, phase := range phaseOrder {
 		if times := s.times[phase]; len(times) > 0 {

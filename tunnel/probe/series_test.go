@@ -119,14 +119,14 @@ func TestSeriesTotalIsOfOneKind(t *testing.T) {
 		{2, 9, PhaseTimes{phaseTotal, 2, 300, 300, 300, 300, 300}, "\n  total, if open "},
 		{0, 9, PhaseTimes{phaseTotal, 9, 1, 1, 1, 1, 1}, "\n  total "},
 	} {
-		s := &seriesSum{report: &Summary{}}
+		s := &tally{report: &Summary{}}
 		for i := range tt.opened {
 			s.add(i, &Report{Verdict: open, Timeline: []Span{{Phase: SpanReplyComplete, Duration: 300, Finished: true}}})
 		}
 		for i := range tt.refused {
 			s.add(i, &Report{Verdict: refused, Timeline: []Span{{Phase: SpanReplyComplete, Duration: 1, Finished: true}}})
 		}
-		if err := s.end(); err != nil {
+		if err := s.finish(); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.report.Phases[len(s.report.Phases)-1]; got != tt.want {
@@ -166,12 +166,12 @@ func TestSeriesIsCutShort(t *testing.T) {
 
 // Percentiles are by nearest rank.
 func TestSeriesPercentiles(t *testing.T) {
-	s := &seriesSum{report: &Summary{}, times: map[string][]Micros{}}
+	s := &tally{report: &Summary{}, times: map[string][]Micros{}}
 	for i := range 200 {
 		s.times[phaseTotal] = append(s.times[phaseTotal], Micros(200-i))
 	}
 	s.times[SpanConnect] = []Micros{7}
-	s.end()
+	s.finish()
 	if got := s.report.Phases; got[0] != (PhaseTimes{SpanConnect, 1, 7, 7, 7, 7, 7}) || got[1] != (PhaseTimes{phaseTotal, 200, 1, 100, 180, 198, 200}) {
 		t.Errorf("%+v", got)
 	}

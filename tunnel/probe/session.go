@@ -21,14 +21,14 @@ var identityFields = [...]string{"Server", "Via", "Proxy-Agent", "X-Squid-Error"
 // changes any more.
 type session struct {
 	*recording
-	prober *Prober
-	route  tunnel.Route
-	target tunnel.Authority
-	err    *tunnel.Error        // why there is no tunnel, or nil
-	opened *openTunnel          // nil if there is no tunnel
-	middle *interception.Result // nil if nobody asked, or no certificate came
-	tlsTry *TLSTry              // nil if none was made
-	mask   *client.Masker
+	prober       *Prober
+	route        tunnel.Route
+	target       tunnel.Authority
+	err          *tunnel.Error        // why there is no tunnel, or nil
+	tunnel       *openTunnel          // nil if there is no tunnel
+	interception *interception.Result // nil if nobody asked, or no certificate came
+	tlsTry       *TLSTry              // nil if none was made
+	mask         *client.Masker
 }
 
 func (s *session) report() *Report {
@@ -36,7 +36,7 @@ func (s *session) report() *Report {
 		Schema: Schema, Started: s.started.UTC(), Target: s.target,
 		Plan:     Plan{Hops: s.hops(), Why: s.prober.Why},
 		Attempts: []Attempt{}, Exchanges: []Exchange{},
-		Tunnel: s.tunnelReport(), Interception: s.middle, TLSTry: s.tlsTry,
+		Tunnel: s.tunnelReport(), Interception: s.interception, TLSTry: s.tlsTry,
 		Timeline: s.timeline(), Findings: s.findings(), Verdict: s.verdict(),
 	}
 	if s.lookup != nil {
@@ -46,20 +46,20 @@ func (s *session) report() *Report {
 	for _, a := range s.attempts {
 		r.Attempts = append(r.Attempts, s.attemptReport(a))
 	}
-	for _, l := range s.further {
+	for _, l := range s.furtherLookups {
 		r.FurtherLookups = append(r.FurtherLookups, s.lookupReport(l.lookup))
 	}
 	r.SOCKS = s.socksReports()
-	for _, h := range s.secured {
+	for _, h := range s.tls {
 		r.TLS = append(r.TLS, s.tlsReport(h))
 	}
-	r.Frames = s.framesReport()
-	r.taps, r.secretSentBack = s.tapsReport()
+	r.Frames = s.frameReports()
+	r.taps, r.secretSentBack = s.maskedTaps()
 	for i, x := range s.exchanges {
 		out := s.exchangeReport(x.Exchange)
 		out.Connection = x.conn
-		out.Left = x.howLeft(i+1 < len(s.exchanges) && s.exchanges[i+1].conn == x.conn)
-		out.Segments = s.segmentsReport(x.reads)
+		out.Left = x.leftAs(i+1 < len(s.exchanges) && s.exchanges[i+1].conn == x.conn)
+		out.Segments = s.segmentReports(x.reads)
 		r.Exchanges = append(r.Exchanges, out)
 	}
 	return r
@@ -167,7 +167,7 @@ func (s *session) exchangeReport(x *client.Exchange) Exchange {
 	return out
 }
 
-func (s *session) framesReport() []Frame {
+func (s *session) frameReports() []Frame {
 	var out []Frame
 	for _, f := range s.frames {
 		out = append(out, Frame{Hop: s.shown(f.Hop.Name()), Sent: f.Sent, At: s.at(f.At), Frame: s.mask.Text(f.Words)}) // escaped already
@@ -176,20 +176,20 @@ func (s *session) framesReport() []Frame {
 }
 
 func (s *session) tunnelReport() *Tunnel {
-	if s.opened == nil {
+	if s.tunnel == nil {
 		return nil
 	}
-	data := s.mask.Received(s.opened.data)
+	data := s.mask.Received(s.tunnel.data)
 	n := &Tunnel{
-		Sent: s.mask.Sent(s.opened.sent), Data: data, Glued: len(data) - commonEnd(data, s.mask.Received(s.opened.data[s.opened.glued:])),
-		Wait: micros(s.opened.wait), End: string(s.opened.end), Page: s.page(),
+		Sent: s.mask.Sent(s.tunnel.sent), Data: data, Glued: len(data) - commonEnd(data, s.mask.Received(s.tunnel.data[s.tunnel.glued:])),
+		Wait: micros(s.tunnel.wait), End: string(s.tunnel.end), Page: s.page(),
 	}
-	switch reads := s.opened.reads; {
+	switch reads := s.tunnel.reads; {
 	case len(reads) == 0:
-	case !bytes.Equal(data, s.opened.data): // as in segmentsReport
+	case !bytes.Equal(data, s.tunnel.data): // as in segmentsReport
 		n.Segments = []Segment{{s.at(reads[0].at), data[n.Glued:]}}
 	default:
-		n.Segments = s.segmentsReport(reads)
+		n.Segments = s.segmentReports(reads)
 	}
 	return n
 }
@@ -206,15 +206,15 @@ func commonEnd(a, b []byte) int {
 
 // page is what makes the tunnel's first bytes a page, or "".
 func (s *session) page() string {
-	if s.opened == nil || len(s.exchanges) == 0 || s.inside() != nil {
+	if s.tunnel == nil || len(s.exchanges) == 0 || s.targetTLS() != nil {
 		return "" // what speaks TLS is no page
 	}
-	return s.opened.page(s.exchanges[len(s.exchanges)-1].Head())
+	return s.tunnel.page(s.exchanges[len(s.exchanges)-1].Head())
 }
 
 // segmentsReport has the credentials masked; where one was, the boundaries behind
 // the first are lost, as it may lie across them.
-func (s *session) segmentsReport(reads []segment) (out []Segment) {
+func (s *session) segmentReports(reads []segment) (out []Segment) {
 	var all []byte
 	for _, r := range reads {
 		all = append(all, r.bytes...)
@@ -229,9 +229,9 @@ func (s *session) segmentsReport(reads []segment) (out []Segment) {
 }
 
 // inside returns the target's handshake if there was one, and it succeeded.
-func (s *session) inside() *client.TLSHandshake {
-	if n := len(s.secured); n > 0 && s.secured[n-1].Inside() && s.secured[n-1].Err == nil {
-		return s.secured[n-1].TLSHandshake
+func (s *session) targetTLS() *client.TLSHandshake {
+	if n := len(s.tls); n > 0 && s.tls[n-1].Inside() && s.tls[n-1].Err == nil {
+		return s.tls[n-1].TLSHandshake
 	}
 	return nil
 }

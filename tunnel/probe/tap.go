@@ -50,17 +50,17 @@ type tap struct {
 func (r *recording) tap(conn net.Conn) net.Conn {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	on := &tapped{conn: r.conns}
+	on := &tapped{conn: r.connections}
 	r.taps = append(r.taps, on)
 	return &tap{conn, r, on}
 }
 
 // untap is for the end of what a transcript holds: our own goodbye is not the
 // proxy's doing.
-func (r *recording) untap() {
+func (r *recording) closeTaps() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.untapped = true
+	r.tapsClosed = true
 }
 
 // Read keeps what came.
@@ -80,7 +80,7 @@ func (t *tap) keep(kept *int, sent bool, b []byte, err error) {
 	r := t.rec
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.untapped {
+	if r.tapsClosed {
 		return
 	}
 	if left := leftBy(err); left != "" && t.on.left == "" {

@@ -14,10 +14,10 @@ import (
 
 // Bounds on what one message takes of a terminal; JSON has it whole.
 const (
-	maxLineShown    = 1000 // bytes of text of one line
-	maxLinesShown   = 100  // of a head, or of a tunnel
-	maxContentShown = 20   // lines; error pages are mostly style
-	maxOfItself     = 30   // fields in which a proxy tells what it is
+	maxLineShown     = 1000 // bytes of text of one line
+	maxLinesShown    = 100  // of a head, or of a tunnel
+	maxContentShown  = 20   // lines; error pages are mostly style
+	maxIdentityShown = 30   // fields in which a proxy tells what it is
 )
 
 // WriteText writes the Report for a person, as curl -v would: "* " before what
@@ -61,13 +61,13 @@ type reportText struct {
 }
 
 // say adds a line of culvert's own.
-func (t *reportText) say(format string, args ...any) {
-	t.sayHung("", format, args...)
+func (t *reportText) printf(format string, args ...any) {
+	t.printfHanging("", format, args...)
 }
 
 // sayHung is say with what stands before the words of further lines, if the line
 // is to be folded; "" = a little more than it has itself.
-func (t *reportText) sayHung(hang, format string, args ...any) {
+func (t *reportText) printfHanging(hang, format string, args ...any) {
 	words := fmt.Sprintf(format, args...)
 	if hang == "" {
 		hang = strings.Repeat(" ", len(words)-len(strings.TrimLeft(words, " "))+2)
@@ -81,8 +81,8 @@ const hangFinding = "        "
 
 // heading adds a line that opens a part.
 func (t *reportText) heading(words string) {
-	t.say("")
-	t.say("%s", t.Bold.Paint(words))
+	t.printf("")
+	t.printf("%s", t.Bold.Paint(words))
 }
 
 // wire adds bytes, one line of theirs per line, and no more lines than most.
@@ -90,7 +90,7 @@ func (t *reportText) wire(mark string, colour terminal.Colour, b []byte, most in
 	lines, left := 0, len(b)
 	for line := range bytes.Lines(b) {
 		if lines == most {
-			t.say("%d further bytes are not shown here: --json has them", left)
+			t.printf("%d further bytes are not shown here: --json has them", left)
 			return
 		}
 		t.out.WriteString(colour.Paint(mark+" "+wire.Escape(line, maxLineShown)) + "\n")
@@ -100,21 +100,21 @@ func (t *reportText) wire(mark string, colour terminal.Colour, b []byte, most in
 
 func (t *reportText) plan(r *Report) {
 	for _, a := range r.Plan.Abandoned {
-		t.say("%s cannot be taken: %s", strings.Join(a.Hops, ", then "), t.Bad.Paint(a.Why))
+		t.printf("%s cannot be taken: %s", strings.Join(a.Hops, ", then "), t.Bad.Paint(a.Why))
 	}
 	way := strings.Join(r.Plan.Hops, ", then ")
 	if r.Plan.Why != "" {
 		way += " (" + r.Plan.Why + ")"
 	}
-	t.say("CONNECT %s through %s", t.Bold.Paint(r.Target.String()), way)
+	t.printf("CONNECT %s through %s", t.Bold.Paint(r.Target.String()), way)
 	if r.Lookup != nil {
 		t.lookup(r.Lookup, "")
 	}
 	for _, a := range r.Attempts {
 		if a.Connected {
-			t.say("connect %s: connected", a.Address)
+			t.printf("connect %s: connected", a.Address)
 		} else {
-			t.say("connect %s: %s", a.Address, t.Bad.Paint(a.Error))
+			t.printf("connect %s: %s", a.Address, t.Bad.Paint(a.Error))
 		}
 	}
 	for i := range r.FurtherLookups {
@@ -127,11 +127,11 @@ func (t *reportText) lookup(l *Lookup, why string) {
 	if l.Error != "" {
 		answer = t.Bad.Paint(l.Error)
 	}
-	t.say("resolve %s%s: %s", l.Host, why, answer)
+	t.printf("resolve %s%s: %s", l.Host, why, answer)
 }
 
 func (t *reportText) exchange(x *Exchange) {
-	t.say("ask %s for %s%s", x.Hop, x.AskedFor, further(x.Connection))
+	t.printf("ask %s for %s%s", x.Hop, x.AskedFor, connectionNote(x.Connection))
 	dumped := t.hex && len(x.Segments) > 0
 	if dumped {
 		t.dumpExchange(x)
@@ -141,7 +141,7 @@ func (t *reportText) exchange(x *Exchange) {
 		t.wire("<", t.Received, x.Reply, maxLinesShown)
 	}
 	if x.Status == 0 {
-		t.say("%s", t.Bad.Paint(x.Error))
+		t.printf("%s", t.Bad.Paint(x.Error))
 		return
 	}
 	if len(x.Content) > 0 && !dumped {
@@ -149,14 +149,14 @@ func (t *reportText) exchange(x *Exchange) {
 		if x.ContentCoding != "" {
 			coding = ", encoded as " + x.ContentCoding
 		}
-		t.say("content, the first %s%s:", bytesOf(len(x.Content)), coding)
+		t.printf("content, the first %s%s:", bytesOf(len(x.Content)), coding)
 		t.wire("<", t.Received, x.Content, maxContentShown)
 	}
 	switch x.AfterRefusal {
 	case "closed":
-		t.say("the proxy closed the connection after its refusal")
+		t.printf("the proxy closed the connection after its refusal")
 	case "kept open":
-		t.say("the proxy kept the connection open after its refusal")
+		t.printf("the proxy kept the connection open after its refusal")
 	}
 }
 
@@ -169,9 +169,9 @@ func (t *reportText) frames(r *Report, hop string) {
 		}
 		if !began {
 			began = true
-			t.say("frames of HTTP/2, without DATA:")
+			t.printf("frames of HTTP/2, without DATA:")
 			if t.hex { // nothing in them could be masked with certainty (RFC 7541)
-				t.say("--hex shows no bytes of theirs, in which credentials may stand coded by HPACK")
+				t.printf("--hex shows no bytes of theirs, in which credentials may stand coded by HPACK")
 			}
 		}
 		mark, dress := "<", t.Received
@@ -185,12 +185,12 @@ func (t *reportText) frames(r *Report, hop string) {
 // tlsTry tells of the further connection.
 func (t *reportText) tlsTry(try *TLSTry) {
 	if try != nil {
-		t.say("a further connection to %s, with TLS: %s", try.Hop, try.Words)
+		t.printf("a further connection to %s, with TLS: %s", try.Hop, try.Words)
 	}
 }
 
 // further names a connection that is not the first.
-func further(connection int) string {
+func connectionNote(connection int) string {
 	if connection < 2 {
 		return ""
 	}
@@ -199,10 +199,10 @@ func further(connection int) string {
 
 func (t *reportText) tunnel(r *Report, n *Tunnel) {
 	if n.Wait == 0 && len(n.Data) == 0 {
-		t.say("the reply opens the tunnel, which was not listened to")
+		t.printf("the reply opens the tunnel, which was not listened to")
 		return
 	}
-	t.say("the reply opens the tunnel")
+	t.printf("the reply opens the tunnel")
 	if t.hex {
 		t.dumpTunnel(n, len(r.Exchanges) > 0 && len(r.Exchanges[len(r.Exchanges)-1].Segments) > 0)
 	} else {
@@ -226,7 +226,7 @@ func (t *reportText) tunnel(r *Report, n *Tunnel) {
 	case n.Wait > 0:
 		came += "; then it was " + n.End
 	}
-	t.say("%s", came)
+	t.printf("%s", came)
 }
 
 // identity adds what the answer tells of the proxy, unless an earlier one of the
@@ -237,20 +237,20 @@ func (t *reportText) identity(r *Report, i int) {
 		return slices.ContainsFunc(r.Exchanges[:i], func(e Exchange) bool { return e.Hop == x.Hop && same(e) })
 	}
 	if x.Product != "" && !saidBefore(func(e Exchange) bool { return e.Product == x.Product }) {
-		t.say("")
-		t.say("%s looks like %s (by %s)", x.Hop, t.Bold.Paint(x.Product), x.ProductSign)
+		t.printf("")
+		t.printf("%s looks like %s (by %s)", x.Hop, t.Bold.Paint(x.Product), x.ProductSign)
 	}
 	if len(x.Identity) == 0 || saidBefore(func(e Exchange) bool { return slices.Equal(e.Identity, x.Identity) }) {
 		return
 	}
 	t.heading(r.requestAt(i) + " says of itself")
-	for _, f := range x.Identity[:min(len(x.Identity), maxOfItself)] {
-		t.say("  %-14s %s", f.Name, f.Value)
+	for _, f := range x.Identity[:min(len(x.Identity), maxIdentityShown)] {
+		t.printf("  %-14s %s", f.Name, f.Value)
 	}
-	if more := len(x.Identity) - maxOfItself; more > 0 {
-		t.say("  %d further fields are not shown here: --json has them", more)
+	if more := len(x.Identity) - maxIdentityShown; more > 0 {
+		t.printf("  %d further fields are not shown here: --json has them", more)
 	}
-	for _, p := range x.ProxyStatus[:min(len(x.ProxyStatus), maxOfItself)] {
+	for _, p := range x.ProxyStatus[:min(len(x.ProxyStatus), maxIdentityShown)] {
 		if p.Error == "" {
 			continue
 		}
@@ -258,7 +258,7 @@ func (t *reportText) identity(r *Report, i int) {
 		if p.Details != "" && p.Details != cause {
 			cause += ", " + p.Details
 		}
-		t.say("  %s gives as cause: %s", p.Name, cause)
+		t.printf("  %s gives as cause: %s", p.Name, cause)
 	}
 }
 
@@ -310,10 +310,10 @@ func (t *reportText) findingsOf(heading string, r *Report, of func(Finding) bool
 		}
 	}
 	if brief {
-		t.say("  %s  %d checks, which --json lists", t.Good.Paint(string(Pass)), passed)
+		t.printf("  %s  %d checks, which --json lists", t.Good.Paint(string(Pass)), passed)
 	}
 	for _, reason := range reasons {
-		t.sayHung(hangFinding, "  %s  %s: %s", t.Faint.Paint("skip"), reason, t.Faint.Paint(strings.Join(skipped[reason], ", ")))
+		t.printfHanging(hangFinding, "  %s  %s: %s", t.Faint.Paint("skip"), reason, t.Faint.Paint(strings.Join(skipped[reason], ", ")))
 	}
 }
 
@@ -323,18 +323,18 @@ func (t *reportText) finding(f Finding) {
 	row := fmt.Sprintf("%s  %s  %-22s  %-6s  %-14s", mark, colour.Paint(string(f.Grade)), f.ID, f.Level, shortRFC(f.RFC))
 	t.out.WriteString(t.FoldRow(row, f.Title, mark+hangFinding) + "\n")
 	if f.Evidence != "" && f.Grade != Pass {
-		t.sayHung(hangFinding, hangFinding+"%s", f.Evidence)
+		t.printfHanging(hangFinding, hangFinding+"%s", f.Evidence)
 	}
 }
 
 func (t *reportText) verdict(r *Report) {
 	v := &r.Verdict
-	t.say("")
+	t.printf("")
 	if len(r.Plan.Hops) > 1 && v.Sentence != "" {
-		t.say("%s", v.Sentence) // which hop it was
+		t.printf("%s", v.Sentence) // which hop it was
 	}
 	if v.Hint != "" {
-		t.say("hint: %s", v.Hint)
+		t.printf("hint: %s", v.Hint)
 	}
 	colour := t.Bad
 	switch {

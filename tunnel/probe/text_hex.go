@@ -62,9 +62,9 @@ func (t *reportText) dumpTunnel(n *Tunnel, above bool) {
 	t.dump(">", t.Sent, n.Sent, 0)
 	switch {
 	case n.Glued > 0 && above:
-		t.say("%s came together with the reply, and stand with it above", bytesOf(n.Glued))
+		t.printf("%s came together with the reply, and stand with it above", bytesOf(n.Glued))
 	case n.Glued > 0:
-		t.say("together with the reply: %s", bytesOf(n.Glued))
+		t.printf("together with the reply: %s", bytesOf(n.Glued))
 		t.dump("<", t.Received, n.Data[:n.Glued], 0)
 	}
 	t.dumpSegments(n.Segments, n.Glued)
@@ -74,10 +74,10 @@ func (t *reportText) dumpTunnel(n *Tunnel, above bool) {
 func (t *reportText) dumpSegments(segments []Segment, offset int) {
 	for _, s := range segments {
 		if offset >= maxDumped {
-			t.say("further bytes are not shown here: --json has them")
+			t.printf("further bytes are not shown here: --json has them")
 			return
 		}
-		t.say("after %s: %s", strings.TrimSpace(durationOf(s.At)), bytesOf(len(s.Bytes)))
+		t.printf("after %s: %s", strings.TrimSpace(durationOf(s.At)), bytesOf(len(s.Bytes)))
 		t.dump("<", t.Received, s.Bytes, offset)
 		offset += len(s.Bytes)
 	}

@@ -71,7 +71,7 @@ func (r *Summary) words(p PhaseTimes) string {
 
 // sumForms are the columns of the sums, and the digits behind the point, best
 // first: what a narrow terminal has no room for is left out.
-var sumForms = []struct {
+var tableForms = []struct {
 	columns  []string
 	decimals int
 }{
@@ -91,9 +91,9 @@ func (r *Summary) table(b *strings.Builder, label, width int) {
 	if len(r.Phases) == 0 {
 		return
 	}
-	for i, form := range sumForms {
+	for i, form := range tableForms {
 		lines := r.rows(label, form.columns, form.decimals)
-		if len(lines[0]) <= width || i == len(sumForms)-1 {
+		if len(lines[0]) <= width || i == len(tableForms)-1 {
 			b.WriteString(strings.Join(lines, "\n") + "\n")
 			return
 		}

@@ -12,7 +12,7 @@ func (t *reportText) socks(r *Report, before int) {
 		if h.Before != before {
 			continue
 		}
-		t.say("ask %s for %s by %s%s", h.Hop, h.AskedFor, h.Scheme, further(h.Connection))
+		t.printf("ask %s for %s by %s%s", h.Hop, h.AskedFor, h.Scheme, connectionNote(h.Connection))
 		for i, m := range h.Messages {
 			t.spoken(&m, h.Error != "" && i == len(h.Messages)-1)
 		}
@@ -21,7 +21,7 @@ func (t *reportText) socks(r *Report, before int) {
 
 // spoken adds one message and its answer.
 func (t *reportText) spoken(m *SOCKSMessage, failed bool) {
-	t.say("%s: %s", m.Step, m.Asks)
+	t.printf("%s: %s", m.Step, m.Asks)
 	if t.hex {
 		t.dump(">", t.Sent, m.Request, 0)
 	} else { // 0x0a ends no line here
@@ -30,14 +30,14 @@ func (t *reportText) spoken(m *SOCKSMessage, failed bool) {
 	switch {
 	case len(m.Reply) == 0:
 	case t.hex:
-		t.say("after %s: %s", strings.TrimSpace(durationOf(m.At+m.Duration)), bytesOf(len(m.Reply)))
+		t.printf("after %s: %s", strings.TrimSpace(durationOf(m.At+m.Duration)), bytesOf(len(m.Reply)))
 		t.dump("<", t.Received, m.Reply, 0)
 	default:
 		t.out.WriteString(t.Received.Paint("< "+wire.Escape(m.Reply, maxLineShown)) + "\n")
 	}
 	if failed {
-		t.say("%s", t.Bad.Paint(m.Means))
+		t.printf("%s", t.Bad.Paint(m.Means))
 		return
 	}
-	t.say("%s", m.Means)
+	t.printf("%s", m.Means)
 }

@@ -52,7 +52,7 @@ func (t *timelineText) line(format string, args ...any) {
 	if t.bar == 0 {
 		indent = ""
 	}
-	t.say("%s", indent+fmt.Sprintf(format, args...))
+	t.printf("%s", indent+fmt.Sprintf(format, args...))
 }
 
 // measure finds the scale, and how much room there is.

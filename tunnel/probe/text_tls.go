@@ -21,12 +21,12 @@ func (t *reportText) tls(r *Report, before int) {
 		}
 		switch {
 		case h.Version == "":
-			t.say("%s: %s", what, t.Bad.Paint("none: "+h.cause()))
+			t.printf("%s: %s", what, t.Bad.Paint("none: "+h.cause()))
 			continue
 		case h.Error != "":
-			t.say("%s: %s, %s", what, h.Version, t.Bad.Paint("but "+h.cause()))
+			t.printf("%s: %s, %s", what, h.Version, t.Bad.Paint("but "+h.cause()))
 		default:
-			t.say("%s: %s, %s, %s; verified by %s", what, h.Version, h.Cipher, certwords.ALPN(h.ALPN), h.Verified)
+			t.printf("%s: %s, %s, %s; verified by %s", what, h.Version, h.Cipher, certwords.ALPN(h.ALPN), h.Verified)
 		}
 		for i, c := range h.Chain {
 			t.certificate(i, c)
@@ -44,7 +44,7 @@ func (r *TLSHandshake) cause() string {
 
 func (t *reportText) certificate(i int, c Certificate) {
 	if i == maxChainShown {
-		t.say("  further certificates are not shown here: --json has them")
+		t.printf("  further certificates are not shown here: --json has them")
 	}
 	if i >= maxChainShown {
 		return
@@ -53,9 +53,9 @@ func (t *reportText) certificate(i int, c Certificate) {
 	if i == 0 {
 		names = ", for " + certwords.List(c.Names)
 	}
-	t.say("  certificate %d: %s%s", i, certwords.Subject(c.Subject), names)
-	t.say("    issuer %s, %s to %s, %s", certwords.Subject(c.Issuer), certwords.Date(c.NotBefore), certwords.Date(c.NotAfter), certwords.Days(c.DaysLeft))
+	t.printf("  certificate %d: %s%s", i, certwords.Subject(c.Subject), names)
+	t.printf("    issuer %s, %s to %s, %s", certwords.Subject(c.Issuer), certwords.Date(c.NotBefore), certwords.Date(c.NotAfter), certwords.Days(c.DaysLeft))
 	if i == 0 {
-		t.say("    pin %s", c.Pin)
+		t.printf("    pin %s", c.Pin)
 	}
 }

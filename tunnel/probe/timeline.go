@@ -20,21 +20,21 @@ type startedSpan struct {
 // timeline draws up the phases, in the order in which they began.
 func (s *session) timeline() []Span {
 	l := &spanList{session: s}
-	l.reach()
+	l.connectPhases()
 	for _, x := range s.exchanges {
-		l.exchange(x)
+		l.exchangePhases(x)
 	}
-	for _, m := range s.spoken {
+	for _, m := range s.socks {
 		l.add("socks-"+string(m.Step), m.Hop.Name(), m.Started, m.Ended, socksAnswered(m.SOCKSMessage))
 	}
-	for _, h := range s.secured {
+	for _, h := range s.tls {
 		phase, hop := SpanTLSProxy, h.Peer()
 		if h.Inside() {
 			phase, hop = SpanTLSInside, ""
 		}
 		l.add(phase, hop, h.Started, h.Ended, h.Err == nil)
 	}
-	l.tunnel()
+	l.tunnelPhases()
 	slices.SortStableFunc(l.spans, func(a, b startedSpan) int { return a.from.Compare(b.from) })
 	spans := make([]Span, len(l.spans))
 	for i, span := range l.spans {
@@ -61,14 +61,14 @@ func (l *spanList) addUntil(phase, hop string, from, to, over time.Time) {
 
 // reach adds the names' resolution, the attempt to connect that counted, or all of
 // them together, and those for further connections.
-func (l *spanList) reach() {
+func (l *spanList) connectPhases() {
 	if l.lookup != nil {
 		l.add(SpanResolve, "", l.started, l.lookup.ended, l.lookup.err == nil)
 	}
-	for _, name := range l.further {
+	for _, name := range l.furtherLookups {
 		l.add(SpanResolve, "", name.started, name.ended, name.err == nil)
 	}
-	for _, a := range l.again {
+	for _, a := range l.furtherAttempts {
 		if !a.ended.IsZero() {
 			l.add(SpanConnect, "", a.started, a.ended, a.err == nil)
 		}
@@ -92,7 +92,7 @@ func (l *spanList) reach() {
 	l.add(SpanConnect, "", from, to, false)
 }
 
-func (l *spanList) exchange(x recordedExchange) {
+func (l *spanList) exchangePhases(x recordedExchange) {
 	hop := x.Hop.Name()
 	l.addUntil(SpanRequest, hop, x.Started, x.Sent, x.ended)
 	l.addUntil(SpanFirstReplyByte, hop, x.Sent, x.FirstIn, x.ended)
@@ -103,24 +103,24 @@ func (l *spanList) exchange(x recordedExchange) {
 }
 
 // tunnel adds what was listened for in the open tunnel.
-func (l *spanList) tunnel() {
-	if l.opened == nil || l.opened.wait == 0 || len(l.exchanges) == 0 {
+func (l *spanList) tunnelPhases() {
+	if l.tunnel == nil || l.tunnel.wait == 0 || len(l.exchanges) == 0 {
 		return
 	}
 	complete := l.exchanges[len(l.exchanges)-1].Complete
-	if h := l.inside(); h != nil {
+	if h := l.targetTLS(); h != nil {
 		complete = h.Ended
 	}
-	first := l.opened.firstIn
-	if l.opened.glued > 0 {
+	first := l.tunnel.firstByte
+	if l.tunnel.glued > 0 {
 		first = complete
 	}
-	l.addUntil(SpanFirstTunnelByte, "", complete, first, l.opened.ended)
-	switch l.opened.end {
+	l.addUntil(SpanFirstTunnelByte, "", complete, first, l.tunnel.ended)
+	switch l.tunnel.end {
 	case endClosed, endTruncated, endReset:
 		if first.IsZero() {
-			first = l.opened.ended
+			first = l.tunnel.ended
 		}
-		l.add(SpanClose, "", first, l.opened.ended, true)
+		l.add(SpanClose, "", first, l.tunnel.ended, true)
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // tlsTryTime bounds a TLSTry.
-const tlsTryTime = 2 * time.Second
+const defaultTLSTryTimeout = 2 * time.Second
 
 // TLSTry is a further connection to a proxy that hung up on plain HTTP without a
 // byte, as those do that speak TLS alone. It shows no credentials, and verifies
@@ -29,7 +29,7 @@ type TLSTry struct {
 // can be met without asking another for a tunnel once more.
 func (p *Prober) tryTLS(ctx context.Context, opener *client.Client, e *tunnel.Error, rec *recording) *TLSTry {
 	hungUp := (e.Phase == tunnel.PhaseRequest || e.Phase == tunnel.PhaseReply) && e.Type == tunnel.ErrorConnectionTerminated && (e.Answer == nil || e.Answer.Start == nil)
-	if p.once || !hungUp || e.Scheme != tunnel.SchemeHTTP || len(rec.exchanges) != 1 || ctx.Err() != nil {
+	if p.noFurtherConnections || !hungUp || e.Scheme != tunnel.SchemeHTTP || len(rec.exchanges) != 1 || ctx.Err() != nil {
 		return nil
 	}
 	hop := opener.Route.Hops[0]
@@ -37,13 +37,13 @@ func (p *Prober) tryTLS(ctx context.Context, opener *client.Client, e *tunnel.Er
 		return nil
 	}
 	p.waiting("%s to speak TLS", hop.Name())
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.tryTime, tlsTryTime))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.tlsTryTimeout, defaultTLSTryTimeout))
 	defer cancel()
 	started, try := time.Now(), &TLSTry{Hop: hop.Name(), Words: "it could not be connected to"}
 	again := opener.Clone()
 	again.Route, again.Trace, again.Timeout = tunnel.Route{Hops: opener.Route.Hops[:1]}, nil, -1 // tlsTryTime bounds it
 	if conn, err := again.OpenProxy(ctx); err == nil {
-		try.greet(ctx, conn, hop)
+		try.handshake(ctx, conn, hop)
 		conn.Close()
 	}
 	try.Took = micros(time.Since(started))
@@ -51,17 +51,17 @@ func (p *Prober) tryTLS(ctx context.Context, opener *client.Client, e *tunnel.Er
 }
 
 // greet sends a ClientHello, and looks how the answer begins.
-func (t *TLSTry) greet(ctx context.Context, conn net.Conn, hop tunnel.Hop) {
+func (t *TLSTry) handshake(ctx context.Context, conn net.Conn, hop tunnel.Hop) {
 	config := &tls.Config{InsecureSkipVerify: true} // no more is said than that TLS is wanted
 	if !hop.Proxy.Addr().IsValid() {
 		config.ServerName = hop.Proxy.Host()
 	}
-	under := &startOf{Conn: conn}
+	under := &prefixConn{Conn: conn}
 	tls.Client(under, config).HandshakeContext(ctx)
-	switch t.Speaks = startsTLS(under.began); {
+	switch t.Speaks = startsTLS(under.prefix); {
 	case t.Speaks:
 		t.Words = "it speaks TLS"
-	case len(under.began) > 0:
+	case len(under.prefix) > 0:
 		t.Words = "it answered, but not in TLS"
 	default:
 		t.Words = "no answer to that either"
@@ -69,18 +69,18 @@ func (t *TLSTry) greet(ctx context.Context, conn net.Conn, hop tunnel.Hop) {
 }
 
 // startOf keeps the first bytes that come over its conn.
-type startOf struct {
+type prefixConn struct {
 	net.Conn
-	began []byte
+	prefix []byte
 }
 
 // maxStart is enough of an answer to tell whether it is TLS.
-const maxStart = 16
+const maxPrefix = 16
 
 // Read keeps what comes until there is enough.
-func (c *startOf) Read(b []byte) (int, error) {
+func (c *prefixConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	c.began = append(c.began, b[:min(n, maxStart-len(c.began))]...)
+	c.prefix = append(c.prefix, b[:min(n, maxPrefix-len(c.prefix))]...)
 	return n, err
 }
 

@@ -47,7 +47,7 @@ func TestTLSTry(t *testing.T) {
 			addr := tlsOnly(t, &conns, tt.answer)
 			p := &Prober{Client: clienttest.Proxied(t, "http://ada:"+hostileSecret+"@"+addr), Wait: testkit.BriefWait}
 			if tt.answer == "" {
-				p.tryTime = 10 * testkit.BriefWait // in vain
+				p.tlsTryTimeout = 10 * testkit.BriefWait // in vain
 			}
 			r := probeAt(t, p)
 			if v := r.Verdict; v.Words != tt.words || !strings.Contains(v.Hint, tt.hint) || v.ExitCode != tunnel.ExitNotAProxy {

@@ -14,12 +14,12 @@ import (
 
 // tapsReport has the credentials masked, without a change of length, which frames
 // announce. secret reports that there are some which that did not reach.
-func (s *session) tapsReport() (out []*tapped, secret bool) {
+func (s *session) maskedTaps() (out []*tapped, secret bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.taps {
 		all := s.mask.SameLength(t.received())
-		end, hidden := s.usable(all)
+		end, hidden := s.playable(all)
 		secret = secret || hidden
 		masked := &tapped{conn: t.conn, left: t.left, cut: t.cut}
 		if end < t.read || t.cut {
@@ -51,7 +51,7 @@ const maxDecoded = 1 << 20
 // of data, and no frame that cannot be read to its end, whose fields cannot be
 // looked through. secret reports credentials in what it holds, or that there is too
 // much of it to tell.
-func (s *session) usable(all []byte) (end int, secret bool) {
+func (s *session) playable(all []byte) (end int, secret bool) {
 	in := bytes.NewReader(all)
 	framer := http2.NewFramer(io.Discard, in)
 	framer.SetMaxReadFrameSize(16384) // as internal/h2: larger ones are refused unread

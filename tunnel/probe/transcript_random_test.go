@@ -44,7 +44,7 @@ func TestTranscriptsOfOddProxies(t *testing.T) {
 			}
 			script = append(script, []tunneltest.Step{tunneltest.Finish, tunneltest.Hold, tunneltest.Cut}[random.IntN(3)])
 			wantSameReport(t, tunneltest.StartProxy(t, script...).Addr(), func(proxy string, limit time.Duration) *Report {
-				p := &Prober{Client: clienttest.Proxied(t, proxy), Wait: 2 * limit, tryTime: testkit.BriefWait}
+				p := &Prober{Client: clienttest.Proxied(t, proxy), Wait: 2 * limit, tlsTryTimeout: testkit.BriefWait}
 				p.Client.Timeout = 5 * limit
 				r := probeAt(t, p)
 				wantHarmlessForms(t, r)

@@ -35,7 +35,7 @@ func TestTranscriptRoundTrip(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			wantSameReport(t, tunneltest.StartProxy(t, tt.script...).Addr(), func(proxy string, limit time.Duration) *Report {
-				p := &Prober{Client: clienttest.Proxied(t, proxy), Wait: 2 * limit, tryTime: testkit.BriefWait}
+				p := &Prober{Client: clienttest.Proxied(t, proxy), Wait: 2 * limit, tlsTryTimeout: testkit.BriefWait}
 				if p.Client.Timeout = testkit.Patience; strings.Contains(tt.name, "stops") {
 					p.Client.Timeout = 2 * limit
 				}

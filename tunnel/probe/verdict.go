@@ -60,14 +60,14 @@ const (
 func (s *session) verdict() Verdict {
 	v := s.openVerdict()
 	if s.err != nil {
-		v = s.failure()
+		v = s.failureVerdict()
 		sentence, hint := explain.Error(s.err)
 		v.Sentence, v.Phase, v.Error, v.ExitCode = s.mask.Text(sentence), s.err.Phase, s.err.Type.String(), s.err.ExitCode()
 		if v.Hint == "" {
 			v.Hint = hint
 		}
 	}
-	s.addMiddle(&v)
+	s.addInterception(&v)
 	v.Words, v.Hint = s.mask.Text(v.Words), s.mask.Text(v.Hint)
 	return v
 }
@@ -76,39 +76,39 @@ func (s *session) verdict() Verdict {
 func (s *session) openVerdict() Verdict {
 	sent := s.page()
 	switch {
-	case s.opened == nil:
+	case s.tunnel == nil:
 		return Verdict{}
 	case sent != "":
-		if v, ok := s.standIn(); ok {
+		if v, ok := s.pageVerdict(); ok {
 			return v
 		}
 		return Verdict{Kind: VerdictNotAProxy, ExitCode: tunnel.ExitNotAProxy, Hint: hintWebServer,
 			Words: "not a proxy (2xx, but " + sent + " instead of a tunnel)"}
-	case s.opened.end == endReset:
-		e := &tunnel.Error{Phase: tunnel.PhaseRelay, Type: tunnel.ErrorConnectionTerminated, Err: s.opened.err}
+	case s.tunnel.end == endReset:
+		e := &tunnel.Error{Phase: tunnel.PhaseRelay, Type: tunnel.ErrorConnectionTerminated, Err: s.tunnel.err}
 		return Verdict{Kind: VerdictBroken, ExitCode: e.ExitCode(), Phase: e.Phase, Error: e.Type.String(), Hint: hintReset,
 			Words: "broken (the tunnel was opened, then reset)"}
-	case s.opened.end == endTruncated:
-		e := &tunnel.Error{Phase: tunnel.PhaseRelay, Type: tunnel.ErrorConnectionTerminated, Err: s.opened.err}
+	case s.tunnel.end == endTruncated:
+		e := &tunnel.Error{Phase: tunnel.PhaseRelay, Type: tunnel.ErrorConnectionTerminated, Err: s.tunnel.err}
 		return Verdict{Kind: VerdictBroken, ExitCode: e.ExitCode(), Phase: e.Phase, Error: e.Type.String(), Hint: hintTruncated,
 			Words: "broken (the tunnel was opened, then ended without TLS's close_notify)"}
-	case s.opened.end == endClosed && len(s.opened.data) == 0:
+	case s.tunnel.end == endClosed && len(s.tunnel.data) == 0:
 		return Verdict{Kind: VerdictOpen, Words: "open (and closed by the other side without a byte)"}
 	}
 	return Verdict{Kind: VerdictOpen, Words: "open"}
 }
 
 // failure is for everything that is no tunnel.
-func (s *session) failure() Verdict {
+func (s *session) failureVerdict() Verdict {
 	switch e := s.err; {
 	case e.Phase == tunnel.PhaseReply && e.Status != 0:
-		return s.answered()
+		return s.replyVerdict()
 	case e.Phase == tunnel.PhaseReply && e.Reported:
-		return s.toldInSOCKS()
+		return s.socksVerdict()
 	case e.Phase == tunnel.PhaseResolve && e.Hop == "": // for a socks5 hop
-		return s.notReached(string(e.Phase) + ": " + e.Cause())
+		return s.unreachableVerdict(string(e.Phase) + ": " + e.Cause())
 	case e.Phase == tunnel.PhaseReply || e.Phase == tunnel.PhaseRequest:
-		return s.unanswered()
+		return s.noReplyVerdict()
 	case e.Phase == tunnel.PhaseTLS:
 		return tlsVerdict(e)
 	}
@@ -121,7 +121,7 @@ func (s *session) failure() Verdict {
 	case e.Detail == "" && e.Err != nil && e.Type == tunnel.ErrorDestinationUnavailable:
 		cause = wire.Escape([]byte(e.Err.Error()), maxTextShown) // the type's words are about targets
 	}
-	return verdictOf(VerdictProxyUnreachable, "proxy unreachable", string(e.Phase)+": "+cause)
+	return newVerdict(VerdictProxyUnreachable, "proxy unreachable", string(e.Phase)+": "+cause)
 }
 
 // tlsVerdict is for a TLS handshake that failed.
@@ -133,21 +133,21 @@ func tlsVerdict(e *tunnel.Error) Verdict {
 	f, ok := errors.AsType[*client.TLSFailure](e.Err)
 	switch {
 	case !ok:
-		return verdictOf(VerdictSilent, "silent", "connected, but no TLS with "+with+" in time")
+		return newVerdict(VerdictSilent, "silent", "connected, but no TLS with "+with+" in time")
 	case f.Problem == client.TLSPlainHTTP || f.Problem == client.TLSNotTLS:
-		return verdictOf(VerdictWrongPort, "wrong port", with+" speaks no TLS: "+f.Words)
+		return newVerdict(VerdictWrongPort, "wrong port", with+" speaks no TLS: "+f.Words)
 	}
-	return verdictOf(VerdictTLS, "no TLS with "+with, f.Words)
+	return newVerdict(VerdictTLS, "no TLS with "+with, f.Words)
 }
 
 // verdictOf makes a verdict of its words and the cause in brackets.
-func verdictOf(kind VerdictKind, words, cause string) Verdict {
+func newVerdict(kind VerdictKind, words, cause string) Verdict {
 	return Verdict{Kind: kind, Words: words + " (" + cause + ")"}
 }
 
 // answered is for a final reply that is no 2xx. The class is the error's, which
 // a Proxy-Status field may have set, not the code's alone.
-func (s *session) answered() Verdict {
+func (s *session) replyVerdict() Verdict {
 	e, answer := s.err, answerWords(s.err)
 	switch e.ExitCode() {
 	case tunnel.ExitCredentials:
@@ -158,30 +158,30 @@ func (s *session) answered() Verdict {
 		if broken := explain.BrokenChallenge(e); broken != "" {
 			offers += "; " + broken
 		}
-		return s.credentials(offers)
+		return s.credentialsVerdict(offers)
 	case tunnel.ExitRefused:
 		if e.Answer != nil && e.Answer.Portal {
-			return s.portal()
+			return s.portalVerdict()
 		}
-		return verdictOf(VerdictDenied, "denied by policy", answer)
+		return newVerdict(VerdictDenied, "denied by policy", answer)
 	case tunnel.ExitTarget:
-		return s.notReached(answer)
+		return s.unreachableVerdict(answer)
 	}
 	switch {
 	case e.Status == http.StatusBadRequest && s.wantsTLS():
-		v := verdictOf(VerdictWrongPort, "wrong port", "TLS wanted: "+answer)
+		v := newVerdict(VerdictWrongPort, "wrong port", "TLS wanted: "+answer)
 		v.Hint = hintWantsTLS
 		return v
 	case e.Status == http.StatusNotFound, e.Status == http.StatusMethodNotAllowed, e.Status == http.StatusNotImplemented,
 		e.Status == http.StatusBadRequest && !s.looksLikeProxy():
-		return verdictOf(VerdictNotAProxy, "not a proxy", answer)
+		return newVerdict(VerdictNotAProxy, "not a proxy", answer)
 	}
-	return verdictOf(VerdictRejected, "request rejected", answer)
+	return newVerdict(VerdictRejected, "request rejected", answer)
 }
 
 // credentials is for a login that is wanted, or failed; in a chain it says at
 // which proxy.
-func (s *session) credentials(cause string) Verdict {
+func (s *session) credentialsVerdict(cause string) Verdict {
 	words := "credentials wanted"
 	if s.err.Login != nil && s.err.Login.Sent {
 		words = "credentials refused"
@@ -189,30 +189,30 @@ func (s *session) credentials(cause string) Verdict {
 	if len(s.route.Hops) > 1 {
 		words += " by " + s.shown(s.err.Hop)
 	}
-	return verdictOf(VerdictCredentials, words, cause)
+	return newVerdict(VerdictCredentials, words, cause)
 }
 
 // notReached is for what a proxy was asked for, or was to be: the target, or the
 // next proxy.
-func (s *session) notReached(cause string) Verdict {
+func (s *session) unreachableVerdict(cause string) Verdict {
 	if s.err.Target != s.target {
-		return verdictOf(VerdictTargetUnreachable, "next proxy unreachable", s.err.Target.String()+": "+cause)
+		return newVerdict(VerdictTargetUnreachable, "next proxy unreachable", s.err.Target.String()+": "+cause)
 	}
-	return verdictOf(VerdictTargetUnreachable, "target unreachable", cause)
+	return newVerdict(VerdictTargetUnreachable, "target unreachable", cause)
 }
 
 // toldInSOCKS is answered for a hop that has no status codes.
-func (s *session) toldInSOCKS() Verdict {
+func (s *session) socksVerdict() Verdict {
 	e, cause := s.err, s.err.Cause()
 	switch e.ExitCode() {
 	case tunnel.ExitCredentials:
-		return s.credentials(cause)
+		return s.credentialsVerdict(cause)
 	case tunnel.ExitRefused:
-		return verdictOf(VerdictDenied, "denied by policy", cause)
+		return newVerdict(VerdictDenied, "denied by policy", cause)
 	case tunnel.ExitTarget:
-		return s.notReached(cause)
+		return s.unreachableVerdict(cause)
 	}
-	return verdictOf(VerdictRejected, "request rejected", cause)
+	return newVerdict(VerdictRejected, "request rejected", cause)
 }
 
 // answerWords is the proxy's status line followed by its own words, for the brackets
@@ -233,12 +233,12 @@ func (s *session) lastReply() *client.Exchange {
 	return s.exchanges[len(s.exchanges)-1].Exchange
 }
 
-func (s *session) portal() Verdict {
+func (s *session) portalVerdict() Verdict {
 	cause := answerWords(s.err)
 	if x := s.lastReply(); x != nil && x.Head().Has("Location") {
 		cause = fmt.Sprintf("%d to %s", x.Head().Code, wire.Escape([]byte(x.Head().Get("Location")), 120))
 	}
-	v := verdictOf(VerdictCaptivePortal, "captive portal?", cause)
+	v := newVerdict(VerdictCaptivePortal, "captive portal?", cause)
 	v.Hint = explain.HintPortal
 	return v
 }
@@ -271,7 +271,7 @@ func (s *session) wantsTLS() bool {
 }
 
 // unanswered is for no reply, or none that could be read.
-func (s *session) unanswered() Verdict {
+func (s *session) noReplyVerdict() Verdict {
 	e := s.err
 	var answer tunnel.AnswerTrouble
 	if e.Answer != nil {
@@ -279,21 +279,21 @@ func (s *session) unanswered() Verdict {
 	}
 	switch {
 	case answer.WrongProtocol:
-		return foreignTo(e.Scheme, answer.Start)
+		return foreignVerdict(e.Scheme, answer.Start)
 	case len(answer.Start) == 0:
 		switch e.Type {
 		case tunnel.ErrorConnectionReadTimeout:
-			return verdictOf(VerdictSilent, "silent", "connected, but no answer in time")
+			return newVerdict(VerdictSilent, "silent", "connected, but no answer in time")
 		case tunnel.ErrorConnectionTerminated:
 			if broken := client.HTTP2Failure(e.Err); broken != "" {
-				return verdictOf(VerdictHungUp, "hung up", broken)
+				return newVerdict(VerdictHungUp, "hung up", broken)
 			}
 			if s.tlsTry != nil && s.tlsTry.Speaks {
-				v := verdictOf(VerdictWrongPort, "wrong port", "it speaks TLS")
+				v := newVerdict(VerdictWrongPort, "wrong port", "it speaks TLS")
 				v.Hint = hintWantsTLS
 				return v
 			}
-			return verdictOf(VerdictHungUp, "hung up", "the connection was closed without an answer")
+			return newVerdict(VerdictHungUp, "hung up", "the connection was closed without an answer")
 		}
 	}
 	cause := e.Cause()
@@ -303,37 +303,37 @@ func (s *session) unanswered() Verdict {
 	case tunnel.ErrorResponseHeadSize:
 		cause = "the answer's head is larger than 64 KiB"
 	}
-	v := verdictOf(VerdictMalformed, "malformed", cause)
+	v := newVerdict(VerdictMalformed, "malformed", cause)
 	v.Hint = hintMalformed
 	return v
 }
 
 // foreignTo tells TLS, which some other port or scheme would have been right
 // for, from other protocols.
-func foreignTo(scheme string, raw []byte) Verdict {
+func foreignVerdict(scheme string, raw []byte) Verdict {
 	if startsTLS(raw) {
-		return verdictOf(VerdictWrongPort, "wrong port", "TLS spoken there")
+		return newVerdict(VerdictWrongPort, "wrong port", "TLS spoken there")
 	}
 	what := "not a proxy"
 	if (tunnel.Hop{Scheme: scheme}).IsSOCKS() {
 		what = "not a SOCKS proxy"
 	}
-	return verdictOf(VerdictNotAProxy, what, `it answered "`+wire.Escape(raw, 60)+`"`)
+	return newVerdict(VerdictNotAProxy, what, `it answered "`+wire.Escape(raw, 60)+`"`)
 }
 
 // standIn is for a 2xx that a page follows, which a filter or a login sent in the
 // tunnel's stead; ok is false for any other page.
-func (s *session) standIn() (v Verdict, ok bool) {
-	content, cause := page.Content(s.opened.data), " page instead of a tunnel"
+func (s *session) pageVerdict() (v Verdict, ok bool) {
+	content, cause := page.Content(s.tunnel.data), " page instead of a tunnel"
 	if title := content.Title(); title != "" {
 		cause += ": " + wire.Escape([]byte(title), 80)
 	}
 	switch {
 	case content.IsBlockPage():
-		v = verdictOf(VerdictDenied, "denied by policy", "2xx, but a block"+cause)
+		v = newVerdict(VerdictDenied, "denied by policy", "2xx, but a block"+cause)
 		v.Hint = explain.AskToAllow(s.target, false)
 	case content.IsLoginPage():
-		v = verdictOf(VerdictCaptivePortal, "captive portal?", "2xx, but a login"+cause)
+		v = newVerdict(VerdictCaptivePortal, "captive portal?", "2xx, but a login"+cause)
 		v.Hint = explain.HintPortal + "; or it is a web server's own: check the proxy's host and port"
 	default:
 		return v, false

@@ -10,14 +10,14 @@ import (
 
 // addMiddle adds to a verdict who speaks TLS. A failure before TLS stays the
 // verdict.
-func (s *session) addMiddle(v *Verdict) {
-	if s.middle == nil {
+func (s *session) addInterception(v *Verdict) {
+	if s.interception == nil {
 		return
 	}
-	doubts := s.doubts() // the handshake came to its end but for these
-	switch s.middle.Verdict {
+	doubts := s.certificateFault() // the handshake came to its end but for these
+	switch s.interception.Verdict {
 	case interception.Intercepted:
-		s.addFound(v)
+		s.setIntercepted(v)
 	case interception.EndToEnd:
 		switch {
 		case v.Kind == VerdictOpen:
@@ -36,15 +36,15 @@ func (s *session) addMiddle(v *Verdict) {
 		case v.Kind == VerdictTLS:
 			v.Words += ", cannot tell who speaks it"
 		}
-		if v.Hint == "" || s.untrusted() {
-			v.Hint = s.middle.Hint
+		if v.Hint == "" || s.unknownIssuer() {
+			v.Hint = s.interception.Hint
 		}
 	}
 }
 
 // doubts says why the target's certificate is not accepted, "" if it is, or if TLS
 // failed otherwise.
-func (s *session) doubts() string {
+func (s *session) certificateFault() string {
 	if s.err == nil || s.err.Phase != tunnel.PhaseTLS || s.err.Hop != "" || s.err.Type != tunnel.ErrorTLSCertificate {
 		return ""
 	}
@@ -57,7 +57,7 @@ func (s *session) doubts() string {
 
 // untrusted reports whether TLS failed because nobody vouches for the
 // certificate, of which the check for somebody in the middle knows more.
-func (s *session) untrusted() bool {
+func (s *session) unknownIssuer() bool {
 	if s.err == nil {
 		return false
 	}
@@ -66,8 +66,8 @@ func (s *session) untrusted() bool {
 }
 
 // addFound is for somebody in the middle.
-func (s *session) addFound(v *Verdict) {
-	words := "intercepted by " + s.middle.By
+func (s *session) setIntercepted(v *Verdict) {
+	words := "intercepted by " + s.interception.By
 	switch v.Kind {
 	case VerdictOpen, VerdictTLS:
 	case VerdictBroken:
@@ -78,5 +78,5 @@ func (s *session) addFound(v *Verdict) {
 	if v.Kind != VerdictTLS {
 		v.Phase, v.Error, v.ExitCode = tunnel.PhaseTLS, tunnel.ErrorTLSCertificate.String(), tunnel.ExitProxyTLS
 	}
-	v.Kind, v.Words, v.Hint = VerdictIntercepted, words, s.middle.Hint
+	v.Kind, v.Words, v.Hint = VerdictIntercepted, words, s.interception.Hint
 }
