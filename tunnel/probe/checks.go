@@ -12,30 +12,31 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// check is one row of the table: what is judged, by which rule, and how.
+// check is one row of the table of checks: what it demands, by which rule, and how
+// it is done.
 type check struct {
 	id, title, rfc string
 	level          Level
 	run            func(*subject) outcome
 }
 
-// subject is what a check looks at: one hop's exchange.
+// subject is what a check examines: one hop's exchange.
 type subject struct {
 	*client.Exchange
-	reply  *wire.Reply // its head; nil if that is not whole
+	reply  *wire.Reply // the head of the reply; nil if it is incomplete
 	last   bool        // the hop was asked for the target itself
 	opened *openTunnel // the tunnel, if this hop is the last one and opened it
 
 	frames []client.Frame // over HTTP/2
 }
 
-// outcome is a check's grade and what it rests on.
+// outcome is a check's grade, and the evidence for it.
 type outcome struct {
 	grade    Grade
 	evidence string
 }
 
-// checks are all there are, in the order in which they are shown.
+// checks lists the checks of an exchange over HTTP/1, in the order of the report.
 var checks = [...]check{
 	{"http-reply", "the answer is a whole HTTP/1 reply head", "RFC 9112, section 2.1", LevelMust, checkHead},
 	{"page", "a 2xx is followed by a tunnel, not by a page", "RFC 9110, section 9.3.6", LevelMust, onOpen(checkPage)},
@@ -62,7 +63,7 @@ var checks = [...]check{
 	{"proxy-status-syntax", "Proxy-Status is a list of structured fields", "RFC 9209, section 2", LevelMust, onHead(checkProxyStatusSyntax)},
 }
 
-// findings runs all checks over every handshake and every hop.
+// findings runs the checks over every handshake and every exchange.
 func (s *session) findings() []Finding {
 	all := s.tlsFindings()
 	for i, x := range s.exchanges {
@@ -82,7 +83,7 @@ func (s *session) findings() []Finding {
 	return all
 }
 
-// onHead is for checks that need a whole reply head.
+// onHead skips a check that needs a complete reply head where there is none.
 func onHead(run func(*subject) outcome) func(*subject) outcome {
 	return func(s *subject) outcome {
 		if s.reply == nil {
@@ -92,7 +93,7 @@ func onHead(run func(*subject) outcome) func(*subject) outcome {
 	}
 }
 
-// onOpen is for checks of a 2xx.
+// onOpen skips a check of a 2xx for any other reply.
 func onOpen(run func(*subject) outcome) func(*subject) outcome {
 	return onHead(func(s *subject) outcome {
 		if s.reply.Code/100 != 2 {
@@ -102,7 +103,7 @@ func onOpen(run func(*subject) outcome) func(*subject) outcome {
 	})
 }
 
-// onRefusal is for checks of any other final reply.
+// onRefusal skips a check of a refusal for a 2xx.
 func onRefusal(run func(*subject) outcome) func(*subject) outcome {
 	return onHead(func(s *subject) outcome {
 		if s.reply.Code/100 == 2 {
@@ -112,7 +113,7 @@ func onRefusal(run func(*subject) outcome) func(*subject) outcome {
 	})
 }
 
-// absent grades a field that should not be there.
+// absent returns a check that gives grade if the reply has the named field.
 func absent(name string, grade Grade) func(*subject) outcome {
 	return func(s *subject) outcome {
 		if !s.reply.Has(name) {
@@ -122,7 +123,7 @@ func absent(name string, grade Grade) func(*subject) outcome {
 	}
 }
 
-// flawless fails a head that shows one of the flaws.
+// flawless returns a check that fails if the head has one of the flaws.
 func flawless(kinds ...wire.FlawKind) func(*subject) outcome {
 	return func(s *subject) outcome {
 		for _, kind := range kinds {
@@ -134,12 +135,12 @@ func flawless(kinds ...wire.FlawKind) func(*subject) outcome {
 	}
 }
 
-// fieldEvidence shows the first field of that name.
+// fieldEvidence quotes the first field of that name.
 func (s *subject) fieldEvidence(name string) string {
 	return `"` + name + ": " + wire.Escape([]byte(s.reply.Get(name)), 80) + `"`
 }
 
-// lineEvidence shows the line around an offset in the reply's head.
+// lineEvidence quotes the line around an offset in the reply's head.
 func (s *subject) lineEvidence(offset int) string {
 	raw := s.reply.Raw
 	start := bytes.LastIndexByte(raw[:offset], '\n') + 1
@@ -176,8 +177,9 @@ func checkPage(s *subject) outcome {
 	return outcome{grade: Pass}
 }
 
-// judgeClose: the option is about the connection after this reply, and behind
-// a 2xx to CONNECT there is no HTTP on it any more. Some clients hang up.
+// checkClose warns of the "close" option in a 2xx. It speaks of the HTTP connection
+// after this reply, but behind a 2xx to CONNECT there is no HTTP any more; some
+// clients hang up.
 func checkClose(s *subject) outcome {
 	if !wire.HasToken(s.reply.Values("Connection"), "close") {
 		return outcome{grade: Pass}
@@ -185,8 +187,8 @@ func checkClose(s *subject) outcome {
 	return outcome{Warn, s.fieldEvidence("Connection")}
 }
 
-// judgeGlued never finds fault: such bytes are legal, and worth knowing of,
-// for there are clients that lose them.
+// checkGlued always passes: such bytes are legal, but worth reporting, since some
+// clients lose them.
 func checkGlued(s *subject) outcome {
 	if s.Glued == 0 {
 		return outcome{Pass, "none came together with the reply"}
@@ -226,8 +228,8 @@ func checkChallenge(s *subject) outcome {
 	return outcome{Pass, s.fieldEvidence("Proxy-Authenticate")}
 }
 
-// judge401: 401 is an origin server's word, and clients that keep the two
-// apart do not answer it with credentials for the proxy.
+// check401 warns of a 401. Only origin servers may send it, and clients that make
+// the distinction do not answer it with credentials for the proxy.
 func check401(s *subject) outcome {
 	switch s.reply.Code {
 	case http.StatusProxyAuthRequired:
@@ -258,8 +260,8 @@ func checkFraming(s *subject) outcome {
 	return outcome{Fail, "the content broke off: " + wire.Escape([]byte(neterr.Plain(s.ContentError()).Error()), 80)}
 }
 
-// judgeClosed only warns: RFC 9931 demands the close towards clients that may
-// send payload before the reply, and a proxy may know that its clients do not.
+// checkClosed only warns: RFC 9931 demands the close towards clients that may send
+// payload before the reply, and a proxy may know that its clients do not.
 func checkClosed(s *subject) outcome {
 	switch {
 	case !s.Watched && neterr.Timeout(s.ContentError()):
@@ -293,7 +295,7 @@ func checkProxyStatusSyntax(s *subject) outcome {
 	return outcome{grade: Pass}
 }
 
-// shortRFC is a section as a table has room for it: "9110 9.3.6".
+// shortRFC shortens a reference for a table, to "9110 9.3.6".
 func shortRFC(rfc string) string {
 	return strings.Replace(strings.TrimPrefix(rfc, "RFC "), ", section", "", 1)
 }

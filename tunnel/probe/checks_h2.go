@@ -7,8 +7,8 @@ import (
 	"culvert/tunnel/client"
 )
 
-// checksHTTP2 take the place of checks where a proxy speaks HTTP/2: what
-// concerns lines and connections of HTTP/1 is not there.
+// checksHTTP2 lists the checks of an exchange over HTTP/2, which has no lines, and
+// shares its connection with other streams.
 var checksHTTP2 = [...]check{
 	{"http2-reply", "the answer is a whole reply head of HTTP/2", "RFC 9113, section 8.3.2", LevelMust, checkHead2},
 	{"page", "a 2xx is followed by a tunnel, not by a page", "RFC 9110, section 9.3.6", LevelMust, onOpen(checkPage)},
@@ -24,7 +24,7 @@ var checksHTTP2 = [...]check{
 	{"proxy-status-syntax", "Proxy-Status is a list of structured fields", "RFC 9209, section 2", LevelMust, onHead(checkProxyStatusSyntax)},
 }
 
-// checksOf are those that fit an exchange.
+// checksOf returns the checks for an exchange.
 func checksOf(x *client.Exchange) []check {
 	if x.HTTP2 {
 		return checksHTTP2[:]
@@ -42,7 +42,8 @@ func checkHead2(s *subject) outcome {
 	return outcome{Skip, "no answer came"}
 }
 
-// received finds a frame of the proxy's whose words begin so.
+// received returns the first frame from the proxy whose description begins with
+// start.
 func (s *subject) received(start string) (client.Frame, bool) {
 	for _, f := range s.frames {
 		if !f.Sent && strings.HasPrefix(f.Words, start) {
@@ -65,7 +66,7 @@ func checkSettings(s *subject) outcome {
 	return outcome{grade: Pass}
 }
 
-// judgeExtended is no demand: it tells.
+// checkExtended demands nothing; it only reports.
 func checkExtended(s *subject) outcome {
 	for _, f := range s.frames {
 		if !f.Sent && f.Extended {

@@ -28,7 +28,7 @@ var tlsChecks = [...]tlsCheck{
 	{"tls-close-notify", "the end is announced by close_notify", "RFC 8446, section 6.1", LevelMust, checkCloseNotify},
 }
 
-// expiryWarning is how long before its end a certificate is worth a warning.
+// A certificate that expires within expiryWarning is worth a warning.
 const expiryWarning = 14 * 24 * time.Hour
 
 // tlsFindings runs the checks over every handshake.
@@ -46,7 +46,7 @@ func (s *session) tlsFindings() []Finding {
 	return all
 }
 
-// onCertificate is for checks that need the peer's certificate.
+// onCertificate skips a check that needs the peer's certificate where none came.
 func onCertificate(run func(recordedTLS, *session) outcome) func(recordedTLS, *session) outcome {
 	return func(h recordedTLS, s *session) outcome {
 		if len(h.State.PeerCertificates) == 0 {
@@ -56,7 +56,7 @@ func onCertificate(run func(recordedTLS, *session) outcome) func(recordedTLS, *s
 	}
 }
 
-// judgeTLSHandshake leaves the certificate to the checks that are for it.
+// checkTLSHandshake leaves the certificate to the checks that are about it.
 func checkTLSHandshake(h recordedTLS, _ *session) outcome {
 	var e *tunnel.Error
 	if h.Err != nil {
@@ -85,7 +85,7 @@ func checkTLSVersion(h recordedTLS, _ *session) outcome {
 
 func checkTLSTrust(h recordedTLS, _ *session) outcome {
 	switch {
-	case h.TrustError == nil, h.OutOfDate: // dates have a check of their own
+	case h.TrustError == nil, h.OutOfDate: // the dates have a check of their own
 		return outcome{grade: Pass}
 	case h.Pinned:
 		return outcome{Warn, "the key is pinned, but " + certwords.Cause(h.TrustError)}
@@ -100,7 +100,7 @@ func checkTLSName(h recordedTLS, _ *session) outcome {
 	return outcome{Fail, "not for " + wire.Escape([]byte(h.ServerName), 80) + " but for " + certwords.List(certwords.Hosts(h.State.PeerCertificates[0]))}
 }
 
-// judgeTLSDates finds the certificate of the chain that ends first.
+// checkTLSDates examines the certificate of the chain that expires first.
 func checkTLSDates(h recordedTLS, s *session) outcome {
 	first := h.State.PeerCertificates[0]
 	for _, c := range h.State.PeerCertificates {
@@ -120,8 +120,8 @@ func checkTLSDates(h recordedTLS, s *session) outcome {
 	return outcome{grade: Pass}
 }
 
-// judgeCloseNotify judges who is innermost: whoever that is ended the stream
-// that was listened to.
+// checkCloseNotify examines the innermost TLS connection only: its peer ended the
+// stream that was read.
 func checkCloseNotify(h recordedTLS, s *session) outcome {
 	switch {
 	case s.tunnel == nil || s.carriesStreams(h) || h.TLSHandshake != s.tls[len(s.tls)-1].TLSHandshake:
@@ -134,8 +134,8 @@ func checkCloseNotify(h recordedTLS, s *session) outcome {
 	return outcome{Skip, "the connection was not watched to its end"}
 }
 
-// carriesStreams reports whether HTTP/2 is within, where the end of the tunnel
-// is not that of the connection.
+// carriesStreams reports whether the connection speaks HTTP/2. Then the end of the
+// tunnel is not the end of the connection.
 func (s *session) carriesStreams(h recordedTLS) bool {
 	return h.before < len(s.exchanges) && s.exchanges[h.before].HTTP2
 }

@@ -17,20 +17,20 @@ import (
 // maxTunnelBytes bounds what a Prober reads from an open tunnel.
 const maxTunnelBytes = 4 << 10
 
-// openTunnel is what was read from the open tunnel, and how it ended.
+// openTunnel holds what was read from the open tunnel, and how it ended.
 type openTunnel struct {
 	sent      []byte
-	data      []byte    // what was read, the glued bytes first
-	glued     int       // bytes of data that came with the reply
-	reads     []segment // of data, behind those
+	data      []byte    // read from the tunnel, the glued bytes first
+	glued     int       // how many bytes of data came together with the reply
+	reads     []segment // of data, without the glued bytes
 	firstByte time.Time
 	ended     time.Time
-	wait      time.Duration // 0 = not listened
+	wait      time.Duration // 0 = nothing was read
 	end       tunnelEnd
-	err       error // what the reset was
+	err       error // the error behind end, if any
 }
 
-// tunnelEnd is how listening to a tunnel ended.
+// tunnelEnd is the state of a tunnel when the Prober stopped reading.
 type tunnelEnd string
 
 const (
@@ -42,16 +42,16 @@ const (
 	endReset      tunnelEnd = "reset"
 )
 
-// readTunnel sends what is to be sent and reads until wait is over, the tunnel
-// ends, or enough came. The conn stays the caller's to close.
+// readTunnel sends the given bytes and reads until wait is over, the tunnel ends,
+// or maxTunnelBytes have come. The caller closes conn.
 func readTunnel(ctx context.Context, conn *client.Conn, send []byte, wait time.Duration) *openTunnel {
 	o := &openTunnel{wait: wait, end: endNotWatched}
 	o.data = conn.TakeEarly()
 	o.data = append([]byte(nil), o.data[:min(len(o.data), maxTunnelBytes)]...)
 	o.glued = len(o.data)
 	if wait > 0 {
-		// The wait is a context, so that its end and a cancellation go the
-		// same way and neither deadline undoes the other.
+		// The wait is a context, so that its end and a cancellation take the same
+		// path, and neither overwrites the other's deadline.
 		ctx, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
 		release := sock.InterruptOnDone(ctx, conn)
@@ -94,9 +94,9 @@ func (o *openTunnel) read(conn *client.Conn) {
 	o.end = endFull
 }
 
-// page says what makes the tunnel's first bytes a page that a web server sent
-// instead of a tunnel, or "". Only bytes that nobody asked for can be one, so
-// that a tunnel to a web server is not mistaken for it.
+// page describes the page that a web server sent instead of a tunnel; "" = there is
+// none. Only bytes that came unasked can be one, so that the answer of a web server
+// at the end of the tunnel is not mistaken for it.
 func (o *openTunnel) page(reply *wire.Reply) string {
 	unasked := o.data
 	if len(o.sent) > 0 {

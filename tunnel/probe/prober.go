@@ -12,55 +12,61 @@ import (
 	"culvert/tunnel/interception"
 )
 
-// DefaultWait is how long a Prober listens to an open tunnel, and how
-// long a proxy may take to close after a refusal.
+// DefaultWait is how long a Prober reads from an open tunnel, and how long a proxy
+// may take to close after a refusal.
 const DefaultWait = 500 * time.Millisecond
 
-// Prober opens one tunnel, keeps every byte and every time of the way, and
-// judges what it saw. A proxy that hung up on plain HTTP is asked for TLS too.
+// A Prober opens one tunnel, records every byte and the time of every step, and
+// checks what it recorded. A proxy that closes the connection without an answer to
+// plain HTTP is tried with TLS as well.
+//
+// A Prober may be used by several goroutines at once, and must not be changed
+// meanwhile.
 type Prober struct {
-	// Client opens the tunnel, by a copy with a Watch of the Prober's. Its Trace, if
-	// any, is called as well. Required.
+	// Client opens the tunnel. The Prober uses a copy with a Watch of its own, and
+	// calls the Client's Trace, if any, as well. Required.
 	Client *client.Client
 
-	// Why says in a clause where the route comes from, as RouteFromEnvironment
-	// does; for the Report only.
+	// Why says in a clause where the route comes from, as
+	// tunnel.RouteFromEnvironment does. It only appears in the Report.
 	Why string
 
-	// Wait is how long to listen to the open tunnel, and how long a proxy may
-	// take to close after a refusal; 0 = DefaultWait, negative = neither.
+	// Wait is how long to read from the open tunnel, and how long a proxy may take
+	// to close after a refusal; 0 = DefaultWait, negative = not at all.
 	Wait time.Duration
 
-	// Send is sent through the open tunnel before listening, and is not sent if
-	// Wait is negative; nil = nothing is sent.
+	// Send is sent through the open tunnel before reading, unless Wait is negative;
+	// nil = nothing is sent.
 	Send []byte
 
-	// Interception looks for somebody in the middle of the Client's TLS with the
-	// target, with further tunnels and connections; nil = it is not looked for.
+	// Interception finds out, by further tunnels and connections, whether an
+	// interceptor speaks TLS in the target's place; nil = no such check. It needs a
+	// Client with TLS.
 	Interception *interception.Check
 
-	// ShowSecrets leaves credentials in the Report; else they are masked.
+	// ShowSecrets leaves credentials in the Report; otherwise they are masked.
 	ShowSecrets bool
 
-	noFurtherConnections bool          // no further connection is made to find out more about a failure
-	tlsTryTimeout        time.Duration // of a TLSTry; 0 = tlsTryTime
+	noFurtherConnections bool          // none to examine a failure
+	tlsTryTimeout        time.Duration // 0 = defaultTLSTryTimeout
 }
 
-// Probe opens a tunnel to the target, listens, closes it, and reports. It
-// takes no longer than the Client's Timeout, Wait, an interception.Check's
-// Patience, about a second for a refusal's content, and two for a TLSTry. What a
-// proxy does wrong is in the Report, never the error: that is ErrNoProxy, an
-// *Error for a request that cannot be sent, or the context's own if it was
-// cancelled.
+// Probe opens a tunnel to the target, reads from it, closes it, and reports. It
+// takes no longer than the Client's Timeout, Wait, the Patience of Interception,
+// about a second for a refusal's content, and two for a TLSTry together.
 //
-// Of Client.Or those routes are taken that lead through a proxy which is asked by
-// CONNECT; the Report is of the last one, and has in its Plan why not of those
-// before.
+// What a proxy does wrong is in the Report, never in the error. The error is
+// client.ErrNoProxy, a *tunnel.Error for a request that cannot be sent, or ctx's
+// own if ctx was cancelled.
+//
+// Of the alternative routes in Client.Or, Probe tries those whose last proxy is
+// asked by CONNECT. The Report is about the last route tried; its Plan says why the
+// earlier ones were abandoned.
 func (p *Prober) Probe(ctx context.Context, target tunnel.Authority) (*Report, error) {
 	if p.Client == nil || p.Client.Route.Direct() {
 		return nil, client.ErrNoProxy
 	}
-	opener := p.Client.Clone() // which shares no connection: all frames are to be seen
+	opener := p.Client.Clone() // shares no connection, so that all frames are seen
 	opener.Or = slices.DeleteFunc(slices.Clone(opener.Or), func(r tunnel.Route) bool { return !connects(r) })
 	defer opener.CloseIdleConnections()
 	var abandoned []AbandonedRoute
@@ -83,19 +89,19 @@ func (p *Prober) Probe(ctx context.Context, target tunnel.Authority) (*Report, e
 	}
 }
 
-// connects reports whether the last proxy on the way is asked by CONNECT.
+// connects reports whether the route's last proxy is asked by CONNECT.
 func connects(r tunnel.Route) bool {
 	return !r.Direct() && !r.Hops[len(r.Hops)-1].IsSOCKS()
 }
 
-// waiting tells the Trace what is waited for from now on.
+// waiting tells the Client's Trace what Probe waits for next.
 func (p *Prober) waiting(format string, args ...any) {
 	if t := p.Client.Trace; t != nil && t.Waiting != nil {
 		t.Waiting(fmt.Sprintf(format, args...))
 	}
 }
 
-// wait is Wait with its default, 0 for neither.
+// wait returns Wait or its default; 0 = not at all.
 func (p *Prober) wait() time.Duration {
 	if p.Wait == 0 {
 		return DefaultWait
@@ -103,12 +109,12 @@ func (p *Prober) wait() time.Duration {
 	return max(0, p.Wait)
 }
 
-// probeRoute is Probe along the one route of opener, which is the Prober's own.
+// probeRoute probes the one route of opener, which belongs to the Prober.
 func (p *Prober) probeRoute(ctx context.Context, opener *client.Client, target tunnel.Authority) *session {
 	wait := p.wait()
 	rec := &recording{started: time.Now()}
 	opener.Watch = &client.Watch{Read: rec.read, RefusalWait: wait}
-	if len(opener.Route.Hops) == 1 { // of several, one's frames would hold another's
+	if len(opener.Route.Hops) == 1 { // of several, one hop's frames would hold another hop's
 		opener.Watch.Tap = rec.tap
 	}
 	opener.Trace = client.Traces(rec.trace(), p.Client.Trace)
@@ -141,8 +147,8 @@ func (p *Prober) probeRoute(ctx context.Context, opener *client.Client, target t
 	return s
 }
 
-// findMiddle looks for somebody in the middle of TLS with the target. What it
-// found has credentials masked.
+// checkInterception runs the Interception check. Credentials in its result are
+// masked.
 func (p *Prober) checkInterception(ctx context.Context, opener *client.Client, target tunnel.Authority, s *session) *interception.Result {
 	check := *p.Interception
 	if check.Explain == nil {

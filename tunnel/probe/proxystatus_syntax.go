@@ -8,10 +8,10 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// CheckProxyStatus says what is wrong with Proxy-Status field values by RFC
-// 9209, section 2, where a Client takes what it can: they are together a
-// structured-field list of strings or tokens, with parameters (RFC 8941,
-// sections 3.1 and 4.2).
+// CheckProxyStatus says what is wrong with the values of Proxy-Status fields by RFC
+// 9209, section 2: together they are a structured-field list of strings or tokens,
+// with parameters (RFC 8941, sections 3.1 and 4.2). It is strict where
+// tunnel.ParseProxyStatus is lenient.
 func CheckProxyStatus(values []string) error {
 	p := sfParser{strings.Trim(strings.Join(values, ", "), " ")}
 	if p.rest == "" {
@@ -34,7 +34,7 @@ func CheckProxyStatus(values []string) error {
 	}
 }
 
-// sfParser cuts items off the front of rest.
+// sfParser cuts structured-field items off the front of rest.
 type sfParser struct{ rest string }
 
 func (p *sfParser) member() error {
@@ -75,13 +75,14 @@ const (
 	sfBytes   sfKind = "byte sequence"
 )
 
-// proxyStatusParameters have their types by RFC 9209, sections 2.1 and 2.3.
+// proxyStatusParameters holds the types of the parameters in RFC 9209, sections 2.1
+// and 2.3.
 var proxyStatusParameters = map[string]string{
 	"error": "token", "details": "string", "next-hop": "string or token",
 	"received-status": "number", "next-protocol": "token or byte sequence", "rcode": "string", "info-code": "number",
 }
 
-// item cuts one bare item off (RFC 8941, section 4.2.3.1).
+// item cuts one bare item off the front (RFC 8941, section 4.2.3.1).
 func (p *sfParser) item() (sfKind, error) {
 	if p.rest == "" {
 		return "", errors.New("a value is missing")
@@ -129,7 +130,7 @@ func (p *sfParser) string() error {
 	return errors.New("a string has no end")
 }
 
-// cut cuts the characters of set off the front.
+// cut cuts the leading characters that are in set off the front.
 func (p *sfParser) cut(set string) string {
 	rest := strings.TrimLeft(p.rest, set)
 	head := p.rest[:len(p.rest)-len(rest)]

@@ -16,7 +16,7 @@ import (
 	"culvert/tunnel/internal/neterr"
 )
 
-// recording is what a Prober saw of one tunnel's opening. The hooks of a Trace
+// recording is what a Prober saw while one tunnel was opened. The hooks of a Trace
 // fill it, from several goroutines.
 type recording struct {
 	mu              sync.Mutex
@@ -24,20 +24,20 @@ type recording struct {
 	lookup          *lookup // of the first hop's name
 	furtherLookups  []furtherLookup
 	attempts        []connectAttempt
-	furtherAttempts []connectAttempt // for further connections, as logins want them
+	furtherAttempts []connectAttempt // for further connections, which some logins need
 	exchanges       []recordedExchange
 	socks           []recordedSOCKS
 	tls             []recordedTLS // with proxies and, last, the target
 	frames          []client.Frame
-	reads           []segment // of the exchange under way
-	keptBytes       int       // bytes of these
-	left            string    // how the proxy left the connection of the exchange under way; "" = it did not
+	reads           []segment // of the current exchange
+	keptBytes       int       // bytes of reads
+	left            string    // how the proxy left the connection of the current exchange; "" = it did not
 	connections     int       // connections to the first hop that were used
-	lastStep        time.Time // of the last step that succeeded
-	taps            []*tapped // those that speak HTTP/2
-	tapsClosed      bool      // the taps keep nothing any more
+	lastStep        time.Time // when the last step succeeded
+	taps            []*tapped // connections that speak HTTP/2
+	tapsClosed      bool      // the taps record no more
 	finished        bool      // nothing is recorded any more
-	settled         bool      // attempts that come later are for another connection
+	settled         bool      // the first connection is made; later attempts are for another
 }
 
 // lookup is the resolution of the first hop's name.
@@ -55,14 +55,15 @@ type furtherLookup struct {
 	started time.Time
 }
 
-// connectAttempt is one address tried; ended is zero while it runs.
+// connectAttempt is one address that was tried; ended is zero while the attempt
+// runs.
 type connectAttempt struct {
 	addr           string
 	started, ended time.Time
 	err            error
 }
 
-// recordedTLS is a TLS handshake and how many exchanges came before it.
+// recordedTLS is a TLS handshake, and how many exchanges came before it.
 type recordedTLS struct {
 	*client.TLSHandshake
 	before int
@@ -75,7 +76,7 @@ type recordedSOCKS struct {
 	conn   int // as in recordedExchange
 }
 
-// recordedExchange is an exchange and when it was over.
+// recordedExchange is an exchange, and when it ended.
 type recordedExchange struct {
 	*client.Exchange
 	ended time.Time
@@ -99,7 +100,7 @@ func (r *recording) resolved(host string, addrs []netip.Addr, err error) {
 	switch {
 	case r.connections == 0:
 		r.lookup = &l
-	case r.lookup == nil || r.lookup.host != host: // and not for another connection
+	case r.lookup == nil || r.lookup.host != host: // it is not for another connection
 		r.furtherLookups = append(r.furtherLookups, furtherLookup{l, r.lastStep})
 	}
 }
@@ -115,7 +116,7 @@ func (r *recording) connecting(addr string) {
 func (r *recording) connected(addr string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err == nil && (r.connections == 0 || r.settled) { // and not a loser of the race
+	if err == nil && (r.connections == 0 || r.settled) { // not an attempt that lost the race
 		r.connections++
 		r.lastStep = time.Now()
 	}
@@ -128,7 +129,7 @@ func (r *recording) connected(addr string, err error) {
 	}
 }
 
-// attemptsNow are those of the connection that is being made.
+// currentAttempts returns the attempts for the connection that is being made.
 func (r *recording) currentAttempts() *[]connectAttempt {
 	if r.settled {
 		return &r.furtherAttempts
@@ -140,14 +141,14 @@ func (r *recording) secured(h *client.TLSHandshake) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tls = append(r.tls, recordedTLS{h, len(r.exchanges)})
-	r.settled, r.lastStep = true, time.Now() // the race was over before
+	r.settled, r.lastStep = true, time.Now() // the race for the first connection is over
 }
 
 func (r *recording) spoken(m *client.SOCKSMessage) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.socks = append(r.socks, recordedSOCKS{m, len(r.exchanges), r.connections})
-	r.settled, r.lastStep = true, time.Now() // the race was over before
+	r.settled, r.lastStep = true, time.Now() // the race for the first connection is over
 }
 
 func (r *recording) exchanged(x *client.Exchange) {
@@ -155,10 +156,10 @@ func (r *recording) exchanged(x *client.Exchange) {
 	defer r.mu.Unlock()
 	r.exchanges = append(r.exchanges, recordedExchange{x, time.Now(), r.reads, r.left, r.connections})
 	r.reads, r.keptBytes, r.left = nil, 0, ""
-	r.settled, r.lastStep = true, time.Now() // the race was over before the first exchange
+	r.settled, r.lastStep = true, time.Now() // the race for the first connection is over
 }
 
-// framed notes a frame, as long as the session lasts.
+// framed records a frame.
 func (r *recording) framed(f client.Frame) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -167,10 +168,10 @@ func (r *recording) framed(f client.Frame) {
 	}
 }
 
-// maxFrames bounds what is kept of a proxy that never ends.
+// maxFrames bounds what is kept of a proxy that sends frames without end.
 const maxFrames = 1000
 
-// framesOf are those of a hop.
+// framesOf returns the frames exchanged with a hop.
 func (r *recording) framesOf(hop tunnel.Hop) []client.Frame {
 	var out []client.Frame
 	for _, f := range r.frames {
@@ -181,8 +182,8 @@ func (r *recording) framesOf(hop tunnel.Hop) []client.Frame {
 	return out
 }
 
-// lastInside is the handshake with the target, whether it succeeded or not, or
-// nil.
+// targetHandshake returns the handshake with the target, successful or not; nil =
+// there was none.
 func (r *recording) targetHandshake() *client.TLSHandshake {
 	if n := len(r.tls); n > 0 && r.tls[n-1].Inside() {
 		return r.tls[n-1].TLSHandshake
@@ -190,12 +191,12 @@ func (r *recording) targetHandshake() *client.TLSHandshake {
 	return nil
 }
 
-// times are how long the steps took until TLS with the target was over. Those of
-// the proxy are left out where there are several, as the way to the last is not
-// known then, and where credentials were asked for first.
+// times says how long the steps took until TLS with the target was done. The
+// proxy's times are left out where there are several proxies, since the way to the
+// last one is not known then, and where credentials were asked for first.
 func (r *recording) times(h *client.TLSHandshake, hops int) interception.Times {
 	t := interception.Times{Opening: h.Ended.Sub(r.started)}
-	if hops != 1 || len(r.exchanges) != 1 || h.State.Version < tls.VersionTLS13 { // before it takes two round trips
+	if hops != 1 || len(r.exchanges) != 1 || h.State.Version < tls.VersionTLS13 { // earlier versions need two round trips
 		return t
 	}
 	for _, a := range r.attempts {
@@ -208,25 +209,26 @@ func (r *recording) times(h *client.TLSHandshake, hops int) interception.Times {
 	return t
 }
 
-// finish lets nothing more in; after it the recording may be read freely.
+// finish ends the recording. After it the recording may be read without its lock.
 func (r *recording) finish() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.settled, r.finished, r.tapsClosed = true, true, true
 }
 
-// What comes in more reads than maxSegments is put to the last of them.
+// Bytes of further reads than maxSegments are added to the last segment.
 const maxSegments = 4096
 
-// segment is what one read brought, which over TCP is a segment or some that came
+// segment is what one read returned: over TCP, one segment or several that arrived
 // close together.
 type segment struct {
 	at    time.Time
 	bytes []byte
 }
 
-// read keeps what a read brought, for the exchange under way, and how it ended: all
-// that a Client reads of one, so that a transcript is whole.
+// read records what a read returned for the current exchange, and how the
+// connection ended. It keeps all that a Client reads of one exchange, so that a
+// transcript is complete.
 func (r *recording) read(b []byte, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -244,7 +246,7 @@ func (r *recording) read(b []byte, err error) {
 	r.reads = append(r.reads, segment{time.Now(), bytes.Clone(b)})
 }
 
-// leftBy is how a proxy left a connection, by what a read of it failed with; "" =
+// leftBy says how a proxy left a connection on which a read failed with err; "" =
 // it did not leave.
 func leftBy(err error) string {
 	switch {
@@ -263,8 +265,8 @@ const (
 	leftOpen   = "open"
 )
 
-// howLeft is how the proxy left the connection of an exchange; "" = something came
-// after it there, or it is a tunnel.
+// leftAs says how the proxy left the connection of an exchange; "" = the connection
+// went on, or became a tunnel.
 func (x *recordedExchange) leftAs(goesOn bool) string {
 	switch {
 	case x.Err == nil, goesOn:

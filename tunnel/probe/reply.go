@@ -9,10 +9,11 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// CheckReply is what a final reply to a CONNECT comes to, for who reads it without
-// a Client: nil for a tunnel, else an *Error as a Client would make it. head is the
-// reply with its blank line; behind are the first bytes after it, of a refusal's
-// content or of what should be a tunnel to a target that was sent nothing.
+// CheckReply says what a final reply to a CONNECT means, for callers that read it
+// without a Client: nil for a tunnel, otherwise a *tunnel.Error such as a Client
+// would return. head is the reply up to and with its blank line. behind holds the
+// first bytes after it: a refusal's content, or what should be a tunnel to a target
+// that was sent nothing.
 func CheckReply(head, behind []byte) error {
 	reply, err := wire.ReadReply(bufio.NewReader(bytes.NewReader(head)), len(head)+1)
 	if err != nil {

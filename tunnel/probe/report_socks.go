@@ -9,36 +9,36 @@ import (
 	"culvert/tunnel/internal/neterr"
 )
 
-// SOCKSHandshake is what was said to one hop that speaks SOCKS.
+// SOCKSHandshake is the conversation with one hop that speaks SOCKS.
 type SOCKSHandshake struct {
 	Hop        string           `json:"hop"`
 	Scheme     string           `json:"scheme"`
 	Connection int              `json:"connection"` // as in Exchange
-	Before     int              `json:"before"`     // the index in Report.Exchanges of what came after it
+	Before     int              `json:"before"`     // the index in Report.Exchanges of the exchange that followed
 	AskedFor   tunnel.Authority `json:"asked_for"`
 	Messages   []SOCKSMessage   `json:"messages"`
-	Left       string           `json:"left,omitempty"`  // "closed", "reset" or "open": by the proxy, where the way ends here; after a refusal not watched, and "closed"
-	Error      string           `json:"error,omitempty"` // why the way ends here
+	Left       string           `json:"left,omitempty"`  // as in Exchange, if the route ends here; always "closed" after a refusal, which is not watched
+	Error      string           `json:"error,omitempty"` // why the route ends here
 }
 
 // SOCKSMessage is one message to a SOCKS hop, and its answer.
 type SOCKSMessage struct {
 	Step     client.SOCKSStep `json:"step"`
-	Asks     string           `json:"asks"`    // what the request says
+	Asks     string           `json:"asks"`    // what the request means
 	Request  tunnel.WireBytes `json:"request"` // *** stands for the password and its length
-	Reply    tunnel.WireBytes `json:"reply"`   // a refusal's without the address in it, which is not read
-	Means    string           `json:"means"`   // what the reply says, or why there is none
+	Reply    tunnel.WireBytes `json:"reply"`   // of a refusal without the address, which is not read
+	Means    string           `json:"means"`   // what the reply means, or why there is none
 	At       Micros           `json:"at_us"`   // since Report.Started
 	Duration Micros           `json:"duration_us"`
 }
 
-// socksAnswered reports whether there was an answer, be it a refusal.
+// socksAnswered reports whether the hop answered, if only by a refusal.
 func socksAnswered(m *client.SOCKSMessage) bool {
 	e, failed := m.Err.(*tunnel.Error)
 	return !failed || e.Reported || e.Type == tunnel.ErrorProtocol
 }
 
-// socksReports gathers the messages by their hops.
+// socksReports groups the messages by their hops.
 func (s *session) socksReports() (out []SOCKSHandshake) {
 	for _, m := range s.socks {
 		if m.Step == client.SOCKSGreeting || m.Hop.Scheme == tunnel.SchemeSOCKS4A {
@@ -58,7 +58,8 @@ func (s *session) socksReports() (out []SOCKSHandshake) {
 	return out
 }
 
-// leftAfter is how a SOCKS proxy left the connection; "" = it went on.
+// leftAfter says how a SOCKS proxy left the connection after a message that failed
+// with err; "" = the connection went on.
 func leftAfter(err error) string {
 	e, failed := errors.AsType[*tunnel.Error](err)
 	switch {

@@ -10,23 +10,23 @@ import (
 	"culvert/tunnel/internal/certwords"
 )
 
-// TLSHandshake is one TLS handshake. Where it came to no certificate, there is
-// only the error.
+// TLSHandshake is one TLS handshake. If it ended before a certificate came, only
+// Error tells of it.
 type TLSHandshake struct {
 	Peer        string        `json:"peer"`          // HOST:PORT
 	Inside      bool          `json:"inside"`        // with the target in the tunnel, not with a proxy
-	ServerName  string        `json:"server_name"`   // verified, and sent unless it is an address
-	Before      int           `json:"before"`        // the index in Report.Exchanges of what came after it
-	Version     string        `json:"version"`       // "TLS 1.3"
+	ServerName  string        `json:"server_name"`   // the name to verify; sent unless it is an address
+	Before      int           `json:"before"`        // the index in Report.Exchanges of the exchange that followed
+	Version     string        `json:"version"`       // as "TLS 1.3"
 	Cipher      string        `json:"cipher_suite"`  // IANA's name
 	ALPN        string        `json:"alpn"`          // "" = none negotiated
-	Verified    string        `json:"verified"`      // what the trust rests on; "nothing" under insecure
-	Certificate bool          `json:"client_wanted"` // a client certificate was asked for
-	Chain       []Certificate `json:"chain"`         // as it was sent, the peer's own first
+	Verified    string        `json:"verified"`      // by what the peer was verified; "nothing" under insecure
+	Certificate bool          `json:"client_wanted"` // the peer asked for a client certificate
+	Chain       []Certificate `json:"chain"`         // as sent, the peer's own certificate first
 	Error       string        `json:"error,omitempty"`
 }
 
-// Certificate is one of a chain.
+// Certificate is one certificate of a chain.
 type Certificate struct {
 	Subject   string    `json:"subject"`
 	Issuer    string    `json:"issuer"`

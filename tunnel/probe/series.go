@@ -10,14 +10,14 @@ import (
 	"culvert/tunnel"
 )
 
-// Series probes the same target again and again, and sums up. Prober is
-// required.
+// A Series probes the same target again and again, and sums up the results. Prober
+// is required.
 type Series struct {
 	Prober *Prober
 
 	Count    int           // tries; 0 = until the context ends
-	Interval time.Duration // from the start of one try to that of the next
-	Parallel int           // tries under way at once, at most; 0 = one
+	Interval time.Duration // from the start of one try to the start of the next
+	Parallel int           // most tries to run at once; 0 = one
 }
 
 // Try is one probe of a Series.
@@ -25,27 +25,27 @@ type Try struct {
 	Number  int       `json:"n"` // from 1
 	Started time.Time `json:"started"`
 	Verdict Verdict   `json:"verdict"`
-	Total   Micros    `json:"total_us"` // until the tunnel was open, or it was certain that there is none
+	Total   Micros    `json:"total_us"` // until the tunnel was open or had failed
 	Phases  []Span    `json:"phases"`
 }
 
-// Summary is what came of a Series.
+// Summary sums up a Series.
 type Summary struct {
 	Schema   int              `json:"schema"`
 	Started  time.Time        `json:"started"`
 	Target   tunnel.Authority `json:"target"`
 	Plan     Plan             `json:"plan"`
-	Tries    []Try            `json:"tries,omitempty"` // if they were kept
-	Count    int              `json:"count,omitempty"` // tries that were asked for; 0 = no number of them
+	Tries    []Try            `json:"tries,omitempty"` // if Run was told to keep them
+	Count    int              `json:"count,omitempty"` // tries asked for; 0 = no limit
 	Done     int              `json:"done"`
-	Cut      bool             `json:"interrupted,omitempty"` // it was ended before Count tries were done
+	Cut      bool             `json:"interrupted,omitempty"` // ended before Count tries were done
 	Opened   int              `json:"opened"`
 	Phases   []PhaseTimes     `json:"phases"`   // in the order in which a tunnel passes them, "total" last
 	Failures []Failures       `json:"failures"` // most frequent first
 }
 
-// PhaseTimes is how long one phase took, of the tries in which it was finished;
-// "total", of those that opened a tunnel if any did, else of all.
+// PhaseTimes says how long one phase took in the tries that finished it. The phase
+// "total" counts the tries that opened a tunnel or, if none did, all.
 type PhaseTimes struct {
 	Phase string `json:"phase"`
 	Tries int    `json:"tries"`
@@ -56,12 +56,12 @@ type PhaseTimes struct {
 	Max   Micros `json:"max_us"`
 }
 
-// Failures counts the tries of one verdict, for one cause.
+// Failures counts the tries that failed with one verdict, for one cause.
 type Failures struct {
 	Kind     VerdictKind `json:"kind"`
 	Error    string      `json:"error,omitempty"` // RFC 9209 token
 	Tries    int         `json:"tries"`
-	Sample   string      `json:"sample"` // the first one's words
+	Sample   string      `json:"sample"` // the words of the first one's verdict
 	Hint     string      `json:"hint,omitempty"`
 	ExitCode int         `json:"exit_code"`
 }
@@ -69,13 +69,14 @@ type Failures struct {
 // phaseTotal stands for a try as a whole.
 const phaseTotal = "total"
 
-// phaseOrder is the order of a Summary.
+// phaseOrder is the order of Summary.Phases.
 var phaseOrder = []string{SpanResolve, SpanConnect, SpanTLSProxy, SpanSOCKSGreeting, SpanSOCKSAuthentication, SpanSOCKSConnect, SpanRequest, SpanFirstReplyByte, SpanReplyComplete, SpanTLSInside, SpanFirstTunnelByte, SpanClose, phaseTotal}
 
-// Run probes until Count tries are done, or the context ends: then what was
-// under way is left out. tell gets each try as it ends, one at a time. keep
-// leaves the tries in the report, which takes memory for each. The error is
-// Probe's, for a request that cannot be sent.
+// Run probes until Count tries are done or the context ends; tries that are running
+// then are left out. If onTry is not nil it is called with each try that ends, by
+// one goroutine at a time. keep leaves the tries in the Summary, which takes memory
+// for each. The error is Probe's, for a request that cannot be sent, or the
+// context's if no try was done.
 func (s *Series) Run(ctx context.Context, target tunnel.Authority, keep bool, onTry func(Try)) (*Summary, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -111,19 +112,19 @@ func (s *Series) Run(ctx context.Context, target tunnel.Authority, keep bool, on
 	}
 	running.Wait()
 	sum.report.Cut = ctx.Err() != nil && sum.report.Done < s.Count
-	sum.fail(ctx.Err()) // it ended before a try could say so
+	sum.fail(ctx.Err()) // the context ended before a try could report it
 	return sum.report, sum.finish()
 }
 
-// seriesSum gathers tries as they end.
+// tally adds up tries as they end.
 type tally struct {
 	keep   bool
 	onTry  func(Try)
 	mu     sync.Mutex
 	report *Summary
 	times  map[string][]Micros
-	// The totals of tries that opened no tunnel: mixed with the others they would
-	// tell of neither.
+	// Totals of tries that opened no tunnel. Mixed with the others, they would be
+	// meaningless.
 	failedTotals []Micros
 	err          error
 }
@@ -143,7 +144,7 @@ func (s *tally) add(n int, r *Report) {
 	if s.times == nil {
 		s.times = make(map[string][]Micros)
 	}
-	took := make(map[string]Micros) // the hops' together
+	took := make(map[string]Micros) // of all hops together
 	for _, span := range r.Timeline {
 		if span.Finished {
 			took[span.Phase] += span.Duration
@@ -171,7 +172,7 @@ func (s *tally) add(n int, r *Report) {
 	}
 }
 
-// count adds a failure to those of its class.
+// count adds a failure to those with the same verdict and cause.
 func (r *Summary) count(v Verdict) {
 	i := slices.IndexFunc(r.Failures, func(f Failures) bool { return f.Kind == v.Kind && f.Error == v.Error && f.ExitCode == v.ExitCode })
 	if i < 0 {
@@ -181,7 +182,7 @@ func (r *Summary) count(v Verdict) {
 	r.Failures[i].Tries++
 }
 
-// end makes the sums, and returns the error that ended the series.
+// finish computes the percentiles, and returns the error that ended the series.
 func (s *tally) finish() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,12 +199,13 @@ func (s *tally) finish() error {
 	}
 	slices.SortStableFunc(s.report.Failures, func(a, b Failures) int { return cmp.Compare(b.Tries, a.Tries) })
 	if s.report.Done > 0 && (s.err == context.Canceled || s.err == context.DeadlineExceeded) {
-		return nil // it was ended, and has something to show
+		return nil // it was interrupted, but has something to show
 	}
 	return s.err
 }
 
-// ExitCode is ExitOK if every try opened, else that of the most frequent failure.
+// ExitCode returns tunnel.ExitOK if every try opened a tunnel, otherwise the code
+// of the most frequent failure.
 func (r *Summary) ExitCode() int {
 	if len(r.Failures) == 0 {
 		return tunnel.ExitOK

@@ -14,19 +14,19 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// identityFields are those in which proxies tell what they are.
+// identityFields lists the fields in which proxies identify themselves.
 var identityFields = [...]string{"Server", "Via", "Proxy-Agent", "X-Squid-Error", "X-Cache", "X-Cache-Lookup", "X-Proxy-Error", "Proxy-Status"}
 
-// session is everything seen, from which a Report is assembled. Nothing in it
-// changes any more.
+// session is everything that was seen, from which a Report is assembled. It does
+// not change any more.
 type session struct {
 	*recording
 	prober       *Prober
 	route        tunnel.Route
 	target       tunnel.Authority
-	err          *tunnel.Error        // why there is no tunnel, or nil
+	err          *tunnel.Error        // why there is no tunnel; nil = there is one
 	tunnel       *openTunnel          // nil if there is no tunnel
-	interception *interception.Result // nil if nobody asked, or no certificate came
+	interception *interception.Result // nil if there was no such check, or no certificate came
 	tlsTry       *TLSTry              // nil if none was made
 	mask         *client.Masker
 }
@@ -65,7 +65,7 @@ func (s *session) report() *Report {
 	return r
 }
 
-// hops are the URLs of the way.
+// hops returns the URLs of the route.
 func (s *session) hops() (urls []string) {
 	for _, hop := range s.route.Hops {
 		urls = append(urls, s.shown(hop.String()))
@@ -73,13 +73,13 @@ func (s *session) hops() (urls []string) {
 	return urls
 }
 
-// abandonedRoute is for a way that led to no tunnel.
+// abandonedRoute reports a route that led to no tunnel.
 func (s *session) abandonedRoute() AbandonedRoute {
 	sentence, _ := explain.Error(s.err) // escaped already
 	return AbandonedRoute{Hops: s.hops(), Why: s.mask.Text(sentence), Took: micros(time.Since(s.started))}
 }
 
-// maxTextShown bounds one piece of text that a proxy sent, in bytes of ASCII.
+// maxTextShown bounds one piece of text from a proxy, in bytes of ASCII.
 const maxTextShown = 200
 
 // shown makes text from the network fit to be shown.
@@ -94,7 +94,7 @@ func (s *session) shownError(err error) string {
 	return s.shown(err.Error())
 }
 
-// at is a moment's distance from the start.
+// at converts a time to its distance from the start.
 func (s *session) at(t time.Time) Micros { return micros(t.Sub(s.started)) }
 
 func (s *session) lookupReport(l lookup) Lookup {
@@ -186,7 +186,7 @@ func (s *session) tunnelReport() *Tunnel {
 	}
 	switch reads := s.tunnel.reads; {
 	case len(reads) == 0:
-	case !bytes.Equal(data, s.tunnel.data): // as in segmentsReport
+	case !bytes.Equal(data, s.tunnel.data): // as in segmentReports
 		n.Segments = []Segment{{s.at(reads[0].at), data[n.Glued:]}}
 	default:
 		n.Segments = s.segmentReports(reads)
@@ -194,8 +194,9 @@ func (s *session) tunnelReport() *Tunnel {
 	return n
 }
 
-// commonEnd is how many bytes both end with: what came behind the glued ones,
-// whatever a mask across the two did to their number.
+// commonEnd counts the bytes that a and b both end with. Applied to the tunnel's
+// data with the glued bytes and without them, it gives the number of bytes behind
+// the glued ones, even if masking across the boundary has changed it.
 func commonEnd(a, b []byte) int {
 	n := 0
 	for n < len(a) && n < len(b) && a[len(a)-1-n] == b[len(b)-1-n] {
@@ -204,16 +205,16 @@ func commonEnd(a, b []byte) int {
 	return n
 }
 
-// page is what makes the tunnel's first bytes a page, or "".
+// page describes the page that came instead of a tunnel; "" = there is none.
 func (s *session) page() string {
 	if s.tunnel == nil || len(s.exchanges) == 0 || s.targetTLS() != nil {
-		return "" // what speaks TLS is no page
+		return "" // a peer that speaks TLS sent no page
 	}
 	return s.tunnel.page(s.exchanges[len(s.exchanges)-1].Head())
 }
 
-// segmentsReport has the credentials masked; where one was, the boundaries behind
-// the first are lost, as it may lie across them.
+// segmentReports masks credentials. If there are any, only one segment is left,
+// since they may lie across the boundaries.
 func (s *session) segmentReports(reads []segment) (out []Segment) {
 	var all []byte
 	for _, r := range reads {
@@ -228,7 +229,7 @@ func (s *session) segmentReports(reads []segment) (out []Segment) {
 	return out
 }
 
-// inside returns the target's handshake if there was one, and it succeeded.
+// targetTLS returns the handshake with the target, if it succeeded.
 func (s *session) targetTLS() *client.TLSHandshake {
 	if n := len(s.tls); n > 0 && s.tls[n-1].Inside() && s.tls[n-1].Err == nil {
 		return s.tls[n-1].TLSHandshake

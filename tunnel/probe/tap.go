@@ -9,26 +9,27 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// maxTapped bounds what is kept of one connection, each way.
+// maxTapped bounds what is kept of one connection in each direction.
 const maxTapped = 512 << 10
 
-// tapped is what went over a connection of HTTP/2, up to the end of the tunnel.
+// tapped is what went over a connection that speaks HTTP/2, until the end of the
+// tunnel.
 type tapped struct {
-	conn       int // its number, from 1
+	conn       int // the number of the connection, from 1
 	pieces     []tappedPiece
 	sent, read int    // bytes kept
 	left       string // how the proxy left it; "" = it did not
-	cut        bool   // more came than is kept
+	cut        bool   // more came than was kept
 }
 
-// tappedPiece is what one write or read moved.
+// tappedPiece is what one read or write moved.
 type tappedPiece struct {
 	at    Micros // since Report.Started
 	sent  bool
 	bytes []byte
 }
 
-// received is all that was read.
+// received joins all that was read.
 func (t *tapped) received() []byte {
 	all := make([]byte, 0, t.read)
 	for _, p := range t.pieces {
@@ -39,14 +40,14 @@ func (t *tapped) received() []byte {
 	return all
 }
 
-// tap is a conn that keeps what goes over it.
+// tap is a conn that records what goes over it.
 type tap struct {
 	net.Conn
 	rec *recording
 	on  *tapped
 }
 
-// tap watches a connection that is about to speak HTTP/2.
+// tap records a connection that is about to speak HTTP/2.
 func (r *recording) tap(conn net.Conn) net.Conn {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -55,22 +56,22 @@ func (r *recording) tap(conn net.Conn) net.Conn {
 	return &tap{conn, r, on}
 }
 
-// untap is for the end of what a transcript holds: our own goodbye is not the
-// proxy's doing.
+// closeTaps ends the recording before the Prober closes the connection, which is no
+// doing of the proxy's.
 func (r *recording) closeTaps() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tapsClosed = true
 }
 
-// Read keeps what came.
+// Read records what it returns.
 func (t *tap) Read(b []byte) (int, error) {
 	n, err := t.Conn.Read(b)
 	t.keep(&t.on.read, false, b[:n], err)
 	return n, err
 }
 
-// Write keeps what goes, before an answer can come.
+// Write records b before it is sent, and so before any answer to it.
 func (t *tap) Write(b []byte) (int, error) {
 	t.keep(&t.on.sent, true, b, nil)
 	return t.Conn.Write(b)
@@ -98,7 +99,7 @@ func (t *tap) keep(kept *int, sent bool, b []byte, err error) {
 	t.on.pieces = append(t.on.pieces, tappedPiece{micros(time.Since(r.started)), sent, bytes.Clone(b)})
 }
 
-// CloseWrite half-closes what can be.
+// CloseWrite half-closes the conn, if that is possible.
 func (t *tap) CloseWrite() error {
 	if half, ok := t.Conn.(sock.HalfCloser); ok {
 		return half.CloseWrite()

@@ -12,18 +12,18 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// Bounds on what one message takes of a terminal; JSON has it whole.
+// Bounds on how much of a terminal one part of the text takes; JSON has everything.
 const (
-	maxLineShown     = 1000 // bytes of text of one line
-	maxLinesShown    = 100  // of a head, or of a tunnel
+	maxLineShown     = 1000 // bytes of ASCII in one line
+	maxLinesShown    = 100  // of a head or of a tunnel
 	maxContentShown  = 20   // lines; error pages are mostly style
-	maxIdentityShown = 30   // fields in which a proxy tells what it is
+	maxIdentityShown = 30   // fields in which a proxy identifies itself
 )
 
-// WriteText writes the Report for a person, as curl -v would: "* " before what
-// culvert says, "> " before what was sent, "< " before what came, one line of
-// the wire on each line, escaped. The verdict is the last line. The error is
-// the writer's.
+// WriteText writes the Report for people, as curl -v would: each line begins with
+// "* " for what culvert says, "> " for what was sent, or "< " for what came. One
+// line of the wire takes one line, escaped. The last line is the verdict. The error
+// is the writer's.
 func (r *Report) WriteText(w io.Writer, style terminal.Style) error {
 	return r.write(w, &reportText{Style: style})
 }
@@ -53,20 +53,20 @@ func (r *Report) write(w io.Writer, t *reportText) error {
 	return err
 }
 
-// reportText collects the text, so that it is written in one piece.
+// reportText collects the text, so that it is written at once.
 type reportText struct {
 	terminal.Style
 	hex bool
 	out bytes.Buffer
 }
 
-// say adds a line of culvert's own.
+// printf adds a line of culvert's own.
 func (t *reportText) printf(format string, args ...any) {
 	t.printfHanging("", format, args...)
 }
 
-// sayHung is say with what stands before the words of further lines, if the line
-// is to be folded; "" = a little more than it has itself.
+// printfHanging is printf with an indent for further lines, if the line has to be
+// folded; "" = two columns more than the line's own.
 func (t *reportText) printfHanging(hang, format string, args ...any) {
 	words := fmt.Sprintf(format, args...)
 	if hang == "" {
@@ -76,16 +76,17 @@ func (t *reportText) printfHanging(hang, format string, args ...any) {
 	t.out.WriteString(strings.TrimRight(t.Fold(mark+words, mark+hang), " ") + "\n")
 }
 
-// hangFinding is for lines behind a finding's first.
+// hangFinding indents the further lines of a finding.
 const hangFinding = "        "
 
-// heading adds a line that opens a part.
+// heading adds the line that opens a part.
 func (t *reportText) heading(words string) {
 	t.printf("")
 	t.printf("%s", t.Bold.Paint(words))
 }
 
-// wire adds bytes, one line of theirs per line, and no more lines than most.
+// wire adds bytes, one line of the wire on each line, and at most the given number
+// of lines.
 func (t *reportText) wire(mark string, colour terminal.Colour, b []byte, most int) {
 	lines, left := 0, len(b)
 	for line := range bytes.Lines(b) {
@@ -160,7 +161,7 @@ func (t *reportText) exchange(x *Exchange) {
 	}
 }
 
-// frames lists a hop's, the head of which stands above.
+// frames lists the frames exchanged with a hop. The exchange with it stands above.
 func (t *reportText) frames(r *Report, hop string) {
 	began := false
 	for _, f := range r.Frames {
@@ -170,7 +171,7 @@ func (t *reportText) frames(r *Report, hop string) {
 		if !began {
 			began = true
 			t.printf("frames of HTTP/2, without DATA:")
-			if t.hex { // nothing in them could be masked with certainty (RFC 7541)
+			if t.hex { // no masking of them would be certain (RFC 7541)
 				t.printf("--hex shows no bytes of theirs, in which credentials may stand coded by HPACK")
 			}
 		}
@@ -182,14 +183,14 @@ func (t *reportText) frames(r *Report, hop string) {
 	}
 }
 
-// tlsTry tells of the further connection.
+// tlsTry reports the further connection.
 func (t *reportText) tlsTry(try *TLSTry) {
 	if try != nil {
 		t.printf("a further connection to %s, with TLS: %s", try.Hop, try.Words)
 	}
 }
 
-// further names a connection that is not the first.
+// connectionNote names a connection other than the first.
 func connectionNote(connection int) string {
 	if connection < 2 {
 		return ""
@@ -229,8 +230,8 @@ func (t *reportText) tunnel(r *Report, n *Tunnel) {
 	t.printf("%s", came)
 }
 
-// identity adds what the answer tells of the proxy, unless an earlier one of the
-// same hop's told that.
+// identity adds what an answer says about the proxy, unless an earlier answer of
+// the same hop said the same.
 func (t *reportText) identity(r *Report, i int) {
 	x := r.Exchanges[i]
 	saidBefore := func(same func(Exchange) bool) bool {
@@ -262,7 +263,7 @@ func (t *reportText) identity(r *Report, i int) {
 	}
 }
 
-// findings lists what was judged, TLS first.
+// findings lists the findings, those on TLS first.
 func (t *reportText) findings(r *Report) {
 	for _, h := range r.TLS {
 		t.findingsOf("findings on TLS with "+h.Peer, r, func(f Finding) bool { return f.Exchange < 0 && f.Hop == h.Peer }, false)
@@ -273,8 +274,8 @@ func (t *reportText) findings(r *Report) {
 	}
 }
 
-// requestAt names an exchange by its hop and, like the timeline, by its number
-// where the hop was asked again.
+// requestAt names an exchange by its hop and, if the hop was asked before, by its
+// number, as the timeline does.
 func (r *Report) requestAt(i int) string {
 	name, n := r.Exchanges[i].Hop, 0
 	for _, x := range r.Exchanges[:i+1] {
@@ -288,8 +289,9 @@ func (r *Report) requestAt(i int) string {
 	return fmt.Sprintf("%s, request %d", name, n)
 }
 
-// findingsOf lists some findings, and in one line for each reason what was not
-// judged; in brief, only what is amiss, for a hop whose list comes again.
+// findingsOf lists the findings that of selects, and the skipped checks in one line
+// for each reason. With brief it lists warnings and failures only, for a hop whose
+// findings are listed again.
 func (t *reportText) findingsOf(heading string, r *Report, of func(Finding) bool, brief bool) {
 	t.heading(heading)
 	var reasons []string
@@ -331,7 +333,7 @@ func (t *reportText) verdict(r *Report) {
 	v := &r.Verdict
 	t.printf("")
 	if len(r.Plan.Hops) > 1 && v.Sentence != "" {
-		t.printf("%s", v.Sentence) // which hop it was
+		t.printf("%s", v.Sentence) // it names the hop
 	}
 	if v.Hint != "" {
 		t.printf("hint: %s", v.Hint)
@@ -346,7 +348,7 @@ func (t *reportText) verdict(r *Report) {
 	t.out.WriteString(t.Fold(t.Bold.Paint("verdict:")+" "+colour.Paint(v.Words), "  ") + "\n")
 }
 
-// bytesOf is a number of bytes in words.
+// bytesOf says a number of bytes in words.
 func bytesOf(n int) string {
 	if n == 1 {
 		return "1 byte"

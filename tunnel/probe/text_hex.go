@@ -12,14 +12,14 @@ import (
 // maxDumped bounds what WriteHex shows.
 const maxDumped = 96 << 10
 
-// WriteHex is WriteText with the bytes of the exchanges and of the tunnel in
-// hexadecimal, with their offsets, and a line for each read that says when it came.
-// Of HTTP/2 it shows the frames as WriteText does.
+// WriteHex writes the text of WriteText, but with the bytes of the exchanges and of
+// the tunnel in hexadecimal, with their offsets, and a line for each read that says
+// when it returned. Of HTTP/2 it shows the frames, as WriteText does.
 func (r *Report) WriteHex(w io.Writer, style terminal.Style) error {
 	return r.write(w, &reportText{Style: style, hex: true})
 }
 
-// dump adds bytes in hexadecimal, 16 on a line, from an offset on.
+// dump adds bytes in hexadecimal, 16 on a line, numbered from offset.
 func (t *reportText) dump(mark string, colour terminal.Colour, b []byte, offset int) {
 	for len(b) > 0 {
 		line := b[:min(16, len(b))]
@@ -41,7 +41,7 @@ func (t *reportText) dump(mark string, colour terminal.Colour, b []byte, offset 
 	}
 }
 
-// latin1 makes each byte a character.
+// latin1 converts each byte to the character of that number.
 func latin1(b []byte) string {
 	runes := make([]rune, len(b))
 	for i, c := range b {
@@ -50,14 +50,14 @@ func latin1(b []byte) string {
 	return string(runes)
 }
 
-// dumpExchange is the exchange's bytes for WriteHex.
+// dumpExchange adds the exchange's bytes for WriteHex.
 func (t *reportText) dumpExchange(x *Exchange) {
 	t.dump(">", t.Sent, x.Request, 0)
 	t.dumpSegments(x.Segments, 0)
 }
 
-// dumpTunnel is the tunnel's bytes for WriteHex. What came glued to the reply is
-// in the dump of that, if there was one.
+// dumpTunnel adds the tunnel's bytes for WriteHex. The glued bytes were dumped with
+// the reply if above is set.
 func (t *reportText) dumpTunnel(n *Tunnel, above bool) {
 	t.dump(">", t.Sent, n.Sent, 0)
 	switch {
@@ -70,7 +70,7 @@ func (t *reportText) dumpTunnel(n *Tunnel, above bool) {
 	t.dumpSegments(n.Segments, n.Glued)
 }
 
-// dumpSegments adds what reads brought, from an offset on, and when.
+// dumpSegments adds what each read returned, and when, numbered from offset.
 func (t *reportText) dumpSegments(segments []Segment, offset int) {
 	for _, s := range segments {
 		if offset >= maxDumped {

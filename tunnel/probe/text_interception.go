@@ -7,7 +7,7 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// interception lists the evidence, and what it comes to.
+// interception lists the evidence and the verdict.
 func (t *reportText) interception(m *interception.Result) {
 	if m == nil {
 		return

@@ -11,10 +11,10 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// unbroken stands for a blank at which Fold is not to break a line.
+// unbroken stands for a space at which Fold must not break a line.
 const unbroken = "\x1f"
 
-// WriteText writes a try on one line.
+// WriteText writes the try on one line. The error is the writer's.
 func (t Try) WriteText(w io.Writer, style terminal.Style) error {
 	words, colour := t.Verdict.Words, style.Bad
 	if t.Verdict.ExitCode == tunnel.ExitOK {
@@ -32,7 +32,7 @@ func (t Try) WriteText(w io.Writer, style terminal.Style) error {
 	return err
 }
 
-// WriteText writes the sums, without the tries.
+// WriteText writes the summary without the tries. The error is the writer's.
 func (r *Summary) WriteText(w io.Writer, style terminal.Style) error {
 	var b strings.Builder
 	tries := fmt.Sprintf("%d tries", r.Done)
@@ -52,7 +52,7 @@ func (r *Summary) WriteText(w io.Writer, style terminal.Style) error {
 	for _, f := range r.Failures {
 		row := fmt.Sprintf("  %s %5d  %s", style.Bad.Paint(fmt.Sprintf("%-*s", label, "failed")), f.Tries, f.Sample)
 		b.WriteString(style.Fold(row, "    ") + "\n")
-		if f.Kind == VerdictOwnLimit { // these say nothing of the proxy
+		if f.Kind == VerdictOwnLimit { // these say nothing about the proxy
 			b.WriteString(style.Fold("    hint: "+f.Hint, "    ") + "\n")
 		}
 	}
@@ -60,7 +60,7 @@ func (r *Summary) WriteText(w io.Writer, style terminal.Style) error {
 	return err
 }
 
-// words are a phase's; the total says so if it is not of all tries.
+// words names a phase. The total says so if it is not of all tries.
 func (r *Summary) words(p PhaseTimes) string {
 	words := Span{Phase: p.Phase}.words()
 	if p.Phase == phaseTotal && p.Tries < r.Done {
@@ -69,8 +69,8 @@ func (r *Summary) words(p PhaseTimes) string {
 	return words
 }
 
-// sumForms are the columns of the sums, and the digits behind the point, best
-// first: what a narrow terminal has no room for is left out.
+// tableForms lists the forms of the table, best first: its columns, and the digits
+// behind the decimal point. A narrow terminal gets fewer of both.
 var tableForms = []struct {
 	columns  []string
 	decimals int
@@ -100,7 +100,7 @@ func (r *Summary) table(b *strings.Builder, label, width int) {
 	}
 }
 
-// rows are the table's, all as wide.
+// rows returns the lines of the table, all of the same width.
 func (r *Summary) rows(label int, names []string, decimals int) []string {
 	tries := max(len("tries"), len(strconv.Itoa(r.Done)))
 	lines := []string{fmt.Sprintf("  %-*s %*s", label, "ms", tries, "tries")}
@@ -123,7 +123,7 @@ func (r *Summary) rows(label int, names []string, decimals int) []string {
 	return lines
 }
 
-// WriteJSON writes the report as one JSON document.
+// WriteJSON writes the Summary as one JSON document. The error is the writer's.
 func (r *Summary) WriteJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)

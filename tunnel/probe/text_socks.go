@@ -6,7 +6,7 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// socks adds what was said in SOCKS right before that exchange.
+// socks adds the SOCKS handshakes that came right before an exchange.
 func (t *reportText) socks(r *Report, before int) {
 	for _, h := range r.SOCKS {
 		if h.Before != before {
@@ -24,7 +24,7 @@ func (t *reportText) spoken(m *SOCKSMessage, failed bool) {
 	t.printf("%s: %s", m.Step, m.Asks)
 	if t.hex {
 		t.dump(">", t.Sent, m.Request, 0)
-	} else { // 0x0a ends no line here
+	} else { // these bytes have no lines
 		t.out.WriteString(t.Sent.Paint("> "+wire.Escape(m.Request, maxLineShown)) + "\n")
 	}
 	switch {

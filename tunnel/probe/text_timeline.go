@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// Bounds on a bar, in columns.
+// Bounds on the width of a bar, in columns.
 const (
 	minBar = 10
 	maxBar = 100
 )
 
-// timelineText is a timeline that is being drawn.
+// timelineText draws a timeline.
 type timelineText struct {
 	*reportText
-	places []string // a heading for each phase; nil = none
-	label  int      // columns of what stands before the time
-	bar    int      // columns; 0 = there is no room for one
-	total  string   // what the last row says
+	places []string // a heading for each phase; nil = no headings
+	label  int      // columns before the time
+	bar    int      // columns of a bar; 0 = there is no room for one
+	total  string   // the label of the last row
 	end    Micros   // what the whole bar stands for
-	most   Micros   // the longest phase, which catches the eye
+	most   Micros   // the longest phase, which is highlighted
 }
 
-// timeline draws a bar for each phase, where it was and as long as it took, and
-// tells how long it was until the tunnel was open, or was not to be had.
+// timeline draws a bar for each phase, in its place and to scale, and says how long
+// it took until the tunnel was open or had failed.
 func (t *reportText) timeline(r *Report) {
 	if len(r.Timeline) == 0 {
 		return
@@ -55,7 +55,7 @@ func (t *timelineText) line(format string, args ...any) {
 	t.printf("%s", indent+fmt.Sprintf(format, args...))
 }
 
-// measure finds the scale, and how much room there is.
+// measure finds the scale, and the room for the bars.
 func (t *timelineText) measure(spans []Span) {
 	notes := 0
 	for _, s := range spans {
@@ -77,7 +77,7 @@ func (t *timelineText) measure(spans []Span) {
 	}
 }
 
-// words are a phase's, beneath its heading if there are any.
+// words names a phase, indented if there are headings.
 func (t *timelineText) words(s Span) string {
 	words := s.words()
 	if t.bar == 0 {
@@ -89,7 +89,7 @@ func (t *timelineText) words(s Span) string {
 	return words
 }
 
-// words are the phase for a person.
+// words names the phase for people.
 func (s Span) words() string {
 	return strings.ReplaceAll(strings.Replace(s.Phase, SpanSOCKSAuthentication, "socks-auth", 1), "-", " ")
 }
@@ -111,25 +111,26 @@ func (t *timelineText) row(s Span) {
 	if s.note() != "" {
 		note = "  " + colour.Paint(s.note())
 	}
-	// Blanks have no colour, which some terminals would underline.
+	// Spaces get no colour: some terminals would underline them.
 	bar := bar(s, t.end, t.bar)
 	drawn := strings.TrimSpace(bar)
 	before, after, _ := strings.Cut(bar, drawn)
 	t.line("%-*s %10s  |%s%s%s|%s", t.label, t.words(s), durationOf(s.Duration), before, colour.Paint(drawn), after, note)
 }
 
-// places are the headings of a timeline's phases; nil if one hop was asked once.
+// places returns the heading of each phase; nil if there is one hop, which was
+// asked once.
 func (r *Report) places() []string {
 	if len(r.Plan.Hops) < 2 && len(r.Exchanges) < 2 {
 		return nil
 	}
-	asked, before := map[string]int{}, map[string]bool{} // how often by then, and whether what comes is from before
+	asked, before := map[string]int{}, map[string]bool{} // how often so far; whether the next phase is of an earlier request
 	for _, x := range r.Exchanges {
 		asked[x.Hop]++
 	}
 	places := make([]string, len(r.Timeline))
 	place := r.Plan.Hops[0]
-	for i := len(places) - 1; i >= 0; i-- { // what leads to a hop stands with it
+	for i := len(places) - 1; i >= 0; i-- { // backwards, since the steps that lead to a hop stand under its heading
 		s := r.Timeline[i]
 		switch {
 		case s.Hop != "":
@@ -148,7 +149,7 @@ func (r *Report) places() []string {
 	return places
 }
 
-// hop is the URL of the hop of that name.
+// hop returns the URL of the named hop.
 func (p *Plan) hop(name string) string {
 	for _, url := range p.Hops {
 		if strings.HasSuffix(url, "://"+name) {
@@ -158,7 +159,7 @@ func (p *Plan) hop(name string) string {
 	return name
 }
 
-// note is what is to be said of a phase that was not finished.
+// note says why a phase was not finished.
 func (s Span) note() string {
 	switch {
 	case s.Finished:
@@ -173,13 +174,13 @@ func (s Span) note() string {
 	return "never came"
 }
 
-// ownWait is for a span as long as the Prober chose to wait, which would
+// ownWait reports whether the span is as long as the Prober chose to wait. It would
 // shrink all others if it set the scale.
 func (s Span) ownWait() bool {
 	return !s.Finished && (s.Phase == SpanClose || s.Phase == SpanFirstTunnelByte)
 }
 
-// openAfter is when the tunnel was open, or it was certain that there is none.
+// openAfter returns when the tunnel was open or had failed.
 func openAfter(spans []Span) (total Micros) {
 	for _, s := range spans {
 		if s.Phase != SpanClose && s.Phase != SpanFirstTunnelByte {
@@ -189,9 +190,9 @@ func openAfter(spans []Span) (total Micros) {
 	return total
 }
 
-// bar is the span's place among all that took until end, on so many columns:
-// "=" for what took at least half of one, else "-", and ">" for what went on
-// behind the end.
+// bar draws a span on a scale of the given columns, the last of which stands for
+// end: "=" for what took at least half a column, "-" for less, and ">" for what
+// went on beyond the end.
 func bar(s Span, end Micros, columns int) string {
 	width := Micros(columns)
 	from := min(int(s.At*width/end), columns-1)
@@ -206,8 +207,8 @@ func bar(s Span, end Micros, columns int) string {
 	return strings.Repeat(" ", from) + drawn + strings.Repeat(" ", columns-to)
 }
 
-// durationOf has the decimal point at the same place, in milliseconds and, from
-// one second on, in seconds.
+// durationOf formats a duration in milliseconds or, from one second on, in seconds,
+// with the decimal point in the same place.
 func durationOf(m Micros) string {
 	if d := m.Duration(); d >= time.Second {
 		return fmt.Sprintf("%.3f s ", d.Seconds())

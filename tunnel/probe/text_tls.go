@@ -6,10 +6,10 @@ import (
 	"culvert/tunnel/internal/certwords"
 )
 
-// maxChainShown bounds the certificates of a chain that text shows.
+// maxChainShown bounds the certificates of a chain in the text.
 const maxChainShown = 5
 
-// tls adds the handshakes that came right before that exchange.
+// tls adds the TLS handshakes that came right before an exchange.
 func (t *reportText) tls(r *Report, before int) {
 	for _, h := range r.TLS {
 		if h.Before != before {
@@ -34,7 +34,7 @@ func (t *reportText) tls(r *Report, before int) {
 	}
 }
 
-// cause is why there is no TLS, without who with.
+// cause says why there is no TLS, without naming the peer.
 func (r *TLSHandshake) cause() string {
 	if _, cause, ok := strings.Cut(r.Error, ": "); ok && strings.HasPrefix(r.Error, "no TLS with ") {
 		return cause

@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// spanList gathers a timeline.
+// spanList collects a timeline.
 type spanList struct {
 	*session
 	spans []startedSpan
 }
 
-// startedSpan has the moment exactly, for the order.
+// startedSpan has the exact start, to sort by.
 type startedSpan struct {
 	Span
 	from time.Time
 }
 
-// timeline draws up the phases, in the order in which they began.
+// timeline returns the phases, in the order in which they began.
 func (s *session) timeline() []Span {
 	l := &spanList{session: s}
 	l.connectPhases()
@@ -43,14 +43,15 @@ func (s *session) timeline() []Span {
 	return spans
 }
 
-// add adds a phase that began at all.
+// add adds a phase, unless it never began.
 func (l *spanList) add(phase, hop string, from, to time.Time, finished bool) {
 	if !from.IsZero() {
 		l.spans = append(l.spans, startedSpan{Span{phase, l.shown(hop), l.at(from), micros(to.Sub(from)), finished}, from})
 	}
 }
 
-// addUntil is add for a phase that lasted until over where it was not finished.
+// addUntil adds a phase that ended at to, or at over without being finished if to
+// is zero.
 func (l *spanList) addUntil(phase, hop string, from, to, over time.Time) {
 	if to.IsZero() {
 		l.add(phase, hop, from, over, false)
@@ -59,8 +60,8 @@ func (l *spanList) addUntil(phase, hop string, from, to, over time.Time) {
 	l.add(phase, hop, from, to, true)
 }
 
-// reach adds the names' resolution, the attempt to connect that counted, or all of
-// them together, and those for further connections.
+// connectPhases adds the lookups, the attempt that connected, or all attempts as
+// one phase if none did, and the attempts for further connections.
 func (l *spanList) connectPhases() {
 	if l.lookup != nil {
 		l.add(SpanResolve, "", l.started, l.lookup.ended, l.lookup.err == nil)
@@ -102,7 +103,7 @@ func (l *spanList) exchangePhases(x recordedExchange) {
 	}
 }
 
-// tunnel adds what was listened for in the open tunnel.
+// tunnelPhases adds the phases of the open tunnel.
 func (l *spanList) tunnelPhases() {
 	if l.tunnel == nil || l.tunnel.wait == 0 || len(l.exchanges) == 0 {
 		return

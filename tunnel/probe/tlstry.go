@@ -12,21 +12,21 @@ import (
 	"culvert/tunnel/client"
 )
 
-// tlsTryTime bounds a TLSTry.
+// defaultTLSTryTimeout bounds a TLSTry.
 const defaultTLSTryTimeout = 2 * time.Second
 
-// TLSTry is a further connection to a proxy that hung up on plain HTTP without a
-// byte, as those do that speak TLS alone. It shows no credentials, and verifies
-// nothing.
+// TLSTry is a further connection, with TLS, to a proxy that closed the first one
+// without a byte, as proxies do that speak only TLS. It sends no credentials and
+// verifies nothing.
 type TLSTry struct {
 	Hop    string `json:"hop"`
 	Speaks bool   `json:"speaks_tls"`
-	Words  string `json:"words"` // what came of it
+	Words  string `json:"words"` // the result in words
 	Took   Micros `json:"took_us"`
 }
 
-// tryTLS makes it where it can tell something, else it is nil. Only the first hop
-// can be met without asking another for a tunnel once more.
+// tryTLS makes a TLSTry if that can tell something, and returns nil otherwise. It
+// tries the first hop only: any other would take a further tunnel.
 func (p *Prober) tryTLS(ctx context.Context, opener *client.Client, e *tunnel.Error, rec *recording) *TLSTry {
 	hungUp := (e.Phase == tunnel.PhaseRequest || e.Phase == tunnel.PhaseReply) && e.Type == tunnel.ErrorConnectionTerminated && (e.Answer == nil || e.Answer.Start == nil)
 	if p.noFurtherConnections || !hungUp || e.Scheme != tunnel.SchemeHTTP || len(rec.exchanges) != 1 || ctx.Err() != nil {
@@ -41,7 +41,7 @@ func (p *Prober) tryTLS(ctx context.Context, opener *client.Client, e *tunnel.Er
 	defer cancel()
 	started, try := time.Now(), &TLSTry{Hop: hop.Name(), Words: "it could not be connected to"}
 	again := opener.Clone()
-	again.Route, again.Trace, again.Timeout = tunnel.Route{Hops: opener.Route.Hops[:1]}, nil, -1 // tlsTryTime bounds it
+	again.Route, again.Trace, again.Timeout = tunnel.Route{Hops: opener.Route.Hops[:1]}, nil, -1 // ctx bounds it
 	if conn, err := again.OpenProxy(ctx); err == nil {
 		try.handshake(ctx, conn, hop)
 		conn.Close()
@@ -50,9 +50,9 @@ func (p *Prober) tryTLS(ctx context.Context, opener *client.Client, e *tunnel.Er
 	return try
 }
 
-// greet sends a ClientHello, and looks how the answer begins.
+// handshake sends a ClientHello, and examines the first bytes of the answer.
 func (t *TLSTry) handshake(ctx context.Context, conn net.Conn, hop tunnel.Hop) {
-	config := &tls.Config{InsecureSkipVerify: true} // no more is said than that TLS is wanted
+	config := &tls.Config{InsecureSkipVerify: true} // it only asks for TLS
 	if !hop.Proxy.Addr().IsValid() {
 		config.ServerName = hop.Proxy.Host()
 	}
@@ -68,24 +68,24 @@ func (t *TLSTry) handshake(ctx context.Context, conn net.Conn, hop tunnel.Hop) {
 	}
 }
 
-// startOf keeps the first bytes that come over its conn.
+// prefixConn keeps the first bytes that are read from its conn.
 type prefixConn struct {
 	net.Conn
 	prefix []byte
 }
 
-// maxStart is enough of an answer to tell whether it is TLS.
+// maxPrefix bytes are enough to tell whether an answer is TLS.
 const maxPrefix = 16
 
-// Read keeps what comes until there is enough.
+// Read keeps what it returns, up to maxPrefix bytes in all.
 func (c *prefixConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.prefix = append(c.prefix, b[:min(n, maxPrefix-len(c.prefix))]...)
 	return n, err
 }
 
-// startsTLS reports whether bytes begin a record of an alert or a handshake (RFC
-// 8446, section 5.1).
+// startsTLS reports whether raw begins with a TLS record of an alert or a handshake
+// (RFC 8446, section 5.1).
 func startsTLS(raw []byte) bool {
 	return bytes.HasPrefix(raw, []byte{21, 3}) || bytes.HasPrefix(raw, []byte{22, 3})
 }

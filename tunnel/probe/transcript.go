@@ -14,27 +14,29 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
-// WriteTranscript's errors.
+// The errors of WriteTranscript.
 var (
-	// ErrNoTranscript is for a way through several proxies one of which speaks
-	// HTTP/2: its frames would hold what the others say.
+	// ErrNoTranscript means that the route has several proxies, one of which speaks
+	// HTTP/2: its frames would hold the exchanges with the others.
 	ErrNoTranscript = errors.New("an exchange over HTTP/2 has a transcript only if there is one proxy")
 
-	// ErrNoExchange is for a proxy that was not come to speak to.
+	// ErrNoExchange means that no proxy was reached.
 	ErrNoExchange = errors.New("there was no exchange")
 
-	// ErrSecretSentBack is for credentials that a proxy sent back within frames, in
-	// a form that cannot be masked there, or may have.
+	// ErrSecretSentBack means that a proxy sent the credentials back, or may have,
+	// in a compressed form inside frames, where they cannot be masked.
 	ErrSecretSentBack = errors.New("the proxy sent the credentials back, or may have, compressed as HTTP/2 has it, where they cannot be masked")
 )
 
-// WriteTranscript writes the exchange as a txtar archive, which tunneltest plays
-// back: for each connection and exchange the request, what each read brought and
-// when, and how it was left, and likewise each message of SOCKS; then the tunnel.
-// Bytes are escaped as WireBytes, a line of theirs on each line; what goes through
-// TLS stands as it was inside. Credentials are masked as in the Report. Of HTTP/2
-// the request is as in the Report, and what was read are frames. version is
-// culvert's.
+// WriteTranscript writes the exchange as a txtar archive, which tunneltest can
+// replay: for each connection and exchange the request, what each read returned and
+// when, and how the proxy left the connection; likewise for each message of SOCKS;
+// then the tunnel. Bytes are escaped as tunnel.WireBytes, one line of the wire on
+// each line. What went through TLS is in clear. Over HTTP/2 the requests are those
+// of the Report, and the bytes read are frames.
+//
+// Credentials are masked as in the Report. version is the version of culvert. The
+// error is ErrNoTranscript, ErrNoExchange, ErrSecretSentBack, or the writer's.
 func (r *Report) WriteTranscript(w io.Writer, version string) error {
 	switch {
 	case len(r.Exchanges) == 0 && len(r.SOCKS) == 0:
@@ -90,7 +92,7 @@ func (r *Report) WriteTranscript(w io.Writer, version string) error {
 	return err
 }
 
-// addSOCKS adds what was said in SOCKS right before that exchange.
+// addSOCKS adds the SOCKS handshakes that came right before an exchange.
 func (r *Report) addSOCKS(before int, add func(data []byte, format string, args ...any)) {
 	for i, h := range r.SOCKS {
 		if h.Before != before {
@@ -109,8 +111,8 @@ func (r *Report) addSOCKS(before int, add func(data []byte, format string, args 
 	}
 }
 
-// escapedLines breaks behind each line end of the wire. No line can be taken for
-// an archive's marker.
+// escapedLines escapes b, with a line break after each line end of the wire. No
+// line of it can be mistaken for an archive's marker.
 func escapedLines(b []byte) []byte {
 	var out strings.Builder
 	for line := range bytes.Lines(b) {

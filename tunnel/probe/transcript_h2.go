@@ -12,8 +12,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// tapsReport has the credentials masked, without a change of length, which frames
-// announce. secret reports that there are some which that did not reach.
+// maskedTaps masks the credentials without a change of length, since frames
+// announce their lengths. secret reports that some could not be masked.
 func (s *session) maskedTaps() (out []*tapped, secret bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -40,21 +40,21 @@ func (s *session) maskedTaps() (out []*tapped, secret bool) {
 }
 
 // window is how many bytes a stream may send before the Client grants more. A
-// Prober reads less, and who plays a transcript back does not wait for grants.
+// Prober reads less, and a replay does not wait for grants.
 const window = 65535
 
-// maxDecoded bounds the fields that are looked through for credentials: few bytes
-// of the wire may stand for many.
+// maxDecoded bounds the fields that are searched for credentials: few bytes on the
+// wire may stand for many.
 const maxDecoded = 1 << 20
 
-// usable is how much of what a proxy sent can be played back: the window's worth
-// of data, and no frame that cannot be read to its end, whose fields cannot be
-// looked through. secret reports credentials in what it holds, or that there is too
-// much of it to tell.
+// playable returns how much of what a proxy sent can be replayed: no more data than
+// the window, and no frame that cannot be read to its end, since its fields could
+// not be searched. secret reports credentials in it, or too many fields to search
+// them all.
 func (s *session) playable(all []byte) (end int, secret bool) {
 	in := bytes.NewReader(all)
 	framer := http2.NewFramer(io.Discard, in)
-	framer.SetMaxReadFrameSize(16384) // as internal/h2: larger ones are refused unread
+	framer.SetMaxReadFrameSize(16384) // as in internal/h2, which refuses larger ones unread
 	var content bytes.Buffer
 	decoded := 0
 	dec := hpack.NewDecoder(4096, nil)
@@ -67,7 +67,7 @@ func (s *session) playable(all []byte) (end int, secret bool) {
 	for data := 0; ; {
 		f, err := framer.ReadFrame()
 		switch {
-		case err != nil && end == 0: // it is not HTTP/2, and is not read as such
+		case err != nil && end == 0: // not HTTP/2 at all
 			end = len(all)
 		case errors.Is(err, io.ErrUnexpectedEOF) && len(all)-end >= 9 && http2.FrameType(all[end+3]) == http2.FrameData:
 			content.Write(all[end+9:])
@@ -96,7 +96,7 @@ func (s *session) playable(all []byte) (end int, secret bool) {
 	return end, secret || unread || s.mask.Holds(content.Bytes())
 }
 
-// tapOf is what went over a connection, if that speaks HTTP/2.
+// tapOf returns what went over a connection, if it speaks HTTP/2.
 func (r *Report) tapOf(conn int) *tapped {
 	for _, t := range r.taps {
 		if t.conn == conn {
@@ -106,9 +106,9 @@ func (r *Report) tapOf(conn int) *tapped {
 	return nil
 }
 
-// addFrames adds a connection of HTTP/2 to a transcript: the requests and the
-// tunnel's data where they were sent, as the Report has them, and the bytes that
-// were read.
+// addFrames adds a connection that speaks HTTP/2 to a transcript: the bytes that
+// were read and, where they were sent, the requests and the tunnel's data as the
+// Report has them.
 func (r *Report) addFrames(t *tapped, add func(data []byte, format string, args ...any)) {
 	var exchanges []int
 	for i, x := range r.Exchanges {
@@ -146,7 +146,8 @@ func (r *Report) addFrames(t *tapped, add func(data []byte, format string, args 
 	add([]byte(left+"\n"), "%s/left", at())
 }
 
-// nextFrame takes a frame of ours off, once it is whole: HEADERS or DATA, else 0xff.
+// nextFrame removes the next frame that was sent, once it is complete. kind is
+// HEADERS, DATA, or 0xff for any other.
 func nextFrame(sent *bytes.Buffer) (kind http2.FrameType, ok bool) {
 	b := sent.Bytes()
 	if bytes.HasPrefix(b, []byte(h2.Preface)) {

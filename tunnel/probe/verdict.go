@@ -13,35 +13,35 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// VerdictKind is the class of a verdict, the same word in every version.
+// VerdictKind is the class of a verdict. The words never change.
 type VerdictKind string
 
 // The verdicts.
 const (
 	VerdictOpen              VerdictKind = "open"
-	VerdictBroken            VerdictKind = "broken" // it was open, and was reset
+	VerdictBroken            VerdictKind = "broken" // the tunnel was open, then broke
 	VerdictDenied            VerdictKind = "denied"
 	VerdictCredentials       VerdictKind = "credentials"
 	VerdictTargetUnreachable VerdictKind = "target-unreachable"
 	VerdictNotAProxy         VerdictKind = "not-a-proxy"
 	VerdictProxyUnreachable  VerdictKind = "proxy-unreachable"
-	VerdictOwnLimit          VerdictKind = "own-limit" // of descriptors, on this machine
+	VerdictOwnLimit          VerdictKind = "own-limit" // on descriptors, of this machine
 	VerdictSilent            VerdictKind = "silent"
-	VerdictHungUp            VerdictKind = "hung-up" // closed without an answer
+	VerdictHungUp            VerdictKind = "hung-up" // the proxy closed the connection without an answer
 	VerdictWrongPort         VerdictKind = "wrong-port"
 	VerdictMalformed         VerdictKind = "malformed"
 	VerdictCaptivePortal     VerdictKind = "captive-portal"
-	VerdictRejected          VerdictKind = "rejected"    // a proxy's refusal of another kind
-	VerdictTLS               VerdictKind = "tls"         // no TLS with the proxy, or inside with the target
-	VerdictIntercepted       VerdictKind = "intercepted" // TLS with the target ends at somebody in the middle
+	VerdictRejected          VerdictKind = "rejected"    // the proxy refused for another reason
+	VerdictTLS               VerdictKind = "tls"         // the handshake failed, with the proxy or with the target inside the tunnel
+	VerdictIntercepted       VerdictKind = "intercepted" // an interceptor speaks TLS in the target's place
 )
 
-// Verdict is what it comes to.
+// Verdict is the conclusion of a Report.
 type Verdict struct {
 	Kind     VerdictKind  `json:"kind"`
 	Words    string       `json:"words"` // the kind and its cause, on one line
 	Hint     string       `json:"hint,omitempty"`
-	Sentence string       `json:"sentence,omitempty"` // the failure as dial would tell it
+	Sentence string       `json:"sentence,omitempty"` // the failure in the words of culvert dial
 	Phase    tunnel.Phase `json:"phase,omitempty"`    // where it failed
 	Error    string       `json:"error,omitempty"`    // RFC 9209 token
 	ExitCode int          `json:"exit_code"`
@@ -56,7 +56,7 @@ const (
 	hintTruncated = "whoever ended the tunnel did not say goodbye in TLS: what came may not be all"
 )
 
-// verdict judges the whole.
+// verdict draws the conclusion from all that was seen.
 func (s *session) verdict() Verdict {
 	v := s.openVerdict()
 	if s.err != nil {
@@ -72,7 +72,7 @@ func (s *session) verdict() Verdict {
 	return v
 }
 
-// openVerdict is for a 2xx.
+// openVerdict is the verdict on a 2xx.
 func (s *session) openVerdict() Verdict {
 	sent := s.page()
 	switch {
@@ -98,14 +98,14 @@ func (s *session) openVerdict() Verdict {
 	return Verdict{Kind: VerdictOpen, Words: "open"}
 }
 
-// failure is for everything that is no tunnel.
+// failureVerdict is the verdict if there is no tunnel.
 func (s *session) failureVerdict() Verdict {
 	switch e := s.err; {
 	case e.Phase == tunnel.PhaseReply && e.Status != 0:
 		return s.replyVerdict()
 	case e.Phase == tunnel.PhaseReply && e.Reported:
 		return s.socksVerdict()
-	case e.Phase == tunnel.PhaseResolve && e.Hop == "": // for a socks5 hop
+	case e.Phase == tunnel.PhaseResolve && e.Hop == "": // of the name that a socks5 hop is asked for
 		return s.unreachableVerdict(string(e.Phase) + ": " + e.Cause())
 	case e.Phase == tunnel.PhaseReply || e.Phase == tunnel.PhaseRequest:
 		return s.noReplyVerdict()
@@ -119,12 +119,12 @@ func (s *session) failureVerdict() Verdict {
 	case ok:
 		return Verdict{Kind: VerdictOwnLimit, Words: ownLimit + ": " + explain.Cause(e), Hint: descriptors + ", or probe with a smaller --parallel"}
 	case e.Detail == "" && e.Err != nil && e.Type == tunnel.ErrorDestinationUnavailable:
-		cause = wire.Escape([]byte(e.Err.Error()), maxTextShown) // the type's words are about targets
+		cause = wire.Escape([]byte(e.Err.Error()), maxTextShown) // the type's own words are about targets
 	}
 	return newVerdict(VerdictProxyUnreachable, "proxy unreachable", string(e.Phase)+": "+cause)
 }
 
-// tlsVerdict is for a TLS handshake that failed.
+// tlsVerdict is the verdict on a TLS handshake that failed.
 func tlsVerdict(e *tunnel.Error) Verdict {
 	with := "the proxy"
 	if e.Hop == "" {
@@ -140,13 +140,13 @@ func tlsVerdict(e *tunnel.Error) Verdict {
 	return newVerdict(VerdictTLS, "no TLS with "+with, f.Words)
 }
 
-// verdictOf makes a verdict of its words and the cause in brackets.
+// newVerdict makes a verdict of its words, with the cause in brackets.
 func newVerdict(kind VerdictKind, words, cause string) Verdict {
 	return Verdict{Kind: kind, Words: words + " (" + cause + ")"}
 }
 
-// answered is for a final reply that is no 2xx. The class is the error's, which
-// a Proxy-Status field may have set, not the code's alone.
+// replyVerdict is the verdict on a final reply other than 2xx. The exit code of the
+// error decides, since a Proxy-Status field may have set it, not the status alone.
 func (s *session) replyVerdict() Verdict {
 	e, answer := s.err, answerWords(s.err)
 	switch e.ExitCode() {
@@ -179,8 +179,8 @@ func (s *session) replyVerdict() Verdict {
 	return newVerdict(VerdictRejected, "request rejected", answer)
 }
 
-// credentials is for a login that is wanted, or failed; in a chain it says at
-// which proxy.
+// credentialsVerdict is the verdict if a login is required or failed. On a route of
+// several proxies it names the one.
 func (s *session) credentialsVerdict(cause string) Verdict {
 	words := "credentials wanted"
 	if s.err.Login != nil && s.err.Login.Sent {
@@ -192,8 +192,8 @@ func (s *session) credentialsVerdict(cause string) Verdict {
 	return newVerdict(VerdictCredentials, words, cause)
 }
 
-// notReached is for what a proxy was asked for, or was to be: the target, or the
-// next proxy.
+// unreachableVerdict is the verdict if a proxy could not reach what it was asked
+// for: the target or the next proxy.
 func (s *session) unreachableVerdict(cause string) Verdict {
 	if s.err.Target != s.target {
 		return newVerdict(VerdictTargetUnreachable, "next proxy unreachable", s.err.Target.String()+": "+cause)
@@ -201,7 +201,7 @@ func (s *session) unreachableVerdict(cause string) Verdict {
 	return newVerdict(VerdictTargetUnreachable, "target unreachable", cause)
 }
 
-// toldInSOCKS is answered for a hop that has no status codes.
+// socksVerdict is the verdict on a refusal in SOCKS, which has no status.
 func (s *session) socksVerdict() Verdict {
 	e, cause := s.err, s.err.Cause()
 	switch e.ExitCode() {
@@ -215,7 +215,7 @@ func (s *session) socksVerdict() Verdict {
 	return newVerdict(VerdictRejected, "request rejected", cause)
 }
 
-// answerWords is the proxy's status line followed by its own words, for the brackets
+// answerWords returns the proxy's status line and its own words, for the brackets
 // of a verdict.
 func answerWords(e *tunnel.Error) string {
 	status, words := explain.Answer(e)
@@ -225,7 +225,7 @@ func answerWords(e *tunnel.Error) string {
 	return status + ": " + words
 }
 
-// lastReply is the reply that decided, or nil.
+// lastReply returns the exchange with the last reply; nil = no complete reply came.
 func (s *session) lastReply() *client.Exchange {
 	if len(s.exchanges) == 0 || s.exchanges[len(s.exchanges)-1].Head() == nil {
 		return nil
@@ -243,7 +243,7 @@ func (s *session) portalVerdict() Verdict {
 	return v
 }
 
-// looksLikeProxy reports whether the reply has what only proxies send.
+// looksLikeProxy reports whether the reply has a field that only proxies send.
 func (s *session) looksLikeProxy() bool {
 	x := s.lastReply()
 	for _, name := range []string{"Via", "Proxy-Status", "Proxy-Agent", "Proxy-Connection", "X-Squid-Error"} {
@@ -254,8 +254,8 @@ func (s *session) looksLikeProxy() bool {
 	return false
 }
 
-// tlsComplaints are how nginx, Apache, Go and culvert serve tell a client that speaks plain
-// HTTP to a TLS port, in lower case.
+// tlsComplaints lists what nginx, Apache, Go and culvert serve tell a client that
+// speaks plain HTTP to a TLS port, in lower case.
 var tlsComplaints = [...]string{"plain http request was sent to https port", "speaking plain http to an ssl-enabled", "http request to an https server", "plain http came to a port that speaks tls"}
 
 func (s *session) wantsTLS() bool {
@@ -270,7 +270,7 @@ func (s *session) wantsTLS() bool {
 	return false
 }
 
-// unanswered is for no reply, or none that could be read.
+// noReplyVerdict is the verdict if no reply came, or none that could be read.
 func (s *session) noReplyVerdict() Verdict {
 	e := s.err
 	var answer tunnel.AnswerTrouble
@@ -308,8 +308,8 @@ func (s *session) noReplyVerdict() Verdict {
 	return v
 }
 
-// foreignTo tells TLS, which some other port or scheme would have been right
-// for, from other protocols.
+// foreignVerdict is the verdict on an answer in another protocol. TLS is told from
+// the others, because another port or scheme would have been right.
 func foreignVerdict(scheme string, raw []byte) Verdict {
 	if startsTLS(raw) {
 		return newVerdict(VerdictWrongPort, "wrong port", "TLS spoken there")
@@ -321,8 +321,8 @@ func foreignVerdict(scheme string, raw []byte) Verdict {
 	return newVerdict(VerdictNotAProxy, what, `it answered "`+wire.Escape(raw, 60)+`"`)
 }
 
-// standIn is for a 2xx that a page follows, which a filter or a login sent in the
-// tunnel's stead; ok is false for any other page.
+// pageVerdict is the verdict on a 2xx followed by the block page of a filter, or by
+// a login page; ok is false for any other page.
 func (s *session) pageVerdict() (v Verdict, ok bool) {
 	content, cause := page.Content(s.tunnel.data), " page instead of a tunnel"
 	if title := content.Title(); title != "" {

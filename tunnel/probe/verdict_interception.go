@@ -8,13 +8,13 @@ import (
 	"culvert/tunnel/interception"
 )
 
-// addMiddle adds to a verdict who speaks TLS. A failure before TLS stays the
-// verdict.
+// addInterception adds to a verdict who speaks TLS in the tunnel. A verdict on a
+// failure before TLS stays as it is.
 func (s *session) addInterception(v *Verdict) {
 	if s.interception == nil {
 		return
 	}
-	doubts := s.certificateFault() // the handshake came to its end but for these
+	doubts := s.certificateFault() // all else about the handshake is right
 	switch s.interception.Verdict {
 	case interception.Intercepted:
 		s.setIntercepted(v)
@@ -42,8 +42,8 @@ func (s *session) addInterception(v *Verdict) {
 	}
 }
 
-// doubts says why the target's certificate is not accepted, "" if it is, or if TLS
-// failed otherwise.
+// certificateFault says why the target's certificate is not accepted; "" = it is
+// accepted, or TLS failed for another reason.
 func (s *session) certificateFault() string {
 	if s.err == nil || s.err.Phase != tunnel.PhaseTLS || s.err.Hop != "" || s.err.Type != tunnel.ErrorTLSCertificate {
 		return ""
@@ -55,8 +55,8 @@ func (s *session) certificateFault() string {
 	return f.Words
 }
 
-// untrusted reports whether TLS failed because nobody vouches for the
-// certificate, of which the check for somebody in the middle knows more.
+// unknownIssuer reports whether TLS failed because no trusted authority vouches for
+// the certificate. The interception check has a better hint for that.
 func (s *session) unknownIssuer() bool {
 	if s.err == nil {
 		return false
@@ -65,7 +65,7 @@ func (s *session) unknownIssuer() bool {
 	return ok && (f.Problem == client.TLSUnknownAuthority || f.Problem == client.TLSSelfSigned)
 }
 
-// addFound is for somebody in the middle.
+// setIntercepted makes v the verdict of an interception.
 func (s *session) setIntercepted(v *Verdict) {
 	words := "intercepted by " + s.interception.By
 	switch v.Kind {
