@@ -25,7 +25,7 @@ type subject struct {
 	*client.Exchange
 	reply  *wire.Reply // the head of the reply; nil if it is incomplete
 	last   bool        // the hop was asked for the target itself
-	opened *openTunnel // the tunnel, if this hop is the last one and opened it
+	tunnel *openTunnel // the tunnel, if this hop is the last one and opened it
 
 	frames []client.Frame // over HTTP/2
 }
@@ -69,7 +69,7 @@ func (s *session) findings() []Finding {
 	for i, x := range s.exchanges {
 		sub := &subject{Exchange: x.Exchange, reply: x.Head(), last: i+1 == len(s.exchanges) && x.Next == s.target}
 		if sub.last {
-			sub.opened = s.tunnel
+			sub.tunnel = s.tunnel
 		}
 		sub.frames = s.framesOf(x.Hop)
 		for _, c := range checksOf(x.Exchange) {
@@ -165,13 +165,13 @@ func checkPage(s *subject) outcome {
 	switch {
 	case !s.last:
 		return outcome{Skip, "the next proxy's answer was read from the tunnel"}
-	case s.opened == nil:
+	case s.tunnel == nil:
 		return outcome{Skip, "the tunnel was not listened to"}
 	}
-	if what := s.opened.page(s.reply); what != "" {
-		return outcome{Fail, fmt.Sprintf(`%s: "%s"`, what, wire.Escape(s.opened.data, 60))}
+	if what := s.tunnel.page(s.reply); what != "" {
+		return outcome{Fail, fmt.Sprintf(`%s: "%s"`, what, wire.Escape(s.tunnel.data, 60))}
 	}
-	if s.opened.wait == 0 && len(s.opened.data) == 0 {
+	if s.tunnel.wait == 0 && len(s.tunnel.data) == 0 {
 		return outcome{Skip, "the tunnel was not listened to"}
 	}
 	return outcome{grade: Pass}

@@ -213,9 +213,5 @@ func durationOf(m Micros) string {
 	if d := m.Duration(); d >= time.Second {
 		return fmt.Sprintf("%.3f s ", d.Seconds())
 	}
-	return milliseconds3(m)
-}
-
-func milliseconds3(m Micros) string {
-	return fmt.Sprintf("%.3f ms", float64(m)/float64(time.Millisecond/time.Microsecond))
+	return fmt.Sprintf("%.3f ms", float64(m)/1000)
 }
