@@ -46,7 +46,7 @@ func (x explanation) credentials() (sentence, hint string) {
 	case others && login.Withheld:
 		return sentence, "yours are for none of these: check --auth"
 	case others || len(login.Schemes) == 0 && !login.Withheld:
-		return sentence, x.giveCredentials()
+		return sentence, x.giveCredentialsHint()
 	case len(login.Schemes) == 0:
 		return sentence, "the proxy does not say how it wants them: send them unasked with --auth basic"
 	}
@@ -75,9 +75,9 @@ func (x explanation) refusedCredentialsHint() string {
 
 // giveCredentials says where to give credentials. Those of the flags are sent to the
 // first proxy only.
-func (x explanation) giveCredentials() string {
+func (x explanation) giveCredentialsHint() string {
 	if x.login.LaterHop {
-		return "put USER:PASSWORD@ into " + x.where("that proxy's URL") + ", before its host"
+		return "put USER:PASSWORD@ into " + x.setting("that proxy's URL") + ", before its host"
 	}
 	return "give them with --proxy-user NAME and CULVERT_PROXY_PASSWORD, or --proxy-credentials FILE"
 }

@@ -25,9 +25,9 @@ func Error(err error) (sentence, hint string) {
 	words, descriptors, ownLimit := OwnLimit(e)
 	switch {
 	case x.Phase == tunnel.PhaseRelay:
-		return x.broken()
+		return x.brokenTunnel()
 	case ownLimit:
-		return words + " on the way to " + x.destination() + x.because(), descriptors
+		return words + " on the way to " + x.destination() + x.causeSuffix(), descriptors
 	case errors.Is(err, context.Canceled):
 		return "cancelled on the way to " + x.destination(), ""
 	case x.Phase == tunnel.PhaseReply && (x.Status != 0 || x.Reported):
@@ -83,7 +83,7 @@ func (x explanation) destination() string {
 func (x explanation) proxy() string { return "proxy " + wire.Escape([]byte(x.Hop), client.MaxDetail) }
 
 // where adds to a setting what it came from, if that is known.
-func (x explanation) where(what string) string {
+func (x explanation) setting(what string) string {
 	return settingIn(what, x.Source)
 }
 
@@ -95,7 +95,7 @@ func settingIn(what, source string) string {
 }
 
 // because is the cause, for the end of a sentence.
-func (x explanation) because() string { return ": " + Cause(x.Error) }
+func (x explanation) causeSuffix() string { return ": " + Cause(x.Error) }
 
 // Cause is what lies beneath an Error, in the system's words, or else its own
 // cause.
@@ -107,17 +107,17 @@ func Cause(e *tunnel.Error) string {
 }
 
 // broken explains an open tunnel that broke.
-func (x explanation) broken() (sentence, hint string) {
+func (x explanation) brokenTunnel() (sentence, hint string) {
 	through := ""
 	if x.Hop != "" {
 		through = " through " + x.proxy()
 	}
-	return "the tunnel to " + x.Target.String() + through + " broke" + x.because(),
+	return "the tunnel to " + x.Target.String() + through + " broke" + x.causeSuffix(),
 		"the target, or something on the way with an idle limit, cut it: for ssh, try ServerAliveInterval 30"
 }
 
 // hintVersion is for an address that -4 or -6 excludes.
-const hintVersion = "leave -4 and -6 out, or give a name"
+const versionHint = "leave -4 and -6 out, or give a name"
 
 // unreachedTarget explains a target that could not be connected to without a proxy.
 func (x explanation) unreachedTarget() (sentence, hint string) {
@@ -125,10 +125,10 @@ func (x explanation) unreachedTarget() (sentence, hint string) {
 	switch x.Type {
 	case tunnel.ErrorDestinationUnroutable:
 		if x.Phase == tunnel.PhaseResolve {
-			return target + " cannot be reached: " + x.Cause(), hintVersion
+			return target + " cannot be reached: " + x.Cause(), versionHint
 		}
 	case tunnel.ErrorDNS:
-		return target + " cannot be resolved" + x.unresolved(), "check the name; if only a proxy can resolve it, name that with --proxy"
+		return target + " cannot be resolved" + x.unresolvedSuffix(), "check the name; if only a proxy can resolve it, name that with --proxy"
 	case tunnel.ErrorDNSTimeout:
 		return target + " cannot be resolved: the name server did not answer in time", "check the network; if it wants a proxy, name that with --proxy"
 	case tunnel.ErrorConnectionRefused:
@@ -136,35 +136,35 @@ func (x explanation) unreachedTarget() (sentence, hint string) {
 	case tunnel.ErrorConnectionTimeout:
 		return target + " did not accept the connection in time", "a firewall may stand between: if this network wants a proxy, name it with --proxy"
 	}
-	return target + " cannot be reached" + x.because(), "check the network; if it wants a proxy, name that with --proxy"
+	return target + " cannot be reached" + x.causeSuffix(), "check the network; if it wants a proxy, name that with --proxy"
 }
 
 // unresolved says why a name has no address.
-func (x explanation) unresolved() string {
+func (x explanation) unresolvedSuffix() string {
 	if x.Detail != "" {
 		return ": " + x.Detail
 	}
-	return x.because()
+	return x.causeSuffix()
 }
 
 // unreachedProxy explains a proxy that could not be connected to.
 func (x explanation) unreachedProxy() (sentence, hint string) {
 	if strings.HasPrefix(x.Hop, tunnel.SchemeUnix+":") {
-		return x.proxy() + " cannot be reached" + x.because(), "check " + x.where("the socket's path") + ", its permissions, and whether the proxy runs"
+		return x.proxy() + " cannot be reached" + x.causeSuffix(), "check " + x.setting("the socket's path") + ", its permissions, and whether the proxy runs"
 	}
 	switch x.Type {
 	case tunnel.ErrorDestinationUnroutable:
 		if x.Phase == tunnel.PhaseResolve {
-			return x.proxy() + " cannot be reached: " + x.Cause(), hintVersion
+			return x.proxy() + " cannot be reached: " + x.Cause(), versionHint
 		}
 	case tunnel.ErrorDNS:
-		return x.proxy() + " cannot be resolved" + x.unresolved(), "check " + x.where("the proxy's name") + "; some are known only inside their network or VPN"
+		return x.proxy() + " cannot be resolved" + x.unresolvedSuffix(), "check " + x.setting("the proxy's name") + "; some are known only inside their network or VPN"
 	case tunnel.ErrorDNSTimeout:
-		return x.proxy() + " cannot be resolved: the name server did not answer in time", "check the network, or give " + x.where("the proxy's address") + " instead of its name"
+		return x.proxy() + " cannot be resolved: the name server did not answer in time", "check the network, or give " + x.setting("the proxy's address") + " instead of its name"
 	case tunnel.ErrorConnectionRefused:
-		return x.proxy() + " refused the connection", "nothing listens there: check " + x.where("the proxy's port") + ", or whether the proxy runs"
+		return x.proxy() + " refused the connection", "nothing listens there: check " + x.setting("the proxy's port") + ", or whether the proxy runs"
 	case tunnel.ErrorConnectionTimeout:
-		return x.proxy() + " did not accept the connection in time", "a firewall may stand between: check " + x.where("the proxy's address") + ", or wait longer with --connect-timeout"
+		return x.proxy() + " did not accept the connection in time", "a firewall may stand between: check " + x.setting("the proxy's address") + ", or wait longer with --connect-timeout"
 	}
-	return x.proxy() + " cannot be reached" + x.because(), "check " + x.where("the proxy's address") + " and the network"
+	return x.proxy() + " cannot be reached" + x.causeSuffix(), "check " + x.setting("the proxy's address") + " and the network"
 }

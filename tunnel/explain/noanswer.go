@@ -11,19 +11,19 @@ import (
 // noAnswer explains a proxy that was reached and gave no answer, or none that a
 // proxy would give.
 func (x explanation) noAnswer() (sentence, hint string) {
-	check := "check " + x.where("the proxy's host and port")
+	check := "check " + x.setting("the proxy's host and port")
 	switch x.Type {
 	case tunnel.ErrorConnectionReadTimeout:
 		if len(x.answer.Start) > 0 {
 			return x.proxy() + " began an answer and did not finish it in time", "it is overloaded or not a proxy: see it with culvert probe, or wait longer with --timeout"
 		}
-		hint = x.whySilent()
+		hint = x.silentHint()
 		return x.proxy() + " did not answer in time", hint + check + ", or wait longer with --timeout"
 	case tunnel.ErrorConnectionTerminated:
 		if broken := client.HTTP2Failure(x.Err); broken != "" {
 			return x.proxy() + " gave no answer: " + broken, "HTTP/2 itself works there, but no tunnel: ask the proxy's administrator, or try HTTP/1.1 with http://"
 		}
-		hint = x.whyHungUp()
+		hint = x.hungUpHint()
 		return x.proxy() + " closed the connection without an answer", hint + check
 	case tunnel.ErrorResponseIncomplete:
 		return x.proxy() + " closed the connection within its answer's head", "it failed, or is not a proxy: see what came with culvert probe"
@@ -31,17 +31,17 @@ func (x explanation) noAnswer() (sentence, hint string) {
 		return x.proxy() + " sent an answer whose head is larger than 64 KiB", "it is not a proxy, or a broken one: see what came with culvert probe"
 	}
 	if cause, foreign := strings.CutPrefix(x.Cause(), "it does not speak socks"); foreign {
-		return x.proxy() + " is not a SOCKS proxy: it does not speak socks" + cause, x.whatSpeaks(check)
+		return x.proxy() + " is not a SOCKS proxy: it does not speak socks" + cause, x.foreignHint(check)
 	}
 	if x.answer.WrongProtocol {
-		return x.proxy() + " is not an HTTP proxy: " + strings.TrimPrefix(x.Cause(), "the answer is not HTTP: "), x.whatSpeaks(check)
+		return x.proxy() + " is not an HTTP proxy: " + strings.TrimPrefix(x.Cause(), "the answer is not HTTP: "), x.foreignHint(check)
 	}
 	return x.proxy() + " sent a malformed answer: " + x.Cause(), "it is not a proxy, or a broken one: see what came with culvert probe"
 }
 
 // whySilent says why a proxy may send nothing. One that has the request may itself
 // be waiting for the target.
-func (x explanation) whySilent() string {
+func (x explanation) silentHint() string {
 	switch {
 	case x.Phase == tunnel.PhaseRequest:
 		return "it is overloaded or not a proxy: "
@@ -53,7 +53,7 @@ func (x explanation) whySilent() string {
 
 // whyHungUp says why a proxy may close without an answer: a relay in front of one
 // does so when that is down.
-func (x explanation) whyHungUp() string {
+func (x explanation) hungUpHint() string {
 	const some = "it may serve certain clients only, "
 	switch {
 	case x.speaksSOCKS():
@@ -72,7 +72,7 @@ func (x explanation) whyHungUp() string {
 func (x explanation) speaksSOCKS() bool { return tunnel.Hop{Scheme: x.Scheme}.IsSOCKS() }
 
 // openings tell by its first bytes what really listens there.
-var openings = [...]struct{ bytes, hint string }{
+var greetings = [...]struct{ bytes, hint string }{
 	{"HTTP/1.", "it speaks HTTP/1.1, so use http:// or https://, or: "},
 	{"SSH-", "an ssh server listens there: "},
 	{"\x15\x03", "that port wants TLS: use https:// if it is a proxy's; "},
@@ -96,7 +96,7 @@ var openings = [...]struct{ bytes, hint string }{
 
 // whatSpeaks says what listens instead of a proxy, if that is known by its first
 // bytes. A SOCKS handshake reads only some of them.
-func (x explanation) whatSpeaks(check string) string {
+func (x explanation) foreignHint(check string) string {
 	raw := string(x.answer.Start)
 	switch {
 	case isMySQL(raw):
@@ -104,7 +104,7 @@ func (x explanation) whatSpeaks(check string) string {
 	case page.Content(x.answer.Start).IsHTML():
 		return "it sends a page without a head, as HTTP/0.9 had it, and is a web server: " + check
 	}
-	for _, o := range openings {
+	for _, o := range greetings {
 		if strings.HasPrefix(raw, o.bytes) || len(raw) >= 2 && strings.HasPrefix(o.bytes, raw) {
 			return o.hint + check
 		}

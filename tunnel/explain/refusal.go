@@ -21,9 +21,9 @@ func (x explanation) refused() (sentence, hint string) {
 	case tunnel.ExitRefused:
 		switch {
 		case x.answer.Portal && x.Status/100 == 3:
-			return x.proxy() + " answered " + target + " with a redirect: " + answer, HintPortal
+			return x.proxy() + " answered " + target + " with a redirect: " + answer, PortalHint
 		case x.answer.Portal:
-			return x.proxy() + " refused " + target + ": " + answer, HintPortal
+			return x.proxy() + " refused " + target + ": " + answer, PortalHint
 		}
 		return x.proxy() + " refused " + target + ": " + answer, x.refusedHint()
 	case tunnel.ExitTarget:
@@ -39,7 +39,7 @@ func (x explanation) refused() (sentence, hint string) {
 		return x.proxy() + " refused " + target + ": " + answer, "a quota may be used up, or a payment be due: ask who runs the proxy"
 	}
 	return x.proxy() + " did not understand CONNECT for " + target + ": " + answer,
-		x.misunderstoodHint() + "check " + x.where("the proxy's host and port")
+		x.misunderstoodHint() + "check " + x.setting("the proxy's host and port")
 }
 
 // misunderstoodHint says what may have answered CONNECT like that.
@@ -124,12 +124,12 @@ func (x explanation) refusedHint() string {
 	case x.Type == tunnel.ErrorDestinationProhibited:
 		return "ask the proxy's administrator to allow the address that " + x.Target.Host() + " leads to"
 	}
-	return AskToAllow(x.Target, strings.Contains(strings.ToLower(x.Detail), "port"))
+	return AllowHint(x.Target, strings.Contains(strings.ToLower(x.Detail), "port"))
 }
 
-// AskToAllow is the hint for a target that a policy forbids: its port where that is
+// AllowHint is the hint for a target that a policy forbids: its port where that is
 // known to be the reason, or where it is an unusual one, else its host.
-func AskToAllow(target tunnel.Authority, portForbidden bool) string {
+func AllowHint(target tunnel.Authority, portForbidden bool) string {
 	switch port := target.Port(); {
 	case port == 22:
 		return "ask the proxy's administrator to allow port 22, or use an ssh server that listens on 443"
@@ -169,5 +169,5 @@ func (x explanation) unreachedHint() string {
 	return "check that " + x.Target.String() + " exists and is up, as seen from the proxy"
 }
 
-// HintPortal is for a reply that sends the user to a login page.
-const HintPortal = "a login page may stand in the way: open any web page in a browser first"
+// PortalHint is for a reply that sends the user to a login page.
+const PortalHint = "a login page may stand in the way: open any web page in a browser first"

@@ -16,31 +16,31 @@ import (
 func (x explanation) noTLS() (sentence, hint string) {
 	f, ok := errors.AsType[*client.TLSFailure](x.Err)
 	if !ok {
-		return x.destination() + " did not finish the TLS handshake in time", "it is overloaded or speaks no TLS: check " + x.tlsWhere("host and port") + ", or wait longer with --timeout"
+		return x.destination() + " did not finish the TLS handshake in time", "it is overloaded or speaks no TLS: check " + x.tlsSetting("host and port") + ", or wait longer with --timeout"
 	}
 	sentence = "no TLS with " + x.destination() + ": " + f.Words
 	if x.Hop == "" {
-		return sentence, x.hintTargetTLS(f)
+		return sentence, x.targetTLSHint(f)
 	}
-	return sentence, x.hintProxyTLS(f)
+	return sentence, x.proxyTLSHint(f)
 }
 
 // tlsWhere names a setting of the other side, and what it came from.
-func (x explanation) tlsWhere(what string) string {
+func (x explanation) tlsSetting(what string) string {
 	if x.Hop == "" {
 		return "the target's " + what
 	}
-	return x.where("the proxy's " + what)
+	return x.setting("the proxy's " + what)
 }
 
-func (x explanation) hintProxyTLS(f *client.TLSFailure) string {
+func (x explanation) proxyTLSHint(f *client.TLSFailure) string {
 	switch f.Problem {
 	case client.TLSPlainHTTP:
 		return "this port speaks plain HTTP: use http://" + x.Hop + " for it"
 	case client.TLSNotTLS:
-		return "this port does not speak TLS: check " + x.tlsWhere("host and port")
+		return "this port does not speak TLS: check " + x.tlsSetting("host and port")
 	case client.TLSHungUp:
-		return "it may speak plain HTTP, for which use http://, or serve certain clients only: check " + x.tlsWhere("host and port")
+		return "it may speak plain HTTP, for which use http://, or serve certain clients only: check " + x.tlsSetting("host and port")
 	case client.TLSNoVersion:
 		return "tell the proxy's administrator that it needs TLS 1.2 or later"
 	case client.TLSNoProtocol:
@@ -57,14 +57,14 @@ func (x explanation) hintProxyTLS(f *client.TLSFailure) string {
 	case client.TLSExpired, client.TLSNotYetValid:
 		return "tell the proxy's administrator, or correct the clock here, which says " + certwords.Date(time.Now())
 	case client.TLSWrongName:
-		return "check " + x.tlsWhere("name") + ", or say under which name its certificate is to be verified with --proxy-server-name NAME"
+		return "check " + x.tlsSetting("name") + ", or say under which name its certificate is to be verified with --proxy-server-name NAME"
 	case client.TLSWrongKey:
 		return "somebody may stand between, or the proxy has a new key: ask its administrator for the pin"
 	}
-	return "tell the proxy's administrator, or check " + x.tlsWhere("host and port")
+	return "tell the proxy's administrator, or check " + x.tlsSetting("host and port")
 }
 
-func (x explanation) hintTargetTLS(f *client.TLSFailure) string {
+func (x explanation) targetTLSHint(f *client.TLSFailure) string {
 	switch f.Problem {
 	case client.TLSPlainHTTP, client.TLSNotTLS:
 		return "this port does not speak TLS: leave --tls out, or give another port"
@@ -83,7 +83,7 @@ func (x explanation) hintTargetTLS(f *client.TLSFailure) string {
 	case client.TLSWrongName:
 		return "say under which name the certificate is to be verified with --tls-server-name NAME"
 	}
-	return "check " + x.tlsWhere("host and port")
+	return "check " + x.tlsSetting("host and port")
 }
 
 // TLS describes a handshake in lines for a person: version, cipher, ALPN, and

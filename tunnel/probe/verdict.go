@@ -239,7 +239,7 @@ func (s *session) portalVerdict() Verdict {
 		cause = fmt.Sprintf("%d to %s", x.Head().Code, wire.Escape([]byte(x.Head().Get("Location")), 120))
 	}
 	v := newVerdict(VerdictCaptivePortal, "captive portal?", cause)
-	v.Hint = explain.HintPortal
+	v.Hint = explain.PortalHint
 	return v
 }
 
@@ -331,10 +331,10 @@ func (s *session) pageVerdict() (v Verdict, ok bool) {
 	switch {
 	case content.IsBlockPage():
 		v = newVerdict(VerdictDenied, "denied by policy", "2xx, but a block"+cause)
-		v.Hint = explain.AskToAllow(s.target, false)
+		v.Hint = explain.AllowHint(s.target, false)
 	case content.IsLoginPage():
 		v = newVerdict(VerdictCaptivePortal, "captive portal?", "2xx, but a login"+cause)
-		v.Hint = explain.HintPortal + "; or it is a web server's own: check the proxy's host and port"
+		v.Hint = explain.PortalHint + "; or it is a web server's own: check the proxy's host and port"
 	default:
 		return v, false
 	}
