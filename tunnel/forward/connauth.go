@@ -5,12 +5,13 @@ import (
 	"strings"
 )
 
-// Negotiate and NTLM authenticate a connection, not one request (RFC 4559,
-// section 6): the next request on it is treated as the same user's. So once a
-// client connection has carried such credentials, its connections to origins are
-// no longer shared with other clients.
+// Negotiate and NTLM authenticate a connection, not a request (RFC 4559, section 6): the
+// next request on it is treated as the same user's. So once a client connection has
+// carried such credentials, it no longer shares connections to origins with other
+// clients.
 
-// authenticatesConnection reports whether Authorization values are of that kind.
+// authenticatesConnection reports whether Authorization values authenticate a
+// connection.
 func authenticatesConnection(values []string) bool {
 	for _, value := range values {
 		scheme, _, _ := strings.Cut(value, " ")

@@ -13,23 +13,24 @@ import (
 	"culvert/tunnel/relay"
 )
 
-// Next says what is to become of a client's connection after an exchange.
+// Next says what the caller does with a client's connection after an exchange.
 type Next uint8
 
 const (
-	// NextClose closes it, unless Wire.Give has given it away.
+	// NextClose: close it, unless Wire.Give has given it away.
 	NextClose Next = iota
 
-	// NextDrain closes it so that the client can read the reply first, although
-	// there may be bytes of the client's that nobody has read (RFC 9112, section
-	// 9.6). The conn's reader may still be in use.
+	// NextDrain: close it so that the client can read the reply first, although bytes
+	// of the client may be unread (RFC 9112, section 9.6). The reader over the conn
+	// may still be in use.
 	NextDrain
 
-	// NextRequest reads a further request from it.
+	// NextRequest: read another request from it.
 	NextRequest
 )
 
-// Serve serves one request. Requests of one connection follow each other.
+// Serve serves one request, and returns when it has ended. The requests of a connection
+// are served one after the other.
 func (es *Exchanges) Serve(in Incoming) Next {
 	headOnly := in.Head.Method == http.MethodHead
 	x, e := es.newExchange(in)
@@ -49,7 +50,7 @@ func (es *Exchanges) Serve(in Incoming) Next {
 	return x.forward()
 }
 
-// check applies the stages of the spine that every request passes.
+// check applies the Host's checks, and chooses the route.
 func (x *exchange) check() *tunnel.Error {
 	if e := x.host().Check(&x.Incoming); e != nil {
 		return e
@@ -59,7 +60,7 @@ func (x *exchange) check() *tunnel.Error {
 	return x.takeRoute(first)
 }
 
-// takeRoute chooses a route for the request.
+// takeRoute sets the request's route.
 func (x *exchange) takeRoute(route tunnel.Route) *tunnel.Error {
 	x.route, x.Record.Via = route, ""
 	if route.Direct() {
@@ -69,19 +70,19 @@ func (x *exchange) takeRoute(route tunnel.Route) *tunnel.Error {
 	return x.host().JudgeAddr(x.Record.Target)
 }
 
-// absolute reports whether the next hop is a parent that gets absolute-form.
+// absolute reports whether the request goes to a parent in absolute-form.
 func (x *exchange) absolute() bool { return x.exchanges.forwarder.parentForwards(x.route) }
 
-// exchange is one request on its way to its reply.
+// exchange is one request and its reply.
 type exchange struct {
 	Incoming
 	exchanges *Exchanges
 	path      string // path and query, as they came
 	route     tunnel.Route
-	others    []tunnel.Route // to be tried in order where that cannot be taken
+	others    []tunnel.Route // tried in order if route cannot be taken
 	upgrade   string         // the protocol to change to, "" = none
-	header    http.Header    // the request's; hop-by-hop fields are in it until outgoing
-	length    int64          // of the request's content; -1 = chunked
+	header    http.Header    // of the request; outgoing removes the hop-by-hop fields
+	length    int64          // of the request's content in bytes; -1 = not known
 	close     bool           // the client wants its connection closed
 	body      requestBody
 	interim   interim
@@ -90,15 +91,15 @@ type exchange struct {
 	phase     exchangePhase
 
 	repeatable bool          // the request may be sent twice
-	reused     bool          // it went out on a connection that had carried one before
-	stale      bool          // which had ended, so that it did not go out
+	reused     bool          // it was sent on a connection that had carried another before
+	stale      bool          // that connection had ended, so the request was not sent
 	upstream   *upstreamConn // the transport's; nil until there is one
-	down       atomic.Int64  // bytes of the reply's content that the client took
+	down       atomic.Int64  // bytes of the reply's content written to the client
 }
 
 func (x *exchange) host() Host { return x.exchanges.forwarder.host }
 
-// failure answers and logs a request that got no reply from the next hop.
+// failure answers and logs a request to which the next hop sent no reply.
 func (x *exchange) failure(err error, end watchEnd) Next {
 	fault, left := x.body.failure()
 	x.body.leave()
@@ -117,20 +118,20 @@ func (x *exchange) failure(err error, end watchEnd) Next {
 	return x.refuse(e)
 }
 
-// refuse answers with an error.
+// refuse answers the client with an error.
 func (x *exchange) refuse(e *tunnel.Error) Next {
 	x.exchanges.wire.Refuse(x.Record, e, x.Head.Method == http.MethodHead)
 	return NextClose
 }
 
-// clientLeft logs a request whose client is gone.
+// clientLeft logs a request whose client has left.
 func (x *exchange) clientLeft(err error) Next {
 	x.Record.SetClientGone(err)
 	x.host().Log(x.Record)
 	return NextClose
 }
 
-// transportError returns the verdict on a request that got no reply.
+// transportError returns the Error for a request to which no reply came.
 func (x *exchange) transportError(err error) *tunnel.Error {
 	var e *tunnel.Error
 	switch {

@@ -12,32 +12,32 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// Exchanges serves the requests of one client connection, one after the other. It
-// holds what they share, so that it is made once and not for each.
+// Exchanges serves the requests of one client connection, one after the other, and
+// holds what they share.
 type Exchanges struct {
 	forwarder *Forwarder
-	ctx       context.Context // ends when everything must
+	ctx       context.Context // done when everything must end
 	conn      net.Conn
 	wire      Wire
 
-	own      map[*http.Transport]*http.Transport // instead of the shared ones; nil = none
-	requests context.Context                     // of all requests, with hooks; nil = not made yet
+	own      map[*http.Transport]*http.Transport // by the shared one that each replaces; nil = none
+	requests context.Context                     // of all requests, with hooks; nil before the first
 	cancel   context.CancelFunc                  // ends requests
 	hooks    *traceHooks
 	watch    clientWatch
 	last     writtenTarget
 }
 
-// NewExchanges returns the Exchanges of a client connection. When ctx ends, so
-// does the exchange under way. Conn is what w reads and writes; its deadlines
-// interrupt both. It stays the caller's, unless Wire.Give gives it away. The
-// caller closes the Exchanges, after Serve has returned.
+// NewExchanges returns the Exchanges of a client connection. When ctx ends, the
+// exchange under way ends too. Conn is what w reads and writes, and its deadlines
+// interrupt both. The caller owns conn, unless Wire.Give gives it away, and closes the
+// Exchanges after Serve has returned.
 func (f *Forwarder) NewExchanges(ctx context.Context, conn net.Conn, w Wire) *Exchanges {
 	return &Exchanges{forwarder: f, ctx: ctx, conn: conn, wire: w}
 }
 
-// Close releases what the requests shared, and closes the connections to origins
-// that were this client's alone.
+// Close releases what the requests shared, and closes idle connections to origins that
+// served this client only.
 func (es *Exchanges) Close() {
 	es.watch.close()
 	es.endRequests()
@@ -46,8 +46,8 @@ func (es *Exchanges) Close() {
 	}
 }
 
-// writtenTarget is a target in the forms that a request needs. The target seldom
-// changes from one request of a connection to the next.
+// writtenTarget is a target as requests have it written. The target seldom changes from
+// one request of a connection to the next.
 type writtenTarget struct {
 	target          tunnel.Authority
 	text, hostField string
@@ -59,12 +59,12 @@ func (w *writtenTarget) set(target tunnel.Authority) {
 	}
 }
 
-// begin returns the context of x, which the requests of a connection share: once
-// it was cancelled there are no further ones.
+// begin returns the context for x. The requests of a connection share it: after it was
+// cancelled there are no further requests.
 func (es *Exchanges) begin(x *exchange) context.Context {
 	if es.hooks != nil && es.hooks.got > 1 {
-		// A connection on which the request before x failed may still call the
-		// hooks.
+		// The request before x was tried on several connections, and one of them may
+		// still call the hooks.
 		es.endRequests()
 	}
 	if es.requests == nil {
@@ -76,7 +76,7 @@ func (es *Exchanges) begin(x *exchange) context.Context {
 	return es.requests
 }
 
-// endRequests releases the context.
+// endRequests cancels and releases the context.
 func (es *Exchanges) endRequests() {
 	if es.cancel != nil {
 		es.cancel()
@@ -84,14 +84,14 @@ func (es *Exchanges) endRequests() {
 	es.requests, es.cancel, es.hooks = nil, nil, nil
 }
 
-// traceHooks reports what the transport does with the request under way.
+// traceHooks follows the request under way through the transport.
 type traceHooks struct {
 	x   *exchange
-	got int // connections that x was given
+	got int // number of connections that x was given
 }
 
-// trace returns hooks that note the address, pass on interim replies, and keep
-// track of which request a connection carries.
+// trace returns hooks that note the address, pass on interim replies, and set which
+// request a connection carries.
 func (h *traceHooks) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
@@ -110,7 +110,7 @@ func (h *traceHooks) trace() *httptrace.ClientTrace {
 	}
 }
 
-// gotConn notes the connection that the request is about to go out on.
+// gotConn notes the connection on which the request will be sent.
 func (x *exchange) gotConn(info httptrace.GotConnInfo) {
 	x.Record.Connect, x.reused, x.stale = time.Since(x.started), info.Reused, false
 	conn, ok := info.Conn.(*upstreamConn)

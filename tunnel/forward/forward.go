@@ -1,3 +1,15 @@
+// Package forward carries HTTP requests other than CONNECT: a [Forwarder] takes them in
+// absolute-form and sends them in origin-form to the origin, or in absolute-form to
+// another proxy, a parent (RFC 9112, section 3.2).
+//
+// What it promises: a request goes nowhere that its [Host] has not allowed; a message
+// is framed anew in each direction, and hop-by-hop fields stay behind; content streams
+// in both directions; a client never takes a part of a reply for the whole; and every
+// request is logged once.
+//
+// It knows neither the proxy around it, which is a Host, nor the client's protocol
+// version, which is a [Wire]. It never imports proxy, or what presents results to
+// people: probe, explain, terminal, stdio.
 package forward
 
 import (
@@ -14,100 +26,97 @@ import (
 	"culvert/tunnel/relay"
 )
 
-// Forwarder carries requests that are no CONNECT: in absolute-form in, in
-// origin-form out, or in absolute-form on to a parent (RFC 9112, section 3.2).
-// The standard library's Transport parses, frames and pools. The addresses it
-// may connect to are judged by the Host, once for each connection; what is asked
-// for is judged once for each request. Connections to origins are shared among
-// the clients of one Forwarder, so all of them must be under one address policy.
+// Forwarder forwards requests other than CONNECT. The standard library's Transport
+// parses, frames and pools. The Host checks each request, and judges the address of
+// each connection when it dials. The clients of a Forwarder share its connections to
+// origins, so one address policy must apply to all of them.
 type Forwarder struct {
-	// IdleTimeout ends exchanges on which both ways are silent; 0 = never,
-	// unless somebody owes bytes.
+	// IdleTimeout ends exchanges that are silent in both directions; 0 = never.
+	// An exchange in which a side owes bytes ends after five minutes of silence
+	// in any case.
 	IdleTimeout time.Duration
 
-	// Linger bounds how long a client that has ended its side may take nothing
-	// of its reply; 0 = no bound.
+	// Linger bounds how long a client that has ended its side may read nothing of
+	// its reply; 0 = no bound.
 	Linger time.Duration
 
-	// TunnelsOnly asks parents for tunnels to origins, never to forward a
+	// TunnelsOnly asks parents for tunnels to origins, and never to forward a
 	// request.
 	TunnelsOnly bool
 
 	host    Host
 	direct  *http.Transport
-	via     *viaFields // ours, for messages in both directions
+	via     *viaFields // this proxy's, for messages in both directions
 	mu      sync.Mutex
-	parents []parentTransport // one for all equal routes; guarded by mu
+	parents []parentTransport // by route, equal ones sharing; guarded by mu
 }
 
 // Host is what a Forwarder needs of the proxy around it. Its methods are called
 // from many goroutines at once.
 type Host interface {
-	// Check applies the stages that every request passes before anything is
-	// opened for it: who asks, and whether what it asks for is allowed. It notes
-	// in the request's Record who asked and which rule decided. The Record's
-	// Target is set.
+	// Check applies the checks that every request passes before anything is opened
+	// for it: who asks, and whether the target is allowed. It notes the user and
+	// the rule that decided in the request's Record, whose Target is set.
 	Check(*Incoming) *tunnel.Error
 
-	// Routes returns the routes to a target in the order in which they are to be
-	// tried: the others where the first cannot be taken.
+	// Routes returns the routes to a target: the others are tried in order if the
+	// first cannot be taken.
 	Routes(target tunnel.Authority) (first tunnel.Route, others []tunnel.Route)
 
-	// JudgeAddr applies the address policy to a target for which a parent is
-	// going to be asked. A name passes: where it leads, the parent judges.
+	// JudgeAddr applies the address policy to a target for which a parent will be
+	// asked. A name passes: the parent judges where it leads.
 	JudgeAddr(target tunnel.Authority) *tunnel.Error
 
 	// Dial connects to the target along a route, to an address that passes the
-	// policy, and DialParent to a route's last hop, through those before it. The
-	// caller owns and closes the conn. The context covers connecting only.
+	// policy. DialParent connects to a route's last hop, through the hops before
+	// it. The caller owns and closes the conn. The context covers connecting only.
 	Dial(ctx context.Context, route tunnel.Route, target tunnel.Authority) (net.Conn, *tunnel.Error)
 	DialParent(ctx context.Context, route tunnel.Route) (net.Conn, *tunnel.Error)
 
-	// RouteFailed reports that a route could not be taken and the next one is
-	// going to be tried.
+	// RouteFailed reports that a route could not be taken, and that the next one
+	// will be tried.
 	RouteFailed(route tunnel.Route, target tunnel.Authority, e *tunnel.Error)
 
-	// DialTunnel opens the way for a request that is to become a tunnel by an
-	// upgrade, and notes it in the Record. If there is no error, it has taken one
-	// of the tunnels that may be open, and the caller closes the side unless it
-	// calls Tunnel.
+	// DialTunnel connects to the target for a request that asks for an upgrade, and
+	// notes route and address in the Record. Unless it returns an error, the
+	// request counts as an open tunnel until the caller has called Tunnel, or
+	// closed the side and called Release.
 	DialTunnel(context.Context, *Incoming) (relay.Side, *tunnel.Error)
 
-	// Tunnel makes a tunnel of both sides, logs it, and returns at once. Release
-	// is called instead if the upgrade fails.
+	// Tunnel relays between both sides, which it closes, logs the tunnel, and returns
+	// at once. Release is called instead if there is no upgrade.
 	Tunnel(in *Incoming, client, next relay.Side)
 	Release(*Incoming)
 
-	// Log logs a request that is over.
+	// Log logs a request that has ended.
 	Log(*accesslog.Record)
 
-	// Draining reports whether the proxy is about to stop: no connection is kept
-	// for a further request.
+	// Draining reports whether the proxy is about to stop, so that no connection is
+	// kept for another request.
 	Draining() bool
 }
 
-// Incoming is a request that is no CONNECT, as it came from a client.
+// Incoming is a request other than CONNECT, as it came from a client.
 type Incoming struct {
 	Head   *wire.Request // over HTTP/2, as it would have come over HTTP/1.1
-	HTTP2  bool
-	Client netip.Addr // the client's address; invalid on a unix socket
-	User   string     // whom the client's certificate has made it, "" = nobody
+	HTTP2  bool          // it came over HTTP/2
+	Client netip.Addr    // the client's address; invalid on a unix socket
+	User   string        // by the client's certificate; "" = none
 
-	// Record is begun by the caller and filled in and logged by the Forwarder.
+	// Record is begun by the caller. The Forwarder completes it and has it logged.
 	Record *accesslog.Record
 }
 
-// New returns a Forwarder for the clients of host, which goes by a
-// pseudonym in Via (RFC 9110, section 7.6.3). Its fields are set before it is
-// used.
+// New returns a Forwarder for the clients of host, which has that pseudonym in Via
+// (RFC 9110, section 7.6.3). The caller sets the fields before it uses the Forwarder.
 func New(host Host, pseudonym string) *Forwarder {
 	f := &Forwarder{host: host, via: newViaFields(pseudonym)}
 	f.direct = f.newTunnelTransport(tunnel.Route{})
 	return f
 }
 
-// CloseIdleConnections closes the connections to origins and parents that carry
-// no request.
+// CloseIdleConnections closes the connections to origins and parents that carry no
+// request.
 func (f *Forwarder) CloseIdleConnections() {
 	f.direct.CloseIdleConnections()
 	f.mu.Lock()

@@ -6,20 +6,20 @@ import (
 	"sync"
 )
 
-// interim passes 1xx replies to the client: 100 at most once, and none after the
-// final reply has begun (RFC 9110, section 10.1.1).
+// interim passes interim replies (1xx) to the client: 100 at most once, and none after
+// the final reply has begun (RFC 9110, section 10.1.1).
 type interim struct {
 	mu      sync.Mutex
 	wire    Wire
 	waits   bool // the client sent Expect: 100-continue and has had no 100
 	allowed bool // HTTP/1.1, and the final reply has not begun
 	first   bool // a first byte of a reply was read
-	coming  bool // a head is being read: the final one, unless pass is called
+	coming  bool // a head is being read, the final one unless pass is called
 	passed  int  // number of interim replies sent to the client
 }
 
-// beforeContent sends 100 if the client waits for that. After a final reply the transport
-// may still read the content, to keep its connection: then nothing is sent.
+// beforeContent sends 100 if the client waits for it. After a final reply the transport
+// may still read the content in order to keep its connection: then nothing is sent.
 func (i *interim) beforeContent() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -28,6 +28,7 @@ func (i *interim) beforeContent() {
 	}
 }
 
+// sendContinue sends 100 if the client waits for it. i.mu is held.
 func (i *interim) sendContinue() {
 	if i.waits && i.allowed {
 		i.waits = false
@@ -35,7 +36,7 @@ func (i *interim) sendContinue() {
 	}
 }
 
-// beginHead notes the first byte of a reply.
+// beginHead notes that the first byte of a reply's head was read.
 func (i *interim) beginHead() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -49,7 +50,7 @@ func (i *interim) answered() bool {
 	return i.first
 }
 
-// pass sends an interim reply on to the client.
+// pass sends an interim reply to the client.
 func (i *interim) pass(code int, header textproto.MIMEHeader) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -75,7 +76,7 @@ func (i *interim) state() (passed int, coming bool) {
 	return i.passed, i.coming
 }
 
-// close notes that the final reply is there.
+// close notes that the final reply has begun, or that there will be none.
 func (i *interim) close() {
 	i.mu.Lock()
 	defer i.mu.Unlock()

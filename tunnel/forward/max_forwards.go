@@ -9,7 +9,7 @@ import (
 )
 
 // answerHere answers a TRACE or OPTIONS request that must not be forwarded, and
-// decrements Max-Forwards of one that may (RFC 9110, section 7.6.2).
+// decrements Max-Forwards of one that may be (RFC 9110, section 7.6.2).
 func (x *exchange) answerHere() (next Next, done bool) {
 	value := x.header.Get("Max-Forwards")
 	if value == "" || x.Head.Method != http.MethodTrace && x.Head.Method != http.MethodOptions {
@@ -36,8 +36,8 @@ func (x *exchange) answerHere() (next Next, done bool) {
 	return x.served(reply.StatusCode, x.respond(reply), clientThere), true
 }
 
-// traced returns the request as it came, without what TRACE must not reveal (RFC
-// 9110, section 9.3.8).
+// traced returns the request's head as it came, without the fields that TRACE must not
+// reveal (RFC 9110, section 9.3.8).
 func (x *exchange) traced() []byte {
 	var b bytes.Buffer
 	b.WriteString(x.Head.Line + "\r\n")

@@ -14,18 +14,18 @@ const (
 	maxOptionValues = 64      // Connection fields
 )
 
-// replyOptions collects the Connection fields of a reply's head as it is read. The
-// standard library's reader removes a field that says close, and with it the
-// names of other fields that must not be forwarded (RFC 9110, section 7.6.1).
+// replyOptions collects the Connection fields of a reply's head while it is read. The
+// standard library removes such a field if it has "close", and with it the names of
+// other fields that must not be forwarded (RFC 9110, section 7.6.1).
 type replyOptions struct {
-	line    []byte // the start of a line that is not complete
+	line    []byte // the beginning of an incomplete line
 	values  []string
 	begun   bool // the status line was read
-	interim bool // it was a 1xx: another head follows
+	interim bool // it is an interim reply: another head follows
 	ended   bool // the final head's blank line was read
 }
 
-// scan takes the next bytes of the connection, and ignores those behind the head.
+// scan reads the next bytes of the connection, and ignores those behind the head.
 func (o *replyOptions) scan(b []byte) {
 	for len(b) > 0 && !o.ended {
 		end := bytes.IndexByte(b, '\n')
@@ -43,7 +43,7 @@ func (o *replyOptions) scan(b []byte) {
 	}
 }
 
-// take takes one complete line.
+// take reads a complete line.
 func (o *replyOptions) take(line []byte) {
 	const name = "connection:"
 	switch {
@@ -58,8 +58,8 @@ func (o *replyOptions) take(line []byte) {
 	}
 }
 
-// removeReplyHopByHop removes the fields of a reply that concern the connection to
-// the origin or the parent only.
+// removeReplyHopByHop removes those fields of a reply that concern only the connection to
+// the origin or the parent.
 func (x *exchange) removeReplyHopByHop(h http.Header) {
 	if x.upstream != nil {
 		for _, name := range wire.Tokens(x.upstream.replyOptions()) {

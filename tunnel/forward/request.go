@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// newExchange parses what is asked for: absolute-form only (RFC 9112, section
-// 3.2.2).
+// newExchange parses a request, whose target must be in absolute-form (RFC 9112,
+// section 3.2.2).
 func (es *Exchanges) newExchange(in Incoming) (*exchange, *tunnel.Error) {
 	x := &exchange{Incoming: in, exchanges: es}
 	head := in.Head
@@ -37,7 +37,7 @@ func (es *Exchanges) newExchange(in Incoming) (*exchange, *tunnel.Error) {
 		return nil, &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Target: in.Record.Target, Detail: "the request is malformed", Err: err}
 	}
 	if framing.Chunked {
-		delete(x.header, "Trailer") // the transport writes it anew
+		delete(x.header, "Trailer") // the transport writes its own
 	}
 	if x.body.content != nil {
 		return x, nil
@@ -49,7 +49,7 @@ func (es *Exchanges) newExchange(in Incoming) (*exchange, *tunnel.Error) {
 	return x, nil
 }
 
-// headerOf returns the fields except Host, which the target replaces (RFC 9112,
+// headerOf returns a head's fields except Host, which the target replaces (RFC 9112,
 // section 3.2.2).
 func headerOf(head *wire.Request) http.Header {
 	header, values := make(http.Header, len(head.Fields)), make([]string, len(head.Fields))
@@ -101,9 +101,9 @@ func parseAbsolute(head *wire.Request) (target tunnel.Authority, path string, er
 	return target, path, nil
 }
 
-// RequestError is the verdict on a request head that package wire refuses, with
-// the status that each problem has (RULES 16). The Status is 0 for a client that
-// left within its head: there is nobody to answer.
+// RequestError returns the Error for a request head that package wire refuses, with the
+// status of each problem (RULES 16). The Status is 0 if the client left within its
+// head, and so cannot be answered.
 func RequestError(err error) *tunnel.Error {
 	var head *wire.HeadError
 	if !errors.As(err, &head) {
@@ -126,11 +126,10 @@ func RequestError(err error) *tunnel.Error {
 	return e
 }
 
-// blank is what outgoing requests are copies of: only a copy can be given a
-// context.
+// blank is copied for every outgoing request, since only a copy can have a context.
 var blank http.Request
 
-// outgoing returns the request as the origin or the parent gets it.
+// outgoing returns the request for the origin or the parent.
 func (x *exchange) outgoing(ctx context.Context) *http.Request {
 	header := x.header
 	trailers := wire.HasToken(header["Te"], "trailers")
@@ -150,7 +149,7 @@ func (x *exchange) outgoing(ctx context.Context) *http.Request {
 	}
 	appendVia(header, received, x.exchanges.forwarder.via)
 	if header["User-Agent"] == nil {
-		header["User-Agent"] = []string{""} // keeps the library from adding its own
+		header["User-Agent"] = []string{""} // so that the library does not add its own
 	}
 	x.exchanges.last.set(x.Record.Target)
 	out := blank.WithContext(ctx)
@@ -166,7 +165,7 @@ func (x *exchange) outgoing(ctx context.Context) *http.Request {
 	return out
 }
 
-// url returns a URL with path and query as they came (RFC 9110, section 7.7).
+// url returns a URL with path and query exactly as they came (RFC 9110, section 7.7).
 func (x *exchange) url() *url.URL {
 	last := &x.exchanges.last
 	u := &url.URL{Scheme: "http", Host: last.text, Opaque: x.path}

@@ -13,25 +13,25 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// requestBody is a request's content on its way from the client. The transport
-// reads it on goroutines of its own, perhaps still after the reply has arrived:
-// nothing else may read the connection before leave has returned.
+// requestBody is a request's content as the transport reads it. The transport reads on
+// goroutines of its own, and may do so after the reply has arrived: nothing else may
+// read the connection before leave has returned.
 type requestBody struct {
 	content io.Reader
-	conn    net.Conn // that content is read from
+	conn    net.Conn // the client's connection
 	interim *interim
 	trailer http.Header // filled in at the end
 	n       atomic.Int64
-	asking  atomic.Bool // Read waits for the client
-	done    atomic.Bool // the end was read: the next request may be
+	asking  atomic.Bool // a Read waits for the client
+	done    atomic.Bool // the end was read, so that the next request may be read
 
 	reading sync.Mutex // held while content is read
 	begun   bool       // a Read of content has begun; guarded by reading
 
 	mu     sync.Mutex // guards what follows
-	cut    error      // why no more is read; nil = it is
-	owing  bool       // asking, when cut was set
-	failed error      // what went wrong on the client's side
+	cut    error      // why no more is read; nil = reading goes on
+	owing  bool       // whether a Read waited for the client when cut was set
+	failed error      // why content could not be read from the client
 }
 
 var (
@@ -40,7 +40,7 @@ var (
 	errSilent       = errors.New("nothing moved for too long")
 )
 
-// Read sends 100 (Continue) first if the client waits for that.
+// Read reads content. It sends 100 (Continue) first if the client waits for it.
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
@@ -66,8 +66,8 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// cause returns why no more is read: the cut, of which err is only a consequence,
-// or else err, which it notes as the client's fault.
+// cause returns why no more is read: the cut, of which err is only a consequence, or
+// else err, which it notes as a failure of the client.
 func (b *requestBody) cause(err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -80,11 +80,11 @@ func (b *requestBody) cause(err error) error {
 	return err
 }
 
-// Close does nothing: a connection with unread content is closed later.
+// Close does nothing: after the reply, a connection with unread content is closed.
 func (b *requestBody) Close() error { return nil }
 
-// interrupt makes a Read under way and all later ones fail with err, without
-// waiting for that. It does nothing once the end was read.
+// interrupt makes the Read under way and all later ones fail with err, and does not
+// wait for that. It does nothing if the end was read.
 func (b *requestBody) interrupt(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -94,8 +94,8 @@ func (b *requestBody) interrupt(err error) {
 	}
 }
 
-// renew lets the content be read for another connection to the origin. It reports
-// whether that is possible: whether nothing of it was read before.
+// renew lets the content be read for another connection to the origin. It returns false
+// if that is not possible, because some of it was read already.
 func (b *requestBody) renew() bool {
 	b.reading.Lock()
 	defer b.reading.Unlock()
@@ -111,8 +111,8 @@ func (b *requestBody) renew() bool {
 	return true
 }
 
-// leave ends the reading, and reports whether the connection can be used for a
-// further request: whether all of the content was read.
+// leave ends the reading, and reports whether all of the content was read, so that the
+// connection can carry another request.
 func (b *requestBody) leave() bool {
 	b.interrupt(errAnswered)
 	b.reading.Lock()
@@ -120,15 +120,16 @@ func (b *requestBody) leave() bool {
 	return b.cause(nil) == nil
 }
 
-// awaitedClient reports whether Read was waiting for the client when it was interrupted.
+// awaitedClient reports whether a Read was waiting for the client when it was
+// interrupted.
 func (b *requestBody) awaitedClient() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.owing
 }
 
-// failure returns what was wrong with the content, nil if nothing was; left reports
-// that the client is gone.
+// failure returns why the content could not be read from the client, nil if it could or
+// was not tried. Left reports that the client has left.
 func (b *requestBody) failure() (err error, left bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

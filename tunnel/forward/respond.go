@@ -18,14 +18,14 @@ var (
 	bodyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 )
 
-// checkReply returns why a reply cannot be passed on, and closes it then.
+// checkReply returns why a reply cannot be passed on. It has closed the reply then.
 func (x *exchange) checkReply(reply *http.Response) error {
 	err := checkNames(reply.Header)
 	switch {
-	case err != nil, reply.ProtoMajor != 1, reply.StatusCode < 200: // including a 101 that was not asked for
+	case err != nil, reply.ProtoMajor != 1, reply.StatusCode < 200: // including a 101 that was not requested
 		err = malformedReply(x.Record.Target, err)
 	case reply.StatusCode == http.StatusProxyAuthRequired && x.absolute():
-		// Not 407 for our client, who does not have the parent's credentials.
+		// The client gets no 407, since it does not have the parent's credentials.
 		err = &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Target: x.Record.Target,
 			Detail: "the next proxy wants credentials that this proxy does not have"}
 	default:
@@ -35,23 +35,23 @@ func (x *exchange) checkReply(reply *http.Response) error {
 	return err
 }
 
-// replyOutcome says how the sending of a reply ended.
+// replyOutcome says how the writing of a reply ended.
 type replyOutcome struct {
 	keep       bool  // the client was told that the connection is kept
-	fromOrigin error // why the reply could not be read to its end
+	fromOrigin error // why the reply could not be read whole
 	toClient   error // why it could not be written
-	untilClose bool  // only the connection's end tells the client that it is over
+	untilClose bool  // for the client the reply ends with the connection
 }
 
-// served logs a request that got a reply, and makes sure that the client can tell
-// an incomplete reply from a whole one.
+// served logs a request that has a reply, and makes sure that the client does not take
+// an incomplete reply for a whole one.
 func (x *exchange) served(status int, out replyOutcome, end watchEnd) Next {
 	whole, next := x.body.leave(), NextClose
 	x.Record.Status, x.Record.Up, x.Record.Down = status, x.body.n.Load(), x.down.Load()
 	switch {
 	case end == clientSilent && (out.toClient != nil || out.fromOrigin != nil):
 		x.Record.Error, x.Record.ClosedBy = tunnel.ErrorConnectionReadTimeout, relay.ClosedByIdle
-		_ = x.exchanges.conn.SetWriteDeadline(time.Time{}) // for the end of what was written
+		_ = x.exchanges.conn.SetWriteDeadline(time.Time{}) // so that the end of what was written can be sent
 		x.exchanges.wire.BreakOff(out.untilClose)
 	case out.toClient != nil, out.fromOrigin != nil && end == clientGone:
 		x.Record.Error, x.Record.ClosedBy = tunnel.ErrorConnectionTerminated, relay.ClosedByClient
@@ -67,9 +67,9 @@ func (x *exchange) served(status int, out replyOutcome, end watchEnd) Next {
 	return next
 }
 
-// respond writes the reply to the client. Framing is written anew: the
-// length if it is known, chunks if not, and for HTTP/1.0 the connection's end
-// (RFC 9112, section 6.3). Nothing is buffered beyond one read.
+// respond writes the reply to the client, with framing of its own: the length if it is
+// known, else chunks, or for HTTP/1.0 the connection's end (RFC 9112, section 6.3).
+// Nothing is buffered beyond one read.
 func (x *exchange) respond(reply *http.Response) (out replyOutcome) {
 	out.keep = !x.close && x.body.done.Load() && !x.host().Draining()
 	// Replies to HEAD and 304 announce the length of content they do not have.
@@ -108,8 +108,8 @@ func (x *exchange) respond(reply *http.Response) (out replyOutcome) {
 	switch {
 	case out.toClient != nil:
 	case out.fromOrigin != nil:
-		// Fewer bytes than announced: the client learns it from the end of the
-		// connection, or of the stream.
+		// The content is incomplete, which the client sees by the end of the connection
+		// or stream.
 		out.toClient = bw.Flush()
 	default:
 		cleanTrailer(reply.Trailer)
@@ -118,13 +118,13 @@ func (x *exchange) respond(reply *http.Response) (out replyOutcome) {
 	return out
 }
 
-// pendingReply lends the part of a reply that is not flushed yet to the connection
-// that reads the rest. It is flushed before a read that may wait: so a reply that
-// has arrived whole goes out in one piece, and no part of another is held back.
+// pendingReply lets the connection that reads a reply flush the part that is not yet
+// sent to the client, before each read that may wait. So a reply that has arrived whole
+// is sent in one piece, and no part of any other is held back.
 type pendingReply struct {
 	mu       sync.Mutex
 	bw       *bufio.Writer // nil = not lent
-	flushing atomic.Bool   // a flush waits for the client
+	flushing atomic.Bool   // a flush is under way
 }
 
 // lend lends bw, or takes it back with nil.
@@ -134,7 +134,7 @@ func (p *pendingReply) lend(bw *bufio.Writer) {
 	p.bw = bw
 }
 
-// flush flushes what is lent.
+// flush flushes the writer that is lent, if any.
 func (p *pendingReply) flush() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,16 +7,12 @@ import (
 	"net/http"
 )
 
-// staleTries bounds how many pooled connections that turn out to be closed are tried.
+// staleTries bounds how often a request is sent again because a pooled connection was
+// closed.
 const staleTries = 4
 
-// roundTrip sends the request and returns the reply. If the origin has closed the
-// pooled connection meanwhile, the library tries another by itself, unless part of
-// the request was written by then. A request that may be repeated is sent again in
-// that case too (RFC 9112, section 9.3.1), as long as no reply has begun. One that
-// must not be repeated (RFC 9110, section 9.2.2) is sent only on a connection that
-// is not known to have ended, and may fail if the origin closes it at that moment.
-// Where a route cannot be taken, the rule's next one is tried.
+// roundTrip sends the request and returns the reply. If a route cannot be taken, the
+// next one is tried.
 func (x *exchange) roundTrip(ctx context.Context) (*http.Response, error) {
 	for {
 		reply, err := x.roundTripOnRoute(ctx)
@@ -33,7 +29,12 @@ func (x *exchange) roundTrip(ctx context.Context) (*http.Response, error) {
 	}
 }
 
-// roundTripOnRoute is roundTrip along one route.
+// roundTripOnRoute is roundTrip on one route. If the origin has closed the pooled
+// connection meanwhile, the library tries another by itself, unless part of the
+// request was written. In that case too a request is sent again if it may be repeated
+// (RFC 9112, section 9.3.1) and no reply has begun. A request that must not be
+// repeated (RFC 9110, section 9.2.2) is not sent on a connection that is known to have
+// ended; it fails if the origin closes the connection at that moment.
 func (x *exchange) roundTripOnRoute(ctx context.Context) (*http.Response, error) {
 	transport, out := x.transport(), x.outgoing(ctx)
 	for tries := 1; ; tries++ {
@@ -47,7 +48,7 @@ func (x *exchange) roundTripOnRoute(ctx context.Context) (*http.Response, error)
 
 // mayRepeat reports whether a request that failed may be sent once more.
 func (x *exchange) mayRepeat() bool {
-	if x.stale { // not a byte of it went out
+	if x.stale { // no byte of it was sent
 		return x.body.renew()
 	}
 	return x.repeatable && x.reused && !x.interim.answered()

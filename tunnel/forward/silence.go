@@ -9,23 +9,23 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// Some exchanges are meant to be silent for long: a long poll waits for the head of
-// its reply, a stream of events for its next event. TCP keepalive and clientWatch
-// find out when a side is gone; IdleTimeout bounds the wait if it is set, as it
-// does a tunnel's. But where a side owes bytes that it has announced, or does not
-// read what it is sent, silence is a fault, and descriptors are not held for it.
+// Some exchanges are meant to be silent for long: a long poll waits for the head of its
+// reply, a stream of events for its next event. TCP keepalive and clientWatch detect a
+// side that is gone, and IdleTimeout bounds the wait if it is set, as it does for
+// tunnels. But if a side owes bytes that it has announced, or does not read what it is
+// sent, silence is a fault, and descriptors are not held for it.
 
-// owedTimeout bounds the silence of an exchange in which a side owes bytes: the
-// client its request's content, the origin the rest of a head or of a reply whose
-// length is known, or either side the reading of what it is sent. Progress in
-// either direction restarts it.
+// owedTimeout bounds the silence of an exchange in which a side owes bytes: the client
+// its request's content; the origin the rest of a head, or of a reply whose length is
+// known; either side the reading of what it is sent. Progress in either direction
+// restarts it.
 const owedTimeout = 5 * time.Minute
 
 // exchangePhase says which side an exchange waits for.
 type exchangePhase struct {
 	sending  atomic.Bool // a write to the origin is under way
 	replying atomic.Bool // the reply's head was read
-	endless  atomic.Bool // the reply's length is not known
+	endless  atomic.Bool // the length of the reply is not known
 	awaiting atomic.Bool // a read of the reply's content is under way
 }
 
@@ -55,7 +55,7 @@ func (x *exchange) progress() int64 {
 // check reports whether there was no progress for too long, and if not, when to
 // check again. w.mu is held.
 func (w *clientWatch) check(x *exchange) (next time.Duration, silent bool) {
-	const checks = 10 // within a limit
+	const checks = 10 // per limit
 	limit := x.exchanges.forwarder.IdleTimeout
 	next = owedTimeout / checks
 	if limit > 0 {
@@ -68,7 +68,7 @@ func (w *clientWatch) check(x *exchange) (next time.Duration, silent bool) {
 	if owed && (limit == 0 || limit > owedTimeout) {
 		limit = owedTimeout
 	}
-	// A change of who owes is progress, too.
+	// That a side begins or ceases to owe bytes is progress, too.
 	if moved := x.progress(); moved != w.moved || owed != w.owed {
 		w.moved, w.owed, w.since = moved, owed, time.Now()
 	} else if limit > 0 && time.Since(w.since) >= limit {
@@ -77,7 +77,8 @@ func (w *clientWatch) check(x *exchange) (next time.Duration, silent bool) {
 	return max(next, watchAfter), false
 }
 
-// cutSilent interrupts what x waits for and its context does not end.
+// cutSilent interrupts the reads and writes of the client that x waits for, which its
+// context does not end.
 func (x *exchange) cutSilent() {
 	x.body.interrupt(errSilent)
 	if x.phase.replying.Load() {
@@ -85,8 +86,8 @@ func (x *exchange) cutSilent() {
 	}
 }
 
-// silenceError returns the verdict on a silence before any reply: the client's
-// fault if it was waited for (RFC 9110, section 15.5.9), else the origin's.
+// silenceError returns the Error for a silence before any reply: the client's fault if
+// its content was awaited (RFC 9110, section 15.5.9), else the origin's.
 func (x *exchange) silenceError() *tunnel.Error {
 	if x.body.awaitedClient() {
 		return &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Status: http.StatusRequestTimeout, Target: x.Record.Target,

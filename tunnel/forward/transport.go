@@ -10,7 +10,7 @@ import (
 	"culvert/tunnel"
 )
 
-// parentTransport carries the requests that take a route through parents.
+// parentTransport carries the requests of a route through parents.
 type parentTransport struct {
 	route tunnel.Route
 	*http.Transport
@@ -25,6 +25,7 @@ const (
 	maxReplyHead         = 256 << 10
 )
 
+// newTransport returns a Transport that connects with dial.
 func newTransport(dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -62,7 +63,7 @@ func (f *Forwarder) transport(route tunnel.Route) *http.Transport {
 	return t.Transport
 }
 
-// newTunnelTransport returns a Transport for requests in origin-form, to origins.
+// newTunnelTransport returns a Transport for requests to origins, in origin-form.
 func (f *Forwarder) newTunnelTransport(route tunnel.Route) *http.Transport {
 	return newTransport(func(ctx context.Context, _, address string) (net.Conn, error) {
 		target, err := tunnel.ParseAuthority(address)
@@ -77,8 +78,8 @@ func (f *Forwarder) newTunnelTransport(route tunnel.Route) *http.Transport {
 	})
 }
 
-// newParentTransport returns a Transport for requests in absolute-form to a parent,
-// with the credentials that the route has for it.
+// newParentTransport returns a Transport for requests to a parent, in absolute-form and
+// with the route's credentials for it.
 func (f *Forwarder) newParentTransport(route tunnel.Route) *http.Transport {
 	t := newTransport(func(ctx context.Context, _, _ string) (net.Conn, error) {
 		conn, e := f.host.DialParent(ctx, route)
@@ -90,7 +91,7 @@ func (f *Forwarder) newParentTransport(route tunnel.Route) *http.Transport {
 	last := route.Hops[len(route.Hops)-1]
 	parent := &url.URL{Scheme: "http", Host: last.Proxy.String()}
 	if last.Scheme == tunnel.SchemeUnix {
-		parent.Host = "localhost" // not used: DialParent knows the socket
+		parent.Host = "localhost" // not used: DialParent connects to the socket
 	}
 	if c := last.Credentials; c != nil {
 		parent.User = url.UserPassword(c.User, c.Password)
@@ -99,9 +100,9 @@ func (f *Forwarder) newParentTransport(route tunnel.Route) *http.Transport {
 	return t
 }
 
-// parentForwards reports whether a route's last hop is asked to forward requests. With one
-// that is to speak HTTP/2 a tunnel is opened, since the transport speaks HTTP/1;
-// SOCKS has tunnels only.
+// parentForwards reports whether a route's last hop gets the requests themselves. A hop
+// that speaks HTTP/2 is asked for tunnels instead, since the transport speaks HTTP/1;
+// a SOCKS hop has only tunnels.
 func (f *Forwarder) parentForwards(route tunnel.Route) bool {
 	if f.TunnelsOnly || route.Direct() {
 		return false

@@ -17,9 +17,9 @@ import (
 )
 
 // upgradeProtocol serves a request that offers to change the protocol, such as to
-// WebSocket (RFC 9110, section 7.8). It is sent on a connection of its own, through
-// parents in a tunnel; a 101 makes a tunnel of both connections. Any other reply
-// is forwarded as usual.
+// WebSocket (RFC 9110, section 7.8). It sends the request on a connection of its own,
+// which leads through parents as a tunnel. A 101 makes both connections a tunnel; any
+// other reply is forwarded as usual.
 func (x *exchange) upgradeProtocol() Next {
 	next, e := x.host().DialTunnel(x.exchanges.ctx, &x.Incoming)
 	if e != nil {

@@ -6,12 +6,12 @@ import (
 	"sync"
 )
 
-// upstreamConn is a connection to an origin or a parent. It knows the exchange whose
-// request it carries.
+// upstreamConn is a connection to an origin or a parent, and the exchange whose request
+// it carries.
 type upstreamConn struct {
 	net.Conn
 	addr    string        // of the peer
-	drained chan struct{} // closed when nothing more can be read; nil = Write does not wait for that
+	drained chan struct{} // closed when nothing more can be read; nil = Write does not wait for it
 	mu      sync.Mutex
 	x       *exchange // under way; nil = idle
 	closed  bool
@@ -53,7 +53,7 @@ func (c *upstreamConn) carried() *exchange {
 	return c.x
 }
 
-// Read may wait, so the client is sent first what there is of its reply.
+// Read may wait, so it first flushes to the client what there is of its reply.
 func (c *upstreamConn) Read(b []byte) (int, error) {
 	if x := c.carried(); x != nil {
 		x.pending.flush()
@@ -77,9 +77,9 @@ func (c *upstreamConn) replyOptions() []string {
 	return c.options.values
 }
 
-// Write fails only when nothing more can be read. An origin that reads no more of a
-// request may have replied to it, and for the transport a failed write would end
-// the exchange (RFC 9112, section 9.5).
+// Write fails only when nothing more can be read. An origin that stops reading a request
+// may have replied to it (RFC 9112, section 9.5), but the transport ends an exchange
+// whose write failed.
 func (c *upstreamConn) Write(b []byte) (int, error) {
 	if x := c.carried(); x != nil {
 		x.phase.sending.Store(true)
@@ -100,8 +100,8 @@ func (c *upstreamConn) noteEnd() {
 	c.ended = true
 }
 
-// Close also ends the reading of the request's content. Otherwise the transport
-// would wait for a client that has nothing to send before it returns the failure.
+// Close also ends the reading of the request's content. Otherwise the transport would
+// return a failure only after the client, which may send nothing, was read.
 func (c *upstreamConn) Close() error {
 	c.mu.Lock()
 	c.closed = true

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// clientWatch watches the exchanges of one client connection, one after the other.
-// It detects a client that leaves before its reply is complete, and an exchange
-// without progress (silence.go). The zero clientWatch is ready to use.
+// clientWatch watches the exchanges of one client connection, one after the other. It
+// detects that the client leaves before its reply is complete, and that an exchange
+// makes no progress (silence.go). The zero clientWatch is ready to use.
 type clientWatch struct {
 	mu     sync.Mutex
 	x      *exchange     // under way; nil = none
@@ -18,17 +18,16 @@ type clientWatch struct {
 	moved  int64         // x.progress at the last check
 	owed   bool          // x.owed at the last check
 	since  time.Time     // of the last change of either
-	quiet  chan struct{} // closed when the watching read has returned; nil = none began
+	quiet  chan struct{} // closed when awaitClient has returned; nil = it was not started
 	linger *time.Timer   // nil = the client has not ended its side
 
-	// The timer is not stopped between requests, so that a quick one need not
-	// touch it.
+	// The timer runs on between requests, so that a quick request does not touch it.
 	timer  *time.Timer
 	armed  bool
 	closed bool
 }
 
-// watchEnd says what a watch has found.
+// watchEnd is the result of a watch.
 type watchEnd uint8
 
 const (
@@ -37,12 +36,12 @@ const (
 	clientSilent          // there was no progress for too long, on either side
 )
 
-// watchAfter is the age from which a request is watched: a quick one does not pay
-// for it.
+// watchAfter is the age from which a request is watched, so that a quick one costs
+// nothing.
 const watchAfter = 500 * time.Millisecond
 
-// start watches x until stop. It calls cancel if the client's connection breaks,
-// if the client ends its side and then reads nothing for the linger time, or if
+// start watches x until stop is called. It calls cancel if the client's connection
+// breaks, if the client ends its side and then reads nothing for the linger time, or if
 // there is no progress.
 func (w *clientWatch) start(x *exchange, cancel func()) {
 	w.mu.Lock()
@@ -70,7 +69,7 @@ func (w *clientWatch) tick() {
 		w.timer.Reset(young)
 		return
 	}
-	// Until the request's content is read, its reader notices a client that leaves.
+	// While the request's content is read, its reader notices that the client leaves.
 	if w.quiet == nil && x.body.done.Load() {
 		w.quiet = make(chan struct{})
 		go w.awaitClient(x, w.quiet)
@@ -84,23 +83,23 @@ func (w *clientWatch) tick() {
 	w.timer.Reset(next)
 }
 
-// awaitClient is the watching read: until the client sends, ends its side, or is gone.
+// awaitClient waits until the client sends, ends its side, or leaves.
 func (w *clientWatch) awaitClient(x *exchange, quiet chan struct{}) {
 	defer close(quiet)
 	err := x.exchanges.wire.Await()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
-	case err == nil || w.x != x: // a further request, or stop's deadline
-	case errors.Is(err, io.EOF): // perhaps a half-close: the client still wants the reply
+	case err == nil || w.x != x: // another request, or stop called Wake
+	case errors.Is(err, io.EOF): // perhaps a half-close, and the client still reads the reply
 		w.startLinger(x)
 	default:
 		w.cut(x, clientGone)
 	}
 }
 
-// startLinger ends x when a client that has ended its side reads nothing of its reply for
-// the linger time. w.mu is held.
+// startLinger ends x when the client, which has ended its side, reads nothing of its
+// reply for the linger time. w.mu is held.
 func (w *clientWatch) startLinger(x *exchange) {
 	limit, before := x.exchanges.forwarder.Linger, x.down.Load()
 	if limit <= 0 {
@@ -119,7 +118,7 @@ func (w *clientWatch) startLinger(x *exchange) {
 	})
 }
 
-// cut ends x, and notes why. w.mu is held.
+// cut ends x and notes why. w.mu is held.
 func (w *clientWatch) cut(x *exchange, end watchEnd) {
 	if w.end != clientThere {
 		return
@@ -130,8 +129,7 @@ func (w *clientWatch) cut(x *exchange, end watchEnd) {
 	w.cancel()
 }
 
-// stop ends the watch and returns what it has found. The connection's reader is the
-// caller's again.
+// stop ends the watch and returns its result. The caller may read the connection again.
 func (w *clientWatch) stop() watchEnd {
 	w.mu.Lock()
 	x, quiet := w.x, w.quiet

@@ -17,45 +17,45 @@ import (
 	"culvert/tunnel/relay"
 )
 
-// Wire is the client's side of exchanges, as its protocol version has it. Head,
-// Content and End are called in this order, for one reply after another; Interim
-// before them, perhaps from another goroutine.
+// Wire is the client's side of exchanges, in the client's protocol version. For each
+// reply Head, Content and End are called in this order, Content only if the reply may
+// have some; Interim before them, perhaps from another goroutine.
 type Wire interface {
-	// Body returns a request's content, nil if there is none; the trailer that
-	// is filled in at its end, nil if there can be none; and its length in bytes,
-	// -1 if that is not known. Announced are the values of the request's Trailer
-	// field. The content is read until io.EOF before the next request is.
+	// Body returns a request's content, nil if there is none; its trailer, which is
+	// complete once the content was read to io.EOF, nil if there can be none; and the
+	// content's length in bytes, -1 if it is not known. Announced holds the values
+	// of the request's Trailer field.
 	Body(framing wire.Framing, announced []string) (content io.Reader, trailer http.Header, length int64, err error)
 
-	// Interim sends the head of a 1xx reply. That it cannot be sent shows when
-	// the final one is.
+	// Interim sends an interim reply (1xx). It returns no error, since the final reply
+	// will fail too.
 	Interim(code int, fields http.Header)
 
-	// Head sends a reply's head. What it writes by bw need not be flushed.
+	// Head writes a reply's head. It may write to bw, and need not flush.
 	Head(bw *bufio.Writer, h *ReplyHead) error
 
-	// Content returns what a reply's content is written to, over bw.
+	// Content returns the writer of a reply's content, which writes to bw.
 	Content(bw *bufio.Writer, h *ReplyHead) io.Writer
 
-	// End ends the content, with the trailer that came behind it, and flushes.
+	// End ends the content, writes the reply's trailer, and flushes.
 	End(bw *bufio.Writer, h *ReplyHead, content io.Writer) error
 
-	// BreakOff makes sure that the client does not take a part of a reply for the
-	// whole. UntilClose says that only the connection's end would tell.
+	// BreakOff makes sure that the client does not take an incomplete reply for a
+	// whole one. UntilClose says that the reply's end is the connection's end.
 	BreakOff(untilClose bool)
 
-	// Switch answers that the protocol changes to one of those named, and Give
-	// then gives the client's side away: the caller closes it.
+	// Switch replies that the protocol changes to those named. Give then gives the
+	// client's side to the caller, who closes it.
 	Switch(reply *http.Response, protocols string) error
 	Give() relay.Side
 
-	// Refuse answers with an error, logs it, and ends the exchange. HeadOnly
-	// leaves the content out, as a reply to HEAD must.
+	// Refuse replies with an error, logs it, and ends the exchange. HeadOnly leaves
+	// the content out, as a reply to HEAD must.
 	Refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool)
 
-	// Await returns nil when the client sends more, io.EOF when it has ended its
-	// side, another error when it is gone. Wake makes it return, and Settle
-	// undoes Wake once it has.
+	// Await waits: it returns nil when the client sends more, io.EOF when it has ended
+	// its side, and another error when it has left. Wake makes Await return. Settle is
+	// called after that, and makes reading possible again.
 	Await() error
 	Wake()
 	Settle()
@@ -64,14 +64,14 @@ type Wire interface {
 // ReplyHead is a reply's head on its way to the client.
 type ReplyHead struct {
 	*http.Response
-	Length  string // of Content-Length, "" = none
-	Content bool   // there may be some
-	Chunked bool   // over HTTP/1: the length is not known
-	Keep    bool   // over HTTP/1: the connection goes on
+	Length  string // value of Content-Length; "" = none
+	Content bool   // the reply may have content
+	Chunked bool   // over HTTP/1: in chunks, since the length is not known
+	Keep    bool   // over HTTP/1: the connection is kept
 }
 
-// HTTP1 is a client connection of HTTP/1 as far as all such are alike: a Wire
-// embeds it and adds Give and Refuse.
+// HTTP1 implements Wire for HTTP/1, except Give and Refuse: a Wire embeds it and adds
+// those.
 type HTTP1 struct {
 	Conn   net.Conn
 	Reader *bufio.Reader // over Conn, behind the request's head
@@ -125,12 +125,12 @@ func (w *HTTP1) End(bw *bufio.Writer, h *ReplyHead, content io.Writer) error {
 	return bw.Flush()
 }
 
-// BreakOff implements Wire: it resets a connection whose orderly end would say
-// that all has come.
+// BreakOff implements Wire. It resets a connection whose orderly end would mean that the
+// reply is complete.
 func (w *HTTP1) BreakOff(untilClose bool) {
 	if tcp := sock.TCPOf(w.Conn); tcp != nil && untilClose {
 		_ = tcp.SetLinger(0)
-		if net.Conn(tcp) != w.Conn { // TLS, whose goodbye would make it an orderly end
+		if net.Conn(tcp) != w.Conn { // TLS: its close_notify would be an orderly end
 			_ = tcp.Close()
 		}
 	}
@@ -141,8 +141,8 @@ func (w *HTTP1) Switch(reply *http.Response, protocols string) error {
 	return WriteSwitch(w.Conn, reply, protocols)
 }
 
-// WriteSwitch writes a 101 of HTTP/1 that changes to one of the protocols named
-// (RFC 9110, section 7.8).
+// WriteSwitch writes an HTTP/1 reply with status 101, which changes to the protocols
+// named (RFC 9110, section 7.8).
 func WriteSwitch(w io.Writer, reply *http.Response, protocols string) error {
 	bw := bufio.NewWriter(w)
 	writeStatusLine(bw, reply.StatusCode, reasonOf(reply))
@@ -172,8 +172,8 @@ func writeStatusLine(bw *bufio.Writer, code int, reason string) {
 	bw.WriteString("\r\n")
 }
 
-// reasonOf is the reply's own reason phrase, which may be empty; one that no
-// status line may hold gives way to the usual one (RFC 9112, section 4).
+// reasonOf returns the reply's own reason phrase, which may be empty, or the usual one if
+// a status line must not have it (RFC 9112, section 4).
 func reasonOf(reply *http.Response) string {
 	_, reason, _ := strings.Cut(reply.Status, " ")
 	if reply.Status == "" || wire.HasControl(strings.ReplaceAll(reason, "\t", " ")) {
@@ -182,7 +182,7 @@ func reasonOf(reply *http.Response) string {
 	return reason
 }
 
-// writeFraming ends the head.
+// writeFraming writes the framing fields and ends the head.
 func writeFraming(bw *bufio.Writer, h *ReplyHead) {
 	if h.Chunked {
 		bw.WriteString("Transfer-Encoding: chunked\r\n")
