@@ -11,8 +11,8 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// credentials explains a proxy that wants a login, or another one: by a 407, a 401,
-// which some proxies send instead, or in SOCKS.
+// credentials explains a proxy that requires a login, or refused one: by a 407, by
+// a 401, which some proxies send instead, or in SOCKS.
 func (x explanation) credentials() (sentence, hint string) {
 	answer, login := x.answerWords(), x.login
 	if len(login.Schemes) > 0 {
@@ -53,8 +53,8 @@ func (x explanation) credentials() (sentence, hint string) {
 	return sentence, "culvert knows Basic, Bearer, Digest, Negotiate and NTLM: ask the proxy's administrator to offer one of them"
 }
 
-// BrokenChallenge says what is wrong with a challenge that could not be answered, as
-// a Digest without a nonce; "" = there is no such challenge.
+// BrokenChallenge says what is wrong with a challenge that could not be answered,
+// as a Digest challenge without a nonce; "" = there is no such challenge.
 func BrokenChallenge(e *tunnel.Error) string {
 	var failed *client.LoginError
 	login := explanationOf(e).login
@@ -64,7 +64,7 @@ func BrokenChallenge(e *tunnel.Error) string {
 	return "no answer to " + wire.Escape([]byte(login.Failed.Error()), client.MaxDetail)
 }
 
-// refusedCredentialsHint is for credentials that were sent.
+// refusedCredentialsHint is the hint if credentials were sent and refused.
 func (x explanation) refusedCredentialsHint() string {
 	hint := "check " + settingIn("user name and password", cmp.Or(x.login.Source, x.Source))
 	if slices.ContainsFunc(x.login.Schemes, func(s string) bool { return strings.EqualFold(s, client.AuthNTLM) }) {
@@ -73,8 +73,8 @@ func (x explanation) refusedCredentialsHint() string {
 	return hint
 }
 
-// giveCredentials says where to give credentials. Those of the flags are sent to the
-// first proxy only.
+// giveCredentialsHint says where to give credentials. Those of the flags are sent
+// to the first proxy only.
 func (x explanation) giveCredentialsHint() string {
 	if x.login.LaterHop {
 		return "put USER:PASSWORD@ into " + x.setting("that proxy's URL") + ", before its host"

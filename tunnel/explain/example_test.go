@@ -11,7 +11,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// Explain says what went wrong as the command does.
+// The sentence, the hint and the exit code are those of the command.
 func ExampleError() {
 	proxy, err := tunneltest.ListenProxy(tunneltest.Answer("HTTP/1.1 403 Forbidden\r\n\r\nport 22 is closed here")...)
 	if err != nil {

@@ -1,3 +1,9 @@
+// Package explain puts errors into words for people: an Error is one sentence that
+// says what failed, and a hint that says what to do about it.
+//
+// What it returns is fit for a terminal: escaped, and without line breaks. It knows
+// the names of culvert's flags, but neither parses nor prints anything, and no
+// package that serves clients imports it.
 package explain
 
 import (
@@ -11,11 +17,11 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// Error puts a failure of Client or Stdio into one sentence for the person
-// who waits for the tunnel, who may see nothing else of it (under ssh, say),
-// and a hint that tells what to do next, "" if there is nothing to be done.
-// Neither has a line break or a control character, whatever a proxy sent. Any
-// other error is its own sentence.
+// Error explains a failure of a Client or of Stdio in one sentence, for a user who
+// may see nothing else of it (under ssh, for example), and hints at what to do
+// next, "" if nothing can be done. Neither contains a line break or a control
+// character, whatever a proxy sent. An err without a *tunnel.Error in its chain is
+// its own sentence. err must not be nil.
 func Error(err error) (sentence, hint string) {
 	var e *tunnel.Error
 	if !errors.As(err, &e) {
@@ -44,7 +50,7 @@ func Error(err error) (sentence, hint string) {
 	return x.unreachedProxy()
 }
 
-// explanation puts an Error into words.
+// explanation puts a tunnel.Error into words.
 type explanation struct {
 	*tunnel.Error
 	answer tunnel.AnswerTrouble // the Error's, or zero
@@ -62,8 +68,8 @@ func explanationOf(e *tunnel.Error) explanation {
 	return x
 }
 
-// OwnLimit returns what to say if this machine had no descriptor left for a
-// connection, or culvert may have no more of them.
+// OwnLimit returns what to say if e means that this machine, or this process, has
+// no descriptor left for a connection; ok is false for any other Error.
 func OwnLimit(e *tunnel.Error) (words, hint string, ok bool) {
 	if e.Type != tunnel.ErrorConnectionLimit || e.Phase != tunnel.PhaseConnect {
 		return "", "", false
@@ -71,7 +77,7 @@ func OwnLimit(e *tunnel.Error) (words, hint string, ok bool) {
 	return "culvert's own limit", "this machine ran out of descriptors: raise ulimit -n", true
 }
 
-// destination names what was to be reached: the proxy, or without one the target.
+// destination names what was to be reached: the proxy or, without one, the target.
 func (x explanation) destination() string {
 	if x.Hop != "" {
 		return x.proxy()
@@ -79,10 +85,11 @@ func (x explanation) destination() string {
 	return x.Target.String()
 }
 
-// proxy names the proxy. A socket's path may hold anything.
+// proxy names the proxy. It escapes the name, since the path of a socket may
+// contain anything.
 func (x explanation) proxy() string { return "proxy " + wire.Escape([]byte(x.Hop), client.MaxDetail) }
 
-// where adds to a setting what it came from, if that is known.
+// setting names a setting and, if known, its source.
 func (x explanation) setting(what string) string {
 	return settingIn(what, x.Source)
 }
@@ -94,11 +101,11 @@ func settingIn(what, source string) string {
 	return what + " in " + wire.Escape([]byte(source), 80)
 }
 
-// because is the cause, for the end of a sentence.
+// causeSuffix is the cause, for the end of a sentence.
 func (x explanation) causeSuffix() string { return ": " + Cause(x.Error) }
 
-// Cause is what lies beneath an Error, in the system's words, or else its own
-// cause.
+// Cause returns the cause of an Error: the error beneath it, or else the Error's
+// own.
 func Cause(e *tunnel.Error) string {
 	if e.Err == nil {
 		return e.Cause()
@@ -106,7 +113,7 @@ func Cause(e *tunnel.Error) string {
 	return wire.Escape([]byte(e.Err.Error()), client.MaxDetail)
 }
 
-// broken explains an open tunnel that broke.
+// brokenTunnel explains an open tunnel that broke.
 func (x explanation) brokenTunnel() (sentence, hint string) {
 	through := ""
 	if x.Hop != "" {
@@ -116,10 +123,10 @@ func (x explanation) brokenTunnel() (sentence, hint string) {
 		"the target, or something on the way with an idle limit, cut it: for ssh, try ServerAliveInterval 30"
 }
 
-// hintVersion is for an address that -4 or -6 excludes.
+// versionHint is the hint for an address that -4 or -6 excludes.
 const versionHint = "leave -4 and -6 out, or give a name"
 
-// unreachedTarget explains a target that could not be connected to without a proxy.
+// unreachedTarget explains a target that could not be connected to directly.
 func (x explanation) unreachedTarget() (sentence, hint string) {
 	target := x.Target.String()
 	switch x.Type {
@@ -139,7 +146,7 @@ func (x explanation) unreachedTarget() (sentence, hint string) {
 	return target + " cannot be reached" + x.causeSuffix(), "check the network; if it wants a proxy, name that with --proxy"
 }
 
-// unresolved says why a name has no address.
+// unresolvedSuffix says why a name has no address, for the end of a sentence.
 func (x explanation) unresolvedSuffix() string {
 	if x.Detail != "" {
 		return ": " + x.Detail

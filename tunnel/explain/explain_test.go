@@ -16,8 +16,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// What a proxy answers, and what a person reads of it. PROXY stands for its
-// address.
+// What a proxy answers, and how that is explained. PROXY stands for its address.
 func TestExplainAnswer(t *testing.T) {
 	const credentialsHint = "give them with --proxy-user NAME and CULVERT_PROXY_PASSWORD, or --proxy-credentials FILE"
 	for _, tt := range []struct {
@@ -159,7 +158,7 @@ func TestExplainRefusedCredentials(t *testing.T) {
 	c := clienttest.Proxied(t, "http://me:secret%20password@"+p.Addr())
 	c.Route.Source = "HTTPS_PROXY"
 	_, err := c.Open(t.Context(), testkit.MustAuthority(t, "a:22"))
-	// A proxy that sends the password back does not get it onto the terminal.
+	// a proxy that sends the password back does not get it onto the terminal
 	clienttest.WantExplained(t, err, "proxy "+p.Addr()+" refused the credentials for a:22: 407 No (***); it offers Basic", "check user name and password in HTTPS_PROXY")
 	c.Route.Hops[0].Credentials.Source = "FILE"
 	_, err = c.Open(t.Context(), testkit.MustAuthority(t, "a:22"))
@@ -169,7 +168,7 @@ func TestExplainRefusedCredentials(t *testing.T) {
 	clienttest.WantExplained(t, err, "proxy "+p.Addr()+" refused the credentials for a:22: 407 No (***); it offers Basic", "check user name and password in the Proxy-Authorization header")
 }
 
-// What happens on the way to the proxy, and to a target without one.
+// Failures to reach the proxy, or a target without a proxy.
 func TestExplainWay(t *testing.T) {
 	unknown := testkit.FailingResolver{Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
 	silent := testkit.FailingResolver{Err: &net.DNSError{Err: "timeout", IsTimeout: true}}
@@ -219,7 +218,7 @@ func TestExplainWay(t *testing.T) {
 	}
 }
 
-// Failures that a test cannot bring about at will.
+// Failures that a test cannot provoke.
 func TestExplainError(t *testing.T) {
 	target := testkit.MustAuthority(t, "example.com:22")
 	const hop = "proxy.corp:3128"

@@ -11,7 +11,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// Real proxies say on their pages what their status hides.
+// Pages of real proxies say what their status hides.
 func TestExplainPages(t *testing.T) {
 	const spelling, barred = "check the spelling of a: the proxy resolves it, not this machine", "ask the proxy's administrator to let this machine in"
 	const exists, wayOut = "check that a:22 exists and is up, as seen from the proxy", "the proxy's own way out does not work: tell its administrator"
@@ -56,7 +56,7 @@ func TestExplainPages(t *testing.T) {
 	}
 }
 
-// What else listens is known by its greeting.
+// A server that is no proxy is recognized by its greeting.
 func TestExplainGreetings(t *testing.T) {
 	const check = "check the proxy's host and port"
 	for _, tt := range []struct{ answer, hint string }{
@@ -83,8 +83,8 @@ func TestExplainGreetings(t *testing.T) {
 	}
 }
 
-// What else listens where a SOCKS or HTTP/2 proxy was to be, and the hints to
-// SOCKS's own words.
+// Servers of other protocols instead of a SOCKS or HTTP/2 proxy, and the hints for
+// refusals in SOCKS.
 func TestExplainForeign(t *testing.T) {
 	const check = "check the proxy's host and port"
 	const http = "it speaks HTTP/1.1, so use http:// or https://, or: "

@@ -8,7 +8,7 @@ import (
 	"culvert/tunnel/internal/page"
 )
 
-// noAnswer explains a proxy that was reached and gave no answer, or none that a
+// noAnswer explains a proxy that was reached but gave no answer, or none that a
 // proxy would give.
 func (x explanation) noAnswer() (sentence, hint string) {
 	check := "check " + x.setting("the proxy's host and port")
@@ -39,7 +39,7 @@ func (x explanation) noAnswer() (sentence, hint string) {
 	return x.proxy() + " sent a malformed answer: " + x.Cause(), "it is not a proxy, or a broken one: see what came with culvert probe"
 }
 
-// whySilent says why a proxy may send nothing. One that has the request may itself
+// silentHint says why a proxy may send nothing. One that has the request may itself
 // be waiting for the target.
 func (x explanation) silentHint() string {
 	switch {
@@ -51,8 +51,8 @@ func (x explanation) silentHint() string {
 	return "it may wait for " + x.Target.String() + " in vain, be overloaded, or be no proxy: "
 }
 
-// whyHungUp says why a proxy may close without an answer: a relay in front of one
-// does so when that is down.
+// hungUpHint says why a proxy may close the connection without an answer. A relay
+// in front of a proxy does so when the proxy is down.
 func (x explanation) hungUpHint() string {
 	const some = "it may serve certain clients only, "
 	switch {
@@ -71,7 +71,7 @@ func (x explanation) hungUpHint() string {
 
 func (x explanation) speaksSOCKS() bool { return tunnel.Hop{Scheme: x.Scheme}.IsSOCKS() }
 
-// openings tell by its first bytes what really listens there.
+// greetings identify other servers by the first bytes that they send.
 var greetings = [...]struct{ bytes, hint string }{
 	{"HTTP/1.", "it speaks HTTP/1.1, so use http:// or https://, or: "},
 	{"SSH-", "an ssh server listens there: "},
@@ -94,8 +94,8 @@ var greetings = [...]struct{ bytes, hint string }{
 	{"ICAP/1.0", "an ICAP server, a filter for proxies, listens there: "},
 }
 
-// whatSpeaks says what listens instead of a proxy, if that is known by its first
-// bytes. A SOCKS handshake reads only some of them.
+// foreignHint says what listens instead of a proxy, if its first bytes are known,
+// followed by check. A SOCKS handshake reads only some of a greeting.
 func (x explanation) foreignHint(check string) string {
 	raw := string(x.answer.Start)
 	switch {
@@ -112,8 +112,8 @@ func (x explanation) foreignHint(check string) string {
 	return check
 }
 
-// isMySQL reports whether raw begins as the greeting of MySQL does: the length of a
-// packet, its number 0, the protocol 10 and the server's version, or an error.
+// isMySQL reports whether raw begins with a greeting of MySQL: the length of the
+// packet, its number 0, and the protocol 10 with the server's version, or an error.
 func isMySQL(raw string) bool {
 	if len(raw) < 6 || raw[0] == 0 || raw[1:4] != "\x00\x00\x00" {
 		return false

@@ -11,8 +11,8 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// refused explains a proxy's final reply that opened no tunnel. The Type decides,
-// which a Proxy-Status field may have set, not the status alone.
+// refused explains a proxy's final reply that opened no tunnel. The Error's Type
+// decides, since a Proxy-Status field may have set it, not the status alone.
 func (x explanation) refused() (sentence, hint string) {
 	target, answer := x.Target.String(), x.answerWords()
 	switch x.ExitCode() {
@@ -42,7 +42,7 @@ func (x explanation) refused() (sentence, hint string) {
 		x.misunderstoodHint() + "check " + x.setting("the proxy's host and port")
 }
 
-// misunderstoodHint says what may have answered CONNECT like that.
+// misunderstoodHint says what may have answered CONNECT with that status.
 func (x explanation) misunderstoodHint() string {
 	switch x.Status {
 	case http.StatusMisdirectedRequest: // RFC 9110, section 15.5.20
@@ -53,14 +53,14 @@ func (x explanation) misunderstoodHint() string {
 	return "it may be a web server, not a proxy, or want TLS, for which use https://: "
 }
 
-// withoutTitle removes the title of a page from its start, which only repeats the
-// status line.
+// withoutTitle removes the title from the start of a page's words. It only repeats
+// the status line.
 func withoutTitle(words, title string) string {
 	if len(title) == 0 || len(words) <= len(title) || !strings.EqualFold(words[:len(title)], title) {
 		return words
 	}
 	rest := strings.TrimLeft(words[len(title):], " :.")
-	if len(rest) == len(words)-len(title) { // a longer word, and no title
+	if len(rest) == len(words)-len(title) { // title ended within a longer word
 		return words
 	}
 	return rest
@@ -81,8 +81,8 @@ func (x explanation) answerWords() string {
 	return answer
 }
 
-// Answer returns a proxy's status line in brief, and its own words, without what
-// the status line says already.
+// Answer returns a proxy's status line in brief, and the proxy's own words without
+// what the status line says already. Both are escaped.
 func Answer(e *tunnel.Error) (status, words string) {
 	x := explanationOf(e)
 	return x.statusLine(), x.withoutStatus(x.Detail)
@@ -97,7 +97,7 @@ func (x explanation) statusLine() string {
 	return line
 }
 
-// reason is the status line's, or the standard one of the status.
+// reason is that of the status line, or the standard one of the status.
 func (x explanation) reason() string {
 	return cmp.Or(strings.TrimSpace(x.answer.Reason), http.StatusText(x.Status))
 }
@@ -112,7 +112,7 @@ func (x explanation) withoutStatus(words string) string {
 	return words
 }
 
-// refusedHint is for a target that the proxy does not allow.
+// refusedHint is the hint for a target that the proxy does not allow.
 func (x explanation) refusedHint() string {
 	switch {
 	case x.Status == http.StatusTooManyRequests:
@@ -127,8 +127,9 @@ func (x explanation) refusedHint() string {
 	return AllowHint(x.Target, strings.Contains(strings.ToLower(x.Detail), "port"))
 }
 
-// AllowHint is the hint for a target that a policy forbids: its port where that is
-// known to be the reason, or where it is an unusual one, else its host.
+// AllowHint is the hint for a target that a policy forbids. It names the port, if
+// the port is known to be the reason or is neither 80 nor 443, and otherwise the
+// host.
 func AllowHint(target tunnel.Authority, portForbidden bool) string {
 	switch port := target.Port(); {
 	case port == 22:
@@ -139,7 +140,7 @@ func AllowHint(target tunnel.Authority, portForbidden bool) string {
 	return "ask the proxy's administrator to allow " + target.Host()
 }
 
-// unreachedHint is for a target that the proxy could not reach.
+// unreachedHint is the hint for a target that the proxy could not reach.
 func (x explanation) unreachedHint() string {
 	switch x.Type {
 	case tunnel.ErrorDNS:
@@ -149,7 +150,7 @@ func (x explanation) unreachedHint() string {
 	case tunnel.ErrorConnectionRefused:
 		return fmt.Sprintf("nothing listens on port %d there, as the proxy sees it: check the port, or whether the server runs", x.Target.Port())
 	case tunnel.ErrorConnectionTimeout, tunnel.ErrorConnectionReadTimeout:
-		if x.Status == http.StatusGatewayTimeout && x.Detail == "" { // some say it of every failure
+		if x.Status == http.StatusGatewayTimeout && x.Detail == "" { // some proxies say it of every failure
 			return "check the name and the port: the server is down, or a firewall between the proxy and it drops the connection"
 		}
 		return "the server is down, or a firewall between the proxy and it drops the connection"
@@ -169,5 +170,5 @@ func (x explanation) unreachedHint() string {
 	return "check that " + x.Target.String() + " exists and is up, as seen from the proxy"
 }
 
-// PortalHint is for a reply that sends the user to a login page.
+// PortalHint is the hint for a reply that leads to a login page.
 const PortalHint = "a login page may stand in the way: open any web page in a browser first"

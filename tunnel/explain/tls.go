@@ -25,7 +25,7 @@ func (x explanation) noTLS() (sentence, hint string) {
 	return sentence, x.proxyTLSHint(f)
 }
 
-// tlsWhere names a setting of the other side, and what it came from.
+// tlsSetting names a setting of the peer and, if known, its source.
 func (x explanation) tlsSetting(what string) string {
 	if x.Hop == "" {
 		return "the target's " + what
@@ -86,8 +86,8 @@ func (x explanation) targetTLSHint(f *client.TLSFailure) string {
 	return "check " + x.tlsSetting("host and port")
 }
 
-// TLS describes a handshake in lines for a person: version, cipher, ALPN, and
-// the certificate, or why there is no TLS. They hold no control character.
+// TLS describes a handshake in lines for people: version, cipher suite, ALPN and
+// certificate, or why the handshake failed. The lines contain no control character.
 func TLS(h *client.TLSHandshake) []string {
 	if h.Err != nil {
 		sentence, _ := Error(h.Err)

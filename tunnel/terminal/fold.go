@@ -2,16 +2,16 @@ package terminal
 
 import "strings"
 
-// Fold breaks a line at blanks so that each part fits Width, if Wrap is set. Every
-// further line begins with hang. A word that is too wide stays whole. Colours
-// (SGR, ECMA-48, section 8.3.117) take no columns, and are switched off before a
-// line break and on again behind hang.
+// Fold breaks a line at spaces so that each part fits Width, if Wrap is set. Every
+// further line begins with hang. A word that is too wide stays whole. Colours (SGR,
+// ECMA-48, section 8.3.117) take no columns; they are switched off before a line
+// break and on again after hang.
 func (s Style) Fold(line, hang string) string {
 	if !s.Wrap || columns(line) <= s.Columns() {
 		return line
 	}
 	var b strings.Builder
-	at, colour, begun := 0, "", false // columns used, the colour there, and whether the line has a word to break behind
+	at, colour, begun := 0, "", false // columns used, the colour in force, and whether there is a word before a break
 	for line != "" {
 		word := strings.TrimLeft(line, " ")
 		blanks := line[:len(line)-len(word)]
@@ -36,8 +36,8 @@ func (s Style) Fold(line, hang string) string {
 	return b.String()
 }
 
-// FoldRow is Fold for a row of a table and the words that follow it. Where they do
-// not fit on the row's line they begin a line of their own.
+// FoldRow folds a row of a table and the words that follow it. If the words do not
+// fit on the row's line, they begin a line of their own.
 func (s Style) FoldRow(row, words, hang string) string {
 	if line := row + "  " + words; !s.Wrap || columns(line) <= s.Columns() {
 		return line
@@ -58,7 +58,7 @@ func nextSGR(text string) (before, sgr, after string) {
 	return text[:start], text[start : start+end+1], text[start+end+1:]
 }
 
-// columns returns the columns that a line takes on a terminal.
+// columns returns the number of columns that a line takes on a terminal.
 func columns(line string) (n int) {
 	for line != "" {
 		before, _, after := nextSGR(line)

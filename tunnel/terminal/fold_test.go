@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// Lines are broken at blanks, only where they are read on a terminal, and a
-// colour ends with its line.
+// Lines are broken at spaces, only with Wrap, and each line ends its colour.
 func TestFold(t *testing.T) {
 	for _, tt := range []struct {
 		name, line, hang, want string
@@ -30,7 +29,7 @@ func TestFold(t *testing.T) {
 	}
 }
 
-// Words that follow a row are not torn apart for its sake.
+// Words after a row begin a line of their own rather than being broken.
 func TestFoldRow(t *testing.T) {
 	for width, want := range map[int]string{
 		20: "  id    some words", 17: "  id\n    some words", 10: "  id\n    some\n    words",
@@ -41,7 +40,7 @@ func TestFoldRow(t *testing.T) {
 	}
 }
 
-// Without a colour, and without a text, nothing is added.
+// Without a colour, or without text, nothing is added.
 func TestPaint(t *testing.T) {
 	bold := Colour(func(s string) string { return "<" + s + ">" })
 	if got := bold.Paint("a") + bold.Paint("") + Colour(nil).Paint("b") + (Style{}).Good.Paint("c"); got != "<a>bc" {

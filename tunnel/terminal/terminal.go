@@ -1,13 +1,13 @@
-// Package terminal dresses words for a person who reads them on a terminal: colours
-// by what the words are for, and lines broken to a width. It is told both, and
-// looks at no terminal itself.
+// Package terminal formats text for people who read it on a terminal: it colours
+// words by their purpose, and folds lines to a width. Its callers say whether there
+// are colours and how wide the terminal is; it examines no terminal itself. It
+// imports nothing but the standard library.
 package terminal
 
-// Colour turns words into the same words with a colour around them. A nil
-// Colour leaves them as they are.
+// A Colour adds the sequences for a colour around text. A nil Colour adds nothing.
 type Colour func(string) string
 
-// Paint returns text in that colour. There is nothing to paint in an empty text.
+// Paint returns text in that colour. Empty text stays empty.
 func (c Colour) Paint(text string) string {
 	if c == nil || text == "" {
 		return text
@@ -15,9 +15,9 @@ func (c Colour) Paint(text string) string {
 	return c(text)
 }
 
-// Style says how words are dressed for a terminal: the colour of each kind, and
-// how wide lines may be. The zero Style is plain text. A command fills one for
-// each stream it writes to.
+// Style says how text is formatted: the colour for each purpose, and how wide lines
+// may be. The zero Style is plain text. A command fills one for each stream it
+// writes to.
 type Style struct {
 	Talk     Colour // what culvert says itself: plan, timeline, remarks
 	Sent     Colour // bytes sent to the proxy
@@ -28,11 +28,11 @@ type Style struct {
 	Faint    Colour // what may be skipped: times, sections
 	Bold     Colour // what should be read first
 
-	Width int  // columns that tables and the timeline may take; 0 = 80
-	Wrap  bool // lines of words are broken at Width too, since a person reads them there
+	Width int  // columns for tables and the timeline; 0 = 80
+	Wrap  bool // lines of words are folded to Width too, since a person reads them on a terminal
 }
 
-// Columns returns Width, or its default.
+// Columns returns Width or its default.
 func (s Style) Columns() int {
 	if s.Width <= 0 {
 		return defaultWidth
@@ -40,5 +40,5 @@ func (s Style) Columns() int {
 	return s.Width
 }
 
-// defaultWidth is that of a terminal whose width is not known.
+// defaultWidth is used if the width of the terminal is not known.
 const defaultWidth = 80

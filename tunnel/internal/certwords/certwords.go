@@ -1,6 +1,6 @@
-// Package certwords describes certificates, and what TLS handshakes agreed on, in
-// words for a person. Nothing that it returns holds a control character, whatever
-// the other side sent.
+// Package certwords describes certificates, and what TLS handshakes negotiated, in
+// words for people. Nothing that it returns contains a control character, whatever
+// a peer sent. It verifies nothing.
 package certwords
 
 import (
@@ -14,19 +14,19 @@ import (
 )
 
 const (
-	maxHosts   = 5   // hosts of a certificate that a sentence lists
-	maxHost    = 80  // characters of one
+	maxHosts   = 5   // hosts of a certificate that are listed
+	maxHost    = 80  // characters of one host
 	maxSubject = 120 // characters of a subject or an issuer
 	maxCause   = 200 // characters of an error
 )
 
-// Certificate is a certificate's subject, issuer and dates.
+// Certificate describes a certificate by its subject, issuer and dates.
 func Certificate(c *x509.Certificate) string {
 	return "subject " + Subject(c.Subject.String()) + ", issuer " + Subject(c.Issuer.String()) +
 		", valid from " + Date(c.NotBefore) + " to " + Date(c.NotAfter)
 }
 
-// Subject is the distinguished name of a subject or an issuer, "none" if it is
+// Subject returns the distinguished name of a subject or an issuer, "none" if it is
 // empty.
 func Subject(name string) string {
 	if name == "" {
@@ -35,11 +35,11 @@ func Subject(name string) string {
 	return wire.Escape([]byte(name), maxSubject)
 }
 
-// Date is a day in UTC.
+// Date returns the day of t in UTC.
 func Date(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
-// Hosts are the names and addresses that a certificate is for: those that count
-// (RFC 9525, section 6.1), and so not its subject's.
+// Hosts returns the names and addresses that a certificate is valid for. The
+// subject's common name is not among them (RFC 9525, section 6.1).
 func Hosts(c *x509.Certificate) (hosts []string) {
 	for _, n := range c.DNSNames {
 		hosts = append(hosts, wire.Escape([]byte(n), maxHost))
@@ -50,8 +50,7 @@ func Hosts(c *x509.Certificate) (hosts []string) {
 	return hosts
 }
 
-// List is a list of hosts on one line: the first of them, and how many more there
-// are.
+// List lists hosts on one line: the first ones, and how many more there are.
 func List(hosts []string) string {
 	if len(hosts) == 0 {
 		return "no host at all"
@@ -62,13 +61,13 @@ func List(hosts []string) string {
 	return strings.Join(hosts, ", ")
 }
 
-// Cause is why a certificate is not valid or not trusted, as crypto/x509 has it.
+// Cause returns an error of crypto/x509 without its prefix.
 func Cause(err error) string {
 	return wire.Escape([]byte(strings.TrimPrefix(err.Error(), "x509: ")), maxCause)
 }
 
 // DaysLeft returns the whole days until a certificate expires, rounded down: -1
-// within the first day after.
+// during the first day after.
 func DaysLeft(c *x509.Certificate, now time.Time) int {
 	left := c.NotAfter.Sub(now)
 	days := int(left / (24 * time.Hour))
@@ -78,7 +77,7 @@ func DaysLeft(c *x509.Certificate, now time.Time) int {
 	return days
 }
 
-// Days is what DaysLeft returned.
+// Days puts the result of DaysLeft into words.
 func Days(left int) string {
 	switch {
 	case left < 0:
@@ -89,8 +88,8 @@ func Days(left int) string {
 	return fmt.Sprintf("%d days left", left)
 }
 
-// ALPN is the protocol that a handshake negotiated, which is escaped already; "" =
-// none.
+// ALPN describes the protocol that a handshake negotiated, "" if none. protocol
+// must be escaped.
 func ALPN(protocol string) string {
 	if protocol == "" {
 		return "no ALPN"

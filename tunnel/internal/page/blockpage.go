@@ -6,9 +6,10 @@ import (
 	"strings"
 )
 
-// blockPages are what filters say on the pages that they send instead of the one
-// asked for, whatever status they give them: all the texts of a row, in lower case,
-// are in the page's title or text. None is in the error pages of the same products.
+// blockPages lists what filters say on the pages that they send instead of the page
+// asked for, with whatever status. A page matches a row if all the row's texts, in
+// lower case, are in its title or text. The error pages of the same products match
+// none.
 var blockPages = [...][]string{
 	{"blocked in accordance with company policy"},    // Palo Alto Networks
 	{"(policy_denied)"}, {"(content_filter_denied)"}, // Symantec ProxySG
@@ -25,11 +26,11 @@ var blockPages = [...][]string{
 	{"dansguardian", "access has been denied"}, {"e2guardian", "access has been denied"},
 }
 
-// blockHeadings are titles and first headings of such pages, in lower case and
+// blockHeadings lists titles and first headings of such pages, in lower case and
 // without the punctuation around them.
 var blockHeadings = [...]string{"web page blocked", "url blocked", "web site blocked", "website blocked"}
 
-// IsBlockPage reports whether a page says that what was asked for is forbidden.
+// IsBlockPage reports whether a page says that the page asked for is forbidden.
 func (c Content) IsBlockPage() bool {
 	page, title := string(c), c.Title()
 	for _, heading := range []string{title, elementText(page, "h1")} {
@@ -53,13 +54,13 @@ rows:
 	return false
 }
 
-// passwordField is the input of a form that takes a password.
+// passwordField matches the input element for a password.
 var passwordField = regexp.MustCompile(`(?i)<input[^>]*\stype\s*=\s*["']?password\b`)
 
 // IsLoginPage reports whether a page has a form for a password.
 func (c Content) IsLoginPage() bool { return passwordField.Match(c) }
 
-// Title returns the text of a page's title on one line, not escaped.
+// Title returns the page's title on one line, not escaped.
 func (c Content) Title() string { return elementText(string(c), "title") }
 
 // elementText returns the text of a page's first element of that name, on one line.

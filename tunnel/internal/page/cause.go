@@ -8,29 +8,30 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// Cause is why a proxy opened no tunnel, in its own words or for words of its
-// that are known.
+// Cause says why a proxy opened no tunnel: in the proxy's own words, or in better
+// ones for those that are known.
 type Cause struct {
-	Error string // the error token of RFC 9209 that fits; "" = the status says it
+	Error string // the error token of RFC 9209 that fits; "" = the status decides
 	Words string // not escaped
 }
 
-// ConnectionFailed is the words of a cause that rules out a fault of the proxy's own.
+// ConnectionFailed is used as the words of causes that are no fault of the proxy's.
 const ConnectionFailed = "the connection failed"
 
-// knownWords are pages of proxies that say more than their status, or something
-// else: all the texts, in lower case, are in the reason and the page.
+// knownWords lists pages of proxies that say more than their status, or something
+// else. A page matches if all the texts, in lower case, are in the reason or the
+// page.
 var knownWords = [...]struct {
 	status int // 0 = any from 400
 	texts  []string
-	cause  Cause // Words "" = the page's
+	cause  Cause // empty Words mean the page's own
 }{
 	{http.StatusInternalServerError, []string{"cannot find server", "dns entry"}, Cause{"dns_error", "its name server has no such name"}}, // Traffic Server
 	{http.StatusNotFound, []string{"privoxy", "no such domain"}, Cause{"dns_error", "the name cannot be resolved"}},
 	{http.StatusBadGateway, []string{"dns lookup failure"}, Cause{"dns_error", "the name cannot be resolved"}}, // Apache
 	{http.StatusInternalServerError, []string{"tinyproxy was unable to connect"}, Cause{"destination_unavailable", ConnectionFailed}},
 	{http.StatusServiceUnavailable, []string{"privoxy", "connect failed"}, Cause{"destination_unavailable", ConnectionFailed}},
-	// Symantec ProxySG, whatever the status.
+	// Symantec ProxySG, with any status
 	{0, []string{"(dns_server_failure)"}, Cause{"dns_timeout", "its name server failed"}},
 	{0, []string{"(dns_unresolved_hostname)"}, Cause{"dns_error", "the name cannot be resolved"}},
 	{0, []string{"(tcp_error)", "refused"}, Cause{"connection_refused", "connection refused"}},
@@ -41,8 +42,8 @@ var knownWords = [...]struct {
 	{http.StatusProxyAuthRequired, []string{"is not allowed to connect"}, Cause{"http_request_denied", "it does not serve this client"}}, // Cntlm
 }
 
-// Cause returns what the content of a refusal says of why there is no tunnel: its
-// text, or what that is known to mean.
+// Cause returns why there is no tunnel according to the content of a refusal: its
+// text, or what that text is known to mean.
 func (c Content) Cause(reply *wire.Reply) Cause {
 	text := c.Text(reply.Get("Content-Type"))
 	if known, ok := knownCause(reply.Code, reply.Reason+" "+text); ok {
@@ -54,7 +55,7 @@ func (c Content) Cause(reply *wire.Reply) Cause {
 	return Cause{Words: text}
 }
 
-// knownCause finds in knownWords what a reason and a page say.
+// knownCause looks a reason and a page up in knownWords.
 func knownCause(status int, text string) (cause Cause, ok bool) {
 	text = strings.ToLower(text)
 candidates:
@@ -72,7 +73,7 @@ candidates:
 	return Cause{}, false
 }
 
-// BarsClient reports whether a proxy's words are about the client, not about the
+// BarsClient reports whether a proxy's words are about the client rather than the
 // target: those of culvert, tinyproxy and Cntlm.
 func BarsClient(words string) bool {
 	for _, w := range [...]string{"clients from this address", "service requests from your host", "does not serve this client"} {
@@ -83,9 +84,8 @@ func BarsClient(words string) bool {
 	return false
 }
 
-// squidCauses are what squid, the most common of proxies, says in X-Squid-Error
-// of why there is no tunnel: a name, and the system's error number. Its page
-// says the same, after many words.
+// squidCauses lists what squid, the most common proxy, says in X-Squid-Error: a
+// name, and the system's error number. Its page says the same at length.
 var squidCauses = map[string]Cause{
 	"ERR_ACCESS_DENIED":       {"", "its rules do not allow this"},
 	"ERR_CACHE_ACCESS_DENIED": {"", "it wants to know who you are"},
@@ -104,7 +104,8 @@ var squidCauses = map[string]Cause{
 	"ERR_ICAP_FAILURE":        {"proxy_internal_error", "its content filter failed"},
 }
 
-// SquidCause reads X-Squid-Error; ok is false for what is not in the table.
+// SquidCause looks up the value of an X-Squid-Error field; ok is false if it is not
+// known.
 func SquidCause(field string) (cause Cause, ok bool) {
 	name, number, _ := strings.Cut(strings.TrimSpace(field), " ")
 	if cause, ok = squidCauses[name+" "+number]; !ok {

@@ -1,6 +1,6 @@
 package page
 
-// Causes are those in the tables.
+// Causes returns the causes in the tables.
 func Causes() (all []Cause) {
 	for _, c := range squidCauses {
 		all = append(all, c)

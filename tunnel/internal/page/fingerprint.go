@@ -7,15 +7,15 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// fingerprint is a sign by which a product is known: a text in a field of its
-// replies, or in its error pages. All is compared in lower case.
+// fingerprint is a sign of a product: a text in a field of its replies, or in its
+// error pages, in lower case.
 type fingerprint struct {
 	product string
 	field   string // "" = the content
 	sign    string
 }
 
-// fingerprints are tried in this order: products that pass on replies of others
+// fingerprints are tried in this order: products that pass on the replies of others
 // come after those others.
 var fingerprints = [...]fingerprint{
 	{"culvert", "Proxy-Status", "culvert-"},
@@ -61,11 +61,12 @@ var fingerprints = [...]fingerprint{
 	{"Polipo", "Server", "polipo"},
 }
 
-// versionAfter is a version number right after a name.
+// versionAfter matches the version number after a product's name.
 var versionAfter = regexp.MustCompile(`^[/ ]?(?:version )?v?([0-9]+(?:\.[0-9a-z-]+)*)`)
 
 // Product names the product that seems to have made a reply, with its version if
-// that is there too, and the field or page that tells; "" = none that is known.
+// the same place tells that, and the field that gave it away, or "its page"; "" =
+// no known product. Neither is escaped.
 func Product(reply *wire.Reply, content Content) (name, sign string) {
 	if reply == nil {
 		return "", ""

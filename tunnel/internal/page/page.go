@@ -1,5 +1,6 @@
-// Package page reads what proxies send as content: the pages of refusals, and those
-// that come instead of a tunnel. It knows the words of common products.
+// Package page reads the content that proxies send: the pages of refusals, and
+// pages that come instead of a tunnel. It knows the words of common products. It
+// works on bytes alone, and returns text from them unescaped.
 package page
 
 import (
@@ -10,20 +11,21 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// Content is the content of a proxy's reply, without a content coding: the
-// whole of it, or its start.
+// Content is the content of a proxy's reply, or its start, without a content
+// coding.
 type Content []byte
 
-// htmlOpenings are the tags with which pages begin, in lower case.
+// htmlOpenings lists the tags that pages begin with, in lower case.
 var htmlOpenings = [...]string{"<!doctype", "<html", "<head", "<body", "<title", "<meta", "<script", "<style", "<h1", "<center"}
 
-// bannerOpenings are those of servers that speak first: ssh, smtp and ftp,
-// pop3, imap, vnc. Such bytes are a tunnel's, whatever the reply announced.
+// bannerOpenings lists the greetings of servers that speak first: ssh, smtp and
+// ftp, pop3, imap, vnc. Such bytes came through a tunnel, whatever the reply
+// announced.
 var bannerOpenings = [...]string{"SSH-", "220", "+OK", "* OK", "RFB "}
 
-// InsteadOfTunnel says what came after the 2xx reply to a CONNECT instead of a
-// tunnel's bytes, as "an HTML page"; "" = nothing that is known. The content is
-// what came unasked, received the number of bytes that came in all.
+// InsteadOfTunnel says what came after the 2xx reply to a CONNECT instead of bytes
+// through a tunnel, as "an HTML page"; "" = nothing that is recognized. c is what
+// came unasked, received the number of bytes that came in all.
 func (c Content) InsteadOfTunnel(reply *wire.Reply, received int) string {
 	text := Content(bytes.TrimLeft(c, " \t\r\n"))
 	if len(text) == 0 {
@@ -48,14 +50,14 @@ func (c Content) InsteadOfTunnel(reply *wire.Reply, received int) string {
 		return "a further HTTP reply"
 	}
 	// RFC 9110, section 9.3.6: Content-Length in a 2xx is ignored. A target that
-	// speaks first seldom says just as many bytes and no more.
+	// speaks first seldom sends exactly that many bytes.
 	if framing, err := reply.Framing(); err == nil && framing.Length > 0 && framing.Length == int64(received) {
 		return fmt.Sprintf("the content of %d bytes that Content-Length announced", framing.Length)
 	}
 	return ""
 }
 
-// IsHTML reports whether the content begins as a page of HTML does.
+// IsHTML reports whether the content begins like an HTML page.
 func (c Content) IsHTML() bool {
 	text := bytes.TrimLeft(c, " \t\r\n")
 	start := strings.ToLower(string(text[:min(16, len(text))]))
@@ -67,16 +69,16 @@ func (c Content) IsHTML() bool {
 	return false
 }
 
-// isFurtherReply reports whether the text begins another reply. A 408 does not
-// count: an origin server at the end of the tunnel sends that by itself to a client
-// that is silent (RFC 9110, section 15.5.9).
+// isFurtherReply reports whether the text begins with another reply. A 408 does not
+// count: an origin server at the end of the tunnel sends one unasked to a silent
+// client (RFC 9110, section 15.5.9).
 func isFurtherReply(text []byte) bool {
 	rest, ok := bytes.CutPrefix(text, []byte("HTTP/1."))
 	return ok && !(len(rest) >= 5 && string(rest[1:5]) == " 408")
 }
 
-// OddHTTP says what keeps a reply of HTTP/1 from being read as one, as an empty
-// line before it; "" = the bytes are something else (RFC 9112, section 4).
+// OddHTTP says what keeps raw from being read as a reply of HTTP/1, as an empty
+// line before it; "" = raw is something else (RFC 9112, section 4).
 func OddHTTP(raw []byte) string {
 	for _, odd := range [...]struct{ before, words string }{
 		{"\r\n", "an empty line stands before the status line"},
@@ -92,8 +94,7 @@ func OddHTTP(raw []byte) string {
 	return ""
 }
 
-// isChunkSize reports whether the line is that before a chunk (RFC 9112, section
-// 7.1).
+// isChunkSize reports whether the line announces a chunk (RFC 9112, section 7.1).
 func isChunkSize(line []byte) bool {
 	size, _, _ := strings.Cut(strings.TrimRight(string(line), "\r"), ";")
 	size = strings.TrimRight(size, " \t")

@@ -11,7 +11,7 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// readReply reads the head of a reply.
+// readReply makes a reply of a status line and fields.
 func readReply(t *testing.T, line, fields string) *wire.Reply {
 	t.Helper()
 	reply, err := wire.ReadReply(bufio.NewReader(strings.NewReader("HTTP/1.1 "+line+"\r\n"+fields+"\r\n")), wire.DefaultMaxHead)
@@ -21,7 +21,7 @@ func readReply(t *testing.T, line, fields string) *wire.Reply {
 	return reply
 }
 
-// Every cause is an error of RFC 9209 that a tunnel's Error can have.
+// Every cause's error token is one that a tunnel.Error can have.
 func TestCausesAreErrorTypes(t *testing.T) {
 	for _, c := range page.Causes() {
 		if _, ok := tunnel.ErrorTypeFromToken(c.Error); !ok && c.Error != "" {

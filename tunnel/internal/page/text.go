@@ -6,8 +6,8 @@ import (
 	"unicode"
 )
 
-// Text returns the proxy's own words on one line: HTML is reduced to its text,
-// white space to single spaces. They are not escaped.
+// Text returns the proxy's own words on one line, not escaped: of HTML only the
+// text, with single spaces.
 func (c Content) Text(contentType string) string {
 	s := string(c)
 	if strings.Contains(strings.ToLower(contentType), "html") || strings.HasPrefix(strings.TrimSpace(s), "<") {
@@ -16,8 +16,8 @@ func (c Content) Text(contentType string) string {
 	return strings.Join(strings.FieldsFunc(s, unicode.IsSpace), " ")
 }
 
-// htmlText removes tags and comments, and whole elements that hold no words for
-// a reader: the title too, which on error pages only repeats the heading.
+// htmlText removes tags, comments, and elements that hold no words for a reader.
+// The title goes too: on error pages it only repeats the heading.
 func htmlText(s string) string {
 	var b strings.Builder
 	for {
@@ -51,8 +51,8 @@ func afterElement(s, name string) string {
 	return after
 }
 
-// indexFold is strings.Index for ASCII in any case. strings.ToLower would change
-// the length of other bytes.
+// indexFold is strings.Index for ASCII in any case. strings.ToLower could change
+// the length of other text.
 func indexFold(s, substr string) int {
 	for i := 0; i+len(substr) <= len(s); i++ {
 		if s[i]|0x20 == substr[0]|0x20 && strings.EqualFold(s[i:i+len(substr)], substr) {
