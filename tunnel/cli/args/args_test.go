@@ -30,7 +30,7 @@ func testLine() *Line {
 	})
 }
 
-func TestTake(t *testing.T) {
+func TestParseFlags(t *testing.T) {
 	proxy := Setting{"proxy", "p", "--proxy"}
 	for _, tt := range []struct {
 		name     string
@@ -57,7 +57,7 @@ func TestTake(t *testing.T) {
 		{"up to the verb", []string{"-v", "dial", "-z"}, true, []Setting{{"verbose", "true", "-v"}}, []string{"dial", "-z"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			settings, rest, err := take(testFlags, tt.words, tt.verbNext)
+			settings, rest, err := parseFlags(testFlags, tt.words, tt.verbNext)
 			if err != nil || !slices.Equal(settings, tt.settings) || !slices.Equal(rest, tt.rest) {
 				t.Errorf("got %q, %q, %v", settings, rest, err)
 			}
@@ -65,7 +65,7 @@ func TestTake(t *testing.T) {
 	}
 }
 
-func TestTakeRefuses(t *testing.T) {
+func TestParseFlagsRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name          string
 		words         []string
@@ -86,7 +86,7 @@ func TestTakeRefuses(t *testing.T) {
 		{"a switch neither on nor off", []string{"-v=perhaps"}, `-v: bad value "perhaps"`, "use true or false, 1 or 0"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, _, err := take(testFlags, tt.words, false)
+			_, _, err := parseFlags(testFlags, tt.words, false)
 			var e *Error
 			if !errors.As(err, &e) || e.Message != tt.message || e.Hint != tt.hint {
 				t.Errorf("got %+v", err)
@@ -223,8 +223,7 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// A flag that is read by a name or kind that it has not is a bug, which a zero
-// value would hide.
+// Reading a flag by a wrong name or kind is a bug, which a zero value would hide.
 func TestValuesRefuseWhatIsNotInTheTable(t *testing.T) {
 	line := testLine()
 	if err := line.Parse([]string{"dial"}); err != nil {
@@ -304,8 +303,8 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// The pages are made from the tables: each form of a flag shows its value or its
-// choices, whether it is repeatable, and its default.
+// The help is made from the tables: a flag shows its value or its choices, whether it
+// is repeatable, and its default.
 func TestHelpShowsTheTable(t *testing.T) {
 	line := testLine()
 	p := line.program

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Completion returns the script that teaches a shell the program's verbs,
-// flags and choices: "bash", "zsh" or "fish"; "" for any other.
+// Completion returns the completion script for a shell, "bash", "zsh" or "fish"; "" for
+// any other. It completes verbs, flags and choices.
 func (p Program) Completion(shell string) string {
 	var b strings.Builder
 	switch shell {
@@ -20,8 +20,8 @@ func (p Program) Completion(shell string) string {
 	return b.String()
 }
 
-// bash writes a function that knows, for the verb on the line, the words that
-// may come next. What follows "=" is a word of its own to bash.
+// bash writes a function that offers the words that may come next after the verb on the
+// line. bash treats what follows "=" as a word of its own.
 func (p Program) bash(b *strings.Builder) {
 	fmt.Fprintf(b, `# bash completion for %[1]s: source <(%[1]s --completion bash)
 _%[1]s() {
@@ -67,7 +67,7 @@ complete -o default -F _%[1]s %[1]s
 `, p.Name)
 }
 
-// zsh writes a function for _arguments; it serves from $fpath and when sourced.
+// zsh writes a function that calls _arguments. It works from $fpath and when sourced.
 func (p Program) zsh(b *strings.Builder) {
 	fmt.Fprintf(b, "#compdef %[1]s\n_%[1]s() {\n  local verb=${words[(r)(%[2]s)]}\n  case $verb in\n",
 		p.Name, strings.Join(p.verbNames(), "|"))
@@ -90,6 +90,7 @@ if [ "$funcstack[1]" = _%[1]s ]; then _%[1]s "$@"; else compdef _%[1]s %[1]s; fi
 `, p.Name)
 }
 
+// zshSpec returns the specification of a flag for _arguments.
 func (f Flag) zshSpec(name string) string {
 	quote := strings.NewReplacer("'", `'\''`, "[", `\[`, "]", `\]`, ":", `\:`)
 	spec := name + "[" + quote.Replace(f.usage()) + "]"
@@ -105,6 +106,7 @@ func (f Flag) zshSpec(name string) string {
 	return spec
 }
 
+// fish writes a complete command for each verb and each flag.
 func (p Program) fish(b *strings.Builder) {
 	quote := strings.NewReplacer(`\`, `\\`, "'", `\'`)
 	for _, v := range p.Verbs {

@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// Flag is one flag of a program or a verb: the only form of it, from which
-// whatever parses, shows or completes it is made.
+// Flag is one flag of a program or a verb. The parser, the help, the manual page and
+// the completion scripts all work from it.
 type Flag struct {
 	Name    string // without dashes
 	Aliases []string
 	Kind    Kind
-	// Usage is one sentence, lower case, no full stop. It has the name of the
-	// value in backquotes, as `FILE`, or the choices, as `a|b`.
+	// Usage is one sentence in lower case without a full stop. The name of the
+	// value stands in backquotes, as `FILE`, or the choices do, as `a|b`.
 	Usage       string
-	Default     any    // of the Kind's type; nil = its zero value
+	Default     any    // of the Kind's Go type; nil = its zero value
 	DefaultText string // shown instead of Default
-	KeepSpace   bool   // of a List: spaces around a value are part of it
-	TypedOnly   bool   // the environment cannot set it: it weakens or redirects too much
+	KeepSpace   bool   // for a List: spaces around a value are part of it
+	TypedOnly   bool   // the environment cannot set it, as it weakens or redirects too much
 }
 
 // Kind is the type of a flag's value.
@@ -36,10 +36,10 @@ const (
 	Number               // int
 )
 
-// names are the flag's name and its aliases, without dashes.
+// names returns the flag's name and its aliases, without dashes.
 func (f Flag) names() []string { return append([]string{f.Name}, f.Aliases...) }
 
-// typedNames are the same as they are typed.
+// typedNames returns the flag's name and its aliases, with dashes.
 func (f Flag) typedNames() []string {
 	names := f.names()
 	for i, n := range names {
@@ -48,7 +48,8 @@ func (f Flag) typedNames() []string {
 	return names
 }
 
-// value is what the value is called, or its choices; "" if the flag takes none.
+// value returns what the help calls the value, or its choices; "" for a Switch, which
+// takes none.
 func (f Flag) value() string {
 	if f.Kind == Switch {
 		return ""
@@ -59,7 +60,7 @@ func (f Flag) value() string {
 	return "VALUE"
 }
 
-// choices are the words that the value is one of, or nil.
+// choices returns the words that the value may be, nil if it may be any.
 func (f Flag) choices() []string {
 	if !strings.Contains(f.value(), "|") {
 		return nil
@@ -67,10 +68,10 @@ func (f Flag) choices() []string {
 	return strings.Split(f.value(), "|")
 }
 
-// usage is the sentence without its backquotes.
+// usage returns Usage without its backquotes.
 func (f Flag) usage() string { return strings.ReplaceAll(f.Usage, "`", "") }
 
-// shownDefault is the default for a reader; "" if there is nothing to show.
+// shownDefault returns the default as the help shows it; "" = it shows none.
 func (f Flag) shownDefault() string {
 	if f.DefaultText != "" || f.Default == nil {
 		return f.DefaultText
@@ -78,8 +79,8 @@ func (f Flag) shownDefault() string {
 	return fmt.Sprint(f.Default)
 }
 
-// parse returns the value that a text stands for, of the Go type of f's Kind, a
-// string for each value of a List. An error says what to write instead.
+// parse returns the value that a text stands for, in the Go type of f's Kind, or as a
+// string if that is List. An error says what to write instead.
 func (f Flag) parse(text string) (any, error) {
 	if choices := f.choices(); choices != nil && !slices.Contains(choices, text) {
 		return nil, errors.New("use one of " + strings.Join(choices, ", "))
@@ -111,7 +112,7 @@ func (f Flag) parse(text string) (any, error) {
 	return text, nil
 }
 
-// typed returns a name with its dashes: one before a letter, two before a word.
+// typed returns a name with its dashes: one for a letter, two for a word.
 func typed(name string) string {
 	if len(name) == 1 {
 		return "-" + name

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// width is what a page keeps to, for a terminal of 80 columns.
+// width is the width of a page in columns; a terminal has 80.
 const width = 78
 
-// Help returns the page of one verb, or of the program for the Verb it
-// embeds: examples first, then what they mean, then every flag.
+// Help returns the help of a verb, or of the program for its embedded Verb: examples,
+// description, flags.
 func (p Program) Help(v Verb) string {
 	var b strings.Builder
 	for _, e := range v.Examples {
@@ -37,6 +37,7 @@ func (p Program) Help(v Verb) string {
 	return b.String()
 }
 
+// usage returns the synopsis of a verb.
 func (p Program) usage(v Verb) string {
 	if v.Name == "" {
 		return p.Name + " VERB [FLAG...] [ARGUMENT...]"
@@ -44,7 +45,8 @@ func (p Program) usage(v Verb) string {
 	return strings.TrimSpace(p.Name + " " + v.Name + " [FLAG...] " + v.Args)
 }
 
-// environmentRule says once what would otherwise stand beside every flag.
+// environmentRule returns the paragraph about environment variables, which saves
+// naming one beside every flag.
 func (p Program) environmentRule(v Verb) string {
 	var not []string
 	example := ""
@@ -63,7 +65,7 @@ func (p Program) environmentRule(v Verb) string {
 	return rule
 }
 
-// head is the flag as it is typed: short names first.
+// head returns the flag as it is typed, short names first.
 func (f Flag) head() string {
 	var short, long []string
 	for _, n := range f.names() {
@@ -76,6 +78,7 @@ func (f Flag) head() string {
 	return strings.TrimSpace(strings.Join(append(short, long...), ", ") + " " + f.value())
 }
 
+// text returns what the help says about the flag.
 func (f Flag) text() string {
 	text := f.usage()
 	if f.Kind == List {
@@ -87,7 +90,7 @@ func (f Flag) text() string {
 	return text
 }
 
-// entry is a line of a list in two columns; a long head stands alone.
+// entry returns an entry of a list in two columns. A long head has a line of its own.
 func entry(head, text string) string {
 	const column = 26
 	text = wrap(text, column)
@@ -97,8 +100,8 @@ func entry(head, text string) string {
 	return fmt.Sprintf("  %-*s%s\n", column-2, head, strings.TrimLeft(text, " "))
 }
 
-// wrap fills the paragraphs of text, indented: lines are joined and broken
-// anew between words. A line that begins with a space is kept as it is.
+// wrap refills the paragraphs of text to width, indented. A line that begins with a
+// space keeps its own breaks.
 func wrap(text string, indent int) string {
 	pad := strings.Repeat(" ", indent)
 	var lines []string

@@ -7,11 +7,11 @@ import (
 )
 
 // Line is a command line: the verb, the values of the flags, and the arguments.
-// It is empty until Parse, but for the defaults.
+// Until Parse it has no verb, and the flags have their defaults.
 type Line struct {
 	Values
-	Verb *Verb    // nil = none was named
-	Args []string // of the verb, without the flags
+	Verb *Verb    // nil = no verb was named
+	Args []string // the arguments of the verb, without the flags
 
 	program Program
 }
@@ -21,11 +21,11 @@ func NewLine(p Program) *Line {
 	return &Line{Values: Values{tables: [][]Flag{p.Flags}}, program: p}
 }
 
-// Parse takes the words apart. Before the verb stand the program's flags, or the
-// word help, which means --help; behind it the verb's flags, anywhere, and its
-// arguments. A mistake is an *Error; what stands before it has been taken.
+// Parse parses the words. Before the verb there may be the program's flags, and the
+// word help, which means --help. After the verb come its flags and its arguments, in
+// any order. A mistake is an *Error; the flags before it have been set.
 func (l *Line) Parse(words []string) (err error) {
-	l.settings, words, err = take(l.program.Flags, words, true)
+	l.settings, words, err = parseFlags(l.program.Flags, words, true)
 	if err != nil {
 		return err
 	}
@@ -41,14 +41,14 @@ func (l *Line) Parse(words []string) (err error) {
 		return Usagef("the verbs are "+l.program.listVerbs()+"; "+l.program.Name+" --help tells what they do", "unknown verb %q", words[0])
 	}
 	l.Verb, l.tables = &verb, [][]Flag{verb.Flags, l.program.Flags}
-	settings, rest, err := take(verb.Flags, words[1:], false)
+	settings, rest, err := parseFlags(verb.Flags, words[1:], false)
 	l.settings, l.Args = append(l.settings, settings...), rest
 	return err
 }
 
-// Environment sets the flags of the verb that are not set yet from its variables,
-// PROGRAM_VERB_NAME. An empty variable is no variable; that of a List holds one
-// value per line.
+// Environment sets the flags of the verb that are not set yet from environment
+// variables, PROGRAM_VERB_NAME. An empty variable counts as unset; the variable of a
+// List holds one value per line. A bad value is an *Error. The Line must have a verb.
 func (l *Line) Environment(getenv func(string) string) error {
 	typed := l.settings
 	for _, f := range l.Verb.Flags {
@@ -74,10 +74,10 @@ func (l *Line) Environment(getenv func(string) string) error {
 	return nil
 }
 
-// take takes the flags out of words and returns the others in order. Flags end
-// at "--", which is dropped, or, if verbNext, at the first other word. A value
-// is the next word or follows "="; "--" is a value only in the latter form.
-func take(flags []Flag, words []string, verbNext bool) (settings []Setting, rest []string, err error) {
+// parseFlags takes the flags out of words and returns the other words in order. Flags
+// end at "--", which is dropped, or, if verbNext is set, at the first word that is no
+// flag. A value is the next word or follows "="; "--" is a value only after "=".
+func parseFlags(flags []Flag, words []string, verbNext bool) (settings []Setting, rest []string, err error) {
 	for len(words) > 0 {
 		word := words[0]
 		isFlag := len(word) > 1 && word[0] == '-'
@@ -114,7 +114,7 @@ func take(flags []Flag, words []string, verbNext bool) (settings []Setting, rest
 	return settings, rest, nil
 }
 
-// setting checks a value before anybody acts on it.
+// setting returns the Setting of f to a value, which must be of f's kind.
 func (f Flag) setting(value, source string) (Setting, error) {
 	if _, err := f.parse(value); err != nil {
 		return Setting{}, &Error{Message: fmt.Sprintf("%s: bad value %q", source, value), Hint: err.Error()}
@@ -122,7 +122,7 @@ func (f Flag) setting(value, source string) (Setting, error) {
 	return Setting{f.Name, value, source}, nil
 }
 
-// named finds a flag by one of its names as it is typed.
+// named returns the flag that has the word as one of its typed names.
 func named(flags []Flag, word string) (Flag, bool) {
 	for _, f := range flags {
 		if slices.Contains(f.typedNames(), word) {
@@ -132,8 +132,8 @@ func named(flags []Flag, word string) (Flag, bool) {
 	return Flag{}, false
 }
 
-// unknown hints at the flag that was probably meant: one dash for two, or two
-// names that begin alike.
+// unknown returns the error for an unknown flag. The hint names the flag that was
+// probably meant: the number of dashes is wrong, or one name begins with the other.
 func unknown(flags []Flag, word string) *Error {
 	e := &Error{Message: fmt.Sprintf("unknown flag %s", word), Hint: "--help lists the flags; -- ends them, before an argument that begins with -"}
 	name := strings.TrimLeft(word, "-")

@@ -26,8 +26,8 @@ func (p Program) Man() string {
 	return b.String()
 }
 
-// manBody writes what a verb's help page holds, in the same order but for the
-// examples, which follow the words here.
+// manBody writes what the help of a verb says, with the examples after the
+// description.
 func manBody(b *strings.Builder, v Verb) {
 	literal := false
 	for _, line := range strings.Split(v.Description, "\n") {
@@ -55,7 +55,7 @@ func manBody(b *strings.Builder, v Verb) {
 	}
 }
 
-// roff keeps text from being read as requests, and dashes as they are typed.
+// roff escapes text so that no line of it is a request and dashes stay as typed.
 func roff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "\"", `\(dq`).Replace(text)
 	if strings.HasPrefix(text, ".") || strings.HasPrefix(text, "'") {

@@ -2,25 +2,25 @@ package args
 
 import "strings"
 
-// Verb is one of a program's verbs: its flags, and what is said of it.
+// Verb describes one of a program's verbs.
 type Verb struct {
 	Name        string   // "" for the program itself
-	Summary     string   // one line, lower case
-	Args        string   // as HOST:PORT
+	Summary     string   // one line, in lower case
+	Args        string   // the form of its arguments, as HOST:PORT
 	Examples    []string // lines to copy
-	Description string   // paragraphs between empty lines
+	Description string   // paragraphs, separated by empty lines
 	Flags       []Flag   // in the order of the help
 }
 
-// Program is a command with verbs. Its own Verb holds the flags that stand before
-// one, and what is said of the program.
+// Program describes a command with verbs. Its embedded Verb describes the program
+// itself, with the flags that stand before a verb.
 type Program struct {
 	Name, Version string
 	Verb
 	Verbs []Verb
 }
 
-// verb finds a verb by its name.
+// verb returns the verb of that name.
 func (p Program) verb(name string) (Verb, bool) {
 	for _, v := range p.Verbs {
 		if v.Name == name {
@@ -38,7 +38,7 @@ func (p Program) verbNames() []string {
 	return names
 }
 
-// listVerbs is "serve, dial and probe".
+// listVerbs returns the names in the form "serve, dial and probe".
 func (p Program) listVerbs() string {
 	names := p.verbNames()
 	last := len(names) - 1
@@ -48,8 +48,8 @@ func (p Program) listVerbs() string {
 	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
-// variable is the environment variable of a flag: PROGRAM_VERB_NAME, with "_"
-// for "-".
+// variable returns the name of a flag's environment variable: PROGRAM_VERB_NAME, with
+// "_" for "-".
 func (p Program) variable(v Verb, name string) string {
 	return strings.ToUpper(strings.ReplaceAll(p.Name+"_"+v.Name+"_"+name, "-", "_"))
 }

@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// Values are the values of the flags in a table, as they were set, or their
-// defaults. They are read by name, by the method of the flag's kind. Where a flag
-// was set several times the last value counts, but for a List.
+// Values holds the values of the flags in a table: as they were set, or the defaults.
+// They are read by name, with the method for the flag's kind. If a flag was set more
+// than once, the last value counts; of a List all do.
 //
-// A name that is not in the table, or of another kind, is a mistake of the
-// programmer's, and a panic: a zero value would pass for a flag that nobody set.
+// A name that is not in the table, or of another kind, is the programmer's mistake and
+// panics: a zero value would look like a flag that was not set.
 type Values struct {
-	tables   [][]Flag // of the verb, and of the program
+	tables   [][]Flag // the verb's, and the program's
 	settings []Setting
 }
 
-// Setting is one flag set once.
+// Setting is a flag that was set to a value.
 type Setting struct {
 	Name, Value string
-	Source      string // as it was typed, "-x", or the variable, "CULVERT_DIAL_PROXY"
+	Source      string // the flag as typed, as "-x", or the variable, as "CULVERT_DIAL_PROXY"
 }
 
-// Names are the names of flags.
+// Names is a list of names of flags, each of which some table must have.
 type Names []string
 
 // String returns the value of a Text flag.
@@ -40,7 +40,7 @@ func (v *Values) Duration(name string) time.Duration { return value[time.Duratio
 // Int returns the value of a Number flag.
 func (v *Values) Int(name string) int { return value[int](v, name, Number) }
 
-// Strings returns all values of a List in order; nil if there are none.
+// Strings returns all values of a List in order, nil if there are none.
 func (v *Values) Strings(name string) []string {
 	f := v.flag(name, List)
 	var all []string
@@ -53,8 +53,8 @@ func (v *Values) Strings(name string) []string {
 	return all
 }
 
-// Timeout returns the value of a Duration flag of which 0 means off: for a
-// library where -1 is off, and 0 the default. A negative one is an *Error.
+// Timeout returns the value of a Duration flag where 0 means off, for a library where
+// -1 means off and 0 the default. A negative value is an *Error.
 func (v *Values) Timeout(name string) (time.Duration, error) {
 	switch d := v.Duration(name); {
 	case d < 0:
@@ -66,30 +66,30 @@ func (v *Values) Timeout(name string) (time.Duration, error) {
 	}
 }
 
-// Has reports whether the verb has a flag of that name.
+// Has reports whether the verb or the program has a flag of that name.
 func (v *Values) Has(name string) bool {
 	_, ok := v.lookup(name)
 	return ok
 }
 
-// Last returns how a flag was set last; the zero Setting if it was not set.
+// Last returns the last Setting of a flag, the zero Setting if it was not set.
 func (v *Values) Last(name string) Setting {
 	v.flag(name)
 	return last(v.settings, name)
 }
 
-// Source returns what set a flag last: as typed, "--proxy" or "-x", or the name
-// of a variable; "" if nothing did.
+// Source returns the source of a flag's last Setting: the flag as typed, "--proxy" or
+// "-x", or the name of a variable; "" if the flag was not set.
 func (v *Values) Source(name string) string { return v.Last(name).Source }
 
-// IsSet reports whether a flag was set, on the line or by a variable.
+// IsSet reports whether a flag was set, on the command line or by a variable.
 func (v *Values) IsSet(name string) bool { return v.Source(name) != "" }
 
-// IsTyped reports whether a flag was set on the line.
+// IsTyped reports whether a flag was set on the command line, and not by a variable.
 func (v *Values) IsTyped(name string) bool { return strings.HasPrefix(v.Source(name), "-") }
 
-// IsGiven reports whether a Switch is on, a List was set, or another flag has a
-// value that is neither empty nor false.
+// IsGiven reports whether a Switch is on, a List was set, or a flag of another kind was
+// set to a value other than "" and "false".
 func (v *Values) IsGiven(name string) bool {
 	switch v.flag(name).Kind {
 	case Switch:
@@ -101,17 +101,18 @@ func (v *Values) IsGiven(name string) bool {
 	return value != "" && value != "false"
 }
 
-// Settings returns every setting: those of the line in its order, then those of
-// the environment.
+// Settings returns every Setting: first those of the command line in its order, then
+// those of the environment.
 func (v *Values) Settings() []Setting { return v.settings }
 
-// Set sets a flag as if the source had: for arguments that stand for flags.
+// Set sets a flag. source names what the value comes from; it is for arguments that
+// stand for flags.
 func (v *Values) Set(name, value, source string) {
 	v.flag(name)
 	v.settings = append(v.settings, Setting{name, value, source})
 }
 
-// Rewrite replaces every value that a flag was set to.
+// Rewrite replaces every value of a flag that was set by what rewrite returns for it.
 func (v *Values) Rewrite(name string, rewrite func(value string) string) {
 	v.flag(name)
 	for i, s := range v.settings {
@@ -121,14 +122,14 @@ func (v *Values) Rewrite(name string, rewrite func(value string) string) {
 	}
 }
 
-// Mistake returns an *Error about the value of a flag. It names the flag as it was
-// typed, or the variable that the value came from.
+// Mistake returns an *Error about the value of a flag. The message names the flag as it
+// was typed, or the variable.
 func (v *Values) Mistake(name string, err error, hint string) error {
 	return Usagef(hint, "%s: %v", cmp.Or(v.Source(name), typed(name)), err)
 }
 
-// flag returns the flag of that name, which must be of the kind, if one is
-// given.
+// flag returns the flag of that name. It panics if there is none, or if a kind is given
+// and the flag's is another.
 func (v *Values) flag(name string, kind ...Kind) Flag {
 	f, ok := v.lookup(name)
 	if !ok || len(kind) > 0 && f.Kind != kind[0] {
@@ -137,7 +138,7 @@ func (v *Values) flag(name string, kind ...Kind) Flag {
 	return f
 }
 
-// value returns the last value of a flag, or its default.
+// value returns the value of a flag's last Setting, or its default.
 func value[T any](v *Values, name string, kind Kind) (value T) {
 	f := v.flag(name, kind)
 	value, _ = f.Default.(T)
@@ -148,7 +149,7 @@ func value[T any](v *Values, name string, kind Kind) (value T) {
 	return value
 }
 
-// lookup finds a flag by its name.
+// lookup returns the flag of that name.
 func (v *Values) lookup(name string) (Flag, bool) {
 	for _, table := range v.tables {
 		for _, f := range table {
@@ -160,7 +161,7 @@ func (v *Values) lookup(name string) (Flag, bool) {
 	return Flag{}, false
 }
 
-// last returns the last setting of a flag, the zero Setting if there is none.
+// last returns the last Setting of a flag, the zero Setting if there is none.
 func last(settings []Setting, name string) (last Setting) {
 	for _, s := range settings {
 		if s.Name == name {
