@@ -9,10 +9,11 @@ import (
 	"culvert/tunnel/cli/route"
 )
 
-// modes are the flags of dial that exclude each other.
+// modes are the flags that exclude each other.
 var modes = args.Names{"why", "print-ssh-config", "listen", "exec", "fdpass"}
 
-// OneMode refuses flags of dial that exclude each other.
+// OneMode refuses flags that exclude each other: two modes, or --stats with a mode in
+// which this process carries no tunnel.
 func OneMode(flags *args.Values) error {
 	var first string
 	for _, name := range modes {
@@ -30,8 +31,8 @@ func OneMode(flags *args.Values) error {
 	return nil
 }
 
-// TargetAndCommand reads the arguments of dial: a target and, with --exec, a
-// command and its arguments.
+// TargetAndCommand parses the arguments: a target and, with --exec, a command and its
+// arguments. Without --exec the command is nil.
 func TargetAndCommand(words []string, withCommand bool) (tunnel.Authority, []string, error) {
 	if !withCommand {
 		target, err := route.Target(words)

@@ -15,7 +15,7 @@ import (
 	"culvert/tunnel/stdio"
 )
 
-// Flags are the flags of dial alone.
+// Flags returns the flags of dial alone, in the order of the help.
 func Flags() []args.Flag {
 	return []args.Flag{
 		{Name: "or", Kind: args.List,

@@ -12,8 +12,8 @@ import (
 	"culvert/tunnel/stdio"
 )
 
-// fileFlags are the flags whose value is a file: ssh may run culvert in another
-// folder.
+// fileFlags are the flags whose value is a file. Its path is made absolute, since ssh may
+// run culvert in another folder.
 var fileFlags = args.Names{"proxy-credentials", "netrc-file", "cacert", "cert", "key", "tls-cacert", "pac"}
 
 // SSHConfig is dial --print-ssh-config: it returns the lines of ssh_config(5) that
@@ -73,14 +73,14 @@ func stanza(program string, flags *args.Values, hosts []string, fdpass bool) str
 	return lines
 }
 
-// shellWord quotes a word so that every shell reads it as one: ssh runs the
-// command by the user's shell. A backslash stands in quotes of its own, because
-// within single quotes fish, alone among shells, treats it as an escape.
+// shellWord quotes a word so that every shell reads it as one: ssh runs the command with
+// the user's shell. A backslash is doubled, outside the quotes, because fish, alone among
+// shells, treats it as an escape within single quotes.
 func shellWord(s string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=@%+,[]", r)
+	special := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_./:=@%+,", r)
 	}
-	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) || r == '[' || r == ']' }) {
+	if s != "" && !strings.ContainsFunc(s, special) {
 		return s
 	}
 	return "'" + strings.NewReplacer("'", `'\''`, `\`, `'\\'`).Replace(s) + "'"

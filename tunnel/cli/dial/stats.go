@@ -12,14 +12,14 @@ import (
 	"culvert/tunnel/stdio"
 )
 
-// Stats is the line that --stats prints. A nil Stats prints nothing.
+// Stats is the line that --stats prints, as one JSON object. A nil Stats prints nothing.
 type Stats struct {
 	Target     tunnel.Authority `json:"target"`
-	Via        string           `json:"via,omitempty"`  // the route taken
+	Via        string           `json:"via,omitempty"`  // the route taken; "" = direct
 	Addr       string           `json:"addr,omitempty"` // the address connected to
 	Up         int64            `json:"up"`
 	Down       int64            `json:"down"`
-	OpenMS     float64          `json:"open_ms"` // until the tunnel was open, or the attempt had failed
+	OpenMS     float64          `json:"open_ms"` // until the tunnel was open or had failed
 	DurationMS float64          `json:"duration_ms"`
 	Exit       int              `json:"exit"`
 	Error      string           `json:"error,omitempty"`
@@ -28,7 +28,8 @@ type Stats struct {
 	started time.Time
 }
 
-// NewStats reads --stats and --stats-fd. It returns nil if neither is given.
+// NewStats returns the Stats for --stats and --stats-fd, nil if neither is given. The
+// time begins to run.
 func NewStats(flags *args.Values, target tunnel.Authority) (*Stats, error) {
 	s := &Stats{Target: target, out: os.Stderr, started: time.Now(), OpenMS: -1}
 	if flags.IsSet("stats-fd") {
@@ -45,7 +46,7 @@ func NewStats(flags *args.Values, target tunnel.Authority) (*Stats, error) {
 	return s, nil
 }
 
-// milliseconds returns the time since the start.
+// milliseconds returns the time since NewStats.
 func (s *Stats) milliseconds() float64 {
 	return float64(time.Since(s.started).Microseconds()) / 1000
 }
@@ -71,8 +72,8 @@ func (s *Stats) Moved(r stdio.Result) {
 	}
 }
 
-// Write writes the line, with the exit code and the message of an error, if there
-// was one.
+// Write writes the line, with the exit code and the message of the error, if there was
+// one.
 func (s *Stats) Write(exit int, why string) error {
 	if s == nil {
 		return nil

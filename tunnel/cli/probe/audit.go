@@ -16,38 +16,41 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// Audit is a run of probe by --audit, --list, --compare, --ports or --reach.
+// Audit is what probe does by --audit, --list, --compare, --ports or --reach instead of
+// a single exchange. Flags, Plan and Out are required.
 type Audit struct {
 	Flags    *args.Values
-	Args     []string
+	Args     []string // the arguments of probe
 	Plan     func(target tunnel.Authority) (*route.Plan, error)
-	Out      io.Writer
+	Out      io.Writer // gets the results
 	Style    terminal.Style
 	Progress *Progress // nil = not shown
 
-	Planned func(*route.Plan, tunnel.Authority) // called with the plan once it is made; nil = not called
+	Planned func(*route.Plan, tunnel.Authority) // called once the plan is made; nil = not called
 	Say     func(words string)                  // called as each check begins, instead of Progress; nil = not called
 }
 
-// modes are the flags that ask for an Audit, and extras those that say how to
-// audit.
+// modes are the flags that ask for an Audit, and extras those that say how to do
+// --audit.
 var (
 	modes  = args.Names{"audit", "list", "compare", "ports", "reach"}
 	extras = args.Names{"check", "audit-idle", "audit-slow", "junit", "markdown", "target-listen", "target-announce"}
 )
 
-// singles are the flags of a single exchange. An Audit refuses them: its requests
-// have no fields, and its tunnels no TLS, but those that a check is about.
+// singles are the flags of a single exchange. An Audit refuses them: its requests have
+// the fields, and its tunnels the TLS, that each check needs and no others.
 var singles = args.Names{"send", "wait", "hex", "raw", "save", "count", "interval", "parallel", "header", "show-secrets",
 	"tls", "tls-server-name", "tls-alpn", "tls-cacert", "tls-insecure", "tls-no-direct", "tls-unrelated"}
 
-// Wanted reports whether the flags ask for an Audit. An extra from the
-// environment does not: it counts once its mode is given.
+// Wanted reports whether the flags ask for an Audit. An extra from the environment does
+// not: it counts only with --audit.
 func (c *Audit) Wanted() bool {
 	return slices.ContainsFunc(modes, c.set) || slices.ContainsFunc(extras, c.typed)
 }
 
-// Run does what the flags ask for. failed reports that the exit code is 11.
+// Run does what the flags ask for. failed reports that the exit code is
+// tunnel.ExitCheck. The error is an *args.Error, or that of a proxy that cannot be
+// reached.
 func (c *Audit) Run(ctx context.Context) (failed bool, err error) {
 	if err := c.check(); err != nil {
 		return false, err
@@ -112,18 +115,21 @@ func (c *Audit) check() error {
 	return nil
 }
 
-// typed reports whether a flag stands on the command line.
+// typed reports whether a flag was set on the command line, to a value other than ""
+// and "false".
 func (c *Audit) typed(name string) bool {
 	return c.set(name) && c.Flags.IsTyped(name)
 }
 
-// set reports whether a flag was set, on the command line or by a variable.
+// set reports whether a flag was set, on the command line or by a variable, to a value
+// other than "" and "false".
 func (c *Audit) set(name string) bool {
 	s := c.Flags.Last(name)
 	return s.Source != "" && s.Value != "false" && s.Value != ""
 }
 
-// auditor sets up an Auditor by the flags.
+// auditor returns the Auditor that the flags describe, and the target, zero if there is
+// none.
 func (c *Audit) auditor() (a *audit.Auditor, target tunnel.Authority, err error) {
 	if target, err = c.target(); err != nil {
 		return nil, target, err
@@ -174,8 +180,8 @@ func (c *Audit) auditor() (a *audit.Auditor, target tunnel.Authority, err error)
 	return a, target, nil
 }
 
-// target returns the target in the arguments, zero if there is none. With --ports
-// it may be a host without a port.
+// target returns the target in the arguments, zero if there is none. With --ports it may
+// be a host without a port.
 func (c *Audit) target() (tunnel.Authority, error) {
 	if len(c.Args) == 0 {
 		return tunnel.Authority{}, nil
@@ -199,7 +205,7 @@ func onLoopback(hops []tunnel.Hop) bool {
 	return true
 }
 
-// hostOf returns a target's host as an authority has it, an IPv6 address in
+// hostOf returns a target's host as it stands in an authority, an IPv6 address in
 // brackets.
 func hostOf(a tunnel.Authority) string {
 	text := a.String()
@@ -208,7 +214,7 @@ func hostOf(a tunnel.Authority) string {
 
 // audit runs the audit and writes its report.
 func (c *Audit) audit(ctx context.Context, a *audit.Auditor) (failed bool, err error) {
-	junit, err := openJUnit(c.Flags.String("junit")) // before ten seconds of work
+	junit, err := openJUnit(c.Flags.String("junit")) // before the audit, which takes a while
 	if err != nil {
 		return false, err
 	}
@@ -239,7 +245,8 @@ func (c *Audit) audit(ctx context.Context, a *audit.Auditor) (failed bool, err e
 	return report.Failed(), err
 }
 
-// conclusiveBy is the hint for an audit that could try nothing.
+// conclusiveBy returns the hint for an audit that could try nothing: how to make it
+// conclusive.
 func conclusiveBy(r *audit.Report) string {
 	switch {
 	case r.Refused == 511 || r.Refused/100 == 3 || r.Refused/100 == 2:
@@ -254,7 +261,7 @@ func conclusiveBy(r *audit.Report) string {
 	return "let the audit's target listen where the proxy reaches and allows it: --target-listen HOST:443"
 }
 
-// survey asks the proxy for each of the ways and writes the report.
+// survey asks the proxy for each target and writes the report.
 func (c *Audit) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way, harmful bool) (failed bool, err error) {
 	started := time.Now()
 	if ways, err = a.Survey(ctx, ways); err != nil {
@@ -272,7 +279,8 @@ func (c *Audit) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way, 
 	return r.ExitCode == tunnel.ExitCheck, err
 }
 
-// progress returns what shows the check or the target that is being tried.
+// progress returns the function that shows which check or target is being tried, nil if
+// nothing is shown.
 func (c *Audit) progress() func(done, all int, what string) {
 	say := c.Progress.show
 	switch {

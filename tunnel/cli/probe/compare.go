@@ -10,7 +10,7 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
-// compare is probe --compare. worse reports that the exit code is 11.
+// compare is --compare. worse reports that the exit code is tunnel.ExitCheck.
 func (c *Audit) compare() (worse bool, err error) {
 	const hint = "culvert probe --audit --json writes such files"
 	if len(c.Args) != 2 {

@@ -12,9 +12,10 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-const maxParallel = 1024 // of --parallel
+// maxParallel is the most that --parallel may ask for.
+const maxParallel = 1024
 
-// Series is a run of probe --count.
+// Series is what probe does by --count. Flags, Prober and Out are required.
 type Series struct {
 	Flags    *args.Values
 	Prober   *probe.Prober
@@ -23,8 +24,9 @@ type Series struct {
 	Progress *Progress // nil = not shown
 }
 
-// Run probes, and prints each try and the summary. If the context ends before the
-// first try does, its error is returned.
+// Run probes, and prints each try and the summary. The exit code is that of the
+// commonest failure. If the context ends before the first try does, Run returns its
+// error. A mistake in a flag is an *args.Error.
 func (c *Series) Run(ctx context.Context, target tunnel.Authority) (exitCode int, err error) {
 	s := &probe.Series{Prober: c.Prober, Count: c.Flags.Int("count"), Interval: c.Flags.Duration("interval"), Parallel: c.Flags.Int("parallel")}
 	asJSON := c.Flags.Bool("json")
@@ -70,10 +72,10 @@ func (c *Series) Run(ctx context.Context, target tunnel.Authority) (exitCode int
 	return report.ExitCode(), nil
 }
 
-// wait returns how long each try reads from its open tunnel: unless --wait is
-// given, at most half the interval. With --send there is an answer to wait for, and
-// with --tls the refusal of a client's certificate, which comes after the handshake
-// (RFC 8446, section 4.4.2.4).
+// wait returns how long each try reads from its open tunnel: at most half the interval,
+// unless --wait is given. With --send there is an answer to wait for, and with --tls the
+// refusal of a client's certificate, which comes after the handshake (RFC 8446, section
+// 4.4.2.4).
 func (c *Series) wait(interval time.Duration) time.Duration {
 	if c.Flags.IsSet("wait") || c.Flags.String("send") != "" || c.Flags.Bool("tls") {
 		return c.Prober.Wait

@@ -1,12 +1,13 @@
-// Package probe is probe's part of the command line: its own flags, the forms of a
-// report, and the runs of more than one exchange: --audit, --ports, --reach,
-// --compare and --count, with their progress on a terminal.
+// Package probe is probe's part of the command line: its own flags; the Prober that they
+// set up; the forms of a report, and --save; and what probe does besides a single
+// exchange: --audit, --list, --ports, --reach, --compare and --count, with their
+// progress on a terminal.
 //
-// It promises to send nothing to a proxy before all flags have been checked, and
-// to write its results to the writer that it is given; progress goes to the
-// terminal only. A mistake in a flag is an *args.Error.
+// It promises to send nothing to a proxy before all flags have been checked, and to
+// write results to the writer that it is given and progress to a terminal only. A
+// mistake in a flag is an *args.Error.
 //
-// It never imports urfave/cli nor fatih/color, nor the package of serve.
+// It never imports urfave/cli nor fatih/color, nor the packages of serve and dial.
 package probe
 
 import (
@@ -17,7 +18,7 @@ import (
 	"culvert/tunnel/probe"
 )
 
-// Flags are probe's own flags.
+// Flags returns the flags of probe alone, in the order of the help.
 func Flags() []args.Flag {
 	return []args.Flag{
 		{Name: "audit", Kind: args.Switch, Usage: "run the conformance suite against the proxy; exit 11 if it breaks a MUST"},

@@ -8,11 +8,11 @@ import (
 	"culvert/tunnel/probe"
 )
 
-// forms are the flags that choose how probe prints its report; at most one may.
+// forms are the flags that choose the form of the report; they exclude each other.
 var forms = args.Names{"json", "hex", "raw"}
 
-// oneForm refuses forms of probe's report that exclude each other, that would harm
-// a terminal, or that the route does not allow, before anything is sent.
+// oneForm refuses forms of the report that exclude each other, that would harm a
+// terminal, or that the route does not allow. It also checks --save.
 func oneForm(flags *args.Values, by tunnel.Route, terminal bool) error {
 	var given []string
 	for _, name := range forms {
@@ -38,7 +38,7 @@ func oneForm(flags *args.Values, by tunnel.Route, terminal bool) error {
 	return nil
 }
 
-// speaksHTTP2 reports whether the scheme of a hop is HTTP/2.
+// speaksHTTP2 reports whether the scheme of a hop means HTTP/2.
 func speaksHTTP2(by tunnel.Route) bool {
 	for _, h := range by.Hops {
 		if h.Scheme == tunnel.SchemeH2 || h.Scheme == tunnel.SchemeH2C {

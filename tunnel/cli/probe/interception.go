@@ -8,11 +8,11 @@ import (
 	"culvert/tunnel/interception"
 )
 
-// interceptionFlags are the flags that say how to check for an interception.
+// interceptionFlags are the flags that say how to check for TLS interception.
 var interceptionFlags = args.Names{"tls-no-direct", "tls-unrelated"}
 
-// interceptionCheck returns the check for a TLS interception that probe --tls makes. It
-// is nil without --tls, and with --count: a series asks nobody but the proxy.
+// interceptionCheck returns the check for TLS interception that --tls makes. It is nil
+// without --tls, and with --count: a series connects to nothing but the proxy.
 func interceptionCheck(flags *args.Values) (*interception.Check, error) {
 	if !flags.Bool("tls") || flags.IsSet("count") {
 		for _, name := range interceptionFlags {

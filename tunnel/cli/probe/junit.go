@@ -11,10 +11,11 @@ import (
 	"culvert/tunnel/explain"
 )
 
-// junitFile is the file of --junit. A nil junitFile writes nothing.
+// junitFile is the file that --junit names. A nil junitFile writes nothing.
 type junitFile struct{ *os.File }
 
-// openJUnit opens the file without touching its content; nil if there is no name.
+// openJUnit opens the file without changing its content. It returns nil if there is no
+// name.
 func openJUnit(name string) (*junitFile, error) {
 	switch name {
 	case "":
@@ -29,7 +30,7 @@ func openJUnit(name string) (*junitFile, error) {
 	return &junitFile{f}, nil
 }
 
-// write replaces the content of the file.
+// write replaces the content of the file by what form writes, and closes the file.
 func (j *junitFile) write(form func(io.Writer) error) error {
 	if j == nil {
 		return nil
@@ -45,8 +46,8 @@ func (j *junitFile) write(form func(io.Writer) error) error {
 	return nil
 }
 
-// failed writes that the audit failed: a reader of the file must not take an empty
-// file, or that of an earlier audit, for the result.
+// failed writes that the audit could not be made, so that a reader of the file does not
+// take an empty file, or that of an earlier audit, for the result.
 func (j *junitFile) failed(a *audit.Auditor, err error) {
 	sentence, _ := explain.Error(err)
 	hops := a.Client.Route.Hops

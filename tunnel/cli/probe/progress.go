@@ -12,25 +12,25 @@ import (
 	"golang.org/x/term"
 )
 
-// progressAfter is how long a wait lasts before it is shown.
+// progressAfter is how long a wait must last to be shown.
 const progressAfter = 2 * time.Second
 
 // Progress is a line on a terminal that shows what the program is doing. It is
-// rewritten in place, and wiped before anything else is printed. A nil Progress
-// shows nothing.
+// rewritten in place, and must be wiped before anything else is printed. A nil Progress
+// shows nothing. Its methods may be called by several goroutines at once.
 type Progress struct {
 	out   io.Writer
-	width func() int // columns
+	width func() int // in columns
 
 	mu    sync.Mutex
 	shown bool        // the line is on the terminal
 	what  string      // what the program waits for; "" = nothing
 	since time.Time   // when it began to wait for that
-	from  time.Time   // when the first of these waits began
-	tick  *time.Timer // draws the line; nil = it never waited
+	from  time.Time   // when the first wait since Wipe began
+	tick  *time.Timer // draws the line; nil = there has been no wait
 }
 
-// NewProgress returns nil if f is not a terminal, or one that cannot wipe a line.
+// NewProgress returns a Progress on f, nil if f is not a terminal that can wipe a line.
 func NewProgress(f *os.File) *Progress {
 	if !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
 		return nil
@@ -44,7 +44,7 @@ func NewProgress(f *os.File) *Progress {
 	}}
 }
 
-// show shows the text at once.
+// show shows a text at once.
 func (p *Progress) show(text string) {
 	if p == nil {
 		return
@@ -54,8 +54,9 @@ func (p *Progress) show(text string) {
 	p.draw(text)
 }
 
-// Waiting shows what the program waits for from now on, and for how long, once the
-// wait has taken long. It ends with the next wait or Wipe. It fits tunnel.Trace.
+// Waiting sets what the program waits for from now on. It is shown, with the time, once
+// the program has waited for progressAfter since the last Wipe. Waiting fits
+// client.Trace.
 func (p *Progress) Waiting(what string) {
 	if p == nil {
 		return
@@ -76,11 +77,11 @@ func (p *Progress) Waiting(what string) {
 	}
 }
 
-// again draws the line every second.
+// again draws the line and sets the timer for the next second.
 func (p *Progress) again() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.what == "" || time.Since(p.from) < progressAfter { // it was wiped meanwhile
+	if p.what == "" || time.Since(p.from) < progressAfter { // wiped in the meantime
 		return
 	}
 	p.drawWait()
@@ -92,8 +93,8 @@ func (p *Progress) drawWait() {
 	p.draw(fmt.Sprintf("waiting %d s for %s", int(time.Since(p.since).Round(time.Second)/time.Second), p.what))
 }
 
-// draw replaces the line. It leaves the last column free: a line that wraps cannot
-// be wiped.
+// draw replaces the line. The last column stays free, since a line that wraps cannot be
+// wiped.
 func (p *Progress) draw(text string) {
 	line := []rune(args.Printable(text))
 	line = line[:min(len(line), max(p.width()-1, 0))]

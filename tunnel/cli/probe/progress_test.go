@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// newProgress draws on a terminal of so many columns.
+// newProgress returns a Progress on a terminal with that many columns.
 func newProgress(columns int) *Progress {
 	return &Progress{out: &strings.Builder{}, width: func() int { return columns }}
 }
 
-// drawn is what was written.
+// drawn returns what was written to the terminal.
 func drawn(p *Progress) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.out.(*strings.Builder).String()
 }
 
-// A wait is shown when it was two seconds long, again every second, and is wiped.
+// A wait is shown after two seconds, and every second from then on, until Wipe.
 func TestProgressOfAWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProgress(80)
@@ -45,7 +45,7 @@ func TestProgressOfAWait(t *testing.T) {
 	})
 }
 
-// A wait after Wipe has its own two seconds, whatever came before.
+// The two seconds start again after Wipe.
 func TestProgressBeginsAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProgress(80)
@@ -61,8 +61,8 @@ func TestProgressBeginsAnew(t *testing.T) {
 	})
 }
 
-// A line never fills the terminal's width, which would leave some of it there.
-func TestProgressFits(t *testing.T) {
+// A line never fills the width of the terminal: Wipe could not remove all of it.
+func TestProgressFitsTheTerminal(t *testing.T) {
 	p := newProgress(12)
 	p.show("3 of 7: a-long-name")
 	if want := "\r\x1b[K3 of 7: a-l"; drawn(p) != want {
@@ -82,8 +82,8 @@ func TestNoProgress(t *testing.T) {
 	p.Wipe()
 }
 
-// Hooks come from several goroutines.
-func TestProgressFromMany(t *testing.T) {
+// Several goroutines may call Waiting at once.
+func TestProgressOfManyGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProgress(80)
 		var all sync.WaitGroup

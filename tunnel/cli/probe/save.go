@@ -9,9 +9,10 @@ import (
 	"culvert/tunnel/probe"
 )
 
-// PrepareSave prepares --save. It checks that the file can be created before
-// anything is sent. save creates it; it never overwrites a file, and removes one
-// that it could not write in full. With an empty name save does nothing.
+// PrepareSave checks that the file of --save can be created, before anything is sent.
+// save creates it and writes the transcript of a report; version is culvert's. It never
+// overwrites a file, and removes one that it could not write in full. With an empty name
+// save does nothing. A name that cannot be used is an *args.Error.
 func PrepareSave(name, version string) (save func(*probe.Report) error, err error) {
 	if name == "" {
 		return func(*probe.Report) error { return nil }, nil

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// UntilSignal returns a context that the first SIGINT or SIGTERM cancels; a second
-// one ends the program at once. stop releases the context and returns the signal
-// that came, SIGINT if none did.
+// UntilSignal returns a context that the first SIGINT or SIGTERM cancels; a second one
+// ends the program at once. stop, which must be called, releases the context and returns
+// the signal that came, SIGINT if none did.
 func UntilSignal(parent context.Context) (ctx context.Context, stop func() syscall.Signal) {
 	ctx, cancel := context.WithCancel(parent)
 	signals, by := make(chan os.Signal, 1), syscall.SIGINT

@@ -18,21 +18,21 @@ import (
 	"golang.org/x/term"
 )
 
-// maxAnswer bounds the answer of a program or a person, in bytes.
+// maxAnswer limits the answer of a program or a person, in bytes.
 const maxAnswer = 64 << 10
 
-// commandTimeout bounds a --credentials-command.
+// commandTimeout limits how long a --credentials-command may run.
 const commandTimeout = time.Minute
 
-// ask asks a person: by the program that CULVERT_ASKPASS names, else on the
-// terminal, else by the program that SSH_ASKPASS names. As with ssh, that program
+// ask asks a person: with the program that CULVERT_ASKPASS names, else on the
+// terminal, else with the program that SSH_ASKPASS names. As with ssh, that program
 // comes before the terminal if SSH_ASKPASS_REQUIRE is force.
 func ask(prompt string, secret bool) (string, error) {
-	program, own := os.LookupEnv("CULVERT_ASKPASS")
-	if !own || program == "" {
-		program, own = os.Getenv("SSH_ASKPASS"), os.Getenv("SSH_ASKPASS_REQUIRE") == "force"
+	program, first := os.LookupEnv("CULVERT_ASKPASS")
+	if !first || program == "" {
+		program, first = os.Getenv("SSH_ASKPASS"), os.Getenv("SSH_ASKPASS_REQUIRE") == "force"
 	}
-	if program != "" && own {
+	if program != "" && first {
 		return askProgram(program, prompt)
 	}
 	in, out, err := openTerminal()
@@ -57,7 +57,7 @@ func askProgram(program, prompt string) (string, error) {
 	return answer, nil
 }
 
-// runCommand lets the shell run a command that prints credentials.
+// runCommand has the shell run a command that prints credentials for a hop.
 func runCommand(command, hop string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
@@ -66,12 +66,12 @@ func runCommand(command, hop string) (string, error) {
 		cmd = exec.CommandContext(ctx, "cmd", "/c", command)
 	}
 	cmd.Env = append(os.Environ(), "CULVERT_HOP="+hop)
-	cmd.WaitDelay = time.Second // a grandchild may keep the pipe open
+	cmd.WaitDelay = time.Second // a child of the command may keep the pipe open
 	return run(ctx, cmd)
 }
 
-// run runs a command and returns the first line that it prints. Its stderr goes to
-// ours.
+// run runs a command and returns the first line that it prints. The command shares
+// this process's stderr.
 func run(ctx context.Context, cmd *exec.Cmd) (string, error) {
 	var out limitedBuffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
@@ -91,7 +91,7 @@ func run(ctx context.Context, cmd *exec.Cmd) (string, error) {
 	return strings.TrimSuffix(line, "\r"), nil
 }
 
-// limitedBuffer keeps the first maxAnswer bytes that are written.
+// limitedBuffer keeps the first maxAnswer bytes that are written to it.
 type limitedBuffer struct{ bytes.Buffer }
 
 func (b *limitedBuffer) Write(p []byte) (int, error) {
@@ -115,8 +115,8 @@ func openTerminal() (in, out *os.File, err error) {
 	return in, out, err
 }
 
-// askTerminal asks on a terminal, without echo if the answer is secret. A signal
-// that ends the program turns the echo on again first.
+// askTerminal asks on a terminal, without echo if the answer is secret. A signal that
+// ends the program first turns the echo on again.
 func askTerminal(in, out *os.File, prompt string, secret bool) (string, error) {
 	fd := int(in.Fd())
 	state, err := term.GetState(fd)

@@ -13,25 +13,26 @@ import (
 	"culvert/tunnel/pac"
 )
 
-// Chooser chooses the route to each target by the flags and the environment.
+// Chooser chooses the route to each target, by the flags and the environment. It may be
+// used by several goroutines at once.
 type Chooser struct {
 	// Made is called once for each new Plan, before the Plan is returned; nil = not
 	// called. It must not use the Chooser.
 	Made func(*Plan)
 
-	ctx       context.Context // for loading and asking a script
+	ctx       context.Context // for loading a script and asking it
 	flags     *args.Values
 	userAgent string
 	mu        sync.Mutex
 	made      map[string]*Plan               // by route and alternatives
-	asked     map[string]*tunnel.Credentials // by who was asked, and for which proxy
+	asked     map[string]*tunnel.Credentials // by "person" or "command", and the proxy
 	loading   sync.Mutex
 	loaded    *pac.Script // nil = not loaded yet
 	tickets   *kerberos.Source
 }
 
-// NewChooser returns a Chooser that goes by the flags. The context bounds the
-// loading of a script, and each question to it. userAgent is sent to proxies.
+// NewChooser returns a Chooser for the flags. The context is for loading a proxy
+// auto-config script and for each question to it. userAgent is sent to proxies.
 func NewChooser(ctx context.Context, flags *args.Values, userAgent string) *Chooser {
 	return &Chooser{
 		ctx:       ctx,
@@ -43,20 +44,20 @@ func NewChooser(ctx context.Context, flags *args.Values, userAgent string) *Choo
 	}
 }
 
-// Plan is how a target is to be reached: a Client set up by the flags and the
-// environment, and the reasons for its route.
+// Plan says how to reach a target: with a Client set up by the flags and the
+// environment, and why by its route.
 type Plan struct {
 	Client *client.Client
 	Why    string   // why the route was chosen: a clause
-	Notes  []string // what -v tells of it besides
+	Notes  []string // further remarks for -v and --why
 
 	flags   *args.Values
 	chooser *Chooser
 }
 
-// Plan returns the plan for a target; targets with the same route share one. It
-// may ask a person for a password, once for each proxy. A zero target stands for
-// targets that are not known yet.
+// Plan returns the Plan for a target. Targets with the same route share one. It may ask
+// a person for a password, once for each proxy. A zero target stands for targets that
+// are not known yet. A mistake in the flags is an *args.Error.
 func (ch *Chooser) Plan(target tunnel.Authority) (*Plan, error) {
 	p := &Plan{Client: &client.Client{UserAgent: ch.userAgent}, flags: ch.flags, chooser: ch}
 	if err := p.route(target); err != nil {
@@ -85,7 +86,7 @@ func (ch *Chooser) Plan(target tunnel.Authority) (*Plan, error) {
 
 // alternatives reads --or.
 func (p *Plan) alternatives() error {
-	if !p.flags.Has("or") { // probe is about one proxy
+	if !p.flags.Has("or") { // probe has no --or: it is about one proxy
 		return nil
 	}
 	for _, s := range p.flags.Strings("or") {
@@ -100,7 +101,7 @@ func (p *Plan) alternatives() error {
 	return nil
 }
 
-// auth reads which authentication schemes the Client may use.
+// auth reads --auth, the authentication scheme that the Client may use.
 func (p *Plan) auth() error {
 	p.Client.Negotiate = p.chooser.tickets.Negotiator
 	p.Client.Auth = strings.ToLower(p.flags.String("auth"))
@@ -122,7 +123,7 @@ func (p *Plan) headers() error {
 	return nil
 }
 
-// limits reads the IP version and the timeouts.
+// limits reads the IP version and the timeouts of the Client.
 func (p *Plan) limits() (err error) {
 	switch {
 	case p.flags.Bool("ipv4") && p.flags.Bool("ipv6"):
@@ -139,14 +140,15 @@ func (p *Plan) limits() (err error) {
 	return err
 }
 
-// routeSources are the flags that name the proxies; at most one may.
+// routeSources are the flags that name the proxies; they exclude each other.
 var routeSources = args.Names{"proxy", "pac", "wpad"}
 
-// route chooses the route: by flags, by a script, or by the environment.
+// route chooses the route by --proxy, by a script, or by the environment. A flag that
+// is typed wins over one from the environment.
 func (p *Plan) route(target tunnel.Authority) (err error) {
 	var chosen string
 	for _, name := range routeSources {
-		// An empty name of a script is a mistake, and not the same as none.
+		// An empty name of a script is a mistake; it does not mean that there is none.
 		given := p.flags.IsGiven(name) || p.flags.IsSet(name) && p.flags.Last(name).Value == ""
 		switch typed := p.flags.IsTyped(name); {
 		case !given:
@@ -180,7 +182,7 @@ func (p *Plan) proxies() (err error) {
 	return nil
 }
 
-// noteTyped notes a password that is part of the command line.
+// noteTyped adds a note if a password stands on the command line.
 func (p *Plan) noteTyped(r tunnel.Route) {
 	for _, h := range r.Hops {
 		if strings.HasPrefix(r.Source, "-") && h.Credentials != nil && h.Credentials.Password != "" {

@@ -10,11 +10,11 @@ import (
 	"culvert/tunnel/client"
 )
 
-// credentialSources are the flags that say where the first proxy's credentials
-// come from; at most one may.
+// credentialSources are the flags that say where the first proxy's credentials come
+// from; they exclude each other.
 var credentialSources = args.Names{"proxy-credentials", "credentials-command", "askpass"}
 
-// credentials fills in the credentials of the first hop.
+// credentials sets the credentials of the first hop.
 func (p *Plan) credentials() error {
 	c, err := p.firstCredentials()
 	if err != nil {
@@ -31,8 +31,8 @@ func (p *Plan) credentials() error {
 	return nil
 }
 
-// firstCredentials returns the credentials that the flags and
-// CULVERT_PROXY_PASSWORD give for the first hop, nil if they give none.
+// firstCredentials returns the credentials for the first hop from the flags and
+// CULVERT_PROXY_PASSWORD, nil if there are none.
 func (p *Plan) firstCredentials() (*tunnel.Credentials, error) {
 	source, err := p.oneOf(credentialSources)
 	if err != nil {
@@ -40,7 +40,7 @@ func (p *Plan) firstCredentials() (*tunnel.Credentials, error) {
 	}
 	user := p.flags.String("proxy-user")
 	password, set := os.LookupEnv("CULVERT_PROXY_PASSWORD")
-	var known *tunnel.Credentials // the URL's
+	var known *tunnel.Credentials // from the proxy's URL
 	if hops := p.Client.Route.Hops; len(hops) > 0 {
 		known = hops[0].Credentials
 	}
@@ -51,7 +51,7 @@ func (p *Plan) firstCredentials() (*tunnel.Credentials, error) {
 	case source == "proxy-credentials":
 		c, err = p.fromFile(p.flags.String(source))
 	case source != "" && p.Client.Route.Direct():
-		return nil, nil // nobody has to be asked
+		return nil, nil // no proxy needs credentials
 	case source == "credentials-command":
 		c, err = p.fromCommand(user)
 	case source == "askpass":
@@ -76,7 +76,7 @@ func (p *Plan) firstCredentials() (*tunnel.Credentials, error) {
 	return c, nil
 }
 
-// sourceHints say what each source has to hold.
+// sourceHints says what each source must contain.
 var sourceHints = map[string]string{
 	"proxy-user":          "give the name alone; the password comes from CULVERT_PROXY_PASSWORD",
 	"proxy-credentials":   "the file holds one line, user:password; with --auth bearer the token",
@@ -84,7 +84,7 @@ var sourceHints = map[string]string{
 	"askpass":             "use --proxy-credentials FILE or --credentials-command where nobody can be asked",
 }
 
-// oneOf returns the one of some flags that is given, "" for none.
+// oneOf returns the name of the one flag that is given, "" if none is.
 func (p *Plan) oneOf(names args.Names) (given string, err error) {
 	for _, name := range names {
 		if !p.flags.IsGiven(name) {
@@ -98,7 +98,7 @@ func (p *Plan) oneOf(names args.Names) (given string, err error) {
 	return given, nil
 }
 
-// bearer reports whether the password is a token.
+// bearer reports whether the password is a token, for --auth bearer.
 func (p *Plan) bearer() bool { return strings.EqualFold(p.flags.String("auth"), client.AuthBearer) }
 
 // fromFile reads the credentials from the file of --proxy-credentials.
@@ -118,7 +118,7 @@ func (p *Plan) fromFile(path string) (*tunnel.Credentials, error) {
 	return &c, nil
 }
 
-// fromCommand gets the credentials by --credentials-command.
+// fromCommand returns the credentials that --credentials-command prints.
 func (p *Plan) fromCommand(user string) (*tunnel.Credentials, error) {
 	hop := p.Client.Route.Hops[0].Name()
 	return p.once("command", func() (*tunnel.Credentials, error) {
@@ -139,7 +139,7 @@ func (p *Plan) fromCommand(user string) (*tunnel.Credentials, error) {
 	})
 }
 
-// fromPerson asks for the password, and for the user name if none is known.
+// fromPerson asks a person for the password, and for the user name if it is not known.
 func (p *Plan) fromPerson(user string, known *tunnel.Credentials) (*tunnel.Credentials, error) {
 	hop := p.Client.Route.Hops[0].Name()
 	if user == "" && known != nil {
@@ -161,7 +161,7 @@ func (p *Plan) fromPerson(user string, known *tunnel.Credentials) (*tunnel.Crede
 	})
 }
 
-// once gets the credentials of the first hop once for all plans of a Chooser.
+// once calls get for the credentials of the first hop, once for all Plans of a Chooser.
 func (p *Plan) once(source string, get func() (*tunnel.Credentials, error)) (*tunnel.Credentials, error) {
 	key := source + " " + p.Client.Route.Hops[0].String()
 	if c, ok := p.chooser.asked[key]; ok {
@@ -174,7 +174,7 @@ func (p *Plan) once(source string, get func() (*tunnel.Credentials, error)) (*tu
 	return c, err
 }
 
-// netrc fills in the credentials of hops that have none.
+// netrc sets the credentials of hops that have none, by --netrc or --netrc-file.
 func (p *Plan) netrc() error {
 	flag, path := "netrc-file", p.flags.String("netrc-file")
 	if path == "" {

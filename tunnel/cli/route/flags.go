@@ -1,13 +1,13 @@
-// Package route is the part of the command line that dial and probe share: the
-// flags that say by which route to reach a target, and with which credentials;
-// what they set up, a tunnel.Client; and what -v, --why and --stats tell of it.
+// Package route is the part of the command line that dial and probe share: the flags
+// that say by which route to reach a target, and with which credentials; the
+// client.Client that they set up; and what -v says about it.
 //
-// It promises to connect to no proxy and no target by itself: it reads files, runs
-// the programs that the flags name, asks a person, and fetches a script for
-// proxy auto-config. A mistake in a flag is an *args.Error.
+// It promises to connect to no proxy and no target: it reads files, runs the programs
+// that the flags name, asks a person, and fetches a proxy auto-config script. A mistake
+// in a flag is an *args.Error.
 //
-// It never imports urfave/cli nor fatih/color, nor the packages of serve and of
-// the audit.
+// It never imports urfave/cli nor fatih/color, nor the packages of serve, dial and
+// probe.
 package route
 
 import (
@@ -15,7 +15,7 @@ import (
 	"culvert/tunnel/client"
 )
 
-// HelpText is the paragraph of the help that tells how the route is chosen.
+// HelpText is the paragraph of the help that says how the route is chosen.
 const HelpText = `Without --proxy, the first of CULVERT_PROXY, HTTPS_PROXY, https_proxy, ALL_PROXY,
 all_proxy that is set names the proxy, unless NO_PROXY (or no_proxy) exempts the
 target: a list, by commas, of names (with their subdomains), .names (those
@@ -26,7 +26,7 @@ and loopback addresses are always exempt. NO_PROXY never concerns --proxy.
 that the proxy offers Negotiate (with the Kerberos tickets of kinit), Digest, NTLM
 and Basic are tried in this order.`
 
-// Flags are the flags that dial and probe have in common.
+// Flags returns the flags that dial and probe have in common, in the order of the help.
 func Flags() []args.Flag {
 	return []args.Flag{
 		{Name: "proxy", Kind: args.List, Aliases: []string{"x"},

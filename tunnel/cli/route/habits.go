@@ -8,8 +8,8 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
-// Called returns the words of a command line for a program called by that name:
-// called corkscrew, culvert is dial --as corkscrew.
+// Called returns the words of the command line for a program that was called by the
+// name: culvert called as corkscrew is dial --as corkscrew.
 func Called(name string, words []string) []string {
 	if strings.TrimSuffix(filepath.Base(name), ".exe") == "corkscrew" {
 		return append([]string{"dial", "--as", "corkscrew"}, words...)
@@ -17,9 +17,9 @@ func Called(name string, words []string) []string {
 	return words
 }
 
-// Habits translates the forms of other programs into culvert's flags: with
-// --as corkscrew the arguments of corkscrew, and with -X PROTOCOL, as nc has it,
-// proxies without a scheme.
+// Habits translates the habits of other programs into culvert's flags: the arguments of
+// corkscrew, with --as corkscrew, and proxies without a scheme, with nc's -X PROTOCOL.
+// A mistake is an *args.Error.
 func Habits(line *args.Line) error {
 	if line.Has("as") && line.String("as") == "corkscrew" {
 		if err := corkscrew(line); err != nil {
@@ -39,7 +39,7 @@ func Habits(line *args.Line) error {
 	return nil
 }
 
-// corkscrew translates its arguments, PROXY PORT HOST PORT [AUTHFILE].
+// corkscrew translates the arguments PROXY PORT HOST PORT [AUTHFILE].
 func corkscrew(line *args.Line) error {
 	const form, source = "corkscrew's are PROXY PORT HOST PORT [AUTHFILE]", "the arguments"
 	words := line.Args

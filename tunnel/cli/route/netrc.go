@@ -15,14 +15,14 @@ import (
 type netrc struct {
 	path     string
 	machines map[string]tunnel.Credentials
-	fallback *tunnel.Credentials // "default"; nil = none
+	fallback *tunnel.Credentials // of the entry "default"; nil = none
 }
 
-// maxNetrc bounds the size of the file; it is more than a person writes.
+// maxNetrc limits the size of the file, in bytes.
 const maxNetrc = 1 << 20
 
-// netrcPath returns the file that curl and others read: the one that NETRC names,
-// or .netrc in the home folder.
+// netrcPath returns the path of the file that curl and others read: the one that NETRC
+// names, or .netrc in the home folder.
 func netrcPath() (string, error) {
 	if path := os.Getenv("NETRC"); path != "" {
 		return path, nil
@@ -34,7 +34,7 @@ func netrcPath() (string, error) {
 	return filepath.Join(home, ".netrc"), nil
 }
 
-// readNetrc reads the file. Errors quote nothing of its content.
+// readNetrc reads the file. Errors quote nothing from it.
 func readNetrc(path string) (*netrc, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -58,12 +58,12 @@ func readNetrc(path string) (*netrc, error) {
 	return n, nil
 }
 
-// exposedError is a file of secrets that others can read.
+// exposedError reports a file of secrets that others can read.
 type exposedError struct{ path string }
 
 func (e *exposedError) Error() string { return "others can read " + e.path }
 
-// hint tells how to mend what failed, other if it is something else.
+// secretHint returns the hint for an exposedError, other for any other error.
 func secretHint(err error, other string) string {
 	var exposed *exposedError
 	if errors.As(err, &exposed) {
@@ -72,13 +72,12 @@ func secretHint(err error, other string) string {
 	return other
 }
 
-// parse reads the entries: machine NAME or default, with login, password and
-// account. The first entry of a name counts. A macro (macdef) ends at the next empty
-// line.
+// parse reads the entries: machine NAME or default, with login, password and account.
+// The first entry for a name counts. A macro (macdef) ends at the next empty line.
 func (n *netrc) parse(text string) error {
 	words := netrcWords{rest: text}
 	var host string
-	var c *tunnel.Credentials // of the entry that is being read
+	var c *tunnel.Credentials // of the entry being read; nil = before the first
 	keep := func() {
 		switch _, have := n.machines[host]; {
 		case c == nil:
@@ -122,7 +121,7 @@ func (n *netrc) parse(text string) error {
 	return nil
 }
 
-// find returns the login for a host; nil if there is none.
+// find returns the credentials for a host, nil if there are none.
 func (n *netrc) find(host string) (*tunnel.Credentials, error) {
 	found := n.fallback
 	if c, ok := n.machines[host]; ok {
@@ -137,11 +136,12 @@ func (n *netrc) find(host string) (*tunnel.Credentials, error) {
 	return found, nil
 }
 
-// netrcWords splits a file into words: they are separated by white space, or stand in
-// double quotes, in which a backslash quotes the next character. A # at the start of
-// a word begins a comment.
+// netrcWords splits a file into words, separated by white space. A word may be quoted by
+// double quotes, in which a backslash quotes the next character. A # at the start of a
+// word begins a comment.
 type netrcWords struct{ rest string }
 
+// next returns the next word, false at the end.
 func (w *netrcWords) next() (word string, ok bool) {
 	for {
 		w.rest = strings.TrimLeft(w.rest, " \t\r\n")
@@ -178,7 +178,7 @@ func (w *netrcWords) next() (word string, ok bool) {
 	return b.String(), true
 }
 
-// skipMacro goes to the empty line that ends a macro.
+// skipMacro skips to behind the empty line that ends a macro.
 func (w *netrcWords) skipMacro() {
 	for w.rest != "" {
 		var line string

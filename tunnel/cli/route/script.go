@@ -10,7 +10,7 @@ import (
 	"culvert/tunnel/pac"
 )
 
-// script asks a proxy auto-config script for the route; flag is "pac" or "wpad".
+// script asks a proxy auto-config script for the route. flag is "pac" or "wpad".
 func (p *Plan) script(flag string, target tunnel.Authority) error {
 	script, err := p.chooser.load(p.chooser.ctx, flag, p.flags.String(flag))
 	if err != nil {
@@ -61,9 +61,9 @@ func (ch *Chooser) load(ctx context.Context, flag, source string) (_ *pac.Script
 	return ch.loaded, err
 }
 
-// scriptError is a usage error if the flag names a script that is wrong. If the
-// network's script could not be loaded, the exit code is that of an unreachable
-// proxy.
+// scriptError returns the error for a script that failed: a usage error, unless the
+// script could not be loaded over the network, which has the exit code of an
+// unreachable proxy.
 func (p *Plan) scriptError(flag string, err error) error {
 	e := &args.Error{Message: p.flags.Source(flag) + ": " + err.Error()}
 	var of *pac.Error

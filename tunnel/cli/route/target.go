@@ -5,9 +5,10 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
+// targetForms is the hint for a wrong target.
 const targetForms = "give HOST:PORT, or HOST PORT; IPv6 as [::1]:22, or ::1 22"
 
-// Target reads the target from the arguments, HOST:PORT or HOST PORT.
+// Target parses the arguments HOST:PORT or HOST PORT. A mistake is an *args.Error.
 func Target(words []string) (target tunnel.Authority, err error) {
 	switch len(words) {
 	case 0:

@@ -8,8 +8,8 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
-// tls reads the options of TLS with proxies and, inside the tunnel, with the
-// target.
+// tls reads the options of TLS with proxies, and of TLS with the target inside the
+// tunnel.
 func (p *Plan) tls() error {
 	const forms = "they are PEM files; a pin is sha256// and 32 bytes in base64, as culvert serve and probe print it"
 	proxy := tunnel.ClientTLSFiles{Roots: p.flags.String("cacert"), Cert: p.flags.String("cert"), Key: p.flags.String("key"),

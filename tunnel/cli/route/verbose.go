@@ -10,31 +10,31 @@ import (
 	"culvert/tunnel/stdio"
 )
 
-// Verbose is --verbose: it tells a person how the Client opens tunnels. It says
-// nothing if the flag is not given.
+// Verbose is --verbose: it writes each step of opening a tunnel, for a person. Without
+// the flag it writes nothing.
 type Verbose struct {
 	plan        *Plan
-	tell        func(format string, a ...any) // nil = the flag is not given
+	say         func(format string, a ...any) // nil = the flag is not given
 	showSecrets bool
 }
 
-// Verbose returns the Verbose of a plan; tell writes one line.
-func (p *Plan) Verbose(tell func(format string, a ...any)) *Verbose {
+// Verbose returns the Verbose of a Plan. say writes one line.
+func (p *Plan) Verbose(say func(format string, a ...any)) *Verbose {
 	v := &Verbose{plan: p, showSecrets: p.flags.Bool("show-secrets")}
 	if p.flags.Bool("verbose") {
-		v.tell = tell
+		v.say = say
 	}
 	return v
 }
 
-// Say writes a line.
+// Say writes one line.
 func (v *Verbose) Say(format string, a ...any) {
-	if v.tell != nil {
-		v.tell(format, a...)
+	if v.say != nil {
+		v.say(format, a...)
 	}
 }
 
-// Plan tells the route to a target, why it was chosen, and the notes about it.
+// Plan writes the route to a target, why it was chosen, and the notes about it.
 func (v *Verbose) Plan(target tunnel.Authority) {
 	p := v.plan
 	if p.Client.Route.Direct() {
@@ -54,10 +54,10 @@ func (v *Verbose) Plan(target tunnel.Authority) {
 	}
 }
 
-// Trace returns a Trace that tells each step of the Client, nil if the flag is not
+// Trace returns a Trace that writes each step of the Client, nil if the flag is not
 // given.
 func (v *Verbose) Trace() *client.Trace {
-	if v.tell == nil {
+	if v.say == nil {
 		return nil
 	}
 	return &client.Trace{
@@ -84,14 +84,14 @@ func (v *Verbose) Trace() *client.Trace {
 	}
 }
 
-// secured tells how a TLS handshake ended.
+// secured writes how a TLS handshake ended.
 func (v *Verbose) secured(h *client.TLSHandshake) {
-	for _, line := range explain.TLS(h) { // a certificate may hold what a proxy was sent
+	for _, line := range explain.TLS(h) { // a certificate may contain what the proxy was sent
 		v.Say("%s", v.masked([]byte(line)))
 	}
 }
 
-// spoken tells a SOCKS message, the answer, and what they mean.
+// spoken writes a SOCKS message, the answer, and what they mean.
 func (v *Verbose) spoken(x *client.SOCKSMessage) {
 	v.Say("%s: %s", x.Step, x.Asks())
 	v.Say("> %s", tunnel.EscapeLine(x.Sent))
@@ -101,7 +101,7 @@ func (v *Verbose) spoken(x *client.SOCKSMessage) {
 	v.Say("%s", x.Means())
 }
 
-// exchanged tells the heads of one exchange, escaped where they are not printable.
+// exchanged writes the heads of one exchange, escaped where they are not printable.
 func (v *Verbose) exchanged(x *client.Exchange) {
 	v.head(">", x.Request)
 	for _, interim := range x.Interim {
@@ -113,12 +113,14 @@ func (v *Verbose) exchanged(x *client.Exchange) {
 	}
 }
 
+// head writes the lines of a head, each behind the mark.
 func (v *Verbose) head(mark string, head []byte) {
 	for line := range bytes.Lines(v.masked(head)) {
 		v.Say("%s %s", mark, tunnel.EscapeLine(line))
 	}
 }
 
+// masked hides credentials in text, unless --show-secrets is given.
 func (v *Verbose) masked(text []byte) []byte {
 	if v.showSecrets {
 		return text
@@ -126,7 +128,7 @@ func (v *Verbose) masked(text []byte) []byte {
 	return v.plan.Client.Mask(text)
 }
 
-// Ended tells what went through the tunnel.
+// Ended writes how many bytes went through the tunnel.
 func (v *Verbose) Ended(r stdio.Result) {
 	v.Say("tunnel ended: %d bytes up, %d bytes down", r.Up, r.Down)
 	if r.HalfClosed && r.After == 0 && !v.plan.Client.Route.Direct() {
@@ -134,7 +136,7 @@ func (v *Verbose) Ended(r stdio.Result) {
 	}
 }
 
-// TargetText is a target for a person; the zero one stands for those that
+// TargetText returns a target for a person. A zero target stands for those that
 // programs name by SOCKS.
 func TargetText(target tunnel.Authority) string {
 	if target.IsZero() {

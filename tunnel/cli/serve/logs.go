@@ -12,7 +12,7 @@ import (
 	"culvert/tunnel/cli/args"
 )
 
-// Logs are where records and troubles are written.
+// Logs holds the access log and the error log.
 type Logs struct {
 	Access, Errors *slog.Logger
 
@@ -20,11 +20,12 @@ type Logs struct {
 	lines *accesslog.LineWriter
 }
 
-// OpenLogs opens the access log, and sends package log's output to the error log.
-// say tells a person when lines are lost, and when they no longer are.
+// OpenLogs opens the logs, and redirects the output of package log to the error log. say
+// writes a line for a person: when lines of the access log are lost, and when it is
+// written again. The caller closes the Logs.
 func OpenLogs(flags *args.Values, say func(format string, a ...any)) (*Logs, error) {
 	l := &Logs{Errors: slog.New(accesslog.NewHandler(os.Stderr, flags.String("log-format"), flags.String("log-level")))}
-	// What net/http reports of origins matters only when debugging.
+	// What net/http reports about origin servers matters only when debugging.
 	log.SetOutput(slog.NewLogLogger(l.Errors.Handler(), slog.LevelDebug).Writer())
 	log.SetFlags(0)
 	path := flags.String("access-log")
@@ -46,7 +47,7 @@ func OpenLogs(flags *args.Values, say func(format string, a ...any)) (*Logs, err
 	return l, nil
 }
 
-// Close writes the last lines and closes the log file.
+// Close writes the last lines and closes the file of the access log.
 func (l *Logs) Close() error {
 	if l.file == nil {
 		return nil

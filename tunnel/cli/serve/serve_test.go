@@ -90,7 +90,7 @@ func TestListenersByDefault(t *testing.T) {
 	}
 }
 
-func TestALogThatCannotBeOpened(t *testing.T) {
+func TestLogThatCannotBeOpened(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "missing", "log")
 	_, err := OpenLogs(parse(t, "--access-log", path), t.Logf)
 	if e, ok := err.(*args.Error); !ok || e.ExitCode != tunnel.ExitUnexpected {

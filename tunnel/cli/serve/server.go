@@ -9,13 +9,14 @@ import (
 	"culvert/tunnel/proxy"
 )
 
-// durations and numbers are the flags that must not be negative.
+// durations and numbers are flags that must not be negative.
 var (
 	durations = args.Names{"header-timeout", "connect-timeout", "idle-timeout", "linger", "drain-timeout"}
 	numbers   = args.Names{"max-tunnels", "max-tunnels-per-client"}
 )
 
-// NewServer makes the Server that the flags describe, without its logs.
+// NewServer returns the Server that the flags describe, without its logs. A mistake in a
+// flag, or in a file that one names, is an *args.Error.
 func NewServer(flags *args.Values) (*proxy.Server, error) {
 	s := &proxy.Server{
 		Name:                flags.String("name"),
@@ -57,8 +58,8 @@ func NewServer(flags *args.Values) (*proxy.Server, error) {
 	return s, readRules(flags, s)
 }
 
-// zeroIsOff translates the command line's 0, which is off, for the library, where
-// 0 is the default and a negative duration is off.
+// zeroIsOff translates 0, which means off on the command line, for package proxy, where 0
+// means the default and a negative duration off.
 func zeroIsOff(d time.Duration) time.Duration {
 	if d == 0 {
 		return -1
@@ -66,7 +67,7 @@ func zeroIsOff(d time.Duration) time.Duration {
 	return d
 }
 
-// readRules reads the repeatable flags that judge and route.
+// readRules reads the policy, the allowed clients and the routes to other proxies.
 func readRules(flags *args.Values, s *proxy.Server) (err error) {
 	const patterns = "HOST[:PORTS], as in '*.example.com:22,443'; culvert serve --help tells the forms"
 	const addresses = "a CIDR as 10.0.0.0/8, an address, or public, private, loopback, link-local, metadata, special"
@@ -89,7 +90,7 @@ func readRules(flags *args.Values, s *proxy.Server) (err error) {
 	return err
 }
 
-// each parses all values of a repeatable flag; nil if there are none.
+// each parses all values of a repeatable flag, and returns nil if there are none.
 func each[T any](flags *args.Values, name, hint string, parse func(string) (T, error)) ([]T, error) {
 	var out []T
 	for _, value := range flags.Strings(name) {

@@ -10,8 +10,8 @@ import (
 	"culvert/tunnel/listen"
 )
 
-// NewTLS makes the configuration of https listeners, nil if there are none, and
-// notes for a person about it.
+// NewTLS returns the configuration of https listeners, nil if there are none, and notes
+// about it for a person.
 func NewTLS(flags *args.Values, specs []listen.Spec, errorLog *slog.Logger) (*tls.Config, []string, error) {
 	o := listen.Options{
 		CertFile:     flags.String("tls-cert"),
