@@ -35,9 +35,9 @@ func (b *bench) findPort(ctx context.Context, refusal *wire.Reply, words string)
 		b.target, b.asked = moved, moved.announced
 		reply, said := b.request(ctx, tunnelRequest)
 		if reply != nil && reply.Code/100 == 2 {
-			b.moved = fmt.Sprintf("it refuses port %d with \"%s\"", first.announced.Port(), line(refusal))
+			b.whyMoved = fmt.Sprintf("it refuses port %d with \"%s\"", first.announced.Port(), line(refusal))
 			if len(tried) > 0 {
-				b.moved += ", and " + strings.Join(tried, ", ")
+				b.whyMoved += ", and " + strings.Join(tried, ", ")
 			}
 			first.close()
 			b.closed = b.closedBeside(ctx, port)

@@ -4,7 +4,7 @@
 //
 // Each check is one row in one of the tables in checks_*.go. A check talks to
 // the proxy in bytes of its own, and sees by a target of the audit's own what
-// came through.
+// describeRead through.
 package audit
 
 import (
@@ -23,8 +23,8 @@ import (
 // Defaults of an Auditor.
 const (
 	DefaultPatience = 5 * time.Second
-	DefaultQuiet    = 300 * time.Millisecond
-	DefaultBulk     = 64 << 20
+	defaultQuiet    = 300 * time.Millisecond
+	defaultBulk     = 64 << 20
 )
 
 // Auditor runs the checks against one proxy. Client is required.
@@ -117,17 +117,19 @@ type bench struct {
 	*Auditor
 	target   *target            // nil = there is none
 	asked    tunnel.Authority   // what tunnels are opened to; zero = nothing
-	closed   tunnel.Authority   // where nothing listens, beside the target
+	closed   tunnel.Authority   // an authority beside the target's where nothing listens
 	login    *client.ProxyLogin // nil = the proxy takes no credentials
-	rejected bool               // it refused those that there are
-	missing  map[need]string    // why a need is not met
-	moved    string             // why the target has the port that it has, if it was moved
-	replies  int                // that came while this was found out
-	answered int                // the exit code that the last of them would be for one exchange
-	code     int                // that of the first, which asked for a tunnel
-	refused  int                // the status by which the proxy opens no tunnel to asked; 0 = it does, or says nothing
-	http10   bool               // plain requests are answered in HTTP/1.0
-	identity []string
+	rejected bool               // the proxy refused the credentials
+	missing  map[need]string    // the reason for each need that is not met
+	identity []string           // what the proxy says about itself, a field line each
+
+	// Results of the requests by which prepare finds out what the proxy lets through.
+	whyMoved    string // why the target has another port than the first one; "" = it has not
+	replies     int    // how many replies came
+	lastCode    int    // the exit code that the last request would have as a single exchange
+	firstCode   int    // the exit code of the first one, which asked for a tunnel
+	refusedBy   int    // the status by which the proxy refuses a tunnel to asked; 0 = it opens one, or gives no answer
+	plainHTTP10 bool   // the proxy answers plain requests in HTTP/1.0
 }
 
 // CheckOnly says which words of Only are neither a check nor a group.
@@ -187,8 +189,8 @@ func (a *Auditor) Run(ctx context.Context) (*Report, error) {
 	}
 	hops := a.Client.Route.Hops
 	r.Proxy, r.Identity = hops[len(hops)-1].String(), b.identity
-	r.Target, r.Moved, r.Took = b.asked.String(), ascii(b.masked(b.moved)), micros(time.Since(r.Started))
-	r.Refused = b.refused
+	r.Target, r.Moved, r.Took = b.asked.String(), ascii(b.masked(b.whyMoved)), micros(time.Since(r.Started))
+	r.Refused = b.refusedBy
 	if b.login != nil {
 		r.Login = b.login.Scheme()
 	}
@@ -201,7 +203,7 @@ func (a *Auditor) Run(ctx context.Context) (*Report, error) {
 	case r.Failed():
 		r.ExitCode = tunnel.ExitCheck
 	case r.Inconclusive():
-		r.ExitCode = cmp.Or(b.code, tunnel.ExitUsage)
+		r.ExitCode = cmp.Or(b.firstCode, tunnel.ExitUsage)
 	}
 	return r, nil
 }
@@ -212,10 +214,10 @@ func (a *Auditor) withDefaults() *Auditor {
 		full.Patience = DefaultPatience
 	}
 	if full.Quiet == 0 {
-		full.Quiet = DefaultQuiet
+		full.Quiet = defaultQuiet
 	}
 	if full.Bulk == 0 {
-		full.Bulk = DefaultBulk
+		full.Bulk = defaultBulk
 	}
 	return &full
 }
@@ -235,7 +237,7 @@ func (b *bench) run(ctx context.Context, g group, c check) Result {
 	}
 	r.Grade, r.Evidence, r.Took = o.grade, ascii(b.masked(o.words)), micros(time.Since(started))
 	if o.grade == probe.Fail || o.grade == probe.Warn {
-		r.Sent, r.Received = t.shown()
+		r.Sent, r.Received = t.evidence()
 	}
 	return r
 }

@@ -123,7 +123,7 @@ type behind struct {
 func (c *behind) Read(b []byte) (int, error) { return c.br.Read(b) }
 func (c *behind) CloseWrite() error          { closeWrite(c.Conn); return nil }
 
-// connect opens a tunnel to the last number in the target.
+// connectRule opens a tunnel to the last number in the target.
 func (b *bad) connect(conn *behind, target string) {
 	reply := b.reply
 	if reply == "" {

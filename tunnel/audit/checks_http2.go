@@ -17,44 +17,44 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-const overH2 = "RFC 9113, section 8.5"
+const h2Rule = "RFC 9113, section 8.5"
 
 // overHTTP2 is about CONNECT in streams of HTTP/2, where the proxy offers that.
 var overHTTP2 = []check{
-	{"h2-tunnel", "a stream carries bytes both ways", overH2, must, needHTTP2, func(t *trial) {
+	{"h2-tunnel", "a stream carries bytes both ways", h2Rule, must, needHTTP2, func(t *trial) {
 		t.target.serve(echo)
 		t.stream().wantEcho("ping")
 	}},
-	{"h2-greeting", "a target that speaks first is heard at once", overH2, must, needHTTP2, func(t *trial) {
+	{"h2-greeting", "a target that speaks first is heard at once", h2Rule, must, needHTTP2, func(t *trial) {
 		t.target.serve(func(conn net.Conn) {
 			_, _ = io.WriteString(conn, "hello")
 			echo(conn)
 		})
 		t.stream().wantRead("hello")
 	}},
-	{"h2-bulk", "many bytes down a stream arrive unchanged", overH2, must, needHTTP2, h2Bulk},
-	{"h2-bulk-up", "many bytes up a stream arrive unchanged", overH2, must, needHTTP2, h2BulkUp},
-	{"h2-end-up", "END_STREAM is the client's end of file", overH2, must, needHTTP2, func(t *trial) {
+	{"h2-bulk", "many bytes down a stream arrive unchanged", h2Rule, must, needHTTP2, h2Bulk},
+	{"h2-bulk-up", "many bytes up a stream arrive unchanged", h2Rule, must, needHTTP2, h2BulkUp},
+	{"h2-end-up", "END_STREAM is the client's end of file", h2Rule, must, needHTTP2, func(t *trial) {
 		got := make(chan string, 1)
 		t.target.serve(func(conn net.Conn) {
 			all, err := io.ReadAll(conn)
-			offer(got, came(all, err))
+			offer(got, describeRead(all, err))
 		})
 		s := t.stream()
 		_, _ = io.WriteString(s.conn, "last words")
 		_ = s.conn.CloseWrite()
-		if have := t.heard(got, t.Patience); have != `"last words"` {
+		if have := t.await(got, t.Patience); have != `"last words"` {
 			t.fail(`sent was "last words", then END_STREAM; the target got %s`, have)
 		}
 	}},
-	{"h2-answer-after-end", "the target may answer after END_STREAM", overH2, policyLevel, needHTTP2, func(t *trial) {
-		t.target.serve(tally)
+	{"h2-answer-after-end", "the target may answer after END_STREAM", h2Rule, policyLevel, needHTTP2, func(t *trial) {
+		t.target.serve(countBytes)
 		s := t.stream()
 		_, _ = io.WriteString(s.conn, "question")
 		_ = s.conn.CloseWrite()
 		s.wantRead("8 bytes\n")
 	}},
-	{"h2-end-down", "the target's end of file is END_STREAM", overH2, must, needHTTP2, func(t *trial) {
+	{"h2-end-down", "the target's end of file is END_STREAM", h2Rule, must, needHTTP2, func(t *trial) {
 		t.target.serve(func(conn net.Conn) {
 			_, _ = io.WriteString(conn, "last words")
 			closeWrite(conn)
@@ -62,10 +62,10 @@ var overHTTP2 = []check{
 		})
 		got, err := io.ReadAll(t.stream().conn)
 		if string(got) != "last words" || err != nil {
-			t.fail("%s came", came(got, err))
+			t.fail("%s came", describeRead(got, err))
 		}
 	}},
-	{"h2-reset", "a target's reset is a stream error, not an end of file", overH2, must, needHTTP2, func(t *trial) {
+	{"h2-reset", "a target's reset is a stream error, not an end of file", h2Rule, must, needHTTP2, func(t *trial) {
 		t.target.serve(func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)); reset(conn) })
 		s := t.stream()
 		_, _ = io.WriteString(s.conn, "x")
@@ -73,14 +73,14 @@ var overHTTP2 = []check{
 			t.fail("the stream ended as if all had come")
 		}
 	}},
-	{"h2-refusal-alone", "a refused stream does not disturb the others", overH2, must, needHTTP2, h2RefusalAlone},
-	{"h2-2xx-length", "the 2xx of a stream has no Content-Length", connect, must, needHTTP2, lacks2xx("content-length")},
-	{"h2-2xx-fields", "the 2xx of a stream has no field of a connection's", "RFC 9113, section 8.2.2", must, needHTTP2, lacks2xx("connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade")},
-	{"h2-scheme-path", "a CONNECT with :scheme and :path is malformed", overH2, must, needHTTP2, malformed2(field(":scheme", "http"), field(":path", "/"), authority("{target}"))},
-	{"h2-no-authority", "a CONNECT without :authority is malformed", overH2, must, needHTTP2, malformed2()},
-	{"h2-no-port", "an :authority without a port is refused", connect, must, needHTTP2, malformed2(authority("{host}"))},
-	{"h2-407", "credentials are asked for by 407 and Proxy-Authenticate", "RFC 9110, section 15.5.8", must, needHTTP2, asks407In2},
-	{"h2-parallel", "32 streams at once keep their bytes apart", overH2, policyLevel, needHTTP2, h2Parallel},
+	{"h2-refusal-alone", "a refused stream does not disturb the others", h2Rule, must, needHTTP2, h2RefusalAlone},
+	{"h2-2xx-length", "the 2xx of a stream has no Content-Length", connectRule, must, needHTTP2, h2Lacks("content-length")},
+	{"h2-2xx-fields", "the 2xx of a stream has no field of a connection's", "RFC 9113, section 8.2.2", must, needHTTP2, h2Lacks("connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade")},
+	{"h2-scheme-path", "a CONNECT with :scheme and :path is malformed", h2Rule, must, needHTTP2, h2Malformed(field(":scheme", "http"), field(":path", "/"), authority("{target}"))},
+	{"h2-no-authority", "a CONNECT without :authority is malformed", h2Rule, must, needHTTP2, h2Malformed()},
+	{"h2-no-port", "an :authority without a port is refused", connectRule, must, needHTTP2, h2Malformed(authority("{host}"))},
+	{"h2-407", "credentials are asked for by 407 and Proxy-Authenticate", "RFC 9110, section 15.5.8", must, needHTTP2, h2Asks407},
+	{"h2-parallel", "32 streams at once keep their bytes apart", h2Rule, policyLevel, needHTTP2, h2Parallel},
 }
 
 // streams is the Client that opens the check's tunnels over HTTP/2.
@@ -93,20 +93,20 @@ type streams struct {
 // stream opens a tunnel to the target.
 func (t *trial) stream() *streams {
 	s := &streams{trial: t, client: t.http2Client()}
-	t.client, t.seen = s.client, &framesSeen{}
-	s.client.Trace = &client.Trace{Framed: t.seen.add}
+	t.client, t.frameLog = s.client, &frameLog{}
+	s.client.Trace = &client.Trace{Framed: t.frameLog.add}
 	s.conn = s.open()
 	return s
 }
 
-// framesSeen keeps what a connection's frames tell, a line each, but for
+// frameLog keeps what a connection's frames tell, a line each, but for
 // settings, windows and data.
-type framesSeen struct {
+type frameLog struct {
 	mu             sync.Mutex
 	sent, received string
 }
 
-func (s *framesSeen) add(f client.Frame) {
+func (s *frameLog) add(f client.Frame) {
 	kind, _, _ := strings.Cut(f.Words, " ")
 	if kind != "HEADERS" && kind != "RST_STREAM" && kind != "GOAWAY" {
 		return
@@ -139,7 +139,7 @@ func (s *streams) wantRead(want string) {
 	got := make([]byte, len(want))
 	n, err := io.ReadFull(s.conn, got)
 	if string(got[:n]) != want {
-		s.fail(`%s came; sent was "%s"`, came(got[:n], err), wire.Escape([]byte(want), 60))
+		s.fail(`%s came; sent was "%s"`, describeRead(got[:n], err), wire.Escape([]byte(want), 60))
 	}
 }
 

@@ -94,13 +94,13 @@ func slowHead(t *trial) {
 	}
 	every := min(max(t.Slow/50, 5*time.Millisecond), 500*time.Millisecond)
 	k := t.talk()
-	k.hush(t.Slow + t.Patience)
+	k.setDeadline(t.Slow + t.Patience)
 	k.send("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}X-Slow: ")
 	started := time.Now()
 	for time.Since(started) < t.Slow {
 		_ = k.conn.SetReadDeadline(time.Now().Add(every))
 		if _, err := k.br.Peek(1); err == nil || !timedOut(err) {
-			k.toldEnd(started)
+			k.passEnded(started)
 		}
 		k.send("a")
 	}
@@ -113,26 +113,26 @@ func silentClient(t *trial) {
 		t.skip(slowSkipped)
 	}
 	k := t.talk()
-	k.hush(t.Slow)
+	k.setDeadline(t.Slow)
 	started := time.Now()
 	if _, err := k.br.Peek(1); err == nil || !timedOut(err) {
-		k.toldEnd(started)
+		k.passEnded(started)
 	}
 	t.warn("after %s it still waits: a client that says nothing keeps a connection for longer than that", t.Slow)
 }
 
-// toldEnd passes the check with how the proxy ended the connection, and when.
-func (k *talk) toldEnd(started time.Time) {
-	took := told(time.Since(started))
-	k.hush(k.Patience)
+// passEnded passes the check with how the proxy ended the connection, and when.
+func (k *talk) passEnded(started time.Time) {
+	took := rounded(time.Since(started))
+	k.setDeadline(k.Patience)
 	if reply, err := k.reply(); err == nil {
 		k.pass(`after %s the answer was "%s"`, took, line(reply))
 	}
 	k.pass("after %s the connection was closed", took)
 }
 
-// told is a time as a person says it.
-func told(d time.Duration) time.Duration {
+// rounded is a time as a person says it.
+func rounded(d time.Duration) time.Duration {
 	if d < 10*time.Second {
 		return d.Round(10 * time.Millisecond)
 	}

@@ -16,17 +16,17 @@ const (
 	policyLevel = probe.LevelPolicy
 )
 
-const connect = "RFC 9110, section 9.3.6"
+const connectRule = "RFC 9110, section 9.3.6"
 
 // opening is about the 2xx and what may come with it.
 var opening = []check{
-	{"connect", "CONNECT opens a tunnel", connect, must, needNothing, connects},
-	{"connect-carries", "what goes through the tunnel reaches the target, and comes back", connect, must, needOpen, carries},
+	{"connect", "CONNECT opens a tunnel", connectRule, must, needNothing, connects},
+	{"connect-carries", "what goes through the tunnel reaches the target, and comes back", connectRule, must, needOpen, carries},
 	{"connect-2xx-head", "the 2xx is a well-formed head", "RFC 9112, section 2.1", must, needOpen, flawlessReply},
-	{"connect-2xx-length", "the 2xx has no Content-Length", connect, must, needOpen, without2xx("Content-Length")},
-	{"connect-2xx-coding", "the 2xx has no Transfer-Encoding", connect, must, needOpen, without2xx("Transfer-Encoding")},
+	{"connect-2xx-length", "the 2xx has no Content-Length", connectRule, must, needOpen, without2xx("Content-Length")},
+	{"connect-2xx-coding", "the 2xx has no Transfer-Encoding", connectRule, must, needOpen, without2xx("Transfer-Encoding")},
 	{"connect-2xx-version", "the 2xx says HTTP/1.1", "RFC 9110, section 6.2", should, needOpen, versionOf2xx},
-	{"connect-at-once", "the 2xx does not wait for the target to speak", connect, policyLevel, needTarget, func(t *trial) {
+	{"connect-at-once", "the 2xx does not wait for the target to speak", connectRule, policyLevel, needTarget, func(t *trial) {
 		t.target.serve(func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) })
 		t.open("")
 	}},
@@ -46,11 +46,11 @@ var opening = []check{
 		}
 	}},
 	{"connect-http10", "an HTTP/1.0 CONNECT without Host opens a tunnel", "RFC 9112, section 3.2", policyLevel, needTarget, opens("CONNECT {target} HTTP/1.0\r\n{auth}\r\n")},
-	{"connect-no-fields", "no field but Host is wanted", connect, policyLevel, needTarget, opens("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")},
+	{"connect-no-fields", "no field but Host is wanted", connectRule, policyLevel, needTarget, opens("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")},
 	{"connect-upper-case", "host names are the same in either case", "RFC 9110, section 4.2.3", should, needTarget, opensName(strings.ToUpper)},
-	{"connect-name", "a target may be a name", connect, must, needTarget, opensName(func(s string) string { return s })},
+	{"connect-name", "a target may be a name", connectRule, must, needTarget, opensName(func(s string) string { return s })},
 	{"connect-root-dot", "a name may end in the root's dot", "RFC 3986, section 3.2.2", policyLevel, needTarget, opensName(func(s string) string { return s + "." })},
-	{"connect-ipv6", "a target may be an IPv6 literal in brackets", connect, must, needTarget, opensIPv6},
+	{"connect-ipv6", "a target may be an IPv6 literal in brackets", connectRule, must, needTarget, opensIPv6},
 }
 
 // carries is what all that need the target need. A proxy that looks into tunnels,
@@ -84,7 +84,7 @@ func connects(t *trial) {
 	case err != nil && timedOut(err):
 		t.skip("nothing came in time: the proxy waits for the target, or for something else, or is none")
 	case err != nil:
-		t.fail("no answer: %s", because(err))
+		t.fail("no answer: %s", reason(err))
 	case reply.Code == 403, reply.Code == 407, reply.Code == 429, reply.Code == 451, reply.Code/100 == 3:
 		t.skip(`the proxy does not allow it: "%s"`, line(reply))
 	case reply.Code == 405, reply.Code == 501:

@@ -84,7 +84,7 @@ var plain = []check{
 	}},
 	{"plain-length-and-coding", "a length beside chunks does not reach the origin", framingRule, must, needPlain, func(t *trial) {
 		t.wantProxy11("chunks")
-		t.originGetsOne("POST http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 30\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"+hidden, func(s *seen) bool {
+		t.originGetsOne("POST http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 30\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"+hidden, func(s *originRequest) bool {
 			return s.has("Content-Length") && s.has("Transfer-Encoding")
 		})
 	}},
@@ -127,14 +127,14 @@ type answered struct {
 
 // exchange sends a request through the proxy, has the origin answer, and returns
 // what both sides got. A request that does not reach the origin fails the check.
-func (t *trial) exchange(request, reply string) (*seen, answered) {
-	got := make(chan *seen, 1)
-	t.target.serve(originOf(func(s *seen) {
+func (t *trial) exchange(request, reply string) (*originRequest, answered) {
+	got := make(chan *originRequest, 1)
+	t.target.serve(originOf(func(s *originRequest) {
 		select {
 		case got <- s:
 		default:
 		}
-	}, func(*seen) string { return reply }))
+	}, func(*originRequest) string { return reply }))
 	k := t.talk()
 	k.send(request)
 	a := answered{k, k.wantReply()}
@@ -178,16 +178,16 @@ func credentialsStay(t *trial) {
 }
 
 func keptAlive(t *trial) {
-	t.target.serve(originOf(nil, func(*seen) string { return keptReply }))
+	t.target.serve(originOf(nil, func(*originRequest) string { return keptReply }))
 	k := t.talk()
 	for i := range 3 {
 		k.send(fmt.Sprintf("GET http://{target}/%d HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", i))
 		reply, err := k.reply()
 		if err != nil {
-			t.warn("no answer to request %d: %s", i+1, because(err))
+			t.warn("no answer to request %d: %s", i+1, reason(err))
 		}
 		if _, err := k.content(reply); err != nil {
-			t.fail("the content of answer %d: %s", i+1, because(err))
+			t.fail("the content of answer %d: %s", i+1, reason(err))
 		}
 	}
 }
@@ -197,16 +197,16 @@ func ownPersistence(t *trial) {
 	if o := t.attempt(keptAlive); o.grade != probe.Pass {
 		t.skip("the proxy serves one request to a connection, whatever the origin does")
 	}
-	t.target.serve(originOf(nil, func(*seen) string { return okReply }))
+	t.target.serve(originOf(nil, func(*originRequest) string { return okReply }))
 	k := t.talk()
 	for i := range 2 {
 		k.send("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
 		reply, err := k.reply()
 		if err != nil {
-			t.warn("no answer to request %d: %s", i+1, because(err))
+			t.warn("no answer to request %d: %s", i+1, reason(err))
 		}
 		if _, err := k.content(reply); err != nil {
-			t.fail("the content of answer %d: %s", i+1, because(err))
+			t.fail("the content of answer %d: %s", i+1, reason(err))
 		}
 	}
 }
@@ -215,13 +215,13 @@ func ownPersistence(t *trial) {
 // proxy that asks itself.
 func expects(t *trial) {
 	t.wantProxy11("expectation")
-	got := make(chan *seen, 1)
+	got := make(chan *originRequest, 1)
 	t.target.serve(func(conn net.Conn) {
 		head, rest, err := splitExpect(conn)
 		if err != nil {
 			return
 		}
-		s := &seen{raw: head, body: rest}
+		s := &originRequest{raw: head, body: rest}
 		offer(got, s)
 		_, _ = conn.Write([]byte(okReply))
 	})
@@ -230,7 +230,7 @@ func expects(t *trial) {
 	reply, err := wire.ReadReply(k.br, 0)
 	switch {
 	case err != nil:
-		t.fail("neither 100 nor a final answer came: %s", because(err))
+		t.fail("neither 100 nor a final answer came: %s", reason(err))
 	case reply.Code == 417:
 		t.pass("refused with 417")
 	case reply.Code != 100:
@@ -273,14 +273,14 @@ func splitExpect(conn net.Conn) (head, rest string, err error) {
 
 // originGetsOne wants the origin to get one request at most, and that not bad.
 // No answer is a warning, if nothing bad came through.
-func (t *trial) originGetsOne(request string, bad func(*seen) bool) {
-	got := make(chan *seen, 4)
-	t.target.serve(originOf(func(s *seen) {
+func (t *trial) originGetsOne(request string, bad func(*originRequest) bool) {
+	got := make(chan *originRequest, 4)
+	t.target.serve(originOf(func(s *originRequest) {
 		select {
 		case got <- s:
 		default:
 		}
-	}, func(*seen) string { return okReply }))
+	}, func(*originRequest) string { return okReply }))
 	k := t.talk()
 	k.send(request)
 	reply, err := k.reply()
@@ -297,7 +297,7 @@ func (t *trial) originGetsOne(request string, bad func(*seen) bool) {
 		default:
 		}
 		if err != nil {
-			t.warn("nothing of it reached the origin, but it got no answer: %s", because(err))
+			t.warn("nothing of it reached the origin, but it got no answer: %s", reason(err))
 		}
 		return
 	}
@@ -306,7 +306,7 @@ func (t *trial) originGetsOne(request string, bad func(*seen) bool) {
 // originLacks wants a request refused, or repaired on the way.
 func originLacks(field, bad string) func(*trial) {
 	return func(t *trial) {
-		t.originGetsOne("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}"+field+"\r\n", func(s *seen) bool {
+		t.originGetsOne("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}"+field+"\r\n", func(s *originRequest) bool {
 			return strings.Contains(s.raw, bad)
 		})
 	}
@@ -321,7 +321,7 @@ func refusesPlain(rest string) func(*trial) {
 }
 
 func (t *trial) wantRefused(request string) {
-	t.target.serve(originOf(nil, func(*seen) string { return okReply }))
+	t.target.serve(originOf(nil, func(*originRequest) string { return okReply }))
 	k := t.talk()
 	k.send(request)
 	reply, err := k.reply()
@@ -329,7 +329,7 @@ func (t *trial) wantRefused(request string) {
 	case t.target.reached() > 0 && err == nil && reply.Code/100 == 2:
 		t.fail(`it was passed on: "%s"`, line(reply))
 	case err != nil:
-		t.warn("no answer: %s", because(err))
+		t.warn("no answer: %s", reason(err))
 	case reply.Code != 400:
 		t.warn(`"%s"`, line(reply))
 	}
@@ -369,12 +369,12 @@ func badChunk(t *trial) {
 // passesReply wants "hello", and no more.
 func passesReply(reply string) func(*trial) {
 	return func(t *trial) {
-		t.target.serve(originOf(nil, func(*seen) string { return reply }))
+		t.target.serve(originOf(nil, func(*originRequest) string { return reply }))
 		k := t.talk()
 		k.send("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
 		got := k.wantReply()
 		if content, err := k.content(got); string(content) != "hello" || err != nil {
-			t.fail("the content came as %s", came(content, err))
+			t.fail("the content came as %s", describeRead(content, err))
 		}
 	}
 }
@@ -400,7 +400,7 @@ func (t *trial) wantHTTP11(what string) {
 // wantProxy11 skips the check where the proxy is one of HTTP/1.0: a client must
 // not send it what came with HTTP/1.1 (RFC 9112, section 6.1).
 func (t *trial) wantProxy11(what string) {
-	if t.http10 {
+	if t.plainHTTP10 {
 		t.skip("the proxy answers in HTTP/1.0, to which clients send no %s", what)
 	}
 }
@@ -414,7 +414,7 @@ func replyBoth(t *trial) {
 }
 
 func headHasNone(t *trial) {
-	t.target.serve(originOf(nil, func(s *seen) string {
+	t.target.serve(originOf(nil, func(s *originRequest) string {
 		if strings.HasPrefix(s.line(), "HEAD") {
 			return "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"
 		}
@@ -423,34 +423,34 @@ func headHasNone(t *trial) {
 	k := t.talk()
 	k.send("HEAD http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
 	if reply := k.wantReply(); reply.Minor == 0 || strings.Contains(strings.ToLower(reply.Get("Connection")), "close") {
-		if _, rest := k.ended(2 * t.Quiet); len(rest) > 0 {
+		if _, rest := k.readToEnd(2 * t.Quiet); len(rest) > 0 {
 			t.fail(`behind the head came "%s"`, wire.Escape(rest, 60))
 		}
 		t.pass("nothing came behind it")
 	}
 	k.send("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
 	reply, err := k.reply()
-	if err != nil && because(err) == "the connection was closed" {
+	if err != nil && reason(err) == "the connection was closed" {
 		t.pass("the connection was closed behind it")
 	}
 	if err != nil {
-		t.fail("the next answer: %s", because(err))
+		t.fail("the next answer: %s", reason(err))
 	}
 	if content, err := k.content(reply); string(content) != "hi" || err != nil {
-		t.fail("the next answer's content: %s", came(content, err))
+		t.fail("the next answer's content: %s", describeRead(content, err))
 	}
 }
 
 func passes1xx(t *trial) {
 	t.wantHTTP11("a 1xx reply")
-	t.target.serve(originOf(nil, func(*seen) string {
+	t.target.serve(originOf(nil, func(*originRequest) string {
 		return "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + okReply
 	}))
 	k := t.talk()
 	k.send("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
 	first, err := wire.ReadReply(k.br, 0)
 	if err != nil {
-		t.fail("no answer: %s", because(err))
+		t.fail("no answer: %s", reason(err))
 	}
 	if first.Code != 103 {
 		t.fail(`the origin sent 103 first; the client got "%s"`, line(first))
@@ -458,7 +458,7 @@ func passes1xx(t *trial) {
 }
 
 func maxForwards(t *trial) {
-	t.target.serve(originOf(nil, func(*seen) string { return okReply }))
+	t.target.serve(originOf(nil, func(*originRequest) string { return okReply }))
 	k := t.talk()
 	k.send("OPTIONS http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}Max-Forwards: 0\r\n\r\n")
 	reply := k.wantReply()

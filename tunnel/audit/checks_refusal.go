@@ -66,13 +66,13 @@ func refusalCloses(request string) func(*trial) {
 // breaks the rule for sure when a further request is answered on it.
 func (k *talk) wantClosed(refusal *wire.Reply) {
 	if _, err := k.content(refusal); err != nil {
-		k.warn("the content does not end: %s", because(err))
+		k.warn("the content does not end: %s", reason(err))
 	}
-	if closed, _ := k.ended(3 * k.Quiet); closed {
+	if closed, _ := k.readToEnd(3 * k.Quiet); closed {
 		return
 	}
-	k.target.serve(originOf(nil, func(*seen) string { return okReply }))
-	k.hush(k.Patience)
+	k.target.serve(originOf(nil, func(*originRequest) string { return okReply }))
+	k.setDeadline(k.Patience)
 	k.send(hidden)
 	if second, err := k.reply(); err == nil {
 		k.fail(`it stays open, and a further request, sent after that answer, is answered: "%s"`, line(second))
@@ -84,14 +84,14 @@ func (k *talk) wantClosed(refusal *wire.Reply) {
 // taken for one.
 func smuggled(t *trial, request, behind string) {
 	arrived := make(chan string, 1)
-	t.target.serve(originOf(func(s *seen) { offer(arrived, s.raw) }, func(*seen) string { return "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhidden" }))
+	t.target.serve(originOf(func(s *originRequest) { offer(arrived, s.raw) }, func(*originRequest) string { return "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhidden" }))
 	k := t.talk()
 	k.send(request + behind)
 	reply := k.wantReply()
 	if reply.Code/100 == 2 {
 		t.skip(`it was not refused: "%s"`, line(reply))
 	}
-	_, rest := k.ended(2 * t.Quiet)
+	_, rest := k.readToEnd(2 * t.Quiet)
 	if t.target.reached() > 0 {
 		select {
 		case head := <-arrived:
@@ -115,7 +115,7 @@ func refusalFramed(t *trial) {
 		t.fail("%s", err)
 	}
 	if _, err := k.content(reply); err != nil {
-		t.fail("the content broke off: %s", because(err))
+		t.fail("the content broke off: %s", reason(err))
 	}
 }
 
@@ -138,10 +138,10 @@ func refusalReadable(t *trial) {
 	k.send(strings.Repeat("early bytes ", 16<<10))
 	reply, err := k.reply()
 	if err != nil {
-		t.warn("it did not: %s", because(err))
+		t.warn("it did not: %s", reason(err))
 	}
 	if _, err := k.content(reply); err != nil {
-		t.warn("its content did not: %s", because(err))
+		t.warn("its content did not: %s", reason(err))
 	}
 }
 
@@ -244,7 +244,7 @@ func closes407(t *trial) {
 	k, reply := t.challenged("")
 	for _, challenge := range reply.Values("Proxy-Authenticate") {
 		if scheme, _, _ := strings.Cut(challenge, " "); strings.EqualFold(scheme, "NTLM") || strings.EqualFold(scheme, "Negotiate") {
-			if closed, _ := k.ended(3 * t.Quiet); !closed {
+			if closed, _ := k.readToEnd(3 * t.Quiet); !closed {
 				t.warn("it stays open, as logins by NTLM and Negotiate need it")
 			}
 			return
@@ -256,7 +256,7 @@ func closes407(t *trial) {
 func notSmuggled407(t *trial) {
 	t.target.serve(func(net.Conn) {})
 	k, _ := t.challenged(hidden)
-	_, rest := k.ended(2 * t.Quiet)
+	_, rest := k.readToEnd(2 * t.Quiet)
 	if t.target.reached() > 0 || strings.Contains(string(rest), "HTTP/1.") {
 		t.fail("the bytes behind the CONNECT were read as a request")
 	}

@@ -10,37 +10,37 @@ import (
 )
 
 const (
-	requestTarget = "RFC 9112, section 3.2" // an invalid request line gets 400, and is not corrected
-	messageRule   = "RFC 9112, section 2.2" // so does what does not match the grammar
-	hostRule      = "RFC 9112, section 3.2"
-	fieldRule     = "RFC 9112, section 5.1"
-	slowRule      = "RFC 9110, section 15.5.9"
-	framingRule   = "RFC 9112, section 6.3"
+	targetRule  = "RFC 9112, section 3.2" // an invalid request line gets 400, and is not corrected
+	messageRule = "RFC 9112, section 2.2" // so does what does not match the grammar
+	hostRule    = "RFC 9112, section 3.2"
+	fieldRule   = "RFC 9112, section 5.1"
+	slowRule    = "RFC 9110, section 15.5.9"
+	framingRule = "RFC 9112, section 6.3"
 )
 
 // targets is about authority-form: host and port, and nothing else.
 var targets = []check{
-	{"target-no-port", "a target without a port is refused", connect, must, needOpen, declines(connectTo("{host}"))},
-	{"target-empty-port", "an empty port is refused", connect, must, needOpen, declines(connectTo("{host}:"))},
-	{"target-port-0", "port 0 is refused", connect, must, needOpen, declines(connectTo("{host}:0"))},
-	{"target-port-65536", "a port above 65535 is refused", connect, must, needOpen, declines(connectTo("{host}:65536"))},
-	{"target-port-wraps", "a port does not wrap at 65536", connect, must, needOpen, func(t *trial) {
+	{"target-no-port", "a target without a port is refused", connectRule, must, needOpen, declines(connectTo("{host}"))},
+	{"target-empty-port", "an empty port is refused", connectRule, must, needOpen, declines(connectTo("{host}:"))},
+	{"target-port-0", "port 0 is refused", connectRule, must, needOpen, declines(connectTo("{host}:0"))},
+	{"target-port-65536", "a port above 65535 is refused", connectRule, must, needOpen, declines(connectTo("{host}:65536"))},
+	{"target-port-wraps", "a port does not wrap at 65536", connectRule, must, needOpen, func(t *trial) {
 		declines(connectTo(fmt.Sprintf("{host}:%d", int(t.asked.Port())+65536)))(t)
 	}},
-	{"target-port-wraps-32", "a port does not wrap at 2 to the 32nd", connect, must, needOpen, func(t *trial) {
+	{"target-port-wraps-32", "a port does not wrap at 2 to the 32nd", connectRule, must, needOpen, func(t *trial) {
 		declines(connectTo(fmt.Sprintf("{host}:%d", int64(t.asked.Port())+1<<32)))(t)
 	}},
-	{"target-port-letters", "a port with letters is refused", connect, must, needOpen, declines(connectTo("{host}:{port}x"))},
-	{"target-port-sign", "a port with a sign is refused", connect, must, needOpen, declines(connectTo("{host}:+{port}"))},
-	{"target-port-space", "a space within the target is refused", requestTarget, should, needOpen, rejects(connectTo("{host}: {port}"))},
-	{"target-userinfo", "a target with user information is refused", requestTarget, should, needOpen, rejects(connectTo("me@{target}"))},
-	{"target-path", "a target with a path is refused", requestTarget, should, needOpen, rejects(connectTo("{target}/"))},
-	{"target-absolute", "absolute-form is no CONNECT target", requestTarget, should, needOpen, rejects(connectTo("http://{target}/"))},
+	{"target-port-letters", "a port with letters is refused", connectRule, must, needOpen, declines(connectTo("{host}:{port}x"))},
+	{"target-port-sign", "a port with a sign is refused", connectRule, must, needOpen, declines(connectTo("{host}:+{port}"))},
+	{"target-port-space", "a space within the target is refused", targetRule, should, needOpen, rejects(connectTo("{host}: {port}"))},
+	{"target-userinfo", "a target with user information is refused", targetRule, should, needOpen, rejects(connectTo("me@{target}"))},
+	{"target-path", "a target with a path is refused", targetRule, should, needOpen, rejects(connectTo("{target}/"))},
+	{"target-absolute", "absolute-form is no CONNECT target", targetRule, should, needOpen, rejects(connectTo("http://{target}/"))},
 	{"target-no-host", "an empty host leads nowhere", "RFC 9110, section 4.2.1", policyLevel, needOpen, leadsNowhere(connectTo(":{port}"))},
-	{"target-bracket-name", "brackets are for IPv6 only", requestTarget, should, needOpen, rejects(connectTo("[{host}]:{port}"))},
-	{"target-bracket-open", "brackets that are not closed are refused", requestTarget, should, needOpen, rejects(connectTo("[::1:{port}"))},
-	{"target-high-byte", "bytes beyond ASCII are refused", requestTarget, should, needOpen, rejects(connectTo("\xe4{target}"))},
-	{"target-nul", "a NUL is refused", requestTarget, should, needOpen, rejects(connectTo("{host}\x00:{port}"))},
+	{"target-bracket-name", "brackets are for IPv6 only", targetRule, should, needOpen, rejects(connectTo("[{host}]:{port}"))},
+	{"target-bracket-open", "brackets that are not closed are refused", targetRule, should, needOpen, rejects(connectTo("[::1:{port}"))},
+	{"target-high-byte", "bytes beyond ASCII are refused", targetRule, should, needOpen, rejects(connectTo("\xe4{target}"))},
+	{"target-nul", "a NUL is refused", targetRule, should, needOpen, rejects(connectTo("{host}\x00:{port}"))},
 	{"target-decimal-ip", "an address as one number is no way around the rules", "RFC 3986, section 7.4", policyLevel, needTarget, rejectsSpelling("2130706433")},
 	{"target-hex-ip", "an address in hexadecimal is no way around the rules", "RFC 3986, section 7.4", policyLevel, needTarget, rejectsSpelling("0x7f000001")},
 	{"target-short-ip", "a short address is no way around the rules", "RFC 3986, section 7.4", policyLevel, needTarget, rejectsSpelling("127.1")},
@@ -62,8 +62,8 @@ var heads = []check{
 	{"field-bare-cr", "a CR without its LF is refused, or replaced", "RFC 9112, section 2.2", must, needTarget, rejectsOrMends("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}X-A: a\rb\r\n\r\n")},
 	{"field-fold", "a folded field line is refused, or unfolded", "RFC 9112, section 5.2", must, needTarget, rejectsOrMends("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}X-A: a\r\n b\r\n\r\n")},
 	{"leading-line", "an empty line before the request is passed over", "RFC 9112, section 2.2", should, needTarget, opens("\r\nCONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")},
-	{"length-on-connect", "a CONNECT with content is refused", connect, policyLevel, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 4\r\n\r\nping")},
-	{"coding-on-connect", "a CONNECT with Transfer-Encoding is refused", connect, policyLevel, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
+	{"length-on-connect", "a CONNECT with content is refused", connectRule, policyLevel, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 4\r\n\r\nping")},
+	{"coding-on-connect", "a CONNECT with Transfer-Encoding is refused", connectRule, policyLevel, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
 	{"length-and-coding", "Content-Length beside Transfer-Encoding is refused", "RFC 9112, section 6.1", policyLevel, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
 	{"lengths-differ", "two lengths that differ are refused", framingRule, must, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: 0\r\nContent-Length: 4\r\n\r\n")},
 	{"length-invalid", "a length that is no number is refused", framingRule, must, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}Content-Length: +0\r\n\r\n")},
@@ -94,11 +94,11 @@ func (t *trial) refusalOf(request string) *wire.Reply {
 	reply, err := k.reply()
 	switch {
 	case err != nil && len(k.got.kept) > 0 && t.target != nil && t.target.reached() > 0:
-		t.fail("it was not refused, it went to the target, and what came back is no answer: %s", because(err))
+		t.fail("it was not refused, it went to the target, and what came back is no answer: %s", reason(err))
 	case err != nil && timedOut(err):
 		t.warn("it was neither refused nor taken: nothing came in time")
 	case err != nil:
-		t.warn("no answer: %s", because(err))
+		t.warn("no answer: %s", reason(err))
 	case reply.Code/100 == 2:
 		t.fail(`a tunnel was opened: "%s"`, line(reply))
 	case reply.Code/100 < 4:
@@ -170,7 +170,7 @@ func refusesGarbage(text string) func(*trial) {
 		case err != nil && timedOut(err):
 			t.warn("neither an answer nor an end came in time")
 		case err != nil:
-			t.pass("%s", because(err))
+			t.pass("%s", reason(err))
 		case reply.Code/100 != 4 && reply.Code/100 != 5:
 			t.fail(`the answer was "%s"`, line(reply))
 		}

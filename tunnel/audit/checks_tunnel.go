@@ -12,26 +12,26 @@ import (
 
 // tunnels is about what an open tunnel carries, and how it ends.
 var tunnels = []check{
-	{"tunnel-all-bytes", "all 256 values of a byte pass, both ways", connect, must, needTarget, allBytes},
-	{"tunnel-http-inside", "HTTP within the tunnel passes untouched", connect, must, needTarget, httpInside},
-	{"tunnel-early", "bytes sent with the CONNECT reach the target first", connect, policyLevel, needTarget, earlyData},
-	{"tunnel-greeting", "a target that speaks first is heard at once, and whole", connect, must, needTarget, greeting},
-	{"tunnel-up", "many bytes up arrive unchanged", connect, must, needTarget, bulkUp},
-	{"tunnel-down", "many bytes down arrive unchanged", connect, must, needTarget, bulkDown},
-	{"tunnel-both", "many bytes both ways at once arrive unchanged", connect, must, needTarget, bulkBoth},
-	{"tunnel-small", "single bytes pass at once", connect, policyLevel, needTarget, smallWrites},
-	{"tunnel-client-eof", "what the client sent before its end is delivered", connect, must, needTarget, clientEnd},
-	{"tunnel-answer-after-eof", "the target may answer after the client's end", connect, policyLevel, needTarget, answerAfterEnd},
-	{"tunnel-target-eof", "what the target sent before its end is delivered", connect, must, needTarget, targetEnd},
-	{"tunnel-send-after-eof", "the client may send after the target's end", connect, policyLevel, needTarget, sendAfterEnd},
-	{"tunnel-target-closes", "the client is told when the target closes", connect, must, needTarget, targetCloses},
-	{"tunnel-target-resets", "the client is told when the target resets", connect, must, needTarget, targetResets},
-	{"tunnel-reset-seen", "a target's reset looks like one, not like an end of file", connect, policyLevel, needTarget, resetSeen},
-	{"tunnel-target-gone", "a tunnel whose target is gone is given up", connect, policyLevel, needTarget, targetGone},
-	{"tunnel-client-closes", "the target is told when the client closes", connect, must, needTarget, clientCloses},
-	{"tunnel-client-resets", "the target is told when the client resets", connect, must, needTarget, clientResets},
-	{"tunnel-parallel", "32 tunnels at once keep their bytes apart", connect, policyLevel, needTarget, parallelTunnels},
-	{"tunnel-idle", "a silent tunnel stays open", connect, policyLevel, needTarget, idleTunnel},
+	{"tunnel-all-bytes", "all 256 values of a byte pass, both ways", connectRule, must, needTarget, allBytes},
+	{"tunnel-http-inside", "HTTP within the tunnel passes untouched", connectRule, must, needTarget, httpInside},
+	{"tunnel-early", "bytes sent with the CONNECT reach the target first", connectRule, policyLevel, needTarget, earlyData},
+	{"tunnel-greeting", "a target that speaks first is heard at once, and whole", connectRule, must, needTarget, greeting},
+	{"tunnel-up", "many bytes up arrive unchanged", connectRule, must, needTarget, bulkUp},
+	{"tunnel-down", "many bytes down arrive unchanged", connectRule, must, needTarget, bulkDown},
+	{"tunnel-both", "many bytes both ways at once arrive unchanged", connectRule, must, needTarget, bulkBoth},
+	{"tunnel-small", "single bytes pass at once", connectRule, policyLevel, needTarget, smallWrites},
+	{"tunnel-client-eof", "what the client sent before its end is delivered", connectRule, must, needTarget, clientEnd},
+	{"tunnel-answer-after-eof", "the target may answer after the client's end", connectRule, policyLevel, needTarget, answerAfterEnd},
+	{"tunnel-target-eof", "what the target sent before its end is delivered", connectRule, must, needTarget, targetEnd},
+	{"tunnel-send-after-eof", "the client may send after the target's end", connectRule, policyLevel, needTarget, sendAfterEnd},
+	{"tunnel-target-closes", "the client is told when the target closes", connectRule, must, needTarget, targetCloses},
+	{"tunnel-target-resets", "the client is told when the target resets", connectRule, must, needTarget, targetResets},
+	{"tunnel-reset-seen", "a target's reset looks like one, not like an end of file", connectRule, policyLevel, needTarget, resetSeen},
+	{"tunnel-target-gone", "a tunnel whose target is gone is given up", connectRule, policyLevel, needTarget, targetGone},
+	{"tunnel-client-closes", "the target is told when the client closes", connectRule, must, needTarget, clientCloses},
+	{"tunnel-client-resets", "the target is told when the client resets", connectRule, must, needTarget, clientResets},
+	{"tunnel-parallel", "32 tunnels at once keep their bytes apart", connectRule, policyLevel, needTarget, parallelTunnels},
+	{"tunnel-idle", "a silent tunnel stays open", connectRule, policyLevel, needTarget, idleTunnel},
 }
 
 func allBytes(t *trial) {
@@ -126,16 +126,16 @@ func bulkUp(t *trial) {
 func (k *talk) sendSum(seed byte, got <-chan string) {
 	k.pace()
 	if _, err := io.Copy(k.conn, stream(seed, k.Bulk)); err != nil {
-		k.fail("it broke: %s", because(err))
+		k.fail("it broke: %s", reason(err))
 	}
 	want := fmt.Sprintf("%d bytes, sum %s", k.Bulk, sumOf(seed, k.Bulk))
-	if have := k.heard(got, 2*k.Patience); have != want {
+	if have := k.await(got, 2*k.Patience); have != want {
 		k.fail("sent were %s; the target got %s", want, have)
 	}
 }
 
 // heard waits for what the target tells.
-func (t *trial) heard(from <-chan string, within time.Duration) string {
+func (t *trial) await(from <-chan string, within time.Duration) string {
 	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {
@@ -166,7 +166,7 @@ func (k *talk) wantSum(seed byte) {
 	if sum := fmt.Sprintf("%x", h.Sum(nil)); n != k.Bulk || sum != sumOf(seed, k.Bulk) {
 		why := ""
 		if err != nil {
-			why = ": " + because(err)
+			why = ": " + reason(err)
 		}
 		k.fail("sent were %d bytes, sum %s; %d came, sum %s%s", k.Bulk, sumOf(seed, k.Bulk), n, sum, why)
 	}
@@ -210,20 +210,20 @@ func clientEnd(t *trial) {
 	k := t.open("")
 	k.send("last words")
 	k.closeWrite()
-	if have := t.heard(got, t.Patience); have != `"last words"` {
+	if have := t.await(got, t.Patience); have != `"last words"` {
 		t.fail(`sent was "last words", then end of file; the target got %s`, have)
 	}
 }
 
 func answerAfterEnd(t *trial) {
-	t.target.serve(tally)
+	t.target.serve(countBytes)
 	k := t.open("")
 	k.send("question")
 	k.closeWrite()
 	if got, err := io.ReadAll(io.LimitReader(k.br, 100)); string(got) != "8 bytes\n" {
 		why := ""
 		if err != nil {
-			why = ", then: " + because(err)
+			why = ", then: " + reason(err)
 		}
 		t.warn(`the answer is lost: "%s" came%s; who pipes a question in has to keep its end open`, got, why)
 	}
@@ -238,7 +238,7 @@ func targetEnd(t *trial) {
 	k := t.open("")
 	got, err := io.ReadAll(io.LimitReader(k.br, 100))
 	if string(got) != "last words" || err != nil {
-		t.fail(`the target sent "last words", then end of file; %s came`, came(got, err))
+		t.fail(`the target sent "last words", then end of file; %s came`, describeRead(got, err))
 	}
 }
 
@@ -255,7 +255,7 @@ func sendAfterEnd(t *trial) {
 		t.warn("the target's end of file does not come through")
 	}
 	k.send("still")
-	if have := t.heard(got, t.Patience); have != "still" {
+	if have := t.await(got, t.Patience); have != "still" {
 		t.warn(`the target got "%s" instead of "still"`, have)
 	}
 }
@@ -263,7 +263,7 @@ func sendAfterEnd(t *trial) {
 func targetCloses(t *trial) {
 	t.target.serve(func(net.Conn) {})
 	k := t.open("")
-	if closed, _ := k.ended(t.Patience); !closed {
+	if closed, _ := k.readToEnd(t.Patience); !closed {
 		t.fail("the connection stays open")
 	}
 }
@@ -281,7 +281,7 @@ func (t *trial) resetByTarget() *talk {
 
 func targetResets(t *trial) {
 	k := t.resetByTarget()
-	if closed, _ := k.ended(t.Patience); !closed {
+	if closed, _ := k.readToEnd(t.Patience); !closed {
 		t.fail("the connection stays open")
 	}
 }
@@ -304,18 +304,18 @@ func resetSeen(t *trial) {
 func targetGone(t *trial) {
 	t.target.serve(func(net.Conn) {})
 	k := t.open("")
-	if closed, _ := k.ended(t.Patience); !closed {
+	if closed, _ := k.readToEnd(t.Patience); !closed {
 		t.warn("the connection stays open")
 	}
 	linger, soon := t.Patience+time.Second, max(t.Quiet/10, time.Millisecond)
-	k.hush(linger + t.Patience)
+	k.setDeadline(linger + t.Patience)
 	for _, wait := range []time.Duration{soon, soon, linger, soon, soon} {
 		if _, err := io.WriteString(k.conn, "x"); err != nil {
 			return
 		}
 		t.pause(wait)
 	}
-	t.warn("bytes for it are still taken after %s", told(linger))
+	t.warn("bytes for it are still taken after %s", rounded(linger))
 }
 
 // pause waits, as long as the audit is not cancelled.
@@ -345,9 +345,9 @@ func (t *trial) ends(end func(net.Conn)) {
 	})
 	k := t.open("")
 	k.send("x")
-	t.heard(ready, t.Patience)
+	t.await(ready, t.Patience)
 	end(k.conn)
-	if have := t.heard(over, t.Patience); have != "ended" {
+	if have := t.await(over, t.Patience); have != "ended" {
 		t.fail("the target's connection stays open")
 	}
 }
@@ -373,7 +373,7 @@ func parallelTunnels(t *trial) {
 		k.send(fmt.Sprintf("tunnel %02d", i))
 	}
 	for i, k := range talks {
-		k.hush(t.Patience)
+		k.setDeadline(t.Patience)
 		k.read(fmt.Sprintf("tunnel %02d", i))
 	}
 }
@@ -384,12 +384,12 @@ func idleTunnel(t *trial) {
 	}
 	t.target.serve(echo)
 	k := t.open("")
-	k.hush(t.Idle)
+	k.setDeadline(t.Idle)
 	started := time.Now()
-	if closed, _ := k.ended(t.Idle); closed {
-		t.warn("it was closed after %s: the idle limit is no longer than that", told(time.Since(started)))
+	if closed, _ := k.readToEnd(t.Idle); closed {
+		t.warn("it was closed after %s: the idle limit is no longer than that", rounded(time.Since(started)))
 	}
-	k.hush(t.Patience)
+	k.setDeadline(t.Patience)
 	k.send("ping")
 	k.read("ping")
 	t.pass("after %s it carries bytes", t.Idle)

@@ -99,7 +99,7 @@ func TestEvidenceIsInWords(t *testing.T) {
 		`"ab\n", then: nothing came in time`:      os.ErrDeadlineExceeded,
 		`"ab\n", then: odd`:                       errors.New("odd"),
 	} {
-		if got := came([]byte("ab\n"), err); got != want {
+		if got := describeRead([]byte("ab\n"), err); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}

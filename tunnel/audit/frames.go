@@ -22,8 +22,8 @@ type frames struct {
 	framer *http2.Framer
 }
 
-// answer2 is what came of one stream.
-type answer2 struct {
+// h2Answer is what came of one stream.
+type h2Answer struct {
 	status int // 0 = there was none
 	fields []hpack.HeaderField
 	ended  string // how it ended instead
@@ -52,9 +52,9 @@ func (t *trial) frames() *frames {
 	return f
 }
 
-// connect2 asks for a tunnel on a connection's first stream, with the proxy's
+// h2Connect asks for a tunnel on a connection's first stream, with the proxy's
 // credentials, and returns what came of it.
-func (t *trial) connect2(fields ...hpack.HeaderField) answer2 {
+func (t *trial) h2Connect(fields ...hpack.HeaderField) h2Answer {
 	if t.login != nil {
 		value := t.authorization(http.MethodConnect, t.fill("{target}"))
 		fields = append(fields[:len(fields):len(fields)], field("proxy-authorization", value))
@@ -62,7 +62,7 @@ func (t *trial) connect2(fields ...hpack.HeaderField) answer2 {
 	return t.frames().ask(fields)
 }
 
-func (f *frames) ask(fields []hpack.HeaderField) answer2 {
+func (f *frames) ask(fields []hpack.HeaderField) h2Answer {
 	var block bytes.Buffer
 	encoder := hpack.NewEncoder(&block)
 	f.sent = []byte("HEADERS, stream 1\r\n")
@@ -79,16 +79,16 @@ func (f *frames) ask(fields []hpack.HeaderField) answer2 {
 		case errors.As(err, &malformed):
 			f.fail("the answer's head is malformed: %s", malformed.Error())
 		case err != nil:
-			return answer2{ended: because(err), late: timedOut(err)}
+			return h2Answer{ended: reason(err), late: timedOut(err)}
 		}
-		if a, over := f.took(frame); over {
+		if a, over := f.handle(frame); over {
 			return a
 		}
 	}
 }
 
 // took acts on a frame, and reports whether the stream has its answer.
-func (f *frames) took(frame http2.Frame) (a answer2, over bool) {
+func (f *frames) handle(frame http2.Frame) (a h2Answer, over bool) {
 	switch frame := frame.(type) {
 	case *http2.SettingsFrame:
 		if !frame.IsAck() {
@@ -107,15 +107,15 @@ func (f *frames) took(frame http2.Frame) (a answer2, over bool) {
 			f.keep(h.Name + ": " + h.Value)
 		}
 		code, _ := strconv.Atoi(frame.PseudoValue("status"))
-		return answer2{status: code, fields: frame.Fields}, code >= 200
+		return h2Answer{status: code, fields: frame.Fields}, code >= 200
 	case *http2.RSTStreamFrame:
 		f.keep("RST_STREAM " + frame.ErrCode.String())
-		return answer2{ended: "the stream was reset with " + frame.ErrCode.String()}, frame.StreamID == 1
+		return h2Answer{ended: "the stream was reset with " + frame.ErrCode.String()}, frame.StreamID == 1
 	case *http2.GoAwayFrame:
 		f.keep("GOAWAY " + frame.ErrCode.String())
-		return answer2{ended: "the connection was given up with " + frame.ErrCode.String()}, frame.ErrCode != http2.ErrCodeNo
+		return h2Answer{ended: "the connection was given up with " + frame.ErrCode.String()}, frame.ErrCode != http2.ErrCodeNo
 	}
-	return answer2{}, false
+	return h2Answer{}, false
 }
 
 func (f *frames) keep(text string) {
@@ -123,26 +123,26 @@ func (f *frames) keep(text string) {
 	f.got.kept = append(f.got.kept, text[:min(len(text), maxKept-len(f.got.kept))]...)
 }
 
-// opened2 wants a tunnel by a CONNECT in which nothing is wrong.
-func (t *trial) opened2() answer2 {
-	a := t.connect2(authority("{target}"))
+// h2Opened wants a tunnel by a CONNECT in which nothing is wrong.
+func (t *trial) h2Opened() h2Answer {
+	a := t.h2Connect(authority("{target}"))
 	if a.status/100 != 2 {
 		t.skip("a CONNECT in frames of our own opens no tunnel: %s", a)
 	}
 	return a
 }
 
-func (a answer2) String() string {
+func (a h2Answer) String() string {
 	if a.status == 0 {
 		return a.ended
 	}
 	return fmt.Sprintf(":status %d", a.status)
 }
 
-func lacks2xx(names ...string) func(*trial) {
+func h2Lacks(names ...string) func(*trial) {
 	return func(t *trial) {
 		t.target.serve(echo)
-		for _, h := range t.opened2().fields {
+		for _, h := range t.h2Opened().fields {
 			for _, name := range names {
 				if h.Name == name {
 					t.fail("%s: %q", h.Name, h.Value)
@@ -152,13 +152,13 @@ func lacks2xx(names ...string) func(*trial) {
 	}
 }
 
-// malformed2 wants a stream error, or a refusal before it (RFC 9113, section
+// h2Malformed wants a stream error, or a refusal before it (RFC 9113, section
 // 8.1.1).
-func malformed2(fields ...hpack.HeaderField) func(*trial) {
+func h2Malformed(fields ...hpack.HeaderField) func(*trial) {
 	return func(t *trial) {
 		t.target.serve(echo)
-		t.opened2()
-		switch a := t.connect2(fields...); {
+		t.h2Opened()
+		switch a := t.h2Connect(fields...); {
 		case a.late:
 			t.warn("it was neither refused nor taken: nothing came in time")
 		case a.status/100 == 2:
@@ -171,7 +171,7 @@ func malformed2(fields ...hpack.HeaderField) func(*trial) {
 	}
 }
 
-func asks407In2(t *trial) {
+func h2Asks407(t *trial) {
 	if t.login == nil {
 		t.skip("the audit has no credentials to leave out")
 	}

@@ -26,7 +26,7 @@ func WriteList(w io.Writer, style terminal.Style) error {
 }
 
 // Check is one check as it is listed.
-type Check struct {
+type listedCheck struct {
 	ID    string      `json:"id"`
 	Group string      `json:"group"`
 	Title string      `json:"title"`
@@ -37,12 +37,12 @@ type Check struct {
 // WriteListJSON writes all checks there are as one JSON document.
 func WriteListJSON(w io.Writer) error {
 	list := struct {
-		Schema int     `json:"schema"`
-		Checks []Check `json:"checks"`
+		Schema int           `json:"schema"`
+		Checks []listedCheck `json:"checks"`
 	}{Schema: Schema}
 	for _, g := range groups {
 		for _, c := range g.checks {
-			list.Checks = append(list.Checks, Check{c.id, g.name, c.title, c.rfc, c.level})
+			list.Checks = append(list.Checks, listedCheck{c.id, g.name, c.title, c.rfc, c.level})
 		}
 	}
 	return writeJSON(w, list)

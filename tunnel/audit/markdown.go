@@ -41,8 +41,8 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 // indented writes the bytes as a block that nothing in them can end.
 func (r *Result) indented(b *strings.Builder) {
 	var bytes strings.Builder
-	shown(&bytes, ">", r.Sent, nil)
-	shown(&bytes, "<", r.Received, nil)
+	writeBytes(&bytes, ">", r.Sent, nil)
+	writeBytes(&bytes, "<", r.Received, nil)
 	for l := range strings.Lines(bytes.String()) {
 		b.WriteString("    " + strings.TrimLeft(l, " "))
 	}

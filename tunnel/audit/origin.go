@@ -11,13 +11,13 @@ import (
 )
 
 // seen is a request as it came to the origin.
-type seen struct {
+type originRequest struct {
 	raw  string // the head, with its blank line
 	body string // as it came, chunks and all
 }
 
 // values are a field's, in order.
-func (s *seen) values(name string) (values []string) {
+func (s *originRequest) values(name string) (values []string) {
 	for l := range strings.SplitSeq(s.raw, "\r\n") {
 		if n, value, ok := strings.Cut(l, ":"); ok && strings.EqualFold(n, name) {
 			values = append(values, strings.TrimSpace(value))
@@ -26,21 +26,21 @@ func (s *seen) values(name string) (values []string) {
 	return values
 }
 
-func (s *seen) has(name string) bool { return len(s.values(name)) > 0 }
+func (s *originRequest) has(name string) bool { return len(s.values(name)) > 0 }
 
 // line is the request line.
-func (s *seen) line() string {
+func (s *originRequest) line() string {
 	l, _, _ := strings.Cut(s.raw, "\r\n")
 	return l
 }
 
 // originOf reads requests as they come, tells of each, and sends what answer
 // returns. The connection ends behind an answer that says so, and with "".
-func originOf(tell func(*seen), answer func(*seen) string) func(net.Conn) {
+func originOf(tell func(*originRequest), answer func(*originRequest) string) func(net.Conn) {
 	return func(conn net.Conn) {
 		br := bufio.NewReader(conn)
 		for {
-			request, err := readSeen(br)
+			request, err := readRequest(br)
 			if err != nil {
 				return
 			}
@@ -55,9 +55,9 @@ func originOf(tell func(*seen), answer func(*seen) string) func(net.Conn) {
 	}
 }
 
-// readSeen reads a head, however it is framed, and its content.
-func readSeen(br *bufio.Reader) (*seen, error) {
-	s := &seen{}
+// readRequest reads a head, however it is framed, and its content.
+func readRequest(br *bufio.Reader) (*originRequest, error) {
+	s := &originRequest{}
 	for len(s.raw) < 1<<20 {
 		l, err := br.ReadString('\n')
 		if err != nil {

@@ -61,19 +61,19 @@ func (b *bench) request(ctx context.Context, request string) (reply *wire.Reply,
 	t := &trial{bench: b, ctx: ctx}
 	defer t.end()
 	if b.target != nil {
-		b.target.serve(originOf(nil, func(*seen) string { return okReply }))
+		b.target.serve(originOf(nil, func(*originRequest) string { return okReply }))
 	}
 	o := t.attempt(func(t *trial) {
 		k := t.talk()
 		k.send(request)
 		var err error
 		if reply, err = k.reply(); err != nil {
-			b.answered = silence(err)
-			k.fail("no answer: %s", because(err))
+			b.lastCode = noAnswerCode(err)
+			k.fail("no answer: %s", reason(err))
 		}
 		b.replies++
-		if b.answered = tunnel.ExitOK; strings.HasPrefix(request, "CONNECT ") {
-			b.answered = tunnel.ExitCode(probe.CheckReply(reply.Raw, k.behind(reply)))
+		if b.lastCode = tunnel.ExitOK; strings.HasPrefix(request, "CONNECT ") {
+			b.lastCode = tunnel.ExitCode(probe.CheckReply(reply.Raw, k.afterHead(reply)))
 		}
 	})
 	if reply == nil {
@@ -97,17 +97,17 @@ func (b *bench) tryTunnel(ctx context.Context) {
 		return
 	}
 	reply, words := b.request(ctx, tunnelRequest)
-	b.code = b.answered
+	b.firstCode = b.lastCode
 	defer b.tryAnything()
 	if b.Listen == "" && b.target != nil && denied(reply) {
 		if reply, words = b.findPort(ctx, reply, words); reply.Code/100 == 2 {
-			b.code = tunnel.ExitOK
+			b.firstCode = tunnel.ExitOK
 		}
 	}
-	page := reply != nil && reply.Code/100 == 2 && b.code != tunnel.ExitOK
+	page := reply != nil && reply.Code/100 == 2 && b.firstCode != tunnel.ExitOK
 	if reply == nil || reply.Code/100 != 2 || page {
 		if reply != nil {
-			b.refused = reply.Code
+			b.refusedBy = reply.Code
 		}
 		why := "no tunnel to " + b.asked.String() + ": " + words
 		switch {
@@ -132,7 +132,7 @@ func (b *bench) tryTunnel(ctx context.Context) {
 	if reply, words = b.request(ctx, plainRequest); reply == nil || reply.Code != 200 {
 		b.missing[needPlain] = "no plain request to " + b.asked.String() + ": " + words
 	}
-	b.http10 = reply != nil && reply.Minor == 0
+	b.plainHTTP10 = reply != nil && reply.Minor == 0
 	if b.login != nil && b.login.Bound() {
 		b.missing[needHTTP2] = "a login by " + strings.ToUpper(b.login.Scheme()) + " is for a connection of HTTP/1"
 	}
@@ -191,7 +191,7 @@ func (b *bench) identify(reply *wire.Reply) {
 // tryHTTP2 opens a tunnel over HTTP/2.
 func (b *bench) tryHTTP2(ctx context.Context) error {
 	b.target.serve(func(net.Conn) {})
-	defer b.target.forget()
+	defer b.target.closeConns()
 	client := b.http2Client()
 	if client == nil {
 		return errors.New("not over this scheme")

@@ -198,15 +198,15 @@ func (r *Result) text(b *strings.Builder, style terminal.Style) {
 		fmt.Fprintln(b, style.Fold(hang+r.Evidence, hang))
 	}
 	if r.Grade == probe.Fail {
-		shown(b, ">", r.Sent, style.Sent)
-		shown(b, "<", r.Received, style.Received)
+		writeBytes(b, ">", r.Sent, style.Sent)
+		writeBytes(b, "<", r.Received, style.Received)
 	}
 }
 
 // maxLines of the bytes behind a failure are shown; JSON has them all.
 const maxLines = 6
 
-func shown(b *strings.Builder, mark string, bytes tunnel.WireBytes, colour terminal.Colour) {
+func writeBytes(b *strings.Builder, mark string, bytes tunnel.WireBytes, colour terminal.Colour) {
 	lines := strings.SplitAfter(string(bytes), "\n")
 	for i, l := range lines {
 		switch {

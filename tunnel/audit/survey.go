@@ -16,14 +16,14 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// Pace is how long a survey leaves between two requests.
-const Pace = 50 * time.Millisecond
+// pace is how long a survey leaves between two requests.
+const pace = 50 * time.Millisecond
 
 // maxPorts bounds one survey of ports.
 const maxPorts = 4096
 
 // Way is one target of a survey, and what the proxy said to it.
-type Way struct {
+type SurveyTarget struct {
 	Target string `json:"target"`
 	Why    string `json:"why,omitempty"` // what it is an example of
 	Answer string `json:"answer"`        // open, page, denied, tried, refused or no answer
@@ -34,11 +34,11 @@ type Way struct {
 
 // SurveyReport is a survey for programs.
 type SurveyReport struct {
-	Schema  int       `json:"schema"` // Schema
-	Started time.Time `json:"started"`
-	By      string    `json:"by,omitempty"`
-	Proxy   string    `json:"proxy"` // its URL, without credentials
-	Ways    []Way     `json:"ways"`
+	Schema  int            `json:"schema"` // Schema
+	Started time.Time      `json:"started"`
+	By      string         `json:"by,omitempty"`
+	Proxy   string         `json:"proxy"` // its URL, without credentials
+	Ways    []SurveyTarget `json:"ways"`
 
 	Verdict  string `json:"verdict"`       // how many of each answer
 	Why      string `json:"why,omitempty"` // why nothing was found out
@@ -47,7 +47,7 @@ type SurveyReport struct {
 
 // SurveyReport makes the report of a Survey. Where a tunnel harms, one that opened is an
 // exit code of its own.
-func (a *Auditor) SurveyReport(started time.Time, ways []Way, harmful bool) *SurveyReport {
+func (a *Auditor) SurveyReport(started time.Time, ways []SurveyTarget, harmful bool) *SurveyReport {
 	hops := a.Client.Route.Hops
 	r := &SurveyReport{Schema: Schema, Started: started.UTC(), By: a.Client.UserAgent, Proxy: hops[len(hops)-1].String(), Ways: ways, Verdict: surveyVerdict(ways)}
 	if r.Why, r.ExitCode = inconclusive(ways); r.Why == "" && harmful && anyOpen(ways) {
@@ -72,7 +72,7 @@ const (
 // Survey asks the proxy for each target, one after the other with a Pace between
 // them, closes each tunnel that opens at once, and sends nothing through it. The
 // error is that of a proxy that cannot be reached.
-func (a *Auditor) Survey(ctx context.Context, targets []Way) ([]Way, error) {
+func (a *Auditor) Survey(ctx context.Context, targets []SurveyTarget) ([]SurveyTarget, error) {
 	b := &bench{Auditor: a.withDefaults(), missing: make(map[need]string)}
 	conn, err := a.Client.OpenProxy(ctx)
 	if err != nil {
@@ -83,7 +83,7 @@ func (a *Auditor) Survey(ctx context.Context, targets []Way) ([]Way, error) {
 		first, _ := tunnel.ParseAuthority(targets[0].Target) // which may be no authority
 		b.logIn(ctx, first)
 	}
-	tick := time.NewTicker(Pace)
+	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for i := range targets {
 		if a.Progress != nil {
@@ -102,7 +102,7 @@ func (a *Auditor) Survey(ctx context.Context, targets []Way) ([]Way, error) {
 	return targets, nil
 }
 
-func (b *bench) ask(ctx context.Context, w *Way) {
+func (b *bench) ask(ctx context.Context, w *SurveyTarget) {
 	t := &trial{bench: b, ctx: ctx}
 	defer t.end()
 	w.Answer = answerNone
@@ -111,19 +111,19 @@ func (b *bench) ask(ctx context.Context, w *Way) {
 		k.send("CONNECT " + w.Target + " HTTP/1.1\r\nHost: " + w.Target + "\r\n{auth}\r\n")
 		reply, err := k.reply()
 		if err != nil {
-			w.code = silence(err)
-			k.fail("no answer: %s", because(err))
+			w.code = noAnswerCode(err)
+			k.fail("no answer: %s", reason(err))
 		}
 		w.Status, w.Words = reply.Code, b.masked(line(reply))
-		w.Answer, w.code = answerTo(reply, k.behind(reply))
+		w.Answer, w.code = surveyAnswer(reply, k.afterHead(reply))
 	})
 	if w.Answer == answerNone {
 		w.Words = b.masked(ascii(o.words))
 	}
 }
 
-// silence is the exit code for a proxy that gave no answer.
-func silence(err error) int {
+// noAnswerCode is the exit code for a proxy that gave no answer.
+func noAnswerCode(err error) int {
 	if timedOut(err) {
 		return tunnel.ExitDeadline
 	}
@@ -131,8 +131,8 @@ func silence(err error) int {
 }
 
 // behind is what a reply brings with it: a refusal's content, or of a tunnel what
-// came at once, if the reply's head does not look like a tunnel's.
-func (k *talk) behind(reply *wire.Reply) []byte {
+// describeRead at once, if the reply's head does not look like a tunnel's.
+func (k *talk) afterHead(reply *wire.Reply) []byte {
 	if reply.Code/100 != 2 {
 		content, _ := k.content(reply)
 		return content[:min(len(content), 4<<10)]
@@ -140,20 +140,20 @@ func (k *talk) behind(reply *wire.Reply) []byte {
 	if k.br.Buffered() == 0 && !reply.Has("Content-Length") && !reply.Has("Transfer-Encoding") && !reply.Has("Content-Type") {
 		return nil
 	}
-	_, came := k.ended(k.Quiet)
+	_, came := k.readToEnd(k.Quiet)
 	return came[:min(len(came), 4<<10)]
 }
 
-// answerTo is what a reply to CONNECT comes to in a survey, with the exit code
+// surveyAnswer is what a reply to CONNECT comes to in a survey, with the exit code
 // that it would be for one exchange.
-func answerTo(reply *wire.Reply, behind []byte) (answer string, code int) {
+func surveyAnswer(reply *wire.Reply, behind []byte) (answer string, code int) {
 	code = tunnel.ExitCode(probe.CheckReply(reply.Raw, behind))
 	switch {
 	case code == tunnel.ExitOK:
 		return answerOpen, code
 	case reply.Code/100 == 2:
 		return answerPage, code
-	case code == tunnel.ExitRefused || saysDenied(reply):
+	case code == tunnel.ExitRefused || statusDenies(reply):
 		return answerDenied, tunnel.ExitRefused
 	case code == tunnel.ExitTarget:
 		return answerTried, code
@@ -161,9 +161,9 @@ func answerTo(reply *wire.Reply, behind []byte) (answer string, code int) {
 	return answerOther, code
 }
 
-// saysDenied reports whether Proxy-Status tells of a decision: RFC 9209, section
+// statusDenies reports whether Proxy-Status tells of a decision: RFC 9209, section
 // 2.3.5 has 502 for an address that is prohibited.
-func saysDenied(reply *wire.Reply) bool {
+func statusDenies(reply *wire.Reply) bool {
 	for _, value := range reply.Values("Proxy-Status") {
 		for _, token := range [...]string{"destination_ip_prohibited", "http_request_denied"} {
 			if strings.Contains(value, "error="+token) {
@@ -176,13 +176,13 @@ func saysDenied(reply *wire.Reply) bool {
 
 // inconclusive says why a survey found nothing out, and the exit code for it; ""
 // if it did: who answers everything by the same page judged nothing.
-func inconclusive(ways []Way) (why string, code int) {
+func inconclusive(ways []SurveyTarget) (why string, code int) {
 	if len(ways) == 0 {
 		return "", tunnel.ExitOK
 	}
 	first := ways[0]
 	silent := first.Answer == answerNone // closed for one, mute for another: it is the same
-	if slices.ContainsFunc(ways, func(w Way) bool {
+	if slices.ContainsFunc(ways, func(w SurveyTarget) bool {
 		return w.Answer != first.Answer || !silent && (w.code != first.code || w.Status != first.Status)
 	}) {
 		return "", tunnel.ExitOK
@@ -229,10 +229,10 @@ func ParsePorts(list string) ([]uint16, error) {
 	return ports, nil
 }
 
-// PortWays are the ports of one host, as it stands in an authority.
-func PortWays(host string, ports []uint16) (ways []Way) {
+// PortTargets are the ports of one host, as it stands in an authority.
+func PortTargets(host string, ports []uint16) (ways []SurveyTarget) {
 	for _, p := range ports {
-		ways = append(ways, Way{Target: fmt.Sprintf("%s:%d", host, p)})
+		ways = append(ways, SurveyTarget{Target: fmt.Sprintf("%s:%d", host, p)})
 	}
 	return ways
 }
@@ -241,11 +241,11 @@ func PortWays(host string, ports []uint16) (ways []Way) {
 // machine in every spelling, private networks, the metadata services of clouds.
 // proxy is the proxy's own address, zero if it listens on a unix socket: then
 // its machine is asked for by ssh's port.
-func Reachable(proxy tunnel.Authority) []Way {
+func Reachable(proxy tunnel.Authority) []SurveyTarget {
 	p := fmt.Sprint(cmp.Or(proxy.Port(), 22))
-	var ways []Way
+	var ways []SurveyTarget
 	if !proxy.IsZero() {
-		ways = append(ways, Way{Target: proxy.String(), Why: "the proxy itself"})
+		ways = append(ways, SurveyTarget{Target: proxy.String(), Why: "the proxy itself"})
 	}
 	for _, w := range [...]struct{ target, why string }{
 		{"127.0.0.1:" + p, "the proxy's own loopback"},
@@ -280,14 +280,14 @@ func Reachable(proxy tunnel.Authority) []Way {
 		{"255.255.255.255:80", "broadcast"},
 	} {
 		if w.target != proxy.String() {
-			ways = append(ways, Way{Target: w.target, Why: w.why})
+			ways = append(ways, SurveyTarget{Target: w.target, Why: w.why})
 		}
 	}
 	return ways
 }
 
-func anyOpen(ways []Way) bool {
-	return slices.ContainsFunc(ways, func(w Way) bool { return w.Answer == answerOpen })
+func anyOpen(ways []SurveyTarget) bool {
+	return slices.ContainsFunc(ways, func(w SurveyTarget) bool { return w.Answer == answerOpen })
 }
 
 // answerWords are the answers that need some.
@@ -298,7 +298,7 @@ var answerWords = map[string]string{
 }
 
 // surveyVerdict is how many of each answer there are.
-func surveyVerdict(ways []Way) string {
+func surveyVerdict(ways []SurveyTarget) string {
 	counts := map[string]int{}
 	for _, way := range ways {
 		counts[way.Answer]++

@@ -20,7 +20,7 @@ func TestSurvey(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer open.Close()
-	ways, err := a.Survey(t.Context(), []Way{{Target: open.Addr().String()}, {Target: "169.254.169.254:80"}, {Target: "[fe80::1]:80"}, {Target: "127.0.0.1:1"}, {Target: "a b:1"}})
+	ways, err := a.Survey(t.Context(), []SurveyTarget{{Target: open.Addr().String()}, {Target: "169.254.169.254:80"}, {Target: "[fe80::1]:80"}, {Target: "127.0.0.1:1"}, {Target: "a b:1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,12 +48,12 @@ func TestSurvey(t *testing.T) {
 }
 
 // surveyOf surveys a proxy that answers everything so.
-func surveyOf(t *testing.T, reply string) []Way {
+func surveyOf(t *testing.T, reply string) []SurveyTarget {
 	t.Helper()
 	proxy := tunneltest.StartProxy(t, tunneltest.Answer(reply)...)
 	route, _ := tunnel.ParseRoute("http://ada:hunter2hunter2@" + proxy.Addr())
 	a := &Auditor{Client: &client.Client{Route: route}, Patience: 10 * time.Second}
-	ways, err := a.Survey(t.Context(), []Way{{Target: "127.0.0.1:1"}, {Target: "127.0.0.1:2"}})
+	ways, err := a.Survey(t.Context(), []SurveyTarget{{Target: "127.0.0.1:1"}, {Target: "127.0.0.1:2"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestSurveyAnswers(t *testing.T) {
 func TestSurveyOfPorts(t *testing.T) {
 	route, _ := tunnel.ParseRoute("http://" + startServe(t, false, "*:22,80"))
 	a := &Auditor{Client: &client.Client{Route: route}, Patience: 10 * time.Second}
-	ways, err := a.Survey(t.Context(), PortWays("127.0.0.1", []uint16{21, 22, 23, 79, 80, 81, 443}))
+	ways, err := a.Survey(t.Context(), PortTargets("127.0.0.1", []uint16{21, 22, 23, 79, 80, 81, 443}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,11 +122,11 @@ func TestReachable(t *testing.T) {
 
 // A proxy that closes on some requests and is mute to others has judged none.
 func TestSurveyWithoutAnswers(t *testing.T) {
-	ways := []Way{{Answer: answerNone, code: tunnel.ExitDeadline}, {Answer: answerNone, code: tunnel.ExitNotAProxy}}
+	ways := []SurveyTarget{{Answer: answerNone, code: tunnel.ExitDeadline}, {Answer: answerNone, code: tunnel.ExitNotAProxy}}
 	if why, code := inconclusive(ways); why == "" || code != tunnel.ExitDeadline {
 		t.Errorf("%q, exit %d", why, code)
 	}
-	if why, code := inconclusive(append(ways, Way{Answer: answerDenied, Status: 403, code: tunnel.ExitRefused})); why != "" || code != tunnel.ExitOK {
+	if why, code := inconclusive(append(ways, SurveyTarget{Answer: answerDenied, Status: 403, code: tunnel.ExitRefused})); why != "" || code != tunnel.ExitOK {
 		t.Errorf("with a denial: %q, exit %d", why, code)
 	}
 }

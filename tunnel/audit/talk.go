@@ -79,13 +79,13 @@ func (k *talk) reply() (*wire.Reply, error) {
 func (k *talk) wantReply() *wire.Reply {
 	reply, err := k.reply()
 	if err != nil {
-		k.fail("no answer: %s", because(err))
+		k.fail("no answer: %s", reason(err))
 	}
 	return reply
 }
 
 // because is a read error for a person.
-func because(err error) string {
+func reason(err error) string {
 	switch {
 	case timedOut(err):
 		return "nothing came in time"
@@ -95,11 +95,11 @@ func because(err error) string {
 	return wire.Escape([]byte(err.Error()), 120)
 }
 
-// came is what was read, and what broke it off if anything did.
-func came(got []byte, err error) string {
+// describeRead is what was read, and what broke it off if anything did.
+func describeRead(got []byte, err error) string {
 	words := `"` + wire.Escape(got, 60) + `"`
 	if err != nil {
-		words += ", then: " + because(err)
+		words += ", then: " + reason(err)
 	}
 	return words
 }
@@ -125,7 +125,7 @@ func (k *talk) content(reply *wire.Reply) ([]byte, error) {
 
 // ended waits until the proxy closes, and reports whether it did; bytes that
 // come before are given back.
-func (k *talk) ended(within time.Duration) (closed bool, before []byte) {
+func (k *talk) readToEnd(within time.Duration) (closed bool, before []byte) {
 	_ = k.conn.SetReadDeadline(time.Now().Add(within))
 	before, err := io.ReadAll(io.LimitReader(k.br, 64<<10))
 	return err == nil || !timedOut(err), before
@@ -153,12 +153,12 @@ func (k *talk) read(want string) {
 	got := make([]byte, len(want))
 	n, err := io.ReadFull(k.br, got)
 	if string(got[:n]) != want {
-		k.fail(`%d bytes came, %s; sent were %d, "%s"`, n, came(got[:n], err), len(want), wire.Escape([]byte(want), 60))
+		k.fail(`%d bytes came, %s; sent were %d, "%s"`, n, describeRead(got[:n], err), len(want), wire.Escape([]byte(want), 60))
 	}
 }
 
 // hush gives the connection that much time from now on.
-func (k *talk) hush(d time.Duration) { _ = k.conn.SetDeadline(time.Now().Add(d)) }
+func (k *talk) setDeadline(d time.Duration) { _ = k.conn.SetDeadline(time.Now().Add(d)) }
 
 func (k *talk) closeWrite() {
 	half, ok := k.conn.(interface{ CloseWrite() error })

@@ -102,7 +102,7 @@ func (t *target) serve(handler func(net.Conn)) {
 }
 
 // forget closes what is open.
-func (t *target) forget() {
+func (t *target) closeConns() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.handler = nil
@@ -120,7 +120,7 @@ func (t *target) close() {
 	t.reserved = nil
 	t.mu.Unlock()
 	t.listener.Close()
-	t.forget()
+	t.closeConns()
 	t.running.Wait()
 }
 
@@ -155,8 +155,8 @@ func echo(conn net.Conn) {
 	closeWrite(conn)
 }
 
-// tally answers end of file with the number of bytes that came before.
-func tally(conn net.Conn) {
+// countBytes answers end of file with the number of bytes that came before.
+func countBytes(conn net.Conn) {
 	n, err := io.Copy(io.Discard, conn)
 	if err == nil {
 		fmt.Fprintf(conn, "%d bytes\n", n)

@@ -15,11 +15,11 @@ import (
 // trial is one check's run. pass, warn, fail and skip end it at once.
 type trial struct {
 	*bench
-	ctx    context.Context
-	conns  []net.Conn
-	talks  []*talk
-	client *client.Client // that speaks HTTP/2; nil = none does
-	seen   *framesSeen    // by it
+	ctx      context.Context
+	conns    []net.Conn
+	talks    []*talk
+	client   *client.Client // that speaks HTTP/2; nil = none does
+	frameLog *frameLog
 }
 
 // attempt runs a check, and passes it unless it ended otherwise.
@@ -59,16 +59,16 @@ func (t *trial) end() {
 		t.client.CloseIdleConnections()
 	}
 	if t.target != nil {
-		t.target.forget()
+		t.target.closeConns()
 	}
 }
 
-// shown is the conversation, the last that had an answer, credentials masked.
-func (t *trial) shown() (sent, received tunnel.WireBytes) {
-	if len(t.talks) == 0 && t.seen != nil {
-		t.seen.mu.Lock()
-		defer t.seen.mu.Unlock()
-		return tunnel.WireBytes(t.masked(t.seen.sent)), tunnel.WireBytes(t.masked(t.seen.received))
+// writeBytes is the conversation, the last that had an answer, credentials masked.
+func (t *trial) evidence() (sent, received tunnel.WireBytes) {
+	if len(t.talks) == 0 && t.frameLog != nil {
+		t.frameLog.mu.Lock()
+		defer t.frameLog.mu.Unlock()
+		return tunnel.WireBytes(t.masked(t.frameLog.sent)), tunnel.WireBytes(t.masked(t.frameLog.received))
 	}
 	for i := len(t.talks) - 1; i >= 0; i-- {
 		if k := t.talks[i]; len(k.got.kept) > 0 || i == 0 {

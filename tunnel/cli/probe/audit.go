@@ -82,7 +82,7 @@ func (c *Audit) Run(ctx context.Context) (failed bool, err error) {
 	if target.IsZero() {
 		return false, args.Usagef("as in culvert probe --proxy http://127.0.0.1:3128 --ports 22,80 example.com", "--ports needs the target whose ports are asked for")
 	}
-	return c.survey(ctx, auditor, audit.PortWays(hostOf(target), ports), false)
+	return c.survey(ctx, auditor, audit.PortTargets(hostOf(target), ports), false)
 }
 
 // check refuses flags that do not go together.
@@ -262,7 +262,7 @@ func conclusiveBy(r *audit.Report) string {
 }
 
 // survey asks the proxy for each target and writes the report.
-func (c *Audit) survey(ctx context.Context, a *audit.Auditor, ways []audit.Way, harmful bool) (failed bool, err error) {
+func (c *Audit) survey(ctx context.Context, a *audit.Auditor, ways []audit.SurveyTarget, harmful bool) (failed bool, err error) {
 	started := time.Now()
 	if ways, err = a.Survey(ctx, ways); err != nil {
 		return false, err
