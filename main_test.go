@@ -30,12 +30,12 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// bound ends every wait of these tests that would not end by itself.
+// bound limits every wait of these tests that may not end by itself.
 const bound = time.Minute
 
 func TestMain(m *testing.M) {
-	// Under nohup, and in the background of a script, what is started would inherit
-	// that signals are ignored; what is handled, it does not.
+	// Under nohup, and in the background of a script, signals are ignored, and programs
+	// that are started inherit that. They do not inherit handlers.
 	for _, s := range []os.Signal{syscall.SIGHUP, os.Interrupt} {
 		if signal.Ignored(s) && strings.HasSuffix(os.Args[0], ".test") {
 			signal.Notify(make(chan os.Signal, 1), s)
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 		"culvert": main,
 		// The environment of a script, for commands that start programs themselves.
 		"script-environ": func() { fmt.Print(strings.Join(os.Environ(), "\x00")) },
-		// A command for --exec that ends its half and takes what still comes.
+		// A command for --exec that half-closes and reads to the end.
 		"half-close": func() {
 			fmt.Println("all")
 			syscall.Shutdown(1, syscall.SHUT_WR)
@@ -61,7 +61,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// withVerb is a main whose dial does what is to be tested.
+// withVerb is a main in which dial runs the action.
 func withVerb(action cli.ActionFunc) {
 	l := newCommandLine()
 	l.app.Command("dial").Action = action
@@ -148,8 +148,9 @@ func cmdScriptedProxy(ts *testscript.TestScript, neg bool, words []string) {
 	}))
 }
 
-// acceptEach serves each connection on its own goroutine. When the script ends,
-// every conn is closed and every goroutine waited for.
+// acceptEach accepts connections and serves each on a goroutine of its own. At the end
+// of the script it closes them all and waits for the goroutines. It returns the
+// listener's address.
 func acceptEach(ts *testscript.TestScript, serve func(*net.TCPConn)) string {
 	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	ts.Check(err)
@@ -237,7 +238,7 @@ func cmdCulvertServe(ts *testscript.TestScript, neg bool, words []string) {
 	}
 }
 
-// What urfave is shown, and what the parser goes by, is the same.
+// urfave has the same flags as the parser.
 func TestUrfaveHasTheFlagsOfTheTable(t *testing.T) {
 	l := newCommandLine()
 	check := func(verb string, flags []cli.Flag) {
@@ -258,8 +259,8 @@ func TestUrfaveHasTheFlagsOfTheTable(t *testing.T) {
 	}
 }
 
-// A name that code reads a flag by stands in a table, with the kind that it is
-// read as; and each flag in a table is read somewhere.
+// Every name by which code reads a flag is in a table, with the kind that it is read
+// as; and every flag in a table is read somewhere.
 func TestFlagsAreReadByTheNamesInTheTables(t *testing.T) {
 	kinds := map[string][]args.Kind{}
 	for _, table := range flagTables() {
@@ -345,7 +346,8 @@ func commandLineSource(t *testing.T) (files []source) {
 	return files
 }
 
-// start runs one of TestMain's commands, bounded, and returns its stdout.
+// start starts one of TestMain's commands, and kills it if it takes too long. It
+// returns a reader of its stdout.
 func start(t *testing.T, name string) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name)

@@ -13,17 +13,16 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// allowedPorts are those to which proxies are told to open tunnels, the commonest
-// first. Any other port of the target's is one that most do not allow.
+// allowedPorts are the ports to which proxies usually allow tunnels, the commonest
+// first. Most refuse any other.
 var allowedPorts = []uint16{443, 80, 8443, 8080}
 
-// denied reports a refusal that another port may do away with. 407 is none: it is
-// about the client.
+// denied reports whether the reply is a refusal that may depend on the port. 407 is
+// not one: it is about the client.
 func denied(reply *wire.Reply) bool { return reply != nil && reply.Code >= 400 && reply.Code != 407 }
 
-// findPort moves the target to the first of allowedPorts to which the proxy opens
-// a tunnel. Where it opens none the target stays, and the words say what was
-// tried.
+// findPort moves the target to the first of allowedPorts to which the proxy opens a
+// tunnel. If it opens none, the target stays, and the words say what was tried.
 func (b *bench) findPort(ctx context.Context, refusal *wire.Reply, words string) (*wire.Reply, string) {
 	first, tried := b.target, []string{}
 	for _, port := range allowedPorts {
@@ -50,8 +49,9 @@ func (b *bench) findPort(ctx context.Context, refusal *wire.Reply, words string)
 	return refusal, words + "; " + strings.Join(tried, ", ")
 }
 
-// listenOn starts a target on a port of 127.0.0.1. A port on which somebody else
-// answers is taken, though some systems would let us have it beside a wildcard.
+// listenOn starts a target on a port of 127.0.0.1. A port is taken if something
+// answers on it, though some systems would let the target listen beside a wildcard
+// listener.
 func listenOn(port uint16) (*target, error) {
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	if conn, err := net.DialTimeout("tcp", address, time.Second); err == nil {
@@ -66,8 +66,8 @@ func listenOn(port uint16) (*target, error) {
 	return t, err
 }
 
-// closedBeside is a port that the proxy allows and where nothing listens, among
-// allowedPorts; any closed port if there is none.
+// closedBeside returns an authority that the proxy allows and where nothing listens,
+// on one of allowedPorts. If there is none, it returns any where nothing listens.
 func (b *bench) closedBeside(ctx context.Context, taken uint16) tunnel.Authority {
 	for _, port := range allowedPorts {
 		if port == taken {

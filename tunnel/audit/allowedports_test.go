@@ -12,7 +12,7 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// freePorts are n ports of loopback on which nothing listens.
+// freePorts returns n ports of loopback on which nothing listens.
 func freePorts(t *testing.T, n int) (ports []uint16) {
 	t.Helper()
 	for range n {
@@ -26,14 +26,14 @@ func freePorts(t *testing.T, n int) (ports []uint16) {
 	return ports
 }
 
-// allowing has the audit take these for the ports that proxies allow.
+// allowing makes the audit try these ports instead of allowedPorts.
 func allowing(t *testing.T, ports []uint16) {
 	was := allowedPorts
 	allowedPorts = ports
 	t.Cleanup(func() { allowedPorts = was })
 }
 
-// The target moves to a port that the proxy allows; the report says so, and why.
+// The target moves to a port that the proxy allows, and the report says so and why.
 func TestTargetMoves(t *testing.T) {
 	ports := freePorts(t, 3)
 	taken, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", ports[0]))
@@ -61,8 +61,8 @@ func TestTargetMoves(t *testing.T) {
 	}
 }
 
-// A proxy that allows none of them is told of with all that was tried, and one
-// that wants credentials is left alone.
+// If the proxy allows none of the ports, the report names all that were tried. A proxy
+// that wants credentials is not asked for other ports.
 func TestTargetStays(t *testing.T) {
 	ports := freePorts(t, 1)
 	allowing(t, ports)
@@ -77,7 +77,7 @@ func TestTargetStays(t *testing.T) {
 	}
 }
 
-// Nobody has to be told a port to audit a serve that was told nothing.
+// A serve with default flags can be audited with default flags.
 func TestServeByDefault(t *testing.T) {
 	for _, port := range []uint16{443, 80} {
 		l, err := listenOn(port)

@@ -1,10 +1,14 @@
-// Package audit is a conformance suite for the CONNECT side of HTTP proxies, and
-// for what stands around it: authority-form, refusals and their closing, what a
-// tunnel must carry, plain HTTP through the same proxy, CONNECT over HTTP/2.
+// Package audit is a conformance suite for CONNECT in HTTP proxies: authority-form,
+// refusals and how their connections close, what a tunnel must carry, CONNECT over
+// HTTP/2, and plain HTTP through the same proxy. It also surveys which ports and which
+// addresses a proxy opens tunnels to, and compares two reports.
 //
-// Each check is one row in one of the tables in checks_*.go. A check talks to
-// the proxy in bytes of its own, and sees by a target of the audit's own what
-// describeRead through.
+// Each check is a row in one of the tables in checks_*.go. It sends the proxy bytes of
+// its own, and observes at a target of the audit's own what comes through.
+//
+// The package promises that a report is printable ASCII and contains no credentials,
+// whatever a proxy sends. It never imports the command line, nor the server in package
+// proxy.
 package audit
 
 import (
@@ -20,58 +24,61 @@ import (
 	"culvert/tunnel/probe"
 )
 
-// Defaults of an Auditor.
+// DefaultPatience is the default of Auditor.Patience.
+const DefaultPatience = 5 * time.Second
+
 const (
-	DefaultPatience = 5 * time.Second
-	defaultQuiet    = 300 * time.Millisecond
-	defaultBulk     = 64 << 20
+	defaultQuiet = 300 * time.Millisecond
+	defaultBulk  = 64 << 20
 )
 
-// Auditor runs the checks against one proxy. Client is required.
+// Auditor runs the checks against one proxy. Client is required; its Route must have a
+// hop.
 type Auditor struct {
-	// Client names the proxy, the last hop of its Route. Its credentials are shown
-	// by the scheme by which the proxy takes them, with every request that does
-	// not do without on purpose.
+	// Client names the proxy, the last hop of its Route. Its credentials are sent
+	// with every request that does not leave them out on purpose, by the scheme that
+	// the proxy accepts.
 	Client *client.Client
 
-	// Listen is where the audit's own target listens, HOST:PORT; "" = on
-	// 127.0.0.1 if the proxy is on loopback, on any port, or if the proxy refuses
-	// that on 443, 80, 8443 or 8080, the first that it allows; else there is none,
-	// and the checks that need it are skipped.
+	// Listen is where the audit's own target listens, HOST:PORT. If it is "" and the
+	// proxy is on loopback, the target listens on any port of 127.0.0.1 or, if the
+	// proxy refuses that, on the first of 443, 80, 8443 and 8080 that it allows. If
+	// the proxy is elsewhere there is no target, and the checks that need one are
+	// skipped.
 	Listen string
 
-	// Announce is what the proxy is told to connect to; zero = the listener's
-	// address, or where that is a wildcard the address from which the proxy is
+	// Announce is what the proxy is asked to connect to; zero = the listener's
+	// address or, for a wildcard listener, the address from which the proxy is
 	// reached.
 	Announce tunnel.Authority
 
-	// Target is asked for where a tunnel alone is needed and there is no target
-	// of the audit's own; zero = none.
+	// Target is what tunnels are opened to if there is no target of the audit's own;
+	// zero = none. It serves the checks that need nothing more than a tunnel.
 	Target tunnel.Authority
 
-	// Patience is how long to wait for what should come, Quiet for what should
-	// not; 0 = DefaultPatience, DefaultQuiet.
+	// Patience is how long to wait for what should come, 0 = DefaultPatience; Quiet
+	// is how long to wait for what should not, 0 = 300 ms.
 	Patience, Quiet time.Duration
 
-	// Bulk is how many bytes go each way in the checks of fidelity; 0 = DefaultBulk.
+	// Bulk is how many bytes each check of bulk transfer sends; 0 = 64 MiB.
 	Bulk int64
 
-	// Idle is how long a tunnel is left silent; 0 = that check is skipped.
+	// Idle is how long a tunnel is left silent; 0 = the check is skipped.
 	Idle time.Duration
 
-	// Slow is how long a head is dripped, and a connection left silent, for the
-	// proxy to end them; 0 = those checks are skipped.
+	// Slow is how long a request head is sent byte by byte, and a connection left
+	// silent, while the proxy should end them; 0 = the checks are skipped.
 	Slow time.Duration
 
-	// Only are the checks to run, by id or by the name of their group; nil = all.
+	// Only lists the checks to run, by id or by the name of their group; nil = all.
 	Only []string
 
-	// Progress is called before each check, and once behind the last; nil = not.
+	// Progress is called before each check, and once after the last; nil = not called.
 	Progress func(done, all int, id string)
 }
 
-// check is one row: what is demanded, by which rule, what it takes, and how it
-// is tried.
+// check is a row of a table: what is demanded, by which rule, what the check needs, and
+// how it is tried.
 type check struct {
 	id, title, rfc string
 	level          probe.Level
@@ -79,18 +86,18 @@ type check struct {
 	try            func(*trial)
 }
 
-// need is what a check cannot do without.
+// need is a condition without which a check is skipped.
 type need uint8
 
 const (
 	needNothing need = iota
 	needOpen         // a target to which the proxy opens tunnels
-	needTarget       // a target of our own to which it does
-	needPlain        // and one to which it sends plain requests
-	needHTTP2        // HTTP/2, and the target
+	needTarget       // a target of the audit's own to which it does
+	needPlain        // one to which it sends plain requests
+	needHTTP2        // one to which it opens tunnels over HTTP/2
 )
 
-// group is a table of checks.
+// group is a table of checks with its name and heading.
 type group struct {
 	name, title string
 	checks      []check
@@ -106,13 +113,13 @@ var groups = []group{
 	{"http2", "CONNECT over HTTP/2", overHTTP2},
 }
 
-// outcome is a check's grade and why.
+// outcome is the grade of a check and the reason for it.
 type outcome struct {
 	grade probe.Grade
 	words string
 }
 
-// bench is what the checks of one run share.
+// bench holds what the checks of one run share.
 type bench struct {
 	*Auditor
 	target   *target            // nil = there is none
@@ -132,7 +139,8 @@ type bench struct {
 	plainHTTP10 bool   // the proxy answers plain requests in HTTP/1.0
 }
 
-// CheckOnly says which words of Only are neither a check nor a group.
+// CheckOnly returns an error that quotes the first word that is neither a check nor a
+// group, nil if there is none.
 func CheckOnly(only []string) error {
 	for _, word := range only {
 		known := slices.ContainsFunc(groups, func(g group) bool {
@@ -145,13 +153,13 @@ func CheckOnly(only []string) error {
 	return nil
 }
 
+// wants reports whether a check is to be run.
 func (a *Auditor) wants(g group, c check) bool {
 	return len(a.Only) == 0 || slices.Contains(a.Only, g.name) || slices.Contains(a.Only, c.id)
 }
 
-// Run tries all checks, one after the other. The error is that of a proxy that
-// cannot be reached at all, an *tunnel.Error, or of the listener, or the
-// context's.
+// Run tries the checks, one after the other. The error is a *tunnel.Error if the proxy
+// cannot be reached, a *ListenError if the target cannot listen, or that of the context.
 func (a *Auditor) Run(ctx context.Context) (*Report, error) {
 	b := &bench{Auditor: a.withDefaults(), missing: make(map[need]string)}
 	if err := CheckOnly(a.Only); err != nil {
@@ -208,6 +216,7 @@ func (a *Auditor) Run(ctx context.Context) (*Report, error) {
 	return r, nil
 }
 
+// withDefaults returns a copy of a with the defaults filled in.
 func (a *Auditor) withDefaults() *Auditor {
 	full := *a
 	if full.Patience == 0 {
@@ -222,6 +231,7 @@ func (a *Auditor) withDefaults() *Auditor {
 	return &full
 }
 
+// run runs one check.
 func (b *bench) run(ctx context.Context, g group, c check) Result {
 	r := Result{ID: c.id, Group: g.name, Title: c.title, RFC: c.rfc, Level: c.level}
 	started := time.Now()
@@ -242,6 +252,7 @@ func (b *bench) run(ctx context.Context, g group, c check) Result {
 	return r
 }
 
+// close stops the target.
 func (b *bench) close() {
 	if b.target != nil {
 		b.target.close()

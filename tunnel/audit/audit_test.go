@@ -30,7 +30,7 @@ const (
 	testBulk     = 1 << 20
 )
 
-// auditOf runs checks against a proxy, all of them if none is named.
+// auditOf runs checks against a proxy, all of them if only is empty.
 func auditOf(t *testing.T, proxy string, edit func(*Auditor), only ...string) *Report {
 	t.Helper()
 	route, err := tunnel.ParseRoute(proxy)
@@ -48,7 +48,8 @@ func auditOf(t *testing.T, proxy string, edit func(*Auditor), only ...string) *R
 	return r
 }
 
-// startServe starts a Server that allows all, and wants ada's password if asks.
+// startServe starts a Server that allows the first pattern in allow, or everything. If
+// asks is set, it wants ada's password.
 func startServe(t *testing.T, asks bool, allow ...string) string {
 	t.Helper()
 	all, err := policy.ParsePattern(strings.Join(append(allow, "*:*")[:1], ""))
@@ -83,9 +84,9 @@ type onlyAda struct{}
 
 func (onlyAda) Verify(user, password string) bool { return user == "ada" && password == "lovelace" }
 
-// TestMain lets more of the parallel tests run at once than there are
-// processors: they wait for timeouts, and take little else. A -parallel that is
-// given counts, and while fuzzing it is the number of processes.
+// TestMain lets more of the parallel tests run at once than there are processors,
+// since they mostly wait for timeouts. A -parallel flag overrides that; while fuzzing
+// it is the number of processes.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	given := false
@@ -96,8 +97,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// passed and faulted are the checks that some proxy of these tests passed, and
-// that one with faults did not.
+// passed holds the checks that some proxy of these tests passed, faulted those that
+// some proxy with faults did not pass.
 var passed, faulted checkSet
 
 type checkSet struct {
@@ -114,7 +115,8 @@ func (s *checkSet) add(id string) {
 	s.ids[id] = true
 }
 
-// serve passes every check there is, the opt-in and the credentials' too.
+// serve passes every check, including those that are off by default and those about
+// credentials.
 func TestServePassesEveryCheck(t *testing.T) {
 	for _, tt := range []struct {
 		name, proxy string
@@ -148,12 +150,12 @@ func TestServePassesEveryCheck(t *testing.T) {
 	}
 }
 
-// noIPv6 is for a machine on which one check cannot be tried.
+// noIPv6 reports whether a check was skipped because this machine has no IPv6.
 func noIPv6(r Result) bool {
 	return r.Grade == probe.Skip && strings.Contains(r.Evidence, "no IPv6")
 }
 
-// fault is a proxy and the checks that it must not pass.
+// fault is a proxy with faults and the checks that it must not pass.
 type fault struct {
 	name  string
 	proxy bad
@@ -219,8 +221,8 @@ func faults() []fault {
 	}
 }
 
-// afterTheFirst leaves the first tunnel alone, by which the audit finds out what
-// it can try.
+// afterTheFirst calls late for every tunnel but the first, by which the audit finds
+// out what it can try.
 func afterTheFirst(late func(net.Conn)) func(net.Conn) {
 	var n atomic.Int32
 	return func(far net.Conn) {
@@ -230,7 +232,7 @@ func afterTheFirst(late func(net.Conn)) func(net.Conn) {
 	}
 }
 
-// byTarget answers by itself, and has the origin see it.
+// byTarget answers a plain request by itself, after connecting to the origin.
 func byTarget(conn net.Conn, head string) {
 	if open, port := canConnect(head); open {
 		far, err := net.Dial("tcp", "127.0.0.1:"+port)
@@ -241,7 +243,8 @@ func byTarget(conn net.Conn, head string) {
 	io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nxx")
 }
 
-// canConnect reports whether something listens on the first line's port.
+// canConnect reports whether something listens on the port in the first line of a
+// head.
 func canConnect(head string) (bool, string) {
 	first, _, _ := strings.Cut(strings.TrimSpace(head), " HTTP/")
 	port := portInTarget.FindStringSubmatch(first)
@@ -256,7 +259,7 @@ func canConnect(head string) (bool, string) {
 	return true, port[1]
 }
 
-// refusesSome refuses what cannot be connected to.
+// refusesSome refuses the targets to which it cannot connect.
 func refusesSome(reply string) func(string) string {
 	return func(head string) string {
 		if open, _ := canConnect(head); open {
@@ -305,6 +308,7 @@ func TestFaultsAreFound(t *testing.T) {
 	}
 }
 
+// wantFaulted runs checks against a proxy that must pass none of them.
 func wantFaulted(t *testing.T, proxy string, only []string) {
 	t.Helper()
 	r := auditOf(t, proxy, func(a *Auditor) { a.Idle, a.Slow = 50*time.Millisecond, 100*time.Millisecond }, only...)
@@ -319,7 +323,7 @@ func wantFaulted(t *testing.T, proxy string, only []string) {
 	}
 }
 
-// A check that no proxy passes, or none fails, is no check.
+// A check that no proxy passes, or that none fails, is useless.
 func TestEveryCheckIsTriedBothWays(t *testing.T) {
 	if len(passed.ids) == 0 || len(faulted.ids) == 0 {
 		t.Skip("the tests that try them did not run")
@@ -340,7 +344,7 @@ func TestEveryCheckIsTriedBothWays(t *testing.T) {
 	}
 }
 
-// On a terminal the text is broken at words, but for the bytes.
+// On a terminal the text is broken between words, except the bytes.
 func TestReportFits(t *testing.T) {
 	r := &Report{Proxy: "http://p.example:3128", Identity: []string{strings.Repeat("Via: it ", 20) + "end"}, Results: []Result{
 		{ID: "connect-2xx-length", Group: groups[0].name, Title: strings.Repeat("a title ", 8) + "end", RFC: "RFC 9110, section 9.3.6", Level: must, Grade: probe.Warn, Evidence: strings.Repeat("evidence ", 50) + "end"},
@@ -367,7 +371,8 @@ func TestReportFits(t *testing.T) {
 	}
 }
 
-// The forms of a report: text, JSON and back, JUnit, Markdown, a comparison.
+// A report can be written as text, JSON, JUnit and Markdown, read back from JSON, and
+// compared.
 func TestReportForms(t *testing.T) {
 	good := auditOf(t, "http://"+startServe(t, false), nil, "head", "connect")
 	lenient := bad{}
@@ -413,7 +418,7 @@ func TestReportForms(t *testing.T) {
 	}
 }
 
-// What cannot be tried is skipped, and says why.
+// A check that cannot be tried is skipped, with the reason.
 func TestUnmetNeeds(t *testing.T) {
 	denies := bad{refuses: func(string) string { return "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n" }}
 	r := auditOf(t, "http://"+denies.start(t), nil)

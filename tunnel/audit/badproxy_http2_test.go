@@ -15,10 +15,10 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// laxHTTP2 is a proxy over HTTP/2 in clear that opens whatever it is asked for,
-// with fields that a 2xx must not have; the first connection, by which the audit
-// finds out that there is HTTP/2, gets a good answer. Without credentials it
-// answers with refuses, if that is set.
+// laxHTTP2 is a proxy over HTTP/2 in clear that opens any tunnel, with fields that a
+// 2xx must not have. The first connection, by which the audit finds out that there is
+// HTTP/2, gets a valid answer. If refuses is set, it is the status of requests without
+// credentials.
 func laxHTTP2(t *testing.T, refuses string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

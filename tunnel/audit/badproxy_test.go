@@ -15,16 +15,16 @@ import (
 	"time"
 )
 
-// bad is a proxy with faults. The zero one opens a tunnel to whatever loopback
-// port it can read out of a CONNECT, and answers all else with 400.
+// bad is a proxy with faults. The zero bad opens a tunnel to any loopback port that it
+// finds in a CONNECT, and answers everything else with 400.
 type bad struct {
 	reply   string                             // for 2xx; "" = a good one
-	refuses func(head string) (reply string)   // "" = open
+	refuses func(head string) (reply string)   // "" = open the tunnel
 	plain   func(conn net.Conn, head string)   // an absolute-form request; nil = 400
-	relay   func(client, target io.ReadWriter) // nil = both ways, half-closes included
-	reads   bool                               // the bytes behind a refusal as the next request
-	lingers func(client net.Conn)              // before a refused connection is closed; nil = not
-	late    func(target net.Conn)              // before the 2xx; nil = not
+	relay   func(client, target io.ReadWriter) // nil = both
+	reads   bool                               // take the bytes after a refusal for the next request
+	lingers func(client net.Conn)              // called before a refused connection is closed; nil = not called
+	late    func(target net.Conn)              // called before the 2xx; nil = not called
 }
 
 var portInTarget = regexp.MustCompile(`([0-9]+)[^0-9]*$`)
@@ -114,7 +114,7 @@ func (b *bad) serve(conn net.Conn) {
 	}
 }
 
-// behind is a conn some of whose bytes wait in a reader.
+// behind is a conn that is read through a reader, which may hold some of its bytes.
 type behind struct {
 	net.Conn
 	br *bufio.Reader
@@ -123,7 +123,7 @@ type behind struct {
 func (c *behind) Read(b []byte) (int, error) { return c.br.Read(b) }
 func (c *behind) CloseWrite() error          { closeWrite(c.Conn); return nil }
 
-// connectRule opens a tunnel to the last number in the target.
+// connect opens a tunnel to the last number in the target.
 func (b *bad) connect(conn *behind, target string) {
 	reply := b.reply
 	if reply == "" {
@@ -138,12 +138,12 @@ func (b *bad) connect(conn *behind, target string) {
 		}
 		far, _ = net.Dial("tcp", host+port[1])
 	}
-	if far == nil { // as if it were open
+	if far == nil { // as if a tunnel were open
 		io.WriteString(conn, reply)
 		return
 	}
 	defer far.Close()
-	far.SetDeadline(time.Now().Add(time.Minute)) // whoever answers there
+	far.SetDeadline(time.Now().Add(time.Minute)) // something else may answer there
 	if b.late != nil {
 		b.late(far)
 	}
@@ -155,6 +155,7 @@ func (b *bad) connect(conn *behind, target string) {
 	both(conn, far)
 }
 
+// both relays both ways, half-closes included.
 func both(client, target io.ReadWriter) {
 	var up sync.WaitGroup
 	up.Go(func() {
@@ -166,7 +167,8 @@ func both(client, target io.ReadWriter) {
 	up.Wait()
 }
 
-// mangledUp and mangledDown give letters on in the other case.
+// mangledUp relays with the case of letters changed on the way up, mangledDown on the
+// way down.
 func mangledUp(client, target io.ReadWriter) {
 	both(client, &mangler{Conn: target.(net.Conn), up: true})
 }
@@ -206,7 +208,7 @@ func mangle(b []byte) {
 
 func (m *mangler) CloseWrite() error { closeWrite(m.Conn); return nil }
 
-// deaf never ends what the other side ended.
+// deaf relays, but does not pass on the end of either side.
 func deaf(client, target io.ReadWriter) {
 	var up sync.WaitGroup
 	up.Go(func() { io.Copy(target, client) })
@@ -215,7 +217,7 @@ func deaf(client, target io.ReadWriter) {
 	up.Wait()
 }
 
-// sluggish holds each piece back; idle ends what is silent.
+// sluggish delays each piece; idle closes a tunnel that is silent.
 func sluggish(client, target io.ReadWriter) {
 	b := make([]byte, 1024)
 	for {
@@ -237,7 +239,7 @@ func idle(client, target io.ReadWriter) {
 	io.Copy(target, client)
 }
 
-// blind passes a plain request on as it came, and all else both ways.
+// blind passes a plain request on unchanged, and then relays both ways.
 func blind(conn net.Conn, head string) {
 	port := regexp.MustCompile(`http://[^/]*:([0-9]+)`).FindStringSubmatch(head)
 	if port == nil {
@@ -258,8 +260,8 @@ func byItself(conn net.Conn, head string) {
 	io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nxx")
 }
 
-// badHTTP2 is a proxy over HTTP/2 in clear that mangles what it carries up or
-// down, and ends every tunnel as if all were well.
+// badHTTP2 is a proxy over HTTP/2 in clear that changes what it carries up or down,
+// and ends every tunnel as if it had ended in order.
 func badHTTP2(t *testing.T, up bool) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -267,7 +269,7 @@ func badHTTP2(t *testing.T, up bool) string {
 		t.Fatal(err)
 	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor == 1 { // a proxy without faults
+		if r.ProtoMajor == 1 { // without faults
 			if r.Method == http.MethodConnect {
 				conn, rw, _ := http.NewResponseController(w).Hijack()
 				defer conn.Close()

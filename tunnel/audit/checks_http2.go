@@ -19,7 +19,7 @@ import (
 
 const h2Rule = "RFC 9113, section 8.5"
 
-// overHTTP2 is about CONNECT in streams of HTTP/2, where the proxy offers that.
+// overHTTP2 is about CONNECT in streams of HTTP/2, if the proxy offers that.
 var overHTTP2 = []check{
 	{"h2-tunnel", "a stream carries bytes both ways", h2Rule, must, needHTTP2, func(t *trial) {
 		t.target.serve(echo)
@@ -83,14 +83,14 @@ var overHTTP2 = []check{
 	{"h2-parallel", "32 streams at once keep their bytes apart", h2Rule, policyLevel, needHTTP2, h2Parallel},
 }
 
-// streams is the Client that opens the check's tunnels over HTTP/2.
+// streams is a tunnel of a check over HTTP/2, and the Client that opened it.
 type streams struct {
 	*trial
 	client *client.Client
 	conn   *client.Conn
 }
 
-// stream opens a tunnel to the target.
+// stream opens a tunnel to the target over HTTP/2, on a connection of its own.
 func (t *trial) stream() *streams {
 	s := &streams{trial: t, client: t.http2Client()}
 	t.client, t.frameLog = s.client, &frameLog{}
@@ -99,8 +99,8 @@ func (t *trial) stream() *streams {
 	return s
 }
 
-// frameLog keeps what a connection's frames tell, a line each, but for
-// settings, windows and data.
+// frameLog keeps a line of text for each frame of a connection, except settings,
+// windows and data.
 type frameLog struct {
 	mu             sync.Mutex
 	sent, received string
@@ -122,6 +122,7 @@ func (s *frameLog) add(f client.Frame) {
 	}
 }
 
+// open opens another tunnel on the same connection.
 func (s *streams) open() *client.Conn {
 	ctx, cancel := context.WithTimeout(s.ctx, s.Patience)
 	defer cancel()
@@ -135,6 +136,7 @@ func (s *streams) open() *client.Conn {
 	return conn
 }
 
+// wantRead fails the check unless want is the next to come out of the tunnel.
 func (s *streams) wantRead(want string) {
 	got := make([]byte, len(want))
 	n, err := io.ReadFull(s.conn, got)
@@ -143,6 +145,7 @@ func (s *streams) wantRead(want string) {
 	}
 }
 
+// wantEcho fails the check unless the target sends text back.
 func (s *streams) wantEcho(text string) {
 	_, _ = io.WriteString(s.conn, text)
 	s.wantRead(text)

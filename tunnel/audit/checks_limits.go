@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Heads of a size are asked for between these, in bytes.
+// The sizes between which findLimit looks for the limit of a head, in bytes.
 const (
 	smallHead = 1 << 10
 	largeHead = 1 << 20
 )
 
-// askSized sends a CONNECT with a head of a size, and returns the code of the
-// answer, 0 for none. The lines have 1 KiB each and names of their own, so that
-// no limit of a single field is met instead.
+// askSized sends a CONNECT with a head of that size, and returns the status code of
+// the answer, 0 if there is none. Each line has 1 KiB at most and a name of its own,
+// so that no limit of a single field applies.
 func (t *trial) askSized(size int) (code int) {
 	k := t.talk()
 	defer k.conn.Close()
@@ -26,7 +26,7 @@ func (t *trial) askSized(size int) (code int) {
 		b.WriteString(name + strings.Repeat("a", max(1, min(size-b.Len(), 1<<10)-len(name)-2)) + "\r\n")
 	}
 	b.WriteString("\r\n")
-	k.pace() // a slow way is no limit
+	k.pace() // a slow network is not a limit
 	for part := range slices.Chunk([]byte(b.String()), 16<<10) {
 		k.send(string(part))
 	}
@@ -40,8 +40,8 @@ func (t *trial) askSized(size int) (code int) {
 	return reply.Code
 }
 
-// findLimit finds the largest head that is taken, to 1 KiB, and the code for one
-// that is larger. The bool is false if all are taken.
+// findLimit finds the size of the largest head that is accepted, to 1 KiB, and the
+// status code for a larger one. limited is false if heads of every size are accepted.
 func (t *trial) findLimit() (low, code int, limited bool) {
 	t.serveEcho()
 	if code = t.askSized(largeHead); code/100 == 2 {
@@ -84,10 +84,10 @@ func headTooLarge(t *trial) {
 	t.pass("above %d KiB the answer is %d", low>>10, code)
 }
 
-// slowSkipped is why nothing is done for Slow.
+// slowSkipped is the reason to skip the checks that need Slow.
 const slowSkipped = "it takes its time: ask for it with --audit-slow TIME"
 
-// slowHead sends a head a byte now and then, and never its end.
+// slowHead sends a head byte by byte and never ends it.
 func slowHead(t *trial) {
 	if t.Slow <= 0 {
 		t.skip(slowSkipped)
@@ -107,7 +107,7 @@ func slowHead(t *trial) {
 	t.warn("after %s of a byte each %s it still waits: a client that drips keeps a connection for longer than that", t.Slow, every)
 }
 
-// silentClient connects, and that is all.
+// silentClient connects and sends nothing.
 func silentClient(t *trial) {
 	if t.Slow <= 0 {
 		t.skip(slowSkipped)
@@ -121,7 +121,7 @@ func silentClient(t *trial) {
 	t.warn("after %s it still waits: a client that says nothing keeps a connection for longer than that", t.Slow)
 }
 
-// passEnded passes the check with how the proxy ended the connection, and when.
+// passEnded passes the check, with how the proxy ended the connection and when.
 func (k *talk) passEnded(started time.Time) {
 	took := rounded(time.Since(started))
 	k.setDeadline(k.Patience)
@@ -131,7 +131,7 @@ func (k *talk) passEnded(started time.Time) {
 	k.pass("after %s the connection was closed", took)
 }
 
-// rounded is a time as a person says it.
+// rounded returns a duration rounded for a person.
 func rounded(d time.Duration) time.Duration {
 	if d < 10*time.Second {
 		return d.Round(10 * time.Millisecond)

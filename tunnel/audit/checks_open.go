@@ -18,7 +18,7 @@ const (
 
 const connectRule = "RFC 9110, section 9.3.6"
 
-// opening is about the 2xx and what may come with it.
+// opening is about the 2xx reply and what may come with it.
 var opening = []check{
 	{"connect", "CONNECT opens a tunnel", connectRule, must, needNothing, connects},
 	{"connect-carries", "what goes through the tunnel reaches the target, and comes back", connectRule, must, needOpen, carries},
@@ -53,8 +53,8 @@ var opening = []check{
 	{"connect-ipv6", "a target may be an IPv6 literal in brackets", connectRule, must, needTarget, opensIPv6},
 }
 
-// carries is what all that need the target need. A proxy that looks into tunnels,
-// to inspect TLS, opens them and carries nothing that it does not understand.
+// carries tries what every check that needs the target relies on. A proxy that
+// inspects TLS opens tunnels, but carries nothing that it does not understand.
 func carries(t *trial) {
 	if t.target == nil {
 		t.skip("there is no target of the audit's own")
@@ -65,7 +65,7 @@ func carries(t *trial) {
 	k.read("ping")
 }
 
-// serveEcho lets the target echo, if there is one of our own.
+// serveEcho makes the target echo, if there is one of the audit's own.
 func (t *trial) serveEcho() {
 	if t.target != nil {
 		t.target.serve(echo)
@@ -109,6 +109,7 @@ func flawlessReply(t *trial) {
 	}
 }
 
+// without2xx returns a try that fails if the 2xx has the field.
 func without2xx(name string) func(*trial) {
 	return func(t *trial) {
 		t.serveEcho()
@@ -120,8 +121,8 @@ func without2xx(name string) func(*trial) {
 	}
 }
 
-// versionOf2xx wants no proxy of HTTP/1.0 to call itself one of HTTP/1.1: what
-// it says when it refuses shows which of the two it is.
+// versionOf2xx accepts a 2xx in HTTP/1.0 from a proxy of HTTP/1.0. The version of its
+// refusals shows whether it is one.
 func versionOf2xx(t *trial) {
 	t.serveEcho()
 	k := t.talk()
@@ -140,7 +141,7 @@ func versionOf2xx(t *trial) {
 	t.pass("it says HTTP/1.0, as refusals do: this is a proxy of HTTP/1.0")
 }
 
-// opens wants a tunnel that carries bytes.
+// opens returns a try that wants the request to open a tunnel that carries bytes.
 func opens(request string) func(*trial) {
 	return func(t *trial) {
 		t.serveEcho()
@@ -152,7 +153,8 @@ func opens(request string) func(*trial) {
 	}
 }
 
-// opensName asks for the target by localhost's name, which every resolver knows.
+// opensName returns a try that asks for the target by the name localhost, which every
+// resolver knows, in some spelling.
 func opensName(spell func(string) string) func(*trial) {
 	return func(t *trial) {
 		if !t.asked.Addr().IsLoopback() {

@@ -15,8 +15,8 @@ const (
 	viaRule      = "RFC 9110, section 7.6.3"
 )
 
-// plain is about http:// requests through the proxy: absolute-form in,
-// origin-form out.
+// plain is about http:// requests through the proxy: absolute-form in, origin-form
+// out.
 var plain = []check{
 	{"plain-origin-form", "absolute-form becomes origin-form", "RFC 9112, section 3.2.1", must, needPlain, func(t *trial) {
 		if s, _ := t.exchange("GET http://{target}/a/b?c=d HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", okReply); !strings.HasPrefix(s.line(), "GET /a/b?c=d HTTP/1.") {
@@ -112,21 +112,22 @@ var plain = []check{
 	{"plain-upgrade", "a WebSocket's upgrade passes", "RFC 9110, section 7.8", policyLevel, needPlain, upgrades},
 }
 
-// okReply closes the origin's connection, so that no proxy keeps one that ends
-// with its check; keptReply leaves it open.
+// okReply has the origin's connection closed, so that no proxy keeps one after the check
+// has ended; keptReply leaves it open.
 const (
 	okReply   = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
 	keptReply = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 )
 
-// answered is a talk with its last reply.
+// answered is a talk and its last reply.
 type answered struct {
 	*talk
 	last *wire.Reply
 }
 
-// exchange sends a request through the proxy, has the origin answer, and returns
-// what both sides got. A request that does not reach the origin fails the check.
+// exchange sends a request through the proxy, has the origin answer, and returns the
+// request as the origin got it and the reply as the client did. A request that does
+// not reach the origin fails the check.
 func (t *trial) exchange(request, reply string) (*originRequest, answered) {
 	got := make(chan *originRequest, 1)
 	t.target.serve(originOf(func(s *originRequest) {
@@ -147,8 +148,8 @@ func (t *trial) exchange(request, reply string) (*originRequest, answered) {
 	}
 }
 
-// hosts are what Host may be for the target: the scheme's own port may be left
-// out (RFC 9110, section 4.2.3).
+// hosts returns the values that Host may have for the target: the default port of the
+// scheme may be left out (RFC 9110, section 4.2.3).
 func (t *trial) hosts() []string {
 	if t.asked.Port() == 80 {
 		return []string{t.asked.String(), bracketed(t.asked)}
@@ -156,6 +157,8 @@ func (t *trial) hosts() []string {
 	return []string{t.asked.String()}
 }
 
+// dropped returns a try that sends a request with the fields, and fails if the origin
+// gets one of the named ones.
 func dropped(fields string, names ...string) func(*trial) {
 	return func(t *trial) {
 		s, _ := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}"+fields+"\r\n", okReply)
@@ -192,7 +195,8 @@ func keptAlive(t *trial) {
 	}
 }
 
-// ownPersistence has the origin close behind its reply.
+// ownPersistence has the origin close its connection after each reply: the client's
+// connection must stay open (RFC 9112, section 9.3).
 func ownPersistence(t *trial) {
 	if o := t.attempt(keptAlive); o.grade != probe.Pass {
 		t.skip("the proxy serves one request to a connection, whatever the origin does")
@@ -211,8 +215,8 @@ func ownPersistence(t *trial) {
 	}
 }
 
-// expects has the origin ask for the content, and sends it only then, or after a
-// proxy that asks itself.
+// expects sends the content only after the 100, which comes from the origin, or from
+// the proxy itself.
 func expects(t *trial) {
 	t.wantProxy11("expectation")
 	got := make(chan *originRequest, 1)
@@ -245,12 +249,13 @@ func expects(t *trial) {
 		if s.body != "hello" {
 			t.fail("the origin got %q", s.body)
 		}
-	default: // it is told before the origin answers
+	default: // the origin reports the request before it answers
 		t.fail("the origin got no whole request")
 	}
 }
 
-// splitExpect reads a head, answers 100 if that is expected, and reads 5 bytes.
+// splitExpect reads a request head, answers 100 if that is expected, and reads 5 bytes
+// of content.
 func splitExpect(conn net.Conn) (head, rest string, err error) {
 	b := make([]byte, 0, 4096)
 	for asked := false; ; {
@@ -271,8 +276,8 @@ func splitExpect(conn net.Conn) (head, rest string, err error) {
 	}
 }
 
-// originGetsOne wants the origin to get one request at most, and that not bad.
-// No answer is a warning, if nothing bad came through.
+// originGetsOne fails the check if the origin gets more than one request, or one that
+// is bad. If nothing bad came through, no answer is a warning.
 func (t *trial) originGetsOne(request string, bad func(*originRequest) bool) {
 	got := make(chan *originRequest, 4)
 	t.target.serve(originOf(func(s *originRequest) {
@@ -303,7 +308,8 @@ func (t *trial) originGetsOne(request string, bad func(*originRequest) bool) {
 	}
 }
 
-// originLacks wants a request refused, or repaired on the way.
+// originLacks returns a try that wants a request with the field refused, or repaired
+// so that the origin does not get bad.
 func originLacks(field, bad string) func(*trial) {
 	return func(t *trial) {
 		t.originGetsOne("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}"+field+"\r\n", func(s *originRequest) bool {
@@ -312,14 +318,16 @@ func originLacks(field, bad string) func(*trial) {
 	}
 }
 
-// refusesPlain wants a request with these fields answered by 400, and nothing at
-// the origin.
+// refusesPlain returns a try that wants a request with these fields and content
+// answered by 400, and nothing to reach the origin.
 func refusesPlain(rest string) func(*trial) {
 	return func(t *trial) {
 		t.wantRefused("POST http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}" + rest)
 	}
 }
 
+// wantRefused fails the check if the request reaches the origin and succeeds. Any
+// answer but 400 is a warning.
 func (t *trial) wantRefused(request string) {
 	t.target.serve(originOf(nil, func(*originRequest) string { return okReply }))
 	k := t.talk()
@@ -335,7 +343,8 @@ func (t *trial) wantRefused(request string) {
 	}
 }
 
-// badChunk looks whether the origin is given an end that the client never sent.
+// badChunk fails the check if the origin gets an end of the content that the client
+// did not send.
 func badChunk(t *trial) {
 	t.wantProxy11("chunks")
 	whole := make(chan bool, 1)
@@ -366,7 +375,8 @@ func badChunk(t *trial) {
 	}
 }
 
-// passesReply wants "hello", and no more.
+// passesReply returns a try that has the origin send the reply, and wants its content
+// to arrive as "hello".
 func passesReply(reply string) func(*trial) {
 	return func(t *trial) {
 		t.target.serve(originOf(nil, func(*originRequest) string { return reply }))
@@ -379,7 +389,8 @@ func passesReply(reply string) func(*trial) {
 	}
 }
 
-// passesChunked is passesReply for what an origin says to HTTP/1.1 only.
+// passesChunked is passesReply for a reply that an origin may send only to a request
+// of HTTP/1.1.
 func passesChunked(reply string) func(*trial) {
 	return func(t *trial) {
 		t.wantHTTP11("a reply in chunks")
@@ -387,8 +398,8 @@ func passesChunked(reply string) func(*trial) {
 	}
 }
 
-// wantHTTP11 skips the check where the proxy asks origins in HTTP/1.0: they must
-// not answer that with what came with HTTP/1.1 (RFC 9112, section 6.1, and RFC
+// wantHTTP11 skips the check if the proxy sends origins requests of HTTP/1.0. To these
+// an origin must not answer with what HTTP/1.1 introduced (RFC 9112, section 6.1; RFC
 // 9110, section 15.2).
 func (t *trial) wantHTTP11(what string) {
 	s, _ := t.exchange("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n", okReply)
@@ -397,8 +408,8 @@ func (t *trial) wantHTTP11(what string) {
 	}
 }
 
-// wantProxy11 skips the check where the proxy is one of HTTP/1.0: a client must
-// not send it what came with HTTP/1.1 (RFC 9112, section 6.1).
+// wantProxy11 skips the check if the proxy speaks HTTP/1.0. A client must not send it
+// what HTTP/1.1 introduced (RFC 9112, section 6.1).
 func (t *trial) wantProxy11(what string) {
 	if t.plainHTTP10 {
 		t.skip("the proxy answers in HTTP/1.0, to which clients send no %s", what)

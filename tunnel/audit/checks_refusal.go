@@ -14,14 +14,14 @@ const (
 	statusRule = "RFC 9209, section 2"
 )
 
-// refusedRequest is refused by every proxy: the port is malformed.
+// refusedRequest is refused by every proxy, since its port is invalid.
 const refusedRequest = "CONNECT {host}:0 HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n"
 
-// unreachedRequest is for a port where nothing listens.
+// unreachedRequest asks for a port where nothing listens.
 const unreachedRequest = "CONNECT {closed} HTTP/1.1\r\nHost: {closed}\r\n{auth}\r\n"
 
-// hidden is a request behind a CONNECT, for the target to see if it is taken for
-// one.
+// hidden is a request sent right after a CONNECT. If the target gets it, the proxy
+// took the bytes after the CONNECT for a request.
 const hidden = "GET http://{target}/hidden HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n"
 
 // refusals is about CONNECTs that open no tunnel.
@@ -44,6 +44,8 @@ var refusals = []check{
 	{"refusal-407-closes", "the connection is closed after 407 to CONNECT", earlyRule, must, needTarget, closes407},
 }
 
+// refused sends a request and returns its refusal. It skips the check if the proxy
+// opens a tunnel.
 func (t *trial) refused(request string) (*talk, *wire.Reply) {
 	t.serveEcho()
 	k := t.talk()
@@ -55,6 +57,8 @@ func (t *trial) refused(request string) (*talk, *wire.Reply) {
 	return k, reply
 }
 
+// refusalCloses returns a try that wants the connection closed after the refusal of
+// the request.
 func refusalCloses(request string) func(*trial) {
 	return func(t *trial) {
 		k, reply := t.refused(request)
@@ -62,8 +66,8 @@ func refusalCloses(request string) func(*trial) {
 	}
 }
 
-// WantClosed wants the connection closed behind a refusal. One that stays open
-// breaks the rule for sure when a further request is answered on it.
+// wantClosed wants the connection closed after a refusal. A connection that stays open
+// breaks the rule if a further request is answered on it; otherwise it is a warning.
 func (k *talk) wantClosed(refusal *wire.Reply) {
 	if _, err := k.content(refusal); err != nil {
 		k.warn("the content does not end: %s", reason(err))
@@ -80,8 +84,8 @@ func (k *talk) wantClosed(refusal *wire.Reply) {
 	k.warn("it stays open, though a further request gets no answer")
 }
 
-// smuggled sends a request behind one that is refused, and looks whether it was
-// taken for one.
+// smuggled sends a request that is refused with further bytes after it, and fails the
+// check if the proxy took these for a request.
 func smuggled(t *trial, request, behind string) {
 	arrived := make(chan string, 1)
 	t.target.serve(originOf(func(s *originRequest) { offer(arrived, s.raw) }, func(*originRequest) string { return "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhidden" }))
@@ -105,6 +109,7 @@ func smuggled(t *trial, request, behind string) {
 	}
 }
 
+// notSmuggled returns a try of smuggled with a hidden request.
 func notSmuggled(request string) func(*trial) {
 	return func(t *trial) { smuggled(t, request, hidden) }
 }
@@ -129,8 +134,8 @@ func refusalHead(t *trial) {
 	}
 }
 
-// refusalReadable sends early what a proxy that refuses does not read: closing
-// on that at once resets the connection, and the answer is lost.
+// refusalReadable sends data early that a proxy that refuses does not read. If the
+// proxy then closes at once, the connection is reset and the answer is lost.
 func refusalReadable(t *trial) {
 	t.serveEcho()
 	k := t.talk()
@@ -216,12 +221,13 @@ func refusalNoEcho(t *trial) {
 	}
 }
 
-// challenged is a CONNECT without credentials, if the proxy wants any.
+// challenged sends a CONNECT without credentials, and returns the challenge. It skips
+// the check if the proxy wants no credentials.
 func (t *trial) challenged(behind string) (*talk, *wire.Reply) {
 	if t.login == nil {
 		t.skip("the audit has no credentials to leave out")
 	}
-	if t.login.Bound() { // a login first would be the credentials that are left out
+	if t.login.Bound() { // to log in first would be to send the credentials
 		behind = strings.ReplaceAll(behind, authMark, "")
 	}
 	k := t.talk()

@@ -11,7 +11,7 @@ import (
 
 const (
 	targetRule  = "RFC 9112, section 3.2" // an invalid request line gets 400, and is not corrected
-	messageRule = "RFC 9112, section 2.2" // so does what does not match the grammar
+	messageRule = "RFC 9112, section 2.2" // the same for a message that does not match the grammar
 	hostRule    = "RFC 9112, section 3.2"
 	fieldRule   = "RFC 9112, section 5.1"
 	slowRule    = "RFC 9110, section 15.5.9"
@@ -47,7 +47,7 @@ var targets = []check{
 	{"target-octal-ip", "an address in octal is no way around the rules", "RFC 3986, section 7.4", policyLevel, needTarget, rejectsSpelling("0177.0.0.1")},
 }
 
-// heads is about the rest of the head, and its framing.
+// heads is about the rest of the request head, and the framing of content.
 var heads = []check{
 	{"host-missing", "HTTP/1.1 without Host is refused", hostRule, must, needOpen, rejects("CONNECT {target} HTTP/1.1\r\n{auth}\r\n")},
 	{"host-twice", "two Host fields are refused", hostRule, must, needOpen, rejects("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nHost: {target}\r\n{auth}\r\n")},
@@ -79,14 +79,14 @@ var heads = []check{
 	{"head-silent", "a connection that sends nothing is ended", slowRule, policyLevel, needOpen, silentClient},
 }
 
-// connectTo is a CONNECT that is right in all but its target.
+// connectTo returns a CONNECT for a target in which all else is right.
 func connectTo(target string) string {
 	return "CONNECT " + target + " HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n"
 }
 
-// refusalOf wants the request refused, and returns the refusal; a tunnel fails
-// the check. No answer is a warning: whoever hangs up, or waits for more, opens
-// no tunnel.
+// refusalOf sends a request that must be refused, and returns the refusal. A tunnel
+// fails the check. No answer is a warning: a proxy that closes the connection, or
+// waits for more, opens no tunnel.
 func (t *trial) refusalOf(request string) *wire.Reply {
 	t.serveEcho()
 	k := t.talk()
@@ -107,8 +107,8 @@ func (t *trial) refusalOf(request string) *wire.Reply {
 	return reply
 }
 
-// rejects wants the request refused with 400, or one of the other codes. Any
-// other refusal is a warning.
+// rejects returns a try that wants the request refused with 400, or one of the other
+// codes. Any other refusal is a warning.
 func rejects(request string, others ...int) func(*trial) {
 	return func(t *trial) {
 		if reply := t.refusalOf(request); reply.Code != 400 && !slices.Contains(others, reply.Code) {
@@ -117,9 +117,10 @@ func rejects(request string, others ...int) func(*trial) {
 	}
 }
 
-// declines wants the request refused, whatever the code: of ports that are none
-// the standard says no more than that, with 400 as an example. Whoever says that
-// the target cannot be reached took the port for one.
+// declines returns a try that wants the request refused with any code: for an invalid
+// port the standard demands no more than a refusal, with 400 as an example. A refusal
+// that says that the target cannot be reached is a warning, since the proxy took the
+// port for a valid one.
 func declines(request string) func(*trial) {
 	return func(t *trial) {
 		if reply := t.refusalOf(request); reply.Code >= 502 && reply.Code <= 504 {
@@ -128,13 +129,13 @@ func declines(request string) func(*trial) {
 	}
 }
 
-// leadsNowhere wants no tunnel, and asks no more.
+// leadsNowhere returns a try that wants no tunnel, and accepts any refusal.
 func leadsNowhere(request string) func(*trial) {
 	return func(t *trial) { t.refusalOf(request) }
 }
 
-// rejectsOrMends is rejects where a proxy may repair the request instead, which
-// behind a tunnel nobody sees: plain requests show it.
+// rejectsOrMends is rejects for a request that the proxy may repair instead. A tunnel
+// does not show whether it did; the checks of plain requests do.
 func rejectsOrMends(request string) func(*trial) {
 	return func(t *trial) {
 		o := t.attempt(rejects(request))
@@ -145,8 +146,8 @@ func rejectsOrMends(request string) func(*trial) {
 	}
 }
 
-// rejectsSpelling wants an address in a spelling that only lenient resolvers take
-// refused, whatever the code.
+// rejectsSpelling returns a try that wants an address refused, with any code, in a
+// spelling that only lenient resolvers accept.
 func rejectsSpelling(host string) func(*trial) {
 	return func(t *trial) {
 		if !t.asked.Addr().IsLoopback() {
@@ -161,6 +162,8 @@ func rejectsSpelling(host string) func(*trial) {
 	}
 }
 
+// refusesGarbage returns a try that wants an error, or the end of the connection, for
+// text that is not HTTP.
 func refusesGarbage(text string) func(*trial) {
 	return func(t *trial) {
 		k := t.talk()

@@ -72,18 +72,20 @@ func greeting(t *trial) {
 	k.read(hello)
 }
 
-// stream is a reproducible n bytes, and their sum.
+// stream returns n reproducible bytes.
 func stream(seed byte, n int64) io.Reader {
 	return io.LimitReader(rand.NewChaCha8([32]byte{seed}), n)
 }
 
+// sumOf returns the SHA-256 sum of a stream.
 func sumOf(seed byte, n int64) string {
 	h := sha256.New()
 	_, _ = io.Copy(h, stream(seed, n))
 	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
-// paced is a conn of which each piece of many has its time, and not the whole.
+// paced is a conn that gives each Read and each Write its own time, instead of one for
+// the whole conversation.
 type paced struct {
 	net.Conn
 	patience time.Duration
@@ -99,14 +101,15 @@ func (p paced) Write(b []byte) (int, error) {
 	return p.Conn.Write(b)
 }
 
-// pace lets a talk go on for as long as it does.
+// pace lets the talk go on for as long as bytes keep moving.
 func (k *talk) pace() {
 	k.conn = paced{k.conn, k.Patience}
 	k.got.r = k.conn
 }
 
-// serveSum has the target count and sum up Bulk bytes, and tell by another way
-// than the tunnel, as some proxies carry nothing back behind the client's end.
+// serveSum makes the target count and sum up Bulk bytes. It reports to the channel and
+// not through the tunnel, as some proxies carry nothing back after the client's end of
+// file.
 func (t *trial) serveSum() <-chan string {
 	got := make(chan string, 1)
 	t.target.serve(func(conn net.Conn) {
@@ -122,7 +125,8 @@ func bulkUp(t *trial) {
 	t.open("").sendSum(1, got)
 }
 
-// sendSum sends Bulk bytes of a stream, and wants serveSum to have got them.
+// sendSum sends Bulk bytes of a stream, and fails the check unless serveSum reports
+// the same.
 func (k *talk) sendSum(seed byte, got <-chan string) {
 	k.pace()
 	if _, err := io.Copy(k.conn, stream(seed, k.Bulk)); err != nil {
@@ -134,7 +138,7 @@ func (k *talk) sendSum(seed byte, got <-chan string) {
 	}
 }
 
-// heard waits for what the target tells.
+// await waits for a report of the target.
 func (t *trial) await(from <-chan string, within time.Duration) string {
 	timer := time.NewTimer(within)
 	defer timer.Stop()
@@ -159,7 +163,7 @@ func bulkDown(t *trial) {
 	k.wantSum(2)
 }
 
-// wantSum reads Bulk bytes of the stream.
+// wantSum reads Bulk bytes, and fails the check unless they are those of the stream.
 func (k *talk) wantSum(seed byte) {
 	h := sha256.New()
 	n, err := io.CopyN(h, k.br, k.Bulk)
@@ -268,7 +272,7 @@ func targetCloses(t *trial) {
 	}
 }
 
-// resetByTarget opens a tunnel that the target cuts off.
+// resetByTarget opens a tunnel whose connection the target resets.
 func (t *trial) resetByTarget() *talk {
 	t.target.serve(func(conn net.Conn) {
 		_, _ = conn.Read(make([]byte, 1))
@@ -286,7 +290,8 @@ func targetResets(t *trial) {
 	}
 }
 
-// resetSeen wants what was cut off not to look whole.
+// resetSeen warns if a connection that was reset looks to the client as if it had
+// ended in order.
 func resetSeen(t *trial) {
 	k := t.resetByTarget()
 	switch _, err := k.br.ReadByte(); {
@@ -297,10 +302,10 @@ func resetSeen(t *trial) {
 	}
 }
 
-// targetGone sends a little when the target has closed both ways: who carries
-// that hears of it by a reset, and has both connections to close. A proxy that
-// lingers to take what was under way, as RFC 9112, section 9.6 has it, is given
-// the time for that.
+// targetGone sends a little after the target has closed its connection. The proxy
+// learns that by a reset when it passes the bytes on, and then should close both
+// connections. A proxy that lingers to take what was under way (RFC 9112, section 9.6)
+// gets the time for that.
 func targetGone(t *trial) {
 	t.target.serve(func(net.Conn) {})
 	k := t.open("")
@@ -318,7 +323,7 @@ func targetGone(t *trial) {
 	t.warn("bytes for it are still taken after %s", rounded(linger))
 }
 
-// pause waits, as long as the audit is not cancelled.
+// pause waits, unless the audit is cancelled.
 func (t *trial) pause(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -334,7 +339,7 @@ func clientCloses(t *trial) {
 
 func clientResets(t *trial) { t.ends(reset) }
 
-// ends wants the target to notice the client's end.
+// ends fails the check unless the target notices how the client ends the connection.
 func (t *trial) ends(end func(net.Conn)) {
 	ready, over := make(chan string, 1), make(chan string, 1)
 	t.target.serve(func(conn net.Conn) {
@@ -352,6 +357,7 @@ func (t *trial) ends(end func(net.Conn)) {
 	}
 }
 
+// reset closes a connection with a reset.
 func reset(conn net.Conn) {
 	if within, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		conn = within.NetConn()

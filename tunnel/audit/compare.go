@@ -13,8 +13,9 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// ReadReport reads what WriteJSON wrote. A report may come from anybody: what a
-// terminal acts on is taken out of its text, and what is no grade is an error.
+// ReadReport reads what WriteJSON wrote. The report may come from a stranger: its text
+// is escaped as far as a terminal would act on it, and unknown grades and levels are
+// an error. Errors are clauses about the file, as "it is empty".
 func ReadReport(from io.Reader) (*Report, error) {
 	r := &Report{}
 	err := json.NewDecoder(from).Decode(r)
@@ -49,8 +50,8 @@ func ReadReport(from io.Reader) (*Report, error) {
 	return r, nil
 }
 
-// clean takes what a terminal acts on out of a result, and reports whether level
-// and grade are such.
+// clean escapes the text of a result, and reports whether its level and its grade are
+// known.
 func (r *Result) clean() bool {
 	for _, text := range [...]*string{&r.ID, &r.Group, &r.Title, &r.RFC, &r.Evidence} {
 		*text = ascii(*text)
@@ -67,7 +68,8 @@ func (r *Result) clean() bool {
 	return false
 }
 
-// Comparison is where two audits differ: of two proxies, or of one at two times.
+// Comparison is the difference between two audits: of two proxies, or of one at two
+// times.
 type Comparison struct {
 	Schema      int          `json:"schema"` // Schema
 	A           Compared     `json:"a"`
@@ -77,10 +79,11 @@ type Comparison struct {
 	Worse       bool         `json:"worse"`   // B breaks a MUST that A does not
 }
 
-// Void reports that B could try nothing of what A did: it is no better for that.
+// Void reports whether B could try no MUST though A could: that is no sign that B is
+// better.
 func (c *Comparison) Void() bool { return c.Untried > 0 && c.B.tried() == 0 }
 
-// Compared is one of two audits.
+// Compared describes one of the two audits.
 type Compared struct {
 	By      string    `json:"by,omitempty"`
 	Proxy   string    `json:"proxy"`
@@ -89,9 +92,8 @@ type Compared struct {
 	verdict string
 }
 
-// Difference is a check that two audits grade differently. No grade is that of
-// an audit that has no such check: it was made with --check, or by another
-// version.
+// Difference is a check that two audits grade differently. A grade is "" in an audit
+// that has no such check, as it was made with --check or by another version.
 type Difference struct {
 	ID    string      `json:"id"`
 	Title string      `json:"title"`
@@ -119,7 +121,7 @@ func Compare(a, b *Report) *Comparison {
 	return c
 }
 
-// tried is how many MUSTs an audit tried.
+// tried returns how many MUSTs the audit tried.
 func (c Compared) tried() int {
 	if len(c.Summary) == 0 {
 		return 0
@@ -128,10 +130,12 @@ func (c Compared) tried() int {
 	return m.Pass + m.Warn + m.Fail
 }
 
+// compared returns the description of a report.
 func (r *Report) compared() Compared {
 	return Compared{By: r.By, Proxy: r.Proxy, Started: r.Started, Summary: r.Summary, verdict: r.verdict()}
 }
 
+// add adds a check, unless both audits grade it the same.
 func (c *Comparison) add(d Difference) {
 	if d.A == d.B {
 		return
@@ -166,7 +170,7 @@ func (c *Comparison) WriteText(w io.Writer, style terminal.Style) error {
 	return err
 }
 
-// words are the verdict.
+// words returns the verdict.
 func (c *Comparison) words(style terminal.Style) string {
 	words := fmt.Sprintf("%d differ: B breaks no MUST that A does not", len(c.Differences))
 	switch {
@@ -183,6 +187,7 @@ func (c *Comparison) words(style terminal.Style) string {
 	return words
 }
 
+// text writes the line about one audit.
 func (c Compared) text(b *strings.Builder, name string) {
 	fmt.Fprintf(b, "%s: %s, %s", name, c.Proxy, c.Started.UTC().Format(time.DateTime))
 	if c.By != "" {

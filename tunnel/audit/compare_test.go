@@ -12,7 +12,7 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// What is no audit is refused in words, whatever stands in the file.
+// A file that is not an audit is refused with a reason, whatever it contains.
 func TestReadReportRefuses(t *testing.T) {
 	const head = `{"schema": 1, "results": [{"id": "x", "level": "MUST", "grade": `
 	for doc, want := range map[string]string{
@@ -31,7 +31,7 @@ func TestReadReportRefuses(t *testing.T) {
 	}
 }
 
-// A report is somebody else's file: nothing in it acts on a terminal.
+// A report may come from a stranger: a terminal acts on nothing in it.
 func TestHostileReportsAreCompared(t *testing.T) {
 	read := func(grade string) *Report {
 		r, err := ReadReport(strings.NewReader(`{"schema": 1, "by": "\u001b[2J", "proxy": "p\u001b]0;t\u0007", "identity": ["\u009b2J"],
@@ -53,8 +53,8 @@ func TestHostileReportsAreCompared(t *testing.T) {
 	}
 }
 
-// A check that one of two audits has not is a difference, and worse only as a
-// MUST that is broken.
+// A check that only one of two audits has is a difference. It makes B worse only as a
+// MUST that fails.
 func TestCompareOtherChecks(t *testing.T) {
 	report := func(results ...Result) *Report {
 		r := &Report{Schema: Schema, Results: results}
@@ -74,8 +74,7 @@ func TestCompareOtherChecks(t *testing.T) {
 	}
 }
 
-// The verdict counts what was tried, and is silent about levels of which nothing
-// was.
+// The verdict counts what was tried, and leaves out levels of which nothing was.
 func TestVerdictWords(t *testing.T) {
 	for want, results := range map[string][]Result{
 		"nothing could be tried; 1 skipped":              {{Level: must, Grade: probe.Skip}},
@@ -91,7 +90,7 @@ func TestVerdictWords(t *testing.T) {
 	}
 }
 
-// What came is told in words: no Go type, no "<nil>".
+// Evidence is in words, without Go types or "<nil>".
 func TestEvidenceIsInWords(t *testing.T) {
 	for want, err := range map[string]error{
 		`"ab\n"`: nil,
@@ -112,7 +111,7 @@ func TestEvidenceIsInWords(t *testing.T) {
 	}
 }
 
-// An audit that could try nothing is no better than one before it.
+// An audit that could try nothing is not better than an earlier one.
 func TestCompareWithAnAuditThatTriedNothing(t *testing.T) {
 	graded := func(a, b probe.Grade) *Report {
 		r := &Report{Schema: Schema, Results: []Result{{ID: "x", Level: must, Grade: a}, {ID: "y", Level: must, Grade: b}}}

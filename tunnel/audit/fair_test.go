@@ -17,7 +17,7 @@ const (
 	refused503 = "HTTP/1.1 503 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
 
-// refuseIf refuses the heads that have one of these.
+// refuseIf refuses heads that contain one of the marks.
 func refuseIf(reply string, marks ...string) func(string) string {
 	return func(head string) string {
 		if slices.ContainsFunc(marks, func(m string) bool { return strings.Contains(head, m) }) {
@@ -37,7 +37,7 @@ func above8K(reply string) func(string) string {
 	}
 }
 
-// hangs says nothing to the heads that have the mark, for longer than the audit
+// hangs leaves heads that contain the mark without an answer for longer than the audit
 // waits.
 func hangs(mark string) func(string) string {
 	return func(head string) string {
@@ -49,26 +49,26 @@ func hangs(mark string) func(string) string {
 	}
 }
 
-// inHTTP10 passes a plain request on as one of HTTP/1.0, the reply as it comes.
+// inHTTP10 passes a plain request on in HTTP/1.0, and the reply unchanged.
 func inHTTP10(conn net.Conn, head string) {
 	blind(conn, strings.Replace(head, " HTTP/1.1\r\n", " HTTP/1.0\r\n", 1))
 }
 
-// oneEach answers one request to a connection.
+// oneEach answers one request per connection.
 func oneEach(conn net.Conn, head string) {
 	origin := &oneReply{Conn: conn}
 	blind(origin, strings.Replace(head, "\r\n", "\r\nConnection: close\r\n", 1))
 }
 
-// oneReply passes nothing on that comes from the client.
+// oneReply passes on nothing that comes from the client.
 type oneReply struct{ net.Conn }
 
 func (*oneReply) Read([]byte) (int, error) { return 0, io.EOF }
 
-// stayOpen keeps a refused connection, and says nothing more.
+// stayOpen keeps a refused connection open in silence.
 func stayOpen(net.Conn) { <-time.After(3 * testPatience) }
 
-// What no rule forbids is not held against a proxy.
+// What no rule forbids does not fail a proxy.
 func TestFairness(t *testing.T) {
 	t.Parallel()
 	mute := "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"
@@ -150,7 +150,7 @@ func TestFramesAreShown(t *testing.T) {
 	}
 }
 
-// Limits that are found are told: a size, and times.
+// The report states the limits that were found: a size, and times.
 func TestLimitsAreTold(t *testing.T) {
 	t.Parallel()
 	limited := bad{relay: idle, refuses: func(head string) string {
@@ -176,7 +176,7 @@ func TestLimitsAreTold(t *testing.T) {
 	}
 }
 
-// A proxy without HTTP/2 is not called something else than a proxy for it.
+// The report does not say that a proxy without HTTP/2 is not a proxy.
 func TestWithoutHTTP2(t *testing.T) {
 	lenient := bad{}
 	r := auditOf(t, "http://"+lenient.start(t), nil, "h2-tunnel").Results[0]
@@ -185,7 +185,7 @@ func TestWithoutHTTP2(t *testing.T) {
 	}
 }
 
-// A proxy that connects to the target more than once does not keep the audit.
+// A proxy that connects to the target more than once does not block the audit.
 func TestTargetIsReachedTwice(t *testing.T) {
 	eager := bad{late: func(far net.Conn) {
 		for range 3 {
@@ -200,13 +200,13 @@ func TestTargetIsReachedTwice(t *testing.T) {
 	}
 }
 
-// A proxy that looks into tunnels opens them, and lets nothing through that it
-// does not understand. It is told so once, and not by every check that sends
-// something through; what it refuses is judged.
+// A proxy that inspects tunnels opens them, but carries nothing that it does not
+// understand. One check reports that, and not every check that sends something
+// through; the proxy's refusals are still checked.
 func TestInspectingProxyIsAccusedOnce(t *testing.T) {
 	t.Parallel()
 	inspecting := bad{plain: byTarget, refuses: refuseIf("HTTP/1.1 400 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", ":0 "), relay: func(client, _ io.ReadWriter) {
-		io.Copy(io.Discard, client) // for a greeting of TLS
+		io.Copy(io.Discard, client) // waits for a TLS ClientHello
 	}}
 	r := auditOf(t, "http://"+inspecting.start(t), nil, "connect", "connect-carries", "connect-name", "target-port-0", "tunnel")
 	for _, result := range r.Results {
@@ -223,7 +223,7 @@ func TestInspectingProxyIsAccusedOnce(t *testing.T) {
 	}
 }
 
-// The evidence of a smuggled request is that request, as the target got it.
+// The evidence of a smuggled request is that request, as the target received it.
 func TestSmuggledRequestIsShown(t *testing.T) {
 	reader := bad{plain: blind, reads: true, refuses: refusesSome("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")}
 	r := auditOf(t, "http://"+reader.start(t), nil, "refusal-smuggle")
@@ -232,11 +232,11 @@ func TestSmuggledRequestIsShown(t *testing.T) {
 	}
 }
 
-// A proxy that says nothing has broken no rule yet: it may wait for a target that
-// does not answer.
+// A proxy that does not answer has broken no rule yet: it may be waiting for a target
+// that does not answer.
 func TestSilentProxyIsInconclusive(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // and nobody accepts
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts nothing
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,27 +15,29 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// frames is a conversation in frames of HTTP/2, over a connection of its own, for
-// what no Client sends. What is kept of it is text, a line for each field.
+// frames is a conversation in frames of HTTP/2, on a connection of its own, for what a
+// Client never sends. It is kept as text, a line for each field.
 type frames struct {
 	*talk
 	framer *http2.Framer
 }
 
-// h2Answer is what came of one stream.
+// h2Answer is how the proxy answered a stream.
 type h2Answer struct {
-	status int // 0 = there was none
+	status int // 0 = none came
 	fields []hpack.HeaderField
-	ended  string // how it ended instead
-	late   bool   // it did not
+	ended  string // how the stream ended instead
+	late   bool   // neither an answer nor an end came in time
 }
 
+// field returns a field of a request.
 func field(name, value string) hpack.HeaderField { return hpack.HeaderField{Name: name, Value: value} }
 
+// authority returns the field :authority.
 func authority(value string) hpack.HeaderField { return field(":authority", value) }
 
-// frames connects to the proxy, by prior knowledge where there is no TLS, and
-// sends the preface.
+// frames connects to the proxy, by prior knowledge if there is no TLS, and sends the
+// preface.
 func (t *trial) frames() *frames {
 	conn, err := t.Client.OpenProxy(t.ctx, http2.NextProtoTLS)
 	if err != nil {
@@ -52,8 +54,8 @@ func (t *trial) frames() *frames {
 	return f
 }
 
-// h2Connect asks for a tunnel on a connection's first stream, with the proxy's
-// credentials, and returns what came of it.
+// h2Connect asks for a tunnel on the first stream of a connection, with the proxy's
+// credentials, and returns the answer.
 func (t *trial) h2Connect(fields ...hpack.HeaderField) h2Answer {
 	if t.login != nil {
 		value := t.authorization(http.MethodConnect, t.fill("{target}"))
@@ -62,6 +64,7 @@ func (t *trial) h2Connect(fields ...hpack.HeaderField) h2Answer {
 	return t.frames().ask(fields)
 }
 
+// ask sends a CONNECT with the fields on the first stream, and returns the answer.
 func (f *frames) ask(fields []hpack.HeaderField) h2Answer {
 	var block bytes.Buffer
 	encoder := hpack.NewEncoder(&block)
@@ -87,7 +90,7 @@ func (f *frames) ask(fields []hpack.HeaderField) h2Answer {
 	}
 }
 
-// took acts on a frame, and reports whether the stream has its answer.
+// handle acts on a frame, and reports whether it is the answer to the first stream.
 func (f *frames) handle(frame http2.Frame) (a h2Answer, over bool) {
 	switch frame := frame.(type) {
 	case *http2.SettingsFrame:
@@ -118,12 +121,13 @@ func (f *frames) handle(frame http2.Frame) (a h2Answer, over bool) {
 	return h2Answer{}, false
 }
 
+// keep adds a line to the text that is kept.
 func (f *frames) keep(text string) {
 	text += "\r\n"
 	f.got.kept = append(f.got.kept, text[:min(len(text), maxKept-len(f.got.kept))]...)
 }
 
-// h2Opened wants a tunnel by a CONNECT in which nothing is wrong.
+// h2Opened opens a tunnel by a valid CONNECT. It skips the check if that fails.
 func (t *trial) h2Opened() h2Answer {
 	a := t.h2Connect(authority("{target}"))
 	if a.status/100 != 2 {
@@ -132,6 +136,7 @@ func (t *trial) h2Opened() h2Answer {
 	return a
 }
 
+// String returns the answer for a person.
 func (a h2Answer) String() string {
 	if a.status == 0 {
 		return a.ended
@@ -139,6 +144,7 @@ func (a h2Answer) String() string {
 	return fmt.Sprintf(":status %d", a.status)
 }
 
+// h2Lacks returns a try that fails if the 2xx has one of the fields.
 func h2Lacks(names ...string) func(*trial) {
 	return func(t *trial) {
 		t.target.serve(echo)
@@ -152,8 +158,8 @@ func h2Lacks(names ...string) func(*trial) {
 	}
 }
 
-// h2Malformed wants a stream error, or a refusal before it (RFC 9113, section
-// 8.1.1).
+// h2Malformed returns a try that wants a CONNECT with the fields to be a stream error,
+// or refused (RFC 9113, section 8.1.1).
 func h2Malformed(fields ...hpack.HeaderField) func(*trial) {
 	return func(t *trial) {
 		t.target.serve(echo)

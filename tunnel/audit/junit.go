@@ -8,6 +8,7 @@ import (
 	"culvert/tunnel/probe"
 )
 
+// junitSuite, junitCase and junitMessage are the elements of JUnit's XML.
 type junitSuite struct {
 	XMLName  xml.Name    `xml:"testsuite"`
 	Name     string      `xml:"name,attr"`
@@ -34,8 +35,8 @@ type junitMessage struct {
 	Text    string `xml:",chardata"`
 }
 
-// WriteJUnit writes the Report as JUnit's XML. A warning is a pass with its words
-// as output.
+// WriteJUnit writes the Report as JUnit's XML. A warning is a passed case with the
+// evidence as its output.
 func (r *Report) WriteJUnit(w io.Writer) error {
 	seconds := func(m probe.Micros) string { return fmt.Sprintf("%.3f", m.Duration().Seconds()) }
 	suite := junitSuite{Name: "culvert audit of " + r.Proxy, Tests: len(r.Results), Time: seconds(r.Took)}
@@ -59,8 +60,8 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 	return suite.write(w)
 }
 
-// WriteJUnitError writes JUnit's XML for an audit that could not be made: one
-// case, in error.
+// WriteJUnitError writes JUnit's XML for an audit that could not be made: one case, in
+// error, with the reason why.
 func WriteJUnitError(w io.Writer, proxy, why string) error {
 	words := ascii(why)
 	suite := junitSuite{Name: "culvert audit of " + proxy, Tests: 1, Errors: 1, Time: "0.000",

@@ -9,7 +9,7 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// WriteList writes all checks there are.
+// WriteList writes all checks, for a person.
 func WriteList(w io.Writer, style terminal.Style) error {
 	var b strings.Builder
 	n := 0
@@ -25,7 +25,7 @@ func WriteList(w io.Writer, style terminal.Style) error {
 	return err
 }
 
-// Check is one check as it is listed.
+// listedCheck is a check in the list for programs.
 type listedCheck struct {
 	ID    string      `json:"id"`
 	Group string      `json:"group"`
@@ -34,7 +34,7 @@ type listedCheck struct {
 	Level probe.Level `json:"level"`
 }
 
-// WriteListJSON writes all checks there are as one JSON document.
+// WriteListJSON writes all checks as one JSON document.
 func WriteListJSON(w io.Writer) error {
 	list := struct {
 		Schema int           `json:"schema"`

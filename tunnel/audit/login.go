@@ -10,28 +10,29 @@ import (
 	"culvert/tunnel"
 )
 
-// logIn finds out how the proxy takes the credentials, by a tunnel to what will be
-// asked for, or where that is nothing to a name that does not exist.
+// logIn finds out how the proxy takes the credentials, by opening a tunnel to the
+// target or, if that is zero, to a name that does not exist.
 func (b *bench) logIn(ctx context.Context, target tunnel.Authority) {
 	if target.IsZero() {
 		target, _ = tunnel.ParseAuthority("culvert-audit.invalid:443")
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*b.Patience) // for a round without the credentials, and one with them
+	ctx, cancel := context.WithTimeout(ctx, 2*b.Patience) // a round without the credentials, and one with them
 	defer cancel()
-	// What else became of the tunnel shows when the audit asks for one itself.
+	// Whether the tunnel opens does not matter here: the audit asks for one itself.
 	login, err := b.Client.ProxyLogin(ctx, target)
 	var e *tunnel.Error
 	b.login, b.rejected = login, login == nil && errors.As(err, &e) && e.Type == tunnel.ErrorCredentials && e.Login != nil && e.Login.Sent
 }
 
-// masked takes the credentials out of what is shown, our own words or the
-// proxy's: an error page may bring them back.
+// masked hides the credentials in text to be shown. A proxy may send them back, in an
+// error page for example.
 func (b *bench) masked(text string) string { return string(b.Client.Mask([]byte(text))) }
 
+// authMark stands in a request for the field with the proxy's credentials.
 const authMark = "{auth}"
 
-// fill is bench.fill with the field that has the proxy's credentials, for the
-// request that it stands in.
+// fill is bench.fill, and replaces each authMark by the field line with the
+// credentials for that request.
 func (k *talk) fill(text string) string {
 	parts := strings.Split(k.bench.fill(text), authMark)
 	for i, before := range parts[:len(parts)-1] {
@@ -41,8 +42,8 @@ func (k *talk) fill(text string) string {
 	return strings.Join(parts, "")
 }
 
-// authField is the field line for a request that begins with head, "" where none
-// is needed.
+// authField returns the field line with the credentials for a request that begins with
+// head, "" if none is needed.
 func (k *talk) authField(head string) string {
 	if k.login == nil || k.login.Bound() && k.loggedIn {
 		return ""
@@ -56,11 +57,12 @@ func (k *talk) authField(head string) string {
 	if err != nil {
 		k.skip("the login by %s: %s", k.login.Scheme(), ascii(err.Error()))
 	}
-	k.loggedIn, k.got.kept = true, nil // the check's own exchange is what is shown
+	k.loggedIn, k.got.kept = true, nil // evidence shows the exchange of the check itself
 	return "Proxy-Authorization: " + value + "\r\n"
 }
 
-// authorization is the value for a request by a login for single requests.
+// authorization returns the value of Proxy-Authorization for one request, for a login
+// that is not bound to a connection.
 func (t *trial) authorization(method, target string) string {
 	ctx, cancel := context.WithTimeout(t.ctx, t.Patience)
 	defer cancel()
@@ -71,7 +73,7 @@ func (t *trial) authorization(method, target string) string {
 	return value
 }
 
-// requestLine is a request's method and target, as its first line has them.
+// requestLine returns the method and the target in the first line of a request.
 func requestLine(head string) (method, target string) {
 	line, _, _ := strings.Cut(head, "\n")
 	method, rest, _ := strings.Cut(strings.TrimSpace(line), " ")

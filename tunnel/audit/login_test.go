@@ -9,8 +9,8 @@ import (
 	"culvert/tunnel/probe"
 )
 
-// The audit logs in by the scheme that the proxy wants, with each request's own
-// method and target, and shows no other what it would have to keep.
+// The audit logs in by the scheme that the proxy wants, with the method and the target
+// of each request, and sends the password by no weaker scheme.
 func TestAuditLogsInByTheProxysScheme(t *testing.T) {
 	var basic atomic.Bool
 	digests := bad{reads: true, plain: byTarget, refuses: func(head string) string {
@@ -34,8 +34,8 @@ func TestAuditLogsInByTheProxysScheme(t *testing.T) {
 	}
 }
 
-// Credentials that are refused are said to be.
-func TestAuditTellsOfRefusedCredentials(t *testing.T) {
+// The report says so if the proxy refused the credentials.
+func TestRefusedCredentialsAreReported(t *testing.T) {
 	strict := bad{refuses: func(string) string {
 		return "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=r\r\nContent-Length: 0\r\n\r\n"
 	}}

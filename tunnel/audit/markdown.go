@@ -8,8 +8,8 @@ import (
 	"culvert/tunnel/probe"
 )
 
-// WriteMarkdown writes the Report in Markdown, for an issue: what was audited, a
-// table, and for each check that failed the bytes that say so.
+// WriteMarkdown writes the Report in Markdown, for a bug report: what was audited, a
+// table, and the bytes behind each failure.
 func (r *Report) WriteMarkdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## Audit of %s\n\n", cell(r.Proxy))
@@ -38,7 +38,8 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 	return err
 }
 
-// indented writes the bytes as a block that nothing in them can end.
+// indented writes the bytes behind a result as an indented block, which no content of
+// theirs can end.
 func (r *Result) indented(b *strings.Builder) {
 	var bytes strings.Builder
 	writeBytes(&bytes, ">", r.Sent, nil)
@@ -48,7 +49,7 @@ func (r *Result) indented(b *strings.Builder) {
 	}
 }
 
-// cell keeps text within a table's cell.
+// cell escapes text for a cell of a table.
 func cell(text string) string {
 	return strings.NewReplacer(`\`, `\\`, "|", `\|`, "<", "&lt;", "*", `\*`, "_", `\_`, "`", "\\`").Replace(text)
 }

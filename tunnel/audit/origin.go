@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// seen is a request as it came to the origin.
+// originRequest is a request as the origin received it.
 type originRequest struct {
 	raw  string // the head, with its blank line
-	body string // as it came, chunks and all
+	body string // the content as it came, with the framing of chunks
 }
 
-// values are a field's, in order.
+// values returns the values of a field, in order.
 func (s *originRequest) values(name string) (values []string) {
 	for l := range strings.SplitSeq(s.raw, "\r\n") {
 		if n, value, ok := strings.Cut(l, ":"); ok && strings.EqualFold(n, name) {
@@ -28,15 +28,16 @@ func (s *originRequest) values(name string) (values []string) {
 
 func (s *originRequest) has(name string) bool { return len(s.values(name)) > 0 }
 
-// line is the request line.
+// line returns the request line.
 func (s *originRequest) line() string {
 	l, _, _ := strings.Cut(s.raw, "\r\n")
 	return l
 }
 
-// originOf reads requests as they come, tells of each, and sends what answer
-// returns. The connection ends behind an answer that says so, and with "".
-func originOf(tell func(*originRequest), answer func(*originRequest) string) func(net.Conn) {
+// originOf returns an origin server for target.serve. It reads requests, calls report
+// with each unless that is nil, and sends what answer returns. After an answer that is
+// "" or says close, it closes the connection.
+func originOf(report func(*originRequest), answer func(*originRequest) string) func(net.Conn) {
 	return func(conn net.Conn) {
 		br := bufio.NewReader(conn)
 		for {
@@ -44,8 +45,8 @@ func originOf(tell func(*originRequest), answer func(*originRequest) string) fun
 			if err != nil {
 				return
 			}
-			if tell != nil {
-				tell(request)
+			if report != nil {
+				report(request)
 			}
 			reply := answer(request)
 			if _, err := io.WriteString(conn, reply); err != nil || reply == "" || strings.Contains(reply, "close\r\n") {
@@ -55,7 +56,7 @@ func originOf(tell func(*originRequest), answer func(*originRequest) string) fun
 	}
 }
 
-// readRequest reads a head, however it is framed, and its content.
+// readRequest reads a request head with any line endings, and the content.
 func readRequest(br *bufio.Reader) (*originRequest, error) {
 	s := &originRequest{}
 	for len(s.raw) < 1<<20 {
@@ -86,13 +87,13 @@ func readRequest(br *bufio.Reader) (*originRequest, error) {
 	return s, nil
 }
 
-// oneByte reads no further than is asked for, a byte at a time.
+// oneByte reads one byte at a time, so that no more is consumed than is asked for.
 type oneByte struct{ r io.Reader }
 
 func (o oneByte) Read(b []byte) (int, error) { return o.r.Read(b[:min(1, len(b))]) }
 
-// readChunks reads chunked content with its trailer section (RFC 9112, section
-// 7.1), and no byte behind it.
+// readChunks reads chunked content with its trailer section (RFC 9112, section 7.1),
+// and no further.
 func readChunks(br *bufio.Reader) (content []byte, err error) {
 	for len(content) < 1<<20 {
 		l, err := br.ReadString('\n')

@@ -40,6 +40,8 @@ func (b *bench) prepare(ctx context.Context) error {
 	return nil
 }
 
+// startTarget starts the target where Listen says. local and peer are the addresses of
+// a connection to the first hop.
 func (b *bench) startTarget(local, peer net.Addr) error {
 	listen := b.Listen
 	if listen == "" {
@@ -56,7 +58,8 @@ func (b *bench) startTarget(local, peer net.Addr) error {
 	return err
 }
 
-// request sends one request, and returns the reply and what is to be said of it.
+// request sends one request, and returns the reply, nil if there is none, and what to
+// say about it.
 func (b *bench) request(ctx context.Context, request string) (reply *wire.Reply, words string) {
 	t := &trial{bench: b, ctx: ctx}
 	defer t.end()
@@ -83,14 +86,14 @@ func (b *bench) request(ctx context.Context, request string) (reply *wire.Reply,
 	return reply, `the proxy answered "` + line(reply) + `"`
 }
 
-// tunnelRequest and plainRequest are what every proxy that allows the target
-// grants.
+// tunnelRequest and plainRequest are granted by every proxy that allows the target.
 const (
 	tunnelRequest = "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n"
 	plainRequest  = "GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n"
 )
 
-// tryTunnel finds out which needs are met.
+// tryTunnel finds out which needs are met, and records the reasons for those that are
+// not.
 func (b *bench) tryTunnel(ctx context.Context) {
 	if b.asked.IsZero() {
 		b.missing[needOpen] = "there is no target to ask for: name one, HOST:PORT, or --target-listen"
@@ -143,16 +146,17 @@ func (b *bench) tryTunnel(ctx context.Context) {
 	}
 }
 
-// tryAnything finds out whether it answers in HTTP at all: where it does not, it is
-// no proxy that could break a rule.
+// tryAnything records that nothing can be checked if the proxy answered nothing in
+// HTTP: then it may not be a proxy.
 func (b *bench) tryAnything() {
 	if b.replies == 0 {
 		b.missing[needNothing] = b.missing[needOpen]
 	}
 }
 
-// tryCarrying finds out whether the tunnel is one. Where nothing at all goes
-// through, a check of its own says so, instead of all that need it.
+// tryCarrying finds out whether the tunnel carries bytes. If nothing at all goes
+// through, the check connect-carries fails, and those that need the target are
+// skipped.
 func (b *bench) tryCarrying(ctx context.Context) {
 	t := &trial{bench: b, ctx: ctx}
 	defer t.end()
@@ -173,11 +177,11 @@ func (b *bench) tryCarrying(ctx context.Context) {
 	})
 }
 
-// identify keeps what the proxy says that it is.
+// identify records what the proxy says about itself.
 func (b *bench) identify(reply *wire.Reply) {
 	for _, name := range []string{"Server", "Via", "Proxy-Agent", "Proxy-Status"} {
 		for _, value := range reply.Values(name) {
-			if name == "Proxy-Status" { // its name, and not what it says of this request
+			if name == "Proxy-Status" { // only the proxy's name, not what it says about this request
 				value, _, _ = strings.Cut(value, ";")
 			}
 			words := b.masked(name + ": " + wire.Escape([]byte(value), 100))
@@ -201,7 +205,7 @@ func (b *bench) tryHTTP2(ctx context.Context) error {
 	defer cancel()
 	conn, err := client.Open(ctx, b.asked)
 	var e *tunnel.Error
-	if errors.As(err, &e) && e.Detail != "" { // the whole sentence would say that it is no proxy
+	if errors.As(err, &e) && e.Detail != "" { // the whole sentence would say that it is not a proxy
 		return errors.New(e.Detail)
 	}
 	if err != nil {
@@ -211,7 +215,8 @@ func (b *bench) tryHTTP2(ctx context.Context) error {
 	return conn.Close()
 }
 
-// http2Client is the Client that speaks HTTP/2 with the last proxy.
+// http2Client returns a Client that speaks HTTP/2 with the last proxy, nil if the
+// scheme does not allow that.
 func (b *bench) http2Client() *client.Client {
 	c := &client.Client{Route: b.Client.Route, Resolver: b.Client.Resolver, Network: b.Client.Network, Timeout: b.Patience}
 	c.Route.Hops = slices.Clone(c.Route.Hops)
@@ -230,13 +235,13 @@ func (b *bench) http2Client() *client.Client {
 	return c
 }
 
-// fill puts the target and the like into a request.
+// fill replaces {target} and the like in a request.
 func (b *bench) fill(text string) string {
 	return strings.NewReplacer("{target}", b.asked.String(), "{host}", bracketed(b.asked), "{port}", fmt.Sprint(b.asked.Port()),
 		"{closed}", b.closed.String()).Replace(text)
 }
 
-// bracketed is a host as it stands in an authority.
+// bracketed returns a host as it stands in an authority.
 func bracketed(a tunnel.Authority) string {
 	text := a.String()
 	if a.IsZero() {

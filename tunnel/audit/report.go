@@ -13,30 +13,30 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// Schema is the number of the JSON form that Report has. It changes when a key
-// goes or changes its meaning, not when one is added.
+// Schema is the version of the JSON form of a Report, a Comparison and a SurveyReport.
+// It changes when a key is removed or changes its meaning, not when one is added.
 const Schema = 1
 
-// Report is what came of an audit. Text in it is printable ASCII, and
-// credentials are masked.
+// Report is the result of an audit. Its text is printable ASCII, and credentials in it
+// are masked.
 type Report struct {
 	Schema   int          `json:"schema"`
 	Started  time.Time    `json:"started"`
 	Took     probe.Micros `json:"took_us"`
-	By       string       `json:"by,omitempty"`           // the program that made it, NAME/VERSION
+	By       string       `json:"by,omitempty"`           // the program that made the audit, NAME/VERSION
 	Proxy    string       `json:"proxy"`                  // its URL, without credentials
 	Target   string       `json:"target,omitempty"`       // what tunnels were opened to
-	Moved    string       `json:"target_moved,omitempty"` // why it has this port, where another was tried first
+	Moved    string       `json:"target_moved,omitempty"` // why Target has this port, if another was tried first
 	Login    string       `json:"login,omitempty"`        // the scheme by which the proxy took the credentials
-	Refused  int          `json:"refused,omitempty"`      // the status by which there is no tunnel to Target
+	Refused  int          `json:"refused,omitempty"`      // the status by which the proxy refused a tunnel to Target
 	Identity []string     `json:"identity,omitempty"`
-	Results  []Result     `json:"results"` // in the order in which they were tried
+	Results  []Result     `json:"results"` // in the order of the checks
 	Summary  []Tally      `json:"summary"` // by level
 	Verdict  string       `json:"verdict,omitempty"`
-	ExitCode int          `json:"exit_code"` // ExitCheck if a MUST failed, that of one exchange if none could be tried
+	ExitCode int          `json:"exit_code"` // tunnel.ExitCheck if a MUST failed; that of a single exchange if no MUST could be tried
 }
 
-// Result is what came of one check.
+// Result is the result of one check.
 type Result struct {
 	ID       string           `json:"id"`
 	Group    string           `json:"group"`
@@ -44,8 +44,8 @@ type Result struct {
 	RFC      string           `json:"rfc"`
 	Level    probe.Level      `json:"level"`
 	Grade    probe.Grade      `json:"grade"`
-	Evidence string           `json:"evidence,omitempty"` // for skip, the reason
-	Sent     tunnel.WireBytes `json:"sent,omitempty"`     // the first bytes of what a warning or failure rests on
+	Evidence string           `json:"evidence,omitempty"` // for a skipped check, the reason
+	Sent     tunnel.WireBytes `json:"sent,omitempty"`     // the first bytes behind a warning or a failure
 	Received tunnel.WireBytes `json:"received,omitempty"`
 	Took     probe.Micros     `json:"took_us"`
 }
@@ -61,6 +61,7 @@ type Tally struct {
 
 func micros(d time.Duration) probe.Micros { return probe.Micros(d.Microseconds()) }
 
+// sum fills in Summary.
 func (r *Report) sum() {
 	r.Summary = []Tally{{Level: must}, {Level: should}, {Level: policyLevel}}
 	for _, result := range r.Results {
@@ -91,13 +92,13 @@ func (r *Report) Failed() bool {
 	return false
 }
 
-// Inconclusive reports that there were MUSTs to be tried, and none could be.
+// Inconclusive reports whether there were MUSTs to be tried and none could be.
 func (r *Report) Inconclusive() bool {
 	m := r.Summary[0]
 	return m.Skip > 0 && m.Pass+m.Warn+m.Fail == 0
 }
 
-// verdict is the whole in one line: of what could be tried.
+// verdict returns the result in one line: how much of what could be tried passed.
 func (r *Report) verdict() string {
 	var words []string
 	skipped := 0
@@ -125,7 +126,7 @@ func (r *Report) verdict() string {
 	return strings.Join(words, ", ")
 }
 
-// about is what was audited, when, and by what, a line each.
+// about returns lines that say what was audited, when, and by what.
 func (r *Report) about() []string {
 	lines := slices.Clone(r.Identity)
 	if r.Target != "" {
@@ -145,7 +146,7 @@ func (r *Report) about() []string {
 	return append(lines, fmt.Sprintf("audited%s at %s UTC", by, r.Started.UTC().Format(time.DateTime)))
 }
 
-// WriteText writes the Report as a graded table for a person.
+// WriteText writes the Report as a graded table, for a person.
 func (r *Report) WriteText(w io.Writer, style terminal.Style) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "audit of %s\n", style.Bold.Paint(r.Proxy))
@@ -187,9 +188,10 @@ func (r *Report) WriteText(w io.Writer, style terminal.Style) error {
 	return err
 }
 
-// hang stands before what belongs to a result.
+// hang is the indentation of what belongs to a result.
 const hang = "        "
 
+// text writes the row of a result, its evidence, and the bytes behind a failure.
 func (r *Result) text(b *strings.Builder, style terminal.Style) {
 	colour := map[probe.Grade]terminal.Colour{probe.Pass: style.Good, probe.Warn: style.Warn, probe.Fail: style.Bad}[r.Grade]
 	row := fmt.Sprintf("  %s  %-24s  %-6s  %-15s", colour.Paint(string(r.Grade)), r.ID, r.Level, shortRFC(r.RFC))
@@ -203,9 +205,11 @@ func (r *Result) text(b *strings.Builder, style terminal.Style) {
 	}
 }
 
-// maxLines of the bytes behind a failure are shown; JSON has them all.
+// maxLines is how many lines of the bytes behind a failure are shown. JSON has them
+// all.
 const maxLines = 6
 
+// writeBytes writes bytes as escaped lines, each behind the mark.
 func writeBytes(b *strings.Builder, mark string, bytes tunnel.WireBytes, colour terminal.Colour) {
 	lines := strings.SplitAfter(string(bytes), "\n")
 	for i, l := range lines {
@@ -221,7 +225,7 @@ func writeBytes(b *strings.Builder, mark string, bytes tunnel.WireBytes, colour 
 	}
 }
 
-// shortRFC is a section as a table has room for it: "9110 9.3.6".
+// shortRFC returns a section in the short form for a table, as "9110 9.3.6".
 func shortRFC(rfc string) string {
 	return strings.Replace(strings.TrimPrefix(rfc, "RFC "), ", section", "", 1)
 }
@@ -231,6 +235,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return writeJSON(w, r)
 }
 
+// writeJSON writes v as one JSON document.
 func writeJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)

@@ -7,8 +7,7 @@ import (
 	"net/netip"
 )
 
-// reservePort finds a free port of addr. Nothing keeps another program from
-// being given it.
+// reservePort finds a free port of addr. Another program may take it at any time.
 func reservePort(addr netip.Addr) (port uint16, release func(), err error) {
 	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)))
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// reservePort binds a free port of addr and does not listen on it, so that
-// connections to it are refused and no other program is given it until release.
+// reservePort binds a free port of addr without listening on it, so that connections
+// to it are refused and no other program can take it until release is called.
 func reservePort(addr netip.Addr) (port uint16, release func(), err error) {
 	family, local := syscall.AF_INET, syscall.Sockaddr(nil)
 	if addr.Is4() {

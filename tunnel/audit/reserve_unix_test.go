@@ -9,9 +9,10 @@ import (
 	"culvert/tunnel"
 )
 
-// Where nothing is to listen nobody can, for as long as the audit runs: else the
-// proxy would open a tunnel to somebody, and the checks of refusals be skipped.
-func TestUnusedPortIsNobodys(t *testing.T) {
+// No program can listen where nothing is to listen, for as long as the audit runs.
+// Otherwise the proxy would open a tunnel to it, and the checks of refusals would be
+// skipped.
+func TestNobodyCanListenOnAnUnusedPort(t *testing.T) {
 	for _, listen := range []string{"127.0.0.1:0", "[::1]:0", "0.0.0.0:0"} {
 		target, err := listenTarget(listen, tunnel.Authority{}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {

@@ -10,8 +10,8 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// Whatever a proxy sends, a report has nothing that a terminal acts on, and takes
-// its time only.
+// Whatever a proxy sends, a terminal acts on nothing in the report, and the audit
+// takes no longer.
 func TestHostileProxiesAreAudited(t *testing.T) {
 	t.Parallel()
 	const nasty = "\x1b]0;owned\x07\xc3\xa9\x9b2J"
@@ -46,7 +46,7 @@ func TestHostileProxiesAreAudited(t *testing.T) {
 	}
 }
 
-// Whatever a proxy sends back, no form of a report has the password.
+// Whatever a proxy sends back, no form of a report contains the password.
 func TestCredentialsStayOutOfReports(t *testing.T) {
 	tattle := bad{refuses: func(head string) string {
 		return "HTTP/1.1 500 " + strings.TrimSpace(strings.NewReplacer("\r", " ", "\n", " ").Replace(head)) + "\r\nVia: 1.1 lovelace\r\n\r\n" + head + " lovelace YWRhOmxvdmVsYWNl"

@@ -16,23 +16,23 @@ import (
 	"culvert/tunnel/terminal"
 )
 
-// pace is how long a survey leaves between two requests.
+// pace is how long a survey waits between two requests.
 const pace = 50 * time.Millisecond
 
-// maxPorts bounds one survey of ports.
+// maxPorts limits how many ports one survey asks for.
 const maxPorts = 4096
 
-// Way is one target of a survey, and what the proxy said to it.
+// SurveyTarget is one target of a survey, and how the proxy answered.
 type SurveyTarget struct {
 	Target string `json:"target"`
-	Why    string `json:"why,omitempty"` // what it is an example of
+	Why    string `json:"why,omitempty"` // what the target is an example of
 	Answer string `json:"answer"`        // open, page, denied, tried, refused or no answer
 	Status int    `json:"status,omitempty"`
 	Words  string `json:"words,omitempty"` // the status line, or why there is none
-	code   int    // the exit code that it would be for one exchange
+	code   int    // the exit code that the answer would have as a single exchange
 }
 
-// SurveyReport is a survey for programs.
+// SurveyReport is the result of a survey.
 type SurveyReport struct {
 	Schema  int            `json:"schema"` // Schema
 	Started time.Time      `json:"started"`
@@ -41,12 +41,12 @@ type SurveyReport struct {
 	Ways    []SurveyTarget `json:"ways"`
 
 	Verdict  string `json:"verdict"`       // how many of each answer
-	Why      string `json:"why,omitempty"` // why nothing was found out
+	Why      string `json:"why,omitempty"` // why the survey is inconclusive; "" = it is not
 	ExitCode int    `json:"exit_code"`
 }
 
-// SurveyReport makes the report of a Survey. Where a tunnel harms, one that opened is an
-// exit code of its own.
+// SurveyReport returns the report of a Survey. If an open tunnel does harm, one that
+// opened makes the exit code tunnel.ExitCheck.
 func (a *Auditor) SurveyReport(started time.Time, ways []SurveyTarget, harmful bool) *SurveyReport {
 	hops := a.Client.Route.Hops
 	r := &SurveyReport{Schema: Schema, Started: started.UTC(), By: a.Client.UserAgent, Proxy: hops[len(hops)-1].String(), Ways: ways, Verdict: surveyVerdict(ways)}
@@ -63,15 +63,15 @@ func (r *SurveyReport) WriteJSON(w io.Writer) error { return writeJSON(w, r) }
 const (
 	answerOpen   = "open"      // 2xx
 	answerPage   = "page"      // 2xx, and a page instead of a tunnel
-	answerDenied = "denied"    // by policy: 403 and its like
-	answerTried  = "tried"     // the proxy went there, in vain: 502, 503, 504
+	answerDenied = "denied"    // by policy: 403 and the like
+	answerTried  = "tried"     // the proxy tried in vain: 502, 503, 504
 	answerOther  = "refused"   // any other refusal
 	answerNone   = "no answer" // the connection was closed, or silent
 )
 
-// Survey asks the proxy for each target, one after the other with a Pace between
-// them, closes each tunnel that opens at once, and sends nothing through it. The
-// error is that of a proxy that cannot be reached.
+// Survey asks the proxy for each target, one after the other, and returns them with
+// the answers. It closes each tunnel that opens at once, and sends nothing through it.
+// The error is that of a proxy that cannot be reached, or of the context.
 func (a *Auditor) Survey(ctx context.Context, targets []SurveyTarget) ([]SurveyTarget, error) {
 	b := &bench{Auditor: a.withDefaults(), missing: make(map[need]string)}
 	conn, err := a.Client.OpenProxy(ctx)
@@ -80,7 +80,7 @@ func (a *Auditor) Survey(ctx context.Context, targets []SurveyTarget) ([]SurveyT
 	}
 	conn.Close()
 	if len(targets) > 0 {
-		first, _ := tunnel.ParseAuthority(targets[0].Target) // which may be no authority
+		first, _ := tunnel.ParseAuthority(targets[0].Target) // zero if it is not an authority
 		b.logIn(ctx, first)
 	}
 	tick := time.NewTicker(pace)
@@ -102,6 +102,7 @@ func (a *Auditor) Survey(ctx context.Context, targets []SurveyTarget) ([]SurveyT
 	return targets, nil
 }
 
+// ask asks the proxy for one target.
 func (b *bench) ask(ctx context.Context, w *SurveyTarget) {
 	t := &trial{bench: b, ctx: ctx}
 	defer t.end()
@@ -122,7 +123,7 @@ func (b *bench) ask(ctx context.Context, w *SurveyTarget) {
 	}
 }
 
-// noAnswerCode is the exit code for a proxy that gave no answer.
+// noAnswerCode returns the exit code for a proxy that gave no answer.
 func noAnswerCode(err error) int {
 	if timedOut(err) {
 		return tunnel.ExitDeadline
@@ -130,8 +131,8 @@ func noAnswerCode(err error) int {
 	return tunnel.ExitNotAProxy
 }
 
-// behind is what a reply brings with it: a refusal's content, or of a tunnel what
-// describeRead at once, if the reply's head does not look like a tunnel's.
+// afterHead returns what follows the head of a reply: the content of a refusal, or
+// what a tunnel brought at once, if its head does not look like that of a tunnel.
 func (k *talk) afterHead(reply *wire.Reply) []byte {
 	if reply.Code/100 != 2 {
 		content, _ := k.content(reply)
@@ -144,8 +145,8 @@ func (k *talk) afterHead(reply *wire.Reply) []byte {
 	return came[:min(len(came), 4<<10)]
 }
 
-// surveyAnswer is what a reply to CONNECT comes to in a survey, with the exit code
-// that it would be for one exchange.
+// surveyAnswer returns the answer of a survey for a reply to CONNECT, and the exit
+// code that the reply would have as a single exchange.
 func surveyAnswer(reply *wire.Reply, behind []byte) (answer string, code int) {
 	code = tunnel.ExitCode(probe.CheckReply(reply.Raw, behind))
 	switch {
@@ -161,8 +162,9 @@ func surveyAnswer(reply *wire.Reply, behind []byte) (answer string, code int) {
 	return answerOther, code
 }
 
-// statusDenies reports whether Proxy-Status tells of a decision: RFC 9209, section
-// 2.3.5 has 502 for an address that is prohibited.
+// statusDenies reports whether Proxy-Status names a decision of the proxy's. For a
+// prohibited address RFC 9209, section 2.3.5 recommends 502, which alone would mean
+// that the proxy tried.
 func statusDenies(reply *wire.Reply) bool {
 	for _, value := range reply.Values("Proxy-Status") {
 		for _, token := range [...]string{"destination_ip_prohibited", "http_request_denied"} {
@@ -174,14 +176,14 @@ func statusDenies(reply *wire.Reply) bool {
 	return false
 }
 
-// inconclusive says why a survey found nothing out, and the exit code for it; ""
-// if it did: who answers everything by the same page judged nothing.
+// inconclusive returns why a survey is inconclusive and the exit code for that, "" if
+// it is not. A proxy that gives the same answer to everything has decided nothing.
 func inconclusive(ways []SurveyTarget) (why string, code int) {
 	if len(ways) == 0 {
 		return "", tunnel.ExitOK
 	}
 	first := ways[0]
-	silent := first.Answer == answerNone // closed for one, mute for another: it is the same
+	silent := first.Answer == answerNone // closed or silent, which makes no difference
 	if slices.ContainsFunc(ways, func(w SurveyTarget) bool {
 		return w.Answer != first.Answer || !silent && (w.code != first.code || w.Status != first.Status)
 	}) {
@@ -204,7 +206,7 @@ func inconclusive(ways []SurveyTarget) (why string, code int) {
 	return "", tunnel.ExitOK
 }
 
-// ParsePorts reads ports and ranges of them, as "22,80,8000-8010".
+// ParsePorts parses ports and ranges of ports, as "22,80,8000-8010".
 func ParsePorts(list string) ([]uint16, error) {
 	var ports []uint16
 	for part := range strings.SplitSeq(list, ",") {
@@ -229,7 +231,7 @@ func ParsePorts(list string) ([]uint16, error) {
 	return ports, nil
 }
 
-// PortTargets are the ports of one host, as it stands in an authority.
+// PortTargets returns the ports of one host, given as it stands in an authority.
 func PortTargets(host string, ports []uint16) (ways []SurveyTarget) {
 	for _, p := range ports {
 		ways = append(ways, SurveyTarget{Target: fmt.Sprintf("%s:%d", host, p)})
@@ -237,10 +239,10 @@ func PortTargets(host string, ports []uint16) (ways []SurveyTarget) {
 	return ways
 }
 
-// Reachable are targets that a proxy for others should not open: itself, its own
-// machine in every spelling, private networks, the metadata services of clouds.
-// proxy is the proxy's own address, zero if it listens on a unix socket: then
-// its machine is asked for by ssh's port.
+// Reachable returns targets that a proxy for others should not open: itself, its own
+// machine in every spelling, private networks, and the metadata services of clouds.
+// proxy is the proxy's own address. If that is zero, as the proxy listens on a unix
+// socket, its machine is asked for by ssh's port.
 func Reachable(proxy tunnel.Authority) []SurveyTarget {
 	p := fmt.Sprint(cmp.Or(proxy.Port(), 22))
 	var ways []SurveyTarget
@@ -290,14 +292,14 @@ func anyOpen(ways []SurveyTarget) bool {
 	return slices.ContainsFunc(ways, func(w SurveyTarget) bool { return w.Answer == answerOpen })
 }
 
-// answerWords are the answers that need some.
+// answerWords explains the answers that are not clear by themselves.
 var answerWords = map[string]string{
 	answerPage:  "a page came instead of a tunnel",
 	answerTried: "no rule forbade it, and the proxy got no connection there",
 	answerOther: "neither a rule nor a connection is told of",
 }
 
-// surveyVerdict is how many of each answer there are.
+// surveyVerdict returns how many there are of each answer.
 func surveyVerdict(ways []SurveyTarget) string {
 	counts := map[string]int{}
 	for _, way := range ways {
@@ -312,7 +314,8 @@ func surveyVerdict(ways []SurveyTarget) string {
 	return strings.Join(sums, ", ")
 }
 
-// WriteText writes what each target came to, and how many of each.
+// WriteText writes the answer for each target, and how many there are of each, for a
+// person.
 func (r *SurveyReport) WriteText(w io.Writer, style terminal.Style) error {
 	var b strings.Builder
 	seen := map[string]bool{}

@@ -47,7 +47,7 @@ func TestSurvey(t *testing.T) {
 	}
 }
 
-// surveyOf surveys a proxy that answers everything so.
+// surveyOf surveys a proxy that answers every request with the reply.
 func surveyOf(t *testing.T, reply string) []SurveyTarget {
 	t.Helper()
 	proxy := tunneltest.StartProxy(t, tunneltest.Answer(reply)...)
@@ -60,7 +60,8 @@ func surveyOf(t *testing.T, reply string) []SurveyTarget {
 	return ways
 }
 
-// What the answers of a survey come to; none shows credentials or escapes.
+// The answers of a survey depend on the reply; none shows credentials or control
+// characters.
 func TestSurveyAnswers(t *testing.T) {
 	t.Parallel()
 	const page = "Content-Type: text/html\r\nContent-Length: 36\r\n\r\n<html><title>Log in</title></html>...."
@@ -74,12 +75,12 @@ func TestSurveyAnswers(t *testing.T) {
 		{"HTTP/1.1 302 Found\r\nLocation: http://login.test/\r\n\r\n", answerDenied, "HTTP/1.1 302 Found", "every answer sends elsewhere: a login page may stand in the way", 6},
 		{"HTTP/1.1 502 No\r\nProxy-Status: p; error=destination_ip_prohibited\r\n\r\n", answerDenied, "HTTP/1.1 502 No", "", 0},
 		{"HTTP/1.1 502 No\r\nProxy-Status: p; error=connection_refused\r\n\r\n", answerTried, "HTTP/1.1 502 No", "", 0},
-		{"HTTP/1.1 500 Unable to connect\r\n\r\n<p>Tinyproxy was unable to connect to the remote web server.</p>", answerTried, "HTTP/1.1 500 Unable to connect", "", 0}, // as tinyproxy has it
+		{"HTTP/1.1 500 Unable to connect\r\n\r\n<p>Tinyproxy was unable to connect to the remote web server.</p>", answerTried, "HTTP/1.1 500 Unable to connect", "", 0}, // as tinyproxy answers
 		{"HTTP/1.1 403 hunter2hunter2\x1b[2J\r\n\r\n", answerDenied, `HTTP/1.1 403 ***\x1b[2J`, "", 0},
 		{"HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\n\r\n", answerOther, "HTTP/1.1 407 No", "the proxy wants credentials, and judged nothing", 5},
 		{"HTTP/1.1 501 No\r\n\r\n", answerOther, "HTTP/1.1 501 No", "the proxy has no CONNECT, and judged nothing", 8},
 		{"HTTP/1.1 400 Bad Request\r\n\r\n", answerOther, "HTTP/1.1 400 Bad Request", "every answer is 400, which judges nothing: it may be no proxy", 8},
-		{"HTTP/1.1 404 No such domain\r\nContent-Type: text/html\r\n\r\n<body><p>Privoxy was unable to find it</p></body>", answerTried, "HTTP/1.1 404 No such domain", "", 0}, // as Privoxy has it
+		{"HTTP/1.1 404 No such domain\r\nContent-Type: text/html\r\n\r\n<body><p>Privoxy was unable to find it</p></body>", answerTried, "HTTP/1.1 404 No such domain", "", 0}, // as Privoxy answers
 		{"", answerNone, "no answer: the connection was closed", "no answer in HTTP came, and nothing was judged", 8},
 	} {
 		ways := surveyOf(t, tt.reply)
@@ -90,7 +91,7 @@ func TestSurveyAnswers(t *testing.T) {
 	}
 }
 
-// The ports that serve allows are told from those it denies.
+// A survey tells the ports that serve allows from those it denies.
 func TestSurveyOfPorts(t *testing.T) {
 	route, _ := tunnel.ParseRoute("http://" + startServe(t, false, "*:22,80"))
 	a := &Auditor{Client: &client.Client{Route: route}, Patience: 10 * time.Second}
@@ -106,7 +107,7 @@ func TestSurveyOfPorts(t *testing.T) {
 	}
 }
 
-// Each target is asked for once, a proxy on a unix socket for none without a port.
+// Each target occurs once and has a port, even for a proxy on a unix socket.
 func TestReachable(t *testing.T) {
 	loopback, _ := tunnel.ParseAuthority("127.0.0.1:3128")
 	for _, proxy := range []tunnel.Authority{loopback, {}} {
@@ -120,7 +121,8 @@ func TestReachable(t *testing.T) {
 	}
 }
 
-// A proxy that closes on some requests and is mute to others has judged none.
+// A proxy that closes the connection on some requests and is silent on others has
+// decided nothing.
 func TestSurveyWithoutAnswers(t *testing.T) {
 	ways := []SurveyTarget{{Answer: answerNone, code: tunnel.ExitDeadline}, {Answer: answerNone, code: tunnel.ExitNotAProxy}}
 	if why, code := inconclusive(ways); why == "" || code != tunnel.ExitDeadline {

@@ -12,10 +12,10 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// maxKept bounds what is kept of a conversation, in bytes each way.
+// maxKept limits how much of a conversation is kept, in bytes each way.
 const maxKept = 2 << 10
 
-// talk is a conversation over one connection to the proxy.
+// talk is a conversation with the proxy over one connection.
 type talk struct {
 	*trial
 	conn net.Conn
@@ -23,7 +23,7 @@ type talk struct {
 	got  *keeper
 	sent []byte
 
-	loggedIn bool // the connection is, by a login for connections
+	loggedIn bool // by a login that is bound to the connection
 }
 
 // keeper keeps the first bytes that were read.
@@ -38,7 +38,7 @@ func (k *keeper) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// talk connects to the proxy. All that is said has Patience, from now on.
+// talk connects to the proxy. The whole conversation has Patience, from now on.
 func (t *trial) talk() *talk {
 	conn, err := t.Client.OpenProxy(t.ctx)
 	if err != nil {
@@ -53,15 +53,15 @@ func (t *trial) talk() *talk {
 	return k
 }
 
-// send writes text, filled in. A proxy that closed before may still have
-// answered, so that errors show when reading.
+// send fills in text and writes it. Errors show when reading: a proxy that has closed
+// may have answered before.
 func (k *talk) send(text string) {
 	text = k.fill(text)
 	k.sent = append(k.sent, text[:min(len(text), max(0, maxKept-len(k.sent)))]...)
 	_, _ = io.WriteString(k.conn, text)
 }
 
-// reply reads a final reply's head, nil if none came.
+// reply reads the head of the final reply.
 func (k *talk) reply() (*wire.Reply, error) {
 	for range 16 {
 		reply, err := wire.ReadReply(k.br, 0)
@@ -75,7 +75,7 @@ func (k *talk) reply() (*wire.Reply, error) {
 	return nil, errors.New("1xx replies without end")
 }
 
-// wantReply fails the check if there is no reply.
+// wantReply reads the head of the final reply, and fails the check if there is none.
 func (k *talk) wantReply() *wire.Reply {
 	reply, err := k.reply()
 	if err != nil {
@@ -84,7 +84,7 @@ func (k *talk) wantReply() *wire.Reply {
 	return reply
 }
 
-// because is a read error for a person.
+// reason returns a read error in words for a person.
 func reason(err error) string {
 	switch {
 	case timedOut(err):
@@ -95,7 +95,7 @@ func reason(err error) string {
 	return wire.Escape([]byte(err.Error()), 120)
 }
 
-// describeRead is what was read, and what broke it off if anything did.
+// describeRead returns what was read and, if the read failed, why, for a person.
 func describeRead(got []byte, err error) string {
 	words := `"` + wire.Escape(got, 60) + `"`
 	if err != nil {
@@ -104,10 +104,10 @@ func describeRead(got []byte, err error) string {
 	return words
 }
 
-// timedOut reports whether nothing came, rather than an end.
+// timedOut reports whether a read failed because nothing came in time.
 func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
-// content reads the reply's content by its framing, within bounds.
+// content reads the content of a reply by its framing, up to a limit.
 func (k *talk) content(reply *wire.Reply) ([]byte, error) {
 	framing, err := reply.Framing()
 	switch {
@@ -123,15 +123,15 @@ func (k *talk) content(reply *wire.Reply) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(k.br, 1<<20))
 }
 
-// ended waits until the proxy closes, and reports whether it did; bytes that
-// come before are given back.
+// readToEnd reads until the proxy closes the connection. It reports whether it did in
+// time, and the bytes that came before.
 func (k *talk) readToEnd(within time.Duration) (closed bool, before []byte) {
 	_ = k.conn.SetReadDeadline(time.Now().Add(within))
 	before, err := io.ReadAll(io.LimitReader(k.br, 64<<10))
 	return err == nil || !timedOut(err), before
 }
 
-// open asks for a tunnel to the target, with extra field lines.
+// open opens a tunnel to the target, by a CONNECT with extra field lines.
 func (t *trial) open(fields string) *talk {
 	k := t.talk()
 	k.send("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{auth}" + fields + "\r\n")
@@ -139,7 +139,7 @@ func (t *trial) open(fields string) *talk {
 	return k
 }
 
-// opened wants a 2xx.
+// opened reads the reply, and fails the check unless it is a 2xx.
 func (k *talk) opened() *wire.Reply {
 	reply := k.wantReply()
 	if reply.Code/100 != 2 {
@@ -148,7 +148,7 @@ func (k *talk) opened() *wire.Reply {
 	return reply
 }
 
-// read wants these very bytes.
+// read fails the check unless want comes next.
 func (k *talk) read(want string) {
 	got := make([]byte, len(want))
 	n, err := io.ReadFull(k.br, got)
@@ -157,9 +157,10 @@ func (k *talk) read(want string) {
 	}
 }
 
-// hush gives the connection that much time from now on.
+// setDeadline lets the conversation go on for d from now on.
 func (k *talk) setDeadline(d time.Duration) { _ = k.conn.SetDeadline(time.Now().Add(d)) }
 
+// closeWrite half-closes the connection. It skips the check if that cannot be done.
 func (k *talk) closeWrite() {
 	half, ok := k.conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {

@@ -11,7 +11,7 @@ import (
 	"culvert/tunnel"
 )
 
-// target is the other end of the audit's tunnels, and the origin of its plain
+// target is the other end of the audit's tunnels, and the origin server of its plain
 // requests.
 type target struct {
 	listener  net.Listener
@@ -23,23 +23,25 @@ type target struct {
 	conns    map[net.Conn]struct{}
 	accepted int
 	closed   bool
-	reserved []func() // ports, released with the target
+	reserved []func() // each releases a reserved port
 }
 
-// targetTime bounds every conversation of a target's, so that none outlives its
-// check for long.
+// targetTime limits every connection of a target, so that none outlives its check for
+// long.
 const targetTime = 5 * time.Minute
 
-// ListenError is why the audit's own target cannot listen.
+// ListenError reports that the audit's own target cannot listen.
 type ListenError struct{ Err error }
 
+// Error returns the reason.
 func (e *ListenError) Error() string { return "the audit's target cannot listen: " + e.Err.Error() }
 
-// Unwrap returns the reason.
+// Unwrap returns Err.
 func (e *ListenError) Unwrap() error { return e.Err }
 
-// listenTarget listens. What the proxy is told is announce, or the listener's
-// address, or for a wildcard the address of this machine as the proxy sees it.
+// listenTarget starts a target. The proxy is asked to connect to announce. If that is
+// zero, it is asked for the listener's address or, for a wildcard listener, the IP
+// address of local, from which the proxy was reached.
 func listenTarget(listen string, announce tunnel.Authority, local net.Addr) (*target, error) {
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
@@ -61,6 +63,7 @@ func listenTarget(listen string, announce tunnel.Authority, local net.Addr) (*ta
 	return t, nil
 }
 
+// accept gives each connection to the handler until the target is closed.
 func (t *target) accept() {
 	for {
 		conn, err := t.listener.Accept()
@@ -68,7 +71,7 @@ func (t *target) accept() {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			time.Sleep(10 * time.Millisecond) // as when descriptors run short
+			time.Sleep(10 * time.Millisecond) // descriptors may have run short
 			continue
 		}
 		t.mu.Lock()
@@ -94,14 +97,14 @@ func (t *target) accept() {
 	}
 }
 
-// serve has the connections from now on handled.
+// serve sets the handler for connections from now on.
 func (t *target) serve(handler func(net.Conn)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.handler, t.accepted = handler, 0
 }
 
-// forget closes what is open.
+// closeConns closes all connections, and those that come until the next serve.
 func (t *target) closeConns() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -111,6 +114,7 @@ func (t *target) closeConns() {
 	}
 }
 
+// close stops the target and waits for its handlers.
 func (t *target) close() {
 	t.mu.Lock()
 	t.closed = true
@@ -124,15 +128,15 @@ func (t *target) close() {
 	t.running.Wait()
 }
 
-// reached is how many connections came since serve.
+// reached returns how many connections came since serve.
 func (t *target) reached() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.accepted
 }
 
-// unused is an authority beside the target's, where nothing listens for as long
-// as the target is open.
+// unused returns an authority with the target's host where nothing listens for as long
+// as the target is open; zero if there is none.
 func (t *target) unused() tunnel.Authority {
 	port, release, err := reservePort(t.listener.Addr().(*net.TCPAddr).AddrPort().Addr().WithZone("").Unmap())
 	if err != nil {
@@ -149,7 +153,7 @@ func (t *target) unused() tunnel.Authority {
 	return a
 }
 
-// echo gives every byte back, and a half-close too.
+// echo sends every byte back, and passes a half-close on.
 func echo(conn net.Conn) {
 	_, _ = io.Copy(conn, conn)
 	closeWrite(conn)
@@ -164,6 +168,7 @@ func countBytes(conn net.Conn) {
 	}
 }
 
+// closeWrite half-closes conn, if it can be.
 func closeWrite(conn net.Conn) {
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()

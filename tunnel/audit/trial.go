@@ -12,7 +12,8 @@ import (
 	"culvert/tunnel/probe"
 )
 
-// trial is one check's run. pass, warn, fail and skip end it at once.
+// trial is one run of a check. pass, warn, fail and skip end it at once, by a panic
+// that attempt recovers.
 type trial struct {
 	*bench
 	ctx      context.Context
@@ -22,7 +23,8 @@ type trial struct {
 	frameLog *frameLog
 }
 
-// attempt runs a check, and passes it unless it ended otherwise.
+// attempt runs a check and returns its outcome. A check that ends by itself has
+// passed.
 func (t *trial) attempt(try func(*trial)) (o outcome) {
 	defer func() {
 		switch p := recover().(type) {
@@ -63,7 +65,8 @@ func (t *trial) end() {
 	}
 }
 
-// writeBytes is the conversation, the last that had an answer, credentials masked.
+// evidence returns what was sent and received, with credentials masked, in the last
+// conversation that had an answer.
 func (t *trial) evidence() (sent, received tunnel.WireBytes) {
 	if len(t.talks) == 0 && t.frameLog != nil {
 		t.frameLog.mu.Lock()
@@ -78,8 +81,8 @@ func (t *trial) evidence() (sent, received tunnel.WireBytes) {
 	return nil, nil
 }
 
-// offer tells the check something, once: a proxy that connects to the target a
-// second time must not keep that waiting for ever.
+// offer sends to a channel unless it is full. A proxy that connects to the target a
+// second time must not block the target.
 func offer[T any](to chan<- T, what T) {
 	select {
 	case to <- what:
@@ -87,8 +90,7 @@ func offer[T any](to chan<- T, what T) {
 	}
 }
 
-// ascii keeps what a terminal acts on, or shows as it pleases, out of words that
-// quote a proxy.
+// ascii escapes what is not printable ASCII in words that quote a proxy.
 func ascii(words string) string {
 	var b strings.Builder
 	for i := range len(words) {
@@ -101,5 +103,5 @@ func ascii(words string) string {
 	return b.String()
 }
 
-// line is a reply's first line, fit to be shown.
+// line returns the first line of a reply, escaped.
 func line(reply *wire.Reply) string { return wire.Escape([]byte(reply.Line), 100) }
