@@ -57,7 +57,7 @@ func runProbe(ctx context.Context, line *args.Line) error {
 	verbose := plan.Verbose(talker(line))
 	verbose.Plan(target)
 	prober.Client.Trace = verbose.Trace()
-	var progress *probe.Progress // none with -v, which tells each step
+	var progress *probe.Progress // none with -v, which writes each step
 	if !line.Bool("verbose") {
 		progress = probe.NewProgress(os.Stderr)
 		prober.Client.Trace = &client.Trace{Waiting: progress.Waiting}
@@ -117,7 +117,7 @@ func auditOf(ctx context.Context, line *args.Line) *probe.Audit {
 		Out: os.Stdout, Style: styleFor(os.Stdout, line), Progress: probe.NewProgress(os.Stderr),
 	}
 	a.Planned = func(plan *route.Plan, target tunnel.Authority) { plan.Verbose(talker(line)).Plan(target) }
-	if line.Bool("verbose") { // which tells each step
+	if line.Bool("verbose") { // a line for each step instead
 		a.Progress = nil
 		a.Say = func(words string) { talk(line, "%s", words) }
 	}

@@ -38,7 +38,7 @@ type SurveyReport struct {
 	Started time.Time      `json:"started"`
 	By      string         `json:"by,omitempty"`
 	Proxy   string         `json:"proxy"` // its URL, without credentials
-	Ways    []SurveyTarget `json:"ways"`
+	Targets []SurveyTarget `json:"ways"`
 
 	Verdict  string `json:"verdict"`       // how many of each answer
 	Why      string `json:"why,omitempty"` // why the survey is inconclusive; "" = it is not
@@ -47,10 +47,10 @@ type SurveyReport struct {
 
 // SurveyReport returns the report of a Survey. If an open tunnel does harm, one that
 // opened makes the exit code tunnel.ExitCheck.
-func (a *Auditor) SurveyReport(started time.Time, ways []SurveyTarget, harmful bool) *SurveyReport {
+func (a *Auditor) SurveyReport(started time.Time, targets []SurveyTarget, harmful bool) *SurveyReport {
 	hops := a.Client.Route.Hops
-	r := &SurveyReport{Schema: Schema, Started: started.UTC(), By: a.Client.UserAgent, Proxy: hops[len(hops)-1].String(), Ways: ways, Verdict: surveyVerdict(ways)}
-	if r.Why, r.ExitCode = inconclusive(ways); r.Why == "" && harmful && anyOpen(ways) {
+	r := &SurveyReport{Schema: Schema, Started: started.UTC(), By: a.Client.UserAgent, Proxy: hops[len(hops)-1].String(), Targets: targets, Verdict: surveyVerdict(targets)}
+	if r.Why, r.ExitCode = inconclusive(targets); r.Why == "" && harmful && anyOpen(targets) {
 		r.ExitCode = tunnel.ExitCheck
 	}
 	return r
@@ -178,13 +178,13 @@ func statusDenies(reply *wire.Reply) bool {
 
 // inconclusive returns why a survey is inconclusive and the exit code for that, "" if
 // it is not. A proxy that gives the same answer to everything has decided nothing.
-func inconclusive(ways []SurveyTarget) (why string, code int) {
-	if len(ways) == 0 {
+func inconclusive(targets []SurveyTarget) (why string, code int) {
+	if len(targets) == 0 {
 		return "", tunnel.ExitOK
 	}
-	first := ways[0]
+	first := targets[0]
 	silent := first.Answer == answerNone // closed or silent, which makes no difference
-	if slices.ContainsFunc(ways, func(w SurveyTarget) bool {
+	if slices.ContainsFunc(targets, func(w SurveyTarget) bool {
 		return w.Answer != first.Answer || !silent && (w.code != first.code || w.Status != first.Status)
 	}) {
 		return "", tunnel.ExitOK
@@ -200,7 +200,7 @@ func inconclusive(ways []SurveyTarget) (why string, code int) {
 		return "a page came instead of each tunnel: it is no proxy, or a login page stands in the way", first.code
 	case first.Status/100 == 3 || first.Status == 511:
 		return "every answer sends elsewhere: a login page may stand in the way", first.code
-	case first.code == tunnel.ExitNotAProxy && (len(ways) > 1 || first.Status == 400 || first.Status == 404):
+	case first.code == tunnel.ExitNotAProxy && (len(targets) > 1 || first.Status == 400 || first.Status == 404):
 		return fmt.Sprintf("every answer is %d, which judges nothing: it may be no proxy", first.Status), first.code
 	}
 	return "", tunnel.ExitOK
@@ -232,11 +232,11 @@ func ParsePorts(list string) ([]uint16, error) {
 }
 
 // PortTargets returns the ports of one host, given as it stands in an authority.
-func PortTargets(host string, ports []uint16) (ways []SurveyTarget) {
+func PortTargets(host string, ports []uint16) (targets []SurveyTarget) {
 	for _, p := range ports {
-		ways = append(ways, SurveyTarget{Target: fmt.Sprintf("%s:%d", host, p)})
+		targets = append(targets, SurveyTarget{Target: fmt.Sprintf("%s:%d", host, p)})
 	}
-	return ways
+	return targets
 }
 
 // Reachable returns targets that a proxy for others should not open: itself, its own
@@ -245,9 +245,9 @@ func PortTargets(host string, ports []uint16) (ways []SurveyTarget) {
 // socket, its machine is asked for by ssh's port.
 func Reachable(proxy tunnel.Authority) []SurveyTarget {
 	p := fmt.Sprint(cmp.Or(proxy.Port(), 22))
-	var ways []SurveyTarget
+	var targets []SurveyTarget
 	if !proxy.IsZero() {
-		ways = append(ways, SurveyTarget{Target: proxy.String(), Why: "the proxy itself"})
+		targets = append(targets, SurveyTarget{Target: proxy.String(), Why: "the proxy itself"})
 	}
 	for _, w := range [...]struct{ target, why string }{
 		{"127.0.0.1:" + p, "the proxy's own loopback"},
@@ -282,14 +282,14 @@ func Reachable(proxy tunnel.Authority) []SurveyTarget {
 		{"255.255.255.255:80", "broadcast"},
 	} {
 		if w.target != proxy.String() {
-			ways = append(ways, SurveyTarget{Target: w.target, Why: w.why})
+			targets = append(targets, SurveyTarget{Target: w.target, Why: w.why})
 		}
 	}
-	return ways
+	return targets
 }
 
-func anyOpen(ways []SurveyTarget) bool {
-	return slices.ContainsFunc(ways, func(w SurveyTarget) bool { return w.Answer == answerOpen })
+func anyOpen(targets []SurveyTarget) bool {
+	return slices.ContainsFunc(targets, func(w SurveyTarget) bool { return w.Answer == answerOpen })
 }
 
 // answerWords explains the answers that are not clear by themselves.
@@ -300,10 +300,10 @@ var answerWords = map[string]string{
 }
 
 // surveyVerdict returns how many there are of each answer.
-func surveyVerdict(ways []SurveyTarget) string {
+func surveyVerdict(targets []SurveyTarget) string {
 	counts := map[string]int{}
-	for _, way := range ways {
-		counts[way.Answer]++
+	for _, t := range targets {
+		counts[t.Answer]++
 	}
 	var sums []string
 	for _, answer := range [...]string{answerOpen, answerPage, answerTried, answerDenied, answerOther, answerNone} {
@@ -320,10 +320,10 @@ func (r *SurveyReport) WriteText(w io.Writer, style terminal.Style) error {
 	var b strings.Builder
 	seen := map[string]bool{}
 	colour := map[string]terminal.Colour{answerOpen: style.Bad, answerPage: style.Warn, answerTried: style.Warn, answerDenied: style.Good, answerOther: style.Good, answerNone: style.Warn}
-	for _, way := range r.Ways {
-		seen[way.Answer] = true
-		answer := colour[way.Answer].Paint(fmt.Sprintf("%-9s", way.Answer))
-		fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("  %s  %-30s  %-42s  %s", answer, way.Target, way.Words, style.Faint.Paint(way.Why)), " "))
+	for _, t := range r.Targets {
+		seen[t.Answer] = true
+		answer := colour[t.Answer].Paint(fmt.Sprintf("%-9s", t.Answer))
+		fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("  %s  %-30s  %-42s  %s", answer, t.Target, t.Words, style.Faint.Paint(t.Why)), " "))
 	}
 	for _, answer := range [...]string{answerPage, answerTried, answerOther} {
 		if seen[answer] {

@@ -20,21 +20,21 @@ func TestSurvey(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer open.Close()
-	ways, err := a.Survey(t.Context(), []SurveyTarget{{Target: open.Addr().String()}, {Target: "169.254.169.254:80"}, {Target: "[fe80::1]:80"}, {Target: "127.0.0.1:1"}, {Target: "a b:1"}})
+	targets, err := a.Survey(t.Context(), []SurveyTarget{{Target: open.Addr().String()}, {Target: "169.254.169.254:80"}, {Target: "[fe80::1]:80"}, {Target: "127.0.0.1:1"}, {Target: "a b:1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var answers []string
-	for _, w := range ways {
+	for _, w := range targets {
 		answers = append(answers, w.Answer)
 	}
-	if got := strings.Join(answers, ", "); got != "open, denied, denied, tried, refused" || !anyOpen(ways) {
+	if got := strings.Join(answers, ", "); got != "open, denied, denied, tried, refused" || !anyOpen(targets) {
 		t.Errorf("%s", got)
 	}
 	var text strings.Builder
-	report := a.SurveyReport(time.Now(), ways, true)
+	report := a.SurveyReport(time.Now(), targets, true)
 	report.WriteText(&text, terminal.Style{})
-	if report.ExitCode != tunnel.ExitCheck || a.SurveyReport(time.Now(), ways, false).ExitCode != tunnel.ExitOK {
+	if report.ExitCode != tunnel.ExitCheck || a.SurveyReport(time.Now(), targets, false).ExitCode != tunnel.ExitOK {
 		t.Errorf("the exit code is %d", report.ExitCode)
 	}
 	if !strings.HasSuffix(text.String(), "verdict: 1 open, 1 tried, 2 denied, 1 refused\n") {
@@ -53,11 +53,11 @@ func surveyOf(t *testing.T, reply string) []SurveyTarget {
 	proxy := tunneltest.StartProxy(t, tunneltest.Answer(reply)...)
 	route, _ := tunnel.ParseRoute("http://ada:hunter2hunter2@" + proxy.Addr())
 	a := &Auditor{Client: &client.Client{Route: route}, Patience: 10 * time.Second}
-	ways, err := a.Survey(t.Context(), []SurveyTarget{{Target: "127.0.0.1:1"}, {Target: "127.0.0.1:2"}})
+	targets, err := a.Survey(t.Context(), []SurveyTarget{{Target: "127.0.0.1:1"}, {Target: "127.0.0.1:2"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ways
+	return targets
 }
 
 // The answers of a survey depend on the reply; none shows credentials or control
@@ -83,9 +83,9 @@ func TestSurveyAnswers(t *testing.T) {
 		{"HTTP/1.1 404 No such domain\r\nContent-Type: text/html\r\n\r\n<body><p>Privoxy was unable to find it</p></body>", answerTried, "HTTP/1.1 404 No such domain", "", 0}, // as Privoxy answers
 		{"", answerNone, "no answer: the connection was closed", "no answer in HTTP came, and nothing was judged", 8},
 	} {
-		ways := surveyOf(t, tt.reply)
-		why, code := inconclusive(ways)
-		if w := ways[1]; w.Answer != tt.answer || w.Words != tt.words || why != tt.why || code != tt.code {
+		targets := surveyOf(t, tt.reply)
+		why, code := inconclusive(targets)
+		if w := targets[1]; w.Answer != tt.answer || w.Words != tt.words || why != tt.why || code != tt.code {
 			t.Errorf("%q: %+v, %q, exit %d", tt.reply, w, why, code)
 		}
 	}
@@ -95,11 +95,11 @@ func TestSurveyAnswers(t *testing.T) {
 func TestSurveyOfPorts(t *testing.T) {
 	route, _ := tunnel.ParseRoute("http://" + startServe(t, false, "*:22,80"))
 	a := &Auditor{Client: &client.Client{Route: route}, Patience: 10 * time.Second}
-	ways, err := a.Survey(t.Context(), PortTargets("127.0.0.1", []uint16{21, 22, 23, 79, 80, 81, 443}))
+	targets, err := a.Survey(t.Context(), PortTargets("127.0.0.1", []uint16{21, 22, 23, 79, 80, 81, 443}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range ways {
+	for _, w := range targets {
 		allowed := strings.HasSuffix(w.Target, ":22") || strings.HasSuffix(w.Target, ":80")
 		if (w.Answer == answerDenied) == allowed {
 			t.Errorf("%+v", w)
@@ -124,11 +124,11 @@ func TestReachable(t *testing.T) {
 // A proxy that closes the connection on some requests and is silent on others has
 // decided nothing.
 func TestSurveyWithoutAnswers(t *testing.T) {
-	ways := []SurveyTarget{{Answer: answerNone, code: tunnel.ExitDeadline}, {Answer: answerNone, code: tunnel.ExitNotAProxy}}
-	if why, code := inconclusive(ways); why == "" || code != tunnel.ExitDeadline {
+	targets := []SurveyTarget{{Answer: answerNone, code: tunnel.ExitDeadline}, {Answer: answerNone, code: tunnel.ExitNotAProxy}}
+	if why, code := inconclusive(targets); why == "" || code != tunnel.ExitDeadline {
 		t.Errorf("%q, exit %d", why, code)
 	}
-	if why, code := inconclusive(append(ways, SurveyTarget{Answer: answerDenied, Status: 403, code: tunnel.ExitRefused})); why != "" || code != tunnel.ExitOK {
+	if why, code := inconclusive(append(targets, SurveyTarget{Answer: answerDenied, Status: 403, code: tunnel.ExitRefused})); why != "" || code != tunnel.ExitOK {
 		t.Errorf("with a denial: %q, exit %d", why, code)
 	}
 }

@@ -71,7 +71,7 @@ func (t *target) accept() {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			time.Sleep(10 * time.Millisecond) // descriptors may have run short
+			time.Sleep(10 * time.Millisecond) // this process may have run out of descriptors
 			continue
 		}
 		t.mu.Lock()

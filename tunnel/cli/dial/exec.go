@@ -26,7 +26,7 @@ func Exec(conn *client.Conn, words []string) (stdio.Result, error) {
 		for {
 			select {
 			case s := <-signals:
-				if s != syscall.SIGINT { // the terminal sends that to both
+				if s != syscall.SIGINT { // the terminal sends that to the command too
 					_ = cmd.Process.Signal(s)
 				}
 			case <-ended:

@@ -47,7 +47,8 @@ func Code(code int) error {
 	return &Error{Code: code}
 }
 
-// Of returns how an error ends the program. A nil error ends it well.
+// Of returns how an error ends the program: a nil error with tunnel.ExitOK, an *Error as
+// it says, an *args.Error as a usage error, and any other with its own exit code.
 func Of(err error) (e Error) {
 	var known *Error
 	var mistake *args.Error

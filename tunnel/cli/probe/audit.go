@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"culvert/tunnel"
 	"culvert/tunnel/audit"
@@ -205,13 +204,6 @@ func onLoopback(hops []tunnel.Hop) bool {
 	return true
 }
 
-// hostOf returns a target's host as it stands in an authority, an IPv6 address in
-// brackets.
-func hostOf(a tunnel.Authority) string {
-	text := a.String()
-	return text[:strings.LastIndexByte(text, ':')]
-}
-
 // audit runs the audit and writes its report.
 func (c *Audit) audit(ctx context.Context, a *audit.Auditor) (failed bool, err error) {
 	junit, err := openJUnit(c.Flags.String("junit")) // before the audit, which takes a while
@@ -259,24 +251,6 @@ func conclusiveBy(r *audit.Report) string {
 		return "look with culvert probe HOST:PORT what it says; for an answer that takes long there is --patience"
 	}
 	return "let the audit's target listen where the proxy reaches and allows it: --target-listen HOST:443"
-}
-
-// survey asks the proxy for each target and writes the report.
-func (c *Audit) survey(ctx context.Context, a *audit.Auditor, ways []audit.SurveyTarget, harmful bool) (failed bool, err error) {
-	started := time.Now()
-	if ways, err = a.Survey(ctx, ways); err != nil {
-		return false, err
-	}
-	r := a.SurveyReport(started, ways, harmful)
-	if c.Flags.Bool("json") {
-		err = r.WriteJSON(c.Out)
-	} else {
-		err = r.WriteText(c.Out, c.Style)
-	}
-	if r.Why != "" && err == nil {
-		err = &args.Error{Message: r.Why, Hint: "look with culvert probe HOST:PORT what it says; credentials go into --proxy http://USER:PASSWORD@HOST:PORT", ExitCode: r.ExitCode}
-	}
-	return r.ExitCode == tunnel.ExitCheck, err
 }
 
 // progress returns the function that shows which check or target is being tried, nil if

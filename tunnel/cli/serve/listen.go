@@ -63,7 +63,7 @@ func Announce(server *proxy.Server, listeners []net.Listener, say func(format st
 	var summaries []string
 	urls := map[string][]string{}
 	for _, l := range listeners {
-		summary := strings.Join(server.Summary(l), "\n") // settles the limits, so it comes before the line that says so
+		summary := strings.Join(server.Summary(l), "\n") // also settles the limits, which must precede "listening"
 		say("listening on %s", listen.URL(l))
 		if urls[summary] == nil {
 			summaries = append(summaries, summary)
