@@ -38,10 +38,18 @@ func (r *realm) environ(cache string) []string {
 func (r *realm) run(t testing.TB, stdin, name string, arg ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, arg...)
-	cmd.Env, cmd.Stdin = r.environ(r.cache("ada")), strings.NewReader(stdin)
+	cmd.Env, cmd.Stdin = r.environ(r.cache("none")), strings.NewReader(stdin)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s %v: %v\n%s", name, arg, err, out)
 	}
+}
+
+// ticket gets ada's, into a cache of that name: programs add to what they use.
+func (r *realm) ticket(t testing.TB, name string) (cache string) {
+	t.Helper()
+	cache = r.cache(name)
+	r.run(t, "lovelace\n", needs(t, "kinit")[0], "-c", cache, "ada")
+	return cache
 }
 
 func (r *realm) cache(name string) string { return "FILE:" + filepath.Join(r.dir, "cc-"+name) }
@@ -51,7 +59,7 @@ var kerberosRealm = shared(startRealm, "krb5kdc", "kdb5_util", "kadmin.local", "
 
 func startRealm(t testing.TB) *realm {
 	t.Helper()
-	paths := needs(t, "krb5kdc", "kdb5_util", "kadmin.local", "kinit")
+	paths := needs(t, "krb5kdc", "kdb5_util", "kadmin.local")
 	r := &realm{dir: t.TempDir()}
 	for d := r.dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
 		os.Chmod(d, 0o755)
@@ -97,7 +105,6 @@ kdc = FILE:%[2]s/kdc.log
 	kdc := append([]string{"KRB5_CONFIG=" + r.conf, "KRB5_KDC_PROFILE=" + filepath.Join(r.dir, "kdc.conf"), paths[0]}, "-n", "-r", "CULVERT.TEST")
 	background(t, needs(t, "env")[0], kdc...)
 	accepts(t, "127.0.0.1:"+port)
-	r.run(t, "lovelace\n", paths[3], "ada")
 	return r
 }
 
@@ -106,6 +113,7 @@ kdc = FILE:%[2]s/kdc.log
 func TestRealKerberosAtSquid(t *testing.T) {
 	t.Parallel()
 	server, r := sshd(t), kerberosRealm(t)
+	ada := r.ticket(t, "ada")
 	const helper = "/usr/lib/squid/negotiate_kerberos_auth"
 	needs(t, helper)
 	negotiate := "auth_param negotiate program " + needs(t, "env")[0] + " KRB5_CONFIG=" + r.conf + " KRB5RCACHETYPE=none " + helper + " -k " + r.keys + " -s HTTP/localhost@CULVERT.TEST\nauth_param negotiate children 1\n"
@@ -118,14 +126,14 @@ func TestRealKerberosAtSquid(t *testing.T) {
 		code  int
 		says  string // in stderr; "" = the tunnel opens
 	}{
-		{"kinit's ticket", r.cache("ada"), []string{"-x", alone}, 0, "> Proxy-Authorization: Negotiate ***"},
-		{"a path without FILE:", strings.TrimPrefix(r.cache("ada"), "FILE:"), []string{"-x", alone, "--auth", "negotiate"}, 0, ""},
+		{"kinit's ticket", ada, []string{"-x", alone}, 0, "> Proxy-Authorization: Negotiate ***"},
+		{"a path without FILE:", strings.TrimPrefix(ada, "FILE:"), []string{"-x", alone, "--auth", "negotiate"}, 0, ""},
 		{"a keytab", r.cache("none"), []string{"-x", alone, "--keytab", r.ada, "--principal", "ada@CULVERT.TEST"}, 0, ""},
-		{"the strongest of two", r.cache("ada"), []string{"-x", "ada:lovelace@" + both}, 0, "> Proxy-Authorization: Negotiate ***"},
+		{"the strongest of two", ada, []string{"-x", "ada:lovelace@" + both}, 0, "> Proxy-Authorization: Negotiate ***"},
 		{"no ticket, but a password", r.cache("none"), []string{"-x", "ada:lovelace@" + both}, 0, "> Proxy-Authorization: Basic ***"},
 		{"no ticket", r.cache("none"), []string{"-x", alone}, 5, "it offers Negotiate; there is no ticket in " + strings.TrimPrefix(r.cache("none"), "FILE:") + ": no such file or directory\nhint: get one with kinit\n"},
 		{"a kernel's cache", "KEYRING:persistent:0", []string{"-x", alone}, 5, "is of kind KEYRING"},
-		{"an unknown service", r.cache("ada"), []string{"-x", strings.Replace(alone, "localhost", "127.0.0.1", 1)}, 5, "knows no service HTTP/127.0.0.1\nhint: name the proxy as its administrator registered it"},
+		{"an unknown service", ada, []string{"-x", strings.Replace(alone, "localhost", "127.0.0.1", 1)}, 5, "knows no service HTTP/127.0.0.1\nhint: name the proxy as its administrator registered it"},
 		{"no key in the keytab", r.cache("none"), []string{"-x", alone, "--keytab", r.ada, "--principal", "eve@CULVERT.TEST"}, 5, "no ticket for HTTP/localhost"},
 		{"no keytab", r.cache("none"), []string{"-x", alone, "--keytab", "/no/keytab", "--principal", "ada"}, 5, "the keytab /no/keytab: no such file"},
 	} {
@@ -142,7 +150,7 @@ func TestRealKerberosAtSquid(t *testing.T) {
 	}
 	probe := exec.CommandContext(t.Context(), culvert(t), "probe", "-x", alone, "--audit", "--json", "--check", "connect-carries,head-bytewise,tunnel-parallel,plain-keep-alive,refusal-407",
 		"--target-listen", "127.0.0.1:0")
-	probe.Env = r.environ(r.cache("ada"))
+	probe.Env = r.environ(ada)
 	out, _ := probe.Output()
 	report, err := audit.ReadReport(bytes.NewReader(out))
 	if err != nil || report.Login != "negotiate" || report.Summary[0].Pass+report.Summary[1].Pass+report.Summary[2].Pass != len(report.Results) {
@@ -150,7 +158,7 @@ func TestRealKerberosAtSquid(t *testing.T) {
 	}
 	// Another client gets through by the same ticket: the realm is right.
 	curl := exec.CommandContext(t.Context(), needs(t, "curl")[0], "-sS", "-o", "/dev/null", "-w", "%{http_connect}", "-p", "--proxy-negotiate", "-U", ":", "-x", "http://"+alone, "http://127.0.0.1:"+server.port)
-	curl.Env = r.environ(r.cache("ada"))
+	curl.Env = r.environ(ada)
 	if out, _ := curl.Output(); string(out) != "200" {
 		t.Errorf("curl's CONNECT: %s", out)
 	}
@@ -174,7 +182,7 @@ func TestRealKerberosMutual(t *testing.T) {
 		}
 		return answer
 	}
-	source := kerberos.Source{Cache: r.cache("ada"), Config: r.conf}
+	source := kerberos.Source{Cache: r.ticket(t, "mutual"), Config: r.conf}
 	first, err := source.Negotiator("localhost")
 	if err != nil {
 		t.Fatal(err)
@@ -215,7 +223,7 @@ func TestRealKerberosSilentKDC(t *testing.T) {
 		t.Fatal(err)
 	}
 	conf := write(t, filepath.Join(r.dir, "silent.conf"), regexp.MustCompile(`\tkdc = .*`).ReplaceAllString(string(text), "\tkdc = "+silent.Addr()))
-	source := kerberos.Source{Cache: r.cache("ada"), Config: conf, Timeout: 50 * time.Millisecond}
+	source := kerberos.Source{Cache: r.ticket(t, "silent"), Config: conf, Timeout: 50 * time.Millisecond}
 	n, err := source.Negotiator("localhost")
 	if err != nil {
 		t.Fatal(err)
