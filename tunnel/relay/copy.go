@@ -15,7 +15,7 @@ type direction struct {
 	from, to *end
 	early    []byte
 	moved    atomic.Int64 // bytes written to to
-	unread   atomic.Bool  // from is not read, and its reset would go unseen
+	unread   atomic.Bool  // from is not being read, so that its reset has to be checked for
 	socket   socketDirection
 }
 
@@ -24,24 +24,24 @@ func (d *direction) init(r *relay, from, to *end, early []byte) {
 	d.socket.init(d)
 }
 
-// run is a direction's goroutine.
+// run is the goroutine of a direction.
 func (d *direction) run() {
 	if d.sendEarly() && d.copy() {
-		d.lookAway()
+		d.stopReading()
 		d.relay.halfClose(d.from, d.to)
 	}
 	d.relay.leave()
 }
 
-// sendEarly writes what was read before the relay began, and lets it go.
+// sendEarly writes the early bytes, and keeps no reference to them.
 func (d *direction) sendEarly() bool {
 	early := d.early
 	d.early = nil
 	return len(early) == 0 || d.write(early)
 }
 
-// copyConn copies until end of file, and reports whether it came to that. The
-// buffer is held while waiting, unless the conn offers a way to wait without.
+// copyConn copies until end of file, and reports whether that was reached. It holds a
+// buffer while it waits, unless the connection can be waited for without one.
 func (d *direction) copyConn() (eof bool) {
 	switch from := d.from.conn.(type) {
 	case sock.Patient:
@@ -65,7 +65,7 @@ func (d *direction) copyConn() (eof bool) {
 	}
 }
 
-// copyStream is copyConn for a stream, which gives its own buffers out.
+// copyStream is copyConn for a stream, which writes from its own buffers.
 func (d *direction) copyStream(from sock.Stream) (eof bool) {
 	switch _, err := from.WriteTo(directionWriter{d}); {
 	case err == nil:
@@ -77,7 +77,7 @@ func (d *direction) copyStream(from sock.Stream) (eof bool) {
 	}
 }
 
-// directionWriter is where a direction's bytes go to.
+// directionWriter writes to the far end of a direction.
 type directionWriter struct{ d *direction }
 
 func (w directionWriter) Write(b []byte) (int, error) {
@@ -87,7 +87,7 @@ func (w directionWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// copyPatient is copyConn, with a buffer only while it holds bytes.
+// copyPatient is copyConn with a buffer only while there are bytes in it.
 func (d *direction) copyPatient(from sock.Patient) (eof bool) {
 	for {
 		err := d.passOn(from)
@@ -105,10 +105,10 @@ func (d *direction) copyPatient(from sock.Patient) (eof bool) {
 	}
 }
 
-// errStopped says that a direction has ended for what happened at its other end.
+// errStopped means that a direction has ended because its bytes could not be written.
 var errStopped = errors.New("stopped")
 
-// passOn writes what can be had in one piece.
+// passOn copies the bytes that are available, as far as they fit into one buffer.
 func (d *direction) passOn(from sock.Patient) error {
 	buf := sock.GetBuffer()
 	defer buf.Release()
@@ -120,7 +120,7 @@ func (d *direction) passOn(from sock.Patient) error {
 }
 
 func (d *direction) write(b []byte) bool {
-	d.lookAway()
+	d.stopReading()
 	n, err := d.to.conn.Write(b)
 	d.unread.Store(false)
 	d.count(n)
@@ -130,7 +130,7 @@ func (d *direction) write(b []byte) bool {
 	return err == nil
 }
 
-// count counts n bytes written, which is what progress means.
+// count counts n bytes as written. Nothing else is progress.
 func (d *direction) count(n int) {
 	if n <= 0 {
 		return
@@ -141,10 +141,10 @@ func (d *direction) count(n int) {
 	}
 }
 
-// lookAway is to be called before from is left unread for a time that the
-// other side decides, and has the timer look at it instead.
-func (d *direction) lookAway() {
-	if _, stream := d.from.conn.(sock.Stream); d.from.heart == nil && !stream {
+// stopReading is called before from is left unread for a time that depends on the
+// other side. Meanwhile the timer checks from for a reset.
+func (d *direction) stopReading() {
+	if _, stream := d.from.conn.(sock.Stream); d.from.inner == nil && !stream {
 		return
 	}
 	d.unread.Store(true)
@@ -155,7 +155,7 @@ func (d *direction) lookAway() {
 	}
 }
 
-// check looks for a reset of from if nobody else does.
+// check fails the relay if from was reset while it is not being read.
 func (d *direction) check() {
 	if !d.unread.Load() {
 		return

@@ -8,29 +8,30 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// end is one of the relay's two conns.
+// end is one of the two connections of a relay.
 type end struct {
 	conn  net.Conn
-	by    ClosedBy
+	by    ClosedBy        // the side that this is
 	raw   syscall.RawConn // conn's descriptor; nil if conn is more than a socket
-	heart syscall.RawConn // the socket within conn, which may be more; nil if there is none
+	inner syscall.RawConn // the descriptor beneath conn; nil if there is none
 	once  sync.Once       // closes conn
 
-	broken bool // guarded by relay.mu: it was reset or could not be written to
-	closed bool // guarded by relay.mu: by us, being unable to half-close
+	broken bool // it was reset or could not be written to; guarded by relay.mu
+	closed bool // the relay closed it, because it cannot be half-closed; guarded by relay.mu
 }
 
 func (e *end) init(conn net.Conn, by ClosedBy) {
 	e.conn, e.by = conn, by
 	e.raw = sock.RawOf(e.conn)
-	e.heart = e.raw
+	e.inner = e.raw
 	if tcp := sock.TCPOf(conn); tcp != nil && e.raw == nil {
-		e.heart = sock.RawOf(tcp)
+		e.inner = sock.RawOf(tcp)
 	}
 }
 
-// wake unblocks any pending read or write on e. The conn stays open until both
-// directions have left it: a Close could block, as TLS does to send close_notify.
+// wake unblocks any pending read or write on e. The connection stays open until both
+// directions have left it: a Close could block, as that of TLS does to send
+// close_notify.
 func (e *end) wake() {
 	if e.conn.SetDeadline(sock.Past) != nil {
 		e.close()

@@ -12,28 +12,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Loops are the event loops that relay between plain sockets. They are
-// started with the first tunnel for which there are descriptors enough; the
-// zero value is ready.
+// Loops are the event loops that relay between plain sockets. They start with the
+// first tunnel for which there are enough descriptors. The zero value is ready to
+// use. The caller closes them when no relay runs on them any more.
 type Loops struct {
 	mu     sync.Mutex
-	loops  *splice.Loops // nil: not started yet
+	loops  *splice.Loops // nil = not started
 	closed bool
 }
 
-// loopRelay is a relay on the loops.
+// loopRelay is a relay on the event loops.
 type loopRelay struct{ *splice.Tunnel }
 
-// loopCodes are the reasons to end a tunnel from outside, by splice's code.
+// loopCodes are the reasons for which a tunnel can be ended from outside. Package
+// splice knows them by their indexes.
 var loopCodes = [...]ClosedBy{ClosedByError, ClosedByDrain, ClosedByRevoked, ClosedByLimit}
 
-// loopEnds are splice's words for who ended a tunnel; for EndStopped the code
-// tells.
+// loopEnds translates what ended a tunnel from the terms of package splice. After
+// EndStopped the code decides.
 var loopEnds = [...]ClosedBy{
 	splice.EndClient: ClosedByClient, splice.EndTarget: ClosedByTarget, splice.EndIdle: ClosedByIdle,
 	splice.EndLinger: ClosedByLinger, splice.EndStopped: "", splice.EndFailed: ClosedByError,
 }
 
+// End implements Running.
 func (r loopRelay) End(by ClosedBy) {
 	for code, reason := range loopCodes {
 		if reason == by {
@@ -44,8 +46,9 @@ func (r loopRelay) End(by ClosedBy) {
 	r.Stop(0)
 }
 
-// Start is Start on the loops. False means that nothing happened: a conn
-// is more than a socket, or there was no descriptor to be had.
+// Start is like the function Start, but relays on the event loops. If it returns false
+// it has changed nothing: one of the connections is more than a socket, or there are
+// not enough descriptors.
 func (l *Loops) Start(client, target Side, limits Limits, done func(Result)) (Running, bool) {
 	if !isSocket(client.Conn) || !isSocket(target.Conn) {
 		return nil, false
@@ -54,7 +57,7 @@ func (l *Loops) Start(client, target Side, limits Limits, done func(Result)) (Ru
 	if loops == nil {
 		return nil, false
 	}
-	clientFD, targetFD, ok := takeSockets(client.Conn, target.Conn)
+	clientFD, targetFD, ok := detachBoth(client.Conn, target.Conn)
 	if !ok {
 		return nil, false
 	}
@@ -65,12 +68,12 @@ func (l *Loops) Start(client, target Side, limits Limits, done func(Result)) (Ru
 	return loopRelay{t}, true
 }
 
-// Run starts the loops, which otherwise start with the first tunnel that they can
-// take.
+// Run starts the event loops ahead of the first tunnel. A count of goroutines and
+// descriptors that is made afterwards includes theirs.
 func (l *Loops) Run() { l.started() }
 
-// IdleDescriptors is how many descriptors the loops' pipes keep open that hold no
-// bytes.
+// IdleDescriptors returns the number of descriptors that the event loops keep open for
+// pipes that are not in use. Tests that look for leaks subtract them.
 func (l *Loops) IdleDescriptors() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,8 +84,8 @@ func (l *Loops) IdleDescriptors() int {
 	return 2 * idle
 }
 
-// started returns the loops, or nil if they cannot be started now: the next
-// tunnel tries again.
+// started starts the event loops if they do not run yet, and returns them. It returns
+// nil if they cannot be started now; the next tunnel tries again.
 func (l *Loops) started() *splice.Loops {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,7 +95,7 @@ func (l *Loops) started() *splice.Loops {
 	return l.loops
 }
 
-// Close ends the loops; every relay on them must be over.
+// Close ends the event loops. Every relay on them must be over.
 func (l *Loops) Close() {
 	l.mu.Lock()
 	loops := l.loops
@@ -122,6 +125,7 @@ func loopResult(r splice.Result) Result {
 	return out
 }
 
+// isSocket reports whether conn is a stream socket and nothing more.
 func isSocket(conn net.Conn) bool {
 	switch conn := conn.(type) {
 	case sock.TCP:
@@ -132,34 +136,35 @@ func isSocket(conn net.Conn) bool {
 	return false
 }
 
+// isOwnSocket reports whether conn is a TCP connection that Listen or Connect of
+// package sock made.
 func isOwnSocket(conn net.Conn) bool {
 	_, own := conn.(*sock.Conn)
 	return own
 }
 
-// takeSockets takes both descriptors out of the hands of Go's poller and closes
-// the conns. If it cannot have both it leaves both.
-func takeSockets(client, target net.Conn) (clientFD, targetFD int, ok bool) {
-	clientFD, ok = takeSocket(client)
+// detachBoth returns the descriptors of two sockets, out of Go's poller, and closes
+// the connections. If ok is false, it has changed neither.
+func detachBoth(client, target net.Conn) (clientFD, targetFD int, ok bool) {
+	clientFD, ok = detach(client)
 	if !ok {
 		return -1, -1, false
 	}
-	if targetFD, ok = takeSocket(target); !ok {
-		leaveSocket(client, clientFD)
+	if targetFD, ok = detach(target); !ok {
+		reattach(client, clientFD)
 		return -1, -1, false
 	}
 	for _, conn := range []net.Conn{client, target} {
-		if _, taken := conn.(*sock.Conn); !taken {
+		if !isOwnSocket(conn) {
 			conn.Close()
 		}
 	}
 	return clientFD, targetFD, true
 }
 
-// takeSocket returns a socket's descriptor, or that of a conn of package net
-// under a second number. It stays non-blocking: that is the socket's, not the
-// number's.
-func takeSocket(conn net.Conn) (fd int, ok bool) {
+// detach returns the descriptor of a socket. For a connection of package net it is a
+// duplicate, which does not block either: that is a property of the socket.
+func detach(conn net.Conn) (fd int, ok bool) {
 	if s, ok := conn.(*sock.Conn); ok {
 		return s.Detach()
 	}
@@ -167,13 +172,13 @@ func takeSocket(conn net.Conn) (fd int, ok bool) {
 	if err != nil {
 		return -1, false
 	}
-	var duped error
-	err = raw.Control(func(have uintptr) { fd, duped = unix.FcntlInt(have, unix.F_DUPFD_CLOEXEC, 0) })
-	return fd, err == nil && duped == nil
+	var failed error
+	err = raw.Control(func(have uintptr) { fd, failed = unix.FcntlInt(have, unix.F_DUPFD_CLOEXEC, 0) })
+	return fd, err == nil && failed == nil
 }
 
-// leaveSocket undoes takeSocket.
-func leaveSocket(conn net.Conn, fd int) {
+// reattach undoes detach.
+func reattach(conn net.Conn, fd int) {
 	if s, ok := conn.(*sock.Conn); ok {
 		s.Restore(fd)
 		return

@@ -1,3 +1,15 @@
+// Package relay copies bytes both ways between the two connections of a tunnel.
+//
+// A relay owns both connections from its start and closes them. It passes on early
+// bytes, half-closes and resets, and its end from outside; it counts payload bytes;
+// it ends a tunnel that is idle or lingers. relay_test.go names the rules one by one.
+//
+// Start relays any two connections with two goroutines. Loops relay between plain
+// sockets on event loops, which exist on Linux only; connections that they do not
+// take are left for Start. Both splice between sockets where the system can.
+//
+// Package relay imports nothing of this module but internal packages: it knows
+// neither HTTP nor errors of package tunnel.
 package relay
 
 import (
@@ -13,64 +25,72 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// ClosedBy says who ended a tunnel: the side whose end of file or reset came
-// first, or one of our own limits.
+// ClosedBy says what ended a tunnel: the side whose end of file or reset came first,
+// or one of the relay's own reasons. Its text is the access log's closed_by.
 type ClosedBy string
 
-// Who ended a tunnel: the access log's closed_by.
+// The reasons for the end of a tunnel.
 const (
 	ClosedByClient  ClosedBy = "client"
 	ClosedByTarget  ClosedBy = "target"
-	ClosedByIdle    ClosedBy = "idle"    // both ways were silent for the idle timeout
-	ClosedByLinger  ClosedBy = "linger"  // one half outlived the other without progress
+	ClosedByIdle    ClosedBy = "idle"    // both ways were silent for Limits.Idle
+	ClosedByLinger  ClosedBy = "linger"  // one way had ended, and the other made no progress for Limits.Linger
 	ClosedByDrain   ClosedBy = "drain"   // the server was told to stop
 	ClosedByRevoked ClosedBy = "revoked" // a new policy forbids the tunnel
 	ClosedByLimit   ClosedBy = "limit"   // a limit on tunnels
-	ClosedByError   ClosedBy = "error"   // this machine's failure, neither side's
+	ClosedByError   ClosedBy = "error"   // a failure of this machine, of neither side
 )
 
-// grace is how long the bytes received before a reset get to reach the
-// other side, before the reset is passed on and destroys what is still queued.
+// grace is how long bytes that were received before a reset may take to reach the
+// other side. Then the reset is passed on, which destroys those still queued.
 const grace = time.Second
 
-// checkEvery is how often a side that nobody reads from, because its bytes are
-// stuck on their way or it sent its last, is looked at for a reset.
+// checkEvery is the interval at which a side that is not being read from is checked
+// for a reset. A side is not read from while its bytes wait for the other side, and
+// after its end of file.
 const checkEvery = 2 * time.Second
 
-// Side is one side of a tunnel as the spine hands it over.
+// Side is one side of a tunnel.
 type Side struct {
-	Conn  net.Conn // the relay's from the start on: it closes it
-	Early []byte   // read from conn before the relay began; first to the other side
+	Conn  net.Conn // owned by the relay from its start, which closes it
+	Early []byte   // bytes read from Conn before the start; the relay sends them first
 }
 
-// Limits are the relay's own reasons to end a tunnel; 0 = no limit.
+// Limits are the relay's own reasons to end a tunnel. Zero means no limit.
 type Limits struct {
-	Idle   time.Duration // both ways silent
-	Linger time.Duration // one way ended, the other without progress
-	grace  time.Duration // for bytes received before a reset; 0 = grace
+	Idle   time.Duration // how long both ways may be silent
+	Linger time.Duration // how long one way may make no progress after the other's end
+	grace  time.Duration // for bytes received before a reset; 0 = the constant
 }
 
-// Result is what a relay has to tell once it is over.
+// Result is the result of a relay that is over.
 type Result struct {
-	Up, Down int64 // payload bytes written, client→target and target→client
-	ClosedBy ClosedBy
-	Err      error // nil for an orderly end and for our own close, else *Broken
+	Up, Down int64    // payload bytes written, client→target and target→client
+	ClosedBy ClosedBy // what ended the tunnel
+	Err      error    // nil after an orderly end and after End, else *Broken
 }
 
-// Running is what is known of a relay while it runs, however it works.
+// Running is a relay that was started. Any goroutine may call its methods at any
+// time.
 type Running interface {
-	End(by ClosedBy)          // from outside; see (*relay).end
-	Counts() (up, down int64) // payload bytes so far
+	// End ends the tunnel and closes both connections, for a reason of the
+	// caller's. It does not wait for the end, which done reports. Calling it again,
+	// or after the end, does nothing.
+	End(by ClosedBy)
+
+	// Counts returns the payload bytes written so far, client→target and
+	// target→client.
+	Counts() (up, down int64)
 }
 
-// Broken is the error of a relay whose connection on one side was reset or could
-// not be written to.
+// Broken is the error of a relay of which one connection was reset or could not be
+// written to.
 type Broken struct {
 	Side ClosedBy // ClosedByClient or ClosedByTarget
-	Err  error    // what the connection returned
+	Err  error    // the error of the connection
 }
 
-// Reason says which connection broke, without why.
+// Reason says which connection broke, but not why.
 func (b *Broken) Reason() string { return "the " + string(b.Side) + "'s connection broke" }
 
 // Error implements error.
@@ -79,33 +99,33 @@ func (b *Broken) Error() string { return b.Reason() + ": " + b.Err.Error() }
 // Unwrap returns Err.
 func (b *Broken) Unwrap() error { return b.Err }
 
-// relay copies both ways between two conns, under the contract of eleven rules
-// that relay_test.go names one by one.
+// relay is a relay that works with two goroutines, one for each direction. It keeps
+// the eleven rules that relay_test.go names.
 type relay struct {
 	client, target end
 	up, down       direction
 	limits         Limits
 	done           func(Result)
-	checkEvery     time.Duration // checkEvery
+	checkEvery     time.Duration // the constant, but for tests
 	started        time.Time
-	progress       atomic.Int64 // nanoseconds after started; kept only if limits are
+	progress       atomic.Int64 // the last progress, in nanoseconds after started; kept only if there are limits
 	checking       atomic.Bool  // the timer is set for a check
 
 	mu       sync.Mutex
-	running  int  // directions
-	halves   int  // directions that came to end of file
-	armed    bool // the timer, which is a party that must have left before done
-	ended    bool // end was called
+	running  int  // directions that run
+	halves   int  // directions that have reached end of file
+	armed    bool // the timer is set or fires, which done has to wait for
+	ended    bool // the tunnel was ended, by End or by a limit
 	timer    *time.Timer
 	closedBy ClosedBy
 	cause    error     // what broke the tunnel
-	grace    time.Time // set with cause: when the rest is given up
+	grace    time.Time // set with cause: when the remaining bytes are given up
 }
 
-// Start copies both ways between client and target until both have ended,
-// and returns at once. Both conns are the relay's from here on. done is called
-// exactly once, as the last thing, after both are closed.
-func Start(client, target Side, limits Limits, done func(Result)) *relay {
+// Start starts a relay between client and target and returns at once. The relay runs
+// until both sides have ended, and closes both connections. Then, as its last act, it
+// calls done, exactly once.
+func Start(client, target Side, limits Limits, done func(Result)) Running {
 	r := newRelay(client, target, limits, done)
 	r.begin()
 	return r
@@ -121,7 +141,7 @@ func newRelay(client, target Side, limits Limits, done func(Result)) *relay {
 }
 
 func (r *relay) begin() {
-	// A deadline of the handshake outlives it.
+	// The handshake may have left deadlines behind.
 	_ = r.client.conn.SetDeadline(time.Time{})
 	_ = r.target.conn.SetDeadline(time.Time{})
 	r.mu.Lock()
@@ -131,14 +151,12 @@ func (r *relay) begin() {
 	go r.down.run()
 }
 
-// Counts returns the payload bytes written so far, client→target and
-// target→client. It may be called at any time.
+// Counts implements Running.
 func (r *relay) Counts() (up, down int64) {
 	return r.up.moved.Load(), r.down.moved.Load()
 }
 
-// End closes the tunnel from outside. It does not wait: done tells when that is
-// over. Calling it again, or after done, does nothing.
+// End implements Running.
 func (r *relay) End(by ClosedBy) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -160,9 +178,9 @@ func (r *relay) endLocked(by ClosedBy) {
 	r.target.wake()
 }
 
-// fail notes that e broke. Bytes that were received from e before that still
-// have a while to reach the other end; everything else stops now. An error
-// that is our own doing is none.
+// fail records that e broke. Bytes that were received from e before that have until
+// r.grace to reach the other end; everything else stops now. An error that the relay
+// caused itself, by ending or by a deadline, does not count.
 func (r *relay) fail(e *end, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -189,13 +207,14 @@ func (r *relay) fail(e *end, err error) {
 	_ = e.conn.SetReadDeadline(r.grace)
 }
 
-// isLocalFailure tells want of memory on this machine from what a peer did.
+// isLocalFailure reports whether err is a lack of memory on this machine, for which
+// the peer is not to blame.
 func isLocalFailure(err error) bool {
 	return errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
-// failedRead reports whether err, of reading from e, is end of file after all,
-// because we closed e ourselves for want of a half-close.
+// failedRead handles the error of a read from e. It reports whether the error means
+// end of file, because the relay itself closed e, which cannot be half-closed.
 func (r *relay) failedRead(e *end, err error) (eof bool) {
 	r.mu.Lock()
 	closed := e.closed
@@ -219,7 +238,7 @@ func (r *relay) other(e *end) *end {
 	return &r.client
 }
 
-// HalfClose passes the end of file of from on.
+// halfClose passes the end of file of from on.
 func (r *relay) halfClose(from, to *end) {
 	r.mu.Lock()
 	if r.ended || r.cause != nil {
@@ -241,14 +260,16 @@ func (r *relay) halfClose(from, to *end) {
 	case !ok:
 		to.close()
 	default:
-		// Not connected means that a reset came: who reads from it will tell.
+		// ENOTCONN means that a reset has arrived. The direction that reads from to
+		// will report it.
 		if err := half.CloseWrite(); err != nil && !errors.Is(err, syscall.ENOTCONN) {
 			r.fail(to, err)
 		}
 	}
 }
 
-// limit returns the limit now in force, 0 for none.
+// limit returns the limit that is in force now, 0 for none, and the reason for an
+// end by it.
 func (r *relay) limit() (time.Duration, ClosedBy) {
 	if r.halves > 0 && r.limits.Linger > 0 && (r.limits.Idle <= 0 || r.limits.Linger < r.limits.Idle) {
 		return r.limits.Linger, ClosedByLinger
@@ -256,8 +277,8 @@ func (r *relay) limit() (time.Duration, ClosedBy) {
 	return max(r.limits.Idle, 0), ClosedByIdle
 }
 
-// arm sets the timer for the limit in force and for the next check, or ends
-// the relay if the limit has passed without progress.
+// arm sets the timer for the limit in force and for the next check. If the limit has
+// passed without progress it ends the relay instead.
 func (r *relay) arm() {
 	if r.ended || r.cause != nil {
 		return
@@ -278,7 +299,7 @@ func (r *relay) arm() {
 	case r.timer == nil:
 		r.armed = true
 		r.timer = time.AfterFunc(wait, r.tick)
-	case !r.armed || r.timer.Stop(): // else tick is waiting for us, and will arm anew
+	case !r.armed || r.timer.Stop(): // else tick is waiting for the lock, and will arm again
 		r.armed = true
 		r.timer.Reset(wait)
 	}
@@ -300,8 +321,8 @@ func (r *relay) tick() {
 	}
 }
 
-// leave is a direction's last call. Whoever is the last to leave, the timer
-// included, closes both ends.
+// leave is the last call of a direction. The last of the two directions and the timer
+// to leave closes both ends.
 func (r *relay) leave() {
 	r.mu.Lock()
 	r.running--
@@ -326,20 +347,20 @@ func (r *relay) finish() {
 	r.done(result)
 }
 
-// shut closes e, with a reset if the tunnel broke elsewhere.
+// shut closes e, with a reset if the other end broke.
 func (r *relay) shut(e *end) {
 	r.mu.Lock()
 	reset := r.cause != nil && !e.broken
 	r.mu.Unlock()
 	if stream, ok := e.conn.(sock.Aborter); reset && ok {
-		stream.Abort() // an exchange of a protocol that has resets of its own
+		stream.Abort()
 	}
 	if tcp := sock.TCPOf(e.conn); reset && tcp != nil {
 		awaitSent(tcp, r.grace, r.isEnded)
 		_ = tcp.SetLinger(0)
 		if net.Conn(tcp) != e.conn {
-			// Before what is around it: TLS would send close_notify, as if all
-			// were well.
+			// The socket goes first: TLS around it would send close_notify, as in an
+			// orderly end.
 			_ = tcp.Close()
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// relayPaths are the ways that bytes take through a relay.
+// relayPaths are the paths that bytes take through a relay.
 var relayPaths = []struct {
 	name string
 	kind connKind
@@ -71,8 +71,8 @@ func BenchmarkRelayPingPong(b *testing.B) {
 	}
 }
 
-// BenchmarkRelayIdleMemory measures tunnels that have seen traffic and wait:
-// Go's memory for the relay, its goroutines' stacks and its two conns.
+// BenchmarkRelayIdleMemory measures tunnels that wait after some traffic: Go's memory
+// for the relay, for the stacks of its goroutines and for its two connections.
 func BenchmarkRelayIdleMemory(b *testing.B) {
 	const tunnels = 500
 	for _, path := range relayPaths {
@@ -102,7 +102,7 @@ func idleMemory(b *testing.B, kind connKind, tunnels int) {
 			testkit.Expect(b, way[1], "a few bytes")
 		}
 	}
-	// Half of what the conns took belongs to the peers.
+	// Half of the memory of the connections belongs to the peers.
 	memory := (connected-empty)/2 + testkit.GoMemory() - connected
 	b.ReportMetric(float64(memory)/float64(tunnels)/1024, "KiB/tunnel")
 	b.ReportMetric(2+float64(openDescriptors(b)-descriptors)/float64(tunnels), "fds/tunnel")

@@ -15,7 +15,7 @@ import (
 	"culvert/tunnel/listen"
 )
 
-// relayStarters are the relays that are held to the contract.
+// relayStarters are the relays that have to keep the rules.
 var relayStarters = []struct {
 	name  string
 	start func(client, target Side, limits Limits, done func(Result)) Running
@@ -23,8 +23,7 @@ var relayStarters = []struct {
 	{"goroutines", startChecking},
 }
 
-// startChecking is Start with checks so frequent that no test waits long
-// for one.
+// startChecking is Start with checks so frequent that no test waits long for one.
 func startChecking(client, target Side, limits Limits, done func(Result)) Running {
 	r := newRelay(client, target, limits, done)
 	r.checkEvery = 20 * time.Millisecond
@@ -32,11 +31,12 @@ func startChecking(client, target Side, limits Limits, done func(Result)) Runnin
 	return r
 }
 
-// connKind makes pairs of conns: near is the relay's, far the test's.
+// connKind is a kind of connection. pair makes two ends of one: near is for the relay,
+// far for the test.
 type connKind struct {
 	name       string
 	halfCloses bool
-	resets     bool // it can: a TCP conn is at its heart, or it is a stream
+	resets     bool // it can be reset: it is a stream, or a TCP connection is beneath it
 	pair       func(testing.TB) (near, far net.Conn)
 }
 
@@ -51,8 +51,8 @@ var (
 	kindPipe   = connKind{"net.Pipe", false, false, func(testing.TB) (near, far net.Conn) { return net.Pipe() }}
 )
 
-// relayMatrix is client and target: the same kind, or two that take different
-// paths through the relay.
+// relayMatrix are pairs of client and target, of the same kind or of two kinds that
+// take different paths through the relay.
 var relayMatrix = [][2]connKind{
 	{kindTCP, kindTCP}, {kindHidden, kindHidden}, {kindUnix, kindUnix}, {kindTLS, kindTLS}, {kindMemory, kindMemory},
 	{kindStream, kindTCP}, {kindStream, kindStream}, {kindTLS, kindTCP}, {kindHTTPS, kindTCP}, {kindHTTPS, kindHTTPS}, {kindUnix, kindTCP}, {kindTCP, kindHidden},
@@ -77,12 +77,12 @@ func eachRelay(t *testing.T, fits func(client, target connKind) bool, test func(
 
 func bothReset(client, target connKind) bool { return client.resets && target.resets }
 
-// testTunnel is a relay with the two peers it stands between.
+// testTunnel is a relay between two peers.
 type testTunnel struct {
 	testing.TB
 	launch                 func(client, target Side, limits Limits, done func(Result)) Running
 	client, target         net.Conn // the peers' ends
-	nearClient, nearTarget net.Conn // the relay's
+	nearClient, nearTarget net.Conn // the relay's ends
 	relay                  Running
 	results                chan Result
 }
@@ -115,7 +115,7 @@ func (tt *testTunnel) startEarly(limits Limits, fromClient, fromTarget []byte) {
 	})
 }
 
-// wait returns the result, once done was called.
+// wait waits for the end of the relay and returns its result.
 func (tt *testTunnel) wait() Result {
 	tt.Helper()
 	select {
@@ -127,7 +127,7 @@ func (tt *testTunnel) wait() Result {
 	return Result{}
 }
 
-// waitFor waits for who ended the tunnel, and that it was orderly.
+// waitFor waits for an orderly end of the relay, for the reason given.
 func (tt *testTunnel) waitFor(by ClosedBy) Result {
 	tt.Helper()
 	result := tt.wait()
@@ -137,7 +137,7 @@ func (tt *testTunnel) waitFor(by ClosedBy) Result {
 	return result
 }
 
-// waitBroken waits for who broke the tunnel.
+// waitBroken waits for the end of a relay that was broken by one side.
 func (tt *testTunnel) waitBroken(by ClosedBy) {
 	tt.Helper()
 	result := tt.wait()
@@ -147,7 +147,7 @@ func (tt *testTunnel) waitBroken(by ClosedBy) {
 	}
 }
 
-// stalled waits until the relay, being stuffed, moves no more.
+// stalled waits until the relay, which is full, moves no more bytes.
 func stalled(tt *testTunnel) {
 	tt.Helper()
 	last, still := int64(0), 0
@@ -172,8 +172,8 @@ func tlsPair(tb testing.TB) (near, far net.Conn) {
 	return server, shakenHands(tb, server, far)
 }
 
-// securePair is a client of an https listener, whose socket is what such a
-// listener accepts.
+// securePair is a client of an https listener, and the connection that the listener
+// accepted.
 func securePair(tb testing.TB) (near, far net.Conn) {
 	l := listen.NewTLS(testkit.Listen(tb, "127.0.0.1:0"), &tls.Config{Certificates: []tls.Certificate{testkit.TestCertificate()}})
 	defer l.Close()
@@ -187,7 +187,7 @@ func securePair(tb testing.TB) (near, far net.Conn) {
 	return near, shakenHands(tb, near.(*listen.Conn).Conn, far)
 }
 
-// shakenHands is a TLS client on far, once both sides have shaken hands.
+// shakenHands returns a TLS client on far after the handshake.
 func shakenHands(tb testing.TB, server *tls.Conn, far net.Conn) net.Conn {
 	tb.Helper()
 	client := tls.Client(far, &tls.Config{InsecureSkipVerify: true})
@@ -206,7 +206,7 @@ func relayGoroutines() int {
 	return strings.Count(stacks, "relay.(*direction).run(") + strings.Count(stacks, "relay.(*relay).tick(")
 }
 
-// openDescriptors counts what this process has open.
+// openDescriptors counts the open descriptors of this process.
 func openDescriptors(tb testing.TB) int {
 	tb.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
@@ -216,7 +216,7 @@ func openDescriptors(tb testing.TB) int {
 	return len(entries) - 1 // the directory's own
 }
 
-// streamPair is a tunnel over HTTP/2: the server's side is the relay's.
+// streamPair is a tunnel over HTTP/2. The relay has the server's end.
 func streamPair(tb testing.TB) (near, far net.Conn) {
 	serverConn, clientConn := testkit.TCPPair(tb)
 	accepted := make(chan *h2.Stream, 1)

@@ -15,8 +15,8 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// inBubble runs test with every relay over in-memory conns, where time passes
-// only when nothing else can happen.
+// inBubble runs test with every relay over connections in memory. Time passes only when
+// all goroutines wait.
 func inBubble(t *testing.T, test func(t *testing.T, tt *testTunnel)) {
 	t.Helper()
 	for _, starter := range relayStarters {
@@ -31,7 +31,7 @@ func inBubble(t *testing.T, test func(t *testing.T, tt *testTunnel)) {
 	}
 }
 
-// elapsed waits for the relay's end, and returns when that was.
+// elapsed waits for the end of the relay, and returns how long after since that was.
 func (tt *testTunnel) elapsed(since time.Time, by ClosedBy) time.Duration {
 	tt.Helper()
 	result := <-tt.results
@@ -44,7 +44,7 @@ func (tt *testTunnel) elapsed(since time.Time, by ClosedBy) time.Duration {
 func TestRelayRule5LingerBoundsTheSecondHalf(t *testing.T) {
 	inBubble(t, func(t *testing.T, tt *testTunnel) {
 		tt.start(Limits{Linger: time.Minute})
-		time.Sleep(time.Hour) // no half is over: no limit
+		time.Sleep(time.Hour) // neither way has ended: there is no limit
 		start := time.Now()
 		testkit.HalfClose(t, tt.target)
 		if got := tt.elapsed(start, ClosedByLinger); got != time.Minute {
@@ -69,7 +69,7 @@ func TestRelayRule5ProgressRestartsLinger(t *testing.T) {
 	})
 }
 
-// Bytes that nobody takes are no progress.
+// Bytes that are not read are no progress.
 func TestRelayRule5StalledHalfIsNoProgress(t *testing.T) {
 	inBubble(t, func(t *testing.T, tt *testTunnel) {
 		tt.start(Limits{Linger: time.Minute})
@@ -83,19 +83,19 @@ func TestRelayRule5StalledHalfIsNoProgress(t *testing.T) {
 }
 
 func TestRelayRule6IdleMeansBothWaysSilent(t *testing.T) {
-	for _, speaker := range []ClosedBy{ClosedByClient, ClosedByTarget} {
-		t.Run("only the "+string(speaker)+" speaks", func(t *testing.T) {
+	for _, writer := range []ClosedBy{ClosedByClient, ClosedByTarget} {
+		t.Run("only the "+string(writer)+" writes", func(t *testing.T) {
 			inBubble(t, func(t *testing.T, tt *testTunnel) {
 				tt.start(Limits{Idle: time.Minute})
-				speaks, hears := tt.client, tt.target
-				if speaker == ClosedByTarget {
-					speaks, hears = hears, speaks
+				writes, reads := tt.client, tt.target
+				if writer == ClosedByTarget {
+					writes, reads = reads, writes
 				}
-				go func() { _, _ = io.Copy(io.Discard, hears) }()
+				go func() { _, _ = io.Copy(io.Discard, reads) }()
 				start := time.Now()
 				for range 10 {
 					time.Sleep(59 * time.Second)
-					testkit.Send(t, speaks, "keep")
+					testkit.Send(t, writes, "keep")
 				}
 				if got, want := tt.elapsed(start, ClosedByIdle), 10*59*time.Second+time.Minute; got != want {
 					t.Errorf("ended after %v, want %v", got, want)
@@ -127,7 +127,7 @@ func TestRelayWithoutLimitsStaysOpen(t *testing.T) {
 	})
 }
 
-// The timer must not be what keeps a relay from being over.
+// The end of a relay must not wait for its timer.
 func TestRelayRule8NoTimerOutlivesTheRelay(t *testing.T) {
 	inBubble(t, func(t *testing.T, tt *testTunnel) {
 		tt.start(Limits{Idle: time.Hour, Linger: time.Minute})
@@ -140,7 +140,7 @@ func TestRelayRule8NoTimerOutlivesTheRelay(t *testing.T) {
 	})
 }
 
-// A deadline of the handshake must not end the tunnel (RULES 25).
+// A deadline left over from the handshake must not end the tunnel (RULES 25).
 func TestRelayForgetsOldDeadlines(t *testing.T) {
 	inBubble(t, func(t *testing.T, tt *testTunnel) {
 		_ = tt.nearClient.SetDeadline(time.Now().Add(time.Second))
@@ -154,7 +154,7 @@ func TestRelayForgetsOldDeadlines(t *testing.T) {
 	})
 }
 
-// Odd sizes both ways at once, by readers that take little at a time.
+// Odd sizes go both ways at once, to readers that read little at a time.
 func TestRelayRule9CountsAndBytesAreExact(t *testing.T) {
 	const size = 4<<20 + 13
 	eachRelay(t, nil, func(t *testing.T, tt *testTunnel) {
@@ -232,9 +232,9 @@ func TestRelayRule10OurOwnCloseIsNoError(t *testing.T) {
 	})
 }
 
-// Both have said all they had; that one is gone before our end of file gets
-// there takes nothing from anybody.
-func TestRelayRule10PeerGoneBeforeOurGoodbyeIsNoError(t *testing.T) {
+// Both sides have sent everything. If one of them is gone before its end of file
+// arrives, no bytes are lost.
+func TestRelayRule10PeerGoneBeforeTheLastEndOfFileIsNoError(t *testing.T) {
 	inBubble(t, func(t *testing.T, tt *testTunnel) {
 		tt.nearClient = deafConn{tt.nearClient.(testkit.MemoryConn)}
 		tt.start(Limits{})
@@ -245,20 +245,20 @@ func TestRelayRule10PeerGoneBeforeOurGoodbyeIsNoError(t *testing.T) {
 	})
 }
 
-// deafConn cannot be told of an end of file.
+// deafConn fails to send end of file.
 type deafConn struct{ testkit.MemoryConn }
 
 func (deafConn) CloseWrite() error { return io.ErrClosedPipe }
 
-// A client that stuffs a tunnel whose target does not read is held up, and
-// what it sent arrives when the target reads after all.
+// A client that fills a tunnel whose target does not read has to wait. What it sent
+// arrives when the target reads after all.
 func TestRelayRule11MemoryIsBoundedWhenOneSideDoesNotRead(t *testing.T) {
-	const most = 32 << 20 // what the kernel's queues may hold
+	const most = 32 << 20 // the most that the kernel's queues hold
 	const size = most + 8<<20
 	eachRelay(t, nil, func(t *testing.T, tt *testTunnel) {
 		tt.start(Limits{})
 		var before, after runtime.MemStats
-		runtime.GC() // what is garbage is held by nobody
+		runtime.GC()
 		runtime.ReadMemStats(&before)
 		var taken atomic.Int64
 		go func() {
@@ -271,7 +271,7 @@ func TestRelayRule11MemoryIsBoundedWhenOneSideDoesNotRead(t *testing.T) {
 			}
 			_ = tt.client.(sock.HalfCloser).CloseWrite()
 		}()
-		// In memory nothing is queued, so that not a byte gets through.
+		// A connection in memory has no queue, so that not a byte gets through.
 		if _, ok := tt.target.(testkit.MemoryConn); !ok {
 			stalled(tt)
 		}
@@ -293,8 +293,8 @@ func TestRelayRule11MemoryIsBoundedWhenOneSideDoesNotRead(t *testing.T) {
 	})
 }
 
-// A timer that fires while the directions leave is a party like them: it must
-// neither be left running nor finish a second time.
+// A timer that fires while the directions leave must not be left running, and must not
+// finish the relay a second time.
 func TestRelayRule8TimerOnItsWayIsWaitedFor(t *testing.T) {
 	results := make(chan Result, 2)
 	near, _ := net.Pipe()

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// launchWith starts a relay that borrows its pipes from pool.
+// launchWith returns a function that starts a relay with pipes from pool.
 func launchWith(pool pipePool) func(client, target Side, limits Limits, done func(Result)) Running {
 	return func(client, target Side, limits Limits, done func(Result)) Running {
 		r := newRelay(client, target, limits, done)
@@ -26,7 +26,7 @@ func launchWith(pool pipePool) func(client, target Side, limits Limits, done fun
 	}
 }
 
-// testPool returns a pool that keeps nothing open after the test.
+// testPool returns a pool that is emptied after the test.
 func testPool(t *testing.T) *sock.Pipes {
 	pool := new(sock.Pipes)
 	t.Cleanup(func() {
@@ -67,7 +67,7 @@ func TestRelaySplicesBetweenSockets(t *testing.T) {
 	}
 }
 
-// What a person types is not worth two pipes.
+// What a person types needs no pipe.
 func TestRelaySmallPiecesNeedNoPipe(t *testing.T) {
 	pool := testPool(t)
 	tt := &testTunnel{TB: t, launch: launchWith(pool)}
@@ -86,7 +86,7 @@ func TestRelayIdleTunnelHoldsTwoDescriptors(t *testing.T) {
 	pool := testPool(t)
 	tt := &testTunnel{TB: t, launch: launchWith(pool)}
 	tt.connect(kindTCP, kindTCP)
-	before := openDescriptors(t) // the relay's two among them
+	before := openDescriptors(t) // including the two of the relay
 	tt.start(Limits{Idle: time.Hour})
 	text := string(make([]byte, 4<<20))
 	go func() { _, _ = io.WriteString(tt.client, text) }()
@@ -100,8 +100,8 @@ func TestRelayIdleTunnelHoldsTwoDescriptors(t *testing.T) {
 	}
 }
 
-// What was received before a reset is still in our send queue when the reset
-// comes: it must leave before that is passed on.
+// Bytes that were received before a reset are still in the relay's send queue when the
+// reset comes: they must leave before it is passed on.
 func TestRelayRule3QueuedBytesLeaveBeforeTheReset(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -128,15 +128,15 @@ func TestRelayRule3QueuedBytesLeaveBeforeTheReset(t *testing.T) {
 	testkit.Send(t, tt.target, text)
 	testkit.Eventually(t, "all is written", func() bool { _, down := tt.relay.Counts(); return down == int64(len(text)) })
 	if !queued(near) {
-		t.Fatal("nothing is queued: the test tests nothing")
+		t.Fatal("nothing is queued: this test would test nothing")
 	}
 	testkit.Reset(tt.target)
 	testkit.ExpectReset(t, tt.client, text)
 	tt.waitBroken(ClosedByTarget)
 }
 
-// Nobody reads from a side that has sent its end of file, and nobody writes to
-// it while the other side is silent: its reset must be seen all the same.
+// The relay does not read from a side after its end of file, nor write to it while the
+// other side is silent. Its reset must be noticed all the same.
 func TestRelayRule3ResetAfterAHalfCloseIsSeen(t *testing.T) {
 	eachRelay(t, bothReset, func(t *testing.T, tt *testTunnel) {
 		tt.start(Limits{})
@@ -147,8 +147,8 @@ func TestRelayRule3ResetAfterAHalfCloseIsSeen(t *testing.T) {
 	})
 }
 
-// Nor is a side read while its bytes are stuck before a peer that does not
-// read. The bytes get their chance, but not for ever.
+// The relay does not read from a side either while its bytes wait for a peer that does
+// not read. The bytes get some time to arrive, but not for ever.
 func TestRelayRule3ResetBehindAStalledPeerIsSeen(t *testing.T) {
 	eachRelay(t, bothReset, func(t *testing.T, tt *testTunnel) {
 		tt.start(Limits{grace: 20 * time.Millisecond})
@@ -164,7 +164,7 @@ func TestRelayRule3ResetBehindAStalledPeerIsSeen(t *testing.T) {
 
 func TestRelayManyEndedAtRandomLeaveNothing(t *testing.T) {
 	pool := testPool(t)
-	near, far := testkit.TCPPair(t) // the runtime's own descriptors are open with the first
+	near, far := testkit.TCPPair(t) // the first connection makes the runtime open descriptors of its own
 	_, _ = near.Close(), far.Close()
 	before := openDescriptors(t)
 	var all sync.WaitGroup

@@ -1,10 +1,10 @@
 package relay
 
-// testLoops are shared by the contract's tests; TestMain closes them.
+// testLoops are shared by the tests of the rules. TestMain closes them.
 var testLoops Loops
 
-// The contract's tests run over the event loops too. What is no plain socket
-// goes to the goroutines, there as in serve.
+// The tests of the rules run with the event loops too. Connections that the loops do
+// not take are relayed by goroutines, as in serve.
 func init() {
 	relayStarters = append(relayStarters, struct {
 		name  string

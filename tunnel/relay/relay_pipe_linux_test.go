@@ -22,7 +22,7 @@ func TestRelayPipeWithBytesIsNeverReused(t *testing.T) {
 	go func() { _, _ = io.Copy(tt.client, testkit.Endless{}) }()
 	stalled(tt)
 	if all, free := pool.Counts(); all != 1 || free != 0 {
-		t.Fatalf("of %d pipes %d are free: the test tests nothing", all, free)
+		t.Fatalf("of %d pipes %d are free: this test would test nothing", all, free)
 	}
 	tt.relay.End(ClosedByDrain)
 	tt.waitFor(ClosedByDrain)
@@ -58,8 +58,8 @@ func TestRelayWithoutPipesFallsBackToBuffers(t *testing.T) {
 	}
 }
 
-// A file opened for appending takes no splice, as a socket of some other
-// kernel might not: the bytes are in the pipe by then.
+// A file opened for appending accepts no splice, as a socket of another kernel might
+// not. By then the bytes are in the pipe.
 func TestRelayBytesInAPipeSurviveARefusedSplice(t *testing.T) {
 	file, err := os.OpenFile(filepath.Join(t.TempDir(), "f"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -85,7 +85,7 @@ func TestRelayBytesInAPipeSurviveARefusedSplice(t *testing.T) {
 	d.socket = socketDirection{pipes: pool, pipe: pipe, n: len(text)}
 	go func() {
 		if !d.sendPipe(d.drain) || !d.socket.noSplice {
-			t.Error("the bytes were not sent by hand")
+			t.Error("the bytes were not copied from the pipe")
 		}
 		_ = tt.nearTarget.Close()
 	}()

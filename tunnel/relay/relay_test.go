@@ -31,7 +31,7 @@ func TestRelayRule1EarlyBytesGoFirst(t *testing.T) {
 	})
 }
 
-// Early bytes are held back behind nothing: not even the client's first byte.
+// Early bytes wait for nothing, not even for the client's first byte.
 func TestRelayRule1EarlyBytesOfOneSideDoNotWaitForTheOther(t *testing.T) {
 	eachRelay(t, nil, func(t *testing.T, tt *testTunnel) {
 		tt.startEarly(Limits{}, nil, []byte("SSH-2.0-banner\r\n"))
@@ -87,8 +87,8 @@ func TestRelayRule3ResetIsPassedOnAfterTheBytes(t *testing.T) {
 	}
 }
 
-// A server that refuses an upload: it answers, and closes with bytes unread,
-// so that our write fails. The answer must not be lost over that.
+// A server that refuses an upload answers and closes with bytes unread, so that a write
+// of the relay fails. The answer must still arrive.
 func TestRelayRule3AnswerBeforeAResetArrives(t *testing.T) {
 	eachRelay(t, bothReset, func(t *testing.T, tt *testTunnel) {
 		testkit.Send(t, tt.target, "413 too large")
@@ -101,7 +101,7 @@ func TestRelayRule3AnswerBeforeAResetArrives(t *testing.T) {
 		if string(got) != "413 too large" {
 			t.Errorf("read %q", got)
 		}
-		// The kernel tells of a reset once: to the reader or to the writer.
+		// The kernel reports a reset once: to the reader or to the writer.
 		if err = errors.Join(err, <-written); !neterr.Reset(err) {
 			t.Errorf("no reset, but %v", err)
 		}
@@ -109,22 +109,22 @@ func TestRelayRule3AnswerBeforeAResetArrives(t *testing.T) {
 	})
 }
 
-// A half-close in place of the reset would make a torn answer look whole.
+// A half-close in place of the reset would make an incomplete answer look complete.
 func TestRelayRule3BrokenTunnelIsNotHalfClosed(t *testing.T) {
 	only := func(client, target connKind) bool { return client.name == "memory" && target.name == "memory" }
 	eachRelay(t, only, func(t *testing.T, tt *testTunnel) {
 		near := &halfCloseCounter{MemoryConn: tt.nearClient.(testkit.MemoryConn), broken: make(chan struct{})}
 		tt.nearClient = near
 		tt.start(Limits{})
-		_ = tt.target.(testkit.MemoryConn).Conn.Close() // it reads no more, and says so
+		_ = tt.target.(testkit.MemoryConn).Conn.Close() // writes to it fail from here on
 		testkit.Send(t, tt.client, "in vain")
 		select {
 		case <-near.broken:
 		case <-time.After(testkit.Patience):
-			t.Fatal("the failed write has no consequence")
+			t.Fatal("the failed write had no effect")
 		}
-		testkit.Send(t, tt.target, "a torn ans")
-		testkit.Expect(t, tt.client, "a torn ans")
+		testkit.Send(t, tt.target, "an incompl")
+		testkit.Expect(t, tt.client, "an incompl")
 		testkit.HalfClose(t, tt.target)
 		tt.waitBroken(ClosedByTarget)
 		if times := near.times.Load(); times != 0 {
@@ -136,7 +136,7 @@ func TestRelayRule3BrokenTunnelIsNotHalfClosed(t *testing.T) {
 type halfCloseCounter struct {
 	testkit.MemoryConn
 	times  atomic.Int32
-	broken chan struct{} // closed once the relay wants to read no more
+	broken chan struct{} // closed when the relay stops reading
 }
 
 func (c *halfCloseCounter) SetReadDeadline(t time.Time) error {
@@ -149,8 +149,8 @@ func (c *halfCloseCounter) CloseWrite() error {
 	return c.MemoryConn.CloseWrite()
 }
 
-// A unix socket has no reset to pass on, but closes with bytes unread are one
-// to the peer.
+// A unix socket has no reset that could be passed on, but a close with unread bytes is
+// a reset for the peer.
 func TestRelayRule3ResetOfAUnixSocketIsReported(t *testing.T) {
 	only := func(client, target connKind) bool { return client.name == "unix" && target.name == "unix" }
 	eachRelay(t, only, func(t *testing.T, tt *testTunnel) {
@@ -189,7 +189,7 @@ func TestRelayRule4PeerThatCannotHalfCloseIsClosedAfterItsLastByte(t *testing.T)
 	}
 }
 
-// The conn beneath stays open, so that only a close_notify can be the end.
+// The connection beneath stays open, so that only close_notify can be the end of file.
 func TestRelayRule4TLSSaysCloseNotify(t *testing.T) {
 	tls := func(_, target connKind) bool { return target.name == "tls" }
 	eachRelay(t, tls, func(t *testing.T, tt *testTunnel) {
@@ -270,7 +270,7 @@ func countCloses(conn net.Conn) closeCounter {
 	return &countingConn{Conn: conn}
 }
 
-// countingTCP lets the relay see the socket.
+// countingTCP is a connection whose socket the relay can use.
 type countingTCP struct {
 	sock.TCP
 	times atomic.Int32

@@ -12,22 +12,22 @@ import (
 )
 
 const (
-	// bulk is the size from which a piece is cheaper to splice than to
-	// copy. The last piece's size stands for the next one's.
+	// bulk is the size from which a piece is cheaper to splice than to copy. The
+	// size of the last piece predicts that of the next.
 	bulk = 16 << 10
-	// stretch is how many bytes go by buffer after there was no pipe.
+	// stretch is the number of bytes that are copied after a pipe was not to be had.
 	stretch = 1 << 20
 )
 
-// socketDirection is what a direction needs to work on descriptors. Bytes are
-// read into a buffer while they come in small pieces, and spliced through a
-// pipe when they come in large ones; either is borrowed only while it holds
-// bytes.
+// socketDirection is the state of a direction that reads from a descriptor. Bytes
+// are copied through a buffer while they come in small pieces, and spliced through a
+// pipe when they come in large ones. Either is borrowed only while there are bytes in
+// it.
 type socketDirection struct {
 	pipes    pipePool
-	noSplice bool
+	noSplice bool // one of the descriptors cannot be spliced
 	bulk     bool // the last piece was a large one
-	stretch  int  // bytes to go by buffer, for want of a pipe
+	stretch  int  // bytes still to copy before a pipe is asked for again
 
 	pipe *sock.Pipe   // holds n bytes, or nil
 	buf  *sock.Buffer // holds n bytes, or nil
@@ -46,13 +46,13 @@ func (s *socketDirection) init(d *direction) {
 	s.noSplice = d.to.raw == nil
 }
 
-// copy copies until end of file, and reports whether it came to that.
+// copy copies until end of file, and reports whether that was reached.
 func (d *direction) copy() (eof bool) {
 	if d.from.raw == nil {
 		return d.copyConn()
 	}
 	s := &d.socket
-	receive, drain := d.receive, d.drain // as values once, not anew for each call
+	receive, drain := d.receive, d.drain // method values, each allocated once
 	for {
 		if err := d.from.raw.Read(receive); err != nil {
 			return d.relay.failedRead(d.from, err)
@@ -76,8 +76,8 @@ func (d *direction) copy() (eof bool) {
 	}
 }
 
-// receive takes what the socket has, and reports false if it has nothing yet.
-// At end of file there is neither a byte nor an error.
+// receive reads from the socket, and reports false if that has nothing yet. At end of
+// file it leaves neither a byte nor an error.
 func (d *direction) receive(fd uintptr) bool {
 	s := &d.socket
 	if !s.bulk || s.stretch > 0 || s.noSplice || !s.receivePipe(int(fd)) {
@@ -87,7 +87,8 @@ func (d *direction) receive(fd uintptr) bool {
 	return s.err != unix.EAGAIN
 }
 
-// receivePipe reports false if the bytes cannot go through a pipe.
+// receivePipe splices from the socket to a pipe. It reports false if the bytes have
+// to go through a buffer.
 func (s *socketDirection) receivePipe(fd int) bool {
 	pipe := s.pipes.Get()
 	if pipe == nil {
@@ -100,7 +101,7 @@ func (s *socketDirection) receivePipe(fd int) bool {
 		return true
 	}
 	s.pipes.Put(pipe, 0)
-	s.noSplice = s.err == unix.EINVAL // this kernel does not, for this socket
+	s.noSplice = s.err == unix.EINVAL // the kernel does not splice from this socket
 	return !s.noSplice
 }
 
@@ -115,14 +116,14 @@ func (s *socketDirection) receiveBuffer(fd int) {
 	buf.Release()
 }
 
-// sendPipe empties the pipe into to.
+// sendPipe moves the content of the pipe to d.to.
 func (d *direction) sendPipe(drain func(uintptr) bool) bool {
 	s := &d.socket
-	d.lookAway()
+	d.stopReading()
 	err := d.to.raw.Write(drain)
 	if err == nil && s.err == unix.EINVAL {
 		s.noSplice, s.err = true, nil
-		err = d.sendPipeByHand()
+		err = d.copyPipe()
 	}
 	if err == nil && s.err != nil {
 		err = sock.OpError("write", d.to.conn, s.err)
@@ -136,7 +137,8 @@ func (d *direction) sendPipe(drain func(uintptr) bool) bool {
 	return err == nil
 }
 
-// drain splices from the pipe, and reports false if the socket takes no more.
+// drain splices from the pipe to the socket, and reports false if that accepts no
+// more for now.
 func (d *direction) drain(fd uintptr) bool {
 	s := &d.socket
 	for s.n > 0 {
@@ -157,9 +159,9 @@ func (d *direction) drain(fd uintptr) bool {
 	return true
 }
 
-// sendPipeByHand is for a socket that takes no splice: the bytes are in the
-// pipe by then, and not lost.
-func (d *direction) sendPipeByHand() error {
+// copyPipe copies the content of the pipe to d.to, which turned out not to accept a
+// splice when the bytes were in the pipe already.
+func (d *direction) copyPipe() error {
 	s := &d.socket
 	buf := sock.GetBuffer()
 	defer buf.Release()
@@ -178,11 +180,11 @@ func (d *direction) sendPipeByHand() error {
 	return nil
 }
 
-// pendingError takes the error that waits at the socket for whoever touches it
-// next.
+// pendingError returns the error that the socket has pending, as a reset leaves one,
+// and clears it.
 func (e *end) pendingError() error {
 	pending := 0
-	err := e.heart.Control(func(fd uintptr) {
+	err := e.inner.Control(func(fd uintptr) {
 		pending, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
 	})
 	if err != nil || pending == 0 {
@@ -191,17 +193,18 @@ func (e *end) pendingError() error {
 	return sock.OpError("read", e.conn, syscall.Errno(pending))
 }
 
-// awaitSent waits until the peer has acknowledged every byte written to tcp,
-// until the time given, or until stop says so.
+// awaitSent waits until the peer has acknowledged every byte written to tcp, but not
+// longer than until the time given, or until stop reports true.
 func awaitSent(tcp sock.TCP, until time.Time, stop func() bool) {
 	pause := time.Millisecond
 	for queued(tcp) && time.Now().Before(until) && !stop() {
-		time.Sleep(pause) // the kernel tells nobody when a send queue runs empty
+		time.Sleep(pause) // the kernel does not report that a send queue has become empty
 		pause = min(2*pause, 20*time.Millisecond)
 	}
 }
 
-// queued reports whether tcp has bytes on the way, and still a peer to go to.
+// queued reports whether tcp has bytes that its peer has yet to acknowledge, and is
+// still connected.
 func queued(tcp sock.TCP) bool {
 	raw, err := tcp.SyscallConn()
 	if err != nil {
