@@ -6,22 +6,24 @@ import (
 	"time"
 )
 
-// abandonedEvery is how often one looks whether somebody is still there. Quick
-// work is over before the first look.
+// abandonedEvery is the interval of the checks whether the program was abandoned. A
+// short run ends before the first.
 const abandonedEvery = 300 * time.Millisecond
 
-// WhenAbandoned calls then, once, when nobody reads out any more and nobody can
-// write to in: whoever started the program is gone, as an ssh that was killed.
-// Both may be pipes or sockets, and with others it is never called; nor where the
-// system cannot tell. A nil in has ended already. After stop it is not called.
+// WhenAbandoned calls then, once, when out has no reader any more and in no writer:
+// the process that started the program is gone, as an ssh that was killed. A nil in
+// counts as one without a writer. Both have to be pipes or sockets; for other files,
+// and on systems that are not unix, then is never called. It is not called after stop
+// has returned.
 func WhenAbandoned(in, out *os.File, then func()) (stop func()) {
 	w := &abandonedWatch{in: in, out: out, then: then}
-	w.mu.Lock() // the first look wants the timer
+	w.mu.Lock() // the first check needs the timer
 	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(abandonedEvery, w.look)
+	w.timer = time.AfterFunc(abandonedEvery, w.check)
 	return w.stop
 }
 
+// abandonedWatch is the state of one call of WhenAbandoned.
 type abandonedWatch struct {
 	in, out *os.File
 	then    func()
@@ -31,7 +33,7 @@ type abandonedWatch struct {
 	stopped bool
 }
 
-func (w *abandonedWatch) look() {
+func (w *abandonedWatch) check() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -44,7 +46,7 @@ func (w *abandonedWatch) look() {
 	}
 }
 
-// stop waits for a call that is under way.
+// stop ends the watch. It waits for a check that is under way.
 func (w *abandonedWatch) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -4,5 +4,5 @@ package stdio
 
 import "os"
 
-// hungUp cannot tell here.
+// hungUp always reports false on this system.
 func hungUp(*os.File) bool { return false }

@@ -4,5 +4,6 @@ package stdio
 
 import "culvert/tunnel/internal/neterr"
 
-// outputClosed reports whether an error of Out says that its reader is gone.
+// outputClosed reports whether the error of a write means that there is no reader any
+// more.
 func outputClosed(err error) bool { return neterr.Reset(err) }

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// outputClosed reports whether an error of Out says that its reader is gone.
+// outputClosed reports whether the error of a write means that there is no reader any
+// more.
 func outputClosed(err error) bool {
 	return neterr.Reset(err) || errors.Is(err, windows.ERROR_BROKEN_PIPE) || errors.Is(err, windows.ERROR_NO_DATA)
 }

@@ -2,5 +2,5 @@ package stdio
 
 import "golang.org/x/sys/unix"
 
-// duplicate makes to another name of fd's file.
+// duplicate makes the descriptor to refer to the open file of fd.
 func duplicate(fd, to int) error { return unix.Dup3(fd, to, 0) }

@@ -12,8 +12,8 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// A Tunnel is what the command is for ssh. Here it carries a line to a target
-// that counts, and half-closes, and the count comes back.
+// A Tunnel connects ssh with its server. Here it carries a line to a target that counts
+// bytes, half-closes, and gets the count back.
 func ExampleTunnel() {
 	target, err := tunneltest.Listen("tcp", "127.0.0.1:0", tunneltest.Count)
 	if err != nil {

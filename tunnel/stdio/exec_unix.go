@@ -16,16 +16,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// execPatience is how long bytes that a command left behind may make no
-// progress on their way into the tunnel.
+// execPatience is how long bytes that a command has left behind may make no progress
+// on their way into the tunnel.
 const execPatience = 2 * time.Second
 
-// Exec runs a command whose standard input and output are the tunnel, both ways
-// one socket, and waits for its end. Half-closes are passed on both ways; when
-// the command has ended, what it wrote still goes out, and what still comes
-// in is of no use to anybody.
-// Conn is closed on return. The error is the command's, of Start or of Wait, or
-// an *Error of PhaseRelay if the tunnel broke.
+// Exec runs a command whose standard input and output are the tunnel, as one socket,
+// and waits for its end. Half-closes are passed on both ways. When the command has
+// ended, the bytes that it wrote still go out, and bytes that still come in are
+// dropped. Exec closes conn.
+//
+// The error is that of the command's Start or Wait. If the command succeeded but the
+// target's side of the tunnel broke, it is a *tunnel.Error of PhaseRelay.
 func Exec(cmd *exec.Cmd, conn *client.Conn) (Result, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -60,8 +61,8 @@ func Exec(cmd *exec.Cmd, conn *client.Conn) (Result, error) {
 	return stdio, failed
 }
 
-// drainUp waits for a relay whose client has left, for as long as that client's
-// bytes make progress.
+// drainUp waits for the end of a relay whose client has left, as long as the client's
+// last bytes make progress.
 func drainUp(r relay.Running, over <-chan relay.Result) relay.Result {
 	tick := time.NewTicker(execPatience)
 	defer tick.Stop()

@@ -7,7 +7,8 @@ import (
 	"culvert/tunnel/client"
 )
 
-// Exec is for systems with socket pairs.
+// Exec needs socket pairs. On this system it closes conn and returns
+// errors.ErrUnsupported.
 func Exec(_ *exec.Cmd, conn *client.Conn) (Result, error) {
 	conn.Close()
 	return Result{}, errors.ErrUnsupported

@@ -12,28 +12,28 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// CanHandOver reports whether HandOver will do for tunnels of this Client: this
-// system passes sockets on, and there is no TLS and no HTTP/2 on the way.
+// CanHandOver reports whether HandOver works for the tunnels of a Client: this system
+// can pass sockets on, and there is neither TLS nor HTTP/2 on any of its routes.
 func CanHandOver(c *client.Client) bool {
 	return sock.CanPeek && c.TLS == nil && !slices.ContainsFunc(append([]tunnel.Route{c.Route}, c.Or...), func(r tunnel.Route) bool { return slices.ContainsFunc(r.Hops, tunnel.Hop.MayUseHTTP2) })
 }
 
-// ErrNotBare is HandOver's for a tunnel that is more than its socket: bytes of
-// the target's were read already, or the conn is no socket. Such a tunnel can
-// only be relayed.
+// ErrNotBare means that a tunnel cannot be handed over because it is more than a
+// socket: bytes of the target were read already, or the connection is no socket. Such
+// a tunnel can only be relayed.
 var ErrNotBare = errors.New("the tunnel cannot be handed over: it is more than a socket")
 
-// HandOver gives the tunnel's socket to the process at the other end of out, a
-// unix socket that passes CheckHandOver: one byte of zero with the descriptor
-// beside it (SCM_RIGHTS), as ssh's ProxyUseFdpass wants it. The socket goes
-// blocking, as a new one is; TCP_NODELAY and keepalive are set on it. Have
-// Client.KeepUnread set before Open, so that everything the target has sent is
-// still in it.
+// HandOver passes the socket of a tunnel to the process at the other end of out, a unix
+// socket for which CheckHandOver returns nil. It sends one zero byte together with the
+// descriptor (SCM_RIGHTS), as ssh's ProxyUseFdpass wants it. The socket is made
+// blocking, as a new one is; TCP_NODELAY and keepalive are set. The Client must have
+// had KeepUnread set at Open, so that everything the target has sent is still in the
+// socket.
 //
-// On success the Conn is closed, which does not end the tunnel: that is the
-// other process's now. On an error it remains the caller's. ErrOutputClosed is
-// for another end that is gone, errors.ErrUnsupported for a system other than
-// unix.
+// On success the Conn is closed. This does not end the tunnel, which now belongs to
+// the other process. After an error the Conn is still the caller's. The error is
+// ErrNotBare if there is more than a socket, ErrOutputClosed if the other end of out
+// is closed, and errors.ErrUnsupported on a system that is not unix.
 func HandOver(c *client.Conn, out *os.File) error {
 	bare, ok := c.NetConn().(syscall.Conn)
 	if !ok || c.Buffered() > 0 {

@@ -8,13 +8,13 @@ import (
 	"syscall"
 )
 
-// noHandOver is errors.ErrUnsupported in words.
+// noHandOver is errors.ErrUnsupported with a message of its own.
 type noHandOver struct{}
 
 func (noHandOver) Error() string { return "cannot pass a socket on: no system but unix can" }
 func (noHandOver) Unwrap() error { return errors.ErrUnsupported }
 
-// CheckHandOver says that this system cannot pass sockets.
+// CheckHandOver returns errors.ErrUnsupported: this system cannot pass sockets on.
 func CheckHandOver(*os.File) error { return noHandOver{} }
 
 func sendSocket(*os.File, syscall.RawConn) error { return noHandOver{} }

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sshSockets is two ends of one unix socket, as ssh makes it for its
+// sshSockets returns the two ends of a unix socket, as ssh makes them for its
 // ProxyCommand.
 func sshSockets(t *testing.T) (ours, theirs *os.File) {
 	t.Helper()
@@ -35,7 +35,7 @@ func sshSockets(t *testing.T) (ours, theirs *os.File) {
 	return ours, theirs
 }
 
-// received takes a socket as ssh does: one byte, and one descriptor with it.
+// received receives a socket as ssh does: one byte, and one descriptor with it.
 func received(t *testing.T, from *os.File) *os.File {
 	t.Helper()
 	b, oob := make([]byte, 2), make([]byte, unix.CmsgSpace(2*4))
@@ -56,8 +56,8 @@ func received(t *testing.T, from *os.File) *os.File {
 	return file
 }
 
-// handedOver opens a tunnel for handing over, does it, and returns what came
-// out at the other end, and the exchanges there were.
+// handedOver opens a tunnel and hands it over. It returns the socket that was received,
+// and the exchanges with the proxies.
 func handedOver(t *testing.T, c *client.Client, target string) (*os.File, []*client.Exchange) {
 	t.Helper()
 	var exchanges []*client.Exchange
@@ -78,7 +78,7 @@ func handedOver(t *testing.T, c *client.Client, target string) (*os.File, []*cli
 	return received(t, ours), exchanges
 }
 
-// wantEcho reads what the target said first and then speaks with it.
+// wantEcho reads the first words of the target, and then checks that it echoes.
 func wantEcho(t *testing.T, file *os.File, first string) {
 	t.Helper()
 	conn, err := net.FileConn(file)
@@ -92,8 +92,8 @@ func wantEcho(t *testing.T, file *os.File, first string) {
 	testkit.Expect(t, conn, "ping")
 }
 
-// What the target sends on the heels of the reply is in the socket that is
-// handed over, all of it and nothing before it (RULES 7).
+// Bytes that the target sends right after the reply are in the socket that is handed
+// over: all of them, and nothing before them (RULES 7).
 func TestHandOverLosesNothing(t *testing.T) {
 	const ok, hello = "HTTP/1.1 200 OK\r\n\r\n", "SSH-2.0-hello\r\n"
 	const interim = "HTTP/1.1 100 Continue\r\n\r\n"
@@ -144,7 +144,7 @@ func TestHandOverBehindSeveralHops(t *testing.T) {
 	}
 }
 
-// What is handed over is as a new socket, set for a session.
+// A socket that is handed over is like a new one, with the options for a session.
 func TestHandOverOfEveryFirstHop(t *testing.T) {
 	script := []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\nhello"), tunneltest.Serve(tunneltest.Echo)}
 	for _, tt := range []struct {
@@ -180,7 +180,7 @@ func TestHandOverOfEveryFirstHop(t *testing.T) {
 	}
 }
 
-// fdOf is the descriptor, of which the runtime changes nothing.
+// fdOf returns the descriptor without changing its flags, as Fd would.
 func fdOf(t *testing.T, file syscall.Conn) (fd uintptr) {
 	t.Helper()
 	raw, err := file.SyscallConn()
@@ -197,7 +197,7 @@ func wantOption(t *testing.T, fd uintptr, name string, level, option int) {
 	}
 }
 
-// A tunnel that is more than its socket is not handed over, and stays as it is.
+// A tunnel that is more than a socket is not handed over, and still works.
 func TestHandOverRefusesWhatIsNotBare(t *testing.T) {
 	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\nhello"), tunneltest.Serve(tunneltest.Echo))
 	conn, e := clienttest.TryOpen(t, clienttest.Proxied(t, p.Addr()))
@@ -219,7 +219,7 @@ func TestHandOverRefusesWhatIsNotBare(t *testing.T) {
 	testkit.Expect(t, conn, "hello")
 }
 
-// Where handing over fails, the tunnel can be used on.
+// A tunnel that could not be handed over still works.
 func TestHandOverFails(t *testing.T) {
 	for _, tt := range []struct {
 		name string

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CheckHandOver says why no socket can be handed over through out: it is no
-// unix socket. Nothing is sent, and no flag of out is changed.
+// CheckHandOver returns an error if out is no unix socket, so that no socket can be
+// handed over through it. It sends nothing, and changes no flag of out. The error is
+// worded to follow the name of out.
 func CheckHandOver(out *os.File) error {
 	raw, err := out.SyscallConn()
 	if err != nil {
@@ -27,17 +28,17 @@ func CheckHandOver(out *os.File) error {
 	return nil
 }
 
-// sendSocket sends the socket's descriptor through out, and waits where that
-// takes nothing at the moment.
-func sendSocket(out *os.File, Conn syscall.RawConn) error {
+// sendSocket sends the descriptor of a socket through out. It waits until out accepts
+// it.
+func sendSocket(out *os.File, socket syscall.RawConn) error {
 	through, err := out.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var sent error
-	failed := Conn.Control(func(fd uintptr) {
-		// The flag is one for all who have the socket: it goes over as one
-		// that was just made. ssh sets what it wants.
+	failed := socket.Control(func(fd uintptr) {
+		// All processes that have the socket share this flag. The other one gets the
+		// socket as if it were new, and sets what it needs.
 		if sent = unix.SetNonblock(int(fd), false); sent != nil {
 			return
 		}
@@ -51,7 +52,7 @@ func sendSocket(out *os.File, Conn syscall.RawConn) error {
 			sent = failed
 		}
 		if sent != nil {
-			unix.SetNonblock(int(fd), true) // it remains ours
+			unix.SetNonblock(int(fd), true) // the socket stays with this process
 		}
 	})
 	if failed != nil {

@@ -14,26 +14,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A tunnel that is more than its socket, as one over TLS or HTTP/2, cannot be
-// handed over. Instead the program is started anew, as a process that opens the
-// tunnel and relays between it and a socket pair, whose other end is handed
-// over. Whoever is waiting for this process to end need not wait for that one.
+// A tunnel that is more than a socket, such as one over TLS or HTTP/2, cannot be
+// handed over. Instead the program is started a second time. The second process opens
+// the tunnel and relays between it and one end of a socket pair; the first hands the
+// other end over and exits, which ssh waits for.
 
-// relayVariable tells the process that it is one; relaySocket and relayStatus are
-// the descriptors it has for it.
 const (
-	relayVariable = "CULVERT_INTERNAL_RELAY"
-	relaySocket   = 3
-	relayStatus   = 4
+	relayVariable = "CULVERT_INTERNAL_RELAY" // set in the environment of the relay process
+	relaySocket   = 3                        // its descriptor of the socket
+	relayStatus   = 4                        // its descriptor of the pipe that reports the open tunnel
 )
 
-// HandOverRelay starts this program again with the same arguments, whose dial
-// must then find a RelayProcess, waits until that has opened its tunnel, and
-// hands the socket to it over through out, which must pass CheckHandOver. The
-// new process lives for as long as the tunnel, in a session of its own. Until
-// the tunnel is open what it says on stderr goes to stderr. opened is called then,
-// before the socket is handed over. A code that is not 0 is its exit code: it has
-// said why.
+// HandOverRelay hands over a socket behind which a second process relays. It starts
+// this program again with the same arguments; the new process must call
+// FindRelayProcess, open the tunnel and call Opened. HandOverRelay waits for this,
+// calls opened, and then passes the socket on through out, for which CheckHandOver must
+// return nil. The new process lives as long as the tunnel, in a session of its own.
+//
+// Until the tunnel is open, the standard error of the new process is copied to stderr.
+// A code other than 0 is its exit code: it ended without a tunnel and has printed the
+// reason. The error is ErrOutputClosed if the other end of out is closed.
 func HandOverRelay(out *os.File, stderr io.Writer, opened func()) (code int, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -47,7 +47,7 @@ func HandOverRelay(out *os.File, stderr io.Writer, opened func()) (code int, err
 	defer ours.Close()
 	unix.CloseOnExec(pair[0])
 	unix.CloseOnExec(pair[1])
-	status, tells, err := os.Pipe()
+	status, report, err := os.Pipe()
 	if err != nil {
 		theirs.Close()
 		return 0, err
@@ -55,18 +55,18 @@ func HandOverRelay(out *os.File, stderr io.Writer, opened func()) (code int, err
 	defer status.Close()
 	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Env = append(os.Environ(), relayVariable+"=1")
-	cmd.ExtraFiles = []*os.File{theirs, tells}
+	cmd.ExtraFiles = []*os.File{theirs, report}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	says, err := cmd.StderrPipe()
+	messages, err := cmd.StderrPipe()
 	if err == nil {
 		err = cmd.Start()
 	}
 	theirs.Close()
-	tells.Close()
+	report.Close()
 	if err != nil {
 		return 0, err
 	}
-	_, _ = io.Copy(stderr, says) // to its end: the process closes it once the tunnel is open
+	_, _ = io.Copy(stderr, messages) // until the process closes it, once the tunnel is open
 	if n, _ := io.ReadFull(status, make([]byte, 1)); n == 0 {
 		var exit *exec.ExitError
 		if err := cmd.Wait(); !errors.As(err, &exit) {
@@ -85,14 +85,15 @@ func HandOverRelay(out *os.File, stderr io.Writer, opened func()) (code int, err
 	return 0, err
 }
 
-// RelayProcess is a process's place behind a socket that was handed over.
+// RelayProcess is this process, started by HandOverRelay to relay between a tunnel and
+// a socket that is handed over.
 type RelayProcess struct {
-	Socket *os.File // input and output
+	Socket *os.File // the input and output of the tunnel; the caller closes it
 	status *os.File
 }
 
-// FindRelayProcess returns this process's, nil if it is none that HandOverRelay
-// started.
+// FindRelayProcess returns the RelayProcess if HandOverRelay has started this process,
+// else nil.
 func FindRelayProcess() *RelayProcess {
 	if os.Getenv(relayVariable) == "" {
 		return nil
@@ -102,17 +103,17 @@ func FindRelayProcess() *RelayProcess {
 	return &RelayProcess{os.NewFile(relaySocket, "socket"), os.NewFile(relayStatus, "status")}
 }
 
-// Context is for opening the tunnel: it is cancelled when the process that waits
-// for the tunnel is gone, which no deadline need ever notice. A nil RelayProcess's
-// is never cancelled.
-func (b *RelayProcess) Context() context.Context {
-	if b == nil {
+// Context returns the context in which to open the tunnel. It is cancelled when the
+// process that waits for the tunnel is gone, for there need not be a deadline. The
+// context of a nil RelayProcess is never cancelled.
+func (p *RelayProcess) Context() context.Context {
+	if p == nil {
 		return context.Background()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		defer cancel()
-		waiting := []unix.PollFd{{Fd: relayStatus}} // POLLERR and POLLHUP come unasked
+		waiting := []unix.PollFd{{Fd: relayStatus}} // POLLERR and POLLHUP need not be asked for
 		for err := error(unix.EINTR); err == unix.EINTR; {
 			_, err = unix.Poll(waiting, -1)
 		}
@@ -120,9 +121,9 @@ func (b *RelayProcess) Context() context.Context {
 	return ctx
 }
 
-// Opened tells that the tunnel is open. From then on nobody hears what is said
-// on stderr.
-func (b *RelayProcess) Opened() error {
+// Opened reports that the tunnel is open. It redirects standard input, output and error
+// to the null device, because the process outlives the one that started it.
+func (p *RelayProcess) Opened() error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -133,8 +134,8 @@ func (b *RelayProcess) Opened() error {
 			return os.NewSyscallError("dup", err)
 		}
 	}
-	if _, err := io.Copy(b.status, strings.NewReader("\x00")); err != nil {
+	if _, err := io.Copy(p.status, strings.NewReader("\x00")); err != nil {
 		return err
 	}
-	return b.status.Close()
+	return p.status.Close()
 }

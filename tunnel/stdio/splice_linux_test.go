@@ -16,7 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A reader that went away is told as one, with bytes on the way to it or not.
+// An output without a reader is reported as one, whether bytes are on their way to it
+// or not.
 func TestStdioOverFilesOutputClosed(t *testing.T) {
 	for _, out := range stdioOutputs[:3] {
 		for name, before := range map[string]bool{"before": true, "meanwhile": false} {
@@ -46,7 +47,7 @@ func TestStdioOverFilesOutputClosed(t *testing.T) {
 	}
 }
 
-// A full disk is a failed write's error, and what was written is counted.
+// A full disk is reported as the error of a write, and the bytes written are counted.
 func TestStdioOverFilesDiskFull(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -59,7 +60,7 @@ func TestStdioOverFilesDiskFull(t *testing.T) {
 	}
 }
 
-// The target is held back while nobody reads stdout, and nothing is lost.
+// The target has to wait while stdout is not read, and nothing is lost.
 func TestStdioOverFilesHoldsTargetBack(t *testing.T) {
 	for _, out := range stdioOutputs[:3] {
 		t.Run(out.name, func(t *testing.T) {
@@ -88,7 +89,7 @@ func TestStdioOverFilesHoldsTargetBack(t *testing.T) {
 			}()
 			wrote := <-stuck
 			if wrote > 64<<20 {
-				t.Errorf("%d bytes were taken from the target and read by nobody", wrote)
+				t.Errorf("%d bytes were taken from the target and not read", wrote)
 			}
 			all := out.drain(stdout, reader)
 			result := <-done
@@ -99,25 +100,25 @@ func TestStdioOverFilesHoldsTargetBack(t *testing.T) {
 	}
 }
 
-// Urgent data stops splice(2), but not the tunnel: a read passes over it. With
-// end of file behind it, splice(2) takes it for that.
+// Urgent data stops splice(2), but not the tunnel: a read passes over it. If end of file
+// follows, splice(2) mistakes urgent data for it.
 func TestStdioOverFilesUrgentData(t *testing.T) {
 	const text = "before behind"
 	for _, out := range stdioOutputs[:3] {
-		for name, goesOn := range map[string]bool{"then the target waits": true, "then it ends": false} {
+		for name, stays := range map[string]bool{"then the target waits": true, "then it ends": false} {
 			t.Run(out.name+", "+name, func(t *testing.T) {
 				passed := make(chan struct{})
 				conn := tunnelTo(t, func(conn net.Conn) {
 					io.WriteString(conn, text[:7])
 					sendUrgent(t, conn)
 					io.WriteString(conn, text[7:])
-					if !goesOn {
+					if !stays {
 						return
 					}
 					select {
 					case <-passed:
 					case <-time.After(testkit.Patience):
-						t.Error("the tunnel stands still")
+						t.Error("the tunnel is stuck")
 					}
 				})
 				stdout, reader := out.open(t)
@@ -154,11 +155,12 @@ func sendUrgent(t *testing.T, conn net.Conn) {
 	}
 }
 
-// Somebody else who fills stdout does not stop the relay for good.
+// A full stdout, which another process may have filled, stops the relay only until it is
+// read.
 func TestStdioOverFilesSharedOutput(t *testing.T) {
 	stdout, reader := stdioOutputs[0].open(t)
 	block := make([]byte, 64<<10)
-	if _, err := stdout.Write(block); err != nil { // as much as it holds
+	if _, err := stdout.Write(block); err != nil { // as much as the pipe holds
 		t.Fatal(err)
 	}
 	conn := tunnelTo(t, tunneltest.Say("bye"))
@@ -182,7 +184,7 @@ func TestStdioOverFilesSharedOutput(t *testing.T) {
 	}
 }
 
-// A terminal is no file to splice.
+// Bytes from and to a terminal are copied.
 func TestStdioOverTerminal(t *testing.T) {
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {

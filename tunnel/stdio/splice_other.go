@@ -2,7 +2,8 @@
 
 package stdio
 
-// spliceUp and spliceDown report false: without splice(2), bytes are copied.
+// spliceUp reports false: this system copies.
 func (r *relaying) spliceUp() (over bool) { return false }
 
+// spliceDown reports false: this system copies.
 func (r *relaying) spliceDown() (over bool, err error) { return false, nil }

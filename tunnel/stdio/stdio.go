@@ -1,3 +1,15 @@
+// Package stdio is the near end of dial: it connects an open tunnel to the program's
+// standard input and output, to a command, or to the process that gets the tunnel's
+// socket handed over.
+//
+// Tunnel.Relay copies between a tunnel and two streams, without copying bytes where
+// splice(2) can move them. Exec runs a command inside the tunnel. HandOver passes the
+// socket of a tunnel on, as ssh's ProxyUseFdpass wants it; HandOverRelay does so for a
+// tunnel that is more than a socket, by means of a second process, the RelayProcess.
+// WhenAbandoned notices that the program was left alone.
+//
+// Package stdio opens no tunnels and prints nothing. It imports neither probe nor
+// explain.
 package stdio
 
 import (
@@ -15,46 +27,55 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// OnEOF is what end of file on the input does to a tunnel.
+// OnEOF says what end of file on the input does to a tunnel.
 type OnEOF string
 
-// What can be done about end of file on the input.
+// The values of OnEOF.
 const (
-	EOFHalfClose OnEOF = "half-close" // passed on; the target may go on answering
-	EOFWait      OnEOF = "wait"       // not passed on, some proxies drop the answer then; as close once nobody reads the output
-	EOFClose     OnEOF = "close"      // ends the tunnel
+	// EOFHalfClose passes end of file on. The target may go on answering.
+	EOFHalfClose OnEOF = "half-close"
+
+	// EOFWait does not pass end of file on, because some proxies then drop the
+	// answer. Once the output has no reader any more it acts as EOFClose.
+	EOFWait OnEOF = "wait"
+
+	// EOFClose ends the tunnel.
+	EOFClose OnEOF = "close"
 )
 
-// ErrOutputClosed is Tunnel's when nobody reads the output any more.
+// ErrOutputClosed means that the output has no reader any more.
 var ErrOutputClosed = errors.New("the output was closed")
 
-// stdioBuffer is one read's size: what a pipe holds, twice.
-const stdioBuffer = 128 << 10
+// bufferSize is the size of one read: twice what a pipe holds.
+const bufferSize = 128 << 10
 
-// Tunnel relays between an open tunnel and a program's input and output. Every
+// Tunnel is an open tunnel together with the input and output of a program. Every
 // field but OnEOF is required.
 type Tunnel struct {
-	Conn *client.Conn
-	// In and Out may be files, pipes, terminals or sockets. No flag of their
-	// descriptors is changed.
-	In    io.Reader
-	Out   io.Writer
-	OnEOF OnEOF // "" = EOFHalfClose
+	Conn *client.Conn // closed by Relay
+
+	// In and Out may be files, pipes, terminals or sockets. Relay changes no flag of
+	// their descriptors, and does not close them.
+	In  io.Reader
+	Out io.Writer
+
+	OnEOF OnEOF // what end of file on In does; "" = EOFHalfClose
 }
 
-// Result is what went through a tunnel.
+// Result says what went through a tunnel.
 type Result struct {
-	Up, Down   int64 // bytes given to the tunnel, and to the output
-	HalfClosed bool  // end of file on the input was passed on ...
-	After      int64 // ... and so many bytes came down behind it
+	Up, Down   int64 // bytes written to the tunnel, and to the output
+	HalfClosed bool  // end of file on the input was passed on
+	After      int64 // the bytes of Down that came after that
 }
 
-// Relay copies both ways until the target has ended and everything it sent is
-// in Out, whatever the input does: a read of In that is blocked then is left
-// behind, and only ends when In does. Conn is closed on return.
+// Relay copies both ways until the target has ended and everything it sent has been
+// written to Out, whatever the input does: a read of In that is blocked then stays
+// behind until In ends. Relay closes Conn.
 //
-// A reset is an *Error of PhaseRelay; a failed write to Out is ErrOutputClosed
-// or what the system says, a failed read of In the latter.
+// If the tunnel was reset, the error is a *tunnel.Error of PhaseRelay. If a write to
+// Out failed, it is ErrOutputClosed or wraps the error of the write; if a read of In
+// failed, it wraps the error of the read.
 func (s *Tunnel) Relay() (Result, error) {
 	r := relaying{Tunnel: s}
 	return r.run()
@@ -72,8 +93,8 @@ func (r *relaying) run() (Result, error) {
 	case r.inEnded:
 		return result, nil
 	case err == nil && neterr.Reset(r.upErr) && !errors.Is(r.upErr, syscall.EPIPE):
-		// The reset was reported to the writer, and a reader then sees end of
-		// file. EPIPE is no sign of one: the target had ended in order.
+		// The reset was reported to the writer, and the reader then got end of file.
+		// EPIPE does not mean a reset: the target had ended in order before.
 		err = r.upErr
 	case err == nil:
 		return result, nil
@@ -91,33 +112,31 @@ func (r *relaying) run() (Result, error) {
 	}
 }
 
-// outputError is an error of Out, not of the tunnel.
+// outputError is an error of a write to Out, not of the tunnel.
 type outputError struct{ error }
 
-// relaying is one Relay at work.
+// relaying is one call of Relay.
 type relaying struct {
 	*Tunnel
 	down, after int64
 	up          atomic.Int64
 	halfClosed  atomic.Bool
-	spliced     struct { // of up and down
+	spliced     struct { // the part of up and down that was spliced, for tests
 		up   atomic.Int64
 		down int64
 	}
 
-	// writing is held during writes to Conn, so that stopUp can wait for one
-	// that is under way but not for a read of In.
+	// writing is held during writes to Conn, so that stopUp waits for a write, but
+	// not for a read of In. It guards the fields below.
 	writing sync.Mutex
-	stopped bool  // no more writes; guarded by writing
-	upErr   error // of a write to Conn; guarded by writing
-	inErr   error // of a read of In; guarded by writing
-	inEnded bool  // In ended the tunnel: EOFClose; guarded by writing
-
-	unwatch func() // of Out behind an EOFWait; nil = it is not watched; guarded by writing
+	stopped bool   // there must be no more writes
+	upErr   error  // of a write to Conn
+	inErr   error  // of a read of In
+	inEnded bool   // the end of In ended the tunnel
+	unwatch func() // ends the watch of Out that EOFWait began; nil = there is none
 }
 
-// copyDown copies from the tunnel to Out. It is the way that decides when a
-// tunnel is over.
+// copyDown copies from the tunnel to Out. The tunnel is over when it returns.
 func (r *relaying) copyDown() error {
 	if early := r.Conn.TakeEarly(); len(early) > 0 {
 		if err := r.deliver(early); err != nil {
@@ -127,7 +146,7 @@ func (r *relaying) copyDown() error {
 	if over, err := r.spliceDown(); over {
 		return err
 	}
-	buf := make([]byte, stdioBuffer)
+	buf := make([]byte, bufferSize)
 	for {
 		n, err := r.Conn.Read(buf)
 		if n > 0 {
@@ -146,18 +165,19 @@ func (r *relaying) copyDown() error {
 
 // deliver writes to Out.
 func (r *relaying) deliver(b []byte) error {
-	behind := r.halfClosed.Load()
+	after := r.halfClosed.Load()
 	n, err := r.Out.Write(b)
-	r.delivered(n, behind)
+	r.delivered(n, after)
 	if err != nil {
 		return outputError{err}
 	}
 	return nil
 }
 
-// delivered counts n bytes given to Out, which came behind a half-close or not.
-func (r *relaying) delivered(n int, behind bool) {
-	if behind {
+// delivered counts n bytes written to Out. after says that they came after the
+// half-close.
+func (r *relaying) delivered(n int, after bool) {
+	if after {
 		r.after += int64(n)
 	}
 	r.down += int64(n)
@@ -168,7 +188,7 @@ func (r *relaying) copyUp() {
 	if r.spliceUp() {
 		return
 	}
-	buf := make([]byte, stdioBuffer)
+	buf := make([]byte, bufferSize)
 	for {
 		n, err := r.In.Read(buf)
 		if n > 0 && !r.write(buf[:n]) {
@@ -181,8 +201,8 @@ func (r *relaying) copyUp() {
 	}
 }
 
-// write reports whether to go on. Where the tunnel takes no more, copyDown is
-// about to see why.
+// write writes to the tunnel, and reports whether to go on. After a failure copyDown
+// is about to find the reason.
 func (r *relaying) write(b []byte) bool {
 	r.writing.Lock()
 	defer r.writing.Unlock()
@@ -211,7 +231,8 @@ func (r *relaying) endUp(err error) {
 	case r.OnEOF == EOFClose:
 		r.closeUp()
 	default:
-		// Before, not after: the answer may be quicker than this goroutine.
+		// The flag is set first, because the answer may come before CloseWrite
+		// returns.
 		r.halfClosed.Store(true)
 		if r.Conn.CloseWrite() != nil {
 			r.halfClosed.Store(false)
@@ -219,17 +240,17 @@ func (r *relaying) endUp(err error) {
 	}
 }
 
-// closeUp is the end of a tunnel by In's, with writing held.
+// closeUp ends the tunnel because In has ended. The caller holds writing.
 func (r *relaying) closeUp() {
 	r.inEnded = true
-	// In order: a close with unread bytes would be a reset, which can overtake
-	// what was sent.
+	// A close with unread bytes would be a reset, which can overtake the bytes that
+	// were sent. CloseWrite is orderly.
 	r.Conn.CloseWrite()
 	r.Conn.SetReadDeadline(sock.Past)
 }
 
-// abandoned ends a tunnel whose input has ended and whose answer nobody reads:
-// a target that is not told of the end could wait for ever.
+// abandoned ends a tunnel whose input has ended and whose output has no reader. The
+// target, which was not told of the end of file, could wait for ever.
 func (r *relaying) abandoned() {
 	r.writing.Lock()
 	defer r.writing.Unlock()
@@ -238,8 +259,8 @@ func (r *relaying) abandoned() {
 	}
 }
 
-// stopUp ends the way up: a write that waits for the target is interrupted,
-// and no further one begins.
+// stopUp ends the way up: it interrupts a write that waits for the target, and lets no
+// further write begin.
 func (r *relaying) stopUp() {
 	r.Conn.SetWriteDeadline(sock.Past)
 	r.writing.Lock()
@@ -247,6 +268,6 @@ func (r *relaying) stopUp() {
 	unwatch := r.unwatch
 	r.writing.Unlock()
 	if unwatch != nil {
-		unwatch() // without writing, which a last look may want
+		unwatch() // writing is not held, because a check that is under way may need it
 	}
 }

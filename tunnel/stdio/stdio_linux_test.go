@@ -20,15 +20,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stdioStream is a kind of file that stdin or stdout may be: ours is what the
-// relay gets, theirs the end that the test holds. A file has no other end.
+// stdioStream is a kind of file that stdin or stdout may be. ours is for the relay,
+// theirs is the other end, for the test. For a regular file both are the file.
 type stdioStream struct {
 	name    string
 	open    func(t *testing.T) (ours, theirs *os.File)
-	spliced bool // as Out
+	spliced bool // the relay splices to or from it
 }
 
-// opened makes a *os.File of a descriptor, as os.Stdin is made.
+// opened returns a *os.File of a descriptor, made as os.Stdin is.
 func opened(t *testing.T, fd int, name string) *os.File {
 	f := os.NewFile(uintptr(fd), name)
 	t.Cleanup(func() { f.Close() })
@@ -42,7 +42,7 @@ func stdioPipe(out bool, flags int) func(*testing.T) (ours, theirs *os.File) {
 		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|flags); err != nil {
 			t.Fatal(err)
 		}
-		// The writing end is closed first, for whoever still reads.
+		// The writing end is closed first, so that a read that still waits ends.
 		r, w := opened(t, fds[0], "|0"), opened(t, fds[1], "|1")
 		if out {
 			return w, r
@@ -94,7 +94,8 @@ var (
 	}
 )
 
-// fill gives an input its bytes and ends it, but for a file meanwhile.
+// fill writes text to an input and closes it: a file at once, any other in the
+// background.
 func (k stdioStream) fill(t *testing.T, theirs *os.File, text []byte) {
 	fed := make(chan struct{})
 	feed := func() {
@@ -110,8 +111,8 @@ func (k stdioStream) fill(t *testing.T, theirs *os.File, text []byte) {
 	t.Cleanup(func() { theirs.Close(); <-fed })
 }
 
-// drain returns a func that waits for all that came out. Ours is closed by it,
-// as it is at the end of a program.
+// drain returns a function that closes ours, as the end of a program does, and returns
+// everything that was written to it.
 func (k stdioStream) drain(ours, theirs *os.File) (all func() []byte) {
 	var got []byte
 	read := make(chan struct{})
@@ -146,7 +147,7 @@ func statusFlags(t *testing.T, f *os.File) (flags int) {
 	return flags
 }
 
-// noise is n bytes that differ at every place, and from one seed to another.
+// noise returns n pseudo-random bytes, which depend on the seed.
 func noise(seed byte, n int) []byte {
 	b := make([]byte, 0, n)
 	for sum := sha256.Sum256([]byte{seed}); len(b) < n; sum = sha256.Sum256(sum[:]) {
@@ -155,8 +156,8 @@ func noise(seed byte, n int) []byte {
 	return b[:n]
 }
 
-// Every kind of file as stdin and as stdout: all bytes, exact counts, no flag
-// changed, and spliced where that is worth it.
+// With every kind of file as stdin and as stdout, all bytes arrive, the counts are
+// exact, no flag is changed, and bytes are spliced where that is of use.
 func TestStdioOverEveryKindOfFile(t *testing.T) {
 	for _, in := range stdioInputs {
 		for _, out := range stdioOutputs {
@@ -186,7 +187,8 @@ func TestStdioOverEveryKindOfFile(t *testing.T) {
 	}
 }
 
-// wantSpliced lets the last bytes be copied: those before end of file may be.
+// wantSpliced checks that bytes were spliced or not. The last bytes before end of file
+// may be copied in any case.
 func wantSpliced(t *testing.T, way string, got int64, spliced bool, size int64) {
 	t.Helper()
 	if got > 0 != spliced || got > size {
@@ -194,7 +196,7 @@ func wantSpliced(t *testing.T, way string, got int64, spliced bool, size int64) 
 	}
 }
 
-// Both ways at once, more than all buffers on the way hold.
+// Both ways at once carry more than all buffers on the way hold.
 func TestStdioOverFilesMuchBothWays(t *testing.T) {
 	const size = 32 << 20
 	up, down := noise(1, size), noise(2, size)
@@ -212,7 +214,7 @@ func TestStdioOverFilesMuchBothWays(t *testing.T) {
 				sending.Wait()
 				arrived <- [32]byte(sum.Sum(nil))
 			})
-			// So that no splice empties a pipe.
+			// A small send queue keeps a splice from emptying a pipe.
 			if err := conn.NetConn().(*net.TCPConn).SetWriteBuffer(64 << 10); err != nil {
 				t.Fatal(err)
 			}
@@ -234,7 +236,7 @@ func TestStdioOverFilesMuchBothWays(t *testing.T) {
 	}
 }
 
-// How tunnels end is told over files as it is over anything else.
+// The end of a tunnel is reported over files as over any other stream.
 func TestStdioOverFilesEnds(t *testing.T) {
 	for _, out := range stdioOutputs[:5] {
 		for _, tt := range []struct {
@@ -272,7 +274,7 @@ func TestStdioOverFilesEnds(t *testing.T) {
 	}
 }
 
-// Stdin ends the tunnel although the target neither ends nor falls silent.
+// The end of stdin ends the tunnel although the target goes on writing.
 func TestStdioOverFilesEOFCloseEndsTunnel(t *testing.T) {
 	for _, out := range stdioOutputs[:4] {
 		t.Run(out.name, func(t *testing.T) {
@@ -289,8 +291,8 @@ func TestStdioOverFilesEOFCloseEndsTunnel(t *testing.T) {
 	}
 }
 
-// behindEarly is a tunnel whose target sent bytes on the heels of the proxy's reply,
-// and sends more and ends.
+// behindEarly opens a tunnel whose target sends bytes right after the reply of the proxy,
+// then more, and ends.
 func behindEarly(t *testing.T, early, late string) *client.Conn {
 	t.Helper()
 	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"+early), tunneltest.Send(late), tunneltest.Finish)

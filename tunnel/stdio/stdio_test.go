@@ -20,7 +20,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// tunnelTo opens a tunnel through a scripted proxy that goes on as the target.
+// tunnelTo opens a tunnel through a scripted proxy, which then acts as the target.
 func tunnelTo(t *testing.T, target tunneltest.Handler) *client.Conn {
 	t.Helper()
 	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(target))
@@ -31,7 +31,7 @@ func tunnelTo(t *testing.T, target tunneltest.Handler) *client.Conn {
 	return conn
 }
 
-// relayed runs a Relay to its end, which must come.
+// relayed runs Relay, which must end.
 func relayed(t *testing.T, s Tunnel) (Result, error) {
 	t.Helper()
 	type outcome struct {
@@ -52,7 +52,7 @@ func relayed(t *testing.T, s Tunnel) (Result, error) {
 	return Result{}, nil
 }
 
-// openInput is an input that never ends; whoever reads it is blocked.
+// openInput is an input that never ends: a read after the text blocks.
 func openInput(t *testing.T, text string) io.Reader {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -90,7 +90,7 @@ func TestStdioCopiesBothWays(t *testing.T) {
 	}
 }
 
-// halfPipe is one end of a net.Pipe that notes half-closes.
+// halfPipe is one end of a net.Pipe that records half-closes.
 type halfPipe struct {
 	net.Conn
 	ended atomic.Bool
@@ -101,7 +101,7 @@ func (p *halfPipe) CloseWrite() error {
 	return nil
 }
 
-// With wait, the target is not told of end of file, and goes on.
+// With EOFWait, end of file is not passed on to the target, which continues.
 func TestStdioPassesEOFOnOrWaits(t *testing.T) {
 	for onEOF, passed := range map[OnEOF]bool{"": true, EOFHalfClose: true, EOFWait: false} {
 		t.Run(string(onEOF), func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestStdioPassesEOFOnOrWaits(t *testing.T) {
 }
 
 func TestStdioEchoesMuch(t *testing.T) {
-	in := strings.Repeat("0123456789abcdef", 1<<18) // 4 MiB, more than the buffers on the way hold
+	in := strings.Repeat("0123456789abcdef", 1<<18) // 4 MiB, more than all buffers on the way hold
 	var out bytes.Buffer
 	got, err := relayed(t, Tunnel{Conn: tunnelTo(t, tunneltest.Echo), In: strings.NewReader(in), Out: &out})
 	if err != nil || out.String() != in || got.Up != 4<<20 || got.Down != 4<<20 {
@@ -139,7 +139,7 @@ func TestStdioEchoesMuch(t *testing.T) {
 	}
 }
 
-// Bytes that came with the proxy's reply go first, and are counted.
+// Bytes that came with the reply of the proxy go first, and are counted.
 func TestStdioEarlyBytesGoFirst(t *testing.T) {
 	p := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\nearly "), tunneltest.Serve(tunneltest.Say("late")))
 	conn, e := clienttest.TryOpen(t, clienttest.Proxied(t, p.Addr()))
@@ -162,8 +162,8 @@ func TestStdioTargetEndsWithInputOpen(t *testing.T) {
 	}
 }
 
-// A target that ends and does not read any more does not hold the relay up,
-// nor does the input that waits for it.
+// A target that has ended and does not read does not keep the relay from ending, nor
+// does the input that waits for it.
 func TestStdioTargetEndsWithoutReading(t *testing.T) {
 	for range 3 {
 		release := make(chan struct{})
@@ -262,7 +262,7 @@ func TestStdioInputFails(t *testing.T) {
 	}
 }
 
-// Memory is bounded when nobody reads the output: the target is held back.
+// Memory is bounded when the output is not read: the target has to wait.
 func TestStdioHoldsTargetBack(t *testing.T) {
 	var wrote int
 	stuck := make(chan struct{})
@@ -278,7 +278,7 @@ func TestStdioHoldsTargetBack(t *testing.T) {
 			}
 		}
 	})
-	r, w := io.Pipe() // an output that takes nothing
+	r, w := io.Pipe() // an output that accepts nothing
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -287,7 +287,7 @@ func TestStdioHoldsTargetBack(t *testing.T) {
 	}()
 	<-stuck
 	if wrote > 64<<20 {
-		t.Errorf("%d bytes were taken from the target and read by nobody", wrote)
+		t.Errorf("%d bytes were taken from the target and not read", wrote)
 	}
 	r.CloseWithError(syscall.EPIPE)
 	<-done
