@@ -1,3 +1,11 @@
+// Package localport is dial --listen: it accepts the connections of programs on this
+// machine and gives each a tunnel of its own, to one target or to the target that the
+// program names in SOCKS.
+//
+// It opens tunnels with the client.Client that its user gives it, relays them with
+// package relay, and logs them with the keys of serve's access log. It knows no flags
+// and prints nothing. It does not import proxy: no client gets to choose a route here,
+// and no policy applies.
 package localport
 
 import (
@@ -18,13 +26,12 @@ import (
 	"culvert/tunnel/client"
 	"culvert/tunnel/explain"
 	"culvert/tunnel/listen"
-	"culvert/tunnel/proxy"
 	"culvert/tunnel/relay"
 )
 
-// Parse parses where a Server listens: PORT and :PORT, on 127.0.0.1,
-// HOST:PORT, unix:PATH; with socks5:// in front programs name the target. Port
-// 0 takes a free one.
+// Parse parses the address on which a Server listens: PORT or :PORT, which mean
+// 127.0.0.1, HOST:PORT, or unix:PATH. With socks5:// in front, socks is true: programs
+// name their targets. Port 0 stands for a free port.
 func Parse(s string) (spec listen.Spec, socks bool, err error) {
 	if scheme, rest, ok := strings.Cut(s, "://"); ok {
 		switch strings.ToLower(scheme) {
@@ -49,27 +56,34 @@ func Parse(s string) (spec listen.Spec, socks bool, err error) {
 	return spec, socks, err
 }
 
-// Server accepts the connections of programs on this machine and gives each
-// a tunnel of its own. Client is required; set every field before Serve.
+// defaultHeaderTimeout is the default of Server.HeaderTimeout.
+const defaultHeaderTimeout = 10 * time.Second
+
+// linger bounds the second half of a tunnel without progress, as proxy.DefaultLinger
+// does.
+const linger = time.Minute
+
+// Server accepts the connections of programs on this machine and gives each a tunnel
+// of its own. Client is required. The fields must not be changed after the first Serve.
 type Server struct {
-	// Client opens the tunnels to Target. It is called with the target that was
-	// asked for; a Client that it returns twice shares its connections.
+	// Client returns the Client that opens the tunnel to a target. If it returns the
+	// same Client more than once, the tunnels share its connections.
 	Client func(tunnel.Authority) (*client.Client, error)
 
-	// Target is where every tunnel leads; zero = each connection names its own
-	// in SOCKS 5, 4 or 4a (RFC 1928).
+	// Target is the target of every tunnel; zero = each connection names its own in
+	// SOCKS 5 (RFC 1928), 4 or 4a.
 	Target tunnel.Authority
 
-	// HeaderTimeout bounds a SOCKS request; 0 = DefaultHeaderTimeout, negative =
+	// HeaderTimeout bounds the time for a SOCKS request; 0 = 10 s, negative =
 	// none.
 	HeaderTimeout time.Duration
 
-	// Log gets a line when a tunnel opens, when it ends, and for each that could
-	// not be opened, with the keys of a Server's access log; nil = none.
+	// Log gets a line when a tunnel opens, when it ends, and when it cannot be opened,
+	// with the keys of the access log of a proxy.Server; nil = none.
 	Log *slog.Logger
 
 	once      sync.Once
-	ctx       context.Context // of everything that is being opened
+	ctx       context.Context // for opening tunnels; cut cancels it
 	cancel    context.CancelFunc
 	count     atomic.Int64
 	mu        sync.Mutex
@@ -81,148 +95,152 @@ type Server struct {
 	closed    bool
 }
 
-func (p *Server) init() {
-	p.once.Do(func() {
-		p.ctx, p.cancel = context.WithCancel(context.Background())
-		p.opening, p.relays = make(map[*localConn]struct{}), make(map[relay.Running]struct{})
+func (s *Server) init() {
+	s.once.Do(func() {
+		s.ctx, s.cancel = context.WithCancel(context.Background())
+		s.opening, s.relays = make(map[*localConn]struct{}), make(map[relay.Running]struct{})
 	})
 }
 
-// Serve accepts connections until Shutdown or Close, and then returns nil. It
-// closes l. It may be called for several listeners.
-func (p *Server) Serve(l net.Listener) error {
+// Serve accepts connections until Shutdown or Close is called, and then returns nil. If
+// l fails for good, it returns the error of Accept. It closes l. It may be called for
+// several listeners.
+func (s *Server) Serve(l net.Listener) error {
 	defer l.Close()
-	p.init()
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
+	s.init()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
 		return nil
 	}
-	p.listeners = append(p.listeners, l)
-	p.mu.Unlock()
+	s.listeners = append(s.listeners, l)
+	s.mu.Unlock()
 	for pause := time.Duration(0); ; {
 		conn, err := l.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			p.start(l, conn)
-		case p.isClosed():
+			s.start(l, conn)
+		case s.isClosed():
 			return nil
 		case !listen.Temporary(err):
 			return err
-		default: // as when descriptors run short: some will be free again
+		default: // for example, there are no descriptors left for now
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			select {
 			case <-time.After(pause):
-			case <-p.ctx.Done():
+			case <-s.ctx.Done():
 			}
 		}
 	}
 }
 
-func (p *Server) isClosed() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.closed
+func (s *Server) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
-func (p *Server) start(l net.Listener, conn net.Conn) {
-	c := &localConn{port: p, conn: conn, rec: accesslog.Record{
-		Start: time.Now(), ID: strconv.FormatInt(p.count.Add(1), 10), Client: conn.RemoteAddr().String(),
-		Listener: l.Addr().String(), Protocol: "tcp", Target: p.Target,
+// start serves conn in a goroutine of its own.
+func (s *Server) start(l net.Listener, conn net.Conn) {
+	c := &localConn{server: s, conn: conn, rec: accesslog.Record{
+		Start: time.Now(), ID: strconv.FormatInt(s.count.Add(1), 10), Client: conn.RemoteAddr().String(),
+		Listener: l.Addr().String(), Protocol: "tcp", Target: s.Target,
 	}}
 	if l.Addr().Network() == "unix" {
 		c.rec.Client = "unix"
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
 		conn.Close()
 		return
 	}
-	p.opening[c] = struct{}{}
-	p.active.Add(1)
-	go c.serve(p.ctx)
+	s.opening[c] = struct{}{}
+	s.active.Add(1)
+	go c.serve(s.ctx)
 }
 
-// Open is the number of tunnels that are open, or being opened.
-func (p *Server) Open() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.opening) + len(p.relays)
+// Open returns the number of tunnels that are open or being opened.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.opening) + len(s.relays)
 }
 
-// Shutdown accepts nothing more, waits for the tunnels to end, or for ctx, and
-// then ends those that are left.
-func (p *Server) Shutdown(ctx context.Context) {
-	p.stop()
+// Shutdown stops accepting connections and waits until all tunnels have ended. When ctx
+// is done it ends those that are left.
+func (s *Server) Shutdown(ctx context.Context) {
+	s.stop()
 	ended := make(chan struct{})
-	go func() { p.active.Wait(); close(ended) }()
+	go func() { s.active.Wait(); close(ended) }()
 	select {
 	case <-ended:
 	case <-ctx.Done():
-		p.cut()
+		s.cut()
 		<-ended
 	}
-	p.loops.Close()
+	s.loops.Close()
 }
 
-// Close is Shutdown without waiting: it ends all tunnels.
-func (p *Server) Close() {
-	p.stop()
-	p.cut()
-	p.active.Wait()
-	p.loops.Close()
+// Close stops accepting connections, ends all tunnels and waits until they have ended.
+func (s *Server) Close() {
+	s.stop()
+	s.cut()
+	s.active.Wait()
+	s.loops.Close()
 }
 
-func (p *Server) stop() {
-	p.init()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
-	for _, l := range p.listeners {
+// stop stops accepting connections.
+func (s *Server) stop() {
+	s.init()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, l := range s.listeners {
 		l.Close()
 	}
-	p.listeners = nil
+	s.listeners = nil
 }
 
-func (p *Server) cut() {
-	p.mu.Lock()
+// cut ends all tunnels, and all attempts to open one.
+func (s *Server) cut() {
+	s.mu.Lock()
 	var relays []relay.Running
-	for r := range p.relays {
+	for r := range s.relays {
 		relays = append(relays, r)
 	}
-	p.cancel()
-	for c := range p.opening {
+	s.cancel()
+	for c := range s.opening {
 		c.conn.Close()
 	}
-	p.mu.Unlock()
-	for _, r := range relays { // not under the lock: done wants it
+	s.mu.Unlock()
+	for _, r := range relays { // without the lock, which done takes
 		r.End(relay.ClosedByDrain)
 	}
 }
 
 // localConn is one connection of a local program.
 type localConn struct {
-	port *Server
-	conn net.Conn
-	rec  accesslog.Record
+	server *Server
+	conn   net.Conn
+	rec    accesslog.Record
 }
 
 // serve opens the connection's tunnel and starts its relay.
 func (c *localConn) serve(ctx context.Context) {
-	reply := func(*tunnel.Error) error { return nil } // without SOCKS, the close says it
-	if c.port.Target.IsZero() {
-		s := socksServer{conn: c.conn, timeout: cmp.Or(c.port.HeaderTimeout, proxy.DefaultHeaderTimeout)}
-		target, err := s.request()
-		c.rec.Target, c.rec.Protocol = target, s.protocol()
+	reply := func(*tunnel.Error) error { return nil } // without SOCKS, closing the connection is the answer
+	if c.server.Target.IsZero() {
+		socks := socksServer{conn: c.conn, timeout: cmp.Or(c.server.HeaderTimeout, defaultHeaderTimeout)}
+		target, err := socks.request()
+		c.rec.Target, c.rec.Protocol = target, socks.protocol()
 		if err != nil {
 			c.fail(err, tunnel.AsError(err, tunnel.PhaseRequest).Cause())
 			return
 		}
-		reply = s.reply
+		reply = socks.reply
 	}
-	client, err := c.port.Client(c.rec.Target)
+	client, err := c.server.Client(c.rec.Target)
 	if err != nil {
 		_ = reply(&tunnel.Error{Type: tunnel.ErrorInternal})
 		c.fail(err, err.Error())
@@ -254,41 +272,41 @@ func (c *localConn) serve(ctx context.Context) {
 // fail closes the connection, and logs why there is no tunnel.
 func (c *localConn) fail(err error, detail string) {
 	c.conn.Close()
-	c.port.forget(c)
+	c.server.forget(c)
 	c.rec.Error, c.rec.Detail = tunnel.AsError(err, tunnel.PhaseRequest).Type, detail
 	c.rec.Duration = time.Since(c.rec.Start)
-	c.rec.Log(c.port.Log, accesslog.EventRequest)
-	c.port.active.Done()
+	c.rec.Log(c.server.Log, accesslog.EventRequest)
+	c.server.active.Done()
 }
 
-// forget takes a connection off the books of those that are opening.
-func (p *Server) forget(c *localConn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.opening, c)
+// forget removes a connection whose tunnel was not opened.
+func (s *Server) forget(c *localConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.opening, c)
 }
 
-// relay gives both connections away.
+// relay starts the relay of an open tunnel, which owns both connections from then on.
 func (c *localConn) relay(opened *client.Conn) {
-	c.rec.Log(c.port.Log, accesslog.EventOpen)
-	p, rec := c.port, c.rec
-	p.mu.Lock()
-	defer p.mu.Unlock() // done waits for the entry that it removes
-	delete(p.opening, c)
+	c.rec.Log(c.server.Log, accesslog.EventOpen)
+	s, rec := c.server, c.rec
+	s.mu.Lock()
+	defer s.mu.Unlock() // done waits for the lock, and so for the entry that it removes
+	delete(s.opening, c)
 	client, target := relay.Side{Conn: c.conn}, relay.Side{Conn: opened.NetConn(), Early: opened.TakeEarly()}
 	var r relay.Running
 	done := func(result relay.Result) {
-		p.mu.Lock()
-		delete(p.relays, r)
-		p.mu.Unlock()
+		s.mu.Lock()
+		delete(s.relays, r)
+		s.mu.Unlock()
 		rec.SetResult(result)
-		rec.Log(p.Log, accesslog.EventClose)
-		p.active.Done()
+		rec.Log(s.Log, accesslog.EventClose)
+		s.active.Done()
 	}
-	limits := relay.Limits{Linger: proxy.DefaultLinger}
+	limits := relay.Limits{Linger: linger}
 	var onLoop bool
-	if r, onLoop = p.loops.Start(client, target, limits, done); !onLoop {
+	if r, onLoop = s.loops.Start(client, target, limits, done); !onLoop {
 		r = relay.Start(client, target, limits, done)
 	}
-	p.relays[r] = struct{}{}
+	s.relays[r] = struct{}{}
 }

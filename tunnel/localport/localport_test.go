@@ -19,17 +19,18 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// localPort serves a Server whose log goes to the buffer.
-func localPort(t *testing.T, p *Server) (address string, log *logBuffer) {
+// serve runs a Server on a free port until the end of the test. Its log goes to the
+// buffer.
+func serve(t *testing.T, p *Server) (address string, log *logBuffer) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l.Addr().String(), localPortOn(t, p, l)
+	return l.Addr().String(), serveOn(t, p, l)
 }
 
-func localPortOn(t *testing.T, p *Server, l net.Listener) (log *logBuffer) {
+func serveOn(t *testing.T, p *Server, l net.Listener) (log *logBuffer) {
 	t.Helper()
 	log = &logBuffer{}
 	p.Log = slog.New(accesslog.NewHandler(log, "text", "info"))
@@ -44,13 +45,13 @@ func localPortOn(t *testing.T, p *Server, l net.Listener) (log *logBuffer) {
 	return log
 }
 
-// answering is a proxy that gives one answer; its address.
+// answering starts a proxy that gives one answer, and returns its address.
 func answering(t *testing.T, reply string) string {
 	t.Helper()
 	return tunneltest.StartProxy(t, tunneltest.Answer(reply)...).Addr()
 }
 
-// exchangeEcho says something to an echo.
+// exchangeEcho sends text to an echo and expects it back.
 func exchangeEcho(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	got := make([]byte, len(text))
@@ -62,7 +63,7 @@ func exchangeEcho(t *testing.T, conn net.Conn, text string) {
 	}
 }
 
-// logBuffer keeps lines, and lets a test wait for one.
+// logBuffer keeps the lines of a log. A test can wait for one.
 type logBuffer struct {
 	mu      sync.Mutex
 	text    strings.Builder
@@ -107,7 +108,7 @@ func (b *logBuffer) wait(t *testing.T, ok func(string) bool) {
 	}
 }
 
-// along is Server.Client for one route.
+// along returns a Server.Client for one route.
 func along(t *testing.T, route string) func(tunnel.Authority) (*client.Client, error) {
 	t.Helper()
 	r, err := tunnel.ParseRoute(route)
@@ -125,7 +126,7 @@ func TestServerToOneTarget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address, log := localPort(t, &Server{Client: along(t, "http://"+proxy.Addr()), Target: target})
+	address, log := serve(t, &Server{Client: along(t, "http://"+proxy.Addr()), Target: target})
 	for range 3 {
 		conn := testkit.Dial(t, "tcp", address)
 		exchangeEcho(t, conn, "over the local port")
@@ -139,10 +140,10 @@ func TestServerToOneTarget(t *testing.T) {
 	}
 }
 
-func TestServerTellsWhyNot(t *testing.T) {
+func TestServerLogsFailures(t *testing.T) {
 	proxy := answering(t, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
 	target, _ := tunnel.ParseTarget("target.test:22")
-	address, log := localPort(t, &Server{Client: along(t, "http://"+proxy), Target: target})
+	address, log := serve(t, &Server{Client: along(t, "http://"+proxy), Target: target})
 	conn := testkit.Dial(t, "tcp", address)
 	if rest, err := io.ReadAll(conn); len(rest) > 0 || err != nil {
 		t.Errorf("the program got %q, %v; want the end", rest, err)
@@ -153,7 +154,7 @@ func TestServerTellsWhyNot(t *testing.T) {
 	}
 }
 
-// Drain: nothing new is accepted, what is open ends by itself or at the limit.
+// Shutdown accepts no connection. An open tunnel ends by itself, or at the limit.
 func TestServerDrains(t *testing.T) {
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	target, _ := tunnel.ParseTarget(echo.Addr())
@@ -162,7 +163,7 @@ func TestServerDrains(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := localPortOn(t, p, l)
+	log := serveOn(t, p, l)
 	conn := testkit.Dial(t, "tcp", l.Addr().String())
 	exchangeEcho(t, conn, "before")
 	drained := make(chan struct{})
@@ -186,11 +187,11 @@ func TestServerCutsAtTheLimit(t *testing.T) {
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	target, _ := tunnel.ParseTarget(echo.Addr())
 	p := &Server{Client: along(t, "direct"), Target: target}
-	address, log := localPort(t, p)
+	address, log := serve(t, p)
 	conn := testkit.Dial(t, "tcp", address)
 	exchangeEcho(t, conn, "before")
 	if p.Open() != 1 {
-		t.Errorf("%d open, want 1", p.Open())
+		t.Errorf("%d are open, want 1", p.Open())
 	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -203,7 +204,7 @@ func TestServerCutsAtTheLimit(t *testing.T) {
 	}
 }
 
-// TestSOCKSServer speaks SOCKS byte by byte: > what the program sends, < what it gets.
+// TestSOCKSServer compares the bytes of SOCKS exchanges.
 func TestSOCKSServer(t *testing.T) {
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	_, port, _ := net.SplitHostPort(echo.Addr())
@@ -212,11 +213,11 @@ func TestSOCKSServer(t *testing.T) {
 	ok5, ok4 := "\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00", "\x00\x5a\x00\x00\x00\x00\x00\x00"
 	const no5 = "\x00\x01\x00\x00\x00\x00\x00\x00"
 	tests := []struct {
-		name         string
-		say, greeted string // the greeting and its answer
-		request      string
-		want         string // "" = closed without an answer
-		log          string // "" = the tunnel opens
+		name             string
+		greeting, method string // the greeting and its answer
+		request          string
+		want             string // "" = closed without an answer
+		log              string // "" = the tunnel opens
 	}{
 		{"5 by address", "\x05\x01\x00", "\x05\x00", "\x05\x01\x00\x01\x7f\x00\x00\x01" + p, ok5, ""},
 		{"5 by name", "\x05\x02\x02\x00", "\x05\x00", "\x05\x01\x00\x03\x09localhost" + p, ok5, ""},
@@ -235,9 +236,9 @@ func TestSOCKSServer(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			address, log := localPort(t, &Server{Client: along(t, "direct")})
+			address, log := serve(t, &Server{Client: along(t, "direct")})
 			conn := testkit.Dial(t, "tcp", address)
-			say := func(text, want string) {
+			exchange := func(text, want string) {
 				if _, err := io.WriteString(conn, text); err != nil {
 					t.Fatal(err)
 				}
@@ -246,13 +247,13 @@ func TestSOCKSServer(t *testing.T) {
 					t.Fatalf("answered %q, %v; want %q", got, err, want)
 				}
 			}
-			say(tt.say, tt.greeted)
-			if tt.log == "" { // the program's own bytes come right behind
-				say(tt.request+"early", tt.want+"early")
+			exchange(tt.greeting, tt.method)
+			if tt.log == "" { // bytes for the target follow at once
+				exchange(tt.request+"early", tt.want+"early")
 				exchangeEcho(t, conn, "and later")
 				return
 			}
-			say(tt.request, tt.want)
+			exchange(tt.request, tt.want)
 			if rest, err := io.ReadAll(conn); len(rest) > 0 || err != nil && !neterr.Reset(err) {
 				t.Errorf("then %q, %v", rest, err)
 			}
@@ -261,7 +262,7 @@ func TestSOCKSServer(t *testing.T) {
 	}
 }
 
-func TestSOCKSServerTellsFailures(t *testing.T) {
+func TestSOCKSServerAnswersFailures(t *testing.T) {
 	dead := tunneltest.Unused(t)
 	target, _ := tunnel.ParseTarget(dead)
 	tests := []struct {
@@ -277,7 +278,7 @@ func TestSOCKSServerTellsFailures(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			address, _ := localPort(t, &Server{Client: along(t, tt.route)})
+			address, _ := serve(t, &Server{Client: along(t, tt.route)})
 			conn := testkit.Dial(t, "tcp", address)
 			io.WriteString(conn, "\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01"+string([]byte{byte(target.Port() >> 8), byte(target.Port())}))
 			answer, _ := io.ReadAll(conn)
@@ -288,12 +289,12 @@ func TestSOCKSServerTellsFailures(t *testing.T) {
 	}
 }
 
-// A program that connects and says nothing does not hold its place for ever.
+// A program that connects and sends no request is not kept for ever.
 func TestSOCKSServerSilence(t *testing.T) {
-	address, log := localPort(t, &Server{Client: along(t, "direct"), HeaderTimeout: 20 * time.Millisecond})
+	address, log := serve(t, &Server{Client: along(t, "direct"), HeaderTimeout: 20 * time.Millisecond})
 	conn := testkit.Dial(t, "tcp", address)
 	io.WriteString(conn, "\x05\x01")
-	// A reset if what is said comes late, behind the end.
+	// There is a reset if the bytes arrive after the Server has closed the connection.
 	if rest, err := io.ReadAll(conn); len(rest) > 0 || err != nil && !neterr.Reset(err) {
 		t.Errorf("%q, %v", rest, err)
 	}

@@ -13,15 +13,16 @@ import (
 	"culvert/tunnel/internal/socks"
 )
 
-// socksServer is the other end of a SOCKS conversation: version 5 without a
-// login (RFC 1928), 4 and 4a. It reads not a byte more than the request, which
-// the client's own bytes may follow at once.
+// socksServer is the server's side of a SOCKS exchange: version 5 without a login (RFC
+// 1928), 4 or 4a. It reads no byte beyond the request, which bytes for the target may
+// follow at once.
 type socksServer struct {
 	conn    net.Conn
 	timeout time.Duration // of the whole request; negative = none
 	version byte          // 0 = not known yet
 }
 
+// protocol returns the protocol for the log.
 func (s *socksServer) protocol() string {
 	switch s.version {
 	case socks.Version5:
@@ -32,8 +33,8 @@ func (s *socksServer) protocol() string {
 	return "socks"
 }
 
-// request reads which target is asked for. What cannot be served is answered
-// here already.
+// request reads the request and returns its target. It has answered a request for which
+// it returns an error, if there is an answer.
 func (s *socksServer) request() (tunnel.Authority, error) {
 	if s.timeout > 0 {
 		_ = s.conn.SetReadDeadline(time.Now().Add(s.timeout))
@@ -56,7 +57,7 @@ func (s *socksServer) request() (tunnel.Authority, error) {
 	return tunnel.Authority{}, s.malformed(fmt.Sprintf("it does not speak SOCKS 4 or 5: it began with %#02x", first[0]))
 }
 
-// request5 is RFC 1928, sections 3 and 4, behind the version.
+// request5 reads a request of version 5 after the version (RFC 1928, sections 3 and 4).
 func (s *socksServer) request5() (target tunnel.Authority, err error) {
 	methods, err := s.sized()
 	if err != nil {
@@ -106,11 +107,12 @@ func (s *socksServer) request5() (target tunnel.Authority, err error) {
 	return s.target(address, name, port)
 }
 
-// request4 is version 4's, with the name behind it if it is 4a's.
+// request4 reads a request of version 4 after the version. In version 4a the name of the
+// target follows.
 func (s *socksServer) request4() (target tunnel.Authority, err error) {
 	head, err := s.read(7)
 	if err == nil {
-		_, err = s.terminated() // the user's name, which nobody asked for
+		_, err = s.terminated() // the user's name is not used
 	}
 	if err != nil {
 		return target, s.failed("the SOCKS request", err)
@@ -129,7 +131,7 @@ func (s *socksServer) request4() (target tunnel.Authority, err error) {
 	return s.target(address, true, port)
 }
 
-// target makes an authority of an address in network order, or a name.
+// target returns the authority of an address in network byte order, or of a name.
 func (s *socksServer) target(address []byte, name bool, port []byte) (tunnel.Authority, error) {
 	host := string(address)
 	if !name {
@@ -144,7 +146,7 @@ func (s *socksServer) target(address []byte, name bool, port []byte) (tunnel.Aut
 	return target, nil
 }
 
-// reply says that the tunnel is open, or why it is not.
+// reply answers that the tunnel is open, or why it is not.
 func (s *socksServer) reply(e *tunnel.Error) error {
 	if e == nil {
 		return s.answer(socks.Succeeded)
@@ -152,8 +154,8 @@ func (s *socksServer) reply(e *tunnel.Error) error {
 	return s.answer(socksCode(e))
 }
 
-// socksCode is RFC 1928's word for a failure. What happened at a proxy on the
-// way is its general one: the code speaks of the target.
+// socksCode returns the reply code of a failure (RFC 1928, section 6). A failure at a
+// proxy on the route is a general one, since the other codes are about the target.
 func socksCode(e *tunnel.Error) byte {
 	switch code := e.ExitCode(); {
 	case code == tunnel.ExitRefused:
@@ -171,7 +173,7 @@ func socksCode(e *tunnel.Error) byte {
 	}
 }
 
-// answer writes a reply: code is version 5's.
+// answer writes a reply. code is that of version 5.
 func (s *socksServer) answer(code byte) error {
 	message := []byte{socks.Version5, code, 0, socks.AddrIPv4, 0, 0, 0, 0, 0, 0}
 	if s.version == socks.Version4 {
@@ -184,13 +186,14 @@ func (s *socksServer) answer(code byte) error {
 	return err
 }
 
+// read reads n bytes.
 func (s *socksServer) read(n int) ([]byte, error) {
 	b := make([]byte, n)
 	_, err := io.ReadFull(s.conn, b)
 	return b, err
 }
 
-// sized reads what a byte in front gives the length of.
+// sized reads a field whose length is in the byte before it.
 func (s *socksServer) sized() ([]byte, error) {
 	n, err := s.read(1)
 	if err != nil {
@@ -199,7 +202,7 @@ func (s *socksServer) sized() ([]byte, error) {
 	return s.read(int(n[0]))
 }
 
-// terminated reads up to a NUL.
+// terminated reads a field that ends with a NUL.
 func (s *socksServer) terminated() (text []byte, err error) {
 	for len(text) <= socks.MaxText {
 		b, err := s.read(1)
@@ -211,11 +214,12 @@ func (s *socksServer) terminated() (text []byte, err error) {
 	return nil, errors.New("it has no end")
 }
 
+// malformed returns the error of a request that cannot be served.
 func (s *socksServer) malformed(detail string) *tunnel.Error {
 	return &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Detail: detail}
 }
 
-// failed is a request that did not arrive whole.
+// failed returns the error of a request that did not arrive whole.
 func (s *socksServer) failed(what string, err error) *tunnel.Error {
 	e := &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorConnectionTerminated, Detail: what + " did not arrive whole", Err: neterr.Plain(err)}
 	if neterr.Timeout(err) {
