@@ -16,9 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peersEnv makes the test binary the peers of a benchmark, so that the time
-// measured is the relay's alone: what they do, how often, and the addresses at
-// which the client's and the target's connections are accepted.
+// peersEnv is the environment variable that makes the test binary the peers of a
+// benchmark, so that the time measured is that of the relay alone. It says what they do,
+// how often, and at which addresses the connections of client and target are accepted.
 const peersEnv = "SPLICE_TEST_PEERS"
 
 func runPeers() int {
@@ -59,8 +59,8 @@ func runPeers() int {
 	return 0
 }
 
-// withPeers relays between two peers in a process of their own while they do
-// their work n times, and reports this process's CPU time.
+// withPeers relays between two peers in a process of their own while they do their work
+// n times, and reports the CPU time of this process.
 func withPeers(b *testing.B, ls *Loops, work string, n int) Result {
 	listeners := [2]net.Listener{must(net.Listen("tcp", "127.0.0.1:0"))(b), must(net.Listen("tcp", "127.0.0.1:0"))(b)}
 	peers := exec.CommandContext(b.Context(), os.Args[0])
@@ -93,7 +93,7 @@ func cpuTime() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// BenchmarkBulk moves a MiB an operation, one way.
+// BenchmarkBulk moves one MiB per operation, one way.
 func BenchmarkBulk(b *testing.B) {
 	ls := startLoops(b, 0)
 	b.SetBytes(1 << 20)
@@ -134,7 +134,7 @@ func BenchmarkOpenClose(b *testing.B) {
 	}
 }
 
-// BenchmarkIdleMemory measures tunnels that have seen traffic and wait.
+// BenchmarkIdleMemory measures tunnels that wait after some traffic.
 func BenchmarkIdleMemory(b *testing.B) {
 	const tunnels = 1000
 	for range b.N {

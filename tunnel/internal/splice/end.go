@@ -9,10 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A send queue is looked at after one millisecond, two, four and so on: the
-// kernel tells nobody when it runs empty.
+// A send queue is checked after one millisecond, two, four and so on, since the kernel
+// does not report that it has become empty. mostWaits bounds the doubling.
 const mostWaits = 4
 
+// endOf returns the End that stands for a side.
 func endOf(side int) End {
 	if side == client {
 		return EndClient
@@ -20,18 +21,19 @@ func endOf(side int) End {
 	return EndTarget
 }
 
+// endedFirst records what ended the tunnel, unless that is known.
 func (t *Tunnel) endedFirst(e End) {
 	if t.first == EndNone {
 		t.first = e
 	}
 }
 
-// endOfFile passes end of file on. The second one is passed on by the close
-// that follows.
+// endOfFile passes the end of file of a side on. The second end of file is passed on by
+// the close that follows.
 func (l *loop) endOfFile(t *Tunnel, from int) {
 	t.ways[from].over = true
 	if t.broke != EndNone {
-		return // a half-close would make what was torn look whole
+		return // a half-close would make an incomplete answer look complete
 	}
 	t.endedFirst(endOf(from))
 	if t.halves++; t.halves == 2 {
@@ -39,14 +41,14 @@ func (l *loop) endOfFile(t *Tunnel, from int) {
 	}
 	t.progress = l.now()
 	l.arm(t)
-	// Not connected means that a reset came: there will be an event.
+	// ENOTCONN means that a reset has arrived, of which there will be an event.
 	if errno := shutWrite(t.ends[1-from].fd); errno != 0 && errno != unix.ENOTCONN {
 		l.fail(t, 1-from, opShutdown, errno)
 	}
 }
 
-// fail notes that the connection of that side broke. What was received from it
-// before still has a while to reach the other side; the way to it is over.
+// fail records that the connection of a side broke. Bytes that were received from it
+// before have some time to reach the other side; the way to it is over.
 func (l *loop) fail(t *Tunnel, side int, op operation, errno syscall.Errno) {
 	if t.halves == 2 {
 		return
@@ -68,8 +70,9 @@ func (l *loop) fail(t *Tunnel, side int, op operation, errno syscall.Errno) {
 	l.timers.set(t, t.grace)
 }
 
-// settle closes a tunnel both of whose ways are over, once the bytes written
-// have left: the reset that is passed on destroys those that have not.
+// settle closes a tunnel of which both ways are over. If a reset is to be passed on it
+// first waits until the bytes written have left, because the reset destroys those that
+// have not.
 func (l *loop) settle(t *Tunnel) {
 	if t.broke != EndNone && l.now() < t.grace {
 		for i := range t.ends {
@@ -84,7 +87,7 @@ func (l *loop) settle(t *Tunnel) {
 	l.finish(t)
 }
 
-// finish closes both sockets: with a reset, if the tunnel broke elsewhere.
+// finish closes both sockets. If one side broke, the other is closed with a reset.
 func (l *loop) finish(t *Tunnel) {
 	l.timers.remove(t)
 	for i := range t.ends {
@@ -103,7 +106,7 @@ func (l *loop) finish(t *Tunnel) {
 	l.over = append(l.over, t)
 }
 
-// attend looks at a tunnel from the inbox.
+// attend handles a tunnel from the inbox.
 func (l *loop) attend(t *Tunnel) {
 	switch state := t.state.Load(); {
 	case state == closed:
@@ -114,7 +117,7 @@ func (l *loop) attend(t *Tunnel) {
 	}
 }
 
-// cut ends a tunnel that might have gone on.
+// cut ends a tunnel whose sides have not ended it.
 func (l *loop) cut(t *Tunnel, by End) {
 	if t.broke == EndNone {
 		t.first = by
@@ -122,7 +125,7 @@ func (l *loop) cut(t *Tunnel, by End) {
 	l.finish(t)
 }
 
-// limit returns the limit now in force, 0 for none.
+// limit returns the limit that is in force now, 0 for none, and the End it leads to.
 func (t *Tunnel) limit() (time.Duration, End) {
 	idle, linger := max(t.limits.Idle, 0), t.limits.Linger
 	if t.halves > 0 && linger > 0 && (idle == 0 || linger < idle) {
@@ -134,14 +137,14 @@ func (t *Tunnel) limit() (time.Duration, End) {
 // arm sets the timer for the limit in force.
 func (l *loop) arm(t *Tunnel) {
 	if t.broke != EndNone {
-		return // the timer is set for the grace
+		return // the timer is set to t.grace
 	}
 	if limit, _ := t.limit(); limit > 0 {
 		l.timers.set(t, t.progress+int64(limit))
 	}
 }
 
-// expire is called when t's timer fires.
+// expire is called when the timer of t fires.
 func (l *loop) expire(t *Tunnel) {
 	limit, by := t.limit()
 	switch {

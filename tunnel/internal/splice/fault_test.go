@@ -18,11 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// transfer is how much the tests of bulk send each way.
+// transfer is how many bytes the tests of bulk send each way.
 const transfer = 64<<20 + 13
 
-// exchange sends random bytes both ways at once, in pieces of random sizes and
-// to readers that take little at a time, and compares checksums.
+// exchange sends random bytes both ways at once, in pieces of random sizes and to
+// readers that read little at a time, and compares checksums.
 func exchange(tt *tunnel, size int64) {
 	tt.Helper()
 	var all sync.WaitGroup
@@ -47,7 +47,7 @@ func sendRandom(to far, size int64, seed byte) [sha256.Size]byte {
 	dice := rand.New(rand.NewChaCha8([32]byte{seed, 1}))
 	hash, piece := sha256.New(), make([]byte, 256<<10)
 	for size > 0 {
-		// Small ones are as frequent as large ones.
+		// Small pieces are as frequent as large ones.
 		b := piece[:min(size, 1+dice.Int64N(1<<(1+dice.IntN(18))))]
 		_, _ = source.Read(b)
 		n, err := to.Write(b)
@@ -83,7 +83,7 @@ func TestBytesAndCountsAreExact(t *testing.T) {
 	})
 }
 
-// refusePipes has pipes fail, but for every nth.
+// refusePipes makes opening a pipe fail, except for every nth time.
 func refusePipes(ls *Loops, every int64, refuse func() (*pipe, error)) *atomic.Int64 {
 	tries := new(atomic.Int64)
 	for _, l := range ls.loops {
@@ -112,8 +112,8 @@ func TestWithoutPipesBytesGoByBuffer(t *testing.T) {
 	}
 }
 
-// A kernel that does not splice from a socket says so, as it does here because
-// what stands in for the pipe is none.
+// A kernel that does not splice from a socket says so, as this one does here, because
+// the file in place of the pipe is none.
 func TestRefusedSpliceFallsBackToBuffers(t *testing.T) {
 	ls := startLoops(t, 1)
 	tries := refusePipes(ls, 0, func() (*pipe, error) {
@@ -131,8 +131,8 @@ func TestRefusedSpliceFallsBackToBuffers(t *testing.T) {
 	}
 }
 
-// A file opened for appending takes no splice, as a socket of some other kernel
-// might not: the bytes are in the pipe by then.
+// A file opened for appending accepts no splice, as a socket of another kernel might
+// not. By then the bytes are in the pipe.
 func TestBytesInAPipeSurviveARefusedSplice(t *testing.T) {
 	m := manualLoop(t)
 	path := filepath.Join(t.TempDir(), "f")
@@ -185,7 +185,7 @@ func TestPipesAreBounded(t *testing.T) {
 	}
 }
 
-// What a person types is not worth a pipe.
+// What a person types needs no pipe.
 func TestSmallPiecesNeedNoPipe(t *testing.T) {
 	ls := startLoops(t, 1)
 	tt := connect(t, kindTCP, kindTCP).add(ls, Limits{})
@@ -201,7 +201,7 @@ func TestSmallPiecesNeedNoPipe(t *testing.T) {
 func TestIdleTunnelHoldsTwoDescriptors(t *testing.T) {
 	ls := startLoops(t, 1)
 	tt := connect(t, kindTCP, kindTCP)
-	before := openDescriptors() // the tunnel's two among them
+	before := openDescriptors() // including the two of the tunnel
 	tt.add(ls, Limits{Idle: time.Hour})
 	text := string(make([]byte, 4<<20))
 	for _, way := range [][2]far{{tt.client, tt.target}, {tt.target, tt.client}} {
@@ -210,13 +210,13 @@ func TestIdleTunnelHoldsTwoDescriptors(t *testing.T) {
 	}
 	eventually(t, "every pipe is given back", func() bool { open, free := ls.Pipes(); return open > 0 && open == free })
 	open, _ := ls.Pipes()
-	if after := openDescriptors() - 2*open; after > before { // fewer: what other tests left is closed
+	if after := openDescriptors() - 2*open; after > before { // there may be fewer, once those of other tests are closed
 		t.Errorf("the idle tunnel holds %d descriptors", 2+after-before)
 	}
 }
 
-// A peer that does not read holds up its own way only, and memory is bounded:
-// what it did not take arrives when it reads after all.
+// A peer that does not read stops its own way only, and memory is bounded. The bytes
+// arrive when it reads after all.
 func TestZeroWindowHoldsUpItsWayOnly(t *testing.T) {
 	eachPair(t, func(t *testing.T, tt *tunnel, ls *Loops) {
 		tt.add(ls, Limits{})
@@ -240,7 +240,7 @@ func TestZeroWindowHoldsUpItsWayOnly(t *testing.T) {
 	})
 }
 
-// Bulk that never ends, on the one loop there is, and many who say little.
+// A bulk transfer that never ends shares the only loop with many tunnels of few bytes.
 func TestBulkDoesNotStarveTheQuiet(t *testing.T) {
 	ls := startLoops(t, 1)
 	var bulk []*tunnel

@@ -4,16 +4,16 @@ package splice
 
 import "sync"
 
-// finisher calls done for tunnels that are over, one after the other. The
-// loops do not do that themselves: done may write a log line to someone who
-// does not read, and no tunnel is to wait for that.
+// finisher calls done for tunnels that are over, one after the other. The loops do not
+// do so themselves, because done may block, for example in the write of a log line, and
+// no tunnel should have to wait for it.
 type finisher struct {
 	mu     sync.Mutex
 	filled *sync.Cond
 	over   []*Tunnel
-	closed bool // to end when all is done
-	ended  bool // has
-	gone   chan struct{}
+	closed bool          // run returns once over is empty
+	ended  bool          // run has returned
+	gone   chan struct{} // closed when run returns
 }
 
 func newFinisher() *finisher {
@@ -22,7 +22,7 @@ func newFinisher() *finisher {
 	return f
 }
 
-// hand gives it tunnels that are over.
+// hand takes tunnels that are over. It does not wait for their done.
 func (f *finisher) hand(over ...*Tunnel) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -34,7 +34,7 @@ func (f *finisher) hand(over ...*Tunnel) {
 	f.filled.Signal()
 }
 
-// run is the finisher's goroutine.
+// run is the goroutine of the finisher.
 func (f *finisher) run() {
 	var batch []*Tunnel
 	for {
@@ -52,7 +52,7 @@ func (f *finisher) run() {
 		f.mu.Unlock()
 		for _, t := range batch {
 			done := t.done
-			t.done = nil // whoever keeps t shall not keep what done refers to
+			t.done = nil // a reference to t must not keep alive what done refers to
 			done(t.result())
 		}
 		clear(batch)
@@ -62,7 +62,7 @@ func (f *finisher) run() {
 	}
 }
 
-// close waits for the last done.
+// close ends the finisher after the last done has returned.
 func (f *finisher) close() {
 	f.mu.Lock()
 	f.closed = true

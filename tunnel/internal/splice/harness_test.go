@@ -16,14 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience bounds every wait; none is that long unless the test fails.
+// patience bounds every wait. None takes as long unless the test fails.
 const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	if os.Getenv(peersEnv) != "" {
 		os.Exit(runPeers())
 	}
-	// What the runtime opens for itself at the first use of the network.
+	// The runtime opens descriptors of its own at the first use of the network.
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		l.Close()
 	}
@@ -39,20 +39,20 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// openDescriptors counts what this process has open.
+// openDescriptors counts the open descriptors of this process.
 func openDescriptors() int {
 	entries, _ := os.ReadDir("/proc/self/fd")
 	return len(entries)
 }
 
-// far is the test's end of a connection.
+// far is the end of a connection that the test has.
 type far interface {
 	net.Conn
 	CloseWrite() error
 	SyscallConn() (syscall.RawConn, error)
 }
 
-// kind makes connections: near is for the loop.
+// kind is a kind of connection. pair makes two ends of one: near is for the loop.
 type kind struct {
 	name string
 	pair func(testing.TB) (near int, end far)
@@ -91,7 +91,7 @@ func unixPair(tb testing.TB) (near int, end far) {
 	return fds[0], must(net.FileConn(file))(tb).(*net.UnixConn)
 }
 
-// takeOut returns a conn's socket under a number that Go knows nothing of.
+// takeOut returns a duplicate of the descriptor of a connection, which Go does not know.
 func takeOut(tb testing.TB, conn syscall.Conn) int {
 	tb.Helper()
 	fd := -1
@@ -104,7 +104,7 @@ func takeOut(tb testing.TB, conn syscall.Conn) int {
 	return fd
 }
 
-// tunnel is a tunnel with the two peers it stands between.
+// tunnel is a tunnel between two peers.
 type tunnel struct {
 	testing.TB
 	*Tunnel
@@ -152,7 +152,7 @@ func open(tb testing.TB) *tunnel {
 	return connect(tb, kindTCP, kindTCP).add(startLoops(tb, 1), Limits{})
 }
 
-// wait returns the result, once done was called.
+// wait waits until done was called, and returns the result.
 func (tt *tunnel) wait() Result {
 	tt.Helper()
 	select {
@@ -182,7 +182,7 @@ func (tt *tunnel) waitBroken(by End) Result {
 	return r
 }
 
-// eventually waits for something that no event tells of.
+// eventually waits for a condition of which there is no event.
 func eventually(tb testing.TB, what string, holds func() bool) {
 	tb.Helper()
 	for until := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
@@ -192,7 +192,7 @@ func eventually(tb testing.TB, what string, holds func() bool) {
 	}
 }
 
-// stalled waits until the tunnel, being stuffed, moves no more.
+// stalled waits until the tunnel, which is full, moves no more bytes.
 func (tt *tunnel) stalled() {
 	tt.Helper()
 	last, still := int64(0), 0
@@ -206,7 +206,7 @@ func (tt *tunnel) stalled() {
 	})
 }
 
-// endless is a source without end.
+// endless is an input that never ends.
 type endless struct{}
 
 func (endless) Read(b []byte) (int, error) { return len(b), nil }
@@ -226,7 +226,7 @@ func expect(tb testing.TB, from io.Reader, text string) {
 	}
 }
 
-// expectLast reads to the end, which must be an orderly one.
+// expectLast reads to the end of file, which must be orderly.
 func expectLast(tb testing.TB, from io.Reader, text string) {
 	tb.Helper()
 	if got, err := io.ReadAll(from); err != nil || string(got) != text {

@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	batch      = 128      // events taken at a time
-	bufferSize = 64 << 10 // of a loop's buffer, and of one read
+	batch      = 128      // the most events of one round
+	bufferSize = 64 << 10 // the size of the buffer of a loop, and of one read
 )
 
 // loop is one epoll instance and the goroutine that waits for it.
 type loop struct {
-	epoll, wakeup int // the latter an eventfd
+	epoll, wakeup int // wakeup is an eventfd
 	waiter        waiter
 	start         time.Time
 	finisher      *finisher
@@ -28,31 +28,31 @@ type loop struct {
 
 	mu      sync.Mutex
 	slots   slots
-	inbox   []*Tunnel // to be looked at: stopped, or new and with a limit
-	asleep  bool      // or about to be, and nobody has woken it
-	until   int64     // the loop's time at which it wakes by itself, never for 0
+	inbox   []*Tunnel // tunnels that were stopped, and new ones with a limit
+	asleep  bool      // the loop waits or is about to, and was not woken since
+	until   int64     // the loop's time at which it wakes by itself; 0 = never
 	closing bool
 
 	pipes    pool
 	buffer   []byte
-	turnSize int // turnSize, but for tests
+	turnSize int // the constant, but for tests
 	timers   timers
-	ready    queue // have more to do than one turn
-	clock    int64 // the loop's time in this round, 0 if nobody asked
+	ready    queue // tunnels that have more to do than one turn
+	clock    int64 // the loop's time in this round; 0 = not asked for yet
 	events   []unix.EpollEvent
 	found    []occurrence
-	mail     []*Tunnel // the inbox, taken
-	over     []*Tunnel // ended in this round
+	mail     []*Tunnel // the content of inbox in this round
+	over     []*Tunnel // tunnels that ended in this round
 }
 
-// occurrence is an event and what it is for; tunnel is nil if that is no more.
+// occurrence is an event of a side of a tunnel. tunnel is nil if it has ended.
 type occurrence struct {
 	tunnel *Tunnel
 	side   int
 	events uint32
 }
 
-// newLoop makes one of n loops; run starts it.
+// newLoop returns one of n loops, which run then runs.
 func newLoop(f *finisher, n int) (*loop, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -72,8 +72,8 @@ func newLoop(f *finisher, n int) (*loop, error) {
 		_ = unix.Close(wakeup)
 		return nil, err
 	}
-	// Edge-triggered: each write to it is an event, so that nobody needs to
-	// read from it. No slot is that high.
+	// Edge-triggered, each write to it is an event, and it need not be read from. No
+	// slot has the number -1.
 	wake := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1}
 	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wakeup, &wake); err != nil {
 		l.free()
@@ -82,6 +82,7 @@ func newLoop(f *finisher, n int) (*loop, error) {
 	return l, nil
 }
 
+// free closes the descriptors of the loop.
 func (l *loop) free() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,7 +92,7 @@ func (l *loop) free() {
 	_ = unix.Close(l.wakeup)
 }
 
-// close has the loop end everything and then itself.
+// close makes the loop end all its tunnels and then itself.
 func (l *loop) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -101,15 +102,15 @@ func (l *loop) close() {
 	}
 }
 
-// run is the loop's goroutine.
+// run is the goroutine of the loop.
 func (l *loop) run() {
 	for l.work(l.wait()) {
 	}
 	l.free()
 }
 
-// work takes n events, does some of what there is to do for each tunnel
-// concerned, and reports false once the loop is to end.
+// work handles n events, with a turn for each tunnel that has something to do. It
+// reports false when the loop has to end.
 func (l *loop) work(n int) bool {
 	closing, waiting := l.collect(n), l.ready.len
 	for _, o := range l.found {
@@ -123,7 +124,7 @@ func (l *loop) work(n int) bool {
 	for len(l.timers) > 0 && l.timers[0].due <= l.now() {
 		l.expire(l.timers[0])
 	}
-	// Who has had a turn just now waits for the next events first.
+	// A tunnel that had its turn in this round waits for the next round.
 	for range waiting {
 		if t := l.ready.pop(); t.state.Load() != closed {
 			l.turn(t)
@@ -133,11 +134,12 @@ func (l *loop) work(n int) bool {
 	return !closing
 }
 
-// wait fills events, and returns how many there are.
+// wait waits for events, unless there is something to do. It returns how many are in
+// l.events.
 func (l *loop) wait() int {
 	if l.ready.len > 0 {
-		// Not to be followed by runtime.Gosched: another thread would carry on,
-		// often on the other processor, and a GiB cost a seventh more.
+		// No runtime.Gosched here: another thread would continue the loop, often on
+		// another processor, and a GiB would cost a seventh more.
 		return poll(l.epoll, l.events)
 	}
 	until := int64(0)
@@ -158,8 +160,8 @@ func (l *loop) wait() int {
 	return l.waiter.wait(l.events, deadline)
 }
 
-// collect finds the tunnels of n events. What ends while they are handled is
-// found here all the same, and told by its state.
+// collect finds the tunnels of n events. A tunnel that ends while they are handled is
+// found too; its state tells so.
 func (l *loop) collect(n int) (closing bool) {
 	clear(l.found)
 	clear(l.mail)
@@ -184,9 +186,9 @@ func (l *loop) collect(n int) (closing bool) {
 	return l.closing
 }
 
-// admit takes t in: from the moment it returns 0, t is the loop's goroutine's.
-// Both sockets are registered under the lock, lest the loop acts on one while
-// the other is unknown.
+// admit adds t to the loop. If it returns 0, t belongs to the goroutine of the loop. Both
+// sockets are registered with the lock held, so that the loop cannot act on one before
+// the other is registered.
 func (l *loop) admit(t *Tunnel) syscall.Errno {
 	if t.limits.Idle > 0 {
 		t.progress = int64(time.Since(l.start))
@@ -214,9 +216,9 @@ func (l *loop) admit(t *Tunnel) syscall.Errno {
 	return 0
 }
 
-// register tells epoll of t's socket of that side. EPOLLOUT is left out until
-// there is something to write: it would be an event at once, and wake the loop
-// for nothing. Called with the lock held.
+// register registers a socket of t with epoll. EPOLLOUT is left out until there is
+// something to write: it would be an event at once, and wake the loop for nothing. The
+// caller holds the lock.
 func (l *loop) register(t *Tunnel, side, op int) syscall.Errno {
 	e := &t.ends[side]
 	events := uint32(unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLET)
@@ -227,19 +229,18 @@ func (l *loop) register(t *Tunnel, side, op int) syscall.Errno {
 	return watch(l.epoll, op, e.fd, &event)
 }
 
-// post has the loop look at t.
+// post puts t into the inbox.
 func (l *loop) post(t *Tunnel) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closing { // which ends t, too
+	if l.closing { // the loop ends t too
 		return
 	}
 	l.inbox = append(l.inbox, t)
 	l.wake()
 }
 
-// wake wakes the loop, if nobody has since it went to sleep. Called with the
-// lock held.
+// wake wakes the loop, unless it was woken already. The caller holds the lock.
 func (l *loop) wake() {
 	if l.asleep {
 		l.asleep = false
@@ -248,8 +249,8 @@ func (l *loop) wake() {
 	}
 }
 
-// now returns the loop's time, as of the first time it was asked for in this
-// round.
+// now returns the loop's time, in nanoseconds since its start. It is read once in a
+// round, when it is asked for first.
 func (l *loop) now() int64 {
 	if l.clock == 0 {
 		l.clock = int64(time.Since(l.start))
@@ -257,7 +258,7 @@ func (l *loop) now() int64 {
 	return l.clock
 }
 
-// bury lets go of the tunnels that ended.
+// bury releases the slots of the tunnels that ended, and hands them to the finisher.
 func (l *loop) bury() {
 	if len(l.over) == 0 {
 		return

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	mostLoops = 4   // by default
-	mostPipes = 256 // lent at a time, by all loops together
-	keepPipes = 32  // empty ones kept open, by all loops together
+	mostLoops = 4   // the most loops by default
+	mostPipes = 256 // the most open pipes of all loops together
+	keepPipes = 32  // the most empty pipes that all loops together keep open
 )
 
 // Loops relays tunnels on a fixed set of epoll loops.
@@ -21,8 +21,8 @@ type Loops struct {
 	running  sync.WaitGroup
 }
 
-// Start starts n loops; n <= 0 means one for each processor Go may use, up to
-// four. The caller closes what it returns.
+// Start starts n loops; n <= 0 means one for each processor that Go may use, up to four.
+// The caller closes them. The error is that of a system call.
 func Start(n int) (*Loops, error) {
 	if n <= 0 {
 		n = min(runtime.GOMAXPROCS(0), mostLoops)
@@ -45,12 +45,11 @@ func Start(n int) (*Loops, error) {
 	return ls, nil
 }
 
-// Add relays between client and target until both ways are over, and returns
-// at once. Both descriptors are the loop's from here on, whatever happens: it
-// closes them. Nobody else may use them or keep them open under another
-// number. done is called exactly once, after both are closed, on a goroutine
-// that all tunnels share: it may wait for a lock or a write, but holds up the
-// other tunnels' done while it does. It may be called before Add returns.
+// Add relays between client and target until both ways are over, and returns at once.
+// It owns both descriptors, whatever happens, and closes them; they must not be used or
+// kept open under another number. done is called exactly once, after both are closed,
+// possibly before Add returns. It runs on a goroutine that all tunnels share: while it
+// waits for a lock or a write, the done of other tunnels wait too.
 //
 // After Close, Add closes both descriptors and calls done as if Stop(0) had
 // been called.
@@ -69,8 +68,8 @@ func (ls *Loops) Add(client, target Side, limits Limits, done func(Result)) *Tun
 	return t
 }
 
-// quietest returns the loop with the fewest tunnels, the first of equals: few
-// tunnels wake few threads.
+// quietest returns the loop with the fewest tunnels, the first of several: a few tunnels
+// then wake few threads.
 func (ls *Loops) quietest() *loop {
 	best, fewest := ls.loops[0], ls.loops[0].open.Load()
 	for _, l := range ls.loops[1:] {
@@ -90,8 +89,8 @@ func (ls *Loops) Open() int {
 	return n
 }
 
-// Pipes returns how many pipes are open, of two descriptors each, and how many
-// of them are empty and kept for the next tunnel.
+// Pipes returns how many pipes are open, of two descriptors each, and how many of these
+// are empty and kept for later.
 func (ls *Loops) Pipes() (open, free int) {
 	for _, l := range ls.loops {
 		open += int(l.pipes.all.Load())
@@ -100,8 +99,8 @@ func (ls *Loops) Pipes() (open, free int) {
 	return open, free
 }
 
-// Close ends every tunnel as Stop(0) does, and returns once every done has.
-// It must not be called from one.
+// Close ends every tunnel as Stop(0) does, and returns when the last done has returned.
+// It must not be called by a done.
 func (ls *Loops) Close() {
 	for _, l := range ls.loops {
 		l.close()
@@ -110,5 +109,5 @@ func (ls *Loops) Close() {
 	ls.finisher.close()
 }
 
-// errClosed is admit's answer after Close.
+// errClosed is what admit returns after Close.
 const errClosed = syscall.ESHUTDOWN

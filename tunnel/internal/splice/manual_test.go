@@ -11,9 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// manual is a loop without a goroutine: it works when told to, and its time is
-// the test's to move. Over unix sockets, what a peer has written is there for
-// the loop at once.
+// manual is a loop without a goroutine: the test makes it work, and moves its time. Over
+// unix sockets the loop can read at once what a peer has written.
 type manual struct {
 	*Loops
 	*loop
@@ -34,10 +33,10 @@ func manualLoop(t *testing.T) *manual {
 	return m
 }
 
-// round has the loop work once, on what is there now.
+// round makes the loop work once, on the events that have occurred.
 func (m *manual) round() { m.work(poll(m.epoll, m.events)) }
 
-// step has the loop work until there is nothing left to do.
+// step makes the loop work until there is nothing left to do.
 func (m *manual) step() {
 	for {
 		n := poll(m.epoll, m.events)
@@ -86,7 +85,7 @@ func TestIdleMeansBothWaysSilent(t *testing.T) {
 func TestLingerBoundsTheSecondHalf(t *testing.T) {
 	m := manualLoop(t)
 	tt := m.open(t, Limits{Linger: time.Minute})
-	m.advance(time.Hour) // no half is over: no limit
+	m.advance(time.Hour) // neither way has ended: there is no limit
 	halfClose(t, tt.client)
 	for range 3 {
 		m.step()
@@ -100,7 +99,7 @@ func TestLingerBoundsTheSecondHalf(t *testing.T) {
 	tt.waitFor(EndLinger)
 }
 
-// Bytes that nobody takes are no progress.
+// Bytes that are not read are no progress.
 func TestStalledHalfIsNoProgress(t *testing.T) {
 	m := manualLoop(t)
 	tt := m.open(t, Limits{Linger: time.Minute})
@@ -123,7 +122,7 @@ func TestIdleAlsoBoundsHalfATunnel(t *testing.T) {
 	tt.waitFor(EndIdle)
 }
 
-// A loop wakes by itself only if some tunnel has a limit in force.
+// A loop wakes by itself only if a limit is in force for a tunnel.
 func TestTimersAreSetOnlyWhileALimitIsInForce(t *testing.T) {
 	m := manualLoop(t)
 	tt := m.open(t, Limits{Linger: time.Minute})
@@ -141,7 +140,7 @@ func TestTimersAreSetOnlyWhileALimitIsInForce(t *testing.T) {
 	}
 }
 
-// Many timers, due in another order than they were set, and some gone before.
+// Many timers fire in another order than they were set, and some are removed before.
 func TestTimersFireInOrder(t *testing.T) {
 	m := manualLoop(t)
 	var all []*tunnel
@@ -163,7 +162,7 @@ func TestTimersFireInOrder(t *testing.T) {
 	}
 }
 
-// A new tunnel's limit wakes a loop that would sleep longer.
+// The limit of a new tunnel wakes a loop that would sleep longer.
 func TestLimitOfANewTunnelWakesTheLoop(t *testing.T) {
 	ls := startLoops(t, 1)
 	eventually(t, "the loop sleeps", func() bool { l := ls.loops[0]; l.mu.Lock(); defer l.mu.Unlock(); return l.asleep })
@@ -177,8 +176,8 @@ func TestLimitOfANewTunnelWakesTheLoop(t *testing.T) {
 	connect(t, kindUnix, kindUnix).add(ls, Limits{Idle: time.Millisecond}).waitFor(EndIdle)
 }
 
-// Events that were taken before a tunnel ended, and come to be handled after
-// its descriptors' numbers and its slot went to another one.
+// Events are taken before a tunnel ends, and handled after the numbers of its descriptors
+// and its slot have gone to another tunnel.
 func TestStaleEventsFindNobody(t *testing.T) {
 	m := manualLoop(t)
 	old := m.open(t, Limits{})
@@ -232,7 +231,7 @@ func TestStaleEventsOfABatchAreDropped(t *testing.T) {
 	expect(t, next.target, "not for the old one")
 }
 
-// reuse starts a tunnel on the very descriptors that another one had.
+// reuse starts a tunnel on the descriptors that another one had.
 func reuse(t *testing.T, m *manual, old *tunnel) *tunnel {
 	t.Helper()
 	next := connect(t, kindUnix, kindUnix)
@@ -252,7 +251,7 @@ func reuse(t *testing.T, m *manual, old *tunnel) *tunnel {
 	return next.add(m.Loops, Limits{})
 }
 
-// A tunnel that could go on and on gives way after its turn.
+// A tunnel that always has more to do gives way after its turn.
 func TestTurnsAreBounded(t *testing.T) {
 	m := manualLoop(t)
 	m.turnSize = 1

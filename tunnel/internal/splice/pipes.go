@@ -12,8 +12,8 @@ import (
 
 const (
 	pipeSize    = 1 << 20  // of a pipe, and of one splice
-	pipeMinimum = 64 << 10 // below, a buffer is better
-	pipePause   = 32       // pieces that go by buffer after there was no pipe
+	pipeMinimum = 64 << 10 // the size below which a buffer is better
+	pipePause   = 32       // pieces that are copied after a pipe was not to be had
 )
 
 var errShortPipe = errors.New("the pipe is too short")
@@ -21,8 +21,8 @@ var errShortPipe = errors.New("the pipe is too short")
 // pipe is one pipe(2).
 type pipe struct{ r, w int32 }
 
-// pool lends empty pipes, the one last used first. Only its loop may use it;
-// the counts are for everybody.
+// pool is a pool of empty pipes. It lends the one that was used last first. Only its
+// loop may use it; any goroutine may read the counts.
 type pool struct {
 	open       func() (*pipe, error)
 	keep, most int
@@ -31,7 +31,7 @@ type pool struct {
 	all, idle  atomic.Int32
 }
 
-// get returns an empty pipe, or nil if none is to be had.
+// get returns an empty pipe, or nil if there is none.
 func (p *pool) get() *pipe {
 	if last := len(p.free) - 1; last >= 0 {
 		b := p.free[last]
@@ -52,8 +52,8 @@ func (p *pool) get() *pipe {
 	return b
 }
 
-// put takes a pipe back. One with bytes left in it is closed, lest another
-// tunnel gets them.
+// put takes a pipe back in which left bytes remain. A pipe that is not empty is closed,
+// so that no other tunnel gets its bytes.
 func (p *pool) put(b *pipe, left int32) {
 	if left == 0 && len(p.free) < p.keep {
 		p.free = append(p.free, b)
@@ -92,5 +92,5 @@ func (b *pipe) close() {
 	_ = unix.Close(int(b.w))
 }
 
-// Read takes bytes out of the pipe.
+// Read implements io.Reader.
 func (b *pipe) Read(into []byte) (int, error) { return unix.Read(int(b.r), into) }

@@ -2,7 +2,7 @@
 
 package splice
 
-// queue is a list of tunnels, first in, first out.
+// queue is a list of tunnels, first in, first out. A tunnel is in it at most once.
 type queue struct {
 	first, last *Tunnel
 	len         int

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Stops from several goroutines race with the peers' own end.
+// Stops from several goroutines race with the end of the peers.
 func TestStopRacesWithTheEnd(t *testing.T) {
 	ls := must(Start(2))(t)
 	var all []*tunnel
@@ -37,8 +37,8 @@ func TestStopRacesWithTheEnd(t *testing.T) {
 	}
 }
 
-// Thousands of tunnels, of which each ends as chance will have it. Those that
-// end in order must count to the byte, the others never less than arrived.
+// Thousands of tunnels end in random ways. After an orderly end the counts must be exact;
+// after any other they must not be below the bytes that arrived.
 func TestManyEndedAtRandomLeaveNothing(t *testing.T) {
 	before := openDescriptors()
 	ls := must(Start(2))(t)
@@ -85,7 +85,7 @@ func endAtRandom(tt *tunnel, i int) {
 	}
 }
 
-// finish ends a tunnel the ith way, once that side has sent its bytes.
+// finish ends a tunnel in the way numbered i, after that side has sent its bytes.
 func finish(tt *tunnel, side far, i int) {
 	switch i % 4 {
 	case 0:

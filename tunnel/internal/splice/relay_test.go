@@ -40,7 +40,7 @@ func TestEarlyBytesGoFirst(t *testing.T) {
 	})
 }
 
-// More early bytes than the socket takes at once.
+// There are more early bytes than the socket accepts at once.
 func TestEarlyBytesWaitForRoom(t *testing.T) {
 	early := strings.Repeat("early ", 3<<20)
 	tt := connect(t, kindTCP, kindTCP).addEarly(startLoops(t, 1), Limits{}, early, "")
@@ -93,7 +93,7 @@ func TestResetIsPassedOnAfterTheBytes(t *testing.T) {
 	}
 }
 
-// Nobody reads from a side after its end of file.
+// The loop does not read from a side after its end of file.
 func TestResetAfterAHalfCloseIsSeen(t *testing.T) {
 	tt := open(t)
 	halfClose(t, tt.target)
@@ -102,8 +102,8 @@ func TestResetAfterAHalfCloseIsSeen(t *testing.T) {
 	tt.waitBroken(EndTarget)
 }
 
-// Nor while its bytes are stuck before a peer that does not read. They get
-// their chance, but not for ever.
+// The loop does not read from a side either while its bytes wait for a peer that does
+// not read. The bytes get some time to arrive, but not for ever.
 func TestResetBehindAStalledPeerIsSeen(t *testing.T) {
 	tt := connect(t, kindTCP, kindTCP).add(startLoops(t, 1), Limits{Grace: 1})
 	go func() { _, _ = io.Copy(tt.target, endless{}) }()
@@ -115,13 +115,13 @@ func TestResetBehindAStalledPeerIsSeen(t *testing.T) {
 	}
 }
 
-// What was written is still in our send queue when the reset comes.
+// The bytes are still in the send queue of the loop when the reset comes.
 func TestQueuedBytesLeaveBeforeTheReset(t *testing.T) {
 	tt := open(t)
 	go func() { _, _ = io.Copy(tt.target, endless{}) }()
 	tt.stalled()
-	halfClose(t, tt.client)      // a direction less
-	expectLast(t, tt.target, "") // which the loop has seen before the reset
+	halfClose(t, tt.client)      // ends one way
+	expectLast(t, tt.target, "") // the loop has seen this before the reset
 	reset(tt.target)
 	got, err := io.Copy(io.Discard, tt.client)
 	if !errors.Is(err, syscall.ECONNRESET) {
@@ -151,7 +151,7 @@ func TestResetMidTransferEndsBoth(t *testing.T) {
 	}
 }
 
-// A unix socket closed with bytes unread is a reset to its peer.
+// A unix socket that is closed with unread bytes is a reset for its peer.
 func TestResetOfAUnixSocketIsReported(t *testing.T) {
 	tt := connect(t, kindUnix, kindUnix).add(startLoops(t, 1), Limits{})
 	say(t, tt.client, "never read")
@@ -178,7 +178,7 @@ func TestStopClosesBothOnce(t *testing.T) {
 				t.Error("a peer was left open")
 			}
 		}
-		ls.Close() // after which nothing can come any more
+		ls.Close() // nothing can come afterwards
 		if len(tt.results) != 0 {
 			t.Error("done was called again")
 		}
@@ -205,7 +205,7 @@ func TestCloseEndsWhatIsOpen(t *testing.T) {
 	ls.Close()
 }
 
-// What epoll does not take is given back closed, with the reason.
+// Descriptors that epoll does not accept are closed, and the result has the reason.
 func TestAddOfWhatIsNoSocketFails(t *testing.T) {
 	tt := connect(t, kindTCP, kindTCP)
 	_ = unix.Close(tt.near[1])
@@ -221,7 +221,7 @@ func TestAddOfWhatIsNoSocketFails(t *testing.T) {
 	expectLast(t, tt.client, "")
 }
 
-// done may wait for whoever reads the log; no tunnel waits for done.
+// A done that blocks, as the write of a log line may, makes no tunnel wait.
 func TestDoneHoldsNobodyUp(t *testing.T) {
 	ls := startLoops(t, 1)
 	over, release := make(chan struct{}), make(chan struct{})
@@ -234,7 +234,7 @@ func TestDoneHoldsNobodyUp(t *testing.T) {
 	close(release)
 }
 
-// A read stops short of urgent data, though there is more behind it.
+// A read stops before urgent data, although there are more bytes.
 func TestUrgentDataDoesNotStopTheRest(t *testing.T) {
 	tt := connect(t, kindTCP, kindTCP)
 	say(t, tt.client, "before ")
@@ -249,7 +249,7 @@ func TestUrgentDataDoesNotStopTheRest(t *testing.T) {
 	expect(t, tt.target, "before behind")
 }
 
-// A read stops behind a descriptor, though there is more behind it.
+// A read stops after a descriptor, although there are more bytes.
 func TestPassedDescriptorsDoNotStopTheRest(t *testing.T) {
 	tt := connect(t, kindUnix, kindTCP)
 	conn := tt.client.(*net.UnixConn)

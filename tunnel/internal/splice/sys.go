@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// No call here waits for anything but the processor, so that Go's scheduler is
-// not told of them: it would give the processor away for no gain, which costs
-// more than some of these calls do. The longest, a splice of a full pipe, takes
-// a few hundred microseconds.
+// The system calls in this file never wait. Most are made without the knowledge of Go's
+// scheduler, which would otherwise hand the processor to another thread for nothing, at
+// a cost above that of some of these calls. The longest of them, a splice of a full
+// pipe, takes a few hundred microseconds.
 
-// recv reads what there is, without waiting.
+// recv reads the bytes that are available, as far as they fit. EAGAIN means none.
 func recv(fd int32, b []byte) (int, syscall.Errno) {
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
@@ -27,7 +27,7 @@ func recv(fd int32, b []byte) (int, syscall.Errno) {
 	}
 }
 
-// send writes what there is room for, without waiting.
+// send writes as much as the send queue accepts. EAGAIN means nothing.
 func send(fd int32, b []byte) (int, syscall.Errno) {
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
@@ -40,8 +40,8 @@ func send(fd int32, b []byte) (int, syscall.Errno) {
 	}
 }
 
-// move splices at most size bytes between a pipe and a socket, without waiting
-// for either.
+// move splices at most size bytes between a pipe and a socket. EAGAIN means that one of
+// them is not ready.
 func move(from, to int32, size int) (int, syscall.Errno) {
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(size), unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
@@ -54,7 +54,7 @@ func move(from, to int32, size int) (int, syscall.Errno) {
 	}
 }
 
-// poll takes events that are there already.
+// poll fills events with those that have occurred, and returns how many there are.
 func poll(epoll int, events []unix.EpollEvent) int {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
 	if errno != 0 {
@@ -78,7 +78,7 @@ func shutWrite(fd int32) syscall.Errno {
 // closeSocket closes a socket that does not linger, which takes no time.
 func closeSocket(fd int32) { _, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
 
-// socketOption reads one of SOL_SOCKET, 0 if it cannot.
+// socketOption returns the value of an option of SOL_SOCKET, 0 after an error.
 func socketOption(fd int32, option int) int32 {
 	value := int32(0)
 	size := uint32(unsafe.Sizeof(value))
@@ -89,16 +89,14 @@ func socketOption(fd int32, option int) int32 {
 	return value
 }
 
-// pendingError takes the error that waits at a socket for whoever touches it
-// next.
+// pendingError returns the error that a socket has pending, and clears it.
 func pendingError(fd int32) syscall.Errno { return syscall.Errno(socketOption(fd, unix.SO_ERROR)) }
 
-// isTCP reports whether a socket is a TCP connection, and neither a unix socket
-// nor a protocol that looks like it.
+// isTCP reports whether a socket is a TCP connection, as opposed to a unix socket or a
+// protocol that resembles TCP.
 func isTCP(fd int32) bool { return socketOption(fd, unix.SO_PROTOCOL) == unix.IPPROTO_TCP }
 
-// tcpState returns the state of a TCP connection, with ok false for another
-// kind of socket.
+// tcpState returns the state of a TCP connection. ok is false for any other socket.
 func tcpState(fd int32) (state uint8, ok bool) {
 	info, err := unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO)
 	if err != nil {
@@ -107,8 +105,8 @@ func tcpState(fd int32) (state uint8, ok bool) {
 	return info.State, true
 }
 
-// unsent reports whether a TCP connection has bytes on the way, and still a
-// peer to go to.
+// unsent reports whether a TCP connection has bytes that its peer has yet to acknowledge,
+// and is still connected.
 func unsent(fd int32) bool {
 	n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
 	if err != nil || n == 0 {

@@ -4,9 +4,8 @@ package splice
 
 import "container/heap"
 
-// timers is a heap of the tunnels that wait for a time, the next one first.
-// Progress does not move a tunnel in it: when its time comes it is looked at,
-// and waits on if there was some.
+// timers is a heap of tunnels by the time at which their timers fire. Progress does not
+// move a tunnel in it: when the timer fires and there was progress, it is set again.
 type timers []*Tunnel
 
 func (h timers) Len() int           { return len(h) }
@@ -17,14 +16,14 @@ func (h timers) Swap(i, j int) {
 	h[i].timer, h[j].timer = int32(i), int32(j)
 }
 
-// Push is for package heap.
+// Push implements heap.Interface.
 func (h *timers) Push(x any) {
 	t := x.(*Tunnel)
 	t.timer = int32(len(*h))
 	*h = append(*h, t)
 }
 
-// Pop is for package heap.
+// Pop implements heap.Interface.
 func (h *timers) Pop() any {
 	last := len(*h) - 1
 	t := (*h)[last]
@@ -34,7 +33,7 @@ func (h *timers) Pop() any {
 	return t
 }
 
-// set has t wait until due, the loop's time.
+// set sets the timer of t to due, in the loop's time.
 func (h *timers) set(t *Tunnel, due int64) {
 	t.due = due
 	if t.timer < 0 {
@@ -44,7 +43,7 @@ func (h *timers) set(t *Tunnel, due int64) {
 	}
 }
 
-// remove has t wait no more.
+// remove stops the timer of t.
 func (h *timers) remove(t *Tunnel) {
 	if t.timer >= 0 {
 		heap.Remove(h, int(t.timer))

@@ -13,44 +13,44 @@ import (
 
 // Side is one side of a tunnel.
 type Side struct {
-	FD    int    // a connected stream socket, not blocking (O_NONBLOCK)
-	Early []byte // read from it before, the loop's from now on; first to the other side
-	TCP   bool   // known to be a TCP connection; false = to be found out
+	FD    int    // a connected stream socket that does not block (O_NONBLOCK)
+	Early []byte // bytes that were read from it before; owned by the loop, which sends them first
+	TCP   bool   // it is a TCP connection; false = not known
 }
 
-// Limits are the reasons to end a tunnel that are not the peers'; 0 = none.
+// Limits are the loop's own reasons to end a tunnel; 0 = no limit.
 type Limits struct {
-	Idle   time.Duration // both ways silent
-	Linger time.Duration // one way ended, the other without progress
-	Grace  time.Duration // for what was received before a reset, until that is passed on
+	Idle   time.Duration // how long both ways may be silent
+	Linger time.Duration // how long one way may make no progress after the other's end
+	Grace  time.Duration // how long bytes received before a reset may take, until it is passed on
 }
 
-// End says who ended a tunnel: the side whose end of file or reset came first,
-// or whoever else closed it.
+// End says what ended a tunnel: the side whose end of file or reset came first, or one
+// of the other reasons.
 type End uint8
 
-// Who ended a tunnel.
+// The reasons for the end of a tunnel.
 const (
-	EndNone    End = iota
-	EndClient      // end of file or reset
-	EndTarget      // end of file or reset
-	EndIdle        // Limits.Idle
-	EndLinger      // Limits.Linger
-	EndStopped     // Stop or Close
-	EndFailed      // this machine's failure, neither side's
+	EndNone    End = iota // it has not ended
+	EndClient             // end of file or reset
+	EndTarget             // end of file or reset
+	EndIdle               // Limits.Idle
+	EndLinger             // Limits.Linger
+	EndStopped            // Stop or Close
+	EndFailed             // a failure of this machine, of neither side
 )
 
-// Result is what there is to tell of a tunnel that is over.
+// Result is the result of a tunnel that is over.
 type Result struct {
 	Up, Down int64 // bytes written, client to target and target to client
-	First    End   // who ended it
-	Code     uint8 // Stop's, with EndStopped
-	Broke    End   // whose connection broke first, EndClient or EndTarget; EndNone if none did
-	Err      error // how it broke, an *os.SyscallError; nil for an orderly end and for our own close
+	First    End   // what ended it
+	Code     uint8 // the code given to Stop, with EndStopped
+	Broke    End   // the side whose connection broke first, EndClient or EndTarget; EndNone if none did
+	Err      error // the error of that, an *os.SyscallError; nil after an orderly end and after Stop
 }
 
-// Tunnel is two sockets and what is on its way between them. Only its loop's
-// goroutine touches the fields below the first three.
+// Tunnel is two sockets and the bytes on their way between them. Only the goroutine of
+// its loop may use the fields after the first three.
 type Tunnel struct {
 	loop  *loop
 	state atomic.Uint32 // live, closed, or live but to be stopped
@@ -60,50 +60,51 @@ type Tunnel struct {
 	limits Limits
 	ways   [2]way
 	ends   [2]end
-	next   *Tunnel // in the queue of those that have more to do
+	next   *Tunnel // in loop.ready
 
-	progress int64 // the loop's time of the last, with limits only
+	progress int64 // the loop's time of the last progress; only kept if there are limits
 	due      int64 // the loop's time at which the timer fires
-	grace    int64 // the loop's time at which what is left is given up
+	grace    int64 // the loop's time at which the remaining bytes are given up
 	errno    syscall.Errno
-	timer    int32 // where the timer is in its heap, -1 for nowhere
+	timer    int32 // the index in loop.timers; -1 = the timer is not set
 	slot     uint32
-	op       operation // what failed with errno
+	op       operation // the system call that failed with errno
 	first    End
-	broke    End // EndNone until a connection breaks
-	halves   uint8
-	waits    uint8 // times that a send queue was looked at
+	broke    End   // EndNone until a connection breaks
+	halves   uint8 // ways that have reached end of file
+	waits    uint8 // times that a send queue was checked
 	queued   bool
 	code     uint8
 }
 
-// A tunnel's state; a live one that is to be stopped is stopping plus a code.
+// The states of a tunnel. One that Stop was called for is stopping plus the code.
 const (
 	live     = 0
 	closed   = 1
 	stopping = 0x100
 )
 
-// The sides of a tunnel, and the ways, each named for the side it leads from.
+// The sides of a tunnel, which are the indexes of its ends and ways. A way has the index
+// of the side it leads from.
 const (
 	client = 0
 	target = 1
 )
 
-// end is one of a tunnel's two sockets. Readable and writable mean that
-// nothing is known to the contrary.
+// end is one of the two sockets of a tunnel. It is readable or writable unless a system
+// call has shown that it is not.
 type end struct {
 	fd       int32
 	readable bool
 	writable bool
 	broken   bool // it was reset or could not be written to
-	watched  bool // for EPOLLOUT
+	watched  bool // registered with EPOLLOUT
 	drains   drainage
 }
 
-// drainage is whether a read that does not fill the buffer has emptied the
-// socket, so that the next event tells of more. It has if the socket is a plain
-// TCP connection without end of file, error or urgent data.
+// drainage says whether a read that does not fill the buffer has emptied the socket, so
+// that there will be an event when there is more to read. This holds for a TCP
+// connection without end of file, error or urgent data.
 type drainage uint8
 
 const (
@@ -112,13 +113,13 @@ const (
 	drainsSlowly
 )
 
-// way is one way through a tunnel. What is on its way is in pipe or in held.
+// way is one way through a tunnel. The bytes on their way are in pipe or in held.
 type way struct {
-	pipe  *pipe  // with n bytes in it, or nil
+	pipe  *pipe  // holds n bytes, or nil
 	held  []byte // read but not yet written
 	n     int32
 	bulk  bool // the last piece was a large one
-	plain bool // this socket's kernel code does not splice
+	plain bool // one of the sockets cannot be spliced
 	over  bool
 }
 
@@ -152,22 +153,22 @@ func newTunnel(client, target Side, limits Limits, done func(Result)) *Tunnel {
 	return t
 }
 
-// Counts returns the bytes written so far, client to target and target to
-// client. It may be called at any time, by any goroutine.
+// Counts returns the bytes written so far, client to target and target to client. Any
+// goroutine may call it at any time.
 func (t *Tunnel) Counts() (up, down int64) {
 	return t.moved[client].Load(), t.moved[target].Load()
 }
 
-// Stop ends the tunnel, with code for the result. It does not wait: done tells
-// when that is over. It may be called by any goroutine; calling it again, or
-// after the end, does nothing.
+// Stop ends the tunnel, with code for the result. It does not wait for the end, which
+// done reports. Any goroutine may call it. Calling it again, or after the end, does
+// nothing.
 func (t *Tunnel) Stop(code uint8) {
 	if t.state.CompareAndSwap(live, stopping|uint32(code)) {
 		t.loop.post(t)
 	}
 }
 
-// abort ends a tunnel that no loop knows.
+// abort ends a tunnel that was not admitted to a loop.
 func (t *Tunnel) abort() {
 	t.state.Store(closed)
 	for i := range t.ends {

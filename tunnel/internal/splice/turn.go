@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	// bulkSize is the size from which a piece is cheaper to splice than to
-	// copy. The last piece's size stands for the next one's.
+	// bulkSize is the size from which a piece is cheaper to splice than to copy. The
+	// size of the last piece predicts that of the next.
 	bulkSize = 16 << 10
-	// turnSize is what one way may move before the other tunnels' turn, and
-	// turnPiece what a piece counts at least, be it one byte.
+	// turnSize is how many bytes one way may move before it is the turn of other
+	// tunnels. A smaller piece counts as turnPiece.
 	turnSize  = 256 << 10
 	turnPiece = 16 << 10
 )
 
-// handle is told of events at one of t's sockets.
+// handle handles the events of a socket of t.
 func (l *loop) handle(t *Tunnel, side int, events uint32) {
 	if t.state.Load() == closed {
 		return // by an earlier event of the same batch
@@ -36,7 +36,7 @@ func (l *loop) handle(t *Tunnel, side int, events uint32) {
 		e.drains = drainsSlowly
 	}
 	if events&unix.EPOLLERR != 0 {
-		// Perhaps nobody is to read from it or write to it for a long while.
+		// The socket may not be read from or written to for a long time.
 		if errno := pendingError(e.fd); errno != 0 {
 			l.fail(t, side, opRead, errno)
 		}
@@ -46,7 +46,7 @@ func (l *loop) handle(t *Tunnel, side int, events uint32) {
 	}
 }
 
-// turn moves what can be moved, within bounds.
+// turn moves as many bytes of t as possible and allowed.
 func (l *loop) turn(t *Tunnel) {
 	for from := range t.ways {
 		l.pump(t, from)
@@ -56,7 +56,7 @@ func (l *loop) turn(t *Tunnel) {
 	}
 }
 
-// pump moves bytes one way until one of the sockets has had enough.
+// pump moves bytes one way until one of the sockets is not ready or the turn is over.
 func (l *loop) pump(t *Tunnel, from int) {
 	w := &t.ways[from]
 	for left := l.turnSize; !w.over; {
@@ -76,8 +76,8 @@ func (l *loop) pump(t *Tunnel, from int) {
 	}
 }
 
-// receive reads a piece, and returns its size. Small ones are sent on from the
-// loop's buffer: two system calls in all.
+// receive reads a piece, and returns its size. It sends a small one on from the buffer of
+// the loop, which takes two system calls in all.
 func (l *loop) receive(t *Tunnel, from int) int {
 	w := &t.ways[from]
 	n, errno, spliced := 0, syscall.Errno(0), false
@@ -104,7 +104,7 @@ func (l *loop) receive(t *Tunnel, from int) int {
 		t.ends[from].readable = n == len(l.buffer) || !t.ends[from].drained()
 		w.held = l.buffer[:n]
 		if !l.flush(t, from) {
-			w.held = slices.Clone(w.held) // others need the buffer
+			w.held = slices.Clone(w.held) // other tunnels need the buffer
 		}
 	}
 	return n
@@ -121,7 +121,7 @@ func (e *end) drained() bool {
 	return e.drains == drainsAtOnce
 }
 
-// receivePipe reads a piece into a pipe, and reports false if it cannot.
+// receivePipe splices a piece into a pipe, and reports false if that is not possible.
 func (l *loop) receivePipe(t *Tunnel, from int) (int, syscall.Errno, bool) {
 	w := &t.ways[from]
 	pipe := l.pipes.get()
@@ -141,7 +141,7 @@ func (l *loop) receivePipe(t *Tunnel, from int) (int, syscall.Errno, bool) {
 	return 0, errno, true
 }
 
-// flush sends on what was read, and reports whether all of it went.
+// flush sends the bytes on their way, and reports whether all were sent.
 func (l *loop) flush(t *Tunnel, from int) bool {
 	w, to := &t.ways[from], &t.ends[1-from]
 	for w.pending() {
@@ -170,7 +170,7 @@ func (l *loop) flush(t *Tunnel, from int) bool {
 	return true
 }
 
-// sent counts n bytes, which is what progress means.
+// sent counts n bytes as written. Nothing else is progress.
 func (l *loop) sent(t *Tunnel, from, n int) {
 	w := &t.ways[from]
 	t.moved[from].Add(int64(n))
@@ -189,7 +189,7 @@ func (l *loop) sent(t *Tunnel, from, n int) {
 	}
 }
 
-// unpipe takes out of a pipe what the socket behind it does not splice.
+// unpipe moves the content of a pipe to w.held, because the socket cannot be spliced to.
 func (l *loop) unpipe(w *way) syscall.Errno {
 	held := make([]byte, w.n)
 	n, err := io.ReadFull(w.pipe, held)
@@ -202,7 +202,7 @@ func (l *loop) unpipe(w *way) syscall.Errno {
 	return 0
 }
 
-// drop gives up what is on its way.
+// drop discards the bytes on their way.
 func (l *loop) drop(w *way) {
 	if w.pipe != nil {
 		l.pipes.put(w.pipe, w.n)
@@ -210,7 +210,7 @@ func (l *loop) drop(w *way) {
 	w.pipe, w.n, w.held = nil, 0, nil
 }
 
-// awaitRoom has epoll tell when the socket of that side takes more.
+// awaitRoom registers for the event that the socket accepts more.
 func (l *loop) awaitRoom(t *Tunnel, side int) {
 	e := &t.ends[side]
 	e.writable = false
