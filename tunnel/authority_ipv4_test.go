@@ -8,7 +8,7 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// RULES 20: neither names nor addresses.
+// RULES 20: such hosts are neither names nor addresses.
 func TestParseAuthorityRefusesLenientIPv4(t *testing.T) {
 	for _, host := range testkit.LenientIPv4 {
 		if a, err := tunnel.ParseAuthority(host + ":80"); !errors.Is(err, tunnel.ErrNumericHost) {

@@ -38,7 +38,8 @@ func TestParseAuthorityIsCanonical(t *testing.T) {
 	}
 }
 
-// RULES 11: what a CONNECT's target must not be (RFC 9110, section 9.3.6).
+// RULES 11: forms that the target of a CONNECT must not have (RFC 9110, section
+// 9.3.6).
 func TestParseAuthorityRefuses(t *testing.T) {
 	long := strings.Repeat("a.", 126) // 252 bytes, and one label more makes 253
 	for _, c := range []struct {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// layers are the packages of this module, each list above the next: an import
-// runs from a higher line to a lower one only.
+// layers are the packages of this module from top to bottom. A package may import
+// only packages of lower lines.
 var layers = [][]string{
 	{"culvert"},
 	{"cli/probe", "cli/serve", "cli/dial"},
@@ -27,17 +27,17 @@ var layers = [][]string{
 	{"internal/wire", "internal/sock", "terminal"},
 }
 
-// forTests are packages that only tests import.
+// forTests are packages that only tests may import.
 var forTests = []string{"tunneltest", "internal/testkit", "internal/proxytest", "internal/clienttest", "internal/leak"}
 
-// forbidden are imports that the order of the layers alone would allow.
+// forbidden are imports that the layers allow and that are wrong all the same.
 var forbidden = map[string]func(path string) bool{
-	// The vocabulary knows nothing of who uses it.
+	// The shared vocabulary does not depend on its users.
 	"tunnel": func(path string) bool {
 		return !slices.Contains([]string{"internal/wire", "internal/neterr"}, path)
 	},
 	"policy": notVocabulary, "dialer": notVocabulary, "relay": notVocabulary,
-	// What runs for a thousand clients does not know that people read reports.
+	// The packages that serve clients do not depend on those that write reports.
 	"proxy": forPeople, "forward": forPeople, "accesslog": forPeople,
 }
 
@@ -51,7 +51,7 @@ func forPeople(path string) bool {
 
 const module = "culvert/tunnel/"
 
-// listed is what go list says of a package.
+// listed is one package in the output of go list.
 type listed struct {
 	ImportPath string
 	Imports    []string
@@ -76,8 +76,8 @@ func listPackages(t *testing.T) []listed {
 	}
 }
 
-// The root files alone know how a terminal is coloured and how a command line is
-// declared; tests may use what they like.
+// Only the root files may import the libraries for colours and the command line.
+// Tests may import both.
 func TestOnlyTheRootImportsTheCommandLineLibraries(t *testing.T) {
 	t.Parallel()
 	for _, p := range listPackages(t) {
@@ -89,7 +89,7 @@ func TestOnlyTheRootImportsTheCommandLineLibraries(t *testing.T) {
 	}
 }
 
-// Imports run downward through the layers, and every package has its layer.
+// Every package is in a layer and imports only packages of lower layers.
 func TestImportsRunDownward(t *testing.T) {
 	t.Parallel()
 	layer := make(map[string]int)
@@ -123,8 +123,8 @@ func TestImportsRunDownward(t *testing.T) {
 	}
 }
 
-// shortName is the name of one of this module's packages in layers; any other path
-// stays as it is.
+// shortName returns the name that layers has for the import path of a package of this
+// module. It returns any other path as it is.
 func shortName(path string) string {
 	if path == "culvert/tunnel" {
 		return "tunnel"

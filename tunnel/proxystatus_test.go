@@ -31,7 +31,7 @@ func TestParseProxyStatus(t *testing.T) {
 	}
 }
 
-func TestFirstError(t *testing.T) {
+func TestFirstProxyStatusError(t *testing.T) {
 	members := ParseProxyStatus([]string{"a, b; error=dns_error", "c; error=dns_timeout"})
 	if p, ok := FirstProxyStatusError(members); !ok || p.Name != "b" {
 		t.Errorf("got %+v, %t; want b's", p, ok)
@@ -57,8 +57,8 @@ func TestProxyStatusString(t *testing.T) {
 	}
 }
 
-// What a member of our own writes is read back, and nothing that a proxy sends
-// makes many members.
+// A member that String wrote is parsed as the same member, and the number of members
+// is limited, whatever a proxy sends.
 func FuzzProxyStatus(f *testing.F) {
 	f.Add(`a; error=dns_error; details="x", b`)
 	f.Add(`"\"; error=x`)
@@ -68,7 +68,7 @@ func FuzzProxyStatus(f *testing.F) {
 			t.Fatalf("%d members", len(members))
 		}
 		for _, p := range members {
-			// A string holds printable ASCII only, and an error is a token.
+			// A string can hold printable ASCII only, and an error is a token.
 			p.NextHop = ""
 			p.Name, p.Details, p.RCode = printable(p.Name), printable(p.Details), printable(p.RCode)
 			if p.Name == "" || p.Error != "" && !wire.IsSFToken(p.Error) {

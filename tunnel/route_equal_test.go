@@ -7,8 +7,8 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// Only equal routes share connections: a hop, its credentials and its TLS count,
-// what named them does not.
+// Only equal routes share connections. Hops, their credentials and TLSOptions must
+// be equal; Sources need not be.
 func TestRouteEqual(t *testing.T) {
 	options := &tunnel.TLSOptions{Insecure: true}
 	secure := func(options *tunnel.TLSOptions) tunnel.Route {

@@ -158,7 +158,7 @@ func TestParseTarget(t *testing.T) {
 	}
 }
 
-// A query tells how TLS is spoken with one hop, and no flag changes that hop.
+// A query sets the TLSOptions of one hop, and no flag changes that hop.
 func TestParseHopTLS(t *testing.T) {
 	pin := "sha256//" + strings.Repeat("A", 42) + "+="
 	for _, tt := range []struct{ url, err string }{

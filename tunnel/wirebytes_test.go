@@ -29,7 +29,7 @@ func TestWireBytesBadText(t *testing.T) {
 	}
 }
 
-// FuzzWireBytesLoseNothing: what was escaped is printable, and comes back.
+// Escaped bytes are printable, and unescaping restores them.
 func FuzzWireBytesLoseNothing(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\n\r\n"))
 	f.Add([]byte("\x1b[31m\\x1b\\\\\x00\xff"))
