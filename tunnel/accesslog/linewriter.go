@@ -6,28 +6,29 @@ import (
 	"time"
 )
 
-// Bounds of a LineWriter.
+// The limits of a LineWriter.
 const (
-	lineWriterPause = 5 * time.Millisecond // at least, between two writes
-	lineWriterBytes = 1 << 20              // waiting to be written
+	lineWriterPause = 5 * time.Millisecond // the shortest time between two writes
+	lineWriterBytes = 1 << 20              // bytes that may wait to be written
 )
 
-// LineWriter writes log lines to a slower writer, on a goroutine of its own:
-// the first at once, those that come within the next milliseconds together.
-// A busy proxy then writes hundreds of times a second, not thousands, and no
-// tunnel waits for a disk. If 1 MiB waits, Write waits as well.
+// LineWriter writes log lines to a slower writer on a goroutine of its own: the first
+// line at once, and the lines of the next five milliseconds together. So a busy proxy
+// writes hundreds of times a second, not thousands, and no tunnel waits for a disk.
+// Write blocks while 1 MiB is waiting to be written. Its methods are safe for
+// concurrent use.
 type LineWriter struct {
 	w      io.Writer
 	mu     sync.Mutex
-	filled *sync.Cond // there is something to write, or nothing more to come
-	room   *sync.Cond // what waited was taken
+	filled *sync.Cond // lines is not empty, or the LineWriter is closed
+	room   *sync.Cond // lines was taken to be written
 	lines  []byte
 	closed bool
 	ended  chan struct{}
 }
 
-// NewLineWriter starts a LineWriter. The caller closes it; w stays the
-// caller's, and is only used by one goroutine at a time.
+// NewLineWriter starts a LineWriter that writes to w, from one goroutine. The caller
+// closes it, and then w.
 func NewLineWriter(w io.Writer) *LineWriter {
 	l := &LineWriter{w: w, ended: make(chan struct{})}
 	l.filled, l.room = sync.NewCond(&l.mu), sync.NewCond(&l.mu)
@@ -35,8 +36,8 @@ func NewLineWriter(w io.Writer) *LineWriter {
 	return l
 }
 
-// Write takes a line, or several. It never fails before Close: what becomes of
-// the lines is between the writer below and whoever listens to its errors.
+// Write takes one or more complete lines. Before Close it returns no error: errors of
+// the underlying writer are not reported here, but by a Writer around it.
 func (l *LineWriter) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,7 +52,8 @@ func (l *LineWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// Close writes what there is and waits for that.
+// Close writes the lines that are waiting, waits until they are written, and stops
+// the goroutine. It does not close the underlying writer.
 func (l *LineWriter) Close() error {
 	l.mu.Lock()
 	l.closed = true
@@ -75,13 +77,13 @@ func (l *LineWriter) run() {
 		l.mu.Unlock()
 		l.room.Broadcast()
 		if len(batch) > 0 {
-			_, _ = l.w.Write(batch) // whose errors are told below
+			_, _ = l.w.Write(batch) // Writer reports errors
 		}
 		if closed {
 			return
 		}
 		if cap(batch) > lineWriterBytes/4 {
-			batch = nil // a burst's
+			batch = nil // a burst made it large: let it go
 		}
 		time.Sleep(lineWriterPause)
 	}

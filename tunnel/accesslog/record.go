@@ -1,3 +1,10 @@
+// Package accesslog writes the access log of a proxy: one line when a tunnel opens,
+// one when it closes, and one for each request that became no tunnel. A Record holds
+// what is known of one tunnel or request; a Writer and a LineWriter keep a slow or
+// full disk from holding up tunnels.
+//
+// The package imports nothing of this module but packages tunnel, relay and
+// internal/neterr.
 package accesslog
 
 import (
@@ -10,38 +17,38 @@ import (
 	"culvert/tunnel/relay"
 )
 
-// Record is everything that is told of one tunnel or request: the access log's
-// lines derive from it, and later metrics and the live table.
+// Record holds what is known of one tunnel or request. The lines of the access log
+// are made from it. Fields without a value are left out of a line.
 type Record struct {
 	Start    time.Time // when the head was read
-	ID       string    // unique among all processes, for joining lines
+	ID       string    // unique among all processes; the same in all lines of a tunnel
 	Client   string    // the client's address and port, or "unix"
 	User     string    // verified, "" = none
-	Listener string    // as the listening line names it
-	Protocol string    // "http/1.1", "http/1.0"
+	Listener string    // the URL of the listener
+	Protocol string    // "http/1.1", "http/1.0", "http/2" or another name of a protocol
 	Method   string
-	Target   tunnel.Authority // zero if the request had none that could be read
-	Addr     string           // the next hop's address really dialled
+	Target   tunnel.Authority // zero if the request had none that could be parsed
+	Addr     string           // the address dialled, of the target or of the next proxy
 	Via      string           // the route, "" = direct
-	Status   int              // what the client was answered; 0 = nothing
-	Rule     string           // the rule that decided
-	Error    tunnel.ErrorType // ErrorNone = all went well
-	Detail   string           // the failure's cause in words, as the client was told
+	Status   int              // of the reply to the client; 0 = none was sent
+	Rule     string           // the rule of the policy that decided
+	Error    tunnel.ErrorType // ErrorNone = there was no failure
+	Detail   string           // the cause of the failure, in the words of the reply to the client
 	Up, Down int64            // payload bytes client→target, target→client
-	Connect  time.Duration    // from the judged request to the open next hop
-	Duration time.Duration    // from the head to the end
+	Connect  time.Duration    // from the policy's decision to the connection
+	Duration time.Duration    // from Start to the end of the tunnel or request
 	ClosedBy relay.ClosedBy   // tunnels only
 }
 
-// Events of the access log.
+// The events of the access log. Each is the message of its lines.
 const (
 	EventOpen    = "tunnel open"
 	EventClose   = "tunnel close"
-	EventRequest = "request" // whatever never became a tunnel
+	EventRequest = "request" // a request that became no tunnel
 )
 
-// level lifts refusals and failures above what went well, never below the
-// default level: a denial nobody sees costs an afternoon.
+// level returns slog.LevelWarn for refusals and failures, else slog.LevelInfo. Both
+// are at or above the default level of a log, so that no refusal goes unseen.
 func (r *Record) level() slog.Level {
 	if r.Error != tunnel.ErrorNone {
 		return slog.LevelWarn
@@ -49,13 +56,14 @@ func (r *Record) level() slog.Level {
 	return slog.LevelInfo
 }
 
-// Log writes the record as one line; which keys it has depends on the event.
+// Log writes the record as one line to l, unless l is nil. The event is one of the
+// constants; lines of EventOpen have no byte counts and no duration.
 func (r *Record) Log(l *slog.Logger, event string) {
 	if l == nil {
 		return
 	}
 	level := r.level()
-	ctx := context.Background() // handlers take no part in cancellation
+	ctx := context.Background() // the line is written even if the request was cancelled
 	handler := l.Handler()
 	if !handler.Enabled(ctx, level) {
 		return
@@ -91,18 +99,18 @@ func (r *Record) Log(l *slog.Logger, event string) {
 		attrs = append(attrs, slog.Float64("duration_ms", milliseconds(r.Duration)))
 	}
 	text("closed_by", string(r.ClosedBy))
-	// Not l.LogAttrs, which looks up where in the source it was called.
+	// l.LogAttrs would look up the place in the source where it was called.
 	line := slog.NewRecord(time.Now(), level, event, 0)
 	line.AddAttrs(attrs...)
-	_ = handler.Handle(ctx, line) // the log's writer tells of its own trouble
+	_ = handler.Handle(ctx, line) // Writer reports errors
 }
 
-// milliseconds keeps three decimals.
+// milliseconds returns d in milliseconds with three decimals.
 func milliseconds(d time.Duration) float64 {
 	return float64(d.Microseconds()) / 1000
 }
 
-// EndTunnel fills in how a tunnel ended.
+// SetResult sets the fields that say how a tunnel ended, from the result of its relay.
 func (r *Record) SetResult(result relay.Result) {
 	r.Up, r.Down, r.ClosedBy = result.Up, result.Down, result.ClosedBy
 	if result.Err != nil {
@@ -111,7 +119,8 @@ func (r *Record) SetResult(result relay.Result) {
 	r.Duration = time.Since(r.Start)
 }
 
-// Refused fills in what an Error tells.
+// SetError sets the fields that describe a refusal or failure before the tunnel was
+// open.
 func (r *Record) SetError(e *tunnel.Error) {
 	r.Error, r.Status, r.Detail = e.Type, e.HTTPStatus(), e.Detail
 	if e.Rule != "" {
@@ -119,7 +128,8 @@ func (r *Record) SetError(e *tunnel.Error) {
 	}
 }
 
-// ClientLeft notes that the client was gone before its answer, which err told.
+// SetClientGone sets the fields for a client that ended or broke its connection
+// before the reply. err is the error of reading from it.
 func (r *Record) SetClientGone(err error) {
 	r.Error, r.ClosedBy = tunnel.ErrorConnectionTerminated, relay.ClosedByClient
 	if neterr.Timeout(err) {

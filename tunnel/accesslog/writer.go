@@ -6,11 +6,12 @@ import (
 	"sync/atomic"
 )
 
-// NewHandler writes records to w in a format, "text" or "json", from a level
-// on, which is one of slog's names.
+// NewHandler returns a handler that writes to w in a format, "text" or "json". It
+// drops records below level, which is the name of one of slog's levels; any other
+// text means info.
 func NewHandler(w io.Writer, format, level string) slog.Handler {
 	var from slog.Level
-	_ = from.UnmarshalText([]byte(level)) // info if it is none
+	_ = from.UnmarshalText([]byte(level)) // info if it is no name of a level
 	options := &slog.HandlerOptions{Level: from}
 	if format == "json" {
 		return slog.NewJSONHandler(w, options)
@@ -18,17 +19,17 @@ func NewHandler(w io.Writer, format, level string) slog.Handler {
 	return slog.NewTextHandler(w, options)
 }
 
-// Writer writes a log, and tells when that cannot be done, as on a full disk,
-// and when it can again: once each. Whoever logs goes on.
+// Writer writes a log to W. It reports once that W fails, as on a full disk, and once
+// that W works again, so that a proxy can go on without its log.
 type Writer struct {
 	W      io.Writer
-	Broken func(err error) // lines are lost from here on
-	Mended func()          // and are written again
+	Broken func(err error) // called when a write fails after one that did not; lines are lost
+	Mended func()          // called when a write succeeds after one that failed
 
 	broken atomic.Bool
 }
 
-// Write implements io.Writer.
+// Write implements io.Writer. It returns the result of W.
 func (l *Writer) Write(b []byte) (int, error) {
 	n, err := l.W.Write(b)
 	switch failed := err != nil; {
