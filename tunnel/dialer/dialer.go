@@ -1,3 +1,9 @@
+// Package dialer connects to a target: it resolves the name once, has every address
+// judged, and races the addresses that passed (Happy Eyeballs, RFC 8305).
+//
+// The address that was judged is the address that is dialled: nothing is resolved a
+// second time. The package imports nothing of this module but package tunnel and
+// packages below it.
 package dialer
 
 import (
@@ -14,37 +20,41 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// Resolver turns names into addresses; *net.Resolver is one.
+// Resolver looks up the addresses of names; *net.Resolver is one. The network is
+// "ip", "ip4" or "ip6".
 type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// attemptDelay is how long one address is tried alone before the next joins
-// (RFC 8305, section 5: "Connection Attempt Delay").
+// attemptDelay is the time between the attempts at two addresses (RFC 8305, section
+// 5: "Connection Attempt Delay").
 const attemptDelay = 250 * time.Millisecond
 
-// Dialer resolves a name once, judges every address, and connects to one that
-// passed: the address judged is the address dialled (RULES 20).
+// Dialer connects to targets. It resolves a name once, has every address judged, and
+// connects to one that passed (RULES 20). The zero Dialer is ready to use. Its methods
+// are safe for concurrent use.
 type Dialer struct {
-	Resolver Resolver                                                // nil: the system's
-	Network  string                                                  // "tcp4", "tcp6"; "" = both
-	Timeout  time.Duration                                           // for resolving and connecting together; 0 = the context's
-	Judge    func(netip.AddrPort) *tunnel.Error                      // nil: every address passes
-	Connect  func(context.Context, netip.AddrPort) (net.Conn, error) // nil: TCP
-	Trace    *Trace                                                  // nil: nobody watches
+	Resolver Resolver                                                // nil = the system's
+	Network  string                                                  // "tcp4", "tcp6" or "tcp"; "" = "tcp"
+	Timeout  time.Duration                                           // for resolving and connecting together; 0 = only the context limits them
+	Judge    func(netip.AddrPort) *tunnel.Error                      // the error for an address that must not be dialled; nil = every address passes
+	Connect  func(context.Context, netip.AddrPort) (net.Conn, error) // nil = connect by TCP
+	Trace    *Trace                                                  // nil = none
 }
 
-// Trace watches a dialer; unset hooks are skipped. Hooks for attempts may
-// be called from several goroutines at once.
+// Trace is a set of hooks that a Dialer calls. Each may be nil. Attempt and Attempted
+// may be called from several goroutines at once.
 type Trace struct {
-	Resolving func()
-	Resolved  func(addrs []netip.Addr, err error)
-	Attempt   func(netip.AddrPort)
-	Attempted func(netip.AddrPort, error)
+	Resolving func()                              // before a name is looked up
+	Resolved  func(addrs []netip.Addr, err error) // after it
+	Attempt   func(netip.AddrPort)                // before an attempt to connect
+	Attempted func(netip.AddrPort, error)         // after it
 }
 
-// Dial connects to the target; the caller owns and closes the conn. The
-// context covers resolving and connecting only.
+// Dial connects to the target and returns the conn, which the caller closes, and the
+// address dialled. The context covers resolving and connecting only. If no address
+// could be connected to, the address and the error are those of the attempt that
+// failed first.
 func (d *Dialer) Dial(ctx context.Context, target tunnel.Authority) (net.Conn, netip.AddrPort, *tunnel.Error) {
 	if d.Timeout > 0 {
 		late := WithLazyTimeout(ctx, d.Timeout)
@@ -66,7 +76,8 @@ func (d *Dialer) Dial(ctx context.Context, target tunnel.Authority) (net.Conn, n
 	return conn, ap, nil
 }
 
-// Resolve returns the target's addresses of the wanted family.
+// Resolve returns the addresses of the target that are of d's network. A literal is
+// its own address. There is at least one address, or an error.
 func (d *Dialer) Resolve(ctx context.Context, target tunnel.Authority) ([]netip.Addr, *tunnel.Error) {
 	if addr := target.Addr(); addr.IsValid() {
 		if !d.wants(addr) {
@@ -83,7 +94,7 @@ func (d *Dialer) Resolve(ctx context.Context, target tunnel.Authority) ([]netip.
 		d.Trace.Resolving()
 	}
 	addrs, err := r.LookupNetIP(ctx, network, searchless(target.Host()))
-	addrs = slices.Clone(addrs) // the resolver may keep its own
+	addrs = slices.Clone(addrs) // the resolver may still use its slice
 	for i, a := range addrs {
 		addrs[i] = a.Unmap()
 	}
@@ -99,8 +110,8 @@ func (d *Dialer) Resolve(ctx context.Context, target tunnel.Authority) ([]netip.
 	return addrs, nil
 }
 
-// narrowedError does not say that a name does not exist that may have addresses
-// of the IP version that was not asked for.
+// narrowedError corrects an error which says that a name does not exist, if d looks
+// for one IP version only: the name may have addresses of the other.
 func (d *Dialer) narrowedError(e *tunnel.Error) *tunnel.Error {
 	var none *net.AddrError // the name is in the hosts file, without such an address
 	version := map[string]string{"tcp4": "IPv4", "tcp6": "IPv6"}[d.Network]
@@ -110,10 +121,9 @@ func (d *Dialer) narrowedError(e *tunnel.Error) *tunnel.Error {
 	return e
 }
 
-// searchless adds the root dot, so that the name that was judged is the name
-// that is asked for and not one that the resolver's search list makes of it.
-// A name without any dot, from /etc/hosts or the search list, has no other way
-// to resolve.
+// searchless adds the root dot to a name, so that the resolver looks up the name that
+// was judged and does not append a domain of its search list. A name without any dot
+// is left as it is: it can only be resolved by /etc/hosts or the search list.
 func searchless(name string) string {
 	if strings.Contains(name, ".") {
 		return name + "."
@@ -131,7 +141,8 @@ func (d *Dialer) wants(addr netip.Addr) bool {
 	return true
 }
 
-// ResolveError carries the DNS response code where the resolver tells it.
+// ResolveError returns the Error for an error of resolving the target's name. Its
+// RCode is the DNS response code, as far as the resolver tells it.
 func ResolveError(err error, target tunnel.Authority) *tunnel.Error {
 	e := &tunnel.Error{Phase: tunnel.PhaseResolve, Type: tunnel.ErrorDNS, Target: target, Err: neterr.Plain(err)}
 	var dns *net.DNSError
@@ -149,8 +160,8 @@ func ResolveError(err error, target tunnel.Authority) *tunnel.Error {
 	return e
 }
 
-// Judged keeps the addresses that pass; if none does, the first refusal is the
-// error.
+// Filter returns the addresses that d.Judge lets pass, in the same order. It reuses
+// addrs. If none passes, the error is the one for the first address.
 func (d *Dialer) Filter(addrs []netip.Addr, target tunnel.Authority) ([]netip.Addr, *tunnel.Error) {
 	if d.Judge == nil {
 		return addrs, nil
@@ -172,8 +183,8 @@ func (d *Dialer) Filter(addrs []netip.Addr, target tunnel.Authority) ([]netip.Ad
 	return passed, nil
 }
 
-// Interleave alternates the families, the first address's family first (RFC
-// 8305, section 4).
+// Interleave returns addrs in an order in which the families of addresses alternate,
+// beginning with that of the first address (RFC 8305, section 4).
 func Interleave(addrs []netip.Addr) []netip.Addr {
 	if len(addrs) < 2 {
 		return addrs
@@ -198,17 +209,17 @@ func Interleave(addrs []netip.Addr) []netip.Addr {
 	return mixed
 }
 
-// attempt is one address's outcome.
+// attempt is the outcome of an attempt to connect to one address.
 type attempt struct {
 	conn net.Conn
 	ap   netip.AddrPort
 	err  error
 }
 
-// race is Happy Eyeballs (RFC 8305, section 5): the addresses are tried in
-// order, each attemptDelay after the one before or as soon as that failed, and
-// the first conn wins. Every attempt has ended when race returns, save those
-// that were cancelled, whose conns are closed as they come in.
+// race is Happy Eyeballs (RFC 8305, section 5). It tries the addresses in order, each
+// attemptDelay after the one before or as soon as that one failed. The first conn
+// wins. The other attempts are cancelled; if one connects all the same, its conn is
+// closed.
 func (d *Dialer) race(ctx context.Context, addrs []netip.Addr, port uint16) (net.Conn, netip.AddrPort, error) {
 	if len(addrs) == 1 {
 		ap := netip.AddrPortFrom(addrs[0], port)
@@ -256,7 +267,7 @@ func (d *Dialer) race(ctx context.Context, addrs []netip.Addr, port uint16) (net
 	return nil, first.ap, first.err
 }
 
-// closeLate closes what still connected after the race was won.
+// closeLate closes the conns of attempts that connected after the race was won.
 func closeLate(results <-chan attempt, pending int) {
 	for range pending {
 		if r := <-results; r.conn != nil {

@@ -22,14 +22,14 @@ import (
 // never is the delay of an address that does not answer.
 const never = 1000 * time.Hour
 
-// dialOutcome is what becomes of an attempt: after a delay an error, or a conn if
-// that is nil.
+// dialOutcome is the outcome of an attempt: after a delay the error, or a conn if it is
+// nil.
 type dialOutcome struct {
 	after time.Duration
 	err   error
 }
 
-// fakeNetwork is a dialer's network, in which every address has its outcome.
+// fakeNetwork is a network for a Dialer that has an outcome for every address.
 type fakeNetwork struct {
 	start    time.Time
 	outcomes map[string]dialOutcome
@@ -151,7 +151,7 @@ func TestDialerHappyEyeballs(t *testing.T) {
 	}
 }
 
-// not10 lets no address of 10.0.0.0/8 pass.
+// not10 refuses the addresses of 10.0.0.0/8.
 func not10(ap netip.AddrPort) *tunnel.Error {
 	if netip.MustParsePrefix("10.0.0.0/8").Contains(ap.Addr()) {
 		return &tunnel.Error{Phase: tunnel.PhasePolicy, Type: tunnel.ErrorDestinationProhibited, Rule: "not 10"}
@@ -159,7 +159,7 @@ func not10(ap netip.AddrPort) *tunnel.Error {
 	return nil
 }
 
-// A dial that is given up leaves no attempt and no conn.
+// A cancelled dial leaves no attempt and no conn.
 func TestDialerCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := &fakeNetwork{start: time.Now(), outcomes: map[string]dialOutcome{"192.0.2.1": {never, nil}, "192.0.2.2": {never, nil}}}
@@ -198,7 +198,7 @@ func TestDialerErrors(t *testing.T) {
 		if conn != nil || e == nil || e.Phase != tt.phase || e.Type != tt.errType || e.RCode != tt.rcode {
 			t.Errorf("%s: %v, want %v in phase %v with rcode %q", tt.name, e, tt.errType, tt.phase, tt.rcode)
 		}
-		// The name stands in Target, and would stand there twice.
+		// The message has the name from Target and must not have it twice.
 		if e != nil && e.Err != nil && strings.Contains(e.Err.Error(), "a.test") {
 			t.Errorf("%s: the cause repeats the name: %v", tt.name, e.Err)
 		}
@@ -211,7 +211,7 @@ func fails(errno syscall.Errno) func(context.Context, netip.AddrPort) (net.Conn,
 	}
 }
 
-// Literals are never given to a resolver, whose rules may be lenient.
+// A literal is never given to a resolver, which may accept lenient spellings.
 func TestDialerDoesNotResolveLiterals(t *testing.T) {
 	network := &fakeNetwork{start: time.Now()}
 	d := Dialer{Resolver: testkit.NeverResolve(t), Connect: network.connect}

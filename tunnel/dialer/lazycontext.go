@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// lateContext is context.WithDeadline for work that is mostly done at once: the
-// timer, and the place in the parent's books, which all share, are taken only
-// when somebody begins to wait.
+// LazyContext is like the context of context.WithTimeout, for work that seldom has to
+// wait: its timer is started, and it is registered with its parent, only when Done is
+// called first. Registering takes a lock of the parent, which many dials share.
 type LazyContext struct {
 	context.Context // the parent
 	at              time.Time
 
 	mu     sync.Mutex
-	real   context.Context // nil: nobody has waited yet
+	real   context.Context // nil = Done was not called yet
 	cancel context.CancelFunc
 }
 
-// WithLateTimeout returns a context that ends with its parent, or after limit.
-// The caller releases it.
+// WithLazyTimeout returns a context that ends when its parent does, or after limit.
+// The caller calls Release when the work is done.
 func WithLazyTimeout(parent context.Context, limit time.Duration) *LazyContext {
 	return &LazyContext{Context: parent, at: time.Now().Add(limit)}
 }
@@ -57,7 +57,8 @@ func (c *LazyContext) Err() error {
 	return nil
 }
 
-// Release frees what waiting took. What still waits then ends as cancelled.
+// Release frees the resources of the context. If it has not ended yet and Done was
+// called, it ends as cancelled.
 func (c *LazyContext) Release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A lateContext behaves as context.WithTimeout does, whoever asks first.
+// A LazyContext behaves as context.WithTimeout does, whichever method is called
+// first.
 func TestLateContext(t *testing.T) {
 	for name, wait := range map[string]bool{"asked only": false, "waited for": true} {
 		t.Run(name, func(t *testing.T) {
