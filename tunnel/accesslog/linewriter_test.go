@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// writeLog notes what is written, and holds each write up until it may go on.
+// writeLog records the writes, and blocks each one until the test lets it go on.
 type writeLog struct {
 	mu     sync.Mutex
 	writes []string
@@ -34,8 +34,8 @@ func (w *writeLog) all() []string {
 	return w.writes
 }
 
-// The first line is written at once, the next ones together, all in order, and
-// none is lost at the end.
+// The first line is written at once, and the next ones together. All are in order,
+// and Close loses none.
 func TestLineWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w writeLog
@@ -63,7 +63,7 @@ func TestLineWriter(t *testing.T) {
 	})
 }
 
-// Whoever writes faster than the log takes lines is held up, and loses none.
+// Write blocks when lines come faster than they can be written, and none is lost.
 func TestLineWriterIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := writeLog{hold: make(chan struct{})}

@@ -1,5 +1,5 @@
-// Package neterr tells apart the errors of connections: those of sockets, of TLS
-// and HTTP/2 above them, and of the contexts that bound them.
+// Package neterr classifies the errors of connections: those of sockets, of HTTP/2 and
+// of the contexts that limit them. It imports nothing of this module but internal/h2.
 package neterr
 
 import (
@@ -12,14 +12,14 @@ import (
 	"culvert/tunnel/internal/h2"
 )
 
-// Timeout reports whether err means that a deadline passed: a context's, a
-// connection's, or the system's own for a peer that does not answer.
+// Timeout reports whether err means that a deadline passed: that of a context, that of
+// a connection, or the system's for a peer that does not answer.
 func Timeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT)
 }
 
-// Reset reports whether err means that the connection, or the HTTP/2 stream, was
-// aborted instead of being closed in order.
+// Reset reports whether err means that the connection or HTTP/2 stream was aborted and
+// not closed in order.
 func Reset(err error) bool {
 	var stream *h2.StreamError
 	var conn *h2.ConnError
@@ -27,9 +27,9 @@ func Reset(err error) bool {
 		errors.As(err, &stream) || errors.As(err, &conn)
 }
 
-// Plain returns the error inside a *net.OpError and an *os.SyscallError, which
-// only repeat the operation and the addresses. Other errors, and nil, are
-// returned as they are.
+// Plain returns the error inside a *net.OpError and an *os.SyscallError, which add no
+// more than the operation and the addresses. It returns other errors, and nil, as they
+// are.
 func Plain(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Err != nil {

@@ -14,7 +14,7 @@ import (
 	"culvert/tunnel/internal/h2"
 )
 
-// wrapped is how the net package returns an error of a system call.
+// wrapped wraps the error of a system call as package net does.
 func wrapped(errno syscall.Errno) error {
 	return fmt.Errorf("above: %w", &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", errno)})
 }
@@ -48,7 +48,7 @@ func TestTimeoutAndReset(t *testing.T) {
 	}
 }
 
-// What the kernel and the net package make of a deadline and a reset.
+// The errors that the kernel and package net return after a deadline and a reset.
 func TestOfRealConns(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
