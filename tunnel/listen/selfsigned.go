@@ -4,11 +4,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/base64"
 	"math/big"
 	"net"
 	"os"
@@ -18,14 +16,14 @@ import (
 	"culvert/tunnel"
 )
 
-// selfSignedFor is how long a certificate made by SelfSigned is valid.
+// selfSignedFor is how long a certificate of SelfSigned is valid.
 const selfSignedFor = 365 * 24 * time.Hour
 
-// SelfSigned makes a certificate and its key, in memory only, for trying things
-// out: for localhost, 127.0.0.1, ::1, this machine's name, and the hosts given,
-// of which those that are empty or unspecified addresses are left out. No
-// client trusts it unless told to by the pin: the SHA-256 of its public key, as
-// curl's --proxy-pinnedpubkey takes it.
+// SelfSigned makes a certificate and its key in memory, for trying things out. Its
+// names are localhost, 127.0.0.1, ::1, the name of this machine and the hosts, except
+// for hosts that are empty or unspecified addresses. Clients do not trust it unless
+// they are given the pin, which has the form of tunnel.Pin and of curl's
+// --proxy-pinnedpubkey.
 func SelfSigned(hosts ...string) (pair tls.Certificate, pin string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -37,12 +35,12 @@ func SelfSigned(hosts ...string) (pair tls.Certificate, pin string, err error) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: "culvert self-signed"},
-		// A clock may be a little behind.
+		// The clock of a client may be a little behind.
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(selfSignedFor),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
 	}
-	own, _ := os.Hostname() // without a name it goes without
+	own, _ := os.Hostname() // without it the certificate lacks that name
 	for _, host := range append([]string{"localhost", "127.0.0.1", "::1", own}, hosts...) {
 		addName(template, host)
 	}
@@ -54,12 +52,10 @@ func SelfSigned(hosts ...string) (pair tls.Certificate, pin string, err error) {
 	if err != nil {
 		return pair, "", err
 	}
-	sum := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
-	pin = "sha256//" + base64.StdEncoding.EncodeToString(sum[:])
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pin, nil
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, tunnel.PinOf(leaf).String(), nil
 }
 
-// addName adds a host to the names of a certificate, once.
+// addName adds a host to the names of a certificate unless it is there already.
 func addName(template *x509.Certificate, host string) {
 	ip := net.ParseIP(host)
 	switch {
