@@ -15,18 +15,19 @@ import (
 	"golang.org/x/crypto/acme/autocert"
 )
 
-// ACME says from whom a Server gets its certificates, and for which names (RFC
-// 8555). The authority checks by a handshake with the https listener itself
-// (tls-alpn-01, RFC 8737), which must be what the names' port 443 leads to.
+// ACME says from which authority a server gets its certificates, and for which names
+// (RFC 8555). The authority checks the names by a handshake with the TLS listener
+// itself (tls-alpn-01, RFC 8737), so port 443 of each name must lead to the listener.
 type ACME struct {
-	Hosts     []string // names that certificates are asked for
-	Dir       string   // where they are kept, made with mode 0700; "" = below the user's cache
-	URL       string   // the authority's directory; "" = Let's Encrypt's
-	RootsFile string   // authorities of its server's certificate, PEM; "" = the system's
+	Hosts     []string // names to get certificates for; nil = ACME is not used
+	Dir       string   // the directory to keep them in, created with mode 0700; "" = in the user's cache directory
+	URL       string   // the directory URL of the authority; "" = that of Let's Encrypt
+	RootsFile string   // PEM file of the authorities to trust for that URL; "" = the system's
 }
 
-// acmeName is a host as clients name it in their handshake, which no address is.
-// No authority knows names of one label.
+// acmeName returns the host in the form in which clients name it in their handshake.
+// Addresses and names of one label are errors: clients name no address, and no
+// authority issues certificates for such names.
 func acmeName(host string) (string, error) {
 	ascii, err := tunnel.ToASCII(host)
 	if err != nil {
@@ -44,8 +45,9 @@ func acmeName(host string) (string, error) {
 	return name, nil
 }
 
-// config returns how handshakes get their certificates: the first one for a name
-// waits for it, and it is renewed a month before its end.
+// config returns a configuration that gets certificates when they are needed. The
+// first handshake for a name waits for its certificate, which is renewed a month
+// before it expires.
 func (a ACME) config() (*tls.Config, error) {
 	names := make([]string, len(a.Hosts))
 	for i, host := range a.Hosts {
@@ -85,8 +87,8 @@ func (a ACME) config() (*tls.Config, error) {
 	return &tls.Config{GetCertificate: manager.GetCertificate, NextProtos: []string{acme.ALPNProto}, MinVersion: tls.VersionTLS12}, nil
 }
 
-// AnswersACME reports whether a connection was the authority's check, which ends
-// with the handshake.
+// IsACMEChallenge reports whether the handshake was the check of an ACME authority.
+// Then nothing follows on the connection.
 func (c *Conn) IsACMEChallenge() bool {
 	return c.ConnectionState().NegotiatedProtocol == acme.ALPNProto
 }

@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// CertificateFiles are a server's certificate, with its chain, and key in two
-// PEM files, which are read anew when they change.
+// certificateFiles are the certificate of a server with its chain, and its key, in two
+// PEM files. They are read again when they change.
 type certificateFiles struct {
-	// Log is told when the files were read anew, and, once for each change,
-	// that they could not be: then what was read before stays in use. nil = no
-	// log. It is not to be changed once connections are accepted.
+	// Log gets a line when the files were read again, and when changed files could
+	// not be used, once for each change; the old certificate then stays in use.
+	// nil = no log. It must not be changed after the first handshake.
 	Log *slog.Logger
 
 	certFile, keyFile string
@@ -29,10 +29,10 @@ type certificateFiles struct {
 	current *tls.Certificate
 }
 
-// certificateLook is how often the files are looked at, when handshakes come.
+// certificateLook is the shortest time between two checks of the files.
 const certificateLook = time.Second
 
-// LoadCertificateFiles reads the two files.
+// loadCertificateFiles reads the two files.
 func loadCertificateFiles(certFile, keyFile string) (*certificateFiles, error) {
 	f := &certificateFiles{certFile: certFile, keyFile: keyFile}
 	f.seen, f.looked = f.look(), time.Now()
@@ -41,8 +41,8 @@ func loadCertificateFiles(certFile, keyFile string) (*certificateFiles, error) {
 	return f, err
 }
 
-// GetCertificate is that of tls.Config. At most once a second it looks whether
-// the files have changed.
+// GetCertificate is for the field of tls.Config. It checks at most once a second
+// whether the files have changed.
 func (f *certificateFiles) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -55,7 +55,8 @@ func (f *certificateFiles) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificat
 
 // renew reads the files again if they have changed. f.mu is held.
 func (f *certificateFiles) renew() {
-	// Looked at before they are read: a change in between is seen next time.
+	// The states are taken before the files are read: a change in between is found by
+	// the next check.
 	states := f.look()
 	if states.equal(f.seen) {
 		return
@@ -90,8 +91,8 @@ func (f *certificateFiles) read() (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-// Notes says what a person should know of the files: sentences without a full
-// stop, none if all is well.
+// Notes returns warnings about the files: sentences without a full stop, none if all is
+// well.
 func (f *certificateFiles) Notes() (notes []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -108,7 +109,8 @@ func (f *certificateFiles) Notes() (notes []string) {
 	return notes
 }
 
-// fileStates tell of two files whether they have changed; nil = there was none.
+// fileStates are the states of the two files, to find out whether they have changed;
+// nil = the file did not exist.
 type fileStates [2]fs.FileInfo
 
 func (f *certificateFiles) look() (states fileStates) {
@@ -134,8 +136,7 @@ func (s fileStates) equal(other fileStates) bool {
 	return true
 }
 
-// LoadClientCA reads the certificate authorities that client certificates must
-// come from: one PEM file.
+// loadClientCA reads a PEM file of the authorities that issue client certificates.
 func loadClientCA(file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {

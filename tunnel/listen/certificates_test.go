@@ -15,7 +15,7 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// What a person should know of certificate files is told.
+// Certificate files that the user should be warned about have a note.
 func TestCertificateFilesNotes(t *testing.T) {
 	const day = 24 * time.Hour
 	for _, tt := range []struct {
@@ -49,7 +49,7 @@ func TestCertificateFilesNotes(t *testing.T) {
 	}
 }
 
-// pemFiles writes a certificate and its key.
+// pemFiles writes a certificate and its key to files.
 func pemFiles(t *testing.T, pair tls.Certificate) (cert, key string) {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
@@ -85,7 +85,7 @@ func TestSelfSignedNames(t *testing.T) {
 	}
 }
 
-// A name that no certificate can be had for is an error at once, not at every
+// A name for which no certificate can be had is an error at once, not at every
 // handshake.
 func TestACMEName(t *testing.T) {
 	for host, want := range map[string]string{

@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// Hint says what to do about an error of ListenSpec.Listen; "" if there
-// is nothing to say.
+// Hint returns advice about an error of Spec.Listen, and "" if there is none. It names
+// the flags of culvert serve.
 func Hint(err error) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):

@@ -7,21 +7,19 @@ import (
 	"log/slog"
 )
 
-// Options says where a Server's TLS listeners have their certificate from,
-// which is two files or made on the spot, and whose client certificates make
-// users.
+// Options say where the TLS listeners of a server get their certificate (two files, a
+// self-signed certificate, or ACME) and which client certificates make users.
 type Options struct {
-	CertFile, KeyFile string   // PEM; read anew when they change
-	SelfSigned        bool     // made in memory instead, for Hosts too
-	ACME              ACME     // an authority's instead, if it has Hosts
-	Hosts             []string // what the listeners are called
-	ClientCAFile      string   // authorities of client certificates, PEM; "" = none are asked for
-	Log               *slog.Logger
+	CertFile, KeyFile string       // PEM; read again when they change
+	SelfSigned        bool         // make a certificate in memory instead, also for Hosts
+	ACME              ACME         // get certificates from an authority instead, if it has Hosts
+	Hosts             []string     // the hosts of the listeners, as clients name them
+	ClientCAFile      string       // PEM file of the authorities of client certificates; "" = clients are not asked for any
+	Log               *slog.Logger // gets lines about certificate files that changed; nil = no log
 }
 
-// Config returns a configuration for NewTLSListener, and what a person should
-// know of it: sentences without a full stop. Without any source of a certificate
-// it is nil.
+// Config returns a configuration for NewTLS, and warnings and advice for the user:
+// sentences without a full stop. It is nil if o names no source of a certificate.
 func (o Options) Config() (config *tls.Config, notes []string, err error) {
 	if o.CertFile == "" && !o.SelfSigned && o.ACME.Hosts == nil {
 		return nil, nil, nil
@@ -56,8 +54,8 @@ func (o Options) Config() (config *tls.Config, notes []string, err error) {
 	return config, notes, nil
 }
 
-// Check says what cannot be meant: secure tells whether there is a listener
-// that speaks TLS. The errors name the flags of culvert serve.
+// Check returns an error, and a hint, if the options contradict each other. secure says
+// whether a listener speaks TLS. The texts name the flags of culvert serve.
 func (o Options) Check(secure bool) (hint string, err error) {
 	files := o.CertFile != "" || o.KeyFile != ""
 	acme := o.ACME.Hosts != nil

@@ -1,3 +1,9 @@
+// Package listen is where a proxy accepts connections: it parses the place to listen
+// at, binds TCP and unix sockets, and adds TLS with certificates from files, made in
+// memory, or from an ACME authority.
+//
+// The package accepts and says who may reach a listener. It reads no request, and
+// imports nothing of this module but package tunnel and packages below it.
 package listen
 
 import (
@@ -15,19 +21,19 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// Default is where culvert serve listens unless told otherwise.
+// Default is the place where culvert serve listens if none is given.
 const Default = "http://127.0.0.1:3128"
 
-// Spec is where a Server listens.
+// Spec is a place to listen at.
 type Spec struct {
 	Network string // "tcp" or "unix"
-	Address string // host:port, or the socket's path
-	TLS     bool   // clients speak TLS to the proxy; see NewTLSListener
-	Bare    bool   // what is spoken is not HTTP: String names no scheme
+	Address string // HOST:PORT, or the path of the socket
+	TLS     bool   // clients speak TLS; see NewTLS
+	Bare    bool   // clients do not speak HTTP, so String returns no scheme
 }
 
 // Parse parses http://HOST:PORT, https://HOST:PORT, HOST:PORT, :PORT or
-// unix:PATH. Port 0 takes a free one.
+// unix:PATH. Port 0 means any free port.
 func Parse(s string) (Spec, error) {
 	if strings.HasPrefix(s, "unix:") {
 		hop, err := tunnel.ParseHop(s)
@@ -56,23 +62,24 @@ func Parse(s string) (Spec, error) {
 	return Spec{Network: "tcp", Address: net.JoinHostPort(host, port), TLS: secure}, nil
 }
 
-// Host is the host of Address; "" = every address of this machine.
-func (l Spec) Host() string {
-	host, _, _ := net.SplitHostPort(l.Address)
+// Host returns the host of Address; "" means every address of this machine.
+func (s Spec) Host() string {
+	host, _, _ := net.SplitHostPort(s.Address)
 	return host
 }
 
-// String returns the listener as the command line takes it.
-func (l Spec) String() string {
-	if l.Network == "unix" {
-		return "unix:" + l.Address
+// String returns the Spec in the form that Parse takes.
+func (s Spec) String() string {
+	if s.Network == "unix" {
+		return "unix:" + s.Address
 	}
-	if l.Bare {
-		return l.Address
+	if s.Bare {
+		return s.Address
 	}
-	return URLPrefix(l.TLS) + l.Address
+	return URLPrefix(s.TLS) + s.Address
 }
 
+// URLPrefix returns "https://" for a listener that speaks TLS, and "http://" for others.
 func URLPrefix(secure bool) string {
 	if secure {
 		return "https://"
@@ -80,26 +87,27 @@ func URLPrefix(secure bool) string {
 	return "http://"
 }
 
-// Listen binds the listener; the caller, or the Server it is given to, closes
-// it. TLS is the caller's to add, by NewTLSListener. A unix socket gets mode 0600, and takes the place of one on which nobody
-// listens any more.
-func (l Spec) Listen(ctx context.Context) (net.Listener, error) {
-	if l.Network == "unix" {
-		return listenUnix(ctx, l.Address)
+// Listen binds the listener. The caller, or the server that it is given to, closes it.
+// It does not speak TLS: see NewTLS. A unix socket has mode 0600, and replaces a socket
+// at its path on which no process listens any more.
+func (s Spec) Listen(ctx context.Context) (net.Listener, error) {
+	if s.Network == "unix" {
+		return listenUnix(ctx, s.Address)
 	}
-	listener, err := sock.Listen(ctx, l.family(), l.Address)
+	listener, err := sock.Listen(ctx, s.family(), s.Address)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w", l, neterr.Plain(err))
+		return nil, fmt.Errorf("cannot listen on %s: %w", s, neterr.Plain(err))
 	}
 	return listener, nil
 }
 
-// family keeps 0.0.0.0 to IPv4, which package net would open for IPv6 as well.
-func (l Spec) family() string {
-	if ap, err := netip.ParseAddrPort(l.Address); err == nil && ap.Addr().Is4() {
+// family returns the network to listen on. It is "tcp4" for 0.0.0.0, which package net
+// would open for IPv6 as well.
+func (s Spec) family() string {
+	if ap, err := netip.ParseAddrPort(s.Address); err == nil && ap.Addr().Is4() {
 		return "tcp4"
 	}
-	return l.Network
+	return s.Network
 }
 
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
@@ -121,7 +129,7 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	return listener, nil
 }
 
-// isDeadSocket reports whether nobody listens on the socket at path.
+// isDeadSocket reports whether no process listens on the socket at path.
 func isDeadSocket(ctx context.Context, path string) bool {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", path)
@@ -131,7 +139,7 @@ func isDeadSocket(ctx context.Context, path string) bool {
 	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// URL names a listener by the address really bound, as in
+// URL returns the URL of a listener, made of the address that it is bound to, as
 // http://127.0.0.1:3128.
 func URL(l net.Listener) string {
 	if l.Addr().Network() == "unix" {
@@ -140,8 +148,8 @@ func URL(l net.Listener) string {
 	return URLPrefix(speaksTLS(l)) + l.Addr().String()
 }
 
-// BeyondThisMachine reports whether others than this machine's users may reach
-// a listener, by the address really bound.
+// BeyondThisMachine reports whether the address that a listener is bound to can be
+// reached from other machines.
 func BeyondThisMachine(l net.Listener) bool {
 	switch addr := l.Addr().(type) {
 	case *net.UnixAddr:
@@ -152,9 +160,9 @@ func BeyondThisMachine(l net.Listener) bool {
 	return true
 }
 
-// Temporary says whether accept may work again later: descriptors or memory
-// ran out, the client was gone before it was accepted, or, as Linux has it, the
-// new connection's own network error came out of accept.
+// Temporary reports whether Accept may succeed later in spite of err: descriptors or
+// memory ran out, the client was gone before it was accepted, or, on Linux, Accept
+// returned a network error of the new connection.
 func Temporary(err error) bool {
 	for _, errno := range []syscall.Errno{
 		syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EPROTO, syscall.EPERM,

@@ -15,18 +15,18 @@ import (
 	"golang.org/x/crypto/acme"
 )
 
-// NewTLS returns a listener whose clients speak TLS to the proxy, under
-// config, for a Server to serve. Accept shakes no hands: the Server does that
-// on each connection's own goroutine, within HeaderTimeout, so that a client
-// that never comes to an end of it holds nobody up. It owns and closes l.
+// NewTLS returns a listener whose clients speak TLS with the proxy under config, for a
+// proxy.Server to serve. It owns l and closes it. Accept does not perform the
+// handshake: the server does that on the goroutine of each connection, within its
+// HeaderTimeout, so that a slow client does not delay others.
 //
-// TLS 1.2 is the least unless config says otherwise; by ALPN (RFC 7301) clients
-// choose HTTP/2 or HTTP/1.1. Where config verifies client certificates
-// (tls.VerifyClientCertIfGiven and above) a verified one makes a user: its
-// subject's common name, or else its first mail address, DNS name or URI. On
-// such a listener a Server without a Verifier serves nobody else.
+// The oldest version is TLS 1.2 unless config says otherwise. By ALPN (RFC 7301)
+// clients choose HTTP/2 or HTTP/1.1. If config verifies client certificates
+// (tls.VerifyClientCertIfGiven or stricter), a verified certificate makes a user: its
+// subject's common name, or else its first mail address, DNS name or URI. On such a
+// listener a server without a Verifier serves no other clients.
 //
-// Not tls.NewListener: a Server knows its conns from these, and takes them for
+// A listener of tls.NewListener does not do: a proxy.Server would take its conns for
 // plain ones.
 func NewTLS(l net.Listener, config *tls.Config) net.Listener {
 	config = config.Clone()
@@ -55,29 +55,31 @@ func (l *listener) Accept() (net.Conn, error) {
 	return newConn(conn, l.config), nil
 }
 
-// speaksTLS reports whether l is one of NewTLSListener's.
+// speaksTLS reports whether NewTLS returned l.
 func speaksTLS(l net.Listener) bool {
 	_, ok := l.(*listener)
 	return ok
 }
 
-// VerifiesClients reports whether l has client certificates verified.
+// VerifiesClients reports whether l is a listener of NewTLS that verifies client
+// certificates.
 func VerifiesClients(l net.Listener) bool {
 	t, ok := l.(*listener)
 	return ok && t.config.ClientAuth >= tls.VerifyClientCertIfGiven
 }
 
-// tlsGoodbye bounds the close_notify of a Close. It goes into the send queue,
-// unless the client reads nothing; then it is not worth waiting for.
-const tlsGoodbye = 200 * time.Millisecond
+// closeNotifyTimeout limits how long Close tries to write the close_notify alert. It
+// fits into the send queue unless the client reads nothing, and then the alert is not
+// worth waiting for.
+const closeNotifyTimeout = 200 * time.Millisecond
 
-// Conn is a client connection over TLS. Unlike a tls.Conn it can be asked
-// what is there without being made to wait, and its farewells are bounded by
-// the deadlines that are set on it and not by five seconds of tls.Conn's own: a
-// tunnel whose client takes its last bytes slowly would break.
+// Conn is a client connection over TLS, accepted by a listener of NewTLS. Unlike a
+// tls.Conn it can be read without blocking (see sock.Patient), and closing it is
+// limited by the deadlines set on it and not by five seconds, in which a tunnel whose
+// client reads its last bytes slowly would break.
 type Conn struct {
 	*tls.Conn
-	wire *tlsWire
+	wire *tlsWire // beneath the tls.Conn
 }
 
 func newConn(conn net.Conn, config *tls.Config) *Conn {
@@ -85,8 +87,8 @@ func newConn(conn net.Conn, config *tls.Config) *Conn {
 	return &Conn{tls.Server(wire, config), wire}
 }
 
-// SetDeadline implements net.Conn. After a write that failed for its deadline
-// nothing more can be written.
+// SetDeadline implements net.Conn. After a write that exceeded its deadline nothing more
+// can be written.
 func (c *Conn) SetDeadline(t time.Time) error { return c.wire.Conn.SetDeadline(t) }
 
 // SetReadDeadline implements net.Conn.
@@ -95,11 +97,11 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.wire.Conn.SetReadDe
 // SetWriteDeadline implements net.Conn.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.wire.Conn.SetWriteDeadline(t) }
 
-// Close says close_notify if that is possible at once, and closes the
+// Close sends a close_notify alert, if that is possible at once, and closes the
 // connection.
 func (c *Conn) Close() error {
-	// Whoever writes at this moment is hurried, too.
-	_ = c.wire.Conn.SetWriteDeadline(time.Now().Add(tlsGoodbye))
+	// The deadline also ends a write in another goroutine.
+	_ = c.wire.Conn.SetWriteDeadline(time.Now().Add(closeNotifyTimeout))
 	return c.Conn.Close()
 }
 
@@ -108,7 +110,7 @@ var _ sock.Patient = (*Conn)(nil)
 // Socket returns the connection that carries the TLS.
 func (c *Conn) Socket() net.Conn { return c.wire.Conn }
 
-// HasSpoken reports whether a byte has come from the client.
+// HasReceived reports whether at least one byte was received from the client.
 func (c *Conn) HasReceived() bool { return c.wire.touched }
 
 // ReadNow implements sock.Patient.
@@ -125,30 +127,31 @@ func (c *Conn) ReadNow(b []byte) (n int, err error) {
 // AwaitMore implements sock.Patient.
 func (c *Conn) AwaitMore() error { return c.wire.fill() }
 
-// tlsWire is the conn beneath a Conn's tls.Conn.
+// tlsWire is the conn beneath the tls.Conn of a Conn.
 type tlsWire struct {
 	net.Conn
-	touched bool // a byte came
+	touched bool // at least one byte was received
 	frame   recordFrame
 
-	// Once it is patient it reads for itself, in large pieces, when there is
-	// something to read, and tls.Conn is given of that only.
+	// A patient tlsWire reads in large pieces, and only when there are bytes to
+	// read. tls.Conn then gets bytes from inbox and never waits for the network.
 	patient    bool
 	inbox      *sock.Buffer // pooled; nil = empty
-	next, have int          // what of inbox tls.Conn has still to get
-	ended      bool         // the client's end of file was read
+	next, have int          // tls.Conn has not read inbox[next:have] yet
+	ended      bool         // the client's end of file was received
 	waiting    wireWait
 }
 
-// NetConn returns the connection beneath, for whoever looks for a socket.
+// NetConn returns the underlying connection, for code that needs the socket.
 func (w *tlsWire) NetConn() net.Conn { return w.Conn }
 
-// SetWriteDeadline is tls.Conn's own doing, when it says goodbye: see Conn.
+// SetWriteDeadline ignores the deadline that tls.Conn sets when it is closed: see
+// Conn.
 func (w *tlsWire) SetWriteDeadline(time.Time) error { return nil }
 
-// Read implements net.Conn for tls.Conn. A patient one gives it no more than one
-// record at a time, which is all that its buffer, of no use while the tunnel is
-// silent, then has to hold.
+// Read implements net.Conn for tls.Conn. A patient tlsWire returns the bytes of no more
+// than one record at a time, so that the buffer of tls.Conn, which is useless while the
+// tunnel is silent, stays small.
 func (w *tlsWire) Read(b []byte) (n int, err error) {
 	switch {
 	case !w.patient:
@@ -169,13 +172,13 @@ func (w *tlsWire) Read(b []byte) (n int, err error) {
 	return n, err
 }
 
-// fillHolding is fill for a conn that offers no way to wait without a buffer.
+// fillHolding is fill for a conn that cannot wait without a buffer.
 func (w *tlsWire) fillHolding() error {
 	buf := sock.GetBuffer()
 	n, err := w.Conn.Read(buf[:])
 	if n > 0 {
 		w.inbox, w.next, w.have = buf, 0, n
-		return nil // an error comes again
+		return nil // the next read returns the error again
 	}
 	buf.Release()
 	if errors.Is(err, io.EOF) {
@@ -185,15 +188,15 @@ func (w *tlsWire) fillHolding() error {
 	return err
 }
 
-// recordFrame follows the framing of TLS records (RFC 8446, section 5.1).
+// recordFrame tracks the framing of TLS records (RFC 8446, section 5.1).
 type recordFrame struct {
-	header int // bytes of the header that have passed
-	body   int // bytes of the record that are still to come, as far as known
+	header int // bytes of the header seen so far
+	body   int // bytes of the record that are still to come, as far as its header tells
 }
 
 const recordHeader = 5 // type, version, and two bytes of length
 
-// rest is how many bytes there are to the end of the header or the record.
+// rest returns the number of bytes up to the end of the header or the record.
 func (f *recordFrame) rest() int {
 	if f.header < recordHeader {
 		return recordHeader - f.header
@@ -201,7 +204,7 @@ func (f *recordFrame) rest() int {
 	return f.body
 }
 
-// pass notes bytes that go by.
+// pass advances the frame by the bytes b.
 func (f *recordFrame) pass(b []byte) {
 	for len(b) > 0 {
 		if f.header == recordHeader {
@@ -217,7 +220,8 @@ func (f *recordFrame) pass(b []byte) {
 	}
 }
 
-// Words is a library's error without its prefix.
+// TLSErrorText returns the text of an error of crypto/tls or crypto/x509 without the
+// prefix that names the package.
 func TLSErrorText(err error) string {
 	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "tls: "), "x509: ")
 }

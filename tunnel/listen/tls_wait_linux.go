@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wireWait is what a tlsWire needs to wait without a buffer.
+// wireWait is the state of a tlsWire that waits without a buffer.
 type wireWait struct {
 	raw     syscall.RawConn
-	receive func(uintptr) bool // w.receive, made once
+	receive func(uintptr) bool // w.receive, made once to save allocations
 	err     error              // of the last system call
 }
 
-// fill waits for bytes from the client, or its end of file, with the inbox
-// empty. A buffer is borrowed only when there are some.
+// fill waits for bytes from the client, or for its end of file. The inbox must be empty.
+// It takes a buffer from the pool only when there are bytes to read.
 func (w *tlsWire) fill() error {
 	s := &w.waiting
 	if s.raw == nil {
@@ -34,7 +34,7 @@ func (w *tlsWire) fill() error {
 	return nil
 }
 
-// receive reports false if the socket has nothing yet.
+// receive reads what the socket has. It reports false if there is nothing to read yet.
 func (w *tlsWire) receive(fd uintptr) bool {
 	s := &w.waiting
 	buf := sock.GetBuffer()

@@ -2,10 +2,8 @@
 
 package listen
 
-// wireWait is what a tlsWire needs to wait without a buffer: that is not to be
-// had here.
+// wireWait is empty: on these systems a tlsWire cannot wait without a buffer.
 type wireWait struct{}
 
-// fill waits for bytes from the client, or its end of file, with the inbox
-// empty.
+// fill waits for bytes from the client, or for its end of file. The inbox must be empty.
 func (w *tlsWire) fill() error { return w.fillHolding() }

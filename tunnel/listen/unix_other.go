@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// listenPrivate leaves the socket's protection to its folder.
+// listenPrivate listens on a unix socket, which only its directory protects here.
 func listenPrivate(ctx context.Context, config net.ListenConfig, path string) (net.Listener, error) {
 	return config.Listen(ctx, "unix", path)
 }

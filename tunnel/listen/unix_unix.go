@@ -10,10 +10,10 @@ import (
 	"syscall"
 )
 
-// umask belongs to the whole process: one socket is made at a time.
+// umaskLock is held while the umask of the process is changed to create a socket.
 var umaskLock sync.Mutex
 
-// listenPrivate makes the socket with mode 0600 from its first moment on.
+// listenPrivate listens on a unix socket that has mode 0600 from its creation.
 func listenPrivate(ctx context.Context, config net.ListenConfig, path string) (net.Listener, error) {
 	umaskLock.Lock()
 	defer umaskLock.Unlock()
