@@ -13,25 +13,24 @@ import (
 	"strings"
 )
 
-// Body reads a request's content as its Framing says. Of the reader beneath it
-// takes the content and the trailer section and nothing behind them, so that
-// the next head can be read from there once Read has returned io.EOF. Content
-// that ends too soon is io.ErrUnexpectedEOF. The zero Body is not usable.
+// Body reads the content of a request according to its Framing. It consumes the content
+// and the trailer section and nothing behind them, so the next head can be read from
+// the same reader after Read has returned io.EOF. If the content ends too soon, Read
+// returns io.ErrUnexpectedEOF. Bodies are made by NewBody.
 type Body struct {
-	// Trailer holds the fields that were announced, without values, and from
-	// io.EOF on those that came. It is nil unless the content is chunked.
+	// Trailer holds the announced fields without values, and after io.EOF the
+	// fields that were received. It is nil unless the content is chunked.
 	Trailer http.Header
 
 	br      *bufio.Reader
 	content io.Reader
-	length  *io.LimitedReader // content, unless it is chunked
-	err     error             // of all further reads
+	length  *io.LimitedReader // is content; nil if that is chunked
+	err     error             // returned by all further reads
 }
 
-// NewBody returns a Body for the content that begins at br. The trailer section
-// may be as long as br's buffer. Announced are the values of the Trailer field;
-// it is an error if they name a field that frames a message (RFC 9110, section
-// 6.5.1).
+// NewBody returns a Body for content that begins at br. The trailer section may be as
+// long as the buffer of br. announced are the values of the Trailer field; it is an
+// error if they name a field that frames a message (RFC 9110, section 6.5.1).
 func NewBody(br *bufio.Reader, framing Framing, announced []string) (*Body, error) {
 	if !framing.Chunked {
 		length := &io.LimitedReader{R: br, N: max(0, framing.Length)}
@@ -52,8 +51,8 @@ func NewBody(br *bufio.Reader, framing Framing, announced []string) (*Body, erro
 	return b, nil
 }
 
-// Read returns io.EOF along with the last bytes where it can, so that whoever
-// sends them on learns at once that there are no more.
+// Read implements io.Reader. Where it can, it returns io.EOF along with the last bytes,
+// so that a sender learns at once that no more follow.
 func (b *Body) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
@@ -82,7 +81,7 @@ var (
 func (b *Body) readTrailer() error {
 	start, err := b.br.Peek(2)
 	switch {
-	case string(start) == "\r\n": // nearly always: there is none
+	case string(start) == "\r\n": // nearly always: the section is empty
 		_, err = b.br.Discard(2)
 		return err
 	case len(start) < 2:
@@ -104,8 +103,8 @@ func (b *Body) readTrailer() error {
 	return nil
 }
 
-// seesEmptyLine waits for the end of the section, which must come within br's
-// buffer: textproto has no limit of its own.
+// seesEmptyLine waits for the empty line that ends the section, and reports whether it
+// is within the buffer of br. textproto has no limit of its own.
 func (b *Body) seesEmptyLine() bool {
 	for {
 		have, _ := b.br.Peek(b.br.Buffered())

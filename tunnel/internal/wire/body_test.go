@@ -75,7 +75,7 @@ func TestBody(t *testing.T) {
 	}
 }
 
-// The last bytes come with io.EOF, so that a transport need not read on.
+// io.EOF comes with the last bytes, so that a transport need not read again.
 func TestBodyEndsWithItsLastByte(t *testing.T) {
 	body, err := NewBody(bufio.NewReader(strings.NewReader("hello")), Framing{Length: 5}, nil)
 	if err != nil {

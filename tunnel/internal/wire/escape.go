@@ -6,10 +6,10 @@ import (
 	"strconv"
 )
 
-// Escape returns b as text that is safe on a terminal and in a log: printable
-// ASCII as it is, CR, LF, HTAB and backslash as \r, \n, \t and \\, every other
-// byte as \xNN. What would pass limit bytes of text is cut, never within an
-// escape, and "..." put in its place; limit 0 or less is none.
+// Escape returns b as text that is safe on a terminal and in a log: printable ASCII as
+// it is, CR, LF, HTAB and backslash as \r, \n, \t and \\, every other byte as \xNN.
+// Text longer than limit bytes is cut, but not within an escape, and "..." appended. A
+// limit of 0 or less means none.
 func Escape(b []byte, limit int) string {
 	if limit <= 0 {
 		limit = 4 * len(b)
@@ -42,8 +42,8 @@ func appendEscaped(text []byte, c byte) []byte {
 	return append(text, '\\', 'x', hex[c>>4], hex[c&15])
 }
 
-// Unescape is the inverse of Escape: \r, \n, \t, \\ and \xNN. Bytes that Escape
-// would have escaped may stand as they are, save the backslash.
+// Unescape is the inverse of Escape without a limit. Bytes that Escape would escape may
+// be unescaped in text, except for the backslash.
 func Unescape(text []byte) ([]byte, error) {
 	plain := make([]byte, 0, len(text))
 	for i := 0; i < len(text); i++ {

@@ -2,9 +2,9 @@ package wire
 
 import "strings"
 
-// finish fills h with what was read.
+// finish fills h with the head that was read.
 func (r *reader) finish(h *Head) error {
-	text := string(r.raw) // everything else is a substring of it
+	text := string(r.raw) // all other strings are substrings of it
 	h.Raw = r.raw
 	h.Line = text[r.start:r.line.end]
 	h.AllLF = r.lf && !r.crlf
@@ -24,7 +24,7 @@ func (r *reader) finish(h *Head) error {
 	return nil
 }
 
-// parseFields reads the field lines from offset at on, through the blank line.
+// parseFields parses the field lines from offset at through the blank line.
 func (r *reader) parseFields(list *fieldList, text string, at int) error {
 	for {
 		end := at + strings.IndexByte(text[at:], '\n')
@@ -40,12 +40,13 @@ func (r *reader) parseFields(list *fieldList, text string, at int) error {
 	}
 }
 
-// parseLine reads the field line that starts at offset at (RFC 9112, section 5).
+// parseLine parses the field line that starts at offset at (RFC 9112, section 5).
 func (r *reader) parseLine(list *fieldList, line string, at int) error {
 	if isBlank(line[0]) {
-		// RFC 9112, section 5.2: a fold is refused in a request and read as
-		// spaces in a reply; section 2.2: before the first field it is dropped.
-		if err := r.judge(ObsFold, at); err != nil {
+		// RFC 9112, section 5.2: a folded line is refused in a request, and
+		// joined by a space in a reply; section 2.2: before the first field it is
+		// dropped.
+		if err := r.flaw(ObsFold, at); err != nil {
 			return err
 		}
 		value, err := r.parseValue(line, at)
@@ -55,7 +56,7 @@ func (r *reader) parseLine(list *fieldList, line string, at int) error {
 	list.close()
 	colon := strings.IndexByte(line, ':')
 	if colon < 0 {
-		if err := r.judge(NoColon, at); err != nil {
+		if err := r.flaw(NoColon, at); err != nil {
 			return err
 		}
 		_, err := r.parseValue(line, at)
@@ -72,7 +73,7 @@ func (r *reader) parseLine(list *fieldList, line string, at int) error {
 	return err
 }
 
-// parseName judges a field name and cuts whitespace off its end.
+// parseName checks a field name and trims whitespace at its end.
 func (r *reader) parseName(name string, at int) (string, error) {
 	end := len(name)
 	for end > 0 && isBlank(name[end-1]) {
@@ -86,23 +87,23 @@ func (r *reader) parseName(name string, at int) (string, error) {
 		case name[i] == '\r':
 			kind = BareCR
 		}
-		if err := r.judge(kind, at+i); err != nil {
+		if err := r.flaw(kind, at+i); err != nil {
 			return "", err
 		}
 	}
 	if end < len(name) {
 		// RFC 9112, section 5.1: refused in a request, removed from a reply.
-		if err := r.judge(SpaceBeforeColon, at+end); err != nil {
+		if err := r.flaw(SpaceBeforeColon, at+end); err != nil {
 			return "", err
 		}
 	}
 	if name == "" {
-		return "", r.judge(EmptyName, at)
+		return "", r.flaw(EmptyName, at)
 	}
 	return strings.ReplaceAll(name[:end], "\r", " "), nil
 }
 
-// parseValue judges a field value and trims it.
+// parseValue checks a field value and trims it.
 func (r *reader) parseValue(value string, at int) (string, error) {
 	bareCR := false
 	for i := range len(value) {
@@ -110,10 +111,10 @@ func (r *reader) parseValue(value string, at int) (string, error) {
 			continue
 		} else if c == '\r' {
 			bareCR = true
-			if err := r.judge(BareCR, at+i); err != nil {
+			if err := r.flaw(BareCR, at+i); err != nil {
 				return "", err
 			}
-		} else if err := r.judge(ControlChar, at+i); err != nil {
+		} else if err := r.flaw(ControlChar, at+i); err != nil {
 			return "", err
 		}
 	}
@@ -123,11 +124,12 @@ func (r *reader) parseValue(value string, at int) (string, error) {
 	return trimOWS(value), nil
 }
 
-// fieldList is the fields read so far; the last one may still go on in folds.
+// fieldList holds the fields parsed so far. Folded lines may still continue the last
+// one.
 type fieldList struct {
 	fields []Field
 	open   bool
-	folded []byte // the open field's value once it was folded
+	folded []byte // the value of the open field, if lines were folded
 }
 
 func (l *fieldList) add(name, value string) {
@@ -135,9 +137,9 @@ func (l *fieldList) add(name, value string) {
 	l.open = true
 }
 
-// fold appends to the open field, in a buffer of its own so that a field of
-// thousands of folds is not copied thousands of times. Without an open field,
-// the line it continues had no name, and is dropped with it.
+// fold appends a folded line to the open field, in a buffer, so that a field of
+// thousands of lines is not copied thousands of times. Without an open field, the line
+// that is continued had no name and was dropped, so this one is dropped too.
 func (l *fieldList) fold(value string) {
 	if !l.open || value == "" {
 		return

@@ -1,10 +1,10 @@
 package wire
 
-// FlawKind is a departure from the grammar of RFC 9112 that a head can show.
+// FlawKind is a kind of deviation from the grammar of RFC 9112 in a head.
 type FlawKind uint8
 
-// The kinds of flaws. A reply may have all but NUL, BadStartLine and BadStatus;
-// a request only BareLF in a head made of lone LFs, EmptyLineFirst and HTTP10.
+// The kinds of flaws. ReadReply accepts all but NUL, BadStartLine and BadStatus.
+// ReadRequest accepts EmptyLineFirst, HTTP10, and BareLF if every line ends so.
 const (
 	NoFlaw           FlawKind = iota
 	BareLF                    // a line ended by a lone LF
@@ -22,12 +22,12 @@ const (
 	HighBytes                 // a byte from 0x80 on in the request line
 	ExtraSpace                // whitespace other than one SP before the status code
 	BadMethod                 // a method that is no token, or longer than 32 bytes
-	BadStartLine              // a start line that has not the parts it should have
+	BadStartLine              // a start line that does not have its three parts
 	BadStatus                 // a status code that is not three digits from 100
 )
 
-// flawText is one kind of flaw in words. A detail goes to a client's error
-// page: it never quotes the input.
+// flawText describes a kind of flaw. The detail is for the error page of a client and
+// never quotes the input.
 type flawText struct{ id, words, detail string }
 
 var flawTexts = [...]flawText{
@@ -51,27 +51,27 @@ var flawTexts = [...]flawText{
 	BadStatus:        {"bad-status", "bad status", "the status code is not three digits from 100 to 999"},
 }
 
-// String returns the kind in a few words, as a person reads it.
+// String returns the kind in a few words for a person.
 func (k FlawKind) String() string { return flawTexts[k].words }
 
-// ID returns the kind's stable name, in lower case with hyphens.
+// ID returns the stable name of the kind, in lower case with hyphens.
 func (k FlawKind) ID() string { return flawTexts[k].id }
 
-// tolerable reports whether a strict head may have the flaw.
+// tolerable reports whether a request head may have the flaw.
 func (k FlawKind) tolerable() bool {
 	return k == BareLF || k == EmptyLineFirst || k == HTTP10
 }
 
-// Flaw is one flaw and where it is.
+// Flaw is one flaw of a head.
 type Flaw struct {
 	Kind   FlawKind
-	Offset int // of its byte in Raw
+	Offset int // of the first byte in Head.Raw that shows it
 }
 
-// Problem is the verdict on a head that could not be read.
+// Problem says why a head was refused.
 type Problem uint8
 
-// The problems, with the status that serve has for them.
+// The problems, each with the status of the reply that serve sends.
 const (
 	NotHTTP     Problem = iota + 1 // the first bytes start no HTTP/1 message; 400
 	Truncated                      // the bytes ended before the blank line; 408 if Err is a timeout
@@ -86,19 +86,19 @@ var problemWords = [...]string{"", "not HTTP", "truncated", "too large", "malfor
 // String returns the problem in a few words.
 func (p Problem) String() string { return problemWords[p] }
 
-// HeadError says why a head was refused. After one from ReadRequest or
-// ReadReply it is not defined how much was consumed: the connection is good
-// for an answer at most. CheckHost and Framing judge a complete head and set
-// neither Raw nor Err.
+// HeadError is the error for a head that was refused. After a HeadError of ReadRequest
+// or ReadReply it is undefined how much was consumed, so a connection is good for an
+// error reply at most. CheckHost and Framing check a complete head, and set neither Raw
+// nor Err.
 type HeadError struct {
 	Problem Problem
-	Flaw    Flaw   // what decided; its Kind is NoFlaw if that was no single byte
-	Detail  string // the cause in a few words, fit for a client: no bytes of the input
-	Raw     []byte // what had arrived; its first KiB for NotHTTP and TooLarge
-	Err     error  // the read error beneath Truncated, io.ErrUnexpectedEOF for an end of file
+	Flaw    Flaw   // the flaw for which it was refused; of kind NoFlaw if it was not for a single byte
+	Detail  string // the cause in a few words, fit for a client to see: no bytes of the input
+	Raw     []byte // the bytes received; the first KiB of them for NotHTTP and TooLarge
+	Err     error  // for Truncated the read error, io.ErrUnexpectedEOF for an end of file
 }
 
-// Error returns problem, detail and what lies beneath, without input.
+// Error returns the problem, the detail and the read error. It quotes no input.
 func (e *HeadError) Error() string {
 	s := e.Problem.String() + ": " + e.Detail
 	if e.Err != nil {
@@ -107,5 +107,5 @@ func (e *HeadError) Error() string {
 	return s
 }
 
-// Unwrap returns the read error, if there was one.
+// Unwrap returns the read error, or nil.
 func (e *HeadError) Unwrap() error { return e.Err }

@@ -5,21 +5,21 @@ import (
 	"strings"
 )
 
-// Framing is what a head says about the length of the content behind it.
+// Framing says how long the content behind a head is.
 type Framing struct {
 	Length  int64 // from Content-Length, in bytes; -1 = none given
 	Chunked bool  // Transfer-Encoding: chunked
 }
 
-// Framing judges Content-Length and Transfer-Encoding. The error is a
-// *HeadError: Unsupported for a transfer coding other than chunked, Malformed
-// for everything that two readers could take for two lengths.
+// Framing checks Content-Length and Transfer-Encoding and returns what they say. The
+// error is a *HeadError: Unsupported for a transfer coding other than chunked,
+// Malformed for anything that two readers could take for different lengths.
 func (q *Request) Framing() (Framing, error) { return q.framing(q.Minor) }
 
-// Framing judges Content-Length and Transfer-Encoding as for a request. Which
-// replies have no content whatever these say (a 2xx to CONNECT, 1xx, 204,
-// 304), and that one without either ends with the connection, is the caller's
-// to know (RFC 9112, section 6.3).
+// Framing checks Content-Length and Transfer-Encoding as it does for a request. The
+// caller must know which replies have no content in spite of these fields (1xx, 204,
+// 304, a 2xx to CONNECT), and that without them the content ends with the connection
+// (RFC 9112, section 6.3).
 func (p *Reply) Framing() (Framing, error) { return p.framing(p.Minor) }
 
 func (h *Head) framing(minor int) (Framing, error) {
@@ -51,8 +51,8 @@ func (h *Head) framing(minor int) (Framing, error) {
 	return f, nil
 }
 
-// checkCodings accepts "chunked" alone: written any other way, an empty list
-// element included, some reader would not see it.
+// checkCodings accepts "chunked" alone. In any other spelling, even with an empty list
+// element, some readers would not recognise it.
 func checkCodings(values []string) error {
 	if len(values) == 1 && equalFold(values[0], "chunked") {
 		return nil
@@ -66,7 +66,7 @@ func checkCodings(values []string) error {
 	return malformed("Transfer-Encoding is not chunked, once and by itself")
 }
 
-// parseLength takes digits only, and nothing that int64 cannot hold.
+// parseLength parses digits only, up to the largest int64.
 func parseLength(s string) (int64, bool) {
 	var n int64
 	for i := range len(s) {

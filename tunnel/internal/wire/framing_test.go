@@ -75,7 +75,7 @@ func TestFraming(t *testing.T) {
 	}
 }
 
-// A name that the tolerant reader repaired frames like any other.
+// A field whose name the tolerant reader repaired counts for the framing.
 func TestReplyFramingOfRepairedField(t *testing.T) {
 	p, _, err := readReply("HTTP/1.1 407 No\r\nContent-Length : 5\r\nTransfer-Encoding:\r\n chunked\r\n\r\n")
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 
 const fuzzLimit = 4 << 10
 
-// checkRead reads in twice, whole and byte by byte, and checks what holds for
-// every input. It returns nil unless the head was accepted.
+// checkRead reads in twice, at once and byte by byte, and checks the properties that
+// hold for every input. It returns nil if the head was refused.
 func checkRead[T any](t *testing.T, in []byte, read func(*bufio.Reader, int) (*T, error), raw func(*T) []byte) *T {
 	t.Helper()
 	br := bufio.NewReader(bytes.NewReader(in))
@@ -84,14 +84,14 @@ func FuzzReadRequest(f *testing.F) {
 		if std.Method != q.Method || std.RequestURI != q.Target || min(std.ProtoMinor, 1) != q.Minor {
 			t.Fatalf("net/http reads %q %q %q, we %q %q 1.%d", std.Method, std.RequestURI, std.Proto, q.Method, q.Target, q.Minor)
 		}
-		// Neither may fail, whatever they say.
+		// Neither may panic.
 		_ = q.CheckHost()
 		_, _ = q.Framing()
 	})
 }
 
-// compareFields checks that the standard library's reader sees the same fields
-// in a strict head.
+// compareFields checks that the reader of the standard library finds the same fields in
+// a strict head.
 func compareFields(t *testing.T, h *Head) {
 	t.Helper()
 	_, fields, _ := strings.Cut(string(h.Raw[bytes.Index(h.Raw, []byte(h.Line)):]), "\n")
@@ -159,7 +159,7 @@ func FuzzEscape(f *testing.F) {
 	})
 }
 
-// unescape is the inverse of an uncut Escape.
+// unescape is the inverse of Escape without a limit.
 func unescape(t *testing.T, s string) (b []byte) {
 	t.Helper()
 	const digits = "0123456789abcdef"

@@ -1,12 +1,13 @@
-// Package wire reads the head of an HTTP/1 message, request or reply, and
-// keeps the exact bytes it came in. It is the one head reader of all three
-// verbs: strict for requests (serve must not guess what another hop would make
-// of a head), tolerant for replies (dial has to live with the proxies there
-// are), and in both it tells which departures from RFC 9112 it saw, so that
-// probe can show them.
+// Package wire reads the heads of HTTP/1 requests and replies and keeps their exact
+// bytes. All three verbs use it. It is strict for requests, as serve must not guess
+// what the next hop would make of a head, and tolerant for replies, as dial has to cope
+// with the proxies that exist. In both it records the deviations from RFC 9112, so that
+// probe can show them. It also reads the content of requests, and knows the syntax of
+// field values that several packages check or write.
 //
-// A head ends with its blank line and not one byte behind it is consumed: what
-// follows a CONNECT request or its 2xx belongs to the tunnel.
+// A head ends with its blank line, and no byte behind that is consumed: what follows a
+// CONNECT request or its 2xx belongs to the tunnel. The package imports nothing of this
+// module.
 package wire
 
 import (
@@ -14,18 +15,18 @@ import (
 	"strings"
 )
 
-// DefaultMaxHead is the number of bytes that a head may have, blank line
-// included, if the caller names no other.
+// DefaultMaxHead is the limit for the bytes of a head, including its blank line, if the
+// caller gives none.
 const DefaultMaxHead = 64 << 10
 
-// Field is one header field. Its text comes from the network: it may hold
-// anything but NUL, CR and LF, so Escape it before it reaches a terminal.
+// Field is one header field. Its text comes from the network and may contain any byte
+// but NUL, CR and LF, so Escape it before it is written to a terminal.
 type Field struct {
-	Name  string // as sent, but a bare CR as a space
-	Value string // without surrounding whitespace; folded lines joined with one space, a bare CR as a space
+	Name  string // as sent, with a space for a bare CR
+	Value string // without surrounding whitespace, with folded lines joined by one space and a space for a bare CR
 }
 
-// Head is what requests and replies have in common.
+// Head is the part that requests and replies have in common.
 type Head struct {
 	Raw    []byte  // every byte consumed, through the blank line
 	Line   string  // the start line as sent, without its line end
@@ -34,7 +35,7 @@ type Head struct {
 	AllLF  bool    // every line ended in a lone LF
 }
 
-// Get returns the value of the first field of that name, in any case, or "".
+// Get returns the value of the first field with a name, in any case, or "".
 func (h *Head) Get(name string) string {
 	for i := range h.Fields {
 		if equalFold(h.Fields[i].Name, name) {
@@ -44,7 +45,7 @@ func (h *Head) Get(name string) string {
 	return ""
 }
 
-// Values returns the values of all fields of that name, in any case.
+// Values returns the values of all fields with a name, in any case.
 func (h *Head) Values(name string) []string {
 	var values []string
 	for i := range h.Fields {
@@ -55,7 +56,7 @@ func (h *Head) Values(name string) []string {
 	return values
 }
 
-// Has reports whether there is a field of that name, in any case.
+// Has reports whether there is a field with a name, in any case.
 func (h *Head) Has(name string) bool {
 	for i := range h.Fields {
 		if equalFold(h.Fields[i].Name, name) {
@@ -65,7 +66,7 @@ func (h *Head) Has(name string) bool {
 	return false
 }
 
-// Flaw returns the first flaw of that kind.
+// Flaw returns the recorded flaw of a kind.
 func (h *Head) Flaw(kind FlawKind) (Flaw, bool) {
 	for _, flaw := range h.Flaws {
 		if flaw.Kind == kind {
@@ -75,8 +76,8 @@ func (h *Head) Flaw(kind FlawKind) (Flaw, bool) {
 	return Flaw{}, false
 }
 
-// HasToken reports whether one of the comma-separated lists in values, as
-// Connection has them, names token in any case (RFC 9110, section 5.6.1).
+// HasToken reports whether one of the comma-separated lists in values, such as those of
+// Connection, contains token in any case (RFC 9110, section 5.6.1).
 func HasToken(values []string, token string) bool {
 	for element := range elements(values) {
 		if equalFold(element, token) {
@@ -86,8 +87,8 @@ func HasToken(values []string, token string) bool {
 	return false
 }
 
-// Tokens returns the elements of the comma-separated lists in values as sent,
-// without empty ones. It knows no quoted strings: it is for lists of tokens.
+// Tokens returns the elements of the comma-separated lists in values, as sent and
+// without empty ones. It is for lists of tokens and does not parse quoted strings.
 func Tokens(values []string) []string {
 	var tokens []string
 	for element := range elements(values) {
@@ -109,8 +110,8 @@ func elements(values []string) iter.Seq[string] {
 	}
 }
 
-// equalFold compares in ASCII only: strings.EqualFold takes the Kelvin sign
-// for a k, and with it another word for "chunked".
+// equalFold ignores the case of ASCII letters only. To strings.EqualFold the Kelvin sign
+// is a k, and so there would be another spelling of "chunked".
 func equalFold(a, b string) bool {
 	if len(a) != len(b) {
 		return false
@@ -130,7 +131,7 @@ func lower(c byte) byte {
 	return c
 }
 
-// trimOWS cuts spaces and tabs off both ends (RFC 9110, section 5.6.3).
+// trimOWS trims spaces and tabs at both ends (RFC 9110, section 5.6.3).
 func trimOWS(s string) string {
 	for s != "" && isBlank(s[0]) {
 		s = s[1:]
@@ -145,12 +146,13 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-// isControl leaves HTAB out, which a field value may hold (RFC 9110, section 5.5).
+// isControl reports whether c is a control character other than HTAB, which a field
+// value may contain (RFC 9110, section 5.5).
 func isControl(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
 
 func isToken(c byte) bool { return tokenChars[c] }
 
-// tokenChars is tchar of RFC 9110, section 5.6.2.
+// tokenChars is the set tchar of RFC 9110, section 5.6.2.
 var tokenChars = func() (set [256]bool) {
 	const chars = "!#$%&'*+-.^_`|~0123456789" +
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

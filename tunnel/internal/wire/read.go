@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	maxExcerpt = 1 << 10 // bytes of a refused message kept to show
-	maxMethod  = 32      // the longest registered one has 17
-	// A request head may consist of three-byte lines, each of which would
-	// cost ten times its size in memory before anybody is verified.
+	maxExcerpt = 1 << 10 // bytes of a refused message that are kept to show
+	maxMethod  = 32      // the longest registered method has 17
+	// A request head may consist of lines of three bytes, and each would take
+	// ten times its size in memory before the user is verified.
 	maxFields = 1024
 )
 
-// reader collects one head. It looks at the start line byte by byte, so that
-// hopeless input is refused without waiting for a line end that may never
-// come; the fields are judged once the head is complete.
+// reader reads one head. It checks the start line byte by byte, so that input which is
+// not HTTP is refused without waiting for a line end that may never come. It checks the
+// fields when the head is complete.
 type reader struct {
 	br      *bufio.Reader
 	max     int
@@ -29,15 +29,16 @@ type reader struct {
 	lf, crlf bool // the line ends seen
 
 	start    int  // where the start line starts
-	inTarget bool // the request line's method is complete
+	inTarget bool // the method of the request line is complete
 	line     startLine
 }
 
-// startLine holds what a start line says, as offsets in raw.
+// startLine holds the parts of a start line. All but code and minor are offsets in
+// raw.
 type startLine struct {
 	end               int // 0 until the line is complete
-	target, targetEnd int // of a request
-	code, reason      int // of a reply
+	target, targetEnd int // of a request line
+	code, reason      int // of a status line
 	minor             int
 }
 
@@ -48,7 +49,7 @@ func newReader(br *bufio.Reader, limit int, request bool) reader {
 	return reader{br: br, max: limit, request: request}
 }
 
-// read collects raw through the blank line.
+// read reads into raw through the blank line.
 func (r *reader) read() error {
 	line := 0 // where the current line starts
 	for {
@@ -82,8 +83,8 @@ func (r *reader) read() error {
 	}
 }
 
-// more moves what is there into raw, at most through a LF, and waits only if
-// nothing is there. It reports whether a LF was reached.
+// more appends the bytes that are buffered to raw, up to the first LF, and waits only if
+// none are. It reports whether it reached a LF.
 func (r *reader) more() (ended bool, err error) {
 	if len(r.raw) >= r.max {
 		return false, r.fail(TooLarge, Flaw{}, "the head is larger than allowed")
@@ -108,7 +109,7 @@ func (r *reader) more() (ended bool, err error) {
 	return ended, err
 }
 
-// inspect looks at the bytes from offset from on, which just arrived.
+// inspect checks the bytes of raw from offset from on, which were just received.
 func (r *reader) inspect(from int) error {
 	if r.line.end == 0 {
 		if r.request {
@@ -119,7 +120,7 @@ func (r *reader) inspect(from int) error {
 	return r.inspectNUL(from)
 }
 
-// inspectNUL refuses a NUL, in replies too (RFC 9110, section 5.5).
+// inspectNUL refuses a NUL, which is an error in replies too (RFC 9110, section 5.5).
 func (r *reader) inspectNUL(from int) error {
 	if i := bytes.IndexByte(r.raw[from:], 0); i >= 0 {
 		return r.malformed(NUL, from+i)
@@ -127,8 +128,8 @@ func (r *reader) inspectNUL(from int) error {
 	return nil
 }
 
-// endLine judges the end of the line that starts at offset line and is
-// complete now, and reports whether it is empty.
+// endLine checks the end of the line that starts at offset line and is complete, and
+// reports whether the line is empty.
 func (r *reader) endLine(line int) (empty bool, err error) {
 	end := len(r.raw) - 1
 	if end > line && r.raw[end-1] == '\r' {
@@ -139,15 +140,15 @@ func (r *reader) endLine(line int) (empty bool, err error) {
 		r.note(BareLF, end)
 	}
 	if r.request && r.lf && r.crlf {
-		// RFC 9112, section 2.2 lets a recipient take a lone LF for a line
-		// end. Where both occur, the next hop may see other lines than we do.
+		// RFC 9112, section 2.2 lets a recipient take a lone LF for a line end.
+		// If both line ends occur, the next hop may see other lines.
 		return false, r.malformed(BareLF, r.offset(BareLF))
 	}
 	return end == line, nil
 }
 
-// skipEmptyLine passes one empty line before the request line, as RFC 9112,
-// section 2.2 recommends: old clients send it behind a body.
+// skipEmptyLine skips one empty line before the request line, as RFC 9112, section 2.2
+// recommends: old clients send one after a body.
 func (r *reader) skipEmptyLine() error {
 	if r.start > 0 {
 		return r.malformed(EmptyLineFirst, r.start)
@@ -169,7 +170,7 @@ func (r *reader) parseStartLine() error {
 	return r.parseStatusLine()
 }
 
-// parseVersion reads HTTP-version (RFC 9112, section 2.3) in raw[from:to].
+// parseVersion parses HTTP-version (RFC 9112, section 2.3) in raw[from:to].
 func (r *reader) parseVersion(from, to int) error {
 	version, ok := bytes.CutPrefix(r.raw[from:to], []byte("HTTP/"))
 	if !ok || len(version) == 0 || !isDigit(version[0]) {
@@ -206,8 +207,8 @@ func (r *reader) offset(kind FlawKind) int {
 	return -1
 }
 
-// judge records a flaw, or returns the error that it is in a request.
-func (r *reader) judge(kind FlawKind, offset int) error {
+// flaw records a flaw, or returns an error if a request must not have it.
+func (r *reader) flaw(kind FlawKind, offset int) error {
 	if r.request && !kind.tolerable() {
 		return r.malformed(kind, offset)
 	}
@@ -219,11 +220,11 @@ func (r *reader) malformed(kind FlawKind, offset int) error {
 	return r.fail(Malformed, Flaw{kind, offset}, flawTexts[kind].detail)
 }
 
-// fail makes the error for what was read.
+// fail returns the error for the head read so far.
 func (r *reader) fail(problem Problem, flaw Flaw, detail string) error {
 	e := &HeadError{Problem: problem, Flaw: flaw, Detail: detail, Raw: r.raw}
 	switch problem {
-	case NotHTTP: // what stands behind the first bytes tells what it is
+	case NotHTTP: // the bytes that follow show which protocol it is
 		rest, _ := r.br.Peek(r.br.Buffered())
 		e.Raw = excerpt(r.raw, rest)
 	case TooLarge:
@@ -232,8 +233,8 @@ func (r *reader) fail(problem Problem, flaw Flaw, detail string) error {
 	return e
 }
 
-// truncated makes the error for a head that a read error ended; if nothing had
-// arrived, that is the read error itself.
+// truncated returns the error for a head that a read error ended. If no byte had been
+// received, it is the read error itself.
 func (r *reader) truncated(err error) error {
 	if len(r.raw) == 0 {
 		return err
@@ -248,7 +249,7 @@ func (r *reader) truncated(err error) error {
 	return &HeadError{Problem: Truncated, Detail: detail, Raw: r.raw, Err: err}
 }
 
-// excerpt copies the first bytes of a and b together.
+// excerpt returns a copy of the first bytes of a followed by b.
 func excerpt(a, b []byte) []byte {
 	a = a[:min(len(a), maxExcerpt)]
 	b = b[:min(len(b), maxExcerpt-len(a))]

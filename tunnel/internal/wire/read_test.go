@@ -12,8 +12,8 @@ import (
 	"testing/iotest"
 )
 
-// messages are heads, good and bad, with something behind them, that must read
-// the same in whatever pieces they come.
+// messages are valid and invalid heads with bytes behind them. The result must not
+// depend on the pieces in which they are received.
 var messages = []string{
 	"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\nearly\r\n\r\n",
 	"CONNECT a:1 HTTP/1.0\n\nearly",
@@ -36,7 +36,7 @@ var messages = []string{
 	"\x15\x03\x01",
 }
 
-// outcome is what a read gave, comparable.
+// outcome is the result of reading a head in a comparable form.
 type outcome struct {
 	message any
 	problem Problem
@@ -59,8 +59,8 @@ func outcomeOf[T any](t *testing.T, br *bufio.Reader, read func(*bufio.Reader, i
 	return outcome{message: *message, rest: string(rest)}
 }
 
-// fragments returns readers that give s in every way of two pieces, and byte
-// by byte.
+// fragments returns readers that return s in two pieces, cut at every place, and byte by
+// byte.
 func fragments(s string) []io.Reader {
 	readers := []io.Reader{iotest.OneByteReader(strings.NewReader(s)), iotest.DataErrReader(strings.NewReader(s))}
 	for i := 1; i < len(s); i++ {
@@ -86,7 +86,7 @@ func TestRequestReadsTheSameInAnyPieces(t *testing.T) { testFragments(t, ReadReq
 
 func TestReplyReadsTheSameInAnyPieces(t *testing.T) { testFragments(t, ReadReply) }
 
-// blocked fails the test if it is read: the reader in front of it had enough.
+// blocked fails the test if it is read: the bytes before it were enough.
 type blocked struct{ t *testing.T }
 
 func (b blocked) Read([]byte) (int, error) {
@@ -190,7 +190,7 @@ func TestDefaultLimit(t *testing.T) {
 	}
 }
 
-// endless is a reply head that never ends; it counts what was taken.
+// endless is a reply head without end. It counts the bytes that were read.
 type endless struct{ read int }
 
 func (r *endless) Read(p []byte) (int, error) {

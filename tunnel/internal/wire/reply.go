@@ -9,19 +9,19 @@ import (
 type Reply struct {
 	Head
 	Code   int    // 100 to 999
-	Minor  int    // 1 for HTTP/1.1 and what claims to be later, 0 for HTTP/1.0
-	Reason string // may be empty, may hold control characters: see Escape
+	Minor  int    // 1 for HTTP/1.1 and any later minor version, 0 for HTTP/1.0
+	Reason string // may be empty, and may contain control characters: see Escape
 }
 
-// ReadReply reads one reply head, an interim one too, from br and nothing
-// behind its blank line. It is tolerant: what can be understood is accepted
-// and recorded in Flaws. Refused are a start that is not "HTTP/", as soon as
-// it differs, a version other than 1, a status code that is not three digits
-// from 100, a NUL, and a head without end or of more than limit bytes
-// (DefaultMaxHead if limit is not positive). br's buffer may be smaller.
+// ReadReply reads one reply head from br, final or interim, and nothing behind its blank
+// line. It is tolerant: it accepts a head that can be understood and records its Flaws.
+// It refuses a head that does not begin with "HTTP/" (at the first byte that differs),
+// a version other than 1, a status code that is not three digits from 100, a NUL, and a
+// head that has no end or more than limit bytes (DefaultMaxHead if limit is not
+// positive). The buffer of br may be smaller than limit.
 //
-// If not one byte came, the error is the read error as it was: io.EOF for a
-// clean close. Every other error is a *HeadError.
+// If no byte was received, the error is the read error: io.EOF if the connection was
+// closed in order. Every other error is a *HeadError.
 func ReadReply(br *bufio.Reader, limit int) (*Reply, error) {
 	r := newReader(br, limit, false)
 	if err := r.read(); err != nil {
@@ -35,12 +35,12 @@ func ReadReply(br *bufio.Reader, limit int) (*Reply, error) {
 	return p, nil
 }
 
-// inspectStatusLine judges the bytes of a status line that just arrived.
+// inspectStatusLine checks the bytes of a status line that were just received.
 func (r *reader) inspectStatusLine(from int) error {
 	const prefix = "HTTP/"
 	for i := from; i < min(len(r.raw), len(prefix)); i++ {
 		switch c := r.raw[i]; {
-		case i == 0 && c == tlsAlert: // the next byte tells
+		case i == 0 && c == tlsAlert: // the next byte decides
 		case i == 1 && r.raw[0] == tlsAlert && c == tlsMajor:
 			return r.fail(NotHTTP, Flaw{}, "a TLS alert was answered to plain HTTP")
 		case c != prefix[i] || r.raw[0] == tlsAlert:
@@ -50,7 +50,7 @@ func (r *reader) inspectStatusLine(from int) error {
 	return r.inspectNUL(from)
 }
 
-// parseStatusLine reads version SP code SP reason (RFC 9112, section 4).
+// parseStatusLine parses version SP code SP reason (RFC 9112, section 4).
 func (r *reader) parseStatusLine() error {
 	line := r.raw[:r.line.end]
 	i := 0
@@ -60,7 +60,7 @@ func (r *reader) parseStatusLine() error {
 	if err := r.parseVersion(0, i); err != nil {
 		return err
 	}
-	// RFC 9112, section 4: any whitespace may be taken for the one SP.
+	// RFC 9112, section 4: any whitespace may be accepted for the SP.
 	for j := i; j < len(line) && isBlank(line[j]); j++ {
 		if j > i || line[j] != ' ' {
 			r.note(ExtraSpace, j)
@@ -79,7 +79,7 @@ func (r *reader) parseStatusLine() error {
 		return r.malformed(BadStatus, digits)
 	}
 	if ended {
-		// The SP must be sent even if no reason follows it.
+		// The SP must be sent even if the reason is empty.
 		r.note(NoReason, i)
 		r.line.reason = i
 		return nil

@@ -59,7 +59,7 @@ func TestReadReplyTolerates(t *testing.T) {
 	}
 }
 
-// flawsOf returns the flaws of one kind, of which there is one at most.
+// flawsOf returns the flaws of one kind; there is one at most.
 func flawsOf(p *Reply, kind FlawKind) (flaws []Flaw) {
 	for _, flaw := range p.Flaws {
 		if flaw.Kind == kind {

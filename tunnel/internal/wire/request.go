@@ -11,18 +11,18 @@ import (
 type Request struct {
 	Head
 	Method string // a token, case-sensitive
-	Target string // as sent, visible ASCII; which form it has is not judged here
-	Minor  int    // 1 for HTTP/1.1 and what claims to be later, 0 for HTTP/1.0
+	Target string // as sent, visible ASCII; its form is not checked
+	Minor  int    // 1 for HTTP/1.1 and any later minor version, 0 for HTTP/1.0
 }
 
-// ReadRequest reads one request head from br and nothing behind its blank
-// line. It is strict: what RFC 9112 calls invalid is refused, so that no two
-// readers of the same bytes can differ. A head of lone LFs only is accepted.
-// The head may have limit bytes, DefaultMaxHead if limit is not positive; br's
-// buffer may be smaller.
+// ReadRequest reads one request head from br and nothing behind its blank line. It is
+// strict: it refuses what RFC 9112 calls invalid, so that no two readers can understand
+// the same bytes differently. It accepts a head all of whose lines end in a lone LF. The
+// head may have limit bytes (DefaultMaxHead if limit is not positive). The buffer of br
+// may be smaller.
 //
-// If not one byte came, the error is the read error as it was: io.EOF for a
-// clean close. Every other error is a *HeadError.
+// If no byte was received, the error is the read error: io.EOF if the connection was
+// closed in order. Every other error is a *HeadError.
 func ReadRequest(br *bufio.Reader, limit int) (*Request, error) {
 	r := newReader(br, limit, true)
 	if err := r.read(); err != nil {
@@ -37,12 +37,12 @@ func ReadRequest(br *bufio.Reader, limit int) (*Request, error) {
 	return q, nil
 }
 
-// inspectRequestLine judges the bytes of a request line that just arrived.
+// inspectRequestLine checks the bytes of a request line that were just received.
 func (r *reader) inspectRequestLine(from int) error {
 	for i := from; i < len(r.raw); i++ {
 		c := r.raw[i]
 		switch {
-		case c == '\n': // the line's end, or that of the empty line before it
+		case c == '\n': // the end of the line, or of the empty line before it
 		case i > r.start && r.raw[i-1] == '\r':
 			return r.malformed(BareCR, i-1)
 		case c == '\r':
@@ -61,7 +61,7 @@ func (r *reader) inspectRequestLine(from int) error {
 	return nil
 }
 
-// inspectMethod judges the byte at i, which stands before the first space.
+// inspectMethod checks the byte at i, which is before the first space.
 func (r *reader) inspectMethod(i int) error {
 	c := r.raw[i]
 	switch at := i - r.start; {
@@ -70,9 +70,9 @@ func (r *reader) inspectMethod(i int) error {
 			return r.fail(NotHTTP, Flaw{}, "TLS was spoken to a plain HTTP port")
 		}
 		return r.fail(NotHTTP, Flaw{}, "the first byte starts no HTTP request")
-	case at == 0 && c == tlsHandshake: // the next byte tells
+	case at == 0 && c == tlsHandshake: // the next byte decides
 		return nil
-	case at == 0 && (c == 4 || c == 5): // versions of RFC 1928, section 3 and its forerunner
+	case at == 0 && (c == 4 || c == 5): // the versions of SOCKS (RFC 1928, section 3)
 		return r.fail(NotHTTP, Flaw{}, "SOCKS was spoken to an HTTP port")
 	case at == 0 && !isToken(c):
 		return r.fail(NotHTTP, Flaw{}, "the first byte starts no HTTP request")
@@ -97,8 +97,8 @@ const (
 	tlsMajor     = 3
 )
 
-// parseRequestLine finds the parts of method SP target SP version, with
-// exactly these two spaces (RFC 9112, section 3).
+// parseRequestLine parses method SP target SP version, with exactly these two spaces
+// (RFC 9112, section 3).
 func (r *reader) parseRequestLine() error {
 	line := r.raw[r.start:r.line.end]
 	first, last := bytes.IndexByte(line, ' '), bytes.LastIndexByte(line, ' ')
@@ -112,9 +112,9 @@ func (r *reader) parseRequestLine() error {
 	return r.parseVersion(r.line.targetEnd+1, r.line.end)
 }
 
-// CheckHost judges the Host field as RFC 9112, section 3.2 demands: exactly
-// one and valid, though it may be empty; HTTP/1.0 may leave it out. The error
-// is a *HeadError with problem Malformed.
+// CheckHost checks the Host field as RFC 9112, section 3.2 demands: there is exactly one
+// and it is valid, though it may be empty; in HTTP/1.0 it may be missing. The error is a
+// *HeadError with the problem Malformed.
 func (q *Request) CheckHost() error {
 	hosts := q.Values("Host")
 	switch {
@@ -128,7 +128,7 @@ func (q *Request) CheckHost() error {
 	return nil
 }
 
-// checkHost judges uri-host [ ":" port ] (RFC 9110, section 7.2).
+// checkHost checks uri-host [ ":" port ] (RFC 9110, section 7.2).
 func checkHost(s string) error {
 	if s == "" {
 		return nil
@@ -154,7 +154,8 @@ func checkHost(s string) error {
 	return nil
 }
 
-// validPort takes an empty port for none, as RFC 3986, section 3.2.3 does.
+// validPort reports whether s is a port or empty, which is valid by RFC 3986, section
+// 3.2.3.
 func validPort(s string) bool {
 	n := 0
 	for i := range len(s) {
@@ -166,8 +167,8 @@ func validPort(s string) bool {
 	return s == "" || n >= 1 && n <= 65535
 }
 
-// validRegName judges reg-name (RFC 3986, section 3.2.2), which in a URI of
-// scheme http is not empty (RFC 9110, section 4.2.1).
+// validRegName reports whether s is a reg-name (RFC 3986, section 3.2.2) and not empty,
+// as in a URI of scheme http (RFC 9110, section 4.2.1).
 func validRegName(s string) bool {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
@@ -185,7 +186,7 @@ func validRegName(s string) bool {
 
 func isHex(c byte) bool { return isDigit(c) || lower(c) >= 'a' && lower(c) <= 'f' }
 
-// malformed makes the error for a complete head.
+// malformed returns the error for a complete head.
 func malformed(detail string) error {
 	return &HeadError{Problem: Malformed, Detail: detail}
 }
