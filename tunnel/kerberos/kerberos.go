@@ -1,6 +1,9 @@
-// Package kerberos makes the tokens of the Negotiate scheme (RFC 4559) from
-// Kerberos tickets (RFC 4120, RFC 4178): for tunnel.Client.Negotiate. What it
-// links costs a program about 0.2 ms at every start, so it is a leaf.
+// Package kerberos makes the tokens of the Negotiate scheme (RFC 4559) from Kerberos
+// tickets (RFC 4120, RFC 4178), for client.Client.Negotiate. The tickets come from a
+// credential cache or, by a keytab, from the KDC.
+//
+// Its libraries cost a program about 0.2 ms at every start, so no package of the library
+// imports it: the program gives a Client its Negotiator.
 package kerberos
 
 import (
@@ -21,32 +24,35 @@ import (
 	"github.com/jcmturner/gokrb5/v8/keytab"
 )
 
-// Source is where a user's tickets come from: a keytab, or else the credential
-// cache that kinit filled. The zero Source is the environment's.
+// Source is where the tickets of a user come from: a keytab, or else the credential
+// cache that kinit filled. The zero Source is the one that the environment names. A
+// Source must not be copied after its first use. Negotiator is safe for concurrent use.
 type Source struct {
-	// Keytab is a file of keys, Principal whose of them to use, as
-	// host/a.corp@CORP; "" = the cache.
+	// Keytab is a file of keys, and Principal names the one to use, as
+	// host/a.corp@CORP. An empty Keytab means KRB5_CLIENT_KTNAME if there is a
+	// Principal, else the cache.
 	Keytab, Principal string
 
 	// Cache is FILE:PATH or PATH; "" = KRB5CCNAME, else /tmp/krb5cc_UID.
 	Cache string
 
-	// Config is the library's krb5.conf; "" = KRB5_CONFIG, else /etc/krb5.conf.
+	// Config is the path of krb5.conf; "" = KRB5_CONFIG, else /etc/krb5.conf.
 	Config string
 
-	// Timeout bounds the wait for the KDC; 0 = DefaultTimeout.
+	// Timeout limits the wait for the KDC; 0 = DefaultTimeout.
 	Timeout time.Duration
 
 	mu     sync.Mutex
-	client *krb5.Client // nil = not yet
+	client *krb5.Client // nil = the tickets were not read yet
 	user   string
 }
 
-// DefaultTimeout is how long the KDC may take.
+// DefaultTimeout is how long the KDC may take to answer.
 const DefaultTimeout = 10 * time.Second
 
-// Negotiator is for the proxy of a host name, as the user wrote it: the service
-// is HTTP/host. Errors are *tunnel.LoginError. It fits tunnel.Client.Negotiate.
+// Negotiator returns a Negotiator for one login at the proxy with a host name, which is
+// the one that the user wrote: the service is HTTP/host. Errors are *client.LoginError.
+// The method is a value for client.Client.Negotiate.
 func (s *Source) Negotiator(host string) (client.Negotiator, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,7 +66,8 @@ func (s *Source) Negotiator(host string) (client.Negotiator, error) {
 	return &negotiation{client: s.client, user: s.user, service: "HTTP/" + strings.ToLower(host), timeout: cmp.Or(s.Timeout, DefaultTimeout)}, nil
 }
 
-// open reads the configuration and the user's keys or tickets.
+// open reads the configuration and the keys or tickets of the user. It returns the
+// user's principal too.
 func (s *Source) open() (*krb5.Client, string, error) {
 	path := cmp.Or(s.Config, os.Getenv("KRB5_CONFIG"), "/etc/krb5.conf")
 	conf, err := config.Load(path)
@@ -77,7 +84,8 @@ func (s *Source) open() (*krb5.Client, string, error) {
 	return s.fromCache(conf)
 }
 
-// clientKeytab is the environment's, if it is known whose key to take.
+// clientKeytab returns the keytab that the environment names, if there is a principal to
+// use its key.
 func clientKeytab(principal string) string {
 	if principal == "" {
 		return ""
@@ -119,7 +127,7 @@ func (s *Source) fromCache(conf *config.Config) (*krb5.Client, string, error) {
 	return made, user, nil
 }
 
-// cause takes the path off, which the sentence has already.
+// cause removes the path from an error, as the message names it already.
 func cause(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {

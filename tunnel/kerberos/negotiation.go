@@ -22,24 +22,23 @@ import (
 	"github.com/jcmturner/gokrb5/v8/types"
 )
 
-// negotiation is one conversation with one proxy.
+// negotiation is one login at one proxy. It implements client.Negotiator.
 type negotiation struct {
 	client  *krb5.Client
 	user    string
 	service string
 	timeout time.Duration
-	key     types.EncryptionKey // of the ticket that was shown last
-	asked   time.Time           // what its authenticator says ...
+	key     types.EncryptionKey // the session key of the ticket sent last
+	asked   time.Time           // the time in its authenticator ...
 	micros  int                 // ... and the microseconds
 }
 
-// Start is the first token: an AP-REQ (RFC 4120, section 5.5.1) for the
-// service, with mutual authentication wanted, in a NegTokenInit (RFC 4178,
-// section 4.2.1). The ticket may be the KDC's to give, within the Source's
-// Timeout.
+// Start returns the first token: an AP-REQ (RFC 4120, section 5.5.1) for the service,
+// which asks for mutual authentication, in a NegTokenInit (RFC 4178, section 4.2.1). It
+// may get the ticket from the KDC, within the Timeout of the Source.
 func (n *negotiation) Start() ([]byte, error) {
-	made := make(chan *shown, 1)
-	go func() { made <- n.show() }() // the library takes no context
+	made := make(chan *apRequest, 1)
+	go func() { made <- n.request() }() // the library takes no context
 	timer := time.NewTimer(n.timeout)
 	defer timer.Stop()
 	select {
@@ -54,8 +53,8 @@ func (n *negotiation) Start() ([]byte, error) {
 	}
 }
 
-// shown is what Start shows, and what Verify compares with.
-type shown struct {
+// apRequest is the token of Start and the values with which Verify compares the reply.
+type apRequest struct {
 	token  []byte
 	key    types.EncryptionKey
 	asked  time.Time
@@ -63,40 +62,41 @@ type shown struct {
 	err    error
 }
 
-func (n *negotiation) show() *shown {
+// request makes the token of Start.
+func (n *negotiation) request() *apRequest {
 	ticket, key, err := n.client.GetServiceTicket(n.service)
 	if err != nil {
-		return &shown{err: n.explain(err)}
+		return &apRequest{err: n.explain(err)}
 	}
 	who, err := types.NewAuthenticator(n.client.Credentials.Domain(), n.client.Credentials.CName())
 	if err != nil {
-		return &shown{err: err}
+		return &apRequest{err: err}
 	}
 	who.Cksum = types.Checksum{CksumType: chksumtype.GSSAPI, Checksum: gssChecksum(gssapi.ContextFlagMutual | gssapi.ContextFlagInteg | gssapi.ContextFlagConf)}
 	request, err := messages.NewAPReq(ticket, key, who)
 	if err != nil {
-		return &shown{err: err}
+		return &apRequest{err: err}
 	}
 	types.SetFlag(&request.APOptions, flags.APOptionMutualRequired)
 	inner, err := request.Marshal()
 	if err != nil {
-		return &shown{err: err}
+		return &apRequest{err: err}
 	}
 	token, err := krb5Token(inner)
 	if err != nil {
-		return &shown{err: err}
+		return &apRequest{err: err}
 	}
 	hello := spnego.SPNEGOToken{Init: true, NegTokenInit: spnego.NegTokenInit{
 		MechTypes: []asn1.ObjectIdentifier{gssapi.OIDKRB5.OID()}, MechTokenBytes: token,
 	}}
 	out, err := hello.Marshal()
-	return &shown{token: out, key: key, asked: who.CTime, micros: who.Cusec, err: err}
+	return &apRequest{token: out, key: key, asked: who.CTime, micros: who.Cusec, err: err}
 }
 
 const hintKDC = "check the realm's KDC in krb5.conf, and that it can be reached"
 
-// gssChecksum is an authenticator's (RFC 4121, section 4.1.1): no channel
-// bindings, and flags.
+// gssChecksum returns the checksum of an authenticator (RFC 4121, section 4.1.1), with
+// flags and no channel bindings.
 func gssChecksum(flags uint32) []byte {
 	b := make([]byte, 24)
 	binary.LittleEndian.PutUint32(b, 16)
@@ -104,7 +104,7 @@ func gssChecksum(flags uint32) []byte {
 	return b
 }
 
-// krb5Token frames an AP-REQ (RFC 4121, section 4.1).
+// krb5Token puts an AP-REQ into its frame (RFC 4121, section 4.1).
 func krb5Token(request []byte) ([]byte, error) {
 	b, err := asn1.Marshal(gssapi.OIDKRB5.OID())
 	if err != nil {
@@ -113,8 +113,8 @@ func krb5Token(request []byte) ([]byte, error) {
 	return asn1tools.AddASNAppTag(append(append(b, 1, 0), request...), 0), nil
 }
 
-// Verify checks the proxy's last token: that its AP-REP was made with the
-// session key, for what Start said (RFC 4120, section 3.2.5).
+// Verify checks the last token of the proxy: its AP-REP must be encrypted with the
+// session key and name the time that Start sent (RFC 4120, section 3.2.5).
 func (n *negotiation) Verify(token []byte) error {
 	init, value, err := spnego.UnmarshalNegToken(token)
 	if err != nil || init {
@@ -125,7 +125,7 @@ func (n *negotiation) Verify(token []byte) error {
 		return errors.New("the proxy rejects the Kerberos ticket")
 	}
 	if len(answer.ResponseToken) == 0 {
-		return nil // it shows nothing of itself
+		return nil // the proxy does not authenticate itself
 	}
 	var reply spnego.KRB5Token
 	if err := reply.Unmarshal(answer.ResponseToken); err != nil || !reply.IsAPRep() {
@@ -145,9 +145,9 @@ func (n *negotiation) Verify(token []byte) error {
 	return nil
 }
 
-// explain makes a sentence and a hint of what the library says.
+// explain returns an error with a sentence and a hint for an error of the library.
 func (n *negotiation) explain(err error) error {
-	text := err.Error() // the library has its codes in words only
+	text := err.Error() // the library returns the codes in words only
 	switch {
 	case strings.Contains(text, "S_PRINCIPAL_UNKNOWN"):
 		return &client.LoginError{Err: fmt.Errorf("the realm of %s knows no service %s", n.user, n.service), Hint: "name the proxy as its administrator registered it, by its full name"}
@@ -159,7 +159,7 @@ func (n *negotiation) explain(err error) error {
 	return &client.LoginError{Err: fmt.Errorf("no ticket for %s: %s", n.service, lastPart(text)), Hint: "klist shows what there is; kinit gets new tickets"}
 }
 
-// lastPart is the cause at the end of the library's chain of words.
+// lastPart returns the cause at the end of the message of a library error, shortened.
 func lastPart(text string) string {
 	if i := strings.LastIndex(text, "< "); i >= 0 {
 		text = text[i+2:]

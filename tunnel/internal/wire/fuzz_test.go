@@ -79,7 +79,7 @@ func FuzzReadRequest(f *testing.F) {
 		head := q.Raw[bytes.Index(q.Raw, []byte(q.Line)):]
 		std, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
 		if err != nil {
-			return // net/http judges the target and Host too
+			return // net/http checks the target and Host too
 		}
 		if std.Method != q.Method || std.RequestURI != q.Target || min(std.ProtoMinor, 1) != q.Minor {
 			t.Fatalf("net/http reads %q %q %q, we %q %q 1.%d", std.Method, std.RequestURI, std.Proto, q.Method, q.Target, q.Minor)
