@@ -6,20 +6,21 @@ import (
 	"strings"
 )
 
-// resolvConf is where unix systems keep their search domains. Others have none
-// that can be read there.
+// resolvConf is the file in which unix systems keep their search domains. Other systems
+// do not have it.
 const resolvConf = "/etc/resolv.conf"
 
-// SystemDomains are those in which this machine looks for names: the search
-// list of /etc/resolv.conf, then the domain in its own name, if it has one. They
-// may be fit for Discovery.Domains or not.
+// systemDomains returns the domains in which this machine looks for names: the search
+// list of /etc/resolv.conf, and the domain in the machine's own name. Some may not be
+// fit for Discovery.
 func systemDomains() []string {
 	conf, _ := os.ReadFile(resolvConf) // none if it is missing
 	host, _ := os.Hostname()
 	return domainsOf(string(conf), host)
 }
 
-// domainsOf reads resolv.conf(5), in which the last of domain and search counts.
+// domainsOf parses resolv.conf(5), in which the last line of domain or search counts, and
+// appends the domain of the host name.
 func domainsOf(conf, host string) []string {
 	var domains []string
 	for line := range strings.Lines(conf) {

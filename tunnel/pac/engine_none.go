@@ -7,7 +7,7 @@ import (
 	"errors"
 )
 
-// execute reports that nothing here can run a script.
+// execute returns an error, as there is no engine to run a script.
 func execute(context.Context, program) (said, error) {
 	return said{}, errors.New("this build of culvert has no JavaScript engine")
 }

@@ -13,11 +13,11 @@ import (
 	"modernc.org/quickjs"
 )
 
-// maxMemory bounds what a script may hold, in bytes.
+// maxMemory limits the memory of a script, in bytes.
 const maxMemory = 32 << 20
 
-// execute runs a program in an engine of its own until it is done or the
-// context ends. A failure of the script is a *fault.
+// execute runs a program in an engine of its own until it is done or the context ends.
+// If the script fails, the error is a *fault.
 func execute(ctx context.Context, p program) (answer said, err error) {
 	vm, err := quickjs.NewVM()
 	if err != nil {
@@ -50,11 +50,11 @@ func execute(ctx context.Context, p program) (answer said, err error) {
 	return answer, nil
 }
 
-// native is the helpers' way to Go.
+// native calls the helper that the script named, for the prelude.
 func (p program) native(given []any) (any, error) {
 	texts := make([]string, len(given))
 	for i := range given {
-		texts[i], _ = given[i].(string) // the prelude sends nothing else
+		texts[i], _ = given[i].(string) // the prelude passes nothing else
 	}
 	if len(texts) == 0 {
 		return nil, errors.New("no function is named")
@@ -62,9 +62,9 @@ func (p program) native(given []any) (any, error) {
 	return p.call(texts[0], texts[1:])
 }
 
-// evaluate runs one piece of source. The engine might forget the interrupt of a
-// context that ended just before the piece began: hence the timeout, a little
-// later, so that the context has ended by then.
+// evaluate runs one piece of source. The engine may lose the interrupt of a context that
+// ended just before the piece began. So it has a timeout too, a little later than the
+// deadline of the context.
 func evaluate(ctx context.Context, vm *quickjs.VM, source string) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -84,15 +84,15 @@ func evaluate(ctx context.Context, vm *quickjs.VM, source string) (any, error) {
 		if wrong.line = e.LineNumber; wrong.line == 0 {
 			wrong.line = lineOf(e.Stack)
 		}
-		if e.Name == "" { // what was thrown is no Error
+		if e.Name == "" { // the value that was thrown is not an Error
 			wrong.text = "it threw " + wrong.text
 		}
 	}
 	return nil, wrong
 }
 
-// lineOf is the script's innermost line in a stack trace, whose lines are
-// "at NAME (<eval>:LINE:COLUMN)" or "at <eval>:LINE:COLUMN".
+// lineOf returns the line of the innermost frame of the script in a stack trace, or 0. A
+// frame is "at NAME (<eval>:LINE:COLUMN)" or "at <eval>:LINE:COLUMN".
 func lineOf(stack string) int {
 	for frame := range strings.SplitSeq(stack, "\n") {
 		name, place, ok := strings.Cut(frame, "<eval>:")

@@ -4,34 +4,32 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// Stage is where an Error arose.
+// Stage is the stage in which an Error arose.
 type Stage string
 
-// The stages, in the order in which a script passes them.
+// The stages in their order.
 const (
-	StageDiscover Stage = "discover" // no script was found
-	StageLoad     Stage = "load"     // it could not be read
-	StageRun      Stage = "run"      // it failed, or was stopped
-	StageAnswer   Stage = "answer"   // what it returned is no way to anywhere
+	StageDiscover Stage = "discover" // finding a script
+	StageLoad     Stage = "load"     // reading it
+	StageRun      Stage = "run"      // running it: it failed, or was stopped
+	StageAnswer   Stage = "answer"   // parsing its answer
 )
 
-// Error is every failure of this package. A time limit that passed is
-// context.DeadlineExceeded to errors.Is, an address that does not answer is
-// what package net says of it.
+// Error is the error type of this package. If a time limit was exceeded, it wraps
+// context.DeadlineExceeded; for a network error it wraps the error of package net.
 type Error struct {
 	Stage  Stage
-	Source string // the script, as its Source
-	Detail string // the cause, one line, escaped; "" = Err says it
+	Source string // that of the Script
+	Detail string // the cause on one line, escaped; "" = Err says it
 	Hint   string // what to do about it, "" if there is nothing
-	Line   int    // where in the script, from 1; 0 = unknown
-	Err    error  // what lies beneath, may be nil
+	Line   int    // the line of the script, from 1; 0 = unknown
+	Err    error  // the underlying error; may be nil
 }
 
-// maxText bounds what of a script's own words an Error or an Answer holds, in
-// bytes.
+// maxText limits the text of a script that an Error or an Answer quotes, in bytes.
 const maxText = 300
 
-// Error names the script and the cause on one line, escaped.
+// Error returns the script and the cause on one line, escaped.
 func (e *Error) Error() string {
 	text := "proxy script"
 	if e.Source != "" {
@@ -46,8 +44,8 @@ func (e *Error) Error() string {
 	return text + ": " + e.Detail
 }
 
-// Unwrap returns what lies beneath.
+// Unwrap returns the underlying error.
 func (e *Error) Unwrap() error { return e.Err }
 
-// escape makes one bounded line of foreign text.
+// escape returns foreign text as one line of limited length.
 func escape(s string) string { return wire.Escape([]byte(s), maxText) }

@@ -3,20 +3,21 @@ package pac
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// helper is one function that scripts may call. It has at least least
-// arguments: those that a script leaves out are "undefined", as JavaScript
-// makes a text of them.
+// helper is one function that scripts may call. It gets at least least arguments: those
+// that a script leaves out are "undefined", which is how JavaScript converts them to
+// strings.
 type helper struct {
 	least int
 	call  func(r *run, args []string) (any, error)
 }
 
-// helpers are all of those that need Go; shExpMatch is in the prelude. A nil
-// result is JavaScript's null.
+// helpers are the functions that are written in Go; shExpMatch is in the prelude. A nil
+// result is null in JavaScript.
 var helpers = map[string]helper{
 	"alert": {1, func(r *run, a []string) (any, error) { r.alert(a[0]); return nil, nil }},
 
@@ -43,7 +44,7 @@ var helpers = map[string]helper{
 	"timeRange":    {0, func(r *run, a []string) (any, error) { return timeRange(r.now(), a) }},
 }
 
-// call is a script's call of a helper.
+// call calls a helper for a script.
 func (r *run) call(name string, args []string) (any, error) {
 	h, ok := helpers[name]
 	if !ok || len(args) < h.least {
@@ -55,17 +56,17 @@ func (r *run) call(name string, args []string) (any, error) {
 	return h.call(r, args)
 }
 
-// isPlainHostName says that a name has no domain. An IPv6 literal has colons,
-// and is no name.
+// isPlainHostName reports whether host is a name without a domain. An IPv6 literal has
+// colons, and is not a name.
 func isPlainHostName(host string) bool { return !strings.ContainsAny(host, ".:") }
 
-// localHostOrDomainIs is for the name with its domain, and for the name alone.
+// localHostOrDomainIs reports whether host is the full name, or that without its domain.
 func localHostOrDomainIs(host, full string) bool {
 	return host == full || strings.HasPrefix(full, host+".")
 }
 
-// parseQuad reads four decimal numbers of up to three digits. Leading zeros
-// mean nothing, as in the browsers' own reading of a mask.
+// parseQuad parses four decimal numbers of up to three digits. Leading zeros are
+// ignored, as browsers do in a mask.
 func parseQuad(s string) (quad [4]byte, ok bool) {
 	parts := strings.Split(s, ".")
 	if len(parts) != 4 {
@@ -81,23 +82,23 @@ func parseQuad(s string) (quad [4]byte, ok bool) {
 	return quad, true
 }
 
-// convertAddr makes a number of a dotted quad, with JavaScript's sign: its
-// operators for bits work on 32 of them. What is no number counts as zero.
+// convertAddr converts a dotted quad to a number, which is signed as in JavaScript, whose
+// bit operators work on 32 bits. A part that is not a number counts as 0.
 func convertAddr(s string) int {
 	var n uint32
 	parts := strings.Split(s, ".")
 	for i := range 4 {
 		var part uint64
 		if i < len(parts) {
-			part, _ = strconv.ParseUint(parts[i], 10, 32) // 0 if it is none
+			part, _ = strconv.ParseUint(parts[i], 10, 32) // 0 if it is not a number
 		}
 		n = n<<8 | uint32(part&0xff)
 	}
 	return int(int32(n))
 }
 
-// resolve4 returns a name's first IPv4 address as a text, or nil: scripts that
-// know of IPv6 call dnsResolveEx.
+// resolve4 returns the first IPv4 address of a name as a string, or nil. Scripts that
+// support IPv6 call dnsResolveEx.
 func (r *run) resolve4(host string) any {
 	if _, ok := parseQuad(host); ok {
 		return host
@@ -108,8 +109,8 @@ func (r *run) resolve4(host string) any {
 	return nil
 }
 
-// isInNet compares the bits of an address, or of a name's first one, that a
-// mask tells.
+// isInNet compares the bits of the mask in the pattern and in an address, which is host
+// or the first address of that name.
 func (r *run) isInNet(host, pattern, mask string) bool {
 	want, ok1 := parseQuad(pattern)
 	bits, ok2 := parseQuad(mask)
@@ -127,7 +128,7 @@ func (r *run) isInNet(host, pattern, mask string) bool {
 	return ok
 }
 
-// myIPAddress is an IPv4 address, as scripts compare it with masks: loopback if
+// myIPAddress returns an IPv4 address, as scripts compare it with masks: loopback if
 // there is no other.
 func (r *run) myIPAddress() string {
 	for _, a := range r.addresses() {
@@ -138,7 +139,7 @@ func (r *run) myIPAddress() string {
 	return "127.0.0.1"
 }
 
-// joinAddrs is the list that the Ex functions return, "" for none.
+// joinAddrs returns the list in the form of the Ex functions; it is "" if empty.
 func joinAddrs(addrs []netip.Addr) string {
 	texts := make([]string, len(addrs))
 	for i, a := range addrs {
@@ -147,15 +148,16 @@ func joinAddrs(addrs []netip.Addr) string {
 	return strings.Join(texts, ";")
 }
 
-// isInNetEx takes an address, no name, and a prefix of the same version.
+// isInNetEx reports whether an address is in a prefix of the same IP version. A name is
+// in none.
 func isInNetEx(host, prefix string) bool {
 	addr, err1 := netip.ParseAddr(strings.TrimSpace(host))
 	p, err2 := netip.ParsePrefix(strings.TrimSpace(prefix))
 	return err1 == nil && err2 == nil && p.Contains(addr)
 }
 
-// sortIPAddressList puts IPv6 before IPv4 and smaller before larger. A list with
-// anything else in it gives false, as an empty one does.
+// sortIPAddressList sorts IPv6 before IPv4 and smaller addresses before larger ones. It
+// returns false for a list that is empty or contains anything else.
 func sortIPAddressList(list string) any {
 	var addrs []netip.Addr
 	for text := range strings.SplitSeq(list, ";") {
@@ -167,4 +169,14 @@ func sortIPAddressList(list string) any {
 	}
 	sortAddrs(addrs)
 	return joinAddrs(addrs)
+}
+
+// sortAddrs sorts IPv6 before IPv4 and smaller addresses before larger ones.
+func sortAddrs(addrs []netip.Addr) {
+	slices.SortStableFunc(addrs, func(a, b netip.Addr) int {
+		if a.BitLen() != b.BitLen() {
+			return b.BitLen() - a.BitLen()
+		}
+		return a.Compare(b)
+	})
 }

@@ -12,7 +12,7 @@ import (
 	"culvert/tunnel"
 )
 
-// names is a Resolver that knows what it is given, and counts the questions.
+// names is a Resolver that knows the given names and counts the lookups.
 type names struct {
 	known map[string]string // addresses, joined by spaces
 	asked []string
@@ -44,7 +44,7 @@ func authority(t testing.TB, s string) tunnel.Authority {
 	return a
 }
 
-// evaluated is an expression's value as a script sees it, or what it threw.
+// evaluated returns the value of an expression in a script, or the error it threw.
 func evaluated(t *testing.T, s Script, expression string) string {
 	t.Helper()
 	s.Text = fmt.Sprintf("function FindProxyForURL(url, host) { try { alert(JSON.stringify(%s)) } catch (e) { alert('threw ' + (e.message || e)) } return '' }", expression)

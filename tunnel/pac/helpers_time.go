@@ -3,34 +3,24 @@ package pac
 import (
 	"errors"
 	"math"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// sortAddrs puts IPv6 first.
-func sortAddrs(addrs []netip.Addr) {
-	slices.SortStableFunc(addrs, func(a, b netip.Addr) int {
-		if a.BitLen() != b.BitLen() {
-			return b.BitLen() - a.BitLen()
-		}
-		return a.Compare(b)
-	})
-}
-
 const (
 	weekdays = "SUN MON TUE WED THU FRI SAT"
 	months   = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"
 )
 
-// index is a name's place in a list, from 0, or -1. Case counts.
+// index returns the index of a name in a list, or -1. Case matters.
 func index(list, name string) int {
 	return slices.Index(strings.Fields(list), name)
 }
 
-// clock takes a trailing "GMT" off the arguments, and tells the time it means.
+// clock returns the arguments without a trailing "GMT", and the time in the zone that
+// they are for.
 func clock(now time.Time, args []string) (time.Time, []string) {
 	if n := len(args); n > 0 && args[n-1] == "GMT" {
 		return now.UTC(), args[:n-1]
@@ -38,8 +28,8 @@ func clock(now time.Time, args []string) (time.Time, []string) {
 	return now, args
 }
 
-// between reports whether at is in a range whose ends belong to it, and which
-// goes round if its start is behind its end.
+// between reports whether at is in the range of from to to, both included. The range
+// wraps around if from is after to.
 func between(at, from, to int) bool {
 	if from <= to {
 		return from <= at && at <= to
@@ -47,7 +37,8 @@ func between(at, from, to int) bool {
 	return at >= from || at <= to
 }
 
-// weekdayRange is true on one day, or from one to another round the week.
+// weekdayRange reports whether now is on one day of the week, or in a range of days that
+// may wrap around.
 func weekdayRange(now time.Time, args []string) bool {
 	now, args = clock(now, args)
 	if len(args) < 1 || len(args) > 2 {
@@ -57,11 +48,11 @@ func weekdayRange(now time.Time, args []string) bool {
 	return from >= 0 && to >= 0 && between(int(now.Weekday()), from, to)
 }
 
-// day is a date of which some parts are given: 0 = not. A month is 1 to 12.
+// day is a date of which some parts are given; the others are 0. A month is 1 to 12.
 type day struct{ year, month, day int }
 
-// set takes one argument: a month's name, a day of up to 31, or else a year. It
-// reports whether it is one, and not the second of its kind.
+// set sets the part for one argument: the name of a month, a day up to 31, or else a
+// year. It returns false if arg is none of them, or the part is set already.
 func (d *day) set(arg string) bool {
 	part := &d.month
 	n := index(months, arg) + 1
@@ -81,7 +72,7 @@ func (d *day) set(arg string) bool {
 	return true
 }
 
-// parseDay reads a date's parts in any order.
+// parseDay parses the parts of a date in any order.
 func parseDay(args []string) (d day, ok bool) {
 	for _, arg := range args {
 		if !d.set(arg) {
@@ -91,16 +82,16 @@ func parseDay(args []string) (d day, ok bool) {
 	return d, len(args) > 0
 }
 
-// kinds tells which parts are given.
+// kinds reports which parts are given.
 func (d day) kinds() [3]bool { return [3]bool{d.year != 0, d.month != 0, d.day != 0} }
 
-// dateRange is true on a date, or from one to another, the same parts of a date
-// being given for both: days of every month, months of every year, years, days
-// of months, months of years, or all three. Ranges without a year go round.
+// dateRange reports whether now is on a date, or in a range of dates. Both dates of a
+// range have the same parts: a day (of every month), a month (of every year), a year, a
+// day and a month, a month and a year, or all three. Ranges without a year may wrap
+// around.
 //
-// A day with its month, and with its year, are taken for that one date; the
-// browsers read something odd into three arguments, and nobody documents two
-// that differ.
+// Two or three arguments of different kinds are one date. Browsers interpret three
+// arguments oddly, and two of different kinds are not documented anywhere.
 func dateRange(now time.Time, args []string) bool {
 	now, args = clock(now, args)
 	today := day{now.Year(), int(now.Month()), now.Day()}
@@ -122,7 +113,7 @@ func dateRange(now time.Time, args []string) bool {
 	return between(at, start, end)
 }
 
-// among is a date as one number, of the parts that another has.
+// among returns a date as one number that is made of the parts that with has.
 func (d day) among(with day) int {
 	n := 0
 	if with.year != 0 {
@@ -139,12 +130,12 @@ func (d day) among(with day) int {
 	return n
 }
 
-// errTimeRange is thrown at a script, as the browsers do.
+// errTimeRange is thrown in the script, as in browsers.
 var errTimeRange = errors.New("timeRange: bad number of arguments")
 
-// timeRange is true in one hour; from one hour to the end of another, which
-// does not go round midnight; or from hour and minute to the end of another
-// minute, or to a second, which do.
+// timeRange reports whether now is in one hour; in a range of hours, up to the end of the
+// last, which does not wrap around midnight; in a range of minutes, up to the end of the
+// last; or in a range of seconds. The latter two wrap around.
 func timeRange(now time.Time, args []string) (bool, error) {
 	if len(args) == 0 {
 		return false, nil

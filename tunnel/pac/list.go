@@ -8,25 +8,25 @@ import (
 	"culvert/tunnel"
 )
 
-// Bounds of an answer: bytes of its text, and ways in it.
+// The limits of an answer: bytes of its text, and routes in it.
 const (
 	maxList   = 64 << 10
 	maxRoutes = 64
 )
 
-// words are the ways of an answer. SOCKS without a number is version 4 to
-// Firefox and to Chromium, as the word is older than version 5. They resolve
-// the name for it themselves; here the proxy does (4a), as it does for SOCKS5.
+// words are the keywords for proxies and their schemes. In Firefox and Chromium SOCKS
+// without a number is version 4, as the keyword is older than version 5. They resolve
+// the name for it themselves; here the proxy does (4a), as for SOCKS5.
 var words = map[string]string{
 	"PROXY": tunnel.SchemeHTTP, "HTTP": tunnel.SchemeHTTP, "HTTPS": tunnel.SchemeHTTPS,
 	"SOCKS": tunnel.SchemeSOCKS4A, "SOCKS4": tunnel.SchemeSOCKS4A, "SOCKS5": tunnel.SchemeSOCKS5H,
 }
 
-// parseList reads a script's answer: ways joined by semicolons, each a word in
-// any case and for a proxy its HOST[:PORT]. No text at all is direct. A word
-// that is not known is skipped, and so is SOCKS 4 for an IPv6 literal, which it
-// cannot carry. Anything else that is not understood is an error, as is an
-// answer of which nothing is left: it is no reason to go direct.
+// parseList parses the answer of a script: routes joined by semicolons, each a keyword in
+// any case and, for a proxy, its HOST[:PORT]. An empty answer means direct. Unknown
+// keywords are skipped, and so is SOCKS 4 for an IPv6 literal, which it cannot carry.
+// Any other text is an error, and so is an answer of which no route is left, as that is
+// no reason to go direct.
 func parseList(list string, target tunnel.Authority) (routes []tunnel.Route, skipped []string, err error) {
 	if len(list) > maxList {
 		return nil, nil, fmt.Errorf("its answer is longer than %d bytes: \"%s\"", maxList, escape(list[:maxText]))
@@ -59,7 +59,7 @@ func parseList(list string, target tunnel.Authority) (routes []tunnel.Route, ski
 	return routes, skipped, nil
 }
 
-// parseWay reads one way, or says why it is skipped.
+// parseWay parses one route, or returns the reason why it is skipped.
 func parseWay(fields []string, target tunnel.Authority) (route tunnel.Route, skip string, err error) {
 	word := strings.ToUpper(fields[0])
 	scheme := words[word]
@@ -80,7 +80,7 @@ func parseWay(fields []string, target tunnel.Authority) (route tunnel.Route, ski
 	hop, err := tunnel.ParseHop(scheme + "://" + fields[1])
 	if err != nil {
 		for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(inner) {
-			err = inner // without the text, which stands before it
+			err = inner // without the text of the route, which the caller adds
 		}
 		return tunnel.Route{}, "", err
 	}

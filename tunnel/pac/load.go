@@ -20,38 +20,39 @@ import (
 	"culvert/tunnel/dialer"
 )
 
-// DefaultLoadTimeout is how long reading a script may take.
+// DefaultLoadTimeout is the limit for reading a script.
 const DefaultLoadTimeout = 10 * time.Second
 
-// maxScript bounds a script's text, in bytes, and maxRedirects the replies that
-// send its reader elsewhere.
+// maxScript limits the text of a script, in bytes, and maxRedirects the redirects that
+// are followed.
 const (
 	maxScript    = 1 << 20
 	maxRedirects = 5
 )
 
-// Loader reads scripts. The zero Loader will do.
+// Loader reads scripts. The zero Loader is ready to use. Its methods are safe for
+// concurrent use.
 type Loader struct {
-	// Timeout bounds one Load; 0 = DefaultLoadTimeout, negative = none.
+	// Timeout limits one Load; 0 = DefaultLoadTimeout, negative = none.
 	Timeout time.Duration
 
-	// TLS is for https; nil = the system's roots.
+	// TLS is the configuration for https; nil = trust the system's roots.
 	TLS *tls.Config
 
-	// UserAgent is the User-Agent field's value; "" = none.
+	// UserAgent is the value of the User-Agent field; "" = no such field.
 	UserAgent string
 
-	// Resolver looks up a URL's host; nil = the system's.
+	// Resolver looks up the host of a URL; nil = the system's.
 	Resolver dialer.Resolver
 }
 
-// Load is that of the zero Loader.
+// Load calls Load of the zero Loader.
 func Load(ctx context.Context, source string) (*Script, error) { return new(Loader).Load(ctx, source) }
 
-// Load reads a script of at most 1 MiB from a file, or from an http, https or
-// file URL: directly, whatever proxies the environment names, as the way to
-// them is only sought. Redirects are followed, from https to https only.
-// Errors are *Error. The script is not run: whether it is one shows in Find.
+// Load reads a script of at most 1 MiB from a file, or from an http, https or file URL.
+// It connects directly even if the environment names a proxy, as the script is to tell
+// the proxy. It follows redirects, from https to https only. Errors are *Error. The
+// script is not run: only Find shows whether it is valid.
 func (l *Loader) Load(ctx context.Context, source string) (*Script, error) {
 	timeout := l.Timeout
 	if timeout == 0 {
@@ -65,8 +66,8 @@ func (l *Loader) Load(ctx context.Context, source string) (*Script, error) {
 	return l.load(ctx, source, false)
 }
 
-// load is Load. An absolute host is looked up as it is, without the search
-// domains.
+// load is Load without the timeout. If absolute is set, the host is looked up without
+// search domains.
 func (l *Loader) load(ctx context.Context, source string, absolute bool) (*Script, error) {
 	name, text, contentType, e := source, []byte(nil), "", (*Error)(nil)
 	switch u, path := location(source); {
@@ -93,7 +94,8 @@ func (l *Loader) load(ctx context.Context, source string, absolute bool) (*Scrip
 	return &Script{Source: name, Text: string(text)}, nil
 }
 
-// location tells a URL to fetch from a file to read; neither is neither.
+// location returns the URL to fetch or the path of the file to read. Both are empty if
+// source is neither.
 func location(source string) (*url.URL, string) {
 	scheme, _, isURL := strings.Cut(source, "://")
 	scheme = strings.ToLower(scheme)
@@ -118,14 +120,14 @@ func location(source string) (*url.URL, string) {
 	return nil, ""
 }
 
-// withoutUser is a URL for messages.
+// withoutUser returns a URL without its userinfo, for messages.
 func withoutUser(u *url.URL) string {
 	shown := *u
 	shown.User = nil
 	return shown.String()
 }
 
-// readFile reads a file or what a pipe has.
+// readFile reads a file or a pipe.
 func readFile(ctx context.Context, path string) ([]byte, *Error) {
 	info, err := os.Stat(path)
 	if err == nil && info.IsDir() {
@@ -138,13 +140,13 @@ func readFile(ctx context.Context, path string) ([]byte, *Error) {
 	if err != nil {
 		var p *os.PathError
 		if errors.As(err, &p) {
-			err = p.Err // its name stands before it
+			err = p.Err // the message has the name already
 		}
 		return nil, &Error{Err: err}
 	}
 	defer f.Close()
 	if deadline, ok := ctx.Deadline(); ok {
-		_ = f.SetReadDeadline(deadline) // a pipe has one, a file needs none
+		_ = f.SetReadDeadline(deadline) // works for a pipe; a file needs none
 	}
 	return readBounded(f)
 }
@@ -160,10 +162,10 @@ func readBounded(r io.Reader) ([]byte, *Error) {
 	return text, nil
 }
 
-// hintAddress is for what answers with something else.
+// hintAddress is the hint for a server that does not send a script.
 const hintAddress = "give the address of the script itself: it often ends in .pac or in wpad.dat"
 
-// fetch asks a web server for the script.
+// fetch gets the script from a web server.
 func (l *Loader) fetch(ctx context.Context, u *url.URL, absolute bool) ([]byte, string, *Error) {
 	transport := &http.Transport{TLSClientConfig: l.TLS, DialContext: l.dialer(absolute), DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10}
 	client := &http.Client{Transport: transport, CheckRedirect: checkRedirect}
@@ -177,7 +179,7 @@ func (l *Loader) fetch(ctx context.Context, u *url.URL, absolute bool) ([]byte, 
 	if err != nil {
 		var in *url.Error
 		if errors.As(err, &in) {
-			err = in.Err // its URL stands before it
+			err = in.Err // the message has the URL already
 		}
 		return nil, "", &Error{Detail: "it cannot be fetched", Err: err}
 	}
@@ -189,8 +191,7 @@ func (l *Loader) fetch(ctx context.Context, u *url.URL, absolute bool) ([]byte, 
 	return text, resp.Header.Get("Content-Type"), e
 }
 
-// checkRedirect lets a reply send the reader on a few times, and never from
-// where nobody reads along to where somebody may.
+// checkRedirect allows a few redirects, but none from https to http.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	switch {
 	case len(via) > maxRedirects:
@@ -238,14 +239,15 @@ func (l *Loader) resolver() dialer.Resolver {
 	return net.DefaultResolver
 }
 
-// check recognises what is no script before an engine is asked.
+// check returns an error for text that is clearly not a script, before an engine runs
+// it.
 func check(text []byte, contentType string) *Error {
 	start := bytes.TrimLeft(text[:min(len(text), 4<<10)], " \t\r\n")
 	html := strings.Contains(strings.ToLower(contentType), "html") && !bytes.Contains(text, []byte("FindProxyForURL"))
 	switch {
 	case len(start) == 0 && len(text) < 4<<10:
 		return &Error{Detail: "it is empty"}
-	case html, len(start) > 0 && start[0] == '<' && !bytes.HasPrefix(start, []byte("<!--")): // a comment to JavaScript as well
+	case html, len(start) > 0 && start[0] == '<' && !bytes.HasPrefix(start, []byte("<!--")): // which begins a comment in JavaScript too
 		return &Error{Detail: "it is a web page, no script", Hint: hintAddress}
 	case bytes.HasPrefix(text, []byte("\xff\xfe")), bytes.HasPrefix(text, []byte("\xfe\xff")):
 		return &Error{Detail: "it is in UTF-16", Hint: "save it as UTF-8"}
@@ -255,8 +257,8 @@ func check(text []byte, contentType string) *Error {
 	return nil
 }
 
-// sourceText is a script as the engine takes it: in old ones some comment's
-// letters are not UTF-8.
+// sourceText returns a script in valid UTF-8, as the engine needs it. The comments of
+// old scripts may be in another encoding.
 func sourceText(s string) string {
 	if utf8.ValidString(s) {
 		return s

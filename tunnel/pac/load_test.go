@@ -61,7 +61,7 @@ func TestLoadFile(t *testing.T) {
 	}
 }
 
-// webServer serves what a script's server may.
+// webServer answers as the server of a script may.
 func webServer(t *testing.T, start func(http.Handler) *httptest.Server) *httptest.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/proxy.pac", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, direct) })
@@ -132,8 +132,8 @@ func TestLoadURL(t *testing.T) {
 	}
 }
 
-// TestDiscover leads every name to a server at port 80 of loopback only by its
-// resolver's answers: what connects is seen, what is fetched is not.
+// Every name leads to port 80 of loopback, by the answers of the test's resolver. So the
+// test sees the lookups and the connections, and fetches nothing.
 func TestDiscover(t *testing.T) {
 	resolver := &names{known: map[string]string{}}
 	tried := []string{}

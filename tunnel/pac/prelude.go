@@ -6,16 +6,15 @@ import (
 	"strings"
 )
 
-// nativeCall is the engine's name for program.call, until the prelude took it.
+// nativeCall is the name of program.call in the engine, until the prelude deletes it.
 const nativeCall = "culvertCall"
 
-// prelude defines the helper functions in a fresh engine. A script may put its
-// own in their place, as some do.
+// prelude returns source that defines the helper functions in a new engine. A script may
+// replace them by its own, as some do.
 //
-// shExpMatch is a regular expression in all but three characters, as in Firefox
-// and in Chromium: a dot is a dot, * any text, ? any character, and what else a
-// pattern has means what it means to RegExp, so that (a|b) and [0-9] work and
-// a lone ( throws.
+// The pattern of shExpMatch is a regular expression except for three characters, as in
+// Firefox and Chromium: a dot is a dot, * any text and ? any character. All others mean
+// what they mean to RegExp, so (a|b) and [0-9] work, and a lone ( throws.
 func prelude() string {
 	var defined []string
 	for name, h := range helpers {
@@ -41,22 +40,22 @@ delete globalThis.` + nativeCall + `;
 })(` + nativeCall + `);`
 }
 
-// isHelper reports whether an engine's stack frame is the prelude's.
+// isHelper reports whether name is that of a function of the prelude, in a stack frame.
 func isHelper(name string) bool {
 	return helpers[name].call != nil || name == "shExpMatch" || name == questionName
 }
 
-// questionName is the function that asks, for stack frames.
+// questionName is the name of the function in question, for stack frames.
 const questionName = "culvertAsk"
 
-// chooseFunction is an expression: the function to ask, or "". The one with Ex
-// is Windows' alone; browsers elsewhere ask the other, so it counts only where
-// a script has no other.
+// chooseFunction is an expression whose value is the name of the function to call, or
+// "". Only Windows calls the one with Ex, and browsers on other systems the other, so
+// the one with Ex counts only if a script has no other.
 const chooseFunction = `typeof FindProxyForURL === "function" ? "FindProxyForURL" :
 	typeof FindProxyForURLEx === "function" ? "FindProxyForURLEx" : ""`
 
-// question is an expression: the kind of the answer, and behind a space its
-// text if it is one.
+// question returns an expression that calls the function. Its value is the kind of the
+// answer and, for a string, a space and the string.
 func question(function, url, host string) string {
 	return fmt.Sprintf(`(function %s() {
 const answer = %s(%q, %q);

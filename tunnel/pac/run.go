@@ -13,52 +13,52 @@ import (
 	"culvert/tunnel/dialer"
 )
 
-// maxNoted bounds the alerts and the lookups that an Answer tells.
+// maxNoted limits the alerts and the lookups in an Answer.
 const maxNoted = 100
 
-// The kinds of a result that are of use; others are typeof's words.
+// The kinds of results that can be parsed. Other kinds are values of typeof.
 const (
 	kindString = "string"
 	kindNull   = "null"
 )
 
-// program is what an engine runs: a script, and one question to it.
+// program is the work of one engine: a script, and the arguments of its function.
 type program struct {
 	script    string
 	url, host string
 
-	// call is one helper function; the arguments are the script's, made texts.
+	// call calls a helper function with the arguments of the script as strings.
 	call func(name string, args []string) (any, error)
 }
 
-// said is what a program's question was answered.
+// said is the result of a program.
 type said struct {
-	function string // which one was asked
+	function string // the function that was called
 	kind     string
-	text     string // of a string
+	text     string // if it is a string
 }
 
-// errNoFunction is for a script that is none.
+// errNoFunction is the error for a script without the function to call.
 var errNoFunction = errors.New("it has no function FindProxyForURL")
 
-// run is one run of a script: what its helper functions look at.
+// run is one run of a script: the state of its helper functions.
 type run struct {
 	ctx    context.Context
 	script *Script
 
 	mu       sync.Mutex
-	ended    bool // nothing is noted any more
+	ended    bool // nothing is recorded any more
 	alerts   []string
 	lookups  []Lookup
-	resolved map[string]Lookup // by network and name: asked once
+	resolved map[string]Lookup // by network and name
 }
 
 func newRun(ctx context.Context, s *Script) *run {
 	return &run{ctx: ctx, script: s, resolved: map[string]Lookup{}}
 }
 
-// ask runs the program, and stops it when the context ends. One that does not
-// stop is left to end by itself.
+// ask runs the program and stops it when the context ends. A program that does not stop
+// is left behind to end by itself.
 func (r *run) ask(p program) (said, error) {
 	if err := r.ctx.Err(); err != nil {
 		return said{}, err
@@ -80,13 +80,14 @@ func (r *run) ask(p program) (said, error) {
 	late := time.NewTimer(afterwards)
 	defer late.Stop()
 	select {
-	case <-done: // late is late
+	case <-done: // too late to count
 	case <-late.C:
 	}
 	return said{}, r.ctx.Err()
 }
 
-// end returns what was noted, and has nothing noted or told hereafter.
+// end returns the alerts and lookups. After it nothing is recorded, and no alert is passed
+// on.
 func (r *run) end() ([]string, []Lookup) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -94,7 +95,7 @@ func (r *run) end() ([]string, []Lookup) {
 	return r.alerts, r.lookups
 }
 
-// alert notes a message and passes it on.
+// alert records a message and passes it on.
 func (r *run) alert(message string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -108,9 +109,9 @@ func (r *run) alert(message string) {
 	}
 }
 
-// lookup resolves a name, once in a run. The network is ip4 or ip. A literal is
-// its own address; what is no host name has none, whatever a lenient resolver
-// would make of it.
+// lookup resolves a name, once in a run. The network is ip4 or ip. A literal is its own
+// address. Text that is not a host name has no address, even if a lenient resolver would
+// find one.
 func (r *run) lookup(network, host string) []netip.Addr {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		if network == "ip4" && !addr.Is4() || addr.Zone() != "" {
@@ -155,7 +156,7 @@ func (r *run) note(found Lookup) {
 	}
 }
 
-// addresses are this machine's, the best first.
+// addresses returns the addresses of this machine, the best first.
 func (r *run) addresses() []netip.Addr {
 	if r.script.Addresses != nil {
 		return r.script.Addresses()
@@ -163,10 +164,10 @@ func (r *run) addresses() []netip.Addr {
 	return localAddresses(r.ctx)
 }
 
-// localAddresses are those that packets to the world would leave from, then
-// those of the interfaces save loopback and link-local ones. Nothing is sent:
-// connecting a UDP socket only chooses its route. The two addresses are for
-// documents (RFC 5737, RFC 3849) and belong to nobody.
+// localAddresses returns the source addresses of packets to the Internet, and then those
+// of the interfaces except loopback and link-local ones. Nothing is sent: connecting a
+// UDP socket only chooses its route. The two destinations are reserved for documentation
+// (RFC 5737, RFC 3849).
 func localAddresses(ctx context.Context) []netip.Addr {
 	var addrs []netip.Addr
 	add := func(a netip.Addr) {
@@ -186,7 +187,7 @@ func localAddresses(ctx context.Context) []netip.Addr {
 		}
 		conn.Close()
 	}
-	own, _ := net.InterfaceAddrs() // as many as there are
+	own, _ := net.InterfaceAddrs() // none if they cannot be read
 	for _, a := range own {
 		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
 			add(prefix.Addr())

@@ -12,70 +12,68 @@ import (
 	"culvert/tunnel/dialer"
 )
 
-// DefaultTimeout is how long a script may take for one answer, the names it
-// looks up included.
+// DefaultTimeout is the limit for one answer of a script, including its lookups.
 const DefaultTimeout = 5 * time.Second
 
-// afterwards is how long a script that was told to stop has for it. What does
-// not heed that, as some of the engine's own functions on huge values, is left
-// behind.
+// afterwards is how long a script may take to stop when it is interrupted. One that does
+// not, as it is in a function of the engine with a huge value, is left behind.
 const afterwards = 250 * time.Millisecond
 
-// Script is a proxy auto-config script. It may be asked by several goroutines
-// at once if its fields are not changed meanwhile: every Find starts it afresh,
-// so nothing that it remembers lasts.
+// Script is a proxy auto-config script. Find is safe for concurrent use if the fields are
+// not changed meanwhile. Each Find runs the script in a new engine, so its variables do
+// not last.
 type Script struct {
-	// Source is the file or URL it came from, without credentials, for messages.
+	// Source is the file or URL of the script, without credentials, for messages.
 	Source string
 
-	// Text is the script itself.
+	// Text is the source of the script.
 	Text string
 
-	// Timeout bounds one Find; 0 = DefaultTimeout, negative = none.
+	// Timeout limits one Find; 0 = DefaultTimeout, negative = none.
 	Timeout time.Duration
 
-	// Resolver looks names up for the script; nil = the system's.
+	// Resolver looks up names for the script; nil = the system's.
 	Resolver dialer.Resolver
 
 	// Now is the clock of weekdayRange, dateRange and timeRange, in the local
-	// time zone; nil = time.Now. A script's own Date has the system's.
+	// time zone; nil = time.Now. Date in a script uses the clock of the system.
 	Now func() time.Time
 
-	// Addresses returns this machine's addresses for myIpAddress, the best
-	// first; nil = the one that packets to the world would leave from, then
-	// those of the interfaces.
+	// Addresses returns the addresses of this machine for myIpAddress, the best
+	// first; nil = the source addresses of packets to the Internet, and then those
+	// of the interfaces.
 	Addresses func() []netip.Addr
 
-	// Alert is called for each alert of the script, escaped and on one line,
-	// while Find runs and on another goroutine; nil = they are only in the Answer.
+	// Alert is called for each alert of the script, escaped and on one line, while
+	// Find runs and in another goroutine; nil = alerts are only in the Answer.
 	Alert func(message string)
 }
 
-// Answer is what a script made of one target, and how: for who wants to know
-// why. Texts are escaped and bounded.
+// Answer is the answer of a script for one target, and how it came about. Texts are
+// escaped and of limited length.
 type Answer struct {
 	Script   string         // its Source
 	Function string         // FindProxyForURL, or FindProxyForURLEx
-	URL      string         // what it was asked about
-	Returned string         // its answer as it came; "" also for null
-	Routes   []tunnel.Route // the answer's ways, in order; never empty without an error
-	Skipped  []string       // parts of the answer that are no way for culvert, each with a reason
-	Alerts   []string       // what it said with alert, the first 100
-	Lookups  []Lookup       // the names that were looked up for it, the first 100
+	URL      string         // the URL that it was asked about
+	Returned string         // the string that it returned; "" also for null
+	Routes   []tunnel.Route // the routes in order; not empty unless there is an error
+	Skipped  []string       // parts of the answer that culvert cannot use, each with the reason
+	Alerts   []string       // its calls of alert, the first 100
+	Lookups  []Lookup       // the names that it had looked up, the first 100
 	Took     time.Duration
 }
 
-// Lookup is a name that a script had looked up.
+// Lookup is the result of looking up a name for a script.
 type Lookup struct {
 	Name  string
 	Addrs []netip.Addr
 	Err   error // nil if there are addresses
 }
 
-// Find asks the script for the way to a target. With an error, an *Error, the
-// Answer holds what is known none the less; it is never nil. The Answer's first
-// route is for tunnel.Client.Route, the others are for tunnel.Client.Or; their
-// Source is the script's. The context, and Timeout, cover all of it.
+// Find asks the script for the way to a target. The first route of the Answer is for
+// client.Client.Route, the others are for client.Client.Or; their Source is that of the
+// script. Errors are *Error. The Answer is never nil, and contains what is known in spite
+// of an error. The context and Timeout limit Find as a whole.
 func (s *Script) Find(ctx context.Context, target tunnel.Authority) (*Answer, error) {
 	start := time.Now()
 	answer := &Answer{Script: s.Source, URL: urlOf(target)}
@@ -114,7 +112,7 @@ func (s *Script) Find(ctx context.Context, target tunnel.Authority) (*Answer, er
 	return answer, nil
 }
 
-// urlOf is what a script is asked about a target.
+// urlOf returns the URL that a script is asked about.
 func urlOf(target tunnel.Authority) string {
 	authority := target.String()
 	if target.Port() == 443 {
@@ -123,7 +121,7 @@ func urlOf(target tunnel.Authority) string {
 	return "https://" + authority + "/"
 }
 
-// kindWords puts JavaScript's typeof into a sentence.
+// kindWords returns a value of typeof in words.
 func kindWords(kind string) string {
 	switch kind {
 	case "undefined":
@@ -134,13 +132,13 @@ func kindWords(kind string) string {
 	return "a " + kind
 }
 
-// tooLong is the cause of a context that the script's own limit ended.
+// tooLong is the cause of a context that ended by the Timeout of this package.
 type tooLong struct{ limit time.Duration }
 
 func (t *tooLong) Error() string { return "it took longer than " + t.limit.String() }
 func (t *tooLong) Unwrap() error { return context.DeadlineExceeded }
 
-// fault is what the engine says of a script that failed.
+// fault is the error of the engine for a script that failed.
 type fault struct {
 	text string
 	line int // 0 = unknown
@@ -148,7 +146,7 @@ type fault struct {
 
 func (f *fault) Error() string { return f.text }
 
-// failure is the *Error for a run that gave no answer.
+// failure returns the *Error for a run without an answer.
 func (s *Script) failure(ctx context.Context, err error) *Error {
 	e := &Error{Stage: StageRun, Source: s.Source}
 	var long *tooLong

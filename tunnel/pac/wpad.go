@@ -11,38 +11,40 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// maxDomains bounds how many domains are asked for a script.
+// maxDomains limits the number of domains that are asked for a script.
 const maxDomains = 16
 
-// ErrNotFound is what the *Error of a Discover that found nothing is.
+// ErrNotFound is wrapped by the *Error of a Discover that found no script.
 var ErrNotFound = errors.New("no proxy script was found")
 
-// Discovery finds the script of the network that a machine is in, by its
-// well-known name (WPAD, draft-ietf-wrec-wpad-01): http://wpad.DOMAIN/wpad.dat.
-// Only DNS is asked, no DHCP, which takes a raw socket or a daemon's help.
+// Discovery finds the script of the network that the machine is in by its well-known
+// name (WPAD, draft-ietf-wrec-wpad-01): http://wpad.DOMAIN/wpad.dat. It uses DNS only,
+// as DHCP would take a raw socket or the help of a daemon.
 //
-// Whoever answers for a name wpad decides where tunnels go, and the script
-// comes in clear: use it only where a person asks for it.
+// The host that has the name wpad decides where tunnels go, and the script is sent in
+// clear. Use Discovery only if the user asks for it.
 type Discovery struct {
-	// Loader reads the script, and looks the names up; nil = the zero Loader.
-	// Its Timeout is for all of a Discover.
+	// Loader reads the script and resolves the names; nil = the zero Loader. Its
+	// Timeout limits a Discover as a whole.
 	Loader *Loader
 
-	// Domains are where to look; nil = those of SystemDomains.
+	// Domains are the domains in which to look; nil = those in which this machine
+	// looks for names.
 	Domains []string
 
-	// Tried is called for each name with why it led nowhere; nil = nobody asks.
+	// Tried is called for each name that led to no script, with the reason; nil = it
+	// is not.
 	Tried func(host string, why error)
 }
 
-// Discover is that of the zero Discovery.
+// Discover calls Discover of the zero Discovery.
 func Discover(ctx context.Context) (*Script, error) { return new(Discovery).Discover(ctx) }
 
-// Discover returns the script of the first domain that has one. For each domain
-// in order it asks there and in the domains above, but never at a public suffix
-// (publicsuffix.org) nor in a domain of one label, as com, co.uk or lan: such
-// names are not the network's own. Names are looked up as they are, without
-// search domains. Errors are *Error, ErrNotFound if no name leads to a script.
+// Discover returns the script of the first domain that has one. For each domain in order
+// it tries the domain and those above it, but no public suffix (publicsuffix.org) and
+// no domain of one label, such as com, co.uk or lan: they do not belong to the network.
+// Names are looked up without search domains. Errors are *Error. They wrap ErrNotFound
+// if no name leads to a script.
 func (d *Discovery) Discover(ctx context.Context) (*Script, error) {
 	loader := d.Loader
 	if loader == nil {
@@ -82,7 +84,7 @@ func (d *Discovery) Discover(ctx context.Context) (*Script, error) {
 		Hint: "name the script's file or URL"}
 }
 
-// at reads one host's script.
+// at reads the script of one host.
 func (d *Discovery) at(ctx context.Context, loader *Loader, host string) (*Script, error) {
 	if addrs, err := loader.resolver().LookupNetIP(ctx, "ip", host+"."); err != nil || len(addrs) == 0 {
 		if err == nil {
@@ -93,7 +95,7 @@ func (d *Discovery) at(ctx context.Context, loader *Loader, host string) (*Scrip
 	return loader.load(ctx, "http://"+host+"/wpad.dat", true)
 }
 
-// wpadHosts are the names to ask, each once.
+// wpadHosts returns the names to try, without duplicates.
 func wpadHosts(domains []string) []string {
 	var hosts []string
 	for _, domain := range domains {
@@ -102,7 +104,7 @@ func wpadHosts(domains []string) []string {
 			continue
 		}
 		own, err := publicsuffix.EffectiveTLDPlusOne(name.Host())
-		if err != nil { // it is a public suffix itself
+		if err != nil { // the domain is a public suffix
 			continue
 		}
 		for at := name.Host(); len(at) >= len(own) && len(hosts) < maxDomains; {
