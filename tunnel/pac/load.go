@@ -191,7 +191,7 @@ func (l *Loader) fetch(ctx context.Context, u *url.URL, absolute bool) ([]byte, 
 	return text, resp.Header.Get("Content-Type"), e
 }
 
-// checkRedirect allows a few redirects, but none from https to http.
+// checkRedirect allows a few redirects to http and https, but none from https to http.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	switch {
 	case len(via) > maxRedirects:

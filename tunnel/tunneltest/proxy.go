@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Proxy is a proxy that plays a script on each conn, and remembers every
-// request head it read.
+// Proxy is a proxy that plays a script on each conn and records every request head that
+// it reads.
 type Proxy struct {
 	*Server
 	script []Step
@@ -19,10 +19,10 @@ type Proxy struct {
 	heads []string
 }
 
-// Step is one line of a Proxy's script; false ends the conn.
+// Step is one step of a script. It returns false to end the conn.
 type Step func(*Turn) bool
 
-// Turn is one conn on which a script is played.
+// Turn is a conn on which a script is played.
 type Turn struct {
 	Conn  net.Conn
 	proxy *Proxy
@@ -32,13 +32,13 @@ type Turn struct {
 	framed bool // the client speaks HTTP/2
 }
 
-// StartProxy starts a Proxy on 127.0.0.1 for the length of the test.
+// StartProxy starts a Proxy on 127.0.0.1 and closes it at the end of the test.
 func StartProxy(tb TB, script ...Step) *Proxy {
 	tb.Helper()
 	return StartProxyOn(tb, "tcp", "127.0.0.1:0", script...)
 }
 
-// StartProxyOn is StartProxy with the network and address to listen on.
+// StartProxyOn is like StartProxy, with the network and address to listen on.
 func StartProxyOn(tb TB, network, address string, script ...Step) *Proxy {
 	tb.Helper()
 	p := &Proxy{script: script}
@@ -46,7 +46,8 @@ func StartProxyOn(tb TB, network, address string, script ...Step) *Proxy {
 	return p
 }
 
-// ListenProxy is StartProxy outside a test; the caller closes the Proxy.
+// ListenProxy is like StartProxy, but for use outside a test. The caller closes the
+// Proxy.
 func ListenProxy(script ...Step) (*Proxy, error) {
 	p := &Proxy{script: script}
 	server, err := Listen("tcp", "127.0.0.1:0", p.play)
@@ -70,16 +71,16 @@ func (p *Proxy) play(conn net.Conn) {
 	}
 }
 
-// Honest is the script of a proxy that opens every tunnel.
+// Honest returns the script of a proxy that opens every tunnel.
 func Honest() []Step {
 	return []Step{ReadHead, Send("HTTP/1.1 200 OK\r\n\r\n"), Relay}
 }
 
-// Answer is the script of a proxy, or of an origin server, that answers the
-// request with a reply and closes.
+// Answer returns the script of a proxy or origin server that sends a reply to the request
+// and closes.
 func Answer(reply string) []Step { return []Step{ReadHead, Send(reply), Finish} }
 
-// ReadHead reads one request head through its blank line.
+// ReadHead is a Step that reads one request head through its blank line.
 func ReadHead(t *Turn) bool {
 	var head strings.Builder
 	for {
@@ -102,7 +103,7 @@ func ReadHead(t *Turn) bool {
 	return true
 }
 
-// Send writes the text in one piece.
+// Send returns a Step that sends the text in one write.
 func Send(text string) Step {
 	return func(t *Turn) bool {
 		_, err := io.WriteString(t.Conn, text)
@@ -110,7 +111,8 @@ func Send(text string) Step {
 	}
 }
 
-// SendBytewise writes the text one byte per write, each a segment of its own.
+// SendBytewise returns a Step that sends the text one byte per write, each in a segment of
+// its own.
 func SendBytewise(text string) Step {
 	return func(t *Turn) bool {
 		for i := range len(text) {
@@ -122,7 +124,7 @@ func SendBytewise(text string) Step {
 	}
 }
 
-// Repeat writes the text again and again until nobody takes it any more.
+// Repeat returns a Step that sends the text again and again until a write fails.
 func Repeat(text string) Step {
 	return func(t *Turn) bool {
 		for {
@@ -133,26 +135,26 @@ func Repeat(text string) Step {
 	}
 }
 
-// Finish half-closes and waits until the client has ended too, so that no reset
-// destroys what was sent.
+// Finish is a Step that half-closes and waits until the client has closed too, so that no
+// reset destroys what was sent.
 func Finish(t *Turn) bool {
 	CloseWrite(t.Conn)
 	return Hold(t)
 }
 
-// Hold sends nothing more and waits until the client ends.
+// Hold is a Step that sends nothing and waits until the client closes.
 func Hold(t *Turn) bool {
 	io.Copy(io.Discard, t.br)
 	return false
 }
 
-// Cut ends the conn by a reset.
+// Cut is a Step that resets the conn.
 func Cut(t *Turn) bool {
 	Reset(t.Conn)
 	return false
 }
 
-// Wait holds the script up until the channel is closed.
+// Wait returns a Step that waits until the channel is closed.
 func Wait(until <-chan struct{}) Step {
 	return func(*Turn) bool {
 		select {
@@ -164,7 +166,8 @@ func Wait(until <-chan struct{}) Step {
 	}
 }
 
-// Be goes on as a target would, for what lies behind the proxy's reply.
+// Serve returns a Step that serves the tunnel by the handler of a target, as if the proxy
+// had connected to one.
 func Serve(target Handler) Step {
 	return func(t *Turn) bool {
 		target(&readAhead{t.Conn, t.br})
@@ -172,7 +175,7 @@ func Serve(target Handler) Step {
 	}
 }
 
-// readAhead is a conn some of whose bytes wait in a reader.
+// readAhead is a conn some of whose bytes are in a buffered reader.
 type readAhead struct {
 	net.Conn
 	br *bufio.Reader
@@ -182,8 +185,8 @@ func (c *readAhead) Read(b []byte) (int, error) { return c.br.Read(b) }
 func (c *readAhead) NetConn() net.Conn          { return c.Conn }
 func (c *readAhead) CloseWrite() error          { CloseWrite(c.Conn); return nil }
 
-// Relay connects to what was asked for and copies both ways, half-closes
-// included.
+// Relay is a Step that connects to the target of the last CONNECT and copies bytes and
+// half-closes both ways.
 func Relay(t *Turn) bool {
 	target, err := net.Dial("tcp", t.asked)
 	if err != nil {

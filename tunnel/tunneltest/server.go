@@ -1,7 +1,7 @@
-// Package tunneltest has the other ends that tests of tunnels need: targets
-// that behave in one way each, and proxies that play a script, the hostile ones
-// included. It knows nothing of package tunnel, which may therefore use it in
-// its own tests. All of it listens on loopback.
+// Package tunneltest has the peers that tests of tunnels need: targets with one
+// behaviour each, and proxies that play a script, even a hostile one. All of them listen
+// on loopback. It imports nothing of this module but internal/wire, so that the tests of
+// all packages can use it.
 package tunneltest
 
 import (
@@ -12,19 +12,18 @@ import (
 	"time"
 )
 
-// TB is what of testing.TB is needed here.
+// TB is the part of testing.TB that this package uses.
 type TB interface {
 	Helper()
 	Cleanup(func())
 	Fatalf(format string, args ...any)
 }
 
-// Handler speaks on one accepted conn. The Server closes the conn when the
-// Handler returns.
+// Handler serves one accepted conn. The Server closes the conn when the Handler returns.
 type Handler func(conn net.Conn)
 
-// longest bounds every read and write of a handler, so that a test that goes
-// wrong ends. No handler needs it to be right.
+// longest limits the life of a conn, so that a failing test ends. No handler depends on
+// it.
 const longest = 5 * time.Minute
 
 // Server accepts conns and runs a Handler on each.
@@ -38,14 +37,14 @@ type Server struct {
 	closed bool
 }
 
-// Start listens on 127.0.0.1 and closes the Server at the end of the test.
+// Start starts a Server on 127.0.0.1 and closes it at the end of the test.
 func Start(tb TB, handler Handler) *Server {
 	tb.Helper()
 	return StartOn(tb, "tcp", "127.0.0.1:0", handler)
 }
 
-// StartOn is Start with the network and address to listen on: "unix" and a
-// path, or "tcp" and another loopback address.
+// StartOn is like Start, with the network and address to listen on: "unix" and a path, or
+// "tcp" and another loopback address.
 func StartOn(tb TB, network, address string, handler Handler) *Server {
 	tb.Helper()
 	s, err := Listen(network, address, handler)
@@ -56,7 +55,7 @@ func StartOn(tb TB, network, address string, handler Handler) *Server {
 	return s
 }
 
-// Listen is StartOn outside a test; the caller closes the Server.
+// Listen is like StartOn, but for use outside a test. The caller closes the Server.
 func Listen(network, address string, handler Handler) (*Server, error) {
 	listener, err := net.Listen(network, address)
 	if err != nil {
@@ -76,7 +75,7 @@ func (s *Server) Port() string {
 	return addr[strings.LastIndexByte(addr, ':')+1:]
 }
 
-// Close closes the listener and every conn, and waits for the handlers.
+// Close closes the listener and every conn, and waits until the handlers return.
 func (s *Server) Close() {
 	s.listener.Close()
 	s.mu.Lock()

@@ -5,8 +5,8 @@ import (
 	"io"
 )
 
-// readSOCKS reads one message of a SOCKS client's, as long as it says it is (RFC
-// 1928, RFC 1929, SOCKS 4a).
+// readSOCKS returns a Step that reads one message of a SOCKS client (RFC 1928, RFC 1929,
+// SOCKS 4a). The message itself says how long it is.
 func readSOCKS(step string) Step {
 	return func(t *Turn) bool {
 		m := &socksMessage{br: t.br}
@@ -38,7 +38,7 @@ func readSOCKS(step string) Step {
 	}
 }
 
-// socksMessage is read piece by piece; what is missing is zeros.
+// socksMessage is a message that is read piece by piece. Missing bytes are zero.
 type socksMessage struct {
 	br  *bufio.Reader
 	err error
@@ -52,7 +52,7 @@ func (m *socksMessage) bytes(n int) []byte {
 	return b
 }
 
-// counted reads a length and as many bytes.
+// counted reads a length and that many bytes.
 func (m *socksMessage) counted() { m.bytes(int(m.bytes(1)[0])) }
 
 // text reads up to a zero.

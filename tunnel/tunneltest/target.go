@@ -6,10 +6,11 @@ import (
 	"net"
 )
 
-// Echo returns every byte. On end of file it half-closes and is done.
+// Echo is a Handler that sends every byte back. After end of file it half-closes.
 func Echo(conn net.Conn) { Greet("")(conn) }
 
-// Greet speaks first, as ssh and mail servers do, and goes on as Echo.
+// Greet returns a Handler that sends a greeting first, as ssh and mail servers do, and then
+// behaves as Echo.
 func Greet(greeting string) Handler {
 	return func(conn net.Conn) {
 		if _, err := io.WriteString(conn, greeting); err != nil {
@@ -21,8 +22,8 @@ func Greet(greeting string) Handler {
 	}
 }
 
-// Count says how many bytes came, "N bytes\n", once end of file has come: only
-// who passes a half-close on and keeps reading gets to see that.
+// Count is a Handler that reads to end of file and then sends "N bytes\n". Only a relay
+// that passes a half-close on and keeps reading delivers that.
 func Count(conn net.Conn) {
 	n, err := io.Copy(io.Discard, conn)
 	if err == nil {
@@ -30,7 +31,7 @@ func Count(conn net.Conn) {
 	}
 }
 
-// Say sends text and ends at once, whatever came in.
+// Say returns a Handler that sends text and half-closes at once, before it reads.
 func Say(text string) Handler {
 	return func(conn net.Conn) {
 		io.WriteString(conn, text)
@@ -39,10 +40,10 @@ func Say(text string) Handler {
 	}
 }
 
-// Silent reads and never answers, until the other side ends.
+// Silent is a Handler that reads to end of file and sends nothing.
 func Silent(conn net.Conn) { io.Copy(io.Discard, conn) }
 
-// ResetAfter sends text, waits for n bytes, and cuts the connection by a reset.
+// ResetAfter returns a Handler that sends text, reads n bytes and resets the conn.
 func ResetAfter(text string, n int64) Handler {
 	return func(conn net.Conn) {
 		io.WriteString(conn, text)

@@ -15,10 +15,10 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
-// StartTranscript plays a file that culvert probe --save wrote: on the first conn
-// what was recorded of the first connection, and so on, the last one again and
-// again. Each piece is one write; times are not kept. Requests are read and not
-// compared. HTTP/2 is spoken without TLS, as to h2c://.
+// StartTranscript starts a Proxy that plays a file of culvert probe --save: the first
+// recorded connection on the first conn, and so on, and the last one on all further conns.
+// Each recorded read is one write, without the recorded delays. Requests are read but not
+// compared. HTTP/2 is without TLS, as for h2c://.
 func StartTranscript(tb TB, file string) *Proxy {
 	tb.Helper()
 	text, err := os.ReadFile(file)
@@ -38,7 +38,7 @@ func StartTranscript(tb TB, file string) *Proxy {
 	return p
 }
 
-// Transcript makes the scripts of a transcript, one for each connection.
+// Transcript returns the scripts of a transcript, one for each connection.
 func Transcript(text []byte) (scripts [][]Step, err error) {
 	a := txtar.Parse(text)
 	var name string // of the connection
@@ -70,7 +70,7 @@ func Transcript(text []byte) (scripts [][]Step, err error) {
 	return scripts, nil
 }
 
-// transcriptStep is what one part says.
+// transcriptStep returns the Step for one part.
 func transcriptStep(part string, data []byte) (Step, error) {
 	switch part, of, _ := strings.Cut(part, " "); part {
 	case "request":
@@ -94,8 +94,8 @@ func transcriptStep(part string, data []byte) (Step, error) {
 	return nil, fmt.Errorf("no such part: there are %s", strings.Join(slices.Sorted(slices.Values([]string{"request", "after", "read", "sent", "left", "greeting", "authentication", "connect"})), ", "))
 }
 
-// readSent reads what was sent through the tunnel: a frame of it over HTTP/2, so
-// many bytes over HTTP/1, and of what is masked, whose length is not known, one.
+// readSent returns a Step that reads what was sent through the tunnel: one DATA frame over
+// HTTP/2, n bytes over HTTP/1, and one byte if it is masked, as its length is unknown.
 func readSent(n int, masked bool) Step {
 	if masked {
 		n = min(n, 1)
@@ -109,7 +109,7 @@ func readSent(n int, masked bool) Step {
 	}
 }
 
-// Types and a flag of frames (RFC 9113, section 6).
+// The types of frames and a flag (RFC 9113, section 6).
 const (
 	frameData         = 0
 	frameHeaders      = 1
@@ -118,8 +118,8 @@ const (
 	lengthOfPreface   = 24 // RFC 9113, section 3.4
 )
 
-// readFramesTo reads a client's frames through one of that type; a head may end in
-// CONTINUATION.
+// readFramesTo returns a Step that reads frames through one of the wanted type. A head may
+// end in a CONTINUATION frame.
 func readFramesTo(wanted byte) Step {
 	return func(t *Turn) bool {
 		if !t.framed {

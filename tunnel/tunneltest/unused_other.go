@@ -4,8 +4,8 @@ package tunneltest
 
 import "net"
 
-// Unused returns a loopback address at which nothing listens, unless another
-// process takes its port.
+// Unused returns a loopback address at which nothing listens, unless another process takes
+// the port.
 func Unused(tb TB) string {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// Unused returns a loopback address that refuses connections until the test
-// ends: its port is bound, so that nobody else gets it, and nothing listens.
+// Unused returns a loopback address that refuses connections until the test ends. Its port
+// is bound, so that no other process gets it, and nothing listens on it.
 func Unused(tb TB) string {
 	tb.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
