@@ -14,10 +14,13 @@ const MaxInterim = 16
 // MaxExchangeBytes bounds how many bytes a Client reads in one exchange over HTTP/1.
 const MaxExchangeBytes = (MaxInterim+2)*wire.DefaultMaxHead + 2*maxExcerpt + 2*maxLoginBody
 
-// Limits on what a proxy may send before the tunnel is open.
+// MaxDetail bounds one text that a proxy sent, in bytes after escaping, where an error or
+// a report shows it.
+const MaxDetail = 200
+
+// Limits on what is read of a refusal.
 const (
 	maxExcerpt = 16 << 10    // bytes of a refusal's content that are read
-	MaxDetail  = 200         // bytes of one text that a proxy sent, after escaping
 	bodyWait   = time.Second // for a refusal's content
 )
 
