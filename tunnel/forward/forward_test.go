@@ -23,10 +23,9 @@ const (
 	helloReply = "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 5\r\n\r\nhello"
 )
 
-// fakeHost is a proxy around a Forwarder that is no Server: what it dials leads
-// to the test.
+// fakeHost is a Host whose connections lead to the test.
 type fakeHost struct {
-	refusal *tunnel.Error            // the verdict on every request
+	refusal *tunnel.Error            // of every request; nil = none
 	routes  []tunnel.Route           // to every target; nil = direct
 	broken  map[string]*tunnel.Error // by what is dialled
 	dialed  chan fakeDial
@@ -75,7 +74,7 @@ func (h *fakeHost) Release(*Incoming)                        {}
 func (h *fakeHost) Log(rec *accesslog.Record)                { h.logged <- rec }
 func (h *fakeHost) Draining() bool                           { return false }
 
-// fakeWire is a client that is no clientConn.
+// fakeWire is the Wire of a client that the test plays.
 type fakeWire struct {
 	HTTP1
 	refused chan *tunnel.Error
@@ -84,7 +83,7 @@ type fakeWire struct {
 func (w *fakeWire) Give() relay.Side                                    { return relay.Side{Conn: w.Conn} }
 func (w *fakeWire) Refuse(_ *accesslog.Record, e *tunnel.Error, _ bool) { w.refused <- e }
 
-// fakeClient sends requests to a Forwarder, each once the one before is over.
+// fakeClient sends requests to a Forwarder, one after the other.
 type fakeClient struct {
 	testing.TB
 	conn      net.Conn
@@ -109,7 +108,7 @@ func newFakeClient(t *testing.T, f *Forwarder) *fakeClient {
 	return c
 }
 
-// ask sends a request, and returns what is to become of the connection.
+// ask sends a request. What Serve returns arrives on the channel.
 func (c *fakeClient) ask(request string) <-chan Next {
 	c.Helper()
 	next := make(chan Next, 1)
@@ -126,7 +125,8 @@ func (c *fakeClient) ask(request string) <-chan Next {
 	return next
 }
 
-// answer plays the origin, or the parent: it returns the head that it gets.
+// answer plays the origin or the parent: it sends the reply, and returns the head that
+// it got.
 func (d fakeDial) answer(t *testing.T, reply string) string {
 	t.Helper()
 	t.Cleanup(func() { d.conn.Close() })

@@ -37,7 +37,7 @@ func (r namesResolver) LookupNetIP(_ context.Context, _, name string) ([]netip.A
 	return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 }
 
-// A rule's routes are tried in order; what a parent decides, it decides.
+// A rule's routes are tried in order. A parent's refusal is final.
 func TestViaAlternatives(t *testing.T) {
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	dead, spare := "http://"+tunneltest.Unused(t), startServer(t, &Server{})
@@ -70,7 +70,7 @@ func TestViaAlternatives(t *testing.T) {
 	}
 }
 
-// The policy holds on the way that is taken at last: direct is judged.
+// The policy applies to the route that is taken in the end: a direct one is judged.
 func TestViaAlternativesAreJudged(t *testing.T) {
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	ts := startServer(t, &Server{
@@ -80,7 +80,7 @@ func TestViaAlternativesAreJudged(t *testing.T) {
 	ts.Refused(proxytest.ConnectHead(strings.Replace(echo.Addr(), "127.0.0.1", "localhost", 1)), 403, "destination_ip_prohibited")
 }
 
-// Plain requests take the next route where there is no connection to a parent.
+// Plain requests take the next route if a parent cannot be connected to.
 func TestViaAlternativesForPlainRequests(t *testing.T) {
 	origin := tunneltest.StartProxy(t, tunneltest.Answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")...)
 	for _, second := range []string{"direct", "http://" + startServer(t, &Server{}).Addr} {
@@ -94,7 +94,7 @@ func TestViaAlternativesForPlainRequests(t *testing.T) {
 	}
 }
 
-// ViaResolve: the parent gets judged addresses, and no name.
+// With ViaResolve a parent is asked for judged addresses, not for names.
 func TestViaResolve(t *testing.T) {
 	resolver := namesResolver{"two.test": {netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("203.0.113.7")}, "inside.test": {netip.MustParseAddr("10.0.0.1")}}
 	parent := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(tunneltest.Echo))
@@ -112,14 +112,14 @@ func TestViaResolve(t *testing.T) {
 	ts.Refused(proxytest.ConnectHead("inside.test:443"), 403, "destination_ip_prohibited")
 	ts.Refused(proxytest.ConnectHead("nowhere.test:443"), 502, "dns_error")
 
-	// Plain requests to a name go through a tunnel to its judged address.
+	// Plain requests to a name use a tunnel to its judged address.
 	ts.Refused("GET http://two.test:80/x HTTP/1.1\r\nHost: two.test\r\n\r\n", 502, "http_protocol_error") // by an echo
 	if head := parent.Heads()[1]; !strings.HasPrefix(head, "CONNECT 203.0.113.7:80 HTTP/1.1\r\n") {
 		t.Errorf("the parent got %q", head)
 	}
 }
 
-// A parent that cannot reach one address is asked for the next.
+// If a parent cannot reach one address, it is asked for the next.
 func TestViaResolveTriesAddresses(t *testing.T) {
 	resolver := namesResolver{"two.test": {netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")}}
 	parent := tunneltest.StartProxy(t, tunneltest.Answer("HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n")...)

@@ -13,8 +13,8 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// BenchmarkConnect is a whole tunnel over loopback: accept, CONNECT, dial, one
-// byte each way, close. The client's and the target's share are in it.
+// BenchmarkConnect measures a whole tunnel over loopback: accept, CONNECT, dial, one byte
+// in each direction, close. It includes the cost of client and target.
 func BenchmarkConnect(b *testing.B) {
 	for _, bench := range []struct {
 		name string
@@ -47,8 +47,8 @@ func BenchmarkConnect(b *testing.B) {
 	}
 }
 
-// oneTunnel sends the request with its early byte, and reads the 2xx with the
-// echo to the end.
+// oneTunnel sends the request with an early byte, and reads the 2xx and the echo to the
+// end.
 func oneTunnel(address string, request, reply []byte) error {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {

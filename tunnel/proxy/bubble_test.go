@@ -7,7 +7,7 @@ import (
 	"culvert/tunnel/internal/proxytest"
 )
 
-// textAddr is an address that is no *net.TCPAddr.
+// textAddr is an address that is not a *net.TCPAddr.
 type textAddr string
 
 func (textAddr) Network() string  { return "test" }
@@ -20,7 +20,7 @@ type addressedConn struct {
 
 func (c *addressedConn) RemoteAddr() net.Addr { return c.remote }
 
-// serverInBubble runs test with a Server in a bubble, and its access log.
+// serverInBubble runs test with a Server and its access log in a bubble.
 func serverInBubble(t *testing.T, s *Server, test func(t *testing.T, l *proxytest.FakeListener, log *proxytest.AccessLog)) {
 	t.Helper()
 	var log *proxytest.AccessLog

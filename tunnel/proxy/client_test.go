@@ -30,7 +30,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// routeTo is a route through the Server, over TLS or in clear.
+// routeTo returns a route through the Server, over TLS or not.
 func routeTo(tb testing.TB, scheme string, ts *testServer) tunnel.Route {
 	tb.Helper()
 	r := testkit.MustRoute(tb, scheme+"://"+ts.Addr)
@@ -49,8 +49,8 @@ func startSecure(tb testing.TB, s *Server) *testServer {
 	return startServerOn(tb, s, listen.NewTLS(testkit.Listen(tb, "127.0.0.1:0"), &tls.Config{Certificates: []tls.Certificate{pair}}))
 }
 
-// Every scheme of a proxy opens tunnels with the same manners: early bytes,
-// half-close each way, resets, refusals.
+// Tunnels behave in the same way with every scheme of a proxy: early bytes, half-close
+// in each direction, resets, refusals.
 func TestClientSchemes(t *testing.T) {
 	for _, scheme := range []string{tunnel.SchemeHTTP, tunnel.SchemeHTTPS, tunnel.SchemeH2, tunnel.SchemeH2C} {
 		t.Run(scheme, func(t *testing.T) {
@@ -89,8 +89,8 @@ func TestClientSchemes(t *testing.T) {
 	}
 }
 
-// Tunnels of one Client share a connection of HTTP/2, and its end is theirs
-// alone to survive: the next ones get a new one.
+// The tunnels of a Client share an HTTP/2 connection, up to the number of streams that
+// it allows.
 func TestClientSharesConnections(t *testing.T) {
 	ts := startServer(t, &Server{})
 	var mu sync.Mutex
@@ -122,7 +122,7 @@ func TestClientSharesConnections(t *testing.T) {
 		testkit.Send(t, conn, fmt.Sprint(i))
 		testkit.Expect(t, conn, fmt.Sprint(i))
 	}
-	for range 200 { // further ones than a connection takes
+	for range 200 { // more than one connection allows
 		conn := clienttest.MustOpen(t, c, echo)
 		testkit.Send(t, conn, "x")
 		testkit.Expect(t, conn, "x")
@@ -144,7 +144,7 @@ func TestClientSharesConnections(t *testing.T) {
 	}
 }
 
-// streams is the one connection of HTTP/2 with a client, nil while there is none.
+// streams returns the server's one HTTP/2 connection, nil if there is none yet.
 func (ts *testServer) streams() (over *h2.Conn) {
 	ts.server.run.mu.Lock()
 	defer ts.server.run.mu.Unlock()
@@ -156,7 +156,7 @@ func (ts *testServer) streams() (over *h2.Conn) {
 	return over
 }
 
-// A connection that the proxy ends is replaced.
+// A connection that the proxy ends is replaced by another.
 func TestClientReplacesConnections(t *testing.T) {
 	ts := startServer(t, &Server{})
 	c := clienttest.NewClient(t, routeTo(t, tunnel.SchemeH2C, ts))
@@ -198,7 +198,7 @@ func TestClientChains(t *testing.T) {
 				r.Hops = append(r.Hops, routeTo(t, scheme, at).Hops...)
 			}
 			c := clienttest.NewClient(t, r)
-			for range 2 { // the second over what the first has left
+			for range 2 { // the second over the connections of the first
 				conn := clienttest.MustOpen(t, c, target)
 				sent := make(chan error, 1)
 				go func() {
@@ -216,8 +216,8 @@ func TestClientChains(t *testing.T) {
 	}
 }
 
-// serve goes through parents of every scheme, for tunnels and plain requests,
-// and tunnels share the connection to one that speaks HTTP/2.
+// A Server uses parents of every scheme, for tunnels and plain requests, and tunnels
+// share the connection to a parent that speaks HTTP/2.
 func TestViaOverTLSAndHTTP2(t *testing.T) {
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s via %s", r.URL, r.Header.Get("Via"))
@@ -257,7 +257,7 @@ func TestViaOverTLSAndHTTP2(t *testing.T) {
 	}
 }
 
-// RULES 6: what is not HTTP/2 gets words.
+// RULES 6: an answer that is not HTTP/2 is explained.
 func TestClientOfNoHTTP2(t *testing.T) {
 	open := func(proxy *tunneltest.Proxy) *tunnel.Error {
 		t.Helper()
@@ -293,7 +293,7 @@ func TestClientOfNoHTTP2(t *testing.T) {
 	})
 }
 
-// What a proxy does to a stream before its answer is told by its code.
+// A stream that a proxy resets before its answer is reported by the reset's code.
 func TestClientStreamsThatAreReset(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

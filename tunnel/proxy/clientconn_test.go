@@ -9,7 +9,7 @@ import (
 	"culvert/tunnel/internal/proxytest"
 )
 
-// Who may not use the proxy at all learns it before sending a byte.
+// A client that is not served is refused before it sends a byte.
 func TestClientsAreJudgedBeforeAnyHead(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -29,14 +29,14 @@ func TestClientsAreJudgedBeforeAnyHead(t *testing.T) {
 				ts.Refused(proxytest.ConnectHead("169.254.169.254:1"), 403, "destination_ip_prohibited")
 				return
 			}
-			rec := ts.CheckRefusal(proxytest.ReadAnswer(t, conn), 403, "http_request_denied") // not a byte was sent
+			rec := ts.CheckRefusal(proxytest.ReadAnswer(t, conn), 403, "http_request_denied") // without having sent a byte
 			rec.Want(t, "rule", "allow-client")
 			rec.Want(t, "client", conn.LocalAddr().String())
 		})
 	}
 }
 
-// A dual-stack listener has IPv4 clients at IPv4-mapped addresses.
+// A dual-stack listener shows IPv4 clients with IPv4-mapped addresses.
 func TestAllowClientKnowsMappedAddresses(t *testing.T) {
 	ln := &listener{server: &Server{AllowClient: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, Listener: &proxytest.FakeListener{At: &net.TCPAddr{}}}
 	for _, tt := range []struct {
@@ -49,7 +49,7 @@ func TestAllowClientKnowsMappedAddresses(t *testing.T) {
 		{&net.TCPAddr{IP: net.ParseIP("fe80::1"), Port: 5, Zone: "lo"}, false},
 		{textAddr("192.0.2.7:5"), true},
 		{textAddr("192.0.3.7:5"), false},
-		{textAddr("pipe"), false}, // it cannot be told: no network has it
+		{textAddr("pipe"), false}, // not an IP address: no network contains it
 	} {
 		c := newClientConn(ln, &addressedConn{remote: tt.remote})
 		if got := c.local || ln.server.allowsClient(c.addr); got != tt.want {

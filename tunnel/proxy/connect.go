@@ -12,6 +12,10 @@ import (
 // connectRequest is a CONNECT request as the spine sees it, whichever protocol
 // version it came in. Each version has an adapter that makes one: newHTTP1Connect,
 // newHTTP2Connect, and for a net/http server handlerWire.newConnect.
+//
+// An adapter in a package of its own would need this type exported, and a method of
+// Server that does for it what ServeHTTP does for net/http: check the client, count
+// the request as active, begin the Record, and call serveConnect.
 type connectRequest struct {
 	Authority string        // the request target, not parsed yet
 	Malformed *tunnel.Error // why the adapter finds the request malformed; nil = it does not

@@ -9,7 +9,7 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// RULES 16: a target that does not answer.
+// RULES 16: the target does not answer.
 func TestRefusalWhenConnectingTimesOut(t *testing.T) {
 	addr := testkit.Unanswered(t)
 	ts := startServer(t, &Server{ConnectTimeout: 30 * time.Millisecond})
@@ -20,7 +20,7 @@ func TestRefusalWhenConnectingTimesOut(t *testing.T) {
 	through.Refused(proxytest.ConnectHead("example.test:443"), 504, "connection_timeout")
 }
 
-// A connection that is being opened when everything ends is given up.
+// Close gives up a connection that is being opened.
 func TestCloseWhileConnecting(t *testing.T) {
 	ts := startServer(t, &Server{ConnectTimeout: time.Hour})
 	conn := ts.Dial()

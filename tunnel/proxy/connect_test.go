@@ -59,7 +59,7 @@ func TestConnectTargetIsAuthorityForm(t *testing.T) {
 		"[::1%25lo]:443", "[::1%lo]:443", "example.test:443:443", "example..test:443", ".example.test:443", "exa%6dple.test:443",
 		"example.test\\:443", "exa,mple.test:443", "example.test:443,other.test:443", strings.Repeat("a", 64) + ".test:443",
 		strings.Repeat("a.", 127) + "test:443", strings.Repeat("a", 600) + ":443",
-		// Literals that only a lenient resolver takes for addresses.
+		// Literals that only a lenient resolver accepts as addresses.
 		"2130706433:443", "0x7f000001:443", "017700000001:443", "127.1:443", "127.0.1:443", "0x7f.0.0.1:443", "0177.0.0.1:443",
 		"127.0.0.01:443", "127.0.0.1.2:443", "256.0.0.1:443", "127.0.0.0x1:443", "1.2.3.4.:443x", "example.0x7f:443",
 	} {
@@ -139,7 +139,7 @@ func TestConnectHasNoContent(t *testing.T) {
 	}
 }
 
-// RULES 11: what is accepted nevertheless.
+// RULES 11: heads that are unusual and accepted.
 func TestConnectAcceptedHeads(t *testing.T) {
 	ts := startServer(t, &Server{Resolver: testkit.ResolveTo("127.0.0.1")})
 	echo := tunneltest.Start(t, tunneltest.Echo)
@@ -163,7 +163,7 @@ func TestConnectAcceptedHeads(t *testing.T) {
 		{"IPv4-mapped IPv6", proxytest.ConnectHead("[::ffff:127.0.0.1]:" + port)},
 		{"a long head", proxytest.ConnectHead(echo.Addr(), "X: "+strings.Repeat("x", 60<<10))},
 	}
-	if err == nil { // else this machine has no IPv6
+	if err == nil { // otherwise this machine has no IPv6
 		defer ipv6.Close()
 		heads = append(heads, struct{ name, head string }{"IPv6", proxytest.ConnectHead(ipv6.Addr())})
 	}
@@ -189,13 +189,13 @@ func TestConnectHeadByteByByte(t *testing.T) {
 	testkit.Expect(t, conn, established+"hello")
 }
 
-// RULES 13: golang's and other servers hold a reply back until there is a body.
+// RULES 13: some servers, such as net/http's, hold a reply back until there is a body.
 func TestConnect2xxIsSentBeforeTheTargetSpeaks(t *testing.T) {
 	ts := startServer(t, &Server{})
 	silent := tunneltest.Start(t, tunneltest.Silent)
 	conn := ts.Open(silent.Addr()) // reads exactly the head
 	testkit.HalfClose(t, conn)
-	testkit.ExpectLast(t, conn, "") // and the blank line was the last of HTTP
+	testkit.ExpectLast(t, conn, "") // nothing came behind the blank line
 }
 
 // RULES 13.
@@ -238,7 +238,7 @@ func TestConnectEarlyBytesGoFirst(t *testing.T) {
 	}
 }
 
-// A request that ends with the client's half-close is no less one.
+// A request may end with the client's half-close.
 func TestConnectHalfCloseBehindTheHead(t *testing.T) {
 	ts := startServer(t, &Server{})
 	counter := tunneltest.Start(t, tunneltest.Count)
@@ -268,7 +268,7 @@ func TestConnectBehindPlainRequest(t *testing.T) {
 	}
 }
 
-// RULES 25: no deadline of the handshake may outlive it.
+// RULES 25: no deadline may be left when the tunnel is open.
 func TestConnectLeavesNoDeadline(t *testing.T) {
 	given := make(chan net.Conn, 1)
 	l := &wrappingListener{Listener: testkit.Listen(t, "127.0.0.1:0"), wrap: func(conn net.Conn) net.Conn {
@@ -287,7 +287,7 @@ func TestConnectLeavesNoDeadline(t *testing.T) {
 	}
 }
 
-// wrappingListener wraps what it accepts.
+// wrappingListener wraps the conns that it accepts.
 type wrappingListener struct {
 	net.Listener
 	wrap func(net.Conn) net.Conn
@@ -301,7 +301,7 @@ func (l *wrappingListener) Accept() (net.Conn, error) {
 	return l.wrap(conn), nil
 }
 
-// deadlineConn remembers its deadlines, 0 for none.
+// deadlineConn remembers its deadlines; 0 = none.
 type deadlineConn struct {
 	net.Conn
 	read, write atomic.Int64
@@ -330,7 +330,7 @@ func (c *deadlineConn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// A listener whose accept fails for a while must not be given up.
+// A listener whose Accept fails for a while must not be given up.
 func TestIsTemporary(t *testing.T) {
 	for _, tt := range []struct {
 		err  error

@@ -11,10 +11,9 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// stuckResolver answers for one name only once it is released, and for every
-// other one at once.
+// stuckResolver answers for one name once it is released, and for others at once.
 type stuckResolver struct {
-	name           string // as it is asked for
+	name           string // as the Server asks for it
 	asked, release chan struct{}
 }
 
@@ -30,9 +29,8 @@ func (r stuckResolver) LookupNetIP(ctx context.Context, _, host string) ([]netip
 	return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 }
 
-// Issue 3, "Faults": a slow DNS never holds others up. Nobody whose name
-// resolves waits for a hundred whose name does not yet, and those are served
-// when it does.
+// Issue 3, "Faults": slow DNS never delays others. While a hundred clients wait for a
+// name to resolve, others are served, and the hundred are when it resolves.
 func TestSlowDNSHoldsNobodyUp(t *testing.T) {
 	const slow, quick = 100, 100
 	r := stuckResolver{"slow.test.", make(chan struct{}, slow), make(chan struct{})}

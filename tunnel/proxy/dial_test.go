@@ -14,8 +14,8 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// RULES 20: a second answer, as a rebinding name server gives, is never asked
-// for.
+// RULES 20: a name is resolved once, so that the second answer of a rebinding name server
+// has no effect.
 func TestConnectResolvesOnceAndDialsTheJudgedAddress(t *testing.T) {
 	var asked atomic.Int32
 	ts := startServer(t, &Server{Resolver: testkit.FakeResolver(func(_ context.Context, host string) ([]netip.Addr, error) {
@@ -36,7 +36,7 @@ func TestConnectResolvesOnceAndDialsTheJudgedAddress(t *testing.T) {
 	}
 }
 
-// The resolver's search list must not make another name of the one judged.
+// The resolver's search list must not turn the name that was judged into another.
 func TestConnectResolvesTheNameAsItStands(t *testing.T) {
 	var name string
 	ts := startServer(t, &Server{Resolver: exactResolver(func(host string) ([]netip.Addr, error) {
@@ -128,8 +128,8 @@ func TestConnectPolicyOfTargets(t *testing.T) {
 	}
 }
 
-// RULES 16 and DESIGN 2: a stranger learns nothing of the policy, and a user
-// who is denied is not asked for a password again.
+// RULES 16 and DESIGN 2: a client without credentials learns nothing of the policy, and a
+// user who is denied is not asked for a password again.
 func TestConnectVerifiesBeforePolicy(t *testing.T) {
 	ts := startServer(t, &Server{
 		Verifier: proxytest.OneUser{User: "alice", Password: "secret"}, Resolver: testkit.NeverResolve(t),
@@ -141,7 +141,7 @@ func TestConnectVerifiesBeforePolicy(t *testing.T) {
 	if a.Header.Get("Proxy-Authenticate") != "" {
 		t.Error("a denial asks for credentials")
 	}
-	// Malformed is malformed, whoever sends it.
+	// A malformed request is refused as such, with credentials or without.
 	ts.Refused("CONNECT denied.test HTTP/1.1\r\nHost: a\r\n\r\n", 400, "http_request_error")
 }
 

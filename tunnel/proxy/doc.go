@@ -29,10 +29,11 @@
 //
 // A protocol version is an adapter of a page or two. For a CONNECT it makes a
 // connectRequest, which says how the client is refused or accepted, and gives it
-// to the spine; for any other request it is a forward.Wire. Neither knows the
-// relay, nor the relay them: it gets two conns. h1.go, h2.go and handler.go are
-// the three there are. An adapter outside this package needs none of this if its
-// server calls an http.Handler, which a Server is (see [Server.ServeHTTP]).
+// to the spine; for any other request it implements forward.Wire. The relay gets two
+// conns, and knows no protocol version. h1.go, h2.go with h2_forward.go, and
+// handler.go are the adapters there are. A server in another package that calls an
+// http.Handler needs no adapter: a Server is one (see [Server.ServeHTTP]). Records
+// and Via then have HTTP/2 for every version above 1.
 //
 // The package never imports what presents results to people: probe, explain,
 // terminal, stdio.

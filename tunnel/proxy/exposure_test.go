@@ -117,7 +117,7 @@ func TestUnixListenerIsPrivate(t *testing.T) {
 		t.Errorf("URL %q, want %q", got, want)
 	}
 	ts := startServerOn(t, &Server{AllowClient: []netip.Prefix{}, Resolver: testkit.FailToResolve(testkit.NoSuchName)}, l)
-	a := ts.Ask(proxytest.ConnectHead("example.test:443")) // the mode has judged: no network counts here
+	a := ts.Ask(proxytest.ConnectHead("example.test:443")) // the socket's mode decides, and not AllowClient
 	rec := ts.CheckRefusal(a, 502, "dns_error")
 	rec.Want(t, "client", "unix")
 	rec.Want(t, "listener", "unix:"+path)
@@ -127,7 +127,7 @@ func TestUnixListenerIsPrivate(t *testing.T) {
 	}
 }
 
-// A unix listener is no loopback TCP listener: it takes nobody to this host.
+// A Server on a unix socket does not connect to this host, as one on loopback TCP does.
 func TestUnixListenerAllowsPublicAddressesOnly(t *testing.T) {
 	l, err := listenUnixAt(socketPath(t))
 	if err != nil {
@@ -144,7 +144,7 @@ func TestUnixListenerTakesAStaleSocketOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stale.SetUnlinkOnClose(false) // as a process that was killed leaves it
+	stale.SetUnlinkOnClose(false) // like one that a killed process has left
 	stale.Close()
 	l, err := listenUnixAt(path)
 	if err != nil {
@@ -190,7 +190,7 @@ func TestUnixListenerNeverRemovesAFile(t *testing.T) {
 	if b, err := os.ReadFile(path); string(b) != "precious" {
 		t.Errorf("the file is gone: %v", err)
 	}
-	// Neither through a symbolic link, which may lead anywhere.
+	// Nor through a symbolic link, which may lead anywhere.
 	link := path + "l"
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
@@ -201,7 +201,7 @@ func TestUnixListenerNeverRemovesAFile(t *testing.T) {
 	}
 }
 
-// An abstract socket has no mode that would keep other users out.
+// An abstract socket has no mode, and so does not keep other users out.
 func TestUnixListenerIsNotAbstract(t *testing.T) {
 	if l, err := listenUnixAt("@culvert-test"); err == nil {
 		defer l.Close()
@@ -224,7 +224,7 @@ func TestListenOnATakenPort(t *testing.T) {
 	}
 }
 
-// Package net opens 0.0.0.0 for IPv6 too, unless told otherwise.
+// By default package net opens 0.0.0.0 for IPv6 too.
 func TestListenOnIPv4WildcardIsIPv4Only(t *testing.T) {
 	l, err := listen.Spec{Network: "tcp", Address: "0.0.0.0:0"}.Listen(context.Background())
 	if err != nil {
@@ -236,7 +236,7 @@ func TestListenOnIPv4WildcardIsIPv4Only(t *testing.T) {
 	}
 }
 
-// DESIGN 3: own listeners are never a target.
+// DESIGN 3: a Server's own listeners are never a target.
 func TestOwnListenerIsNeverATarget(t *testing.T) {
 	parent := tunneltest.StartProxy(t, tunneltest.Honest()...)
 	loopback := startServer(t, &Server{Resolver: testkit.ResolveTo("127.0.0.1")})
@@ -248,11 +248,11 @@ func TestOwnListenerIsNeverATarget(t *testing.T) {
 	a := loopback.Ask("GET http://127.0.0.1:" + port + "/ HTTP/1.1\r\nHost: a\r\n\r\n")
 	loopback.CheckRefusal(a, 403, "destination_ip_prohibited").Want(t, "rule", "own listener")
 
-	// Another address's port of the same number is somebody else's.
+	// The same port on another address is not the Server's.
 	echo := testkit.StartAt(t, "127.0.0.2:"+port, tunneltest.Echo)
 	loopback.Open(echo.Addr())
 
-	// The parent may be trusted where the client is not.
+	// A parent may trust this proxy where it would not trust the client.
 	through := startServer(t, &Server{Via: []ViaRule{{Route: testkit.MustRoute(t, parent.Addr())}}})
 	a = through.Ask(proxytest.ConnectHead(through.Addr))
 	through.CheckRefusal(a, 403, "destination_ip_prohibited").Want(t, "rule", "own listener")
@@ -290,7 +290,7 @@ func TestOwnListenerOnAWildcardIsNeverATarget(t *testing.T) {
 	}
 }
 
-// Each listener of a Server knows the others.
+// No listener of a Server is a target through another.
 func TestOwnListenersKnowEachOther(t *testing.T) {
 	s := &Server{Policy: policy.Policy{Allow: []policy.Pattern{proxytest.MustPattern(t, "*:*")}}}
 	ts := startServer(t, s)
@@ -317,7 +317,7 @@ func TestListenerURL(t *testing.T) {
 	}
 }
 
-// DESIGN 3: four lines that tell who may go where.
+// DESIGN 3: four lines say which clients may reach which targets.
 func TestSummary(t *testing.T) {
 	loopback := &proxytest.FakeListener{At: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}}
 	wildcard := &proxytest.FakeListener{At: &net.TCPAddr{IP: net.IPv4zero, Port: 1}}
@@ -348,7 +348,7 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// networks are client networks that parse.
+// networks parses client networks.
 func networks(list ...string) []netip.Prefix {
 	out := make([]netip.Prefix, len(list))
 	for i, s := range list {

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// attacker2 speaks HTTP/2 to the Server as no client would.
+// attacker2 sends HTTP/2 frames to the Server as no ordinary client does.
 type attacker2 struct {
 	*http2.Framer
 	conn net.Conn
@@ -41,7 +41,7 @@ func (ts *testServer) attack2(target string) *attacker2 {
 	return a
 }
 
-// goAway reads until the connection is given up, and says how.
+// goAway reads until the Server ends the connection, and returns how.
 func (a *attacker2) goAway() (code http2.ErrCode, debug string) {
 	code = ^http2.ErrCode(0)
 	for {
@@ -55,8 +55,8 @@ func (a *attacker2) goAway() (code http2.ErrCode, debug string) {
 	}
 }
 
-// What would cost the Server without end is ended, by a GOAWAY that says why and
-// a line of the log that says the same; other clients do not notice.
+// A client that would cost the Server without limit is ended with a GOAWAY that says why
+// and a line of the log that says the same. Other clients are not affected.
 func TestHTTP2Floods(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -109,14 +109,14 @@ func TestHTTP2Floods(t *testing.T) {
 	}
 }
 
-// A head that is small on the wire and large in memory is answered, and the
-// connection stays.
+// A head that is small on the wire and large in memory is refused, and the connection is
+// kept.
 func TestHTTP2HeaderBomb(t *testing.T) {
 	ts := startServer(t, &Server{Resolver: testkit.NeverResolve(t)})
 	a := ts.attack2("example.test:443")
-	bomb := append(bytes.Clone(a.head), 0x40, 1, 'a', 0x7f, 0xa1, 0x1e) // a field of 4,000 bytes, into the table
+	bomb := append(bytes.Clone(a.head), 0x40, 1, 'a', 0x7f, 0xa1, 0x1e) // adds a field of 4,000 bytes to the table
 	bomb = append(bomb, bytes.Repeat([]byte("x"), 4000)...)
-	bomb = append(bomb, bytes.Repeat([]byte{0xbe}, 8000)...) // 32 MB of the same, a byte each
+	bomb = append(bomb, bytes.Repeat([]byte{0xbe}, 8000)...) // repeats it to 32 MB, at a byte each
 	for id := uint32(1); id < 20; id += 2 {
 		if err := a.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: bomb, EndHeaders: true}); err != nil {
 			t.Fatal(err)
@@ -127,8 +127,8 @@ func TestHTTP2HeaderBomb(t *testing.T) {
 	}
 }
 
-// A client that says nothing, or stops within its first bytes, is let go after
-// HeaderTimeout; one that has no tunnels after KeepAliveTimeout.
+// A client that sends nothing, or stops within its first bytes, is disconnected after
+// HeaderTimeout; one without tunnels after KeepAliveTimeout.
 func TestHTTP2Timeouts(t *testing.T) {
 	t.Run("half a preface", func(t *testing.T) {
 		ts := startServer(t, &Server{HeaderTimeout: 50 * time.Millisecond, KeepAliveTimeout: time.Hour})

@@ -27,8 +27,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// transport2 is an independent client of HTTP/2 (the standard library's) whose
-// requests all go to the Server, in clear unless config says otherwise.
+// transport2 returns an independent HTTP/2 client, the standard library's. It sends all
+// requests to the Server, without TLS if config is nil.
 func (ts *testServer) transport2(config *tls.Config) *http.Transport {
 	t := &http.Transport{TLSClientConfig: config, Protocols: new(http.Protocols), DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
@@ -40,7 +40,7 @@ func (ts *testServer) transport2(config *tls.Config) *http.Transport {
 	return t
 }
 
-// fetched is what came of a request.
+// fetched is the reply to a request, or why there is none.
 type fetched struct {
 	*http.Response
 	body string
@@ -69,11 +69,11 @@ func newRequest(tb testing.TB, method, url string, body io.Reader) *http.Request
 	return r
 }
 
-// unsized hides how long a body is.
+// unsized hides the length of a body.
 type unsized struct{ io.Reader }
 
-// Plain requests over HTTP/2 reach the origin as HTTP/1.1, and the answers come
-// back, as those of HTTP/1 clients do (RULES 21 to 24).
+// Plain requests over HTTP/2 reach the origin as HTTP/1.1, under the same rules as those
+// of HTTP/1 clients (RULES 21 to 24).
 func TestPlainOverHTTP2(t *testing.T) {
 	ts := startServer(t, &Server{Name: "here"})
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -186,7 +186,7 @@ type zeroReader struct{}
 
 func (zeroReader) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
-// Refusals of plain requests say the same as over HTTP/1.
+// Refusals of plain requests are the same as over HTTP/1.
 func TestPlainRefusalsOverHTTP2(t *testing.T) {
 	ts := startServer(t, &Server{Policy: policy.Policy{Allow: []policy.Pattern{proxytest.MustPattern(t, "*:80")}}})
 	for _, tt := range []struct {
@@ -206,7 +206,7 @@ func TestPlainRefusalsOverHTTP2(t *testing.T) {
 	}
 }
 
-// client2 is a client of HTTP/2 that says what it likes.
+// client2 is an HTTP/2 client that can send any head.
 func (ts *testServer) client2() *h2.Conn {
 	ts.Helper()
 	conn := ts.Dial()
@@ -240,8 +240,8 @@ func (ts *testServer) head2(s *h2.Stream) h2.Head {
 	return head
 }
 
-// RULES 11 and 12, over HTTP/2: answered on the stream, and the next stream
-// goes on.
+// RULES 11 and 12 over HTTP/2: a malformed request is answered on its stream, and the
+// next stream is served.
 func TestStreamsThatAreMalformed(t *testing.T) {
 	ts := startServer(t, &Server{Resolver: testkit.NeverResolve(t)})
 	c := ts.client2()
@@ -278,8 +278,8 @@ func TestStreamsThatAreMalformed(t *testing.T) {
 	}
 }
 
-// A client that gives a request up takes it from the origin too, and leaves its
-// other streams be.
+// A request that the client gives up ends at the origin too, and the client's other
+// streams go on.
 func TestPlainStreamGivenUp(t *testing.T) {
 	ts := startServer(t, &Server{})
 	gone := make(chan struct{})
@@ -304,7 +304,7 @@ func TestPlainStreamGivenUp(t *testing.T) {
 	testkit.Expect(t, other, "x")
 }
 
-// A WebSocket's CONNECT becomes an upgrade for the origin (RFC 8441).
+// An extended CONNECT for a WebSocket becomes an upgrade at the origin (RFC 8441).
 func TestWebSocketOverHTTP2(t *testing.T) {
 	ts := startServer(t, &Server{Name: "here"})
 	origin := tunneltest.StartProxy(t, tunneltest.ReadHead,
@@ -334,7 +334,7 @@ func TestWebSocketOverHTTP2(t *testing.T) {
 	rec.WantNumber(t, "down", 9)
 }
 
-// insecureHTTP2 is for a server whose certificate nobody knows.
+// insecureHTTP2 accepts any certificate.
 func insecureHTTP2() *tls.Config {
 	return &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -19,7 +18,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// startHandler serves s by a foreign server, over TLS with HTTP/2 or in clear.
+// startHandler serves s with a net/http server, over TLS with HTTP/2 or without.
 func startHandler(t *testing.T, s *Server, secure bool) *testServer {
 	t.Helper()
 	foreign := httptest.NewUnstartedServer(s)
@@ -45,7 +44,7 @@ func startHandler(t *testing.T, s *Server, secure bool) *testServer {
 	return ts
 }
 
-// A foreign server's tunnels over HTTP/1 are as good as our own.
+// The tunnels of a net/http server over HTTP/1 behave as those of Serve.
 func TestServeHTTPConnect(t *testing.T) {
 	ts := startHandler(t, &Server{Verifier: proxytest.OneUser{User: "ada", Password: "x"}}, false)
 	conn := ts.Dial()
@@ -67,8 +66,8 @@ func TestServeHTTPConnect(t *testing.T) {
 	ts.Refused(proxytest.ConnectHead(ts.Addr, testkit.Basic("ada", "x")), 403, "destination_ip_prohibited")
 }
 
-// Over HTTP/2 the target's end of file ends the tunnel, and a reset is
-// INTERNAL_ERROR: that is what net/http can.
+// Over HTTP/2 the target's end of file ends the tunnel, and a reset is INTERNAL_ERROR:
+// net/http allows no more.
 func TestServeHTTPConnectOverHTTP2(t *testing.T) {
 	ts := startHandler(t, &Server{Policy: policy.Policy{Allow: []policy.Pattern{proxytest.MustPattern(t, "*:*")}, Deny: []policy.Pattern{proxytest.MustPattern(t, "denied.test")}}}, true)
 	c := clienttest.NewClient(t, routeTo(t, tunnel.SchemeH2, ts))
@@ -97,7 +96,7 @@ func TestServeHTTPConnectOverHTTP2(t *testing.T) {
 	}
 }
 
-// Plain requests, and upgrades over HTTP/1, go through the same forwarder.
+// Plain requests, and upgrades over HTTP/1, use the same Forwarder.
 func TestServeHTTPPlain(t *testing.T) {
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -164,25 +163,4 @@ func TestServeHTTPPlain(t *testing.T) {
 		t.Errorf("the upgraded connection got %q, %v", rest, err)
 	}
 	ts.NextRecord(accesslog.EventClose).WantNumber(t, "down", 9)
-}
-
-func ExampleServer_ServeHTTP() {
-	proxy := &Server{}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	foreign := &http.Server{Handler: proxy}
-	go foreign.Serve(listener)
-	defer proxy.Close() // its tunnels are not foreign's to close
-	defer foreign.Close()
-
-	reply, err := http.Get("http://" + listener.Addr().String())
-	if err != nil {
-		panic(err)
-	}
-	defer reply.Body.Close()
-	body, _ := io.ReadAll(reply.Body)
-	fmt.Printf("%s", body)
-	// Output: 400 Bad Request: this is a proxy, not a web server: configure it as your HTTP proxy, so that requests name the whole URL
 }

@@ -9,14 +9,14 @@ import (
 	"culvert/tunnel/policy"
 )
 
-// testServer is a Server that listens on loopback, and its access log.
+// testServer is a Server that serves on loopback, and its access log.
 type testServer struct {
 	*proxytest.Proxy
 	server *Server
 }
 
-// startServer starts s on 127.0.0.1; a nil Policy.Allow is any target. At the
-// end of the test it is closed, and must have given every slot back.
+// startServer starts s on 127.0.0.1. If Policy.Allow is nil, every target is allowed. At
+// the end of the test the Server is closed, and every slot must be free.
 func startServer(tb testing.TB, s *Server) *testServer {
 	tb.Helper()
 	return startServerOn(tb, s, testkit.Listen(tb, "127.0.0.1:0"))
@@ -39,17 +39,17 @@ func (ts *testServer) in(tb testing.TB) *testServer {
 	return &testServer{ts.Proxy.In(tb), ts.server}
 }
 
-// serveOn calls Serve on a goroutine of its own, and returns once the listener
-// is one of the server's. What Serve returns goes to served.
+// serveOn calls Serve on a goroutine of its own, and returns once the listener is one of
+// the server's. The channel served gets what Serve returns.
 func serveOn(tb testing.TB, s *Server, l net.Listener, served chan<- error) {
 	tb.Helper()
 	go func() { served <- s.Serve(l) }()
 	awaitListening(tb, s, l)
 }
 
-// awaitListening waits until l is one of the server's listeners: a Shutdown, or a
-// client that asks for the listener itself, would otherwise depend on whether the
-// goroutine that serves it has run yet.
+// awaitListening waits until l is one of the server's listeners. Otherwise a Shutdown, or
+// a client that asks for the listener itself, would depend on whether the goroutine that
+// calls Serve has run yet.
 func awaitListening(tb testing.TB, s *Server, l net.Listener) {
 	tb.Helper()
 	testkit.Eventually(tb, "the server listens", func() bool {

@@ -18,7 +18,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// IdleDescriptors starts the server's loops, which would otherwise start with the
+// IdleDescriptors starts the server's event loops, which would otherwise start with the
 // first tunnel, and counts the descriptors that idle pipes keep open.
 func (ts *testServer) idleDescriptors() func() int {
 	loops := &ts.server.run.loops
@@ -26,8 +26,8 @@ func (ts *testServer) idleDescriptors() func() int {
 	return func() int { return sock.IdleDescriptors() + loops.IdleDescriptors() }
 }
 
-// wantNothingLeft waits until a server that goes on running has let go of
-// everything its clients had it take.
+// wantNothingLeft waits until a server that keeps running has released all that its
+// clients made it hold.
 func (ts *testServer) wantNothingLeft(before leak.Resources) {
 	ts.Helper()
 	testkit.Eventually(ts, "no connection is on the books", func() bool {
@@ -35,10 +35,10 @@ func (ts *testServer) wantNothingLeft(before leak.Resources) {
 		defer ts.server.run.mu.Unlock()
 		return len(ts.server.run.conns) == 0 && len(ts.server.run.relays) == 0
 	})
-	// A slot is given back just after its relay is off the books, and just
-	// before the record is written.
+	// A slot is released just after its relay is removed, and just before the record
+	// is written.
 	testkit.Eventually(ts, "no slot is taken", func() bool { return ts.server.Open() == 0 })
-	// A worker rests only after its connection is off the books.
+	// A worker becomes idle only after its connection is removed.
 	idle := func() int {
 		ts.server.run.workers.mu.Lock()
 		defer ts.server.run.workers.mu.Unlock()
@@ -49,8 +49,8 @@ func (ts *testServer) wantNothingLeft(before leak.Resources) {
 	}
 }
 
-// Issue 2, "Bad input": connections that send nothing, half a head, or garbage
-// leave no goroutine and no descriptor behind.
+// Issue 2, "Bad input": connections that send nothing, half a head, or garbage leave no
+// goroutine and no descriptor behind.
 func TestThousandUselessConnectionsLeaveNothing(t *testing.T) {
 	const most = 1000
 	ts := startServer(t, &Server{HeaderTimeout: 300 * time.Millisecond})
@@ -85,7 +85,7 @@ func TestThousandUselessConnectionsLeaveNothing(t *testing.T) {
 			conn.Close()
 		}
 	}
-	for _, conn := range conns { // the server ends each by itself
+	for _, conn := range conns { // the server ends each on its own
 		io.Copy(io.Discard, conn)
 	}
 	for _, conn := range conns {
@@ -94,7 +94,7 @@ func TestThousandUselessConnectionsLeaveNothing(t *testing.T) {
 	ts.wantNothingLeft(before)
 }
 
-// blockingVerifier is one whose verdict takes until it is released.
+// blockingVerifier is a Verifier that answers once it is released.
 type blockingVerifier struct {
 	asked, release chan struct{}
 }
@@ -105,15 +105,15 @@ func (v blockingVerifier) Verify(string, string) bool {
 	return true
 }
 
-// Issue 2, "Bad input": a client that vanishes at each stage of the spine leaves
-// nothing behind.
+// Issue 2, "Bad input": a client that vanishes leaves nothing behind, at whichever stage
+// of the spine.
 func TestClientThatVanishesLeavesNothing(t *testing.T) {
 	const clients = 8
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	stages := []struct {
 		name string
-		// begin makes a server on which clients come to the stage: what they
-		// send, a wait until one is there, and what lets the stage end.
+		// begin makes a server, and returns what a client sends to reach the stage, a
+		// wait until one has reached it, and what ends the stage.
 		begin func(t *testing.T) (ts *testServer, request string, there func(conn net.Conn), release func())
 	}{
 		{"before the head", func(t *testing.T) (*testServer, string, func(net.Conn), func()) {
@@ -158,7 +158,7 @@ func TestClientThatVanishesLeavesNothing(t *testing.T) {
 	for _, stage := range stages {
 		for how, leave := range leaves {
 			if how == "half-closes" && stage.name == "in a tunnel that is full" {
-				continue // the target goes on for ever, and rightly so
+				continue // the target sends for ever, as it should
 			}
 			t.Run(stage.name+" "+how, func(t *testing.T) {
 				ts, request, there, release := stage.begin(t)
@@ -194,13 +194,14 @@ func TestClientThatVanishesLeavesNothing(t *testing.T) {
 	}
 }
 
-// A tunnel keeps nothing of its request: heads may be large, and hold secrets.
+// An open tunnel does not keep its request's head in memory: heads may be large, and may
+// have secrets.
 func TestOpenTunnelKeepsNoHead(t *testing.T) {
 	const tunnels, head = 50, 60 << 10
 	ts := startServer(t, &Server{Resolver: testkit.ResolveTo("127.0.0.1")})
 	silent := tunneltest.Start(t, tunneltest.Silent)
 	long := proxytest.ConnectHead("a.test:"+silent.Port(), "X: "+strings.Repeat("x", head))
-	ts.Open(silent.Addr()) // what is made once
+	ts.Open(silent.Addr()) // so that all that is made once is made
 	before := testkit.GoMemory()
 	for range tunnels {
 		conn := ts.Dial()
@@ -218,7 +219,7 @@ func TestOpenTunnelKeepsNoHead(t *testing.T) {
 	}
 }
 
-// What a listener's accept does when it fails.
+// Serve tries again after a temporary failure of Accept.
 func TestServeRidesOutATemporaryFailure(t *testing.T) {
 	accept := func(errno syscall.Errno) error {
 		return &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", errno)}

@@ -7,8 +7,8 @@ import (
 	"culvert/tunnel/internal/proxytest"
 )
 
-// When the descriptors run short a client is told so, before it has asked for
-// anything; when there are enough it is served.
+// If descriptors run short, a client is refused for that before it asks for anything;
+// if there are enough, it is served.
 func TestCrowdedServerTurnsClientsAway(t *testing.T) {
 	crowded := &Server{}
 	crowded.init()

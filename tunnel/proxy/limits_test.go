@@ -7,8 +7,8 @@ import (
 	"culvert/tunnel/internal/proxytest"
 )
 
-// The command line says that it listens after it has the summary: from then on
-// the process's limits may be lowered, and Serve must not take those for its own.
+// The command line prints the summary before it says that it listens. From then on the
+// process's limits may be lowered, and Serve must not use the lower ones.
 func TestSummarySettlesTheLimits(t *testing.T) {
 	s := &Server{}
 	s.Summary(&proxytest.FakeListener{At: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}})

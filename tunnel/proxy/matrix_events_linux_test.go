@@ -26,7 +26,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// matrixEvent is what happens to a tunnel, or in its place.
+// matrixEvent is an event in a tunnel's life, or a reason why there is no tunnel.
 type matrixEvent struct {
 	name   string
 	server func(t *testing.T) *Server // nil = the zero Server
@@ -65,7 +65,7 @@ var matrixEvents = []matrixEvent{
 	{"client vanishes", nil, matrixVanish},
 }
 
-// RULES 11 to 19 and the relay contract (DESIGN 4), whatever the client speaks.
+// RULES 11 to 19 and the relay contract (DESIGN 4), in every protocol version.
 func TestMatrix(t *testing.T) {
 	for _, event := range matrixEvents {
 		for _, protocol := range matrixProtocols {
@@ -89,8 +89,8 @@ func matrixOpen(m *matrix) {
 	m.wantClosed(relay.ClosedByClient, false, 14, 14)
 }
 
-// Bytes that came with the CONNECT are the first to the target, and bytes that
-// the target sends at once come behind the 2xx.
+// Bytes that came with the CONNECT reach the target first, and bytes that the target
+// sends at once reach the client behind the 2xx.
 func matrixGlued(m *matrix) {
 	conn := m.open(tunneltest.Start(m.T, tunneltest.Greet("hello ")).Addr(), "early ")
 	testkit.Send(m.T, conn, "late")
@@ -131,7 +131,7 @@ func matrixHalfCloseTarget(m *matrix) {
 	m.wantClosed(relay.ClosedByTarget, false, size, 9)
 }
 
-// greeter is a target that says hello and tells how its connection ends.
+// greeter is a target that sends hello and reports how its connection ends.
 func (m *matrix) greeter() (addr string, end <-chan error) {
 	ends := make(chan error, 1)
 	return tunneltest.Start(m.T, func(conn net.Conn) {
@@ -154,7 +154,7 @@ func matrixResetClient(m *matrix) {
 	m.wantClosed(relay.ClosedByClient, true, 4, 5)
 }
 
-// awaitUp waits until that many bytes went to the target of the only tunnel.
+// awaitUp waits until n bytes have reached the target of the only tunnel.
 func (m *matrix) awaitUp(n int64) {
 	m.T.Helper()
 	testkit.Eventually(m.T, fmt.Sprintf("%d bytes are at the target", n), func() bool {
@@ -190,7 +190,7 @@ func matrixCredentials(m *matrix) {
 	testkit.Expect(m.T, other, "still there")
 }
 
-// open2xx is open with fields.
+// open2xx is open with field lines.
 func (m *matrix) open2xx(target string, fields ...string) matrixConn {
 	m.T.Helper()
 	reply, conn := m.ask(target, "", fields...)
@@ -200,8 +200,8 @@ func (m *matrix) open2xx(target string, fields ...string) matrixConn {
 	return conn
 }
 
-// bulkSize is what a transfer carries: 1 GiB where the real parts are, less
-// where a person waits or the race detector watches.
+// bulkSize is the size of a transfer: 1 GiB in the run with real programs, less in
+// others and under the race detector.
 func bulkSize() int64 {
 	if os.Getenv("CULVERT_REAL") == "1" && !testkit.UnderRace {
 		return 1 << 30
@@ -209,7 +209,7 @@ func bulkSize() int64 {
 	return 32 << 20
 }
 
-// matrixBulk carries a known stream down and another up, by checksum.
+// matrixBulk transfers known bytes in each direction and compares checksums.
 func matrixBulk(m *matrix) {
 	size := bulkSize()
 	sum := func(from io.Reader, h hash.Hash) string {
@@ -251,7 +251,7 @@ func matrixBulk(m *matrix) {
 	rec.WantNumber(m.T, "down", int(size))
 }
 
-// matrixMany has 500 tunnels at once, each with words of its own.
+// matrixMany has 500 tunnels open at once, each with bytes of its own.
 func matrixMany(m *matrix) {
 	const tunnels = 500
 	target := tunneltest.Start(m.T, tunneltest.Echo).Addr()
@@ -261,7 +261,7 @@ func matrixMany(m *matrix) {
 	}
 	var all sync.WaitGroup
 	for i, conn := range conns {
-		conn.SetDeadline(time.Now().Add(testkit.Patience)) // not since the first of all opened
+		conn.SetDeadline(time.Now().Add(testkit.Patience)) // counted from here, not from when the first opened
 		all.Go(func() {
 			text := strings.Repeat(fmt.Sprintf("tunnel %d ", i), 2000)
 			sent := make(chan error, 1)
@@ -282,10 +282,10 @@ func matrixMany(m *matrix) {
 	testkit.Eventually(m.T, "all slots are free", func() bool { return m.server.Open() == 0 })
 }
 
-// matrixStalled has one tunnel whose client does not read: that one stalls, with
-// bounded memory, and no other.
+// matrixStalled has a tunnel whose client does not read. That tunnel stalls, with bounded
+// memory, and the others do not.
 func matrixStalled(m *matrix) {
-	const size, most = 64 << 20, 24 << 20 // most: windows and socket buffers on the way
+	const size, most = 64 << 20, 24 << 20 // most is the windows and socket buffers in between
 	var mu sync.Mutex
 	var taken int
 	target := tunneltest.Start(m.T, func(conn net.Conn) {
@@ -322,7 +322,7 @@ func matrixStalled(m *matrix) {
 	}
 }
 
-// matrixDrain lets an open tunnel come to its end.
+// matrixDrain shuts the Server down with time for an open tunnel to end by itself.
 func matrixDrain(m *matrix) {
 	conn := m.open(tunneltest.Start(m.T, tunneltest.Echo).Addr(), "")
 	testkit.Send(m.T, conn, "before ")
@@ -337,7 +337,7 @@ func matrixDrain(m *matrix) {
 	m.wantClosed(relay.ClosedByClient, false, 16, 16)
 }
 
-// matrixCut does not have the time for that.
+// matrixCut shuts the Server down without that time.
 func matrixCut(m *matrix) {
 	conn := m.open(tunneltest.Start(m.T, tunneltest.Echo).Addr(), "")
 	testkit.Send(m.T, conn, "x")

@@ -24,14 +24,14 @@ import (
 	"culvert/tunnel/relay"
 )
 
-// This file has the clients of the matrix: every event of a tunnel's life, in
-// every protocol that a client can speak to a Server, with the same outcome.
-// The events are in matrix_events_linux_test.go.
+// The matrix tests every event of a tunnel's life in every protocol between client and
+// Server: the outcome must be the same. This file has the clients, and
+// matrix_events_linux_test.go the events.
 
 // matrixProtocol is a protocol between client and Server.
 type matrixProtocol struct {
 	name   string
-	logged string // as records name it
+	logged string // its name in records
 	tls    bool
 	http2  bool
 }
@@ -50,7 +50,7 @@ type matrix struct {
 	protocol matrixProtocol
 
 	mu    sync.Mutex
-	conn  net.Conn // of HTTP/2, which all tunnels share until it is full
+	conn  net.Conn // over HTTP/2: the tunnels share it until it is full
 	conns *h2.Conn
 	users int
 }
@@ -66,11 +66,11 @@ type matrixReply struct {
 type matrixConn interface {
 	net.Conn
 	CloseWrite() error
-	reset()  // tears this tunnel
-	vanish() // tears all that this client has
+	reset()  // resets this tunnel
+	vanish() // resets all tunnels of this client
 }
 
-// streamsEach is how many tunnels share a connection of HTTP/2.
+// streamsEach is how many tunnels share an HTTP/2 connection.
 const streamsEach = 100
 
 func newMatrix(t *testing.T, protocol matrixProtocol, s *Server) *matrix {
@@ -85,7 +85,7 @@ func newMatrix(t *testing.T, protocol matrixProtocol, s *Server) *matrix {
 	return &matrix{T: t, testServer: startServerOn(t, s, l), protocol: protocol}
 }
 
-// connect connects to the Server, in TLS where the protocol has it.
+// connect connects to the Server, over TLS if the protocol has it.
 func (m *matrix) connect() net.Conn {
 	conn := testkit.Dial(m.T, "tcp", m.Addr)
 	if !m.protocol.tls {
@@ -105,8 +105,8 @@ func (m *matrix) connect() net.Conn {
 	return secure
 }
 
-// ask sends a CONNECT and early bytes, and reads the answer. The tunnel is nil
-// if it was refused.
+// ask sends a CONNECT and early bytes, and reads the answer. The tunnel is nil if the
+// CONNECT was refused.
 func (m *matrix) ask(target, early string, fields ...string) (matrixReply, matrixConn) {
 	m.T.Helper()
 	if m.protocol.http2 {
@@ -128,7 +128,7 @@ func (m *matrix) ask(target, early string, fields ...string) (matrixReply, matri
 	if got.status == http.StatusOK {
 		return got, tunnel1{conn.(matrixHalfConn)}
 	}
-	body, err := io.ReadAll(conn) // to the orderly end: RFC 9931 wants it closed
+	body, err := io.ReadAll(conn) // to the orderly end, which RFC 9931 requires
 	if err != nil {
 		m.T.Errorf("behind a refusal: %v", err)
 	}
@@ -151,7 +151,7 @@ func (m *matrix) ask2(target, early string, fields []string) (matrixReply, matri
 	if err != nil {
 		m.T.Fatal(err)
 	}
-	_, _ = io.WriteString(s, early) // of no use if the request is refused meanwhile
+	_, _ = io.WriteString(s, early) // fails if the request is refused meanwhile
 	head, err := s.ReadHead(ctx)
 	if err != nil {
 		m.T.Fatal(err)
@@ -173,13 +173,13 @@ func (m *matrix) ask2(target, early string, fields []string) (matrixReply, matri
 	return got, nil
 }
 
-// shared is a connection of HTTP/2 with room for a stream more.
+// shared returns an HTTP/2 connection with room for another stream.
 func (m *matrix) shared() (net.Conn, *h2.Conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.users%streamsEach == 0 {
 		m.conn = m.connect()
-		m.conn.SetDeadline(time.Time{}) // the streams have their own
+		m.conn.SetDeadline(time.Time{}) // the streams have deadlines of their own
 		m.conns = h2.Client(m.conn, h2.Config{})
 		m.T.Cleanup(func(c *h2.Conn) func() { return func() { c.Close(); c.Wait() } }(m.conns))
 	}
@@ -187,7 +187,7 @@ func (m *matrix) shared() (net.Conn, *h2.Conn) {
 	return m.conn, m.conns
 }
 
-// open is ask for a tunnel that must open.
+// open is ask, and the tunnel must open.
 func (m *matrix) open(target, early string) matrixConn {
 	m.T.Helper()
 	reply, conn := m.ask(target, early)
@@ -222,8 +222,8 @@ type tunnel2 struct {
 func (t tunnel2) reset()  { t.Reset(h2.CodeCancel) }
 func (t tunnel2) vanish() { testkit.Reset(t.conn) }
 
-// wantReset reads to the end, which must be the protocol's reset: of a
-// connection, or of a stream with CONNECT_ERROR (RFC 9113, section 8.5).
+// wantReset reads to the end, which must be a reset in the protocol: of the connection,
+// or of the stream with CONNECT_ERROR (RFC 9113, section 8.5).
 func (m *matrix) wantReset(conn net.Conn, text string) {
 	m.T.Helper()
 	got, err := io.ReadAll(conn)
@@ -254,8 +254,7 @@ func (m *matrix) wantClosed(by relay.ClosedBy, broken bool, up, down int) {
 	}
 }
 
-// wantRefused asks for target, which must be refused in the same words
-// everywhere.
+// wantRefused asks for target, which must be refused in the same words in every protocol.
 func (m *matrix) wantRefused(target string, status int, token, cause string, fields ...string) matrixReply {
 	m.T.Helper()
 	got, _ := m.ask(target, "no request: GET / HTTP/1.1\r\n\r\n", fields...)

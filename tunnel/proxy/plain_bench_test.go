@@ -14,9 +14,9 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// BenchmarkPlainKeepAlive is GET of 1 KiB, kept alive on both sides, with the
-// access log formatted and thrown away. Client and origin are the bare least,
-// so that what is measured is mostly the proxy.
+// BenchmarkPlainKeepAlive measures GET of 1 KiB on kept connections, with the access log
+// formatted and discarded. Client and origin do as little as possible, so that most of
+// the cost is the proxy's.
 func BenchmarkPlainKeepAlive(b *testing.B) {
 	reply := "HTTP/1.1 200 OK\r\n" + date + "Content-Type: text/plain\r\nContent-Length: 1024\r\n\r\n" + strings.Repeat("x", 1024)
 	origin := tunneltest.Start(b, func(conn net.Conn) {

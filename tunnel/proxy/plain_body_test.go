@@ -17,8 +17,8 @@ import (
 
 const chunkedPost = "POST http://ORIGIN/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
 
-// The origin has the first piece before the client sends the second, and the
-// other way round.
+// The origin has the first piece of a request before the client sends the second, and
+// the client that of a reply.
 func TestPlainStreamsBothWays(t *testing.T) {
 	p := newPlainTest(t)
 	client, origin, _ := p.exchange(chunkedPost + "\r\n1\r\na\r\n")
@@ -52,7 +52,7 @@ func TestPlainStreamsContentOfKnownLength(t *testing.T) {
 	p.logged(200, 2, 2)
 }
 
-// A reply that only the connection's end ends streams too.
+// A reply that ends with its connection streams too.
 func TestPlainStreamsUntilClose(t *testing.T) {
 	p := newPlainTest(t)
 	client, origin, _ := p.exchange("GET http://ORIGIN/ HTTP/1.0\r\n\r\n")
@@ -114,7 +114,7 @@ func TestPlainExpectIsRelayed(t *testing.T) {
 	origin.head()
 }
 
-// Whoever waits for a 100 that the origin never sends is told by the proxy.
+// The proxy sends the 100 that the client waits for if the origin does not.
 func TestPlainExpectThatTheOriginIgnores(t *testing.T) {
 	t.Parallel()
 	p := newPlainTest(t)
@@ -122,11 +122,11 @@ func TestPlainExpectThatTheOriginIgnores(t *testing.T) {
 	client.expect("HTTP/1.1 100 Continue\r\n\r\n")
 	client.send("body")
 	origin.expect("body")
-	origin.send("HTTP/1.1 100 Continue\r\n\r\n" + okHello) // late: once is enough
+	origin.send("HTTP/1.1 100 Continue\r\n\r\n" + okHello) // late: the client must not get it twice
 	client.expect(helloHere)
 }
 
-// A client that does not wait.
+// A client need not wait for a 100.
 func TestPlainExpectWithTheContentAtOnce(t *testing.T) {
 	p := newPlainTest(t)
 	client, origin, _ := p.exchange(expectPost + "body")
@@ -136,8 +136,8 @@ func TestPlainExpectWithTheContentAtOnce(t *testing.T) {
 	client.expect("HTTP/1.1 100 Continue\r\n\r\n" + helloHere)
 }
 
-// The client keeps its content, is not asked for it, and the connection on
-// which it may or may not come is closed.
+// A client that waits for a 100 and gets a final reply may or may not send its content,
+// so its connection is closed.
 func TestPlainExpectRefusedUnread(t *testing.T) {
 	for name, closing := range map[string]string{"kept": "", "closed": "Connection: close\r\n"} {
 		t.Run(name, func(t *testing.T) {
@@ -154,7 +154,8 @@ func TestPlainExpectRefusedUnread(t *testing.T) {
 	}
 }
 
-// RFC 9110, section 10.1.1: an HTTP/1.0 client cannot be told, so nobody waits.
+// RFC 9110, section 10.1.1: an HTTP/1.0 client gets no 100, so the origin is not asked
+// for one.
 func TestPlainExpectOfHTTP10(t *testing.T) {
 	p := newPlainTest(t)
 	client, origin, head := p.exchange("POST http://ORIGIN/ HTTP/1.0\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\nbody")
@@ -191,7 +192,7 @@ func TestPlainInterimRepliesAreNotForHTTP10(t *testing.T) {
 
 const bigBody = 64 << 20
 
-// bigPattern is content that shows whether a piece is missing.
+// bigPattern is content in which a missing piece shows.
 func bigPattern(n int) io.Reader {
 	piece := bytes.Repeat([]byte("0123456789abcde\n"), 4096)
 	readers := make([]io.Reader, n/len(piece))
@@ -201,7 +202,7 @@ func bigPattern(n int) io.Reader {
 	return io.MultiReader(readers...)
 }
 
-// 64 MiB each way, and the process grows by less than a quarter of that.
+// 64 MiB in each direction, and the process grows by less than a quarter of that.
 func TestPlainBigContentIsNotBuffered(t *testing.T) {
 	p := newPlainTest(t)
 	before := heapInUse()
@@ -227,7 +228,8 @@ func TestPlainBigContentIsNotBuffered(t *testing.T) {
 	}
 }
 
-// A client that does not read stops the origin, not the proxy's memory.
+// A client that does not read slows the origin down, and the proxy's memory stays
+// bounded.
 func TestPlainSlowReaderHoldsTheOriginBack(t *testing.T) {
 	p := newPlainTest(t)
 	client, origin, _ := p.exchange(simpleGet)
@@ -290,7 +292,7 @@ func (c countedConn) Write(b []byte) (int, error) {
 	return c.HiddenConn.Write(b)
 }
 
-// A reply that has come whole goes out in one write, chunked or not.
+// A reply that has arrived whole is written at once, chunked or not.
 func TestPlainSmallReplyGoesOutInOnePiece(t *testing.T) {
 	for name, tt := range map[string]struct{ reply, want string }{
 		"length": {okHello, helloHere},

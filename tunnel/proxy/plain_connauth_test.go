@@ -2,8 +2,8 @@ package proxy
 
 import "testing"
 
-// Another client's request must not go out in the name of the user for whom
-// NTLM or Negotiate vouched.
+// Another client's request must not be sent on a connection that NTLM or Negotiate has
+// authenticated for a user.
 func TestPlainConnectionOfAVouchedUserIsNotShared(t *testing.T) {
 	for _, credentials := range []string{"NTLM TlRMTVNTUAAB", "negotiate YIIFZA"} {
 		t.Run(credentials, func(t *testing.T) {
@@ -16,7 +16,7 @@ func TestPlainConnectionOfAVouchedUserIsNotShared(t *testing.T) {
 			fresh.send(okHello)
 			second.expect(helloHere)
 
-			first.send(p.fill(simpleGet)) // on the same: the login holds
+			first.send(p.fill(simpleGet)) // on the connection of the login
 			vouched.head()
 			vouched.send(okHello)
 			first.expect(helloHere)

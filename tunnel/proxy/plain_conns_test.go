@@ -67,8 +67,7 @@ func TestPlainOriginClosesEachTimeWhileClientIsKept(t *testing.T) {
 	}
 }
 
-// The client has sent its request on a kept connection that the origin has
-// closed meanwhile: it is repeated on a new one.
+// A request that meets a kept connection closed by the origin is repeated on a new one.
 func TestPlainStaleOriginConnectionIsReplaced(t *testing.T) {
 	p := newPlainTest(t)
 	client, origin, _ := p.exchange(simpleGet)
@@ -82,7 +81,7 @@ func TestPlainStaleOriginConnectionIsReplaced(t *testing.T) {
 	client.expect(helloHere)
 }
 
-// RFC 9112, section 9.3: no connection is kept up with an HTTP/1.0 client.
+// RFC 9112, section 9.3: the connection of an HTTP/1.0 client is not kept.
 func TestPlainHTTP10ClientIsClosed(t *testing.T) {
 	p := newPlainTest(t)
 	client, origin, _ := p.exchange("GET http://ORIGIN/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
@@ -112,7 +111,7 @@ func TestPlainPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	}
 }
 
-// A pipelined request larger than the reader's buffer.
+// A pipelined request may be larger than the reader's buffer.
 func TestPlainPipelinedLargeHeads(t *testing.T) {
 	p := newPlainTest(t)
 	long := strings.Repeat("x", 20_000)
@@ -153,7 +152,7 @@ func TestPlainConnectPipelinedBehindAGet(t *testing.T) {
 	client.expect(helloHere + established)
 }
 
-// Each request is judged, whatever the connection carried before.
+// Each request is checked, whatever the connection carried before.
 func TestPlainPolicyIsJudgedPerRequest(t *testing.T) {
 	p := plainTestWith(t, &Server{Policy: policy.Policy{Deny: []policy.Pattern{proxytest.MustPattern(t, "localhost")}}})
 	client, origin, _ := p.exchange(simpleGet)
@@ -167,8 +166,8 @@ func TestPlainPolicyIsJudgedPerRequest(t *testing.T) {
 	p.origin.untouched()
 }
 
-// A connection that one name had opened is not lent to a name that leads to
-// the same address but is denied, in whatever spelling.
+// A connection opened for one name is not used for another that has the same address
+// but is denied, in whatever spelling.
 func TestPlainPooledConnectionDoesNotPassThePolicy(t *testing.T) {
 	p := plainTestWith(t, &Server{Resolver: testkit.ResolveTo("127.0.0.1"), Policy: policy.Policy{Deny: []policy.Pattern{proxytest.MustPattern(t, "bad.example")}}})
 	_, port, _ := net.SplitHostPort(p.origin.addr)
@@ -254,8 +253,8 @@ func TestPlainWithNetHTTP(t *testing.T) {
 	}
 }
 
-// While draining, a request under way is answered whole and told to close; an
-// idle connection is closed; a further request is refused.
+// While draining, a request under way gets its whole answer with Connection: close; an
+// idle connection is closed; a new request is refused.
 func TestPlainDraining(t *testing.T) {
 	p := newPlainTest(t)
 	idle, origin, _ := p.exchange(simpleGet)
@@ -284,7 +283,7 @@ func TestPlainDraining(t *testing.T) {
 	testkit.Await(t, "Shutdown", stopped)
 }
 
-// Close does not wait for an origin that hangs, at whatever point.
+// Close does not wait for an origin that hangs, at any point.
 func TestPlainCloseCutsWhatHangs(t *testing.T) {
 	for name, reply := range map[string]string{
 		"before the answer": "", "in the head": "HTTP/1.1 200 O", "in the content": "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhell",
@@ -312,8 +311,8 @@ func TestPlainCloseCutsWhatHangs(t *testing.T) {
 	}
 }
 
-// An origin that closed an idle connection: a request larger than one write is
-// sent again, although part of it went into the closed connection.
+// If the origin has closed an idle connection, a request larger than one write is sent
+// again, although part of it was written to the closed connection.
 func TestPlainLargeRequestSurvivesAClosedIdleConnection(t *testing.T) {
 	p := newPlainTest(t)
 	long := "GET http://ORIGIN/" + strings.Repeat("x", 20_000) + " HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -13,7 +13,7 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// awaitWatch waits until a client is watched, which it is only after a while.
+// awaitWatch waits until a client is watched, which begins after a while.
 func awaitWatch(tb testing.TB) {
 	tb.Helper()
 	stacks := make([]byte, 1<<20)
@@ -22,9 +22,9 @@ func awaitWatch(tb testing.TB) {
 	})
 }
 
-// An origin that answers before it has read the request: the client gets the
-// answer whole and is told to close; neither connection is used again, and the
-// bytes that still come are nobody's request.
+// If an origin answers before it has read the request, the client gets the whole answer
+// with Connection: close. Neither connection is used again, and bytes that still come
+// are not taken for a request.
 func TestPlainAnswerBeforeTheContent(t *testing.T) {
 	for name, request := range map[string]string{
 		"length":  "POST http://ORIGIN/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nbod",
@@ -39,7 +39,7 @@ func TestPlainAnswerBeforeTheContent(t *testing.T) {
 				if fieldLine(head, "Connection") != "close" {
 					t.Errorf("the client got %q", head)
 				}
-				testkit.Send(t, client.Conn, p.fill(simpleGet)) // is content, or nothing
+				testkit.Send(t, client.Conn, p.fill(simpleGet)) // content, or ignored
 				if got := client.rest(); !strings.HasSuffix(reply, "\r\n\r\n"+got) {
 					t.Errorf("the client got %q", got)
 				}
@@ -56,8 +56,8 @@ func TestPlainAnswerBeforeTheContent(t *testing.T) {
 	}
 }
 
-// An origin that closes unread, with a client that sends nothing more: the
-// client is answered though its content is awaited.
+// If an origin closes without having read the request, a client that sends no more is
+// answered, although its content is awaited.
 func TestPlainOriginClosesWhileContentIsAwaited(t *testing.T) {
 	for name, end := range map[string]func(*peer){"close": func(o *peer) { o.Close() }, "reset": func(o *peer) { testkit.Reset(o.Conn) }} {
 		t.Run(name, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestPlainOriginClosesWhileContentIsAwaited(t *testing.T) {
 	}
 }
 
-// A client that leaves in the middle of its content: the origin sees no whole
+// If a client leaves in the middle of its content, the origin does not get a complete
 // request.
 func TestPlainClientLeavesWithinTheContent(t *testing.T) {
 	for name, request := range map[string]string{
@@ -96,7 +96,7 @@ func TestPlainClientLeavesWithinTheContent(t *testing.T) {
 	}
 }
 
-// A client that resets while the origin hangs: the request is given up.
+// A request is given up if its client resets while the origin hangs.
 func TestPlainClientVanishesWhileTheOriginHangs(t *testing.T) {
 	for name, reply := range map[string]string{
 		"before the answer": "", "within its head": "HTTP/1.1 200 OK\r\n", "within its content": "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhell",
@@ -120,7 +120,7 @@ func TestPlainClientVanishesWhileTheOriginHangs(t *testing.T) {
 	}
 }
 
-// One that ends its side, and takes nothing for the linger time, is gone.
+// A client that ends its side and reads nothing for the linger time has left.
 func TestPlainClientThatHasEndedIsGoneAfterLinger(t *testing.T) {
 	p := plainTestWith(t, &Server{Linger: 50 * time.Millisecond})
 	client, origin, _ := p.exchange(simpleGet)
@@ -141,8 +141,8 @@ func TestPlainHalfClosedClientGetsItsAnswer(t *testing.T) {
 	p.logged(200, 0, 5).WantAbsent(t, "error")
 }
 
-// A long answer to a half-closed client may take longer than the linger time,
-// as long as it moves.
+// An answer to a client that has ended its side may take longer than the linger time, as
+// long as it makes progress.
 func TestPlainHalfClosedClientMayTakeItsTime(t *testing.T) {
 	t.Parallel()
 	p := plainTestWith(t, &Server{Linger: 2 * time.Second})
@@ -151,7 +151,7 @@ func TestPlainHalfClosedClientMayTakeItsTime(t *testing.T) {
 	const pieces = 30
 	origin.send(fmt.Sprintf("HTTP/1.1 200 OK\r\n"+date+"Content-Length: %d\r\n\r\n", pieces))
 	client.head()
-	for range pieces { // in all longer than watchAfter and Linger
+	for range pieces { // in total longer than watchAfter and Linger
 		time.Sleep(100 * time.Millisecond)
 		origin.send("x")
 		client.expect("x")
@@ -159,7 +159,7 @@ func TestPlainHalfClosedClientMayTakeItsTime(t *testing.T) {
 	p.logged(200, 0, pieces).WantAbsent(t, "error")
 }
 
-// The watch over a client that waits for long takes nothing of what it sends,
+// The watch over a client that waits for long takes nothing of what the client sends,
 // and leaves no deadline behind.
 func TestPlainNextRequestArrivesWhileTheAnswerIsAwaited(t *testing.T) {
 	p := newPlainTest(t)

@@ -10,8 +10,8 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// RULES 24, RFC 9112, sections 5, 6 and 11.2: what two readers could take for
-// two different messages goes nowhere.
+// RULES 24, RFC 9112, sections 5, 6 and 11.2: a message that two readers could
+// understand differently is refused.
 func TestPlainSmugglingByHead(t *testing.T) {
 	const smuggled = "GET http://ORIGIN/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 	p := newPlainTest(t)
@@ -74,7 +74,7 @@ func TestPlainIdenticalContentLengthsMerge(t *testing.T) {
 	}
 }
 
-// Chunks that are none: 400, and the origin's connection is not used again.
+// Malformed chunks are a 400, and the origin's connection is not used again.
 func TestPlainBadChunks(t *testing.T) {
 	for name, body := range map[string]string{
 		"no number":            "x\r\n",
@@ -109,8 +109,8 @@ func TestPlainBadChunks(t *testing.T) {
 	}
 }
 
-// Chunk extensions and sizes in odd spellings are not passed on: the framing is
-// the proxy's own.
+// Chunk extensions and unusual spellings of sizes are not passed on: the framing is the
+// proxy's own.
 func TestPlainChunksAreFramedAnew(t *testing.T) {
 	p := newPlainTest(t)
 	client, origin, head := p.exchange("POST http://ORIGIN/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n" +
@@ -134,8 +134,8 @@ func TestPlainChunksAreFramedAnew(t *testing.T) {
 	p.logged(200, 14, 5)
 }
 
-// A chunked request of a method that seldom has content goes out at once, and
-// chunked, though it be empty.
+// A chunked request is sent at once, and chunked, even with a method that seldom has
+// content, and even if it is empty.
 func TestPlainChunkedGET(t *testing.T) {
 	p := newPlainTest(t)
 	client, origin, head := p.exchange("GET http://ORIGIN/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -189,8 +189,8 @@ func TestPlainReplyFraming(t *testing.T) {
 	}
 }
 
-// What follows a reply without content on a kept connection is not taken for
-// its content.
+// Bytes that follow a reply without content on a kept connection are not taken for its
+// content.
 func TestPlainReplyWithoutContentKeepsTheConnection(t *testing.T) {
 	p := newPlainTest(t)
 	client, origin, _ := p.exchange("HEAD http://ORIGIN/ HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -206,7 +206,7 @@ func TestPlainReplyWithoutContentKeepsTheConnection(t *testing.T) {
 	client.expect(helloHere)
 }
 
-// An origin that is none, or ends before its head does: 502.
+// An answer that is not HTTP, or that ends within its head, is a 502.
 func TestPlainBadReplies(t *testing.T) {
 	for name, tt := range map[string]struct{ reply, token string }{
 		"nothing":             {"", "connection_terminated"},
@@ -229,14 +229,14 @@ func TestPlainBadReplies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newPlainTest(t)
 			client, origin, _ := p.exchange(strings.Replace(simpleGet, "1.1", "1.0", 1))
-			origin.Write([]byte(tt.reply))                 // the end may not be taken
-			_ = origin.Conn.(sock.HalfCloser).CloseWrite() // nor may the connection be there
+			origin.Write([]byte(tt.reply))                 // may fail, if the proxy has closed
+			_ = origin.Conn.(sock.HalfCloser).CloseWrite() // may fail as well
 			p.ts.CheckRefusal(proxytest.ReadAnswer(t, client.Conn), 502, tt.token)
 		})
 	}
 }
 
-// A reply that breaks off must not pass for a whole one, in any framing.
+// A reply that breaks off must not pass for a complete one, in any framing.
 func TestPlainBrokenReplies(t *testing.T) {
 	for name, tt := range map[string]struct {
 		version, reply string

@@ -17,7 +17,8 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// plainTest is a proxy called p and an origin that the test plays byte by byte.
+// plainTest is a proxy with the pseudonym p, and an origin that the test plays byte by
+// byte.
 type plainTest struct {
 	testing.TB
 	ts     *testServer
@@ -37,7 +38,7 @@ func plainTestWith(tb testing.TB, s *Server) *plainTest {
 	return &plainTest{TB: tb, ts: startServer(tb, s), origin: startOrigin(tb)}
 }
 
-// dialingHost is a host that connects to origins by a function of the test's.
+// dialingHost is a host that connects to origins with dial.
 type dialingHost struct {
 	host
 	dial func(tunnel.Authority) (net.Conn, error)
@@ -51,12 +52,12 @@ func (h dialingHost) Dial(_ context.Context, _ tunnel.Route, target tunnel.Autho
 	return conn, nil
 }
 
-// fill puts the origin's HOST:PORT in the place of ORIGIN.
+// fill replaces ORIGIN by the origin's HOST:PORT.
 func (p *plainTest) fill(text string) string {
 	return strings.ReplaceAll(text, "ORIGIN", p.origin.addr)
 }
 
-// begin connects a client that sends a request.
+// begin connects a client and sends its request.
 func (p *plainTest) begin(request string) *peer {
 	p.Helper()
 	client := newPeer(p, p.ts.Dial())
@@ -64,7 +65,7 @@ func (p *plainTest) begin(request string) *peer {
 	return client
 }
 
-// exchange has a client send the request, and an origin that gets it.
+// exchange is begin, and accepts the origin's connection and reads the head there.
 func (p *plainTest) exchange(request string) (client, origin *peer, head string) {
 	p.Helper()
 	client = p.begin(request)
@@ -72,8 +73,8 @@ func (p *plainTest) exchange(request string) (client, origin *peer, head string)
 	return client, origin, origin.head()
 }
 
-// forwarded is the head that the origin gets for a request. In it, ORIGIN
-// stands for the origin's HOST:PORT again.
+// forwarded returns the head that the origin gets for a request, with ORIGIN for the
+// origin's HOST:PORT.
 func (p *plainTest) forwarded(request string) string {
 	p.Helper()
 	client, origin, head := p.exchange(request)
@@ -92,12 +93,13 @@ func (p *plainTest) wantForwarded(request, want string) {
 	}
 }
 
-// answered is all that a client gets that asks once for the reply.
+// answered returns all that a client gets if the origin sends reply.
 func (p *plainTest) answered(reply string) string {
 	p.Helper()
 	return p.answeredTo("GET http://ORIGIN/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", reply)
 }
 
+// answeredTo is answered for a certain request.
 func (p *plainTest) answeredTo(request, reply string) string {
 	p.Helper()
 	client, origin, _ := p.exchange(request)
@@ -106,7 +108,7 @@ func (p *plainTest) answeredTo(request, reply string) string {
 	return client.rest()
 }
 
-// refused sends what must not reach the origin, and wants it refused.
+// refused sends a request, which must be refused without a connection to the origin.
 func (p *plainTest) refused(request string, status int, token string) proxytest.Answer {
 	p.Helper()
 	a := p.ts.Ask(p.fill(request))
@@ -115,7 +117,7 @@ func (p *plainTest) refused(request string, status int, token string) proxytest.
 	return a
 }
 
-// logged waits for the record of a request that was answered.
+// logged checks the record of a request that was answered.
 func (p *plainTest) logged(status, up, down int) proxytest.Record {
 	p.Helper()
 	rec := p.ts.NextRecord(accesslog.EventRequest)
@@ -131,12 +133,12 @@ const (
 	date    = "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
 	okEmpty = "HTTP/1.1 200 OK\r\n" + date + "Content-Length: 0\r\n\r\n"
 	okHello = "HTTP/1.1 200 OK\r\n" + date + "Content-Length: 5\r\n\r\nhello"
-	// okHello as it reaches the client.
+	// helloHere is okHello as the client gets it.
 	helloHere = "HTTP/1.1 200 OK\r\n" + date + "Via: 1.1 p\r\nContent-Length: 5\r\n\r\nhello"
 	emptyHere = "HTTP/1.1 200 OK\r\n" + date + "Via: 1.1 p\r\nContent-Length: 0\r\n\r\n"
 )
 
-// originServer accepts when the test wants it to.
+// originServer accepts when the test calls accept.
 type originServer struct {
 	testing.TB
 	listener *net.TCPListener
@@ -167,8 +169,8 @@ func (o *originServer) accept() *peer {
 	return newPeer(o, conn)
 }
 
-// untouched checks that nobody has connected. What the client was answered
-// must say so already: this does not wait.
+// untouched checks that there was no connection. It does not wait for one, so the test
+// must know from the client's answer that none can come.
 func (o *originServer) untouched() {
 	o.Helper()
 	o.listener.SetDeadline(time.Now().Add(time.Millisecond))
@@ -178,7 +180,7 @@ func (o *originServer) untouched() {
 	}
 }
 
-// peer is a conn of the test's with a reader.
+// peer is a conn of the test with a reader.
 type peer struct {
 	testing.TB
 	net.Conn
@@ -210,7 +212,7 @@ func (p *peer) head() string {
 	}
 }
 
-// line reads a line with its end.
+// line reads a line, with its line end.
 func (p *peer) line() string {
 	p.Helper()
 	line, err := p.br.ReadString('\n')
@@ -246,7 +248,7 @@ func (p *peer) ended() {
 	}
 }
 
-// reply reads one reply, which must be whole.
+// reply reads one reply, which must be complete.
 func (p *peer) reply(method string) (*http.Response, string) {
 	p.Helper()
 	reply, err := http.ReadResponse(p.br, &http.Request{Method: method})
@@ -260,7 +262,7 @@ func (p *peer) reply(method string) (*http.Response, string) {
 	return reply, string(body)
 }
 
-// cutShort reads one reply, which must not look whole.
+// cutShort reads one reply, which must not look complete.
 func (p *peer) cutShort() {
 	p.Helper()
 	reply, err := http.ReadResponse(p.br, nil)
@@ -272,7 +274,7 @@ func (p *peer) cutShort() {
 	}
 }
 
-// fieldLine is the value of the one field line of that name in a head, or "".
+// fieldLine returns the value of the first field line of that name in a head, or "".
 func fieldLine(head, name string) string {
 	for line := range strings.SplitSeq(head, "\r\n") {
 		if n, value, ok := strings.Cut(line, ": "); ok && strings.EqualFold(n, name) {

@@ -70,7 +70,7 @@ func TestPlainReplyFieldsOfOneConnection(t *testing.T) {
 	}
 }
 
-// RFC 9110, section 7.6.3: the version is that of the message as it came.
+// RFC 9110, section 7.6.3: Via has the version of the message as it came.
 func TestPlainViaHasTheReceivedVersion(t *testing.T) {
 	p := newPlainTest(t)
 	head := p.forwarded("GET http://ORIGIN/ HTTP/1.0\r\nVia: 1.1 a\r\nvia: 1.1 b\r\n\r\n")
@@ -138,14 +138,13 @@ func TestPlainMaxForwardsZeroOPTIONS(t *testing.T) {
 	p.origin.untouched()
 }
 
-// Who may not go there is not told that he could.
+// A TRACE or OPTIONS that ends at the proxy is subject to the policy, too.
 func TestPlainMaxForwardsIsJudgedFirst(t *testing.T) {
 	p := plainTestWith(t, &Server{Policy: policy.Policy{Allow: []policy.Pattern{}}})
 	p.refused("TRACE http://ORIGIN/ HTTP/1.1\r\nHost: x\r\nMax-Forwards: 0\r\n\r\n", 403, "http_request_denied")
 }
 
-// The content that came with the request is not read: the connection cannot go
-// on.
+// The content that came with the request is not read, so the connection is not kept.
 func TestPlainMaxForwardsZeroWithContent(t *testing.T) {
 	p := newPlainTest(t)
 	a := p.ts.Ask(p.fill("OPTIONS http://ORIGIN HTTP/1.1\r\nHost: x\r\nMax-Forwards: 0\r\nContent-Length: 40\r\n\r\n" + simpleGet[:40]))

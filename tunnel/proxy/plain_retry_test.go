@@ -15,8 +15,8 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// An origin that answers before it has read the content and then resets: the
-// answer is passed on, although the transport can write no more.
+// If an origin answers before it has read the content and then resets, the answer is
+// passed on, although the transport can write no more.
 func TestPlainAnswerBeforeAReset(t *testing.T) {
 	for name, content := range map[string]string{"content": "no, too large", "none": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -24,7 +24,7 @@ func TestPlainAnswerBeforeAReset(t *testing.T) {
 				p := newPlainTest(t)
 				client, origin, _ := p.exchange("POST http://ORIGIN/ HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
 				sent := make(chan struct{})
-				go func() { // until the proxy has had enough
+				go func() { // until the proxy closes the connection
 					defer close(sent)
 					io.Copy(client.Conn, strings.NewReader(strings.Repeat("x", 8<<20)))
 				}()
@@ -45,8 +45,8 @@ func TestPlainAnswerBeforeAReset(t *testing.T) {
 	}
 }
 
-// unawareConn does not tell its reader that the other side has ended, as the news
-// may be there and not yet have been read.
+// unawareConn does not report the end of the other side to its reader, as if the end had
+// arrived but not been read yet.
 type unawareConn struct {
 	*net.TCPConn
 	once   sync.Once
@@ -66,8 +66,7 @@ func (c *unawareConn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// dialOriginsWith replaces what connects to origins for requests that are no
-// CONNECT, at the server's one listener.
+// dialOriginsWith makes the server connect with dial to the origins of plain requests.
 func (ts *testServer) dialOriginsWith(dial func(tunnel.Authority) (net.Conn, error)) {
 	ts.server.run.mu.Lock() // every new connection takes it
 	defer ts.server.run.mu.Unlock()
@@ -77,8 +76,8 @@ func (ts *testServer) dialOriginsWith(dial func(tunnel.Authority) (net.Conn, err
 	}
 }
 
-// A request that must not be repeated does not go out on a kept connection that
-// has ended (RFC 9110, section 9.2.2), and loses nothing of its content.
+// A request that must not be repeated is not sent on a kept connection that has ended
+// (RFC 9110, section 9.2.2), and its content stays complete.
 func TestPlainPostPassesOverAnEndedConnection(t *testing.T) {
 	for name, tt := range map[string]struct{ request, content, later string }{
 		"length":  {"POST http://ORIGIN/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody", "body", "dy"},
@@ -114,7 +113,7 @@ func TestPlainPostPassesOverAnEndedConnection(t *testing.T) {
 				again.expect(tt.content)
 				again.send(okHello)
 				client.expect(helloHere)
-				client.send(p.fill(simpleGet)) // the client's side is whole
+				client.send(p.fill(simpleGet)) // the client's connection is still in order
 				again.head()
 				again.send(okHello)
 				client.expect(helloHere)
@@ -123,7 +122,7 @@ func TestPlainPostPassesOverAnEndedConnection(t *testing.T) {
 	}
 }
 
-// HasEnded takes nothing from a connection that is there.
+// HasEnded takes no bytes from the connection.
 func TestHasEnded(t *testing.T) {
 	near, far := testkit.SocketPair(t, "tcp", "127.0.0.1:0")
 	if sock.HasEnded(near) {

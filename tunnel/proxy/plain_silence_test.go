@@ -15,8 +15,8 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// silenceTest is a client that has sent a request through a Server, and the
-// origin that got its head, in a bubble.
+// silenceTest is, in a bubble, a client that has sent a request through a Server, and the
+// origin that got the head.
 type silenceTest struct {
 	client, origin *peer
 	log            *proxytest.AccessLog
@@ -48,7 +48,7 @@ func inSilence(t *testing.T, s *Server, request string, test func(t *testing.T, 
 	})
 }
 
-// wait lets time pass, and wants the request under way or, if over, ended.
+// wait lets time pass, and checks that the request is then over, or not.
 func (p silenceTest) wait(t *testing.T, d time.Duration, over bool) {
 	t.Helper()
 	time.Sleep(d)
@@ -66,12 +66,12 @@ const (
 	silentPost = "POST http://x/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n"
 )
 
-// Whoever owes bytes has five minutes for the next of them, and not one more.
+// A side that owes bytes has five minutes for the next of them, and no longer.
 func TestPlainSilenceOfWhoOwesBytesEnds(t *testing.T) {
 	for _, tt := range []struct {
 		name, request string
 		moves         int
-		move          func(p silenceTest) // is progress
+		move          func(p silenceTest) // makes progress
 		status        int
 		token         string
 	}{
@@ -88,7 +88,7 @@ func TestPlainSilenceOfWhoOwesBytesEnds(t *testing.T) {
 		}, 504, "connection_read_timeout"},
 		{"origin that does not read the end", strings.Replace(silentPost, "9999999", "5", 1), 1, func(p silenceTest) { p.client.send("hello") }, 504, "connection_read_timeout"},
 		{"origin's head", silentGet, 1, func(p silenceTest) {
-			if p.first { // long after the request: that wait is over
+			if p.first { // long after the request, whose wait is not bounded
 				time.Sleep(time.Hour)
 				p.origin.send("HTTP/1.1 200 ")
 			}
@@ -113,7 +113,7 @@ func TestPlainSilenceOfWhoOwesBytesEnds(t *testing.T) {
 	}
 }
 
-// After the reply's head the client's connection is all that can tell it.
+// After the reply's head, the client sees the failure by the end of its connection only.
 func TestPlainSilenceWithinAReplyEnds(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -159,8 +159,8 @@ func TestPlainSilenceWithinAReplyEnds(t *testing.T) {
 	}
 }
 
-// Nobody owes anything: a long poll before its answer, a stream of events
-// between two of them.
+// No side owes bytes in a long poll before its answer, or in a stream of events between
+// two events.
 func TestPlainSilenceOfALongPollLasts(t *testing.T) {
 	inSilence(t, &Server{}, silentGet, func(t *testing.T, p silenceTest) {
 		p.wait(t, 3*time.Hour, false)
@@ -182,7 +182,7 @@ func TestPlainSilenceOfALongPollLasts(t *testing.T) {
 	})
 }
 
-// Unless the operator bounds all silence, as a tunnel's.
+// IdleTimeout bounds the silence of such exchanges too, as it does that of tunnels.
 func TestPlainSilenceEndsAfterIdleTimeout(t *testing.T) {
 	for _, limit := range []time.Duration{time.Minute, time.Hour} {
 		t.Run(strconv.Itoa(int(limit.Seconds())), func(t *testing.T) {

@@ -8,8 +8,7 @@ import (
 	"culvert/tunnel"
 )
 
-// RFC 9112, section 3.2.1: what the origin gets is path and query as the
-// client sent them.
+// RFC 9112, section 3.2.1: the origin gets path and query as the client sent them.
 func TestPlainTargetIsByteExact(t *testing.T) {
 	p := newPlainTest(t)
 	for sent, want := range map[string]string{
@@ -39,7 +38,8 @@ func TestPlainTargetIsByteExact(t *testing.T) {
 	}
 }
 
-// What net/url would correct goes in absolute-form, which every server takes.
+// A path that net/url would correct is sent in absolute-form, which every server
+// accepts.
 func TestPlainDoubleSlashWithOddCharactersIsNotCorrected(t *testing.T) {
 	p := newPlainTest(t)
 	for _, path := range []string{"//a|b?c", "//%zz", "//a\"b?"} {
@@ -98,7 +98,7 @@ func TestPlainBadTargets(t *testing.T) {
 	for _, tt := range []struct {
 		line   string
 		status int
-		words  string // that the answer must have
+		words  string // in the answer
 	}{
 		{"GET / HTTP/1.1", 400, "this is a proxy"},
 		{"GET /http://ORIGIN/ HTTP/1.1", 400, "this is a proxy"},

@@ -23,7 +23,7 @@ const (
 		"Sec-Websocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nVia: 1.1 p\r\n\r\n"
 )
 
-// RFC 9110, section 7.8; bytes glued to both heads are the protocol's.
+// RFC 9110, section 7.8; bytes directly behind both heads belong to the new protocol.
 func TestPlainUpgradeBecomesATunnel(t *testing.T) {
 	p := newPlainTest(t)
 	client, origin, head := p.exchange(webSocketGet + "early\x00")
@@ -82,7 +82,7 @@ func TestPlainUpgradeDeclined(t *testing.T) {
 	client.expect(helloHere)
 	p.logged(200, 0, 5)
 	origin.ended()
-	client.send(p.fill(simpleGet)) // the client's connection goes on
+	client.send(p.fill(simpleGet)) // the client's connection is kept
 	again := p.origin.accept()
 	again.head()
 	again.send(okHello)
@@ -113,7 +113,7 @@ func TestPlainUpgradeToWhatWasNotAskedFor(t *testing.T) {
 			client, origin, _ := p.exchange(webSocketGet)
 			origin.send("HTTP/1.1 101 Switching Protocols\r\n" + fields + "\r\n")
 			p.ts.CheckRefusal(proxytest.ReadAnswer(t, client.Conn), 502, "http_protocol_error")
-			client.Close() // or it is waited for
+			client.Close() // Close would wait for it
 			origin.ended()
 		})
 	}
@@ -128,16 +128,15 @@ func TestPlainUpgradeBadReplies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newPlainTest(t)
 			client, origin, _ := p.exchange(webSocketGet)
-			origin.Write([]byte(tt.reply)) // the end may not be taken
+			origin.Write([]byte(tt.reply)) // may fail, if the proxy has closed
 			testkit.HalfClose(t, origin.Conn)
 			p.ts.CheckRefusal(proxytest.ReadAnswer(t, client.Conn), 502, tt.token)
 		})
 	}
 }
 
-// HTTP/2's frames would carry requests that no policy has seen; HTTP/1.0 knows
-// no Upgrade (RFC 9110, section 7.8); and one that Connection does not name is
-// none.
+// Upgrade is ignored for HTTP/2, whose frames would carry requests that the policy has
+// not judged; from HTTP/1.0 (RFC 9110, section 7.8); and if Connection does not name it.
 func TestPlainUpgradeThatIsNotRelayed(t *testing.T) {
 	for name, tt := range map[string]struct{ version, fields string }{
 		"h2c":              {"1.1", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"},
@@ -177,7 +176,7 @@ func TestPlainUpgradeTakesASlot(t *testing.T) {
 	p.refused(webSocketGet, 503, "connection_limit_reached")
 }
 
-// parentOf starts a parent that the test plays, and a proxy that uses it.
+// parentOf starts a parent that the test plays, and a proxy with a route through it.
 func parentOf(t *testing.T, userinfo string) *plainTest {
 	t.Helper()
 	parent := startOrigin(t)
@@ -190,7 +189,8 @@ func parentOf(t *testing.T, userinfo string) *plainTest {
 	return p
 }
 
-// To a parent in absolute-form, with its credentials and not the client's.
+// A parent gets the request in absolute-form, with the route's credentials and not the
+// client's.
 func TestPlainThroughAParent(t *testing.T) {
 	p := parentOf(t, "me:pw@")
 	for sent, want := range map[string]string{
@@ -225,7 +225,7 @@ func TestPlainParentConnectionsAreKept(t *testing.T) {
 	}
 }
 
-// The parent's 407 is the operator's affair.
+// The client does not get the parent's 407, which only the operator could answer.
 func TestPlainParentThatWantsCredentials(t *testing.T) {
 	p := parentOf(t, "")
 	client, parent, _ := p.exchange("GET http://a.example/ HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -237,7 +237,7 @@ func TestPlainParentThatWantsCredentials(t *testing.T) {
 	}
 }
 
-// Two rules with the same parent and different credentials.
+// Two rules may have the same parent with different credentials.
 func TestPlainParentsDoNotShareCredentials(t *testing.T) {
 	parent := startOrigin(t)
 	var rules []ViaRule
@@ -257,7 +257,7 @@ func TestPlainParentsDoNotShareCredentials(t *testing.T) {
 	}
 }
 
-// What a parent is asked for is judged by name, and by address if it is one.
+// A target behind a parent is judged by name, and a literal by address.
 func TestPlainPolicyAppliesToParents(t *testing.T) {
 	parent := startOrigin(t)
 	p := plainTestWith(t, &Server{Via: []ViaRule{{Route: testkit.MustRoute(t, "http://"+parent.addr)}},
@@ -307,8 +307,8 @@ func TestPlainUpgradeThroughAParent(t *testing.T) {
 	rec.Want(t, "via", "http://"+p.origin.addr)
 }
 
-// A chain of two parents: a tunnel through the first, absolute-form to the
-// second.
+// With a chain of two parents, the second gets absolute-form in a tunnel through the
+// first.
 func TestPlainThroughTwoParents(t *testing.T) {
 	second := startOrigin(t)
 	first := tunneltest.StartProxy(t, tunneltest.Honest()...)

@@ -18,14 +18,15 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// cancelled is a context that is over: Shutdown waits for nothing.
+// cancelled returns a cancelled context, with which Shutdown does not wait.
 func cancelled() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }
 
-// DESIGN 3: every ending has its closed_by, and exact counts.
+// DESIGN 3: for every way in which a tunnel ends, the record has closed_by and exact
+// counts.
 func TestRecordOfEachEnding(t *testing.T) {
 	lingered := make(chan struct{})
 	stay := func(t *testing.T, _ *testServer, conn net.Conn) { testkit.Expect(t, conn, "hello") }
@@ -100,7 +101,7 @@ func TestRecordOfEachEnding(t *testing.T) {
 	}
 }
 
-// Counts are of payload, exact and in 64 bits, however much was relayed.
+// Counts are of payload bytes, and exact beyond 32 bits.
 func TestRecordCountsPayloadExactly(t *testing.T) {
 	const size = 5<<20 + 12345
 	ts := startServer(t, &Server{})
@@ -138,7 +139,7 @@ func TestRecordIDsJoinOpenAndClose(t *testing.T) {
 	}
 }
 
-// A client that is gone before its answer is logged, and as no tunnel.
+// A client that leaves before its answer is logged, and not as a tunnel.
 func TestRecordOfAClientThatLeftWithinItsHead(t *testing.T) {
 	ts := startServer(t, &Server{})
 	conn := ts.Dial()
@@ -162,8 +163,7 @@ func TestRecordAsText(t *testing.T) {
 	}
 }
 
-// Denials must be seen at the default level, and nothing is spent where a level
-// is off.
+// Denials are logged at the default level, and a level that is off costs nothing.
 func TestRecordLevels(t *testing.T) {
 	var b bytes.Buffer
 	quiet := slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -175,5 +175,5 @@ func TestRecordLevels(t *testing.T) {
 	if !strings.Contains(b.String(), "level=WARN") {
 		t.Errorf("a denial is logged as %q", b.String())
 	}
-	(&accesslog.Record{}).Log(nil, accesslog.EventOpen) // no log is no panic
+	(&accesslog.Record{}).Log(nil, accesslog.EventOpen) // must not panic
 }

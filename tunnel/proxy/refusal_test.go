@@ -57,7 +57,7 @@ func TestRefusalStatusAndToken(t *testing.T) {
 			if challenged := a.Header.Get("Proxy-Authenticate") != ""; challenged != (tt.status == 407) {
 				t.Errorf("Proxy-Authenticate %q in a %d", a.Header.Get("Proxy-Authenticate"), tt.status)
 			}
-			// Bodies and fields never echo what came.
+			// Content and fields never repeat bytes of the request.
 			if strings.Contains(strings.ToLower(a.Raw), "secret") {
 				t.Errorf("the answer echoes the request: %q", a.Raw)
 			}
@@ -93,7 +93,7 @@ func TestRefusalAtMaxTunnels(t *testing.T) {
 			testkit.HalfClose(t, first)
 			testkit.ExpectLast(t, first, "")
 			ts.NextRecord(accesslog.EventClose)
-			third := ts.Open(echo.Addr()) // the slot was given back before the record was written
+			third := ts.Open(echo.Addr()) // the slot was released before the record was written
 			testkit.Send(t, third, "hello")
 			testkit.Expect(t, third, "hello")
 			ts.Refused(proxytest.ConnectHead(echo.Addr()), 503, "connection_limit_reached")
@@ -104,7 +104,7 @@ func TestRefusalAtMaxTunnels(t *testing.T) {
 	}
 }
 
-// A limit per client is one for each client.
+// The limit per client applies to each address separately.
 func TestMaxTunnelsPerClientCountsEachAddress(t *testing.T) {
 	ts := startServer(t, &Server{MaxTunnelsPerClient: 1})
 	echo := tunneltest.Start(t, tunneltest.Echo)
@@ -115,7 +115,7 @@ func TestMaxTunnelsPerClientCountsEachAddress(t *testing.T) {
 	testkit.Expect(t, other, established)
 }
 
-// A tunnel that cannot be opened takes no slot for good.
+// A tunnel that cannot be opened releases its slot.
 func TestRefusedTunnelsGiveTheirSlotBack(t *testing.T) {
 	ts := startServer(t, &Server{MaxTunnels: 1, MaxTunnelsPerClient: 1})
 	refuses := tunneltest.Unused(t)
@@ -127,8 +127,8 @@ func TestRefusedTunnelsGiveTheirSlotBack(t *testing.T) {
 	}
 }
 
-// RULES 14; RFC 9931: what stands behind a refused CONNECT may have been meant
-// for the target, and is never a request.
+// RULES 14; RFC 9931: bytes behind a refused CONNECT may have been meant for the target,
+// and are never taken for a request.
 func TestRefusedConnectIsTheLastRequest(t *testing.T) {
 	for _, behind := range []string{
 		"GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -157,15 +157,16 @@ func TestRefusedConnectIsTheLastRequest(t *testing.T) {
 	}
 }
 
-// RFC 9931: 407 closes too, or the next bytes are the attacker's.
+// RFC 9931: a 407 closes the connection too, since an attacker may have chosen the bytes
+// that follow.
 func TestRefused407ClosesTheConnection(t *testing.T) {
 	ts := startServer(t, &Server{Verifier: proxytest.OneUser{User: "alice", Password: "secret"}, Resolver: testkit.NeverResolve(t)})
 	ts.Refused(proxytest.ConnectHead("example.test:443")+proxytest.ConnectHead("example.test:443", testkit.Basic("alice", "secret")), 407, "http_request_denied")
 }
 
-// RULES 15: the answer must get through although the client went on sending.
+// RULES 15: the answer must arrive although the client goes on sending.
 func TestRefusalIsNotLostToAReset(t *testing.T) {
-	// More than the kernel takes unread, less than is read away.
+	// More than the kernel buffers, and less than the Server discards.
 	bulk := strings.Repeat("x", 200<<10)
 	ts := startServer(t, &Server{AllowClient: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}})
 	for _, tt := range []struct {
@@ -222,7 +223,7 @@ func TestProxyAuthorizationIsNeverLogged(t *testing.T) {
 	}
 }
 
-// RFC 9110, section 9.3.2: an answer to HEAD has no content.
+// RFC 9110, section 9.3.2: a reply to HEAD has no content.
 func TestRefusedHeadHasNoBody(t *testing.T) {
 	ts := startServer(t, &Server{})
 	conn := ts.Dial()

@@ -23,8 +23,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// shutdown begins a Shutdown that waits as long as it takes, and returns once
-// it has begun.
+// shutdown begins a Shutdown without a limit, and returns once it has begun.
 func (ts *testServer) shutdown(ctx context.Context) <-chan error {
 	ts.Helper()
 	done := make(chan error, 1)
@@ -49,8 +48,8 @@ func TestShutdownWithoutClients(t *testing.T) {
 	testkit.WantClosed(t, listener)
 }
 
-// A Server that was stopped before it served, or while it began to, closes the
-// listener that it is given, and serves nobody.
+// A Server that was stopped before Serve, or while Serve begins, closes the listener and
+// serves no client.
 func TestServeAfterTheEnd(t *testing.T) {
 	stops := map[string]func(*Server) error{
 		"Shutdown": func(s *Server) error { return s.Shutdown(context.Background()) },
@@ -88,7 +87,7 @@ func TestServeAfterTheEnd(t *testing.T) {
 	}
 }
 
-// Connections without a request are closed at once, be they new or kept alive.
+// Connections without a request are closed at once, new ones and kept ones.
 func TestShutdownClosesWaitingConnections(t *testing.T) {
 	ts := startServer(t, &Server{HeaderTimeout: time.Hour, KeepAliveTimeout: time.Hour})
 	origin := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 204 No Content\r\n\r\n"), tunneltest.Hold)
@@ -120,13 +119,13 @@ func TestShutdownFinishesARequest(t *testing.T) {
 	if a := proxytest.ReadAnswer(t, conn); a.Status != 200 || a.Body != "hello" {
 		t.Errorf("the answer is %q", a.Raw)
 	}
-	conn.Close() // or it is waited for
+	conn.Close() // Shutdown would wait for it
 	if err := testkit.Receive(t, "Shutdown", done); err != nil {
 		t.Errorf("Shutdown returned %v", err)
 	}
 }
 
-// waiting counts the connections that wait for a request.
+// waiting returns the number of connections that wait for a request.
 func (ts *testServer) waiting() (n int) {
 	ts.server.run.mu.Lock()
 	defer ts.server.run.mu.Unlock()
@@ -168,7 +167,7 @@ func TestShutdownLetsOpenTunnelsFinish(t *testing.T) {
 	}
 }
 
-// A request that had begun is answered, and told why it is refused.
+// A request that has begun is refused, and the answer says why.
 func TestShutdownRefusesNewTunnels(t *testing.T) {
 	for _, head := range []string{proxytest.ConnectHead("example.test:443"), "GET http://example.test/ HTTP/1.1\r\nHost: a\r\n\r\n"} {
 		ts := startServer(t, &Server{HeaderTimeout: time.Hour, Resolver: testkit.NeverResolve(t)})
@@ -179,14 +178,14 @@ func TestShutdownRefusesNewTunnels(t *testing.T) {
 		testkit.Send(t, conn, head[10:])
 		rec := ts.CheckRefusal(proxytest.ReadAnswer(t, conn), 503, "proxy_internal_response")
 		rec.Want(t, "rule", "draining")
-		conn.Close() // or it is waited for
+		conn.Close() // Shutdown would wait for it
 		if err := testkit.Receive(t, "Shutdown", done); err != nil {
 			t.Errorf("Shutdown returned %v", err)
 		}
 	}
 }
 
-// begun counts the connections of which a request is under way.
+// begun returns the number of connections with a request under way.
 func (ts *testServer) begun() int {
 	ts.server.run.mu.Lock()
 	n := len(ts.server.run.conns)
@@ -194,8 +193,8 @@ func (ts *testServer) begun() int {
 	return n - ts.waiting()
 }
 
-// A conn is told to end while its request's first byte is on the way: the
-// request is served, and not answered 408 for our own deadline.
+// A conn whose request's first byte arrives while Shutdown ends it is served, and not
+// refused with 408 for the deadline that Shutdown has set.
 func TestShutdownWhileAHeadBegins(t *testing.T) {
 	s := &Server{}
 	s.init()
@@ -214,7 +213,7 @@ func TestShutdownWhileAHeadBegins(t *testing.T) {
 	}
 }
 
-// firstRead reads one byte, and then does something else first.
+// firstRead calls a function after the first byte was read.
 type firstRead struct {
 	io.Reader
 	then func()
@@ -230,7 +229,7 @@ func (r *firstRead) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Tunnels that are open when the context ends are cut, and their records say so.
+// Tunnels that are open when the context ends are closed, and their records say so.
 func TestShutdownCutsWhatIsLeft(t *testing.T) {
 	ts := startServer(t, &Server{})
 	silent := tunneltest.Start(t, tunneltest.Silent)
@@ -274,7 +273,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	ts.server.Close()
 	ts.NextRecord(accesslog.EventClose).Want(t, "closed_by", "drain")
 	for _, conn := range []net.Conn{open, half, opening} {
-		// Who waits for an answer may get one, if it is faster than the end.
+		// A client that waits for an answer may still get one.
 		if b, err := io.ReadAll(conn); err == nil && len(b) > 0 && !strings.HasPrefix(string(b), "HTTP/1.1 503 ") {
 			t.Errorf("after Close there came %q", b)
 		}
@@ -282,14 +281,14 @@ func TestCloseEndsEverything(t *testing.T) {
 	if n := ts.server.Open(); n != 0 {
 		t.Errorf("%d slots are taken after Close", n)
 	}
-	// What was being opened failed for no fault of its target.
+	// The tunnel that was being opened did not fail by its target's fault.
 	if log := ts.AccessLog.String(); !strings.Contains(log, `"error":"proxy_internal_response"`) || strings.Contains(log, "destination_unavailable") || strings.Contains(log, "dns_") {
 		t.Errorf("the tunnel that was being opened is logged as\n%s", log)
 	}
 }
 
-// A tunnel whose 2xx is written while everything is cut is cut as well, and by
-// nobody else.
+// A tunnel whose 2xx is written while Shutdown closes everything is closed as well, and
+// its record names the drain.
 func TestShutdownBetween2xxAndRelay(t *testing.T) {
 	s := &Server{}
 	s.init()
@@ -298,7 +297,7 @@ func TestShutdownBetween2xxAndRelay(t *testing.T) {
 	nearTarget, farTarget := testkit.TCPPair(t)
 	defer far.Close()
 	defer farTarget.Close()
-	near.Close() // as cut may have done
+	near.Close() // as endAll may have done
 	results := make(chan relay.Result, 1)
 	s.relay(relay.Side{Conn: near}, relay.Side{Conn: nearTarget}, func(r relay.Result) { results <- r })
 	if r := testkit.Receive(t, "the relay", results); r.ClosedBy != relay.ClosedByDrain || r.Err != nil {
@@ -307,7 +306,7 @@ func TestShutdownBetween2xxAndRelay(t *testing.T) {
 	testkit.ExpectLast(t, farTarget, "")
 }
 
-// A relay and the connection it came from are both on the books for a moment.
+// For a moment a relay and the client connection it came from are both registered.
 func TestShutdownWhileARelayIsYoung(t *testing.T) {
 	for range 50 {
 		s := &Server{}
@@ -328,8 +327,8 @@ func TestShutdownWhileARelayIsYoung(t *testing.T) {
 	}
 }
 
-// Clients that come, go and open tunnels while the server stops: nothing is
-// lost, and every tunnel that was opened has its record.
+// Clients come, leave and open tunnels while the server stops: every tunnel that was
+// opened has its record.
 func TestShutdownAmidTraffic(t *testing.T) {
 	ts := startServer(t, &Server{})
 	echo := tunneltest.Start(t, tunneltest.Echo)
@@ -366,8 +365,8 @@ func TestShutdownAmidTraffic(t *testing.T) {
 	}
 }
 
-// A connection of HTTP/2 is known as one before the first request on it is
-// served, or drain would cut what it should let finish.
+// An HTTP/2 connection is known as one before the first request on it is served.
+// Otherwise Shutdown would end requests that it should let finish.
 func TestShutdownKnowsWhoSpeaksHTTP2(t *testing.T) {
 	near, far := testkit.TCPPair(t)
 	var c *clientConn

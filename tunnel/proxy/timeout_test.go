@@ -11,8 +11,8 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// DESIGN 3: --header-timeout; a browser opens conns in advance and would take
-// an answer for one to its next request.
+// DESIGN 3: --header-timeout. A silent connection gets no answer, since a browser opens
+// conns in advance, and would take it for the answer to its next request.
 func TestHeaderTimeoutOfASilentConnection(t *testing.T) {
 	serverInBubble(t, &Server{HeaderTimeout: 7 * time.Second}, func(t *testing.T, l *proxytest.FakeListener, log *proxytest.AccessLog) {
 		start := time.Now()
@@ -46,7 +46,7 @@ func TestHeaderTimeoutOfHalfAHead(t *testing.T) {
 	}
 }
 
-// A head that never ends must not live on by coming slowly.
+// A head that arrives slowly must not extend the timeout.
 func TestHeaderTimeoutOfATricklingHead(t *testing.T) {
 	serverInBubble(t, &Server{HeaderTimeout: 7 * time.Second}, func(t *testing.T, l *proxytest.FakeListener, _ *proxytest.AccessLog) {
 		conn := l.Connect(t, "192.0.2.1:5")
@@ -69,7 +69,7 @@ func TestHeaderTimeoutOfATricklingHead(t *testing.T) {
 	})
 }
 
-// Negative means off, for each of the two by itself.
+// A negative timeout is off, for each of the two separately.
 func TestHeaderTimeoutOff(t *testing.T) {
 	serverInBubble(t, &Server{HeaderTimeout: -1, KeepAliveTimeout: time.Second, Verifier: proxytest.OneUser{User: "a", Password: "b"}}, func(t *testing.T, l *proxytest.FakeListener, _ *proxytest.AccessLog) {
 		conn := l.Connect(t, "192.0.2.1:5")
@@ -84,7 +84,7 @@ func TestHeaderTimeoutOff(t *testing.T) {
 	})
 }
 
-// A refused client that keeps its end open keeps nothing here.
+// A refused client that keeps its side open does not hold the connection here.
 func TestRefusedClientThatStays(t *testing.T) {
 	serverInBubble(t, &Server{}, func(t *testing.T, l *proxytest.FakeListener, _ *proxytest.AccessLog) {
 		conn := l.Connect(t, "192.0.2.1:5")

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/crypto/acme"
 )
 
-// Only verified client certificates are as good as passwords on a listener that
-// anyone can reach.
+// On a listener that anyone can reach, client certificates replace passwords only if they
+// are verified.
 func TestCheckExposureOverTLS(t *testing.T) {
 	for auth, open := range map[tls.ClientAuthType]bool{
 		tls.NoClientCert: true, tls.RequestClientCert: true, tls.RequireAnyClientCert: true,
@@ -35,9 +35,9 @@ func TestCheckExposureOverTLS(t *testing.T) {
 	}
 }
 
-// A certificate of another authority is no user, whatever name it has: the
-// handshake fails, and the record says why. One that nobody else serves is told
-// in HTTP what is wanted.
+// A certificate of another authority is no user, whatever name it has: the handshake
+// fails, and the record says why. A client without a certificate is told over HTTP that
+// one is required.
 func TestClientCertificateOfAnotherAuthority(t *testing.T) {
 	own, _ := testkit.CertificateFor(t, "proxy.test", time.Hour)
 	ada, pool := testkit.CertificateFor(t, "ada.test", time.Hour)
@@ -45,7 +45,7 @@ func TestClientCertificateOfAnotherAuthority(t *testing.T) {
 	ts := startServerOn(t, &Server{}, listen.NewTLS(testkit.Listen(t, "127.0.0.1:0"),
 		&tls.Config{Certificates: []tls.Certificate{own}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool}))
 	ask := func(shown tls.Certificate) (string, error) {
-		// Not by Certificates: then the client would keep back what is of no use.
+		// Not by Certificates: the client would not send one of another authority.
 		conn := tls.Client(ts.Dial(), &tls.Config{InsecureSkipVerify: true,
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &shown, nil }})
 		if _, err := conn.Write([]byte("GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n")); err != nil {
@@ -76,9 +76,9 @@ func TestClientCertificateOfAnotherAuthority(t *testing.T) {
 	}
 }
 
-// The authority's check comes from anywhere and ends with the handshake: no
-// client that is turned away, and not in the log. On a listener without ACME
-// nobody can choose its protocol.
+// An ACME authority's check comes from any address and ends with the handshake: it is
+// neither refused nor logged as a client. On a listener without ACME, no client can
+// negotiate its protocol.
 func TestACMECheckIsNoClient(t *testing.T) {
 	pair, _ := testkit.CertificateFor(t, "proxy.test", time.Hour)
 	for _, tt := range []struct {
@@ -92,7 +92,7 @@ func TestACMECheckIsNoClient(t *testing.T) {
 			if err := conn.Handshake(); err != nil {
 				return err
 			}
-			_, err := conn.Read(make([]byte, 1)) // until it is over
+			_, err := conn.Read(make([]byte, 1)) // until the connection ends
 			if err != nil && err.Error() == "EOF" {
 				return nil
 			}

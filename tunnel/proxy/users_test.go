@@ -12,7 +12,7 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// hashes of "correct horse", of every kind that is taken.
+// hashes has hashes of "correct horse", of every kind that is accepted.
 var hashes = map[string]string{
 	"bcrypt":              "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e",
 	"bcrypt of htpasswd":  "$2y$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e",
@@ -70,8 +70,7 @@ func TestUsersHashKinds(t *testing.T) {
 	}
 }
 
-// What is wrong with a users file is said at start, with the line, and without
-// the hash.
+// The error for a bad users file names the line, and does not have the hash.
 func TestUsersFileErrors(t *testing.T) {
 	good := "alice:" + hashes["bcrypt"] + "\n"
 	cut := func(kind string) string {
@@ -127,7 +126,7 @@ func (h *countingHash) MatchesPassword(password string) bool {
 	return password == h.password
 }
 
-// DESIGN 3: bcrypt is not paid per tunnel.
+// DESIGN 3: not every tunnel costs a bcrypt.
 func TestUsersPayForAHashOnce(t *testing.T) {
 	u := mustUsers(t, "alice:"+hashes["bcrypt"])
 	h := &countingHash{password: "right"}
@@ -147,7 +146,7 @@ func TestUsersPayForAHashOnce(t *testing.T) {
 	verify("alice", "wrong", false, 1)
 	verify("alice", "wrong", false, 1) // failures are not remembered
 	verify("alice", "right", true, 0)
-	verify("bob", "right", false, 1) // as much work as for a name that exists
+	verify("bob", "right", false, 1) // as much work as for a known name
 	verify("bob", "right", false, 1)
 	// The cost of SHA-crypt grows with the square of the length.
 	verify("alice", strings.Repeat("x", maxPassword+1), false, 0)
@@ -165,7 +164,7 @@ func TestUsersThatWaitShareOneHash(t *testing.T) {
 	u.busy = make(chan struct{}, 1)
 	h := &countingHash{password: "right"}
 	u.hashes["alice"] = h
-	u.busy <- struct{}{} // nobody can compute yet
+	u.busy <- struct{}{} // no hash can be computed yet
 	verified := make(chan bool, 20)
 	for range cap(verified) {
 		go func() { verified <- u.Verify("alice", "right") }()
@@ -191,8 +190,7 @@ func TestUsersCacheIsBounded(t *testing.T) {
 	}
 }
 
-// Passwords are not kept: the cache holds keyed hashes, and another process's
-// key differs.
+// Passwords are not kept: the cache has keyed hashes, and each process another key.
 func TestUsersCacheIsKeyed(t *testing.T) {
 	a, b := mustUsers(t, "alice:"+hashes["SHA"]), mustUsers(t, "alice:"+hashes["SHA"])
 	if a.id("alice", "x") == b.id("alice", "x") {

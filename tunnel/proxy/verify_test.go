@@ -70,7 +70,7 @@ func TestServerAsksForCredentials(t *testing.T) {
 	ts.CheckRefusal(a, 502, "dns_error").Want(t, "user", "alice")
 }
 
-// Credentials that nobody asked for are not believed.
+// Without a Verifier credentials are ignored, and name no user.
 func TestServerWithoutUsersIgnoresCredentials(t *testing.T) {
 	ts := startServer(t, &Server{Resolver: testkit.FailToResolve(testkit.NoSuchName)})
 	a := ts.Ask(proxytest.ConnectHead("example.test:443", testkit.Basic("alice", "x"), testkit.Basic("bob", "x")))
@@ -114,8 +114,8 @@ func TestThrottleIsBounded(t *testing.T) {
 	}
 }
 
-// DESIGN 3: throttling delays only the failed answers of that client address,
-// never a verified login.
+// DESIGN 3: throttling delays only the failures of the same client address, and never a
+// verified login.
 func TestThrottleDelaysFailuresOnly(t *testing.T) {
 	s := &Server{Verifier: proxytest.OneUser{User: "alice", Password: "secret"}, Policy: policy.Policy{Allow: []policy.Pattern{}}}
 	serverInBubble(t, s, func(t *testing.T, l *proxytest.FakeListener, _ *proxytest.AccessLog) {
@@ -140,7 +140,7 @@ func TestThrottleDelaysFailuresOnly(t *testing.T) {
 	})
 }
 
-// A failure that waits for its answer does not hold up the end.
+// A failure whose answer is delayed does not delay Close.
 func TestThrottleEndsWithTheServer(t *testing.T) {
 	s := &Server{Verifier: proxytest.OneUser{User: "alice", Password: "secret"}}
 	serverInBubble(t, s, func(t *testing.T, l *proxytest.FakeListener, _ *proxytest.AccessLog) {
@@ -156,14 +156,14 @@ func TestThrottleEndsWithTheServer(t *testing.T) {
 	})
 }
 
-// Hashing must leave a processor to the tunnels.
+// Hashing must leave a processor for the tunnels.
 func TestUsersHashOnFewerProcessorsThanThereAre(t *testing.T) {
 	if got, want := cap(mustUsers(t, "alice:"+hashes["SHA"]).busy), max(1, runtime.NumCPU()-1); got != want {
 		t.Errorf("%d hashes at once, want %d", got, want)
 	}
 }
 
-// countingVerifier knows nobody and notes how many ask at once.
+// countingVerifier refuses every pair, and notes how many calls there are at once.
 type countingVerifier struct {
 	mu        sync.Mutex
 	now, most int
@@ -184,8 +184,8 @@ func (v *countingVerifier) Verify(string, string) bool {
 	return false
 }
 
-// A flood of wrong passwords from one address that has failed before computes
-// one hash at a time; another address does not wait for it.
+// For a flood of wrong passwords from an address that has failed before, one hash at a
+// time is computed. Another address does not wait for it.
 func TestVerifyFloodOfOneAddressIsOneHashAtATime(t *testing.T) {
 	const flood = 8
 	v := &countingVerifier{asked: make(chan struct{}, flood+1), release: make(chan struct{})}
@@ -208,7 +208,7 @@ func TestVerifyFloodOfOneAddressIsOneHashAtATime(t *testing.T) {
 	}
 }
 
-// A stranger who guesses the pseudonym is asked who it is, as for anything.
+// A client that guesses the pseudonym gets the challenge, as for any request.
 func TestVerifyComesBeforeTheLoopCheck(t *testing.T) {
 	ts := startServer(t, &Server{Name: "me", Verifier: proxytest.OneUser{User: "u", Password: "pw"}})
 	ts.Refused(proxytest.ConnectHead("a.test:443", "Via: 1.1 me"), 407, "http_request_denied")

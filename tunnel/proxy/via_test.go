@@ -13,7 +13,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// through is a Server whose parent plays the script; no name is resolved here.
+// through starts a Server whose parent plays the script, and which resolves no name.
 func through(t *testing.T, s *Server, script ...tunneltest.Step) (*testServer, *tunneltest.Proxy) {
 	t.Helper()
 	parent := tunneltest.StartProxy(t, script...)
@@ -41,7 +41,7 @@ func TestViaParentGetsConnectWithVia(t *testing.T) {
 			opened.Want(t, "via", "http://"+parent.Addr())
 			opened.Want(t, "addr", parent.Addr())
 			opened.Want(t, "target", "name.test:443")
-			// Nothing else of the client's request is handed on (RULES 17).
+			// Nothing else of the client's request is passed on (RULES 17).
 			want := "CONNECT name.test:443 HTTP/1.1\r\nHost: name.test:443\r\nVia: " + tt.via + "\r\n\r\n"
 			if heads := parent.Heads(); len(heads) != 1 || heads[0] != want {
 				t.Errorf("the parent got %q, want %q", heads, want)
@@ -52,7 +52,7 @@ func TestViaParentGetsConnectWithVia(t *testing.T) {
 	}
 }
 
-// The parent's credentials are the operator's; the client's stay here.
+// A parent gets the operator's credentials for it, and never the client's.
 func TestViaParentGetsItsOwnCredentials(t *testing.T) {
 	parent := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"),
 		tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 403 No\r\n\r\n"))
@@ -72,7 +72,7 @@ func TestViaParentGetsItsOwnCredentials(t *testing.T) {
 	}
 }
 
-// RULES 7: what came glued to the parent's 2xx is the target's.
+// RULES 7: bytes directly behind the parent's 2xx are the target's.
 func TestViaParentsGluedBytesReachTheClientFirst(t *testing.T) {
 	for _, size := range []int{8, 4000, 100_000} {
 		glued := strings.Repeat("g", size)
@@ -86,11 +86,11 @@ func TestViaParentsGluedBytesReachTheClientFirst(t *testing.T) {
 	}
 }
 
-// RULES 14: smuggling, if the parent refuses and reads on.
+// RULES 14: sent early, they would be a request for a parent that refuses and reads on.
 func TestViaParentGetsNoEarlyBytesBeforeIts2xx(t *testing.T) {
 	early := make(chan string, 1)
 	listens := func(turn *tunneltest.Turn) bool {
-		turn.Conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)) // nothing may come, however long one waits
+		turn.Conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)) // nothing may come, after any wait
 		b := make([]byte, 100)
 		n, _ := turn.Conn.Read(b)
 		early <- string(b[:n])
@@ -112,14 +112,14 @@ func TestViaParentGetsNoEarlyBytesBeforeIts2xx(t *testing.T) {
 	}
 }
 
-// RULES 18: a chain that leads back is found by the name, not by counting.
+// RULES 18: a chain that leads back is detected by the pseudonym, not by counting.
 func TestViaLoopThroughOurselvesIsFound(t *testing.T) {
 	l := testkit.Listen(t, "127.0.0.1:0")
 	ts := startServerOn(t, &Server{Via: []ViaRule{{Route: testkit.MustRoute(t, l.Addr().String())}}}, l)
 	ts.Refused(proxytest.ConnectHead("example.test:443"), 502, "proxy_loop_detected")
 }
 
-// Two culverts in a row are no loop, although neither was named.
+// Two Servers in a row are not a loop, although neither has a Name.
 func TestViaAnotherServerIsNoLoop(t *testing.T) {
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	outer := startServer(t, &Server{})
@@ -133,12 +133,12 @@ func TestViaAnotherServerIsNoLoop(t *testing.T) {
 		closed.Want(t, "closed_by", "client")
 		closed.WantNumber(t, "up", 5)
 	}
-	// And the outer one's refusal is passed on as what it is.
+	// A refusal by the second is passed on as it is.
 	inner.Refused(proxytest.ConnectHead("169.254.169.254:80"), 403, "destination_ip_prohibited")
 	inner.Refused(proxytest.ConnectHead(tunneltest.Unused(t)), 502, "connection_refused")
 }
 
-// What becomes of a parent's answer.
+// How a parent's answer reaches the client.
 func TestViaParentsAnswerIsMapped(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -180,7 +180,7 @@ func TestViaParentsAnswerIsMapped(t *testing.T) {
 			})
 			rec := ts.CheckRefusal(a, tt.status, tt.token)
 			rec.Want(t, "via", "http://"+parent.Addr())
-			// The parent's name and words are not the client's affair.
+			// The client does not get the parent's name and words.
 			if strings.Contains(strings.ToLower(a.Raw), "secret") || strings.Contains(a.Raw, parent.Addr()) || a.Header.Get("Proxy-Authenticate") != "" {
 				t.Errorf("the answer tells of the parent: %q", a.Raw)
 			}
@@ -226,7 +226,7 @@ func TestViaParentDoesNotReplacePolicy(t *testing.T) {
 	}
 }
 
-// DESIGN 3: first match wins, and direct is an exception.
+// DESIGN 3: the first match wins, and direct makes an exception.
 func TestViaRulesChooseTheRoute(t *testing.T) {
 	general := tunneltest.StartProxy(t, tunneltest.Answer("HTTP/1.1 403 general\r\n\r\n")...)
 	special := tunneltest.StartProxy(t, tunneltest.Answer("HTTP/1.1 502 special\r\n\r\n")...)
@@ -318,8 +318,7 @@ func TestViaParentsAreSharedByValue(t *testing.T) {
 	}
 }
 
-// Tunnels and plain requests go through a parent that speaks SOCKS, names
-// unresolved.
+// Tunnels and plain requests go through a SOCKS parent, with names unresolved.
 func TestViaSOCKS(t *testing.T) {
 	p := testkit.SOCKSProxy(t, "05 01 00 > 05 00 ; 05 01 00 03 09 612e6578616d706c65 0050 > 05 00 00 01 00000000 0000 ;")
 	ts := startServer(t, &Server{Via: []ViaRule{{Route: testkit.MustRoute(t, "socks5h://"+p.Addr())}}})
@@ -328,7 +327,7 @@ func TestViaSOCKS(t *testing.T) {
 	testkit.Expect(t, conn, "hello")
 	conn.Close()
 	if got := ts.Ask("GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n"); got.Status != 502 {
-		t.Errorf("an echo is no origin: %q", got.Raw) // but it was asked
+		t.Errorf("an echo is no origin: %q", got.Raw) // but the request reached it
 	}
 	if _, err := ParseViaRule("socks5://proxy.example"); err == nil || !strings.Contains(err.Error(), "use socks5h") {
 		t.Errorf("names resolved unjudged: %v", err)

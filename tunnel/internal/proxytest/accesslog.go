@@ -11,21 +11,23 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// AccessLog parses a Server's access log as it is written.
+// AccessLog parses the access log of a Server while it is written.
 type AccessLog struct {
-	Records chan Record
+	Records chan Record // in the order in which they were written
 	mu      sync.Mutex
 	text    bytes.Buffer
 }
 
-// Record is one line of the access log.
+// Record is one line of the access log, by key.
 type Record map[string]any
 
+// NewAccessLog returns an empty AccessLog.
 func NewAccessLog() *AccessLog { return &AccessLog{Records: make(chan Record, 4096)} }
 
+// Logger returns the Logger for a Server.
 func (l *AccessLog) Logger() *slog.Logger { return slog.New(slog.NewJSONHandler(l, nil)) }
 
-// Write takes one line: that is how slog's handlers write.
+// Write parses one line, since slog's handlers write line by line.
 func (l *AccessLog) Write(b []byte) (int, error) {
 	var r Record
 	if err := json.Unmarshal(b, &r); err != nil {
@@ -45,6 +47,7 @@ func (l *AccessLog) String() string {
 	return l.text.String()
 }
 
+// Next waits for the next record of an event, and skips those of other events.
 func (l *AccessLog) Next(tb testing.TB, event string) Record {
 	tb.Helper()
 	patience := time.After(testkit.Patience)
@@ -60,11 +63,13 @@ func (l *AccessLog) Next(tb testing.TB, event string) Record {
 	}
 }
 
+// Text returns the value of a key, "" if there is none or it is not a string.
 func (r Record) Text(key string) string {
 	s, _ := r[key].(string)
 	return s
 }
 
+// Want checks the value of a key.
 func (r Record) Want(tb testing.TB, key, value string) {
 	tb.Helper()
 	if got := r.Text(key); got != value {
@@ -72,6 +77,7 @@ func (r Record) Want(tb testing.TB, key, value string) {
 	}
 }
 
+// WantNumber checks the value of a key that is a number.
 func (r Record) WantNumber(tb testing.TB, key string, value int) {
 	tb.Helper()
 	if got, ok := r[key].(float64); !ok || got != float64(value) {

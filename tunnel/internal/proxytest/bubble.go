@@ -10,9 +10,9 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// FakeListener has an address, and accepts what it is given.
+// FakeListener is a listener with any address. It accepts the conns of Connect.
 type FakeListener struct {
-	At    net.Addr
+	At    net.Addr // what Addr returns
 	conns chan net.Conn
 	done  chan struct{}
 }
@@ -21,8 +21,10 @@ func newFakeListener(addr net.Addr) *FakeListener {
 	return &FakeListener{addr, make(chan net.Conn), make(chan struct{})}
 }
 
+// Addr implements net.Listener.
 func (l *FakeListener) Addr() net.Addr { return l.At }
 
+// Close implements net.Listener.
 func (l *FakeListener) Close() error {
 	select {
 	case <-l.done:
@@ -32,6 +34,7 @@ func (l *FakeListener) Close() error {
 	return nil
 }
 
+// Accept implements net.Listener.
 func (l *FakeListener) Accept() (net.Conn, error) {
 	select {
 	case conn := <-l.conns:
@@ -41,7 +44,8 @@ func (l *FakeListener) Accept() (net.Conn, error) {
 	}
 }
 
-// Connect is a client's conn to the listener, from an address.
+// Connect connects to the listener in memory, from the address from, and returns the
+// client's conn.
 func (l *FakeListener) Connect(t *testing.T, from string) net.Conn {
 	near, far := testkit.MemoryPair(t)
 	l.conns <- clientAt{near.(testkit.MemoryConn), net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from))}
@@ -56,9 +60,10 @@ type clientAt struct {
 
 func (c clientAt) RemoteAddr() net.Addr { return c.remote }
 
-// InBubble runs test with a proxy in a bubble, where time passes only when nothing
-// else can happen. prepare is called within the bubble, before the proxy serves: what
-// it makes, as the access log, is the bubble's.
+// InBubble runs test with a Server in a synctest bubble, where time passes only when all
+// goroutines wait. Prepare is called in the bubble before the Server serves; channels
+// that the bubble uses, such as the access log's, must be made there. Serve must return
+// ended.
 func InBubble(t *testing.T, s Server, ended error, prepare func(), test func(t *testing.T, l *FakeListener)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"culvert/tunnel/policy"
 )
 
+// MustPattern parses a policy pattern.
 func MustPattern(t testing.TB, s string) policy.Pattern {
 	t.Helper()
 	p, err := policy.ParsePattern(s)
@@ -15,6 +16,7 @@ func MustPattern(t testing.TB, s string) policy.Pattern {
 	return p
 }
 
+// MustAddrRule parses an address rule.
 func MustAddrRule(t testing.TB, s string) policy.AddrRule {
 	t.Helper()
 	r, err := policy.ParseAddrRule(s)

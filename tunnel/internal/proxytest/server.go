@@ -1,3 +1,6 @@
+// Package proxytest runs a proxy.Server in tests: it starts one on a listener or in a
+// bubble, speaks to it byte by byte, and reads its access log. Package proxy's own
+// tests use it, so it cannot import proxy.
 package proxytest
 
 import (
@@ -15,8 +18,7 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// Server is a proxy.Server, as far as the harness uses it: package proxy's own
-// tests could not import a harness that imports proxy.
+// Server is the part of a proxy.Server that the harness uses.
 type Server interface {
 	Serve(net.Listener) error
 	Close() error
@@ -24,7 +26,7 @@ type Server interface {
 	Pseudonym() string
 }
 
-// Proxy is a Server that listens, and its access log.
+// Proxy is a Server that serves a listener, and its access log.
 type Proxy struct {
 	testing.TB
 	Addr      string
@@ -33,8 +35,8 @@ type Proxy struct {
 	Served    chan error // what Serve returned
 }
 
-// Start serves l until the end of the test. The proxy must then return ended,
-// and have given every slot back. The caller has set log as its access log.
+// Start serves l until the end of the test. Serve must then return ended, and every
+// slot must be free. The caller has made log the Server's access log.
 func Start(tb testing.TB, s Server, l net.Listener, log *AccessLog, ended error) *Proxy {
 	tb.Helper()
 	ts := &Proxy{TB: tb, Addr: l.Addr().String(), Pseudonym: s.Pseudonym(), AccessLog: log, Served: make(chan error, 1)}
@@ -59,7 +61,7 @@ func (ts *Proxy) In(tb testing.TB) *Proxy {
 // Established is the only 2xx that a CONNECT is answered with.
 const Established = "HTTP/1.1 200 Connection established\r\n\r\n"
 
-// Dial connects to the server; every wait on the conn is bounded.
+// Dial connects to the proxy. Every wait on the conn is bounded.
 func (ts *Proxy) Dial() net.Conn {
 	ts.Helper()
 	network := "tcp"
@@ -69,7 +71,7 @@ func (ts *Proxy) Dial() net.Conn {
 	return testkit.Dial(ts, network, ts.Addr)
 }
 
-// ConnectHead is a CONNECT request head with further field lines.
+// ConnectHead returns the head of a CONNECT request with further field lines.
 func ConnectHead(target string, fields ...string) string {
 	head := "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n"
 	for _, f := range fields {
@@ -78,7 +80,7 @@ func ConnectHead(target string, fields ...string) string {
 	return head + "\r\n"
 }
 
-// Open opens a tunnel, and takes exactly the 2xx off the conn.
+// Open opens a tunnel, and reads the 2xx and no byte more from the conn.
 func (ts *Proxy) Open(target string, fields ...string) net.Conn {
 	ts.Helper()
 	conn := ts.Dial()
@@ -87,7 +89,7 @@ func (ts *Proxy) Open(target string, fields ...string) net.Conn {
 	return conn
 }
 
-// Answer is one reply, and all there was of it.
+// Answer is a reply, parsed and as it came.
 type Answer struct {
 	Status int
 	Header http.Header
@@ -95,8 +97,7 @@ type Answer struct {
 	Raw    string
 }
 
-// Ask sends text on a conn of its own and reads to the orderly end, which must
-// hold one answer and nothing else.
+// Ask sends text on a new conn, and reads the answer.
 func (ts *Proxy) Ask(text string) Answer {
 	ts.Helper()
 	conn := ts.Dial()
@@ -104,6 +105,8 @@ func (ts *Proxy) Ask(text string) Answer {
 	return ReadAnswer(ts, conn)
 }
 
+// ReadAnswer reads the conn to its orderly end. There must be one reply and nothing
+// else.
 func ReadAnswer(tb testing.TB, conn net.Conn) Answer {
 	tb.Helper()
 	raw, err := io.ReadAll(conn)
@@ -125,8 +128,7 @@ func ReadAnswer(tb testing.TB, conn net.Conn) Answer {
 	return Answer{reply.StatusCode, reply.Header, string(body), string(raw)}
 }
 
-// Refused sends text, which must be refused as RULES 16 demands it of every
-// refusal, and with this status, Proxy-Status error and record.
+// Refused sends text on a new conn, and checks the refusal as CheckRefusal does.
 func (ts *Proxy) Refused(text string, status int, token string) Answer {
 	ts.Helper()
 	a := ts.Ask(text)
@@ -134,6 +136,8 @@ func (ts *Proxy) Refused(text string, status int, token string) Answer {
 	return a
 }
 
+// CheckRefusal checks that an answer is a refusal as RULES 16 requires, with this status
+// and Proxy-Status error, and that the next record of a request says the same.
 func (ts *Proxy) CheckRefusal(a Answer, status int, token string) Record {
 	ts.Helper()
 	if a.Status != status {
@@ -146,7 +150,7 @@ func (ts *Proxy) CheckRefusal(a Answer, status int, token string) Record {
 	if _, err := http.ParseTime(a.Header.Get("Date")); err != nil {
 		ts.Errorf("Date: %v", err)
 	}
-	if !strings.Contains(a.Raw, "\r\nConnection: close\r\n") { // net/http takes the field away
+	if !strings.Contains(a.Raw, "\r\nConnection: close\r\n") { // net/http removes the field
 		ts.Errorf("there is no Connection: close in %q", a.Raw)
 	}
 	if got := a.Header.Get("Content-Type"); !strings.HasPrefix(got, "text/plain") {
@@ -162,16 +166,16 @@ func (ts *Proxy) CheckRefusal(a Answer, status int, token string) Record {
 	return rec
 }
 
-// NextRecord waits for the next record of an event; those of other events are
-// passed over.
+// NextRecord waits for the next record of an event, and skips those of other events.
 func (ts *Proxy) NextRecord(event string) Record {
 	ts.Helper()
 	return ts.AccessLog.Next(ts, event)
 }
 
-// OneUser is a Verifier that knows one pair.
+// OneUser is a proxy.Verifier that knows one pair.
 type OneUser struct{ User, Password string }
 
+// Verify implements proxy.Verifier.
 func (u OneUser) Verify(user, password string) bool {
 	return user == u.User && password == u.Password
 }
