@@ -8,7 +8,7 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// Filters say no by pages of any status, and so do login pages.
+// Filters send block pages with any status, and portals send login pages.
 func TestVerdictOnBlockPages(t *testing.T) {
 	page := func(title, text string) string {
 		return "<html><head><title>" + title + "</title></head><body><h1>" + title + "</h1><p>" + text + "</p></body></html>"

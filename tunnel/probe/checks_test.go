@@ -10,15 +10,11 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// Waits of the probes in these tests. A brief one is for what does not come;
-// a long one ends by what does.
-const ()
-
-// probeScript probes a proxy that plays the script.
+// probeScript probes a proxy that runs the script.
 func probeScript(t *testing.T, wait time.Duration, script ...tunneltest.Step) *Report {
 	t.Helper()
 	proxy := tunneltest.StartProxy(t, script...)
-	// A proxy that plays the same to every connection has nothing to say to TLS.
+	// The script does not answer a ClientHello, so a TLSTry takes all its time.
 	return probeAt(t, &Prober{Client: clienttest.Proxied(t, "http://"+proxy.Addr()), Wait: wait, tlsTryTimeout: testkit.BriefWait})
 }
 
@@ -53,12 +49,12 @@ const (
 	htmlPage = "<!DOCTYPE html><title>Welcome</title>"
 )
 
-// checkCases are scripted proxies and what one check says of each.
+// checkCases lists scripted proxies, and what one check says about each.
 var checkCases = []struct {
 	name, id string
 	script   []tunneltest.Step
 	want     Grade
-	evidence string // that must be part of it
+	evidence string // part of the evidence
 }{
 	{"whole head", "http-reply", testkit.HangUp(reply200 + "\r\n"), Pass, ""},
 	{"head cut off", "http-reply", testkit.HangUp("HTTP/1.1 200 OK\r\nVia: 1"), Fail, `"HTTP/1.1 200 OK\r\nVia: 1"`},
@@ -159,8 +155,8 @@ func TestChecks(t *testing.T) {
 	}
 }
 
-// TestEveryCheckIsTestedBothWays: a row without a proxy that passes and, save
-// where nothing can be wrong, one that does not, is no check.
+// A check that no proxy passes, or, unless it cannot fail, that no proxy fails, is
+// not tested.
 func TestEveryCheckIsTestedBothWays(t *testing.T) {
 	seen := map[string]bool{"glued-bytes/other": true}
 	for _, tt := range checkCases {

@@ -10,8 +10,8 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// A proxy that refuses in its own way: the verdict says what it comes to, the
-// findings what is wrong with the answer.
+// A proxy refuses in a way of its own. The verdict says what that means, and the
+// findings what is wrong with the reply.
 func ExampleProber() {
 	proxy, err := tunneltest.ListenProxy(tunneltest.ReadHead,
 		tunneltest.Send("HTTP/1.0 403 Forbidden\r\nServer: old\nContent-Length: 8\r\n\r\nnot here"), tunneltest.Finish)

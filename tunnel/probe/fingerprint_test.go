@@ -11,7 +11,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// What an answer tells of its maker.
+// The product that a reply points to.
 func TestProduct(t *testing.T) {
 	for _, tt := range []struct{ fields, content, want, sign string }{
 		{"Server: squid/5.7\r\n", "", "Squid 5.7", "Server"},

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// framesOf writes frames into a string.
+// framesOf returns frames as a string.
 func framesOf(write func(f *http2.Framer)) string {
 	var out bytes.Buffer
 	f := http2.NewFramer(&out, nil)
@@ -25,7 +25,7 @@ func framesOf(write func(f *http2.Framer)) string {
 	return out.String()
 }
 
-// block is a field block of pairs.
+// block returns a field block of pairs.
 func block(pairs ...string) []byte {
 	var out bytes.Buffer
 	e := hpack.NewEncoder(&out)
@@ -35,14 +35,14 @@ func block(pairs ...string) []byte {
 	return out.Bytes()
 }
 
-// head2 is a HEADERS frame on the first stream.
+// head2 returns a HEADERS frame on the first stream.
 func head2(end bool, pairs ...string) string {
 	return framesOf(func(f *http2.Framer) {
 		f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block(pairs...), EndHeaders: true, EndStream: end})
 	})
 }
 
-// manyOf writes frames again and again into a piece.
+// manyOf repeats frames until they fill a large piece.
 func manyOf(write func(f *http2.Framer)) string {
 	return framesOf(func(f *http2.Framer) {
 		for range 200 {
@@ -51,8 +51,8 @@ func manyOf(write func(f *http2.Framer)) string {
 	})
 }
 
-// hostileFrames is what a proxy of HTTP/2 sends behind its SETTINGS, once and then
-// for ever.
+// hostileFrames lists what a proxy over HTTP/2 sends after its SETTINGS, once and
+// then forever.
 var hostileFrames = []struct {
 	name        string
 	once, again string
@@ -90,7 +90,7 @@ var hostileFrames = []struct {
 	{"a frame too large", "\xff\xff\xff\x00\x00\x00\x00\x00\x01", floods, []VerdictKind{VerdictMalformed}},
 }
 
-// bomb are fields that take a byte each on the wire.
+// bomb returns fields that take one byte each on the wire.
 func bomb() (pairs []string) {
 	for range 5000 {
 		pairs = append(pairs, "x", strings.Repeat("b", 1000))
@@ -98,7 +98,7 @@ func bomb() (pairs []string) {
 	return pairs
 }
 
-// TestHostileFrames: what TestHostileAnswers is for HTTP/2.
+// TestHostileFrames is TestHostileAnswers for HTTP/2.
 func TestHostileFrames(t *testing.T) {
 	for _, tt := range hostileFrames {
 		t.Run(tt.name, func(t *testing.T) {
@@ -109,7 +109,7 @@ func TestHostileFrames(t *testing.T) {
 				io.WriteString(conn, framesOf(func(f *http2.Framer) { f.WriteSettings(); f.WriteSettingsAck() }))
 				awaitHeaders(conn)
 				_, err := io.WriteString(conn, tt.once)
-				for again := []byte(tt.again); err == nil && len(again) > 0; { // not converted each time
+				for again := []byte(tt.again); err == nil && len(again) > 0; { // converted once, not for each write
 					_, err = conn.Write(again)
 				}
 				io.Copy(io.Discard, conn)
@@ -137,7 +137,7 @@ func TestHostileFrames(t *testing.T) {
 	}
 }
 
-// awaitHeaders reads a client's frames up to its request, and goes on reading.
+// awaitHeaders reads a client's frames up to its request, and then goes on reading.
 func awaitHeaders(conn net.Conn) {
 	io.CopyN(io.Discard, conn, int64(len(http2.ClientPreface)))
 	f := http2.NewFramer(io.Discard, conn)

@@ -17,9 +17,8 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// TestHostileFurtherHandshakes: a proxy that shows a certificate once and does
-// something else to each further handshake holds nobody up for longer than the
-// check's patience, and there is a verdict.
+// A proxy that shows a certificate once and misbehaves in each further handshake
+// delays nobody for longer than the check's patience, and there is a verdict.
 func TestHostileFurtherHandshakes(t *testing.T) {
 	pair := hostileCertificate(t, &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "target"}, NotAfter: time.Now().Add(time.Hour)})
 	config := &tls.Config{Certificates: []tls.Certificate{pair}}
@@ -70,8 +69,8 @@ func TestHostileFurtherHandshakes(t *testing.T) {
 	}
 }
 
-// TestHostileTLS: neither TLS with the proxy nor within the tunnel is waited for
-// longer than for the Timeout.
+// A TLS handshake, with the proxy or inside the tunnel, takes no longer than the
+// Timeout.
 func TestHostileTLS(t *testing.T) {
 	for name, script := range map[string][]tunneltest.Step{
 		"silence":       {tunneltest.Hold},

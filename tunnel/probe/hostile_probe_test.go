@@ -18,14 +18,14 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// hostileSecret is the password that no form of a Report shows.
+// hostileSecret is the password that no form of a Report may show.
 const hostileSecret = "hunter2hunter2"
 
-// nasty is what takes a terminal over, hides text or ends strings: OSC, CSI, C1 in
-// both encodings, bidi controls, a bell, DEL, a NUL where one may stand.
+// nasty contains what takes over a terminal, hides text or ends strings: OSC, CSI,
+// C1 in both encodings, bidi controls, a bell, DEL, and a NUL where one is allowed.
 const nasty = "\x1b]0;owned\x07\x1b[2J\x1b[31m\u009b2J\x9b2J\x90q\u202eevil\u2066\u200b\x7f\x08\x0c"
 
-// withNasty stands in each place where a reply has text of the proxy's.
+// withNasty has nasty wherever a reply has text from the proxy.
 var withNasty = "HTTP/1.1 403 No " + nasty + "\r\n" +
 	"Server: squid/" + nasty + "\r\nVia: 1.1 " + nasty + "\r\nProxy-Agent: " + nasty + "\r\nX-Squid-Error: ERR_" + nasty + " 0\r\n" +
 	"X-Cache: " + nasty + "\r\nX-Cache-Lookup: " + nasty + "\r\nX-Proxy-Error: " + nasty + "\r\n" +
@@ -33,23 +33,23 @@ var withNasty = "HTTP/1.1 403 No " + nasty + "\r\n" +
 	"Location: http://" + nasty + "/\r\nContent-Type: text/" + nasty + "\r\nSet-Cookie: " + nasty + "\r\n" + nasty + ": x\r\n" +
 	"Proxy-Authenticate: Basic realm=\"" + nasty + "\"\r\n\r\n<p>&#27;[2J&#x202e;" + nasty + "\x00"
 
-// echoed repeats the credentials in each place.
+// echoed repeats the credentials wherever possible.
 const echoed = "HTTP/1.1 502 No " + hostileSecret + "\r\nVia: 1.1 " + hostileSecret + "\r\nServer: YWRhOmh1bnRlcjJodW50ZXIy\r\n" +
 	"Proxy-Status: " + hostileSecret + "; error=dns_error; details=\"" + hostileSecret + "\"\r\n\r\nad:" + hostileSecret
 
-// lines of many, without end or with.
+// many lines, endless or not
 var (
 	manyFields = reply403[:len(reply403)-len("Content-Length: 0\r\n")] + strings.Repeat("A:b\r\n", 12000)
 	floods     = strings.Repeat("0123456789abcdef", 4096)
 )
 
-// hostileProxies are what a proxy may do after it has read the request, and what
-// it comes to.
+// hostileProxies lists what a proxy may do after it has read the request, and the
+// verdict.
 var hostileProxies = []struct {
 	name   string
 	kind   VerdictKind
 	exit   int
-	silent bool // the Client's Timeout ends it
+	silent bool // only the Client's Timeout ends it
 	script []tunneltest.Step
 }{
 	{"endless head", VerdictMalformed, 8, false, []tunneltest.Step{tunneltest.Send(reply200), again("A: b\r\n")}},
@@ -89,13 +89,13 @@ var hostileProxies = []struct {
 	{"reset in content", VerdictDenied, 6, false, []tunneltest.Step{tunneltest.Send("HTTP/1.1 403 No\r\nContent-Length: 100\r\n\r\na"), tunneltest.Cut}},
 }
 
-// again repeats the text in large pieces, so that it is not this end that takes
+// again repeats the text in large pieces, so that the test itself takes little
 // memory.
 func again(text string) tunneltest.Step {
 	return tunneltest.Repeat(strings.Repeat(text, 1+(16<<10)/len(text)))
 }
 
-// drip sends a byte at a time until nobody takes them.
+// drip sends one byte at a time until the connection breaks.
 func drip(turn *tunneltest.Turn) bool {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -107,9 +107,9 @@ func drip(turn *tunneltest.Turn) bool {
 	return false
 }
 
-// TestHostileAnswers: whatever a proxy does, probe ends, in bounded time and
-// memory, with a verdict, shows nothing raw and no credentials; and what it saves
-// plays back to the same verdict.
+// Whatever a proxy does, probe ends with a verdict, in bounded time and memory, and
+// shows neither raw bytes nor credentials. Its transcript replays to the same
+// verdict.
 func TestHostileAnswers(t *testing.T) {
 	for _, tt := range hostileProxies {
 		t.Run(tt.name, func(t *testing.T) {
@@ -148,15 +148,14 @@ func hostileProber(t *testing.T, proxy string, silent bool) *Prober {
 	return p
 }
 
-// Bounds on a probe: a second for content, and the waits; what it may allocate, with
-// what the other end does, and the race detector.
+// Bounds on a probe: a second for content, and the waits. The memory includes what
+// the other end and the race detector allocate.
 const (
 	hostileTime       = testkit.Patience / 2
 	hostileProbeBytes = 32 << 20
 )
 
-// probeHostile probes, and looks that time, memory and the report's forms are as
-// they should.
+// probeHostile probes, and checks the time, the memory and the forms of the report.
 func probeHostile(t *testing.T, p *Prober) *Report {
 	t.Helper()
 	var before, after runtime.MemStats
@@ -174,7 +173,7 @@ func probeHostile(t *testing.T, p *Prober) *Report {
 	return r
 }
 
-// wantHarmlessForms looks at each form of a report.
+// wantHarmlessForms checks each form of a report.
 func wantHarmlessForms(t *testing.T, r *Report) {
 	t.Helper()
 	if r.Verdict.Kind == "" || r.Verdict.Words == "" || (r.Verdict.ExitCode == 0) != (r.Verdict.Kind == VerdictOpen) || len(r.Verdict.Words) > 1000 {
@@ -205,7 +204,7 @@ func wantHarmlessForms(t *testing.T, r *Report) {
 	}
 }
 
-// wantPrintable looks that no terminal is harmed and no credentials are shown.
+// wantPrintable checks that out harms no terminal and shows no credentials.
 func wantPrintable(t *testing.T, form string, out []byte, raw bool) {
 	t.Helper()
 	for _, secret := range []string{hostileSecret, "YWRhOmh1bnRlcjJodW50ZXIy", "hunter2"} {
@@ -222,7 +221,7 @@ func wantPrintable(t *testing.T, form string, out []byte, raw bool) {
 	}
 }
 
-// The same in a series: a line for each try, and its sums.
+// The same in a series, with a line for each try and a summary.
 func TestHostileSeries(t *testing.T) {
 	replies := []string{withNasty, echoed, nasty, "HTTP/1.1 200 " + nasty + "\r\n\r\n" + nasty, "\x00", reply200}
 	n := make(chan string, len(replies))
@@ -250,8 +249,8 @@ func TestHostileSeries(t *testing.T) {
 	}
 }
 
-// One protocol spoken to the other, and SOCKS: text and frames of theirs are
-// escaped too.
+// Each protocol is spoken to a client of another, SOCKS included: their text and
+// frames are escaped too.
 func TestHostileProtocols(t *testing.T) {
 	goAway := "\x00\x00\x00\x04\x00\x00\x00\x00\x00" + fmt.Sprintf("\x00\x00%c\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02%s", 8+len(nasty), nasty)
 	for _, tt := range []struct {

@@ -21,7 +21,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// Content that is cut off in the middle of a password shows no part of it.
+// Content that ends in the middle of a password shows no part of it.
 func TestContentCutOffInASecret(t *testing.T) {
 	const kept = 16 << 10 // bytes of a refusal's content
 	content := strings.Repeat("a", kept-9) + hostileSecret
@@ -32,8 +32,7 @@ func TestContentCutOffInASecret(t *testing.T) {
 	}
 }
 
-// A mask among the bytes that came together with the reply takes nothing from
-// those that came later.
+// Masking the bytes that came together with the reply loses none of the later ones.
 func TestMaskedGluedBytesLoseNoOthers(t *testing.T) {
 	for _, tt := range []struct{ glued, later, want string }{
 		{"SSH-" + hostileSecret + "-x", "later on", "SSH-***-xlater on"},
@@ -54,7 +53,7 @@ func TestMaskedGluedBytesLoseNoOthers(t *testing.T) {
 	}
 }
 
-// hostileCertificate has text of the attacker's in each place.
+// hostileCertificate has the attacker's text in each field.
 func hostileCertificate(t *testing.T, template *x509.Certificate) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -68,7 +67,7 @@ func hostileCertificate(t *testing.T, template *x509.Certificate) tls.Certificat
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// many are names of a certificate.
+// many returns the names of a certificate.
 func many(n int, name string) (names []string) {
 	for range n {
 		names = append(names, name)
@@ -76,14 +75,14 @@ func many(n int, name string) (names []string) {
 	return names
 }
 
-// TestHostileCertificates: whatever the target's certificate says, and the proxy's,
-// the interception check ends, and what is shown is harmless.
+// Whatever the certificates of the target and the proxy contain, the interception
+// check ends, and its text is harmless.
 func TestHostileCertificates(t *testing.T) {
-	utf := strings.ToValidUTF8(nasty, "?") // package x509 makes no others
+	utf := strings.ToValidUTF8(nasty, "?") // package x509 makes no other names
 	for _, tt := range []struct {
 		name     string
 		template x509.Certificate
-		chain    int    // certificates behind the first, the same again
+		chain    int    // copies of the certificate to add to the chain
 		from, to string // a change of its bytes
 	}{
 		{"escapes", x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: utf, Organization: []string{utf}, Country: []string{utf}}, DNSNames: []string{"a\x1b[2J.test"}}, 0, "", ""},

@@ -18,10 +18,10 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// Mistakes that an earlier interception.Check made.
+// Regression tests for the interception check.
 
-// Where TLS failed for another reason than the certificate's authority, the hint
-// stays about that reason.
+// If TLS failed for another reason than the certificate's authority, the hint is
+// about that reason.
 func TestUnknownMiddleLeavesAnotherFailuresHint(t *testing.T) {
 	private := testkit.NewCertifier(t, "Private CA")
 	wants := func(conn net.Conn) {
@@ -37,7 +37,7 @@ func TestUnknownMiddleLeavesAnotherFailuresHint(t *testing.T) {
 	}
 }
 
-// The target is not unrelated to itself, whichever name it goes by.
+// The target is not compared with itself under another name.
 func TestTargetIsNotComparedWithItself(t *testing.T) {
 	public, private := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Private CA")
 	target := tunneltest.Start(t, certified(only(private.Old("localhost"))))
@@ -53,8 +53,8 @@ func TestTargetIsNotComparedWithItself(t *testing.T) {
 	}
 }
 
-// The times say nothing of the last proxy where another is on the way to it, be
-// that one in SOCKS.
+// There are no times of the last proxy if the route has others, SOCKS proxies
+// included.
 func TestInterceptionTimesAreOfTheOneProxy(t *testing.T) {
 	public := testkit.NewCertifier(t, "Public CA")
 	target := tunneltest.Start(t, certified(only(public.Old("localhost"))))
@@ -73,7 +73,8 @@ func TestInterceptionTimesAreOfTheOneProxy(t *testing.T) {
 	}
 }
 
-// An authority that the user named made the certificate, expired or not.
+// A certificate from an authority that the user named counts as such even if it has
+// expired.
 func TestExpiredCertificateOfNamedAuthority(t *testing.T) {
 	public, private := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Private CA")
 	target := tunneltest.Start(t, certified(only(private.Leaf(testkit.CertificateAge, -time.Hour, "localhost"))))
@@ -87,7 +88,7 @@ func TestExpiredCertificateOfNamedAuthority(t *testing.T) {
 	}
 }
 
-// The bound is that of the way without the proxy: here nobody ever answers on it.
+// The bound is that of the direct way, on which nobody answers here.
 func TestClosedWayWithoutTheProxyIsLeftSoon(t *testing.T) {
 	t.Parallel()
 	public := testkit.NewCertifier(t, "Public CA")
@@ -100,7 +101,7 @@ func TestClosedWayWithoutTheProxyIsLeftSoon(t *testing.T) {
 	}
 }
 
-// under is an authority that another one made, and whose certificates say so.
+// under makes an authority that another one certified.
 func under(by *testkit.Certifier, name string) *testkit.Certifier {
 	c := testkit.NewCertifier(by.TB, name)
 	template := *c.Cert
@@ -113,8 +114,8 @@ func under(by *testkit.Certifier, name string) *testkit.Certifier {
 	return c
 }
 
-// A server that forgets to send the certificate between is not taken for somebody
-// in the middle because another of the target's sends it.
+// A server that forgets to send its intermediate certificate is not taken for an
+// interceptor if another peer sends that certificate.
 func TestForgottenIntermediateIsNoInterceptor(t *testing.T) {
 	public := testkit.NewCertifier(t, "Public CA")
 	between := under(public, "Public Intermediate")
@@ -128,8 +129,8 @@ func TestForgottenIntermediateIsNoInterceptor(t *testing.T) {
 	}
 }
 
-// A tunnel that is cut off after TLS with somebody in the middle ends with their
-// exit code, as one that is not.
+// A tunnel that is cut off after TLS with an interceptor gets the same exit code as
+// one that is not.
 func TestInterceptedAndBrokenIsIntercepted(t *testing.T) {
 	public, inspector := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Inspector")
 	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"), tunneltest.Serve(func(conn net.Conn) {

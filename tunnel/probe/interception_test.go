@@ -28,8 +28,8 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// certified is a TLS server that says hello by the certificate that pick makes
-// of the server's name.
+// certified is a TLS server that uses the certificate that pick returns for the
+// server name.
 func certified(pick func(name string) *tls.Certificate) tunneltest.Handler {
 	return func(conn net.Conn) {
 		server := tls.Server(conn, &tls.Config{GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -49,8 +49,8 @@ func only(pair tls.Certificate) func(string) *tls.Certificate {
 	return func(string) *tls.Certificate { return &pair }
 }
 
-// inspecting is a proxy that ends every tunnel's TLS itself, by certificates
-// that it makes for whatever name it is asked for.
+// inspecting is a proxy that terminates the TLS of every tunnel itself, with
+// certificates that it makes for the name asked for.
 func inspecting(t *testing.T, by *testkit.Certifier) *tunneltest.Proxy {
 	return tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n\r\n"),
 		tunneltest.Serve(certified(func(name string) *tls.Certificate {
@@ -59,7 +59,7 @@ func inspecting(t *testing.T, by *testkit.Certifier) *tunneltest.Proxy {
 		})))
 }
 
-// probeTLS probes through the proxy for TLS with localhost's port.
+// probeTLS probes through the proxy, with TLS to localhost at the target's port.
 func probeTLS(t *testing.T, proxy, target string, options tunnel.TLSOptions, check *interception.Check) *Report {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(target)
@@ -71,8 +71,8 @@ func probeTLS(t *testing.T, proxy, target string, options tunnel.TLSOptions, che
 	return r
 }
 
-// Who speaks TLS, through proxies that let it be and proxies that do not, to
-// clients that trust the inspector and clients that do not.
+// Proxies that inspect TLS and proxies that do not, with clients that trust the
+// inspector and clients that do not.
 func TestProbeFindsWhoSpeaksTLS(t *testing.T) {
 	public, private, inspector := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Private CA"), testkit.NewCertifier(t, "Inspector")
 	open := func() string {
@@ -123,8 +123,7 @@ func TestProbeFindsWhoSpeaksTLS(t *testing.T) {
 	}
 }
 
-// An inspecting proxy makes certificates for names that have nothing to do with
-// the target, too.
+// An inspecting proxy makes certificates for unrelated names, too.
 func TestProbeComparesUnrelatedNames(t *testing.T) {
 	public, inspector := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Inspector")
 	proxy := inspecting(t, inspector)
@@ -154,8 +153,8 @@ func TestProbeComparesUnrelatedNames(t *testing.T) {
 	}
 }
 
-// An inspector that keeps to the target is found by what the target shows
-// without the proxy, if that is to be trusted.
+// A proxy that inspects the target alone is found by the certificate that the
+// target shows directly, if that is trusted.
 func TestProbeFindsWhoInspectsTheTargetOnly(t *testing.T) {
 	public, private, inspector := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Private CA"), testkit.NewCertifier(t, "Inspector")
 	target, made := tunneltest.Start(t, certified(only(private.Old("localhost")))), inspector.Old("localhost")
@@ -177,7 +176,7 @@ func TestProbeFindsWhoInspectsTheTargetOnly(t *testing.T) {
 	}
 }
 
-// Where a public authority vouches for the certificate nobody else is asked.
+// If a public authority vouches for the certificate, no other peer is asked.
 func TestProbeAsksNobodyElseForPublicCertificates(t *testing.T) {
 	public := testkit.NewCertifier(t, "Public CA")
 	target := tunneltest.Start(t, certified(only(public.Old("localhost"))))
@@ -188,7 +187,7 @@ func TestProbeAsksNobodyElseForPublicCertificates(t *testing.T) {
 	}
 }
 
-// The further tunnels log in as the first; the way without the proxy shows the
+// The further tunnels log in like the first one. The direct handshake sends the
 // proxy's credentials to nobody.
 func TestInterceptionCheckLogsIn(t *testing.T) {
 	public, private := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Private CA")
@@ -212,7 +211,8 @@ func TestInterceptionCheckLogsIn(t *testing.T) {
 	}
 }
 
-// A proxy that keeps the further tunnels waiting holds nobody up.
+// A proxy that stalls the further tunnels delays nobody for longer than the check's
+// patience.
 func TestInterceptionCheckIsPatientWithinBounds(t *testing.T) {
 	public, private := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Private CA")
 	target := tunneltest.Start(t, certified(only(private.Old("localhost"))))
@@ -242,7 +242,7 @@ func TestInterceptionCheckIsPatientWithinBounds(t *testing.T) {
 	}
 }
 
-// What was cancelled has no report, whatever it was at.
+// A probe that is cancelled returns no report, at whatever step.
 func TestInterceptionCheckIsCancelled(t *testing.T) {
 	public, private := testkit.NewCertifier(t, "Public CA"), testkit.NewCertifier(t, "Private CA")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -262,7 +262,7 @@ func TestInterceptionCheckIsCancelled(t *testing.T) {
 	}
 }
 
-// Where no certificate came there is nothing to judge.
+// If no certificate came there is no result.
 func TestNothingToJudgeWithoutCertificate(t *testing.T) {
 	for about, target := range map[string]tunneltest.Handler{
 		"no TLS": tunneltest.Say("SSH-2.0-x\r\n"), "mute": tunneltest.Count, "no certificate": certified(func(string) *tls.Certificate { return nil }),

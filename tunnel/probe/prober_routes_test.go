@@ -12,9 +12,9 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// Of several routes the report is of the one that was taken, and has why not of
-// those before. What leads through no proxy, or ends at SOCKS, is not probed: a
-// direct way would say "open" of proxies that are all dead.
+// Of several routes the report is about the one that was taken, and says why the
+// others were abandoned. A route that is direct or ends at a SOCKS proxy is not
+// probed: a direct one would report "open" though all the proxies are dead.
 func TestProbeTakesAnotherRoute(t *testing.T) {
 	target := tunneltest.Start(t, tunneltest.Say("hello"))
 	dead := func() string { return "http://" + tunneltest.Unused(t) }
@@ -25,7 +25,7 @@ func TestProbeTakesAnotherRoute(t *testing.T) {
 		about     string
 		routes    []string
 		kind      VerdictKind
-		last      string // the proxy that the report is of
+		last      string // the proxy that the report is about
 		abandoned []string
 		exchanges int
 	}{

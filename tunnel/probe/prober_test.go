@@ -148,8 +148,7 @@ func TestProbeUnreachable(t *testing.T) {
 	})
 }
 
-// TestHostileProxies: whatever a proxy does, there is a verdict, in time, and
-// no more is kept than is said.
+// Whatever a proxy does, there is a verdict in time, and what is kept is bounded.
 func TestHostileProxies(t *testing.T) {
 	read := tunneltest.ReadHead
 	for _, tt := range []struct {
@@ -193,8 +192,8 @@ func TestHostileProxies(t *testing.T) {
 	}
 }
 
-// wantHarmless: nothing that a terminal acts on, in text or JSON, nor more
-// than a screenful or so of text.
+// wantHarmless checks that text and JSON contain nothing that a terminal acts on,
+// and that the text takes about a screenful at most.
 func wantHarmless(t *testing.T, r *Report) {
 	t.Helper()
 	var text, doc strings.Builder
@@ -304,7 +303,7 @@ func TestProbeChain(t *testing.T) {
 	}
 }
 
-// relayTo relays to a fixed address, whatever was asked for.
+// relayTo relays to a fixed address, whatever the target.
 func relayTo(addr string) tunneltest.Step {
 	return tunneltest.Serve(func(conn net.Conn) {
 		next, err := net.Dial("tcp", addr)

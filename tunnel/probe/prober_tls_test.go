@@ -35,7 +35,7 @@ func probeSecure(t *testing.T, pair tls.Certificate, max uint16, options *tunnel
 	return r
 }
 
-// What probe finds in a certificate, which it shows whatever comes of it.
+// Findings about certificates, which are shown whether they are accepted or not.
 func TestProbeJudgesTLS(t *testing.T) {
 	const day = 24 * time.Hour
 	good, roots := testkit.CertificateFor(t, "proxy.test", 100*day)
@@ -104,7 +104,7 @@ func TestProbeJudgesTLS(t *testing.T) {
 	}
 }
 
-// TLS inside the tunnel is judged too, its goodbye included.
+// TLS inside the tunnel is checked too, including its close_notify.
 func TestProbeJudgesTLSInside(t *testing.T) {
 	pair, roots := testkit.CertificateFor(t, "target.test", 1000*time.Hour)
 	for _, goodbye := range []bool{true, false} {
@@ -132,7 +132,7 @@ func TestProbeJudgesTLSInside(t *testing.T) {
 	}
 }
 
-// What a proxy of HTTP/2 does wrong.
+// Findings about proxies over HTTP/2.
 func TestProbeJudgesHTTP2(t *testing.T) {
 	answer := func(pairs ...string) func(*h2.Stream) {
 		return func(s *h2.Stream) {
@@ -176,8 +176,8 @@ func TestProbeJudgesHTTP2(t *testing.T) {
 	}
 }
 
-// A proxy that was to speak HTTP/2 and does not is told of as such, whether it
-// ignores ALPN or ends the handshake over it.
+// A proxy that should speak HTTP/2 and does not is reported as such, whether it
+// ignores ALPN or ends the handshake because of it.
 func TestProbeH2WithoutHTTP2(t *testing.T) {
 	pair, pool := testkit.CertificateFor(t, "localhost", 500*time.Hour)
 	for name, protocols := range map[string][]string{"no ALPN": nil, "another protocol": {"http/1.1"}} {
@@ -195,7 +195,7 @@ func TestProbeH2WithoutHTTP2(t *testing.T) {
 	}
 }
 
-// What a proxy says instead of TLS is escaped once.
+// What a proxy sends instead of TLS is escaped once.
 func TestProbeShowsWhatIsNotTLS(t *testing.T) {
 	proxy := tunneltest.Start(t, func(conn net.Conn) {
 		conn.Write([]byte("<!DOCTYPE HTML>\n<html>\x1b"))

@@ -58,7 +58,7 @@ func TestCheckProxyStatusRefuses(t *testing.T) {
 	}
 }
 
-// FuzzCheckProxyStatus: what our own writer writes is always right.
+// What culvert itself writes is always valid.
 func FuzzCheckProxyStatus(f *testing.F) {
 	f.Add("proxy", "dns_error", "NXDOMAIN", "no such name")
 	f.Add("my proxy", "x", "\"", "\\ \xe9 \x00")
@@ -70,6 +70,6 @@ func FuzzCheckProxyStatus(f *testing.F) {
 		if err := CheckProxyStatus([]string{written}); err != nil {
 			t.Errorf("%s: %v", written, err)
 		}
-		CheckProxyStatus([]string{name, details}) // whatever these are, it ends
+		CheckProxyStatus([]string{name, details}) // must end, whatever they are
 	})
 }

@@ -15,7 +15,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// A refusal's words are read though they come compressed, and a bomb is bounded.
+// Compressed content of a refusal is read, up to a bound.
 func TestRefusalCompressed(t *testing.T) {
 	pack := func(w interface {
 		io.WriteCloser

@@ -8,8 +8,8 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// A probe judges what follows the 2xx by the exchange that opened the tunnel,
-// however many rounds of the login came before it.
+// What follows the 2xx is checked as part of the exchange that opened the tunnel,
+// however many rounds of a login came before.
 func TestProbeJudgesAfterALogin(t *testing.T) {
 	p := testkit.StartLoginProxy(t, func(_, _ int, value string) (string, bool) {
 		if value != "" {

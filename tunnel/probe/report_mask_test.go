@@ -17,7 +17,7 @@ const (
 	toldBearer   = "abc.def.ghi-jkl"
 )
 
-// tattling is a proxy that sends the credentials back wherever it can.
+// tattling is a proxy that sends the credentials back wherever possible.
 func tattling() []tunneltest.Step {
 	echo := "you sent " + toldBasic + ", " + toldPassword + " and " + toldBearer
 	body := echo + strings.Repeat(" ", 300)

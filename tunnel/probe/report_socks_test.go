@@ -19,8 +19,8 @@ import (
 
 const ()
 
-// A SOCKS hop's messages are in the report, in text, hexadecimal and JSON, each
-// with what it means, and the timeline; the password is in none of it.
+// The messages of a SOCKS hop are in the report in text, hexadecimal and JSON, each
+// with its meaning, and in the timeline. None of them shows the password.
 func TestSOCKSReport(t *testing.T) {
 	p := testkit.SOCKSThen(t, "05 02 00 02 > 05 02 ; 01 02 6d65 08 68756e7465723232 > 01 00 ; 05 01 00 03 09 622e6578616d706c65 0c38 > "+testkit.SOCKSSucceeded,
 		testkit.HangUp(reply200+"\r\nhello")...)
@@ -92,7 +92,8 @@ func TestSOCKSReportWithSecrets(t *testing.T) {
 	}
 }
 
-// Where a SOCKS hop ends the way, the verdict says so, and the text which it was.
+// If the route ends at a SOCKS hop, the verdict says so, and the text names the
+// hop.
 func TestSOCKSVerdict(t *testing.T) {
 	for _, tt := range []struct {
 		name, url, script string
@@ -134,7 +135,7 @@ func TestSOCKSVerdict(t *testing.T) {
 	}
 }
 
-// A silent SOCKS hop is told from one that hung up.
+// A silent SOCKS hop is told from one that closed the connection.
 func TestSOCKSVerdictOfSilence(t *testing.T) {
 	p := testkit.SOCKSThen(t, "05 01 00 >", tunneltest.Hold)
 	probe := &Prober{Client: clienttest.Proxied(t, "socks5h://"+p.Addr(), "http://b.example:3128")}
@@ -144,8 +145,8 @@ func TestSOCKSVerdictOfSilence(t *testing.T) {
 	}
 }
 
-// By socks5 the next hop's name is resolved here: that is in the report, and not
-// taken for the first hop's.
+// With socks5 the next hop's name is resolved here. The report has that lookup,
+// apart from the first hop's.
 func TestSOCKSReportResolves(t *testing.T) {
 	p := testkit.SOCKSThen(t, "05 01 00 > 05 00 ; 05 01 00 01 c0000209 0c38 > 05 00 00 01 00000000 0000", testkit.HangUp(reply403+"\r\n")...)
 	c := clienttest.Proxied(t, "socks5://"+p.Addr(), "http://b.example:3128")
@@ -168,7 +169,7 @@ func TestSOCKSReportResolves(t *testing.T) {
 	}
 }
 
-// A transcript has the SOCKS hop too, and is played back through it.
+// A transcript includes the SOCKS hop, and replays through it.
 func TestTranscriptOfSOCKS(t *testing.T) {
 	const login = "05 02 00 02 > 05 02 ; 01 02 6d65 02 7077 > 01 00 ; 05 01 00 03 09 622e6578616d706c65 0c38 >"
 	then := testkit.HangUp(reply200 + "\r\nhello")

@@ -20,9 +20,9 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
-// TestReportGoldens plays the file "reply" of each archive, escaped and its
-// line ends dropped, to a probe, and wants the report in text, and in JSON where
-// the archive has that. UPDATE_GOLDEN=1 writes them anew.
+// TestReportGoldens probes a proxy that sends the file "reply" of each archive,
+// unescaped and without its line ends, and compares the report with the archive's:
+// the text and, if the archive has it, the JSON. UPDATE_GOLDEN=1 rewrites them.
 func TestReportGoldens(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "probe", "*.txtar"))
 	if err != nil || len(files) == 0 {
@@ -53,8 +53,7 @@ func TestReportGoldens(t *testing.T) {
 	}
 }
 
-// goldenReport is a probe's report with times and ports that are always the
-// same.
+// goldenReport returns a probe's report with fixed times and ports.
 func goldenReport(t *testing.T, escaped string) (text, doc string) {
 	t.Helper()
 	var reply tunnel.WireBytes
@@ -72,7 +71,7 @@ func goldenReport(t *testing.T, escaped string) (text, doc string) {
 	for i := range r.Timeline {
 		r.Timeline[i].At, r.Timeline[i].Duration = Micros(i*500), 500
 	}
-	for i := range r.Exchanges { // as the kernel cut them: TestSegments has them
+	for i := range r.Exchanges { // they depend on the kernel; TestSegments has them
 		r.Exchanges[i].Segments = nil
 	}
 	var b strings.Builder
@@ -87,7 +86,7 @@ func goldenReport(t *testing.T, escaped string) (text, doc string) {
 	return text, steady(b.String(), proxy.Addr())
 }
 
-// glued depends on how the kernel cut the reply into segments.
+// gluedCount matches what depends on how the kernel cut the reply into segments.
 var gluedCount = regexp.MustCompile(`\(\d+ together with the reply\)|"glued_bytes": \d+|\d+ came together with the reply|none came together with the reply`)
 
 func steady(s, addr string) string {
@@ -111,8 +110,7 @@ func setArchiveFile(a *txtar.Archive, name, text string) {
 	}
 }
 
-// TestReportWithStyle: colours stand around words, and taking them away gives
-// the plain text.
+// Colours surround words, and removing them gives the plain text.
 func TestReportWithStyle(t *testing.T) {
 	r := probeScript(t, testkit.LongWait, testkit.HangUp(reply403+"A: b\n\r\n")...)
 	mark := func(name string) func(string) string {
@@ -133,8 +131,8 @@ func TestReportWithStyle(t *testing.T) {
 	}
 }
 
-// On a terminal, what culvert says is broken at words; bytes of the wire are not,
-// and nothing is where stdout goes elsewhere.
+// On a terminal, culvert's own lines are folded at words. Bytes of the wire are
+// not, and elsewhere nothing is.
 func TestReportFits(t *testing.T) {
 	r := probeScript(t, testkit.LongWait, testkit.HangUp(reply403+"A: b\n\r\n")...)
 	r.Findings[0].Evidence, r.Findings[0].Grade = strings.Repeat("some evidence ", 30)+"end", Fail
@@ -165,7 +163,8 @@ func TestReportFits(t *testing.T) {
 	}
 }
 
-// Of a hop that was asked again, the earlier rounds show what is amiss; JSON has all.
+// For a hop that was asked again, the earlier requests list only what is wrong;
+// JSON has everything.
 func TestReportOfRoundsIsBrief(t *testing.T) {
 	r := &Report{Plan: Plan{Hops: []string{"http://p:1", "http://q:1"}}, Exchanges: []Exchange{{Hop: "p:1"}, {Hop: "p:1"}, {Hop: "q:1"}}}
 	for i := range r.Exchanges {

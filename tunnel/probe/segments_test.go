@@ -15,8 +15,8 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// What was read is kept in the pieces in which it came, each with its time, and
-// put together is what was sent.
+// What was read is kept in the pieces in which it came, each with its time. Joined
+// they are what was sent.
 func TestSegments(t *testing.T) {
 	const reply = "HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nno\x1b\r\n0\r\n\r\n"
 	first := make(chan struct{})
@@ -52,8 +52,8 @@ func TestSegments(t *testing.T) {
 	}
 }
 
-// The tunnel's bytes stand once behind the head, glued or not; credentials that
-// come back are masked in every form.
+// The tunnel's bytes appear once after the reply's head, glued or not, and
+// credentials in them are masked in every form.
 func TestRawOfATunnel(t *testing.T) {
 	const head, glued, later = "HTTP/1.1 200 OK\r\nX: hunter2hunter2\r\n\r\n", "SSH-2.0-", "hello\r\n"
 	proxy := tunneltest.StartProxy(t, tunneltest.ReadHead, tunneltest.Send(head+glued), tunneltest.Send(later), tunneltest.Finish)
@@ -71,8 +71,8 @@ func TestRawOfATunnel(t *testing.T) {
 	}
 }
 
-// What comes out of the tunnel is kept read by read, behind the glued bytes, and
-// shown once; a credential in it, whole or torn, is masked.
+// What is read from the tunnel is kept read by read, after the glued bytes, and
+// shown once. Credentials in it, even across reads, are masked.
 func TestSegmentsOfATunnel(t *testing.T) {
 	const glued = "SSH-2.0-\r\n"
 	for _, tt := range []struct {
@@ -85,7 +85,7 @@ func TestSegmentsOfATunnel(t *testing.T) {
 		{"a torn secret", []string{"a hunter2", "hunter2 b"}, []string{"a *** b"}, "|a *** b|\n"},
 		{"nothing", nil, nil, "|SSH-2.0-..|\n"},
 	} {
-		ours, theirs := net.Pipe() // where each write is a read
+		ours, theirs := net.Pipe() // on which each write is one read
 		go func() {
 			for _, w := range tt.writes {
 				theirs.Write([]byte(w))
@@ -121,7 +121,7 @@ func TestSegmentsOfATunnel(t *testing.T) {
 	}
 }
 
-// An exchange takes no more memory than is said.
+// The memory for an exchange is bounded.
 func TestSegmentsAreBounded(t *testing.T) {
 	rec := &recording{}
 	for range 100 {

@@ -23,7 +23,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// seriesAt runs a series of probes that do not listen to what they open.
+// seriesAt runs a series of probes that do not read from their tunnels.
 func seriesAt(t *testing.T, s *Series, proxy string) (*Summary, []Try) {
 	t.Helper()
 	s.Prober = &Prober{Client: clienttest.Proxied(t, proxy), Wait: -1}
@@ -35,7 +35,8 @@ func seriesAt(t *testing.T, s *Series, proxy string) (*Summary, []Try) {
 	return r, tries
 }
 
-// Failures are counted by class, and the most frequent one gives the exit code.
+// Failures are counted by class, and the most frequent one determines the exit
+// code.
 func TestSeriesCounts(t *testing.T) {
 	replies := []string{"HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 403 No\r\n\r\n", "HTTP/1.1 502 No\r\n\r\n", "HTTP/1.1 403 Never\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"}
 	var n atomic.Int32
@@ -71,8 +72,8 @@ func TestSeriesCounts(t *testing.T) {
 	}
 }
 
-// The sums take no more room than there is, and leave columns out rather than
-// wrap; nothing of them is wider than 80 columns where nobody knows the width.
+// The table fits the width, with fewer columns rather than folded lines. Without a
+// known width nothing is wider than 80 columns.
 func TestSeriesSumsFit(t *testing.T) {
 	for _, tt := range []struct {
 		width int
@@ -106,8 +107,8 @@ func TestSeriesSumsFit(t *testing.T) {
 	}
 }
 
-// The total is of the tries that opened, which quick refusals would make look
-// better; of all, if none did.
+// The total is of the tries that opened a tunnel, since quick refusals would make
+// it look better. If none did, it is of all.
 func TestSeriesTotalIsOfOneKind(t *testing.T) {
 	open, refused := Verdict{Kind: VerdictOpen}, Verdict{Kind: VerdictDenied, ExitCode: tunnel.ExitRefused}
 	for _, tt := range []struct {
@@ -139,7 +140,7 @@ func TestSeriesTotalIsOfOneKind(t *testing.T) {
 	}
 }
 
-// A series that is ended early says so, unless it had no end of its own.
+// A series that was interrupted says so, unless it had no limit.
 func TestSeriesIsCutShort(t *testing.T) {
 	for count, want := range map[int]string{100: ": interrupted after 2 of 100 tries, 2 open\n", 0: ": 2 tries, 2 open\n", 2: ": 2 tries, 2 open\n"} {
 		proxy := tunneltest.Start(t, func(conn net.Conn) {
@@ -177,7 +178,7 @@ func TestSeriesPercentiles(t *testing.T) {
 	}
 }
 
-// As many tries as are allowed run at once, and no more.
+// As many tries run at once as are allowed, and no more.
 func TestSeriesParallel(t *testing.T) {
 	const parallel = 3
 	var now, most atomic.Int32
@@ -189,7 +190,7 @@ func TestSeriesParallel(t *testing.T) {
 		if n == parallel {
 			once.Do(func() { close(full) })
 		}
-		<-full // nobody is answered before so many are there
+		<-full // no request is answered before that many have come
 		conn.Read(make([]byte, 1024))
 		now.Add(-1)
 		conn.Write([]byte("HTTP/1.1 403 No\r\n\r\n"))
@@ -200,7 +201,8 @@ func TestSeriesParallel(t *testing.T) {
 	}
 }
 
-// The interval counts from start to start, and the context's end leaves the sums.
+// The interval is from start to start, and the summary survives the end of the
+// context.
 func TestSeriesInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
@@ -221,8 +223,7 @@ func TestSeriesInterval(t *testing.T) {
 	})
 }
 
-// Failures of one kind that have different causes are not put under the first
-// one's words.
+// Failures of one kind with different causes are counted separately.
 func TestSeriesTellsCausesApart(t *testing.T) {
 	r := &Summary{}
 	for _, is := range []tunnel.ErrorType{tunnel.ErrorConnectionRefused, tunnel.ErrorConnectionLimit, tunnel.ErrorConnectionRefused} {
@@ -233,7 +234,7 @@ func TestSeriesTellsCausesApart(t *testing.T) {
 	}
 }
 
-// A series that ended before its first try has nothing to show, and says so.
+// A series that was cancelled before its first try returns the context's error.
 func TestSeriesCancelledBeforeATry(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -243,7 +244,7 @@ func TestSeriesCancelledBeforeATry(t *testing.T) {
 	}
 }
 
-// A try that came to no phase ends without blanks.
+// The line of a try without phases has no trailing spaces.
 func TestTryWithoutPhases(t *testing.T) {
 	var line bytes.Buffer
 	Try{Number: 1, Verdict: Verdict{Words: "proxy unreachable", ExitCode: tunnel.ExitProxyUnreachable}}.WriteText(&line, terminal.Style{})
@@ -262,7 +263,7 @@ func TestTryIsFoldedBetweenPhases(t *testing.T) {
 	}
 }
 
-// A machine that ran out of descriptors is not the proxy's fault.
+// A machine that has run out of descriptors is no fault of the proxy's.
 func TestOwnDescriptorsInAVerdict(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
 		e := &tunnel.Error{Phase: tunnel.PhaseConnect, Hop: "127.0.0.1:1", Type: tunnel.DialErrorType(errno), Err: errno}

@@ -12,7 +12,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// timelineLines is a timeline's text, without its heading.
+// timelineLines returns a timeline's text without its heading.
 func timelineLines(t *testing.T, r *Report, style terminal.Style) []string {
 	t.Helper()
 	text := &reportText{Style: style}
@@ -52,7 +52,7 @@ func TestTimelineBars(t *testing.T) {
 	}
 }
 
-// longTimeline has every phase, of the longest way.
+// longTimeline has every phase, for the longest route.
 func longTimeline(finished bool) *Report {
 	r := &Report{Plan: Plan{Hops: []string{"https://p.example:443", "socks5://q.example:1080"}}}
 	for i, s := range []Span{
@@ -67,8 +67,8 @@ func longTimeline(finished bool) *Report {
 	return r
 }
 
-// The timeline takes the room there is, and no more from 40 columns on, where it
-// has no bars; colours take none.
+// The timeline fits the width from 40 columns on, where it has no bars; colours
+// take no columns.
 func TestTimelineFits(t *testing.T) {
 	colour := func(s string) string { return "\x1b[1m" + s + "\x1b[0m" }
 	bare := strings.NewReplacer("\x1b[1m", "", "\x1b[0m", "")
@@ -92,7 +92,7 @@ func TestTimelineFits(t *testing.T) {
 	}
 }
 
-// Each phase stands beneath its hop, in one column.
+// Each phase stands under its hop, in one column.
 func TestTimelineByHop(t *testing.T) {
 	lines := timelineLines(t, longTimeline(true), terminal.Style{})
 	var headings []string
@@ -121,8 +121,8 @@ func TestDurationOf(t *testing.T) {
 	}
 }
 
-// A tunnel that was reset has its end in the timeline, and is open when the
-// reply is complete.
+// A tunnel that was reset has its end in the timeline, and was open when the reply
+// was complete.
 func TestTimelineOfAResetTunnel(t *testing.T) {
 	r := probeScript(t, testkit.LongWait, tunneltest.ReadHead, tunneltest.Send(reply200+"\r\n"), tunneltest.Cut)
 	n := len(r.Timeline)
@@ -134,7 +134,7 @@ func TestTimelineOfAResetTunnel(t *testing.T) {
 	}
 }
 
-// A hop that was asked again, as logins want it, has a heading for each request.
+// A hop that was asked again, as in a login, has a heading for each request.
 func TestTimelineOfALogin(t *testing.T) {
 	const hop = "p.example:443"
 	r := &Report{Plan: Plan{Hops: []string{"https://" + hop}}, Exchanges: []Exchange{{Hop: hop}, {Hop: hop}, {Hop: hop}}}
@@ -157,7 +157,7 @@ func TestTimelineOfALogin(t *testing.T) {
 	}
 }
 
-// Where a login wants another connection, connecting to it is a phase too.
+// If a login needs another connection, connecting is a phase again.
 func TestTimelineOfAnotherConnection(t *testing.T) {
 	p := testkit.StartLoginProxy(t, func(_, _ int, value string) (string, bool) {
 		if value == "" {
@@ -181,7 +181,7 @@ func TestTimelineOfAnotherConnection(t *testing.T) {
 	}
 }
 
-// What a hop's answers tell of it stands there once.
+// What a hop's replies say about it appears once.
 func TestIdentityOnce(t *testing.T) {
 	server := []IdentityField{{"Server", "s"}}
 	r := &Report{Exchanges: []Exchange{{Hop: "p", Product: "one", Identity: server}, {Hop: "p", Product: "one", Identity: server}, {Hop: "q", Product: "one"}, {Hop: "p", Product: "two", Identity: []IdentityField{{"Server", "t"}}}}}

@@ -15,7 +15,8 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// tlsOnly closes at once on what is no TLS, and answers a ClientHello.
+// tlsOnly closes a connection at once unless it begins with TLS, and answers a
+// ClientHello.
 func tlsOnly(t *testing.T, conns *atomic.Int32, answer string) string {
 	t.Helper()
 	return tunneltest.Start(t, func(conn net.Conn) {
@@ -25,11 +26,12 @@ func tlsOnly(t *testing.T, conns *atomic.Int32, answer string) string {
 			io.WriteString(conn, answer)
 			io.Copy(io.Discard, br)
 		}
-		br.Discard(br.Buffered()) // so that the end is no reset
+		br.Discard(br.Buffered()) // otherwise the close is a reset
 	}).Addr()
 }
 
-// A proxy that hangs up on plain HTTP is asked, once, whether it speaks TLS.
+// A proxy that closes the connection without an answer to plain HTTP is tried with
+// TLS, once.
 func TestTLSTry(t *testing.T) {
 	const alert, hello = "\x15\x03\x03\x00\x02\x02\x28", "\x16\x03\x03\x00\x04\x02\x00\x00\x7f"
 	const wrong, hung = "wrong port (it speaks TLS)", "hung up (the connection was closed without an answer)"
@@ -66,7 +68,7 @@ func TestTLSTry(t *testing.T) {
 	}
 }
 
-// It is asked by a single probe alone, and where there was no byte of an answer.
+// It is tried by single probes only, and only if not a byte of an answer came.
 func TestNoTLSTry(t *testing.T) {
 	var conns atomic.Int32
 	addr := tlsOnly(t, &conns, "\x15\x03\x03\x00\x02\x02\x28")

@@ -19,7 +19,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// saved writes a report's transcript, and returns a proxy that plays it back.
+// saved writes a report's transcript, and returns a proxy that replays it.
 func saved(t *testing.T, r *Report) (proxy string, text string) {
 	t.Helper()
 	var out bytes.Buffer
@@ -33,7 +33,7 @@ func saved(t *testing.T, r *Report) (proxy string, text string) {
 	return tunneltest.StartTranscript(t, file).Addr(), out.String()
 }
 
-// answer2 answers streams with fields in pairs, content, and an end or none.
+// answer2 answers streams with fields in pairs and content, and ends them or not.
 func answer2(content string, end bool, pairs ...string) func(*h2.Stream, h2.Head) {
 	return func(s *h2.Stream, _ h2.Head) {
 		var fields []h2.Field
@@ -48,7 +48,7 @@ func answer2(content string, end bool, pairs ...string) func(*h2.Stream, h2.Head
 	}
 }
 
-// framedProxies are proxies that speak HTTP/2, with what they do to the stream.
+// framedProxies lists proxies that speak HTTP/2 by what they do to the stream.
 var framedProxies = []struct {
 	name   string
 	handle func(*h2.Stream, h2.Head)
@@ -83,9 +83,10 @@ var framedProxies = []struct {
 	}},
 }
 
-const nasty2 = "\u202e\u009bevil" // a value of HTTP/2 has no control characters
+const nasty2 = "\u202e\u009bevil" // field values of HTTP/2 have no control characters
 
-// What is saved of HTTP/2 plays back to the same report, with TLS around it or not.
+// A transcript of HTTP/2 replays to the same report, whether it was inside TLS or
+// not.
 func TestTranscriptOfHTTP2(t *testing.T) {
 	pair, roots := testkit.CertificateFor(t, "proxy.test", 1000*time.Hour)
 	for _, tt := range framedProxies {
@@ -100,7 +101,7 @@ func TestTranscriptOfHTTP2(t *testing.T) {
 				})
 				wantSameReport(t, scheme+"://"+proxy.Addr(), func(proxy string, limit time.Duration) *Report {
 					if !strings.Contains(proxy, "://") {
-						proxy = "h2c://" + proxy // what is saved is played back without TLS
+						proxy = "h2c://" + proxy // the replay is without TLS
 					}
 					p := &Prober{Client: &client.Client{Route: testkit.MustRoute(t, proxy)}, Wait: 2 * limit}
 					p.Client.Route.Hops[0].TLS = &tunnel.TLSOptions{Roots: roots, ServerName: "proxy.test"}
@@ -114,8 +115,8 @@ func TestTranscriptOfHTTP2(t *testing.T) {
 	}
 }
 
-// wantSameReport: a transcript that is played back makes the report that it was
-// made of. proxy is the first one, probe probes one within limits.
+// wantSameReport checks that a transcript replays to the report it was made from.
+// proxy is the original one; probe probes a proxy within a limit.
 func wantSameReport(t *testing.T, proxy string, probe func(proxy string, limit time.Duration) *Report) {
 	t.Helper()
 	testkit.WithLimits(func(limit time.Duration, last bool) bool {
@@ -130,7 +131,7 @@ func wantSameReport(t *testing.T, proxy string, probe func(proxy string, limit t
 	})
 }
 
-// compareReports says what a second report has that is not as in the first.
+// compareReports says in what the second report differs from the first.
 func compareReports(first, second *Report) string {
 	if first.Verdict.Kind != second.Verdict.Kind || first.Verdict.ExitCode != second.Verdict.ExitCode || len(first.Exchanges) != len(second.Exchanges) {
 		return fmt.Sprintf("%+v, then %+v", first.Verdict, second.Verdict)
@@ -141,7 +142,7 @@ func compareReports(first, second *Report) string {
 			return fmt.Sprintf("exchange %d: %+v, then %+v", i+1, a, b)
 		}
 	}
-	if len(first.TLS) == 0 { // which is not played back
+	if len(first.TLS) == 0 { // it is not replayed
 		for i, f := range first.Findings {
 			if second.Findings[i].Grade != f.Grade {
 				return fmt.Sprintf("%s: %s, then %s", f.ID, f.Grade, second.Findings[i].Grade)
@@ -154,7 +155,7 @@ func compareReports(first, second *Report) string {
 	return ""
 }
 
-// Over HTTP/2 a login stays on its connection, on another stream.
+// Over HTTP/2 a login stays on its connection, in another stream.
 func TestTranscriptOfALoginOverHTTP2(t *testing.T) {
 	proxy := tunneltest.Start(t, func(conn net.Conn) {
 		h2.Server(conn, h2.Config{}, func(s *h2.Stream, head h2.Head) {
@@ -175,8 +176,8 @@ func TestTranscriptOfALoginOverHTTP2(t *testing.T) {
 	wantSameReport(t, proxy.Addr(), probe)
 }
 
-// Credentials that come back are masked where frames allow that, and keep the
-// transcript from being written where they do not.
+// Credentials that come back are masked if frames allow that; otherwise no
+// transcript is written.
 func TestTranscriptOfHTTP2KeepsSecrets(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -207,7 +208,7 @@ func TestTranscriptOfHTTP2KeepsSecrets(t *testing.T) {
 	}
 }
 
-// A transcript says that TLS inside the tunnel is not in it.
+// A transcript says that TLS inside the tunnel is left out.
 func TestTranscriptLeavesTLSOut(t *testing.T) {
 	for _, inside := range []bool{true, false} {
 		r := &Report{Exchanges: []Exchange{{Connection: 1}}, TLS: []TLSHandshake{{Inside: inside}}}

@@ -12,7 +12,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// oddPieces are what odd proxies' answers are put together of.
+// oddPieces are put together to answers of odd proxies.
 var oddPieces = []string{
 	"HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early\nLink: a\n\n", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.0 200 \r\nContent-Length: 5\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 403 No\r\n", "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 2\r\n\r\nno",
@@ -21,8 +21,8 @@ var oddPieces = []string{
 	"<!DOCTYPE html><title>x</title>", "SSH-2.0-x\r\n", "\x15\x03\x03\x00\x02\x02\x46", nasty, "\x00\xff\r", "-- connection 1/exchange 1/left --\n", "\\x41\\", floods,
 }
 
-// Whatever a proxy answers, in whatever pieces, and however it leaves: its
-// transcript plays back to the same report.
+// Whatever a proxy answers, in whatever pieces, and however it leaves the
+// connection, the transcript replays to the same report.
 func TestTranscriptsOfOddProxies(t *testing.T) {
 	const cases = 40
 	for seed := range uint64(cases) {

@@ -13,7 +13,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// A transcript that is played back makes the report that it was made of.
+// A transcript replays to the report it was made from.
 func TestTranscriptRoundTrip(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -45,7 +45,7 @@ func TestTranscriptRoundTrip(t *testing.T) {
 	}
 }
 
-// A login's connections are told apart, and played on as many.
+// The connections of a login are kept apart, and replayed as many.
 func TestTranscriptOfALogin(t *testing.T) {
 	p := testkit.StartLoginProxy(t, func(_, _ int, value string) (string, bool) {
 		if value == "" {
@@ -77,7 +77,7 @@ func TestTranscriptRefuses(t *testing.T) {
 	}
 }
 
-// Transcripts of real proxies keep their verdicts.
+// Transcripts of real proxies replay to the verdicts on record.
 func TestTranscriptsOfRealProxies(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "transcripts", "*.txtar"))
 	if err != nil || len(files) < 5 {

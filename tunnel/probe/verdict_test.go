@@ -12,7 +12,8 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// A 2xx whose Content-Length is not kept to opens a tunnel all the same.
+// A 2xx opens a tunnel even if the bytes that follow do not match its
+// Content-Length.
 func TestVerdictOnAnnouncedContent(t *testing.T) {
 	const head, words = reply200 + "Content-Length: 40\r\n\r\n", "not a proxy (2xx, but the content of 40 bytes that Content-Length announced instead of a tunnel)"
 	for _, tt := range []struct {
@@ -48,8 +49,8 @@ func TestVerdictOnABrokenChallenge(t *testing.T) {
 	}
 }
 
-// Credentials that the flags give are for the first proxy alone: whoever is told
-// to give another's by them shows them to the first.
+// Credentials from the flags are for the first proxy alone. A hint to give another
+// proxy's credentials by flags would have them sent to the first.
 func TestVerdictOnCredentialsInAChain(t *testing.T) {
 	asks := reply407 + "Proxy-Authenticate: Basic realm=b\r\n\r\n"
 	opens := func(next string) []tunneltest.Step {
@@ -59,7 +60,7 @@ func TestVerdictOnCredentialsInAChain(t *testing.T) {
 	const later = "put USER:PASSWORD@ into that proxy's URL in -x, before its host"
 	for _, tt := range []struct {
 		name          string
-		first, second []tunneltest.Step // nil = the one is opened by the other
+		first, second []tunneltest.Step // nil = it is opened by the other proxy
 		user          string
 		words, hint   string
 	}{
