@@ -22,7 +22,7 @@ import (
 
 // If TLS failed for another reason than the certificate's authority, the hint is
 // about that reason.
-func TestUnknownMiddleLeavesAnotherFailuresHint(t *testing.T) {
+func TestUnknownVerdictKeepsTheFailuresHint(t *testing.T) {
 	private := testkit.NewCertifier(t, "Private CA")
 	wants := func(conn net.Conn) {
 		server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{private.Old("localhost")}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12})
@@ -89,7 +89,7 @@ func TestExpiredCertificateOfNamedAuthority(t *testing.T) {
 }
 
 // The bound is that of the direct way, on which nobody answers here.
-func TestClosedWayWithoutTheProxyIsLeftSoon(t *testing.T) {
+func TestClosedDirectWayIsAbandonedSoon(t *testing.T) {
 	t.Parallel()
 	public := testkit.NewCertifier(t, "Public CA")
 	mute := tunneltest.Start(t, tunneltest.Silent)

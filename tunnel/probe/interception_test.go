@@ -263,7 +263,7 @@ func TestInterceptionCheckIsCancelled(t *testing.T) {
 }
 
 // If no certificate came there is no result.
-func TestNothingToJudgeWithoutCertificate(t *testing.T) {
+func TestNoInterceptionWithoutCertificate(t *testing.T) {
 	for about, target := range map[string]tunneltest.Handler{
 		"no TLS": tunneltest.Say("SSH-2.0-x\r\n"), "mute": tunneltest.Count, "no certificate": certified(func(string) *tls.Certificate { return nil }),
 	} {

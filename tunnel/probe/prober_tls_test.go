@@ -36,7 +36,7 @@ func probeSecure(t *testing.T, pair tls.Certificate, max uint16, options *tunnel
 }
 
 // Findings about certificates, which are shown whether they are accepted or not.
-func TestProbeJudgesTLS(t *testing.T) {
+func TestProbeChecksTLS(t *testing.T) {
 	const day = 24 * time.Hour
 	good, roots := testkit.CertificateFor(t, "proxy.test", 100*day)
 	soon, soonRoots := testkit.CertificateFor(t, "proxy.test", 3*day+time.Hour)
@@ -105,7 +105,7 @@ func TestProbeJudgesTLS(t *testing.T) {
 }
 
 // TLS inside the tunnel is checked too, including its close_notify.
-func TestProbeJudgesTLSInside(t *testing.T) {
+func TestProbeChecksTLSInside(t *testing.T) {
 	pair, roots := testkit.CertificateFor(t, "target.test", 1000*time.Hour)
 	for _, goodbye := range []bool{true, false} {
 		target := tunneltest.Start(t, func(conn net.Conn) {
@@ -133,7 +133,7 @@ func TestProbeJudgesTLSInside(t *testing.T) {
 }
 
 // Findings about proxies over HTTP/2.
-func TestProbeJudgesHTTP2(t *testing.T) {
+func TestProbeChecksHTTP2(t *testing.T) {
 	answer := func(pairs ...string) func(*h2.Stream) {
 		return func(s *h2.Stream) {
 			var fields []h2.Field

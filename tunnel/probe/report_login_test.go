@@ -10,7 +10,7 @@ import (
 
 // What follows the 2xx is checked as part of the exchange that opened the tunnel,
 // however many rounds of a login came before.
-func TestProbeJudgesAfterALogin(t *testing.T) {
+func TestProbeChecksAfterALogin(t *testing.T) {
 	p := testkit.StartLoginProxy(t, func(_, _ int, value string) (string, bool) {
 		if value != "" {
 			return testkit.TunnelOpen + "<html>a page</html>", true

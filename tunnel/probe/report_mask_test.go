@@ -12,25 +12,25 @@ import (
 )
 
 const (
-	toldPassword = "correct horse battery"
-	toldBasic    = "dXNlcjpjb3JyZWN0IGhvcnNlIGJhdHRlcnk=" // user:correct horse battery
-	toldBearer   = "abc.def.ghi-jkl"
+	sentPassword = "correct horse battery"
+	sentBasic    = "dXNlcjpjb3JyZWN0IGhvcnNlIGJhdHRlcnk=" // user:correct horse battery
+	sentBearer   = "abc.def.ghi-jkl"
 )
 
-// tattling is a proxy that sends the credentials back wherever possible.
-func tattling() []tunneltest.Step {
-	echo := "you sent " + toldBasic + ", " + toldPassword + " and " + toldBearer
+// echoingSecrets is a proxy that sends the credentials back wherever possible.
+func echoingSecrets() []tunneltest.Step {
+	echo := "you sent " + sentBasic + ", " + sentPassword + " and " + sentBearer
 	body := echo + strings.Repeat(" ", 300)
 	return testkit.HangUp("HTTP/1.1 403 " + echo + "\r\nServer: " + echo + "\r\nProxy-Status: p; error=http_request_denied; details=\"" + echo + "\"\r\n" +
 		"X : " + echo + "\r\n\r\n" + body)
 }
 
-func probeTattling(t *testing.T, show bool) (request, everything string) {
+func probeEcho(t *testing.T, show bool) (request, everything string) {
 	t.Helper()
-	proxy := tunneltest.StartProxy(t, tattling()...)
+	proxy := tunneltest.StartProxy(t, echoingSecrets()...)
 	p := &Prober{Client: clienttest.Proxied(t, "http://user:correct%20horse%20battery@"+proxy.Addr()), Wait: testkit.LongWait, ShowSecrets: show}
 	p.Client.Auth = client.AuthBasic
-	p.Client.Header = []client.Field{clienttest.Field("Authorization", "Bearer "+toldBearer)}
+	p.Client.Header = []client.Field{clienttest.Field("Authorization", "Bearer "+sentBearer)}
 	r := probeAt(t, p)
 	var out strings.Builder
 	if err := r.WriteText(&out, terminal.Style{}); err != nil {
@@ -43,13 +43,13 @@ func probeTattling(t *testing.T, show bool) (request, everything string) {
 }
 
 func TestReportMasksCredentials(t *testing.T) {
-	request, everything := probeTattling(t, false)
+	request, everything := probeEcho(t, false)
 	for _, want := range []string{"\r\nProxy-Authorization: Basic ***\r\n", "\r\nAuthorization: Bearer ***\r\n"} {
 		if !strings.Contains(request, want) {
 			t.Errorf("no %q in %q", want, request)
 		}
 	}
-	for _, secret := range []string{toldBasic, toldPassword, toldBearer, toldBasic[:12]} {
+	for _, secret := range []string{sentBasic, sentPassword, sentBearer, sentBasic[:12]} {
 		if i := strings.Index(everything, secret); i >= 0 {
 			t.Errorf("%s is shown: %s", secret, everything[max(0, i-60):i+40])
 		}
@@ -57,8 +57,8 @@ func TestReportMasksCredentials(t *testing.T) {
 }
 
 func TestReportShowsSecretsIfAsked(t *testing.T) {
-	request, everything := probeTattling(t, true)
-	if !strings.Contains(request, "Proxy-Authorization: Basic "+toldBasic) || !strings.Contains(everything, toldPassword) {
+	request, everything := probeEcho(t, true)
+	if !strings.Contains(request, "Proxy-Authorization: Basic "+sentBasic) || !strings.Contains(everything, sentPassword) {
 		t.Errorf("masked although it was to be shown: %q", request)
 	}
 }

@@ -21,7 +21,7 @@ const ()
 
 // The messages of a SOCKS hop are in the report in text, hexadecimal and JSON, each
 // with its meaning, and in the timeline. None of them shows the password.
-func TestSOCKSReport(t *testing.T) {
+func TestSOCKSHandshake(t *testing.T) {
 	p := testkit.SOCKSThen(t, "05 02 00 02 > 05 02 ; 01 02 6d65 08 68756e7465723232 > 01 00 ; 05 01 00 03 09 622e6578616d706c65 0c38 > "+testkit.SOCKSSucceeded,
 		testkit.HangUp(reply200+"\r\nhello")...)
 	r := probeAt(t, &Prober{Client: clienttest.Proxied(t, "socks5h://me:hunter22@"+p.Addr(), "http://b.example:3128"), Wait: testkit.LongWait})
@@ -84,7 +84,7 @@ func TestSOCKSReport(t *testing.T) {
 }
 
 // --show-secrets shows what went over the wire.
-func TestSOCKSReportWithSecrets(t *testing.T) {
+func TestSOCKSHandshakeWithSecrets(t *testing.T) {
 	p := testkit.SOCKSThen(t, "05 02 00 02 > 05 02 ; 01 02 6d65 02 7077 > 01 01")
 	r := probeAt(t, &Prober{Client: clienttest.Proxied(t, "socks5h://me:pw@"+p.Addr(), "http://b.example:3128"), ShowSecrets: true})
 	if got := string(r.SOCKS[0].Messages[1].Request); got != "\x01\x02me\x02pw" {
@@ -147,7 +147,7 @@ func TestSOCKSVerdictOfSilence(t *testing.T) {
 
 // With socks5 the next hop's name is resolved here. The report has that lookup,
 // apart from the first hop's.
-func TestSOCKSReportResolves(t *testing.T) {
+func TestSOCKSHandshakeResolves(t *testing.T) {
 	p := testkit.SOCKSThen(t, "05 01 00 > 05 00 ; 05 01 00 01 c0000209 0c38 > 05 00 00 01 00000000 0000", testkit.HangUp(reply403+"\r\n")...)
 	c := clienttest.Proxied(t, "socks5://"+p.Addr(), "http://b.example:3128")
 	c.Resolver = testkit.ResolveTo("192.0.2.9")

@@ -224,7 +224,7 @@ func TestSeriesInterval(t *testing.T) {
 }
 
 // Failures of one kind with different causes are counted separately.
-func TestSeriesTellsCausesApart(t *testing.T) {
+func TestSeriesSeparatesCauses(t *testing.T) {
 	r := &Summary{}
 	for _, is := range []tunnel.ErrorType{tunnel.ErrorConnectionRefused, tunnel.ErrorConnectionLimit, tunnel.ErrorConnectionRefused} {
 		r.count(Verdict{Kind: VerdictProxyUnreachable, Words: is.Words(), Error: is.String(), ExitCode: tunnel.ExitProxyUnreachable})
