@@ -17,8 +17,6 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-const ()
-
 // The messages of a SOCKS hop are in the report in text, hexadecimal and JSON, each
 // with its meaning, and in the timeline. None of them shows the password.
 func TestSOCKSHandshake(t *testing.T) {
