@@ -40,7 +40,7 @@ func (f *facts) interceptedHint() string {
 	return "what goes through can be read and changed there; a program that is to work regardless has to trust " + issuerOf(f.target.leaf())
 }
 
-// unknownHint says what would tell more.
+// unknownHint says how the user can find out more.
 func (f *facts) unknownHint() string {
 	switch {
 	case f.vouchedFor():

@@ -10,8 +10,8 @@ import (
 	"culvert/tunnel/internal/certwords"
 )
 
-// TLSHandshake is one TLS handshake. If it ended before a certificate came, only
-// Error tells of it.
+// TLSHandshake is one TLS handshake. If no certificate came, Chain is empty and Error
+// says why.
 type TLSHandshake struct {
 	Peer        string        `json:"peer"`          // HOST:PORT
 	Inside      bool          `json:"inside"`        // with the target in the tunnel, not with a proxy

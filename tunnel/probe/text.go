@@ -87,10 +87,10 @@ func (t *reportText) heading(words string) {
 
 // wire adds bytes, one line of the wire on each line, and at most the given number
 // of lines.
-func (t *reportText) wire(mark string, colour terminal.Colour, b []byte, most int) {
+func (t *reportText) wire(mark string, colour terminal.Colour, b []byte, limit int) {
 	lines, left := 0, len(b)
 	for line := range bytes.Lines(b) {
-		if lines == most {
+		if lines == limit {
 			t.printf("%d further bytes are not shown here: --json has them", left)
 			return
 		}

@@ -15,12 +15,12 @@ const (
 // timelineText draws a timeline.
 type timelineText struct {
 	*reportText
-	places []string // a heading for each phase; nil = no headings
-	label  int      // columns before the time
-	bar    int      // columns of a bar; 0 = there is no room for one
-	total  string   // the label of the last row
-	end    Micros   // what the whole bar stands for
-	most   Micros   // the longest phase, which is highlighted
+	headings []string // a heading for each phase; nil = no headings
+	label    int      // columns before the time
+	bar      int      // columns of a bar; 0 = there is no room for one
+	total    string   // the label of the last row
+	end      Micros   // what the whole bar stands for
+	longest  Micros   // the longest phase, which is highlighted
 }
 
 // timeline draws a bar for each phase, in its place and to scale, and says how long
@@ -30,15 +30,15 @@ func (t *reportText) timeline(r *Report) {
 		return
 	}
 	t.heading("timeline")
-	l := timelineText{reportText: t, places: r.places(), bar: minBar, end: 1, total: "no tunnel after", label: len("first tunnel byte")}
+	l := timelineText{reportText: t, headings: r.headings(), bar: minBar, end: 1, total: "no tunnel after", label: len("first tunnel byte")}
 	if r.Tunnel != nil {
 		l.total = "open after"
 	}
 	l.measure(r.Timeline)
 	place := ""
 	for i, s := range r.Timeline {
-		if l.places != nil && l.places[i] != place {
-			place = l.places[i]
+		if l.headings != nil && l.headings[i] != place {
+			place = l.headings[i]
 			l.line("%s", place)
 		}
 		l.row(s)
@@ -61,7 +61,7 @@ func (t *timelineText) measure(spans []Span) {
 	for _, s := range spans {
 		t.label = max(t.label, len(t.words(s)))
 		if !s.ownWait() {
-			t.end, t.most = max(t.end, s.At+s.Duration), max(t.most, s.Duration)
+			t.end, t.longest = max(t.end, s.At+s.Duration), max(t.longest, s.Duration)
 		}
 		if s.note() != "" {
 			notes = max(notes, len("  ")+len(s.note()))
@@ -83,7 +83,7 @@ func (t *timelineText) words(s Span) string {
 	if t.bar == 0 {
 		words = strings.NewReplacer("first ", "", "to the ", "to ").Replace(words)
 	}
-	if t.places != nil {
+	if t.headings != nil {
 		words = "  " + words
 	}
 	return words
@@ -100,7 +100,7 @@ func (t *timelineText) row(s Span) {
 	case s.ownWait():
 	case !s.Finished:
 		colour = t.Bad
-	case s.Duration == t.most:
+	case s.Duration == t.longest:
 		colour = t.Bold
 	}
 	if t.bar == 0 {
@@ -118,9 +118,9 @@ func (t *timelineText) row(s Span) {
 	t.line("%-*s %10s  |%s%s%s|%s", t.label, t.words(s), durationOf(s.Duration), before, colour.Paint(drawn), after, note)
 }
 
-// places returns the heading of each phase; nil if there is one hop, which was
-// asked once.
-func (r *Report) places() []string {
+// headings returns the heading of each phase in the timeline; nil if there is one
+// hop, which was asked once.
+func (r *Report) headings() []string {
 	if len(r.Plan.Hops) < 2 && len(r.Exchanges) < 2 {
 		return nil
 	}
@@ -128,9 +128,9 @@ func (r *Report) places() []string {
 	for _, x := range r.Exchanges {
 		asked[x.Hop]++
 	}
-	places := make([]string, len(r.Timeline))
-	place := r.Plan.Hops[0]
-	for i := len(places) - 1; i >= 0; i-- { // backwards, since the steps that lead to a hop stand under its heading
+	headings := make([]string, len(r.Timeline))
+	heading := r.Plan.Hops[0]
+	for i := len(headings) - 1; i >= 0; i-- { // backwards, since the steps that lead to a hop stand under its heading
 		s := r.Timeline[i]
 		switch {
 		case s.Hop != "":
@@ -138,15 +138,15 @@ func (r *Report) places() []string {
 				asked[s.Hop]--
 			}
 			before[s.Hop] = s.Phase == SpanRequest || before[s.Hop] && s.Phase == SpanTLSProxy
-			if place = r.Plan.hop(s.Hop); asked[s.Hop] > 1 {
-				place += fmt.Sprintf(", request %d", asked[s.Hop])
+			if heading = r.Plan.hop(s.Hop); asked[s.Hop] > 1 {
+				heading += fmt.Sprintf(", request %d", asked[s.Hop])
 			}
 		case s.Phase == SpanTLSInside, s.Phase == SpanFirstTunnelByte, s.Phase == SpanClose:
-			place = r.Target.String() + " through the tunnel"
+			heading = r.Target.String() + " through the tunnel"
 		}
-		places[i] = place
+		headings[i] = heading
 	}
-	return places
+	return headings
 }
 
 // hop returns the URL of the named hop.

@@ -147,7 +147,7 @@ func TestTimelineOfALogin(t *testing.T) {
 	}
 	first, second, third := "https://"+hop, "https://"+hop+", request 2", "https://"+hop+", request 3"
 	want := []string{first, first, first, first, first, second, second, second, second, third, third, third, third}
-	if got := r.places(); !slices.Equal(got, want) {
+	if got := r.headings(); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	for i, want := range []string{hop, hop + ", request 2", hop + ", request 3"} {

@@ -56,12 +56,12 @@ func (t *TLSTry) handshake(ctx context.Context, conn net.Conn, hop tunnel.Hop) {
 	if !hop.Proxy.Addr().IsValid() {
 		config.ServerName = hop.Proxy.Host()
 	}
-	under := &prefixConn{Conn: conn}
-	tls.Client(under, config).HandshakeContext(ctx)
-	switch t.Speaks = startsTLS(under.prefix); {
+	start := &prefixConn{Conn: conn}
+	tls.Client(start, config).HandshakeContext(ctx)
+	switch t.Speaks = startsTLS(start.prefix); {
 	case t.Speaks:
 		t.Words = "it speaks TLS"
-	case len(under.prefix) > 0:
+	case len(start.prefix) > 0:
 		t.Words = "it answered, but not in TLS"
 	default:
 		t.Words = "no answer to that either"

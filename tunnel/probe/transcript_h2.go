@@ -117,7 +117,7 @@ func (r *Report) addFrames(t *tapped, add func(data []byte, format string, args 
 		}
 	}
 	at := func() string { return fmt.Sprintf("connection %d/exchange %d", t.conn, exchanges[0]+1) }
-	asked, told := false, false
+	requested, dataSent := false, false
 	sent := bytes.NewBuffer(nil)
 	for _, p := range t.pieces {
 		if !p.sent {
@@ -127,14 +127,14 @@ func (r *Report) addFrames(t *tapped, add func(data []byte, format string, args 
 		sent.Write(p.bytes)
 		for kind, ok := nextFrame(sent); ok; kind, ok = nextFrame(sent) {
 			switch {
-			case kind == http2.FrameHeaders && (!asked || len(exchanges) > 1):
-				if asked {
+			case kind == http2.FrameHeaders && (!requested || len(exchanges) > 1):
+				if requested {
 					exchanges = exchanges[1:]
 				}
-				asked = true
+				requested = true
 				add(escapedLines(r.Exchanges[exchanges[0]].Request), "%s/request in frames", at())
-			case kind == http2.FrameData && !told && r.Tunnel != nil && len(r.Tunnel.Sent) > 0:
-				told = true
+			case kind == http2.FrameData && !dataSent && r.Tunnel != nil && len(r.Tunnel.Sent) > 0:
+				dataSent = true
 				add(escapedLines(r.Tunnel.Sent), "%s/sent", at())
 			}
 		}

@@ -74,16 +74,16 @@ func (s *session) verdict() Verdict {
 
 // openVerdict is the verdict on a 2xx.
 func (s *session) openVerdict() Verdict {
-	sent := s.page()
+	instead := s.page()
 	switch {
 	case s.tunnel == nil:
 		return Verdict{}
-	case sent != "":
+	case instead != "":
 		if v, ok := s.pageVerdict(); ok {
 			return v
 		}
 		return Verdict{Kind: VerdictNotAProxy, ExitCode: tunnel.ExitNotAProxy, Hint: hintWebServer,
-			Words: "not a proxy (2xx, but " + sent + " instead of a tunnel)"}
+			Words: "not a proxy (2xx, but " + instead + " instead of a tunnel)"}
 	case s.tunnel.end == endReset:
 		e := &tunnel.Error{Phase: tunnel.PhaseRelay, Type: tunnel.ErrorConnectionTerminated, Err: s.tunnel.err}
 		return Verdict{Kind: VerdictBroken, ExitCode: e.ExitCode(), Phase: e.Phase, Error: e.Type.String(), Hint: hintReset,

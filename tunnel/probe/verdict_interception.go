@@ -14,7 +14,7 @@ func (s *session) addInterception(v *Verdict) {
 	if s.interception == nil {
 		return
 	}
-	doubts := s.certificateFault() // all else about the handshake is right
+	fault := s.certificateFault() // all else about the handshake is right
 	switch s.interception.Verdict {
 	case interception.Intercepted:
 		s.setIntercepted(v)
@@ -22,8 +22,8 @@ func (s *session) addInterception(v *Verdict) {
 		switch {
 		case v.Kind == VerdictOpen:
 			v.Words += ", TLS end to end"
-		case doubts != "":
-			v.Words = "TLS end to end with the target, but not trusted (" + doubts + ")"
+		case fault != "":
+			v.Words = "TLS end to end with the target, but not trusted (" + fault + ")"
 		case v.Kind == VerdictTLS:
 			v.Words += ", and nobody in the middle"
 		}
@@ -31,8 +31,8 @@ func (s *session) addInterception(v *Verdict) {
 		switch {
 		case v.Kind == VerdictOpen:
 			v.Words += ", cannot tell whether TLS is end to end"
-		case doubts != "":
-			v.Words = "cannot tell who speaks TLS (" + doubts + ")"
+		case fault != "":
+			v.Words = "cannot tell who speaks TLS (" + fault + ")"
 		case v.Kind == VerdictTLS:
 			v.Words += ", cannot tell who speaks it"
 		}
