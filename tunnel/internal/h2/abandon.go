@@ -15,11 +15,11 @@ func (s *Stream) abandon() {
 	s.abandonedUntil = time.Now().Add(abandonGrace)
 	s.conn.abandoned = append(s.conn.abandoned, s)
 	s.conn.arm()
-	s.letGo()
+	s.disown()
 }
 
 // unwanted resets an abandoned stream for which more came. c.mu is held.
-func (s *Stream) unwanted() {
+func (s *Stream) resetUnwanted() {
 	s.conn.writeReset(s.id, CodeCancel)
 	s.conn.forget(s, true)
 }
@@ -40,6 +40,6 @@ func (c *Conn) abandonedDue() time.Time {
 // resetAbandoned resets those that have not ended in time. c.mu is held.
 func (c *Conn) resetAbandoned(now time.Time) {
 	for due := c.abandonedDue(); !due.IsZero() && !now.Before(due); due = c.abandonedDue() {
-		c.abandoned[0].unwanted()
+		c.abandoned[0].resetUnwanted()
 	}
 }

@@ -28,16 +28,16 @@ func TestClosedTunnelIsLeftToEnd(t *testing.T) {
 				synctest.Wait()
 				s.Close()
 				synctest.Wait()
-				if c.Streams() != 1 || c.active != 0 {
-					t.Errorf("after Close %d streams are open, %d not let go", c.Streams(), c.active)
+				if c.openStreams() != 1 || c.active != 0 {
+					t.Errorf("after Close %d streams are open, %d not let go", c.openStreams(), c.active)
 				}
 				tt.then(p)
 				synctest.Wait()
 				if got := story(p.all()); got != tt.want {
 					t.Errorf("the peer got %q, want %q", got, tt.want)
 				}
-				if c.Streams() != 0 || !c.abandonedDue().IsZero() {
-					t.Errorf("%d streams are open", c.Streams())
+				if c.openStreams() != 0 || !c.abandonedDue().IsZero() {
+					t.Errorf("%d streams are open", c.openStreams())
 				}
 			})
 		})

@@ -37,8 +37,8 @@ func (b *budget) spend() bool {
 // nuisance charges a frame that asks for work and brings none: PING, SETTINGS,
 // PRIORITY, WINDOW_UPDATE, empty DATA, unknown types. Bytes that we send earn
 // the window updates that come back for them.
-func (c *Conn) nuisance() error {
-	if !c.idleFrames.spend() {
+func (c *Conn) chargeFrame() error {
+	if !c.frameBudget.spend() {
 		return violation(CodeEnhanceYourCalm, "too many frames that carry nothing")
 	}
 	return nil
@@ -46,8 +46,8 @@ func (c *Conn) nuisance() error {
 
 // wasted charges a stream that came to nothing: reset by the peer before it was
 // answered, or by us for what the peer did (CVE-2023-44487, CVE-2025-8671).
-func (c *Conn) wasted() error {
-	if !c.vainStreams.spend() {
+func (c *Conn) chargeStream() error {
+	if !c.streamBudget.spend() {
 		return violation(CodeEnhanceYourCalm, "too many streams that came to nothing")
 	}
 	return nil
@@ -55,7 +55,7 @@ func (c *Conn) wasted() error {
 
 // echo counts an answer that the peer provoked, to be bounded while it does not
 // read.
-func (c *Conn) echo() error {
+func (c *Conn) chargeAnswer() error {
 	if c.echoes++; c.echoes > maxEchoes {
 		return violation(CodeEnhanceYourCalm, "the peer asks and does not read the answers")
 	}

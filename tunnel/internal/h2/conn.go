@@ -49,7 +49,7 @@ type Conn struct {
 	ready      *Stream      // last of the ring of streams with bytes that may go
 	echoes     int
 
-	idleFrames, vainStreams budget
+	frameBudget, streamBudget budget
 
 	timer       *time.Timer
 	settingsDue time.Time // zero when they are here
@@ -61,7 +61,7 @@ type Conn struct {
 	leaving   bool // no new streams: Shutdown, or GOAWAY from the peer
 	left      bool // the shutdown's second step is done
 	dead      bool // nothing is queued any more
-	torn      bool // close without waiting for the peer
+	abrupt    bool // close without waiting for the peer
 	err       error
 	writeErr  error
 	writeOver bool // what was queued before is written, or cannot be
@@ -108,8 +108,8 @@ func newConn(conn net.Conn, cfg Config) *Conn {
 	c.peer = Settings{InitialWindow: leastWindow, MaxStreams: assumedStreams}
 	c.sendWindow = leastWindow
 	c.surplus = c.cfg.MaxBuffered - c.cfg.mostActive()*c.cfg.StreamWindow
-	c.idleFrames = newBudget(2000, 200)
-	c.vainStreams = newBudget(100+2*c.cfg.MaxStreams, 100)
+	c.frameBudget = newBudget(2000, 200)
+	c.streamBudget = newBudget(100+2*c.cfg.MaxStreams, 100)
 	return c
 }
 
@@ -133,7 +133,7 @@ func (c *Conn) start() {
 // server does not read those there are. ctx covers that wait only. ErrGoingAway means
 // that the connection is of no more use.
 func (c *Conn) Open(ctx context.Context, fields []Field, endStream bool) (*Stream, error) {
-	if err := CheckRequest(fields, true); err != nil {
+	if err := checkRequest(fields, true); err != nil {
 		return nil, err
 	}
 	stop := c.wakeOn(ctx)
@@ -274,13 +274,6 @@ func (c *Conn) PeerSettings(ctx context.Context) (Settings, error) {
 		return Settings{}, ErrGoingAway
 	}
 	return Settings{}, context.Cause(ctx)
-}
-
-// Streams returns how many streams are open.
-func (c *Conn) Streams() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.streams)
 }
 
 // NetConn returns the connection beneath, to look at and not to touch.

@@ -82,11 +82,11 @@ func (c *Conn) admitData(head http2.FrameHeader, n int) (*Stream, error) {
 	}
 	ending := head.Flags.Has(http2.FlagDataEndStream)
 	if n == 0 && !ending {
-		if err := c.nuisance(); err != nil {
+		if err := c.chargeFrame(); err != nil {
 			return nil, err
 		}
 	} else {
-		c.idleFrames.earn(1)
+		c.frameBudget.earn(1)
 	}
 	s := c.streams[head.StreamID]
 	if s == nil {
@@ -117,7 +117,7 @@ func (s *Stream) admit(size, n int, ending bool) error {
 	switch {
 	case s.recvEnded:
 		return bad(CodeStreamClosed, "DATA after END_STREAM")
-	case !s.headHere:
+	case !s.headReceived:
 		return bad(CodeProtocol, "DATA before the reply's head")
 	case size > s.recvWindow:
 		return bad(CodeFlowControl, "DATA beyond the stream's window")
@@ -143,7 +143,7 @@ func (s *Stream) admit(size, n int, ending bool) error {
 func (s *Stream) received(b []byte) {
 	if s.closed || s.conn.streams[s.id] != s {
 		if !s.abandonedUntil.IsZero() && s.conn.streams[s.id] == s {
-			s.unwanted()
+			s.resetUnwanted()
 		}
 		return // nobody will read them
 	}

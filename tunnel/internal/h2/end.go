@@ -62,7 +62,7 @@ func (c *Conn) endIfLeft() {
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.torn = true
+	c.abrupt = true
 	if !c.dead {
 		c.die(nil, violation(CodeNo, ""))
 	} else {
@@ -114,7 +114,7 @@ func (c *Conn) die(err error, goodbye *ConnError) {
 	c.ready = nil
 	c.changed.Broadcast()
 	grace := closeGrace
-	if err == nil && !c.torn {
+	if err == nil && !c.abrupt {
 		grace = drainGrace
 	}
 	until := time.Now().Add(grace)
@@ -124,18 +124,18 @@ func (c *Conn) die(err error, goodbye *ConnError) {
 	c.kick()
 }
 
-// saidAll half-closes the connection once the last byte is written, for the
+// closeOutput half-closes the connection once the last byte is written, for the
 // peer to close it: a close over bytes that it sends would destroy ours.
-func (c *Conn) saidAll() {
+func (c *Conn) closeOutput() {
 	half, ok := c.conn.(interface{ CloseWrite() error })
 	c.mu.Lock()
-	torn := c.torn || c.writeErr != nil
+	abrupt := c.abrupt || c.writeErr != nil
 	c.mu.Unlock()
-	ok = ok && !torn && half.CloseWrite() == nil
+	ok = ok && !abrupt && half.CloseWrite() == nil
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	until := past
-	if ok && !c.torn {
+	if ok && !c.abrupt {
 		until = time.Now().Add(closeGrace)
 	}
 	_ = c.conn.SetReadDeadline(until)
@@ -145,7 +145,7 @@ func (c *Conn) saidAll() {
 func (c *Conn) finish(err error) {
 	c.mu.Lock()
 	if !c.dead {
-		c.dieOf(err)
+		c.dieBecause(err)
 	}
 	c.mu.Unlock()
 	// Until the peer closes, or there is no point in waiting.
@@ -155,23 +155,23 @@ func (c *Conn) finish(err error) {
 		c.changed.Wait()
 	}
 	c.mu.Unlock()
-	c.hangUp()
+	c.closeConn()
 	c.in.unread = nil
 	c.in.release()
 	close(c.over)
 }
 
-// hangUp closes the connection. One that takes no more bytes is closed beneath
+// closeConn closes the connection. One that takes no more bytes is closed beneath
 // TLS first, which would wait to say goodbye.
-func (c *Conn) hangUp() {
+func (c *Conn) closeConn() {
 	if inner, ok := c.conn.(interface{ NetConn() net.Conn }); ok && c.writeErr != nil {
 		_ = inner.NetConn().Close()
 	}
 	_ = c.conn.Close()
 }
 
-// dieOf ends the connection for what the reader came upon.
-func (c *Conn) dieOf(err error) {
+// dieBecause ends the connection for what the reader came upon.
+func (c *Conn) dieBecause(err error) {
 	var violation *ConnError
 	var preface *PrefaceError
 	switch {
@@ -182,13 +182,13 @@ func (c *Conn) dieOf(err error) {
 	case c.writeErr != nil:
 		c.die(&ConnError{Err: c.writeErr}, nil)
 	case errors.Is(err, io.EOF) && len(c.streams) == 0 && (c.peerKnown || !c.client):
-		c.torn = true
+		c.abrupt = true
 		c.die(nil, nil)
 	default:
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		c.torn = true
+		c.abrupt = true
 		c.die(&ConnError{Err: err}, nil)
 	}
 }
@@ -269,7 +269,7 @@ func (c *Conn) tick() {
 		c.leave()
 	case passed(c.pingDue()):
 		if !c.pinged.IsZero() {
-			c.torn = true
+			c.abrupt = true
 			c.die(&ConnError{Err: errSilent}, nil)
 			return
 		}

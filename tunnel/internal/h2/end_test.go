@@ -88,7 +88,7 @@ func TestPingsKeepAnAnsweringPeer(t *testing.T) {
 			}
 			_ = p.WritePing(true, frames[len(frames)-1].ping)
 		}
-		if c.Err() != nil || c.Streams() != 1 {
+		if c.Err() != nil || c.openStreams() != 1 {
 			t.Fatal(c.Err())
 		}
 	})

@@ -246,8 +246,8 @@ func TestHeadsBeyondTheLimit(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c, _ := clientOf(t, Config{}, http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: 1000})
 			_, _ = c.PeerSettings(t.Context())
-			if _, err := c.Open(t.Context(), fields(with(get1, "a", big)...), true); err == nil || c.Streams() != 0 {
-				t.Fatalf("%v, %d streams", err, c.Streams())
+			if _, err := c.Open(t.Context(), fields(with(get1, "a", big)...), true); err == nil || c.openStreams() != 0 {
+				t.Fatalf("%v, %d streams", err, c.openStreams())
 			}
 		})
 	})

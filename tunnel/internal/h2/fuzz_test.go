@@ -81,7 +81,7 @@ func FuzzServer(f *testing.F) {
 			c := Server(conn, Config{EnableConnectProtocol: true, MaxStreams: 8, MaxHead: 4096}, func(s *Stream, head Head) {
 				defer s.Close()
 				if !head.TooLarge {
-					if err := CheckRequest(head.Fields, true); err != nil {
+					if err := checkRequest(head.Fields, true); err != nil {
 						t.Errorf("the handler got a malformed head: %v", err)
 					}
 				}
@@ -126,7 +126,7 @@ func FuzzClient(f *testing.F) {
 					if err != nil {
 						break
 					}
-					if _, err := CheckReply(head.Fields); err != nil {
+					if _, err := checkReply(head.Fields); err != nil {
 						t.Errorf("the caller got a malformed head: %v", err)
 					}
 				}
@@ -155,8 +155,8 @@ func FuzzFields(f *testing.F) {
 			pairs = append(pairs, "")
 		}
 		head := fields(pairs...)
-		request := CheckRequest(head, true) == nil
-		code, err := CheckReply(head)
+		request := checkRequest(head, true) == nil
+		code, err := checkReply(head)
 		if reply := err == nil; request && reply {
 			t.Fatalf("%q is a request and a reply", head)
 		} else if !request && !reply {

@@ -60,15 +60,15 @@ func TestCheckRequest(t *testing.T) {
 		{with(get1, "te", "gzip"), "te is more"},
 	}
 	for _, test := range tests {
-		err := CheckRequest(fields(test.fields...), true)
+		err := checkRequest(fields(test.fields...), true)
 		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%q: got %v, want %q", test.fields, err, test.want)
 		}
 	}
-	if err := CheckRequest(fields(websocket...), false); err == nil {
+	if err := checkRequest(fields(websocket...), false); err == nil {
 		t.Error("an extended CONNECT passes that was not announced")
 	}
-	if err := CheckRequest(fields(with(get1, "x-token", "secret\n")...), true); strings.Contains(err.Error(), "secret") {
+	if err := checkRequest(fields(with(get1, "x-token", "secret\n")...), true); strings.Contains(err.Error(), "secret") {
 		t.Errorf("the error tells a value: %v", err)
 	}
 }
@@ -97,7 +97,7 @@ func TestCheckReply(t *testing.T) {
 		{[]string{"a", "b", ":status", "200"}, 0},
 	}
 	for _, test := range tests {
-		code, err := CheckReply(fields(test.fields...))
+		code, err := checkReply(fields(test.fields...))
 		if (err == nil) != (test.code != 0) || err == nil && code != test.code {
 			t.Errorf("%q: got %d, %v, want %d", test.fields, code, err, test.code)
 		}

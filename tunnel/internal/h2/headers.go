@@ -11,7 +11,7 @@ import (
 func (c *Conn) readHeaders(f *http2.HeadersFrame) error {
 	flags, id := f.Flags, f.StreamID
 	length := f.Length
-	selfish := f.HasPriority() && f.Priority.StreamDep == id
+	selfDependent := f.HasPriority() && f.Priority.StreamDep == id
 	fields, tooLarge, err := c.readBlock(f)
 	if err != nil {
 		return err
@@ -27,9 +27,9 @@ func (c *Conn) readHeaders(f *http2.HeadersFrame) error {
 	defer c.kick()
 	head := Head{Fields: fields, EndStream: flags.Has(http2.FlagHeadersEndStream), TooLarge: tooLarge}
 	switch s := c.streams[id]; {
-	case s != nil && selfish:
+	case s != nil && selfDependent:
 		return &StreamError{ID: id, Code: CodeProtocol, Detail: "a stream that depends on itself"}
-	case s != nil && c.client && !s.headHere:
+	case s != nil && c.client && !s.headReceived:
 		return s.gotReply(head)
 	case s != nil:
 		return s.gotTrailers(head)
@@ -39,7 +39,7 @@ func (c *Conn) readHeaders(f *http2.HeadersFrame) error {
 		return c.lateHeaders(id)
 	}
 	c.lastPeer = id
-	return c.gotRequest(id, head, selfish)
+	return c.gotRequest(id, head, selfDependent)
 }
 
 // lateHeaders are those for a stream that we do not have.
@@ -47,11 +47,11 @@ func (c *Conn) lateHeaders(id uint32) error {
 	ended, reset := c.hasEnded(id)
 	switch {
 	case reset:
-		return c.nuisance() // they were under way
+		return c.chargeFrame() // they were under way
 	case ended:
 		return violation(CodeStreamClosed, "HEADERS on stream %d, which has ended", id)
 	case c.client && !c.isIdle(id):
-		return c.nuisance() // it ended too long ago to say how
+		return c.chargeFrame() // it ended too long ago to say how
 	}
 	return violation(CodeProtocol, "HEADERS on stream %d, whose number is not the next", id) // section 5.1.1
 }
@@ -112,10 +112,10 @@ func (c *Conn) readDeadline(t time.Time) {
 }
 
 // gotRequest opens a stream of the client's and calls the handler.
-func (c *Conn) gotRequest(id uint32, head Head, selfish bool) error {
+func (c *Conn) gotRequest(id uint32, head Head, selfDependent bool) error {
 	length := int64(-1)
 	if !head.TooLarge {
-		err := CheckRequest(head.Fields, c.cfg.EnableConnectProtocol)
+		err := checkRequest(head.Fields, c.cfg.EnableConnectProtocol)
 		if err == nil {
 			length, err = contentLength(head.Fields)
 		}
@@ -126,7 +126,7 @@ func (c *Conn) gotRequest(id uint32, head Head, selfish bool) error {
 			return &StreamError{ID: id, Code: CodeProtocol, Detail: "malformed request: " + err.Error()}
 		}
 	}
-	if selfish { // RFC 7540, section 5.3.1
+	if selfDependent { // RFC 7540, section 5.3.1
 		return &StreamError{ID: id, Code: CodeProtocol, Detail: "a stream that depends on itself"}
 	}
 	if len(c.streams) >= c.cfg.MaxStreams || c.active >= c.cfg.mostActive() {
@@ -137,7 +137,7 @@ func (c *Conn) gotRequest(id uint32, head Head, selfish bool) error {
 	}
 	s := c.newStream(id)
 	s.users = 2 // the handler, until it returns, and whoever closes the stream
-	s.headHere = true
+	s.headReceived = true
 	if s.connect = head.Get(":method") == "CONNECT"; !s.connect {
 		s.length = length
 	}
@@ -168,7 +168,7 @@ func (s *Stream) gotReply(head Head) error {
 	if head.TooLarge {
 		return &StreamError{ID: s.id, Code: CodeCancel, Detail: "the reply's head is too large"}
 	}
-	code, err := CheckReply(head.Fields)
+	code, err := checkReply(head.Fields)
 	if err != nil {
 		return malformed(err.Error())
 	}
@@ -191,7 +191,7 @@ func (s *Stream) gotReply(head Head) error {
 }
 
 func (s *Stream) finalReply(head Head, code int) error {
-	s.headHere = true
+	s.headReceived = true
 	s.connect = s.connect && code < 300 // refused, it is a reply as any other
 	switch {
 	case s.connect || s.noContent:

@@ -272,7 +272,7 @@ func TestOurClientWithOurServer(t *testing.T) {
 	}
 	stalled.Reset(CodeCancel)
 	<-stuck
-	if n := c.Streams(); n != 0 || c.Err() != nil {
+	if n := c.openStreams(); n != 0 || c.Err() != nil {
 		t.Errorf("%d streams are left, %v", n, c.Err())
 	}
 }

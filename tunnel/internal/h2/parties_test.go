@@ -90,3 +90,10 @@ func clientOfNothing(t *testing.T, cfg Config) (*Conn, net.Conn) {
 	t.Cleanup(func() { c.Close(); c.Wait(); theirs.Close() })
 	return c, theirs
 }
+
+// openStreams returns the number of streams that are open or half-closed.
+func (c *Conn) openStreams() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.streams)
+}

@@ -25,7 +25,7 @@ func (c *Conn) readLoop() {
 // readPreface awaits the client's first bytes (RFC 9113, section 3.4).
 func (c *Conn) readPreface() error {
 	if c.client {
-		return c.notHTTP2()
+		return c.checkFirstFrame()
 	}
 	var got []byte
 	for len(got) < len(Preface) {
@@ -49,10 +49,10 @@ func (c *Conn) readPreface() error {
 	return nil
 }
 
-// notHTTP2 finds the server that answers our preface in HTTP/1, as one does that
+// checkFirstFrame finds the server that answers our preface in HTTP/1, as one does that
 // knows nothing else, or in another protocol: SETTINGS, the first frame, begins
 // with a zero, for it is never as long as 64 KiB.
-func (c *Conn) notHTTP2() error {
+func (c *Conn) checkFirstFrame() error {
 	if err := c.in.fill(); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (c *Conn) readFrame(first bool) error {
 	if c.dead {
 		return nil // reading will tell
 	}
-	c.received(frame)
+	c.observeReceived(frame)
 	defer c.kick()
 	return c.control(frame)
 }
@@ -151,7 +151,7 @@ func (c *Conn) control(frame http2.Frame) error {
 	if f, ok := frame.(*http2.RSTStreamFrame); ok {
 		return c.gotReset(f)
 	}
-	if err := c.nuisance(); err != nil {
+	if err := c.chargeFrame(); err != nil {
 		return err
 	}
 	switch f := frame.(type) {
@@ -174,7 +174,7 @@ func (c *Conn) control(frame http2.Frame) error {
 func (c *Conn) gotPing(f *http2.PingFrame) error {
 	if !f.IsAck() {
 		c.writePing(true, f.Data)
-		return c.echo()
+		return c.chargeAnswer()
 	}
 	if c.leaving && f.Data == leavePing {
 		c.leave()
@@ -207,14 +207,14 @@ func (c *Conn) gotWindowUpdate(f *http2.WindowUpdateFrame) error {
 func (c *Conn) gotReset(f *http2.RSTStreamFrame) error {
 	s := c.streams[f.StreamID]
 	if s == nil {
-		if err := c.nuisance(); err != nil {
+		if err := c.chargeFrame(); err != nil {
 			return err
 		}
 		return c.onlyIfEnded(f)
 	}
 	var err error
 	if !s.headSent {
-		err = c.wasted()
+		err = c.chargeStream()
 	}
 	s.fail(&StreamError{ID: s.id, Code: f.ErrCode, Remote: true})
 	c.forget(s, false)
@@ -268,14 +268,14 @@ func (c *Conn) reject(e *StreamError) error {
 		c.forget(s, true)
 	}
 	c.writeReset(e.ID, e.Code)
-	if err := c.wasted(); err != nil {
+	if err := c.chargeStream(); err != nil {
 		return err
 	}
-	return c.echo()
+	return c.chargeAnswer()
 }
 
 // received tells Observe of a frame that is no HEADERS and no DATA.
-func (c *Conn) received(frame http2.Frame) {
+func (c *Conn) observeReceived(frame http2.Frame) {
 	if c.cfg.Observe == nil {
 		return
 	}

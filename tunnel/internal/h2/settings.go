@@ -30,7 +30,7 @@ func (c *Conn) sendSettings() {
 		}
 	}
 	_ = c.framer.WriteSettings(settings...)
-	c.sent(Frame{Type: http2.FrameSettings, Length: 6 * len(settings), Settings: settings})
+	c.observeSent(Frame{Type: http2.FrameSettings, Length: 6 * len(settings), Settings: settings})
 	c.writeWindowUpdate(0, c.cfg.connWindow()-leastWindow)
 }
 
@@ -38,7 +38,7 @@ func (c *Conn) sendSettings() {
 func (c *Conn) gotSettings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
 		c.acked = true
-		c.settingsHere()
+		c.settingsArrived()
 		return nil
 	}
 	if !c.peerKnown {
@@ -59,12 +59,12 @@ func (c *Conn) gotSettings(f *http2.SettingsFrame) error {
 	}
 	if !c.peerKnown {
 		c.peerKnown = true
-		c.settingsHere()
+		c.settingsArrived()
 	}
 	c.changed.Broadcast()
 	_ = c.framer.WriteSettingsAck()
-	c.sent(Frame{Type: http2.FrameSettings, Flags: http2.FlagSettingsAck})
-	return c.echo()
+	c.observeSent(Frame{Type: http2.FrameSettings, Flags: http2.FlagSettingsAck})
+	return c.chargeAnswer()
 }
 
 // set takes one setting that is valid in itself. The window comes last: to go
@@ -109,8 +109,8 @@ func (c *Conn) setInitialWindow(window int) error {
 	return nil
 }
 
-// settingsHere calls the timeout off when nothing more is due.
-func (c *Conn) settingsHere() {
+// settingsArrived calls the timeout off when nothing more is due.
+func (c *Conn) settingsArrived() {
 	if c.peerKnown && c.acked {
 		c.settingsDue = time.Time{}
 	}

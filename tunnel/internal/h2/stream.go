@@ -34,12 +34,12 @@ type Stream struct {
 	next       *Stream
 	sendEnded  bool
 
-	heads     []Head // of the reply, not yet read
-	trailer   []Field
-	headHere  bool // the final head of the peer's
-	headSent  bool // ours
-	connect   bool // DATA frames only (RFC 9113, section 8.5)
-	noContent bool // the request is a HEAD
+	heads        []Head // of the reply, not yet read
+	trailer      []Field
+	headReceived bool // the final head of the peer's
+	headSent     bool // ours
+	connect      bool // DATA frames only (RFC 9113, section 8.5)
+	noContent    bool // the request is a HEAD
 
 	abandonedUntil time.Time // zero unless it was closed and left to end by itself
 
@@ -87,7 +87,7 @@ func (s *Stream) ReadHead(ctx context.Context) (Head, error) {
 			return head, nil
 		case s.err != nil:
 			return Head{}, s.err
-		case s.headHere:
+		case s.headReceived:
 			return Head{}, io.EOF
 		case ctx.Err() != nil:
 			return Head{}, context.Cause(ctx)
@@ -218,7 +218,7 @@ func (s *Stream) Close() error {
 		s.close(e)
 		return nil
 	}
-	if s.conn.client && s.connect && s.sendEnded && !s.recvEnded && s.recv.size == 0 && s.err == nil && s.headHere {
+	if s.conn.client && s.connect && s.sendEnded && !s.recvEnded && s.recv.size == 0 && s.err == nil && s.headReceived {
 		s.abandon()
 		return nil
 	}
@@ -240,11 +240,11 @@ func (s *Stream) close(e *StreamError) {
 		c.writeReset(s.id, e.Code)
 		c.forget(s, true)
 	}
-	s.letGo()
+	s.disown()
 }
 
-// letGo takes the stream from its owner. c.mu is held.
-func (s *Stream) letGo() {
+// disown takes the stream from its owner. c.mu is held.
+func (s *Stream) disown() {
 	s.closed = true
 	s.wake()
 	s.heads, s.trailer = nil, nil

@@ -43,8 +43,8 @@ func TestHalfCloseOfEitherSideLeavesTheOther(t *testing.T) {
 				}
 				_ = p.WriteData(1, false, []byte("goes "))
 				_ = p.WriteData(1, true, []byte("on"))
-				if got := readAll(t, s); got != "goes on" || c.Streams() != 0 {
-					t.Fatalf("read %q, %d streams are open", got, c.Streams())
+				if got := readAll(t, s); got != "goes on" || c.openStreams() != 0 {
+					t.Fatalf("read %q, %d streams are open", got, c.openStreams())
 				}
 				wantNothingOn(t, p, s)
 			})
@@ -61,11 +61,11 @@ func TestHalfCloseOfEitherSideLeavesTheOther(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if c.Streams() != 1 {
+				if c.openStreams() != 1 {
 					t.Fatal("the stream ended with the peer's side of it")
 				}
 				_ = s.CloseWrite()
-				if c.Streams() != 0 {
+				if c.openStreams() != 0 {
 					t.Fatal("the stream lives on")
 				}
 				synctest.Wait()
@@ -143,8 +143,8 @@ func TestCloseTellsThePeerWhatItMustKnow(t *testing.T) {
 				if got := story(x.p.all()); got != test.want {
 					t.Errorf("the peer got %q, want %q", got, test.want)
 				}
-				if c.Streams() != 0 || c.active != 0 {
-					t.Errorf("%d streams open, %d not let go", c.Streams(), c.active)
+				if c.openStreams() != 0 || c.active != 0 {
+					t.Errorf("%d streams open, %d not let go", c.openStreams(), c.active)
 				}
 				if _, err := x.s.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
 					t.Errorf("Read of a closed stream: %v", err)

@@ -57,7 +57,7 @@ func (s *Stream) cannotWrite() error {
 
 // Respond sends the final head of the reply. It is the server's, once.
 func (s *Stream) Respond(fields []Field, endStream bool) error {
-	code, err := CheckReply(fields)
+	code, err := checkReply(fields)
 	if err == nil && code < 200 {
 		err = errors.New("an interim status in a final head")
 	}
@@ -69,7 +69,7 @@ func (s *Stream) Respond(fields []Field, endStream bool) error {
 
 // Interim sends a head with a 1xx status, before Respond.
 func (s *Stream) Interim(fields []Field) error {
-	code, err := CheckReply(fields)
+	code, err := checkReply(fields)
 	if err == nil && code >= 200 {
 		err = errors.New("a final status in an interim head")
 	}

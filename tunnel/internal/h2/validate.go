@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// CheckRequest says why a request's fields are malformed (RFC 9113, sections
+// checkRequest says why a request's fields are malformed (RFC 9113, sections
 // 8.2, 8.3.1 and 8.5; RFC 8441, section 4 if extended). Errors name fields,
 // never values: these may be secrets.
-func CheckRequest(fields []Field, extended bool) error {
+func checkRequest(fields []Field, extended bool) error {
 	regular, err := splitPseudo(fields, ":method", ":scheme", ":authority", ":path", ":protocol")
 	if err != nil {
 		return err
@@ -42,9 +42,9 @@ func CheckRequest(fields []Field, extended bool) error {
 	return checkRegular(regular)
 }
 
-// CheckReply says why a reply's fields are malformed (RFC 9113, sections 8.2
+// checkReply says why a reply's fields are malformed (RFC 9113, sections 8.2
 // and 8.3.2), and returns its status code.
-func CheckReply(fields []Field) (code int, err error) {
+func checkReply(fields []Field) (code int, err error) {
 	regular, err := splitPseudo(fields, ":status")
 	if err != nil {
 		return 0, err

@@ -81,7 +81,7 @@ func (c *Conn) flush() {
 		c.flushing = false
 	} else {
 		c.mu.Unlock()
-		c.saidAll()
+		c.closeOutput()
 		c.mu.Lock()
 		c.writeOver = true
 		c.changed.Broadcast()
@@ -174,8 +174,8 @@ func (c *Conn) writeData(id uint32, b []byte, endStream bool) {
 	binary.BigEndian.PutUint32(head[5:], id)
 	c.queue(head[:])
 	c.queue(b)
-	c.idleFrames.earn(2 + len(b)>>10)
-	c.sent(Frame{Type: http2.FrameData, Flags: flags, Stream: id, Length: len(b)})
+	c.frameBudget.earn(2 + len(b)>>10)
+	c.observeSent(Frame{Type: http2.FrameData, Flags: flags, Stream: id, Length: len(b)})
 	c.kick()
 }
 
@@ -193,8 +193,8 @@ func (c *Conn) writeHead(id uint32, fields []Field, endStream bool) {
 	if endStream {
 		flags = http2.FlagHeadersEndStream
 	}
-	c.idleFrames.earn(2)
-	c.sent(Frame{Type: http2.FrameHeaders, Flags: flags, Stream: id, Length: len(b), Fields: fields})
+	c.frameBudget.earn(2)
+	c.observeSent(Frame{Type: http2.FrameHeaders, Flags: flags, Stream: id, Length: len(b), Fields: fields})
 	for b = b[len(first):]; len(b) > 0; {
 		piece := b[:min(len(b), dataFrame)]
 		b = b[len(piece):]
@@ -208,13 +208,13 @@ func (c *Conn) writeHead(id uint32, fields []Field, endStream bool) {
 
 func (c *Conn) writeReset(id uint32, code ErrCode) {
 	_ = c.framer.WriteRSTStream(id, code)
-	c.sent(Frame{Type: http2.FrameRSTStream, Stream: id, Length: 4, Code: code})
+	c.observeSent(Frame{Type: http2.FrameRSTStream, Stream: id, Length: 4, Code: code})
 	c.kick()
 }
 
 func (c *Conn) writeWindowUpdate(id uint32, n int) {
 	_ = c.framer.WriteWindowUpdate(id, uint32(n))
-	c.sent(Frame{Type: http2.FrameWindowUpdate, Stream: id, Length: 4, Increment: uint32(n)})
+	c.observeSent(Frame{Type: http2.FrameWindowUpdate, Stream: id, Length: 4, Increment: uint32(n)})
 	c.kick()
 }
 
@@ -224,17 +224,17 @@ func (c *Conn) writePing(ack bool, data [8]byte) {
 	if ack {
 		flags = http2.FlagPingAck
 	}
-	c.sent(Frame{Type: http2.FramePing, Flags: flags, Length: 8})
+	c.observeSent(Frame{Type: http2.FramePing, Flags: flags, Length: 8})
 	c.kick()
 }
 
 func (c *Conn) writeGoAway(last uint32, code ErrCode, debug string) {
 	_ = c.framer.WriteGoAway(last, code, []byte(debug))
-	c.sent(Frame{Type: http2.FrameGoAway, Length: 8 + len(debug), LastStream: last, Code: code, Debug: debug})
+	c.observeSent(Frame{Type: http2.FrameGoAway, Length: 8 + len(debug), LastStream: last, Code: code, Debug: debug})
 	c.kick()
 }
 
-func (c *Conn) sent(f Frame) {
+func (c *Conn) observeSent(f Frame) {
 	if c.cfg.Observe != nil {
 		f.Sent = true
 		c.cfg.Observe(f)
