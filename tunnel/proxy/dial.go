@@ -126,6 +126,7 @@ func (ln *listener) openVia(ctx context.Context, route tunnel.Route, target tunn
 			return conn, nil
 		}
 		// Unless the parent could not reach this address, another does not help.
+		e := tunnel.AsError(err, tunnel.PhaseConnect)
 		if i+1 == len(literals) || !e.OtherRouteMayWork() || e.Phase != tunnel.PhaseReply || ctx.Err() != nil {
 			e.Target = target
 			return nil, parentFailure(e)
