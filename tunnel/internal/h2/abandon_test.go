@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A client's tunnel that is closed ends by itself if the server's last comes, and
-// is reset for bytes that nobody wants, or after a second.
+// A tunnel that a client closes ends by itself if END_STREAM of the server arrives. It is
+// reset if more bytes arrive, or after a second.
 func TestClosedTunnelIsLeftToEnd(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -33,7 +33,7 @@ func TestClosedTunnelIsLeftToEnd(t *testing.T) {
 				}
 				tt.then(p)
 				synctest.Wait()
-				if got := story(p.all()); got != tt.want {
+				if got := summary(p.all()); got != tt.want {
 					t.Errorf("the peer got %q, want %q", got, tt.want)
 				}
 				if c.openStreams() != 0 || !c.abandonedDue().IsZero() {

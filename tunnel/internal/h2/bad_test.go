@@ -12,13 +12,13 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// with returns pairs and more behind them.
+// with returns pairs followed by more.
 func with(pairs []string, more ...string) []string {
 	return append(append([]string{}, pairs...), more...)
 }
 
-// badFrames are violations, each with what the server must say to it. Stream 1
-// is a tunnel, open both ways.
+// badFrames are violations of the protocol, each with the answer of the server. Stream 1 is
+// a tunnel that is open both ways.
 var badFrames = []struct {
 	name string
 	send func(p *peer)
@@ -126,7 +126,7 @@ func TestBadFramesEndTheStreamOrTheConnection(t *testing.T) {
 				s := p.tunnel(1, streams)
 				test.send(p)
 				synctest.Wait()
-				if got := story(p.all()); got != test.want {
+				if got := summary(p.all()); got != test.want {
 					t.Fatalf("the peer got %q, want %q", got, test.want)
 				}
 				if strings.Contains(test.want, "GOAWAY") {
@@ -135,7 +135,7 @@ func TestBadFramesEndTheStreamOrTheConnection(t *testing.T) {
 					}
 					return
 				}
-				// The stream alone has ended: another one works.
+				// Only this stream has ended: another one works.
 				other := p.tunnel(99, streams)
 				_ = p.WriteData(99, true, []byte("fine"))
 				if got := readAll(t, other); got != "fine" {
@@ -148,8 +148,8 @@ func TestBadFramesEndTheStreamOrTheConnection(t *testing.T) {
 	}
 }
 
-// What stands after the end, or beyond what was announced, is not for the
-// reader, and a body cut short must not look whole.
+// Content after the end, or beyond content-length, must not reach the reader, and a body
+// that is cut short must not look complete.
 func TestBadDataNeverReachesTheReader(t *testing.T) {
 	tests := []struct {
 		name string
@@ -212,14 +212,14 @@ func TestLateFramesOnStreamsThatWeResetAreIgnored(t *testing.T) {
 		for _, s := range all {
 			s.Reset(CodeCancel)
 		}
-		for _, s := range all { // the answers were under way
+		for _, s := range all { // the answers were on their way
 			p.head(s.ID(), false, ok200...)
 			_ = p.WriteData(s.ID(), true, []byte("late"))
 			_ = p.WriteWindowUpdate(s.ID(), 1)
 			_ = p.WriteRSTStream(s.ID(), CodeNo)
 		}
 		synctest.Wait()
-		if got := story(p.all()); got != strings.TrimSpace(strings.Repeat("RST_STREAM(CANCEL) ", 90)) {
+		if got := summary(p.all()); got != strings.TrimSpace(strings.Repeat("RST_STREAM(CANCEL) ", 90)) {
 			t.Fatalf("the peer got %s", got)
 		}
 	})

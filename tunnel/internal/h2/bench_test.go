@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// pair returns a client of ours over TCP to a server of ours, whose streams are
-// handled by handle.
+// pair returns a client that is connected over TCP to a server with this handler.
 func pair(b *testing.B, cfg Config, handle func(*Stream, Head)) *Conn {
 	conn, err := net.Dial("tcp", startServer(b, cfg, handle))
 	if err != nil {
@@ -32,7 +31,7 @@ func openTunnel(b *testing.B, c *Conn) *Stream {
 	return s
 }
 
-// sink answers and reads all there is.
+// sink answers, and reads to the end.
 func sink(s *Stream, _ Head) {
 	defer s.Close()
 	_ = s.Respond(fields(ok200...), false)
@@ -59,7 +58,7 @@ func benchmarkBulk(b *testing.B, streams int) {
 				}
 			}
 			_ = s.CloseWrite()
-			_, _ = s.Read(part) // until the server has all of it
+			_, _ = s.Read(part) // until the server has received everything
 			_ = s.Close()
 		})
 	}
@@ -84,7 +83,7 @@ func BenchmarkPingPong(b *testing.B) {
 	}
 }
 
-// BenchmarkOpen opens a tunnel, has it answered and closes it.
+// BenchmarkOpen opens a tunnel, waits for the answer and closes it.
 func BenchmarkOpen(b *testing.B) {
 	c := pair(b, Config{}, sink)
 	b.ReportAllocs()
@@ -96,8 +95,8 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// BenchmarkIdleStream reports what a silent stream holds, both ends together,
-// with the handler gone, after bytes have passed both ways.
+// BenchmarkIdleStream reports the memory of a silent stream, both ends together, after the
+// handler has returned and bytes have passed both ways.
 func BenchmarkIdleStream(b *testing.B) {
 	const streams = 1000
 	for b.Loop() {
@@ -130,7 +129,7 @@ func BenchmarkIdleStream(b *testing.B) {
 // held returns the bytes of heap and stacks in use.
 func held() int64 {
 	runtime.GC()
-	runtime.GC() // pools are emptied by the second one
+	runtime.GC() // the second one empties the pools
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapInuse + m.StackInuse)

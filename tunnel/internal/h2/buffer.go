@@ -2,16 +2,17 @@ package h2
 
 import "sync"
 
-// Chunks of a stream's receive buffer: a small one for the few bytes of a
-// conversation, large ones for more.
+// The sizes of the chunks of a receive buffer: a small one for the few bytes of an
+// interactive session, large ones for more.
 const (
 	smallChunk = 2 << 10
 	largeChunk = 32 << 10
 )
 
+// chunk is a piece of a receive buffer.
 type chunk struct {
 	next       *chunk
-	begin, end int // of what is unread in bytes
+	begin, end int // of the unread part of bytes
 	bytes      []byte
 }
 
@@ -20,6 +21,7 @@ var (
 	largeChunks = sync.Pool{New: func() any { return &chunk{bytes: make([]byte, largeChunk)} }}
 )
 
+// newChunk returns a small chunk if size fits into it, else a large one.
 func newChunk(size int) *chunk {
 	if size <= smallChunk {
 		return smallChunks.Get().(*chunk)
@@ -29,6 +31,7 @@ func newChunk(size int) *chunk {
 
 func (k *chunk) unread() []byte { return k.bytes[k.begin:k.end] }
 
+// free returns the chunk to its pool.
 func (k *chunk) free() {
 	k.next, k.begin, k.end = nil, 0, 0
 	if len(k.bytes) == smallChunk {
@@ -38,8 +41,8 @@ func (k *chunk) free() {
 	}
 }
 
-// recvBuffer is what was received and not read yet. Chunks are filled up
-// before there is another, so that frames of one byte cost no more than others.
+// recvBuffer holds the bytes that were received and not read yet. A chunk is filled up
+// before another is added, so that frames of one byte cost no more than others.
 type recvBuffer struct {
 	first, last *chunk
 	size        int
@@ -82,7 +85,7 @@ func (r *recvBuffer) read(b []byte) (n int) {
 	return n
 }
 
-// take removes the first chunk, whose bytes stay counted in size.
+// take removes the first chunk and returns it. Its bytes still count in size.
 func (r *recvBuffer) take() *chunk {
 	k := r.first
 	r.first, k.next = k.next, nil
@@ -92,6 +95,7 @@ func (r *recvBuffer) take() *chunk {
 	return k
 }
 
+// drop discards all bytes.
 func (r *recvBuffer) drop() {
 	for r.first != nil {
 		r.take().free()

@@ -7,13 +7,13 @@ import (
 	"testing/synctest"
 )
 
-// A Write that gave up must not be kept by a connection whose window is shut.
+// A connection whose window is closed must not keep the bytes of a Write that has failed.
 func TestStreamsThatGaveUpLeaveTheRing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		streams, handle := answered(t)
 		c, p := against(t, Config{}, handle)
 		first := p.tunnel(1, streams)
-		if _, err := first.Write(make([]byte, leastWindow)); err != nil { // the connection's window
+		if _, err := first.Write(make([]byte, leastWindow)); err != nil { // the window of the connection
 			t.Fatal(err)
 		}
 		var writers []*Stream
@@ -24,7 +24,7 @@ func TestStreamsThatGaveUpLeaveTheRing(t *testing.T) {
 			go writers[i].Write([]byte("stuck"))
 			synctest.Wait()
 		}
-		for _, i := range []int{8, 0, 4} { // the last, the first and one between
+		for _, i := range []int{8, 0, 4} { // the last, the first, and one between
 			_ = p.WriteRSTStream(writers[i].ID(), CodeCancel)
 		}
 		synctest.Wait()
@@ -42,7 +42,7 @@ func TestStreamsThatGaveUpLeaveTheRing(t *testing.T) {
 		p.all()
 		_ = p.WriteWindowUpdate(0, 1000)
 		synctest.Wait()
-		if got := story(p.all()); got != strings.TrimSpace(strings.Repeat("DATA(5) ", 6)) {
+		if got := summary(p.all()); got != strings.TrimSpace(strings.Repeat("DATA(5) ", 6)) {
 			t.Fatalf("the others sent %s", got)
 		}
 	})

@@ -8,64 +8,65 @@ import (
 
 // Config holds the limits of a connection. Zero values are the defaults.
 type Config struct {
-	// MaxStreams is how many streams may be open at once: what a server
-	// announces, what a client keeps to even if the server allows more. Streams
-	// that are closed but whose owner has not let go may be as many again, and
-	// 16 at least. 250 if 0.
+	// MaxStreams is how many streams may be open at once. A server announces it, a
+	// client keeps to it even if the server allows more. There may be as many
+	// again, and at least 16, that have ended but whose owners have not closed
+	// them. 0 = 250.
 	MaxStreams int
 
-	// MaxHead is the size of a field list in bytes, counted as RFC 9113,
-	// section 6.5.2 does. 64 KiB if 0.
+	// MaxHead is the largest size of a field list in bytes, counted as in RFC 9113,
+	// section 6.5.2. 0 = 64 KiB.
 	MaxHead int
 
-	// StreamWindow is how many bytes a new stream may have under way to us, at
-	// least 65,535. 64 KiB if 0.
+	// StreamWindow is the receive window of a new stream in bytes, at least 65,535.
+	// 0 = 64 KiB.
 	StreamWindow int
 
-	// MaxStreamWindow is what that grows to on streams whose owner reads as
-	// fast as the bytes come. 1 MiB if 0.
+	// MaxStreamWindow is the size up to which the receive window of a stream grows
+	// while its owner reads as fast as bytes arrive. 0 = 1 MiB.
 	MaxStreamWindow int
 
-	// MaxBuffered is how many bytes all streams together may hold unread. It is
-	// raised to what the first windows of MaxStreams come to. 32 MiB if 0.
+	// MaxBuffered is how many unread bytes all streams together may hold. It is
+	// raised to the sum of the first windows of all streams. 0 = 32 MiB.
 	MaxBuffered int
 
-	// WriteBuffer is how many bytes wait for the connection before Write waits:
-	// 32 to 64 KiB. 64 KiB if 0.
+	// WriteBuffer is how many bytes may be queued on the connection before Write
+	// waits: 32 to 64 KiB. 0 = 64 KiB.
 	WriteBuffer int
 
-	// SettingsTimeout is how long the peer may take for its preface, its
-	// SETTINGS and the acknowledgement of ours, and for the rest of a field
-	// block. 10 seconds if 0, no limit if negative.
+	// SettingsTimeout is how long the peer may take for its preface, its SETTINGS
+	// and the acknowledgement of this side's, and for the rest of a field block.
+	// 0 = 10 s, negative = no limit.
 	SettingsTimeout time.Duration
 
-	// IdleTimeout ends a connection that has had no stream for as long, with a
-	// GOAWAY. 2 minutes if 0, never if negative.
+	// IdleTimeout is how long a connection may be without a stream. Then it ends
+	// with a GOAWAY. 0 = 2 min, negative = no limit.
 	IdleTimeout time.Duration
 
-	// PingAfter is the silence after which the peer is sent a PING, PingTimeout
-	// (15 seconds if 0) what it may take to say anything. Off if 0: TCP's
-	// keepalive finds the dead, too.
+	// PingAfter is the silence after which a PING is sent to the peer; 0 = never,
+	// since the keepalive of TCP finds dead peers too. PingTimeout is how long the
+	// peer may then stay silent; 0 = 15 s.
 	PingAfter, PingTimeout time.Duration
 
-	// EnableConnectProtocol announces extended CONNECT (RFC 8441). Without it a
-	// request with :protocol is malformed. It means nothing to a client.
+	// EnableConnectProtocol makes a server announce extended CONNECT (RFC 8441).
+	// Without it a request with :protocol is malformed. A client ignores it.
 	EnableConnectProtocol bool
 
-	// Observe is told of every frame, in the order of the wire. It is called
-	// with the connection's lock held: it must neither block nor call back.
-	// Field blocks come decoded, at their HEADERS frame; CONTINUATION frames
-	// are not told of. nil means that nobody watches.
+	// Observe is called for every frame, in the order of the wire, with the
+	// connection's lock held: it must neither block nor call methods of the
+	// connection. Field blocks are decoded and belong to their HEADERS frame;
+	// there are no calls for CONTINUATION frames. nil = no calls.
 	Observe func(Frame)
 
-	// Rejected is told of each stream of the peer's that the handler never saw
-	// or that broke the rules, under the same terms as Observe. nil: nobody.
+	// Rejected is called for each stream that is reset because the peer broke the
+	// rules or a limit, also if the handler was never called for it. What holds
+	// for Observe holds for it too. nil = no calls.
 	Rejected func(*StreamError)
 }
 
-// Frame is what Config.Observe is told.
+// Frame is a frame as Config.Observe gets it.
 type Frame struct {
-	Sent       bool // by us
+	Sent       bool // by this side
 	Type       http2.FrameType
 	Flags      http2.Flags
 	Stream     uint32
@@ -78,24 +79,25 @@ type Frame struct {
 	Increment  uint32          // WINDOW_UPDATE
 }
 
-// The limits that are nobody's to configure.
+// The limits that cannot be configured.
 const (
-	leastWindow      = 65535     // a peer's idea of our windows until it has our SETTINGS
+	leastWindow      = 65535     // the window until SETTINGS were exchanged
 	maxWindow        = 1<<31 - 1 // RFC 9113, section 6.9.1
-	dataFrame        = 16384     // payload of the DATA frames we send; every peer takes that
+	dataFrame        = 16384     // the payload of a DATA frame that is sent; every peer accepts it
 	maxWriteBuffer   = 64 << 10
-	tableSize        = 4096    // HPACK, both ways
-	maxContinuations = 32      // CONTINUATION frames of one field block
-	maxEchoes        = 1000    // answers that the peer provoked and does not read
-	maxQueued        = 1 << 20 // bytes that the peer does not read, beyond which there are no new streams
-	maxInterim       = 16      // 1xx heads that nobody has read yet
-	growWithin       = 500 * time.Millisecond
-	closeGrace       = time.Second      // for the last bytes of a connection that is cut off
-	drainGrace       = 10 * time.Second // for those of one that has come to its end
-	goAwayGrace      = time.Second      // between the two steps of a shutdown
-	assumedStreams   = 1                // until the server's SETTINGS are here: more might be refused
+	tableSize        = 4096                   // HPACK, both ways
+	maxContinuations = 32                     // CONTINUATION frames of one field block
+	maxEchoes        = 1000                   // answers that the peer has caused and does not read
+	maxQueued        = 1 << 20                // bytes that the peer does not read, above which there are no new streams
+	maxInterim       = 16                     // 1xx heads of a stream that are not read yet
+	growWithin       = 500 * time.Millisecond // for half a window, if the window is to grow
+	closeGrace       = time.Second            // for the last bytes of a connection that ends with an error or by Close
+	drainGrace       = 10 * time.Second       // for the last bytes of a connection that ends in order
+	goAwayGrace      = time.Second            // between the two steps of a shutdown
+	assumedStreams   = 1                      // the server's limit until its SETTINGS arrive: it might refuse more
 )
 
+// orDefault returns def in place of zero.
 func orDefault[T int | time.Duration](v, def T) T {
 	if v == 0 {
 		return def
@@ -103,6 +105,7 @@ func orDefault[T int | time.Duration](v, def T) T {
 	return v
 }
 
+// withDefaults returns the limits with defaults in place of zeros, within their bounds.
 func (cfg Config) withDefaults() Config {
 	cfg.MaxStreams = max(1, orDefault(cfg.MaxStreams, 250))
 	cfg.MaxHead = orDefault(cfg.MaxHead, 64<<10)
@@ -116,10 +119,9 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-// mostActive bounds the streams whose owners have not let go. It is more than
-// the peer may have open: it learns that a stream is closed before its owner
-// has come round to Close.
+// mostActive returns how many streams may have owners. It is more than the peer may have
+// open, because the peer learns that a stream has ended before the owner calls Close.
 func (cfg *Config) mostActive() int { return cfg.MaxStreams + max(16, cfg.MaxStreams) }
 
-// connWindow is the connection's receive window.
+// connWindow returns the receive window of the connection.
 func (cfg *Config) connWindow() int { return min(cfg.MaxBuffered, maxWindow) }

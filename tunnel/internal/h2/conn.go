@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Conn is an HTTP/2 connection. Its methods may be called from anywhere but
-// Config.Observe and Config.Rejected.
+// Conn is an HTTP/2 connection. Any goroutine may call its methods, but not from within
+// Config.Observe or Config.Rejected.
 type Conn struct {
 	cfg      Config
 	conn     net.Conn
@@ -21,56 +21,55 @@ type Conn struct {
 	in       input
 	framer   *http2.Framer // reads from in; writes into out, under mu
 	dec      *hpack.Decoder
-	over     chan struct{} // closed when all has ended
+	over     chan struct{} // closed when the connection has ended
 	handlers sync.WaitGroup
 
 	mu      sync.Mutex
-	changed sync.Cond // slots, SETTINGS and endings, for those who wait for them
+	changed sync.Cond // signalled when streams, SETTINGS or the end of the connection change
 
-	streams  map[uint32]*Stream // those open or half-closed in the protocol's sense
-	active   int                // streams whose owner, or handler, has not let go
-	nextID   uint32             // of the client's next stream
-	lastPeer uint32             // the highest stream of the peer's that was looked at
-	ended    []uint32           // streams that ended last: number and whether by our reset
-	endedAt  int                // where in it the next one goes
+	streams  map[uint32]*Stream // the streams that are open or half-closed (RFC 9113, section 5.1)
+	active   int                // streams that have an owner, or a handler that has not returned
+	nextID   uint32             // the number of the client's next stream
+	lastPeer uint32             // the highest number of a stream of the peer's that was processed
+	ended    []uint32           // the streams that ended last: number, and a bit for a reset by this side
+	endedAt  int                // the index in ended of the next one
 
 	peer       Settings
-	peerKnown  bool // its SETTINGS are here
-	acked      bool // ours are acknowledged
-	unreturned int  // received, not yet given back as credit
-	surplus    int  // of MaxBuffered, for windows to grow by
-	sendWindow int  // what we may still send
+	peerKnown  bool // the SETTINGS of the peer have arrived
+	acked      bool // the peer has acknowledged the SETTINGS of this side
+	unreturned int  // bytes received and not yet returned as credit
+	surplus    int  // the part of MaxBuffered by which windows may still grow
+	sendWindow int  // bytes that may still be sent
 
 	enc        *hpack.Encoder
-	block      bytes.Buffer // enc's output
+	block      bytes.Buffer // the output of enc
 	out, spare []byte       // bytes for the connection; the buffer that out is swapped with
-	flushing   bool         // a goroutine writes
-	abandoned  []*Stream    // closed, and left to end by themselves; the oldest first
-	ready      *Stream      // last of the ring of streams with bytes that may go
-	echoes     int
+	flushing   bool         // a goroutine runs flush
+	abandoned  []*Stream    // closed streams that may end by themselves; the oldest first
+	ready      *Stream      // the last in the ring of streams that may send
+	echoes     int          // answers that the peer has caused since the last write
 
 	frameBudget, streamBudget budget
 
 	timer       *time.Timer
-	settingsDue time.Time // zero when they are here
+	settingsDue time.Time // the end of SettingsTimeout; zero once SETTINGS are exchanged
 	idleSince   time.Time // zero while there are streams
-	leaveDue    time.Time // of a shutdown's second step
-	lastRead    time.Time // kept if PingAfter is set
-	pinged      time.Time // zero if nothing is due
+	leaveDue    time.Time // when the second step of a shutdown is due
+	lastRead    time.Time // when a frame was read last; kept if PingAfter is set
+	pinged      time.Time // when the PING that is unanswered was sent; zero = there is none
 
-	leaving   bool // no new streams: Shutdown, or GOAWAY from the peer
-	left      bool // the shutdown's second step is done
-	dead      bool // nothing is queued any more
-	abrupt    bool // close without waiting for the peer
+	leaving   bool // there are no new streams, after Shutdown or a GOAWAY of the peer
+	left      bool // the second step of a shutdown is done
+	dead      bool // the connection ends: nothing more is queued
+	abrupt    bool // the connection is closed without waiting for the peer
 	err       error
 	writeErr  error
-	writeOver bool // what was queued before is written, or cannot be
+	writeOver bool // everything that was queued is written, or cannot be
 }
 
-// Server speaks HTTP/2 as the server on conn, which is the Conn's from here on,
-// and returns at once. It awaits the client's preface and calls handle for each
-// request, on a goroutine of its own. The stream is then the handler's, also
-// beyond its return: whoever has it last closes it.
+// Server speaks HTTP/2 as the server on conn, and returns at once. The Conn owns conn. It
+// waits for the client's preface, and calls handle for each request on a goroutine of its
+// own. The handler owns the stream, which may outlive its return and has to be closed.
 func Server(conn net.Conn, cfg Config, handle func(*Stream, Head)) *Conn {
 	c := newConn(conn, cfg)
 	c.handle = handle
@@ -78,11 +77,10 @@ func Server(conn net.Conn, cfg Config, handle func(*Stream, Head)) *Conn {
 	return c
 }
 
-// Client speaks HTTP/2 as the client on conn, which is the Conn's from here on.
-// It waits for nothing: what goes wrong with the connection is told by its
-// streams, and by Err.
+// Client speaks HTTP/2 as the client on conn. The Conn owns conn. Client waits for
+// nothing: an error of the connection is returned by its streams, and by Err.
 func Client(conn net.Conn, cfg Config) *Conn {
-	cfg.EnableConnectProtocol = true // what there is to send was the caller's choice
+	cfg.EnableConnectProtocol = true // the caller knows what it sends
 	c := newConn(conn, cfg)
 	c.client = true
 	c.nextID = 1
@@ -127,11 +125,11 @@ func (c *Conn) start() {
 	go c.readLoop()
 }
 
-// Open sends a request and returns its stream, which is the caller's to close.
-// The first goes out at once, further ones when the server has said how many it
-// allows. It waits while the server, or MaxStreams, allows no more, and while the
-// server does not read those there are. ctx covers that wait only. ErrGoingAway means
-// that the connection is of no more use.
+// Open sends a request and returns its stream, which the caller closes. It sends the first
+// request at once, and further ones when the server has announced how many it allows. It
+// waits while the server or MaxStreams allows no more streams, and while the server does
+// not read. ctx covers this wait only. ErrGoingAway means that the connection takes no
+// more streams.
 func (c *Conn) Open(ctx context.Context, fields []Field, endStream bool) (*Stream, error) {
 	if err := checkRequest(fields, true); err != nil {
 		return nil, err
@@ -171,7 +169,7 @@ func (c *Conn) Open(ctx context.Context, fields []Field, endStream bool) (*Strea
 	return s, nil
 }
 
-// newStream makes a stream and puts it in the books. c.mu is held.
+// newStream adds a stream. The caller holds c.mu.
 func (c *Conn) newStream(id uint32) *Stream {
 	s := &Stream{conn: c, id: id, sendWindow: c.peer.InitialWindow,
 		recvWindow: c.cfg.StreamWindow, grant: c.cfg.StreamWindow, returned: time.Now(), length: -1}
@@ -182,8 +180,8 @@ func (c *Conn) newStream(id uint32) *Stream {
 	return s
 }
 
-// forget takes a stream off the books: for the protocol it has ended. c.mu is
-// held.
+// forget removes a stream that has ended in terms of the protocol. reset says that this
+// side has reset it. The caller holds c.mu.
 func (c *Conn) forget(s *Stream, reset bool) {
 	if c.streams[s.id] != s {
 		return
@@ -193,7 +191,7 @@ func (c *Conn) forget(s *Stream, reset bool) {
 	if reset {
 		mark |= 1
 	}
-	// All that may be open may be reset at once, with frames under way on each.
+	// All streams may be reset at once, with frames on their way for each.
 	if len(c.ended) < c.cfg.mostActive() {
 		c.ended = append(c.ended, mark)
 	} else {
@@ -208,8 +206,8 @@ func (c *Conn) forget(s *Stream, reset bool) {
 	c.changed.Broadcast()
 }
 
-// hasEnded reports whether stream id ended a short while ago, and whether that
-// was by our reset, so that frames may still be under way. c.mu is held.
+// hasEnded reports whether stream id ended a short time ago, and whether this side has
+// reset it, so that frames for it may still be on their way. The caller holds c.mu.
 func (c *Conn) hasEnded(id uint32) (ended, reset bool) {
 	for _, mark := range c.ended {
 		if mark>>1 == id {
@@ -219,8 +217,8 @@ func (c *Conn) hasEnded(id uint32) (ended, reset bool) {
 	return false, false
 }
 
-// isIdle reports whether stream id has never been opened (RFC 9113, section
-// 5.1). c.mu is held.
+// isIdle reports whether stream id was never opened (RFC 9113, section 5.1).
+// The caller holds c.mu.
 func (c *Conn) isIdle(id uint32) bool {
 	if c.client {
 		return id%2 == 0 || id >= c.nextID
@@ -228,14 +226,13 @@ func (c *Conn) isIdle(id uint32) bool {
 	return id%2 == 0 || id > c.lastPeer
 }
 
-// crossed reports whether stream id is one that the client opened before it
-// had seen our GOAWAY: nothing on it means anything to us (RFC 9113, section
-// 6.8). c.mu is held.
+// crossed reports whether the client opened stream id before it had received the GOAWAY
+// of this side. Its frames are ignored (RFC 9113, section 6.8). The caller holds c.mu.
 func (c *Conn) crossed(id uint32) bool {
 	return !c.client && c.left && id%2 == 1 && id > c.lastPeer
 }
 
-// release notes that one of those who have a stream let go. c.mu is held.
+// release removes one user of a stream, its owner or its handler. The caller holds c.mu.
 func (c *Conn) release(s *Stream) {
 	if s.users--; s.users > 0 {
 		return
@@ -246,7 +243,7 @@ func (c *Conn) release(s *Stream) {
 	c.changed.Broadcast()
 }
 
-// wakeOn has ctx's end wake those who wait for the connection. The caller calls
+// wakeOn makes the end of ctx wake the goroutines that wait for c.changed. The caller calls
 // stop.
 func (c *Conn) wakeOn(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() {
@@ -256,7 +253,8 @@ func (c *Conn) wakeOn(ctx context.Context) (stop func() bool) {
 	})
 }
 
-// PeerSettings waits for the peer's SETTINGS and returns them.
+// PeerSettings waits for the SETTINGS of the peer and returns them. Its error is that of
+// the connection, ErrGoingAway or the cause of ctx.
 func (c *Conn) PeerSettings(ctx context.Context) (Settings, error) {
 	stop := c.wakeOn(ctx)
 	defer stop()
@@ -276,5 +274,6 @@ func (c *Conn) PeerSettings(ctx context.Context) (Settings, error) {
 	return Settings{}, context.Cause(ctx)
 }
 
-// NetConn returns the connection beneath, to look at and not to touch.
+// NetConn returns the connection beneath, which still belongs to the Conn: it may be
+// inspected, but not used.
 func (c *Conn) NetConn() net.Conn { return c.conn }

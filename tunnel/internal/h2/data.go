@@ -12,7 +12,7 @@ var (
 	errLongContent  = errors.New("more content than content-length says")
 )
 
-// readData reads a DATA frame straight into its stream's buffer.
+// readData reads a DATA frame into the buffer of its stream, without a copy in between.
 func (c *Conn) readData(head http2.FrameHeader) error {
 	if head.StreamID == 0 {
 		return violation(CodeProtocol, "DATA on stream 0")
@@ -35,7 +35,7 @@ func (c *Conn) readData(head http2.FrameHeader) error {
 		return err
 	}
 	if err != nil {
-		s = nil // neither its bytes nor its END_STREAM are for the reader
+		s = nil // its bytes and its END_STREAM are dropped
 	}
 	for rest > 0 {
 		piece, err := c.in.next(rest)
@@ -59,20 +59,20 @@ func (c *Conn) readData(head http2.FrameHeader) error {
 	return err
 }
 
-// admitData does the books of a DATA frame of which n bytes are content. The
-// stream is nil if its bytes are for nobody.
+// admitData checks and counts a DATA frame with n bytes of content. It returns no stream
+// if the bytes are to be dropped.
 func (c *Conn) admitData(head http2.FrameHeader, n int) (*Stream, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dead {
-		return nil, nil // reading will tell
+		return nil, nil // the next read returns the error
 	}
 	if c.cfg.Observe != nil {
 		c.cfg.Observe(Frame{Type: head.Type, Flags: head.Flags, Stream: head.StreamID, Length: int(head.Length)})
 	}
 	size := int(head.Length)
-	// Given back on receipt: whose the bytes are does not matter here. So there
-	// is no going beyond this window, the streams' bound what is held.
+	// Credit is returned on receipt, whether the bytes are read or not. So the peer
+	// cannot exceed this window; the windows of the streams bound what is held.
 	if c.unreturned += size; c.unreturned >= c.cfg.connWindow()/4 {
 		c.writeWindowUpdate(0, c.unreturned)
 		c.unreturned = 0
@@ -95,7 +95,7 @@ func (c *Conn) admitData(head http2.FrameHeader, n int) (*Stream, error) {
 	return s, s.admit(size, n, ending)
 }
 
-// lateData is what comes for a stream that we do not have.
+// lateData handles DATA for a stream that does not exist or has ended.
 func (c *Conn) lateData(id uint32) error {
 	if c.crossed(id) {
 		return nil
@@ -104,12 +104,12 @@ func (c *Conn) lateData(id uint32) error {
 		return violation(CodeProtocol, "DATA on stream %d, which is idle", id)
 	}
 	if _, reset := c.hasEnded(id); reset {
-		return nil // it was under way
+		return nil // it was on its way
 	}
 	return &StreamError{ID: id, Code: CodeStreamClosed, Detail: "DATA on a stream that has ended"}
 }
 
-// admit judges a DATA frame of size bytes, n of them content.
+// admit checks and counts a DATA frame of size bytes, n of them content.
 func (s *Stream) admit(size, n int, ending bool) error {
 	bad := func(code ErrCode, detail string) error {
 		return &StreamError{ID: s.id, Code: code, Detail: detail}
@@ -139,13 +139,13 @@ func (s *Stream) admit(size, n int, ending bool) error {
 	return nil
 }
 
-// received takes bytes in. c.mu is held.
+// received adds bytes to the receive buffer. The caller holds c.mu.
 func (s *Stream) received(b []byte) {
 	if s.closed || s.conn.streams[s.id] != s {
 		if !s.abandonedUntil.IsZero() && s.conn.streams[s.id] == s {
 			s.resetUnwanted()
 		}
-		return // nobody will read them
+		return // they will not be read
 	}
 	if s.recv.size == 0 {
 		s.readable.Broadcast()
@@ -153,16 +153,15 @@ func (s *Stream) received(b []byte) {
 	s.recv.append(b)
 }
 
-// recvEnd notes that the peer has sent its last. c.mu is held.
+// recvEnd records that END_STREAM was received. The caller holds c.mu.
 func (s *Stream) recvEnd() {
 	s.recvEnded = true
 	s.readable.Broadcast()
 	s.endIfBoth()
 }
 
-// consumed gives the peer credit for n bytes that are out of the way, in
-// pieces of half a window, and a larger window to a stream that uses its own
-// up fast. c.mu is held.
+// consumed gives the peer credit for n bytes that were read or dropped, in pieces of half
+// a window. It enlarges the window of a stream that uses it up fast. The caller holds c.mu.
 func (s *Stream) consumed(n int) {
 	c := s.conn
 	if s.credit += n; s.credit < s.grant/2 || s.recvEnded || c.streams[s.id] != s {
@@ -170,8 +169,8 @@ func (s *Stream) consumed(n int) {
 	}
 	credit := s.credit
 	now := time.Now()
-	// Half a window within a long round trip's time: the window may be what
-	// limits it. An owner that is behind needs none.
+	// If half a window takes no longer than a long round trip, the window may be what
+	// limits the stream. An owner that does not keep up needs no larger one.
 	if now.Sub(s.returned) < growWithin && s.recv.size < s.grant/2 {
 		more := max(0, min(s.grant, c.cfg.MaxStreamWindow-s.grant, c.surplus))
 		c.surplus -= more

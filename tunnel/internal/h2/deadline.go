@@ -6,15 +6,16 @@ import (
 	"time"
 )
 
-// deadline is one of a stream's, guarded by the connection's mutex.
+// deadline is the read or write deadline of a stream. The mutex of the connection guards
+// it.
 type deadline struct {
 	at    time.Time
-	timer *time.Timer // nil until there is something to wait for
+	timer *time.Timer // nil = there is no deadline to wait for
 }
 
 func (d *deadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d.at) }
 
-// set moves the deadline, and sees to it that those who wait look at it.
+// set moves the deadline, and wakes the goroutines that wait so that they check it.
 func (d *deadline) set(t time.Time, waiting *sync.Cond) {
 	d.stop()
 	d.at = t
@@ -24,7 +25,7 @@ func (d *deadline) set(t time.Time, waiting *sync.Cond) {
 			waiting.L.Lock()
 			defer waiting.L.Unlock()
 			if d.timer == timer {
-				d.at = past // also if somebody has set the clock back
+				d.at = past // even if the clock was set back
 			}
 			waiting.Broadcast()
 		})
@@ -43,10 +44,10 @@ func (d *deadline) stop() {
 // SetDeadline sets both deadlines.
 func (s *Stream) SetDeadline(t time.Time) error { return s.setDeadlines(t, true, true) }
 
-// SetReadDeadline bounds Read, WriteTo and ReadHead, those under way included.
+// SetReadDeadline bounds Read, WriteTo and ReadHead, including calls that wait.
 func (s *Stream) SetReadDeadline(t time.Time) error { return s.setDeadlines(t, true, false) }
 
-// SetWriteDeadline bounds Write, one under way included.
+// SetWriteDeadline bounds Write, including a call that waits.
 func (s *Stream) SetWriteDeadline(t time.Time) error { return s.setDeadlines(t, false, true) }
 
 func (s *Stream) setDeadlines(t time.Time, read, write bool) error {

@@ -10,12 +10,12 @@ import (
 // leavePing marks the PING between the two steps of a shutdown.
 var leavePing = [8]byte{'c', 'u', 'l', 'v', 'e', 'r', 't', 1}
 
-// past is a deadline that has passed for every clock.
+// past is a deadline that has passed by any clock.
 var past = time.Unix(1, 0)
 
-// Shutdown lets the streams that are open come to their end and takes no new
-// ones: then the connection ends. A server says so in two steps, so that no
-// request on its way is lost (RFC 9113, section 6.8). It does not wait.
+// Shutdown accepts no new streams, and ends the connection when those that are open have
+// ended. A server announces this in two steps, so that no request on its way is lost
+// (RFC 9113, section 6.8). Shutdown does not wait.
 func (c *Conn) Shutdown() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -29,7 +29,7 @@ func (c *Conn) Shutdown() {
 		c.endIfLeft()
 		return
 	}
-	if !c.peerKnown { // there is nobody yet to be told in two steps
+	if !c.peerKnown { // the client has not opened a stream yet
 		c.leave()
 		return
 	}
@@ -39,7 +39,8 @@ func (c *Conn) Shutdown() {
 	c.arm()
 }
 
-// leave is the second step: from here on the client's new streams are ignored.
+// leave is the second step of a shutdown: from now on new streams of the client are
+// ignored. The caller holds c.mu.
 func (c *Conn) leave() {
 	if c.left || c.dead {
 		return
@@ -50,15 +51,15 @@ func (c *Conn) leave() {
 	c.endIfLeft()
 }
 
-// endIfLeft ends a connection that takes no streams and has none. c.mu is held.
+// endIfLeft ends a connection that accepts no streams and has none. The caller holds c.mu.
 func (c *Conn) endIfLeft() {
 	if len(c.streams) == 0 && (c.left || c.client && c.leaving) {
 		c.die(nil, nil)
 	}
 }
 
-// Close ends the connection and breaks its streams. What was queued has a
-// second to go out; Close does not wait for that, Done and Wait do.
+// Close ends the connection and breaks its streams. Bytes that are queued have a second to
+// be sent. Close does not wait for this; Done and Wait do.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -72,28 +73,29 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// Done returns a channel that is closed when the connection has ended: nothing
-// of it is left but handlers.
+// Done returns a channel that is closed when the connection has ended. Handlers may still
+// be running then.
 func (c *Conn) Done() <-chan struct{} { return c.over }
 
-// Wait waits for the connection's end and the return of its handlers, and
-// returns what Err does.
+// Wait waits until the connection has ended and its handlers have returned. Then it
+// returns Err.
 func (c *Conn) Wait() error {
 	<-c.over
 	c.handlers.Wait()
 	return c.Err()
 }
 
-// Err returns why the connection ended: a *ConnError or a *PrefaceError, nil
-// while it lives and after an end in good order.
+// Err returns the error that ended the connection, a *ConnError or a *PrefaceError. It is
+// nil while the connection is open and after an orderly end.
 func (c *Conn) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// die fails all streams with err, or as closed, says goodbye if there is
-// something to say, and gives the last bytes a while. c.mu is held.
+// die ends the connection: it fails all streams with err, or with net.ErrClosed, queues a
+// GOAWAY if goodbye is not nil, and gives the last bytes some time to be sent.
+// The caller holds c.mu.
 func (c *Conn) die(err error, goodbye *ConnError) {
 	if c.dead {
 		return
@@ -119,13 +121,13 @@ func (c *Conn) die(err error, goodbye *ConnError) {
 	}
 	until := time.Now().Add(grace)
 	if c.conn.SetWriteDeadline(until) != nil || c.conn.SetReadDeadline(until) != nil {
-		_ = c.conn.Close() // nothing else would make it return
+		_ = c.conn.Close() // nothing else would end its reads and writes
 	}
 	c.kick()
 }
 
-// closeOutput half-closes the connection once the last byte is written, for the
-// peer to close it: a close over bytes that it sends would destroy ours.
+// closeOutput half-closes the connection after the last byte, so that the peer closes it: a
+// close with unread bytes would be a reset, which can destroy bytes that were sent.
 func (c *Conn) closeOutput() {
 	half, ok := c.conn.(interface{ CloseWrite() error })
 	c.mu.Lock()
@@ -141,14 +143,14 @@ func (c *Conn) closeOutput() {
 	_ = c.conn.SetReadDeadline(until)
 }
 
-// finish is the reader's last duty. err is why it reads no more.
+// finish is the last act of the reader. err is the error that has ended it.
 func (c *Conn) finish(err error) {
 	c.mu.Lock()
 	if !c.dead {
 		c.dieBecause(err)
 	}
 	c.mu.Unlock()
-	// Until the peer closes, or there is no point in waiting.
+	// Read until the peer closes, or until the deadline that die or closeOutput has set.
 	_, _ = io.Copy(io.Discard, &c.in)
 	c.mu.Lock()
 	for !c.writeOver {
@@ -161,8 +163,8 @@ func (c *Conn) finish(err error) {
 	close(c.over)
 }
 
-// closeConn closes the connection. One that takes no more bytes is closed beneath
-// TLS first, which would wait to say goodbye.
+// closeConn closes the connection. If that accepts no more bytes, the one beneath TLS is
+// closed first, because TLS would wait to send close_notify.
 func (c *Conn) closeConn() {
 	if inner, ok := c.conn.(interface{ NetConn() net.Conn }); ok && c.writeErr != nil {
 		_ = inner.NetConn().Close()
@@ -170,7 +172,7 @@ func (c *Conn) closeConn() {
 	_ = c.conn.Close()
 }
 
-// dieBecause ends the connection for what the reader came upon.
+// dieBecause ends the connection because of an error of the reader. The caller holds c.mu.
 func (c *Conn) dieBecause(err error) {
 	var violation *ConnError
 	var preface *PrefaceError
@@ -193,8 +195,8 @@ func (c *Conn) dieBecause(err error) {
 	}
 }
 
-// cannotWrite notes that writing failed. The reader may find out why: a peer
-// that gives up says so first.
+// cannotWrite records that a write failed. The reader gets some time to find the reason,
+// as a peer that gives up sends GOAWAY first. The caller holds c.mu.
 func (c *Conn) cannotWrite(err error) {
 	c.writeErr = err
 	if !c.dead {
@@ -202,7 +204,7 @@ func (c *Conn) cannotWrite(err error) {
 	}
 }
 
-// arm sets the timer for what is due next. c.mu is held.
+// arm sets the timer for what is due next. The caller holds c.mu.
 func (c *Conn) arm() {
 	if c.dead {
 		return
@@ -214,7 +216,7 @@ func (c *Conn) arm() {
 	}
 }
 
-// due returns when there will be something to do, zero if never.
+// due returns the time of what is due next, zero if nothing is.
 func (c *Conn) due() (next time.Time) {
 	sooner := func(t time.Time) {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
@@ -229,6 +231,7 @@ func (c *Conn) due() (next time.Time) {
 	return next
 }
 
+// idleDue returns when IdleTimeout ends, zero if it does not run.
 func (c *Conn) idleDue() time.Time {
 	if c.cfg.IdleTimeout <= 0 || c.idleSince.IsZero() {
 		return time.Time{}
@@ -236,7 +239,7 @@ func (c *Conn) idleDue() time.Time {
 	return c.idleSince.Add(c.cfg.IdleTimeout)
 }
 
-// pingDue is when silence is to be ended by a PING, or has lasted too long.
+// pingDue returns when a PING is due, or when the answer to one is overdue.
 func (c *Conn) pingDue() time.Time {
 	switch {
 	case c.cfg.PingAfter <= 0:
@@ -247,7 +250,7 @@ func (c *Conn) pingDue() time.Time {
 	return c.lastRead.Add(c.cfg.PingAfter)
 }
 
-// tick does what is due.
+// tick is called by the timer, and does what is due.
 func (c *Conn) tick() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

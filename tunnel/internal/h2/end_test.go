@@ -100,17 +100,17 @@ func TestShutdownOfAServerLosesNothing(t *testing.T) {
 		c, p := against(t, Config{}, handle)
 		old := p.tunnel(1, streams)
 		c.Shutdown()
-		c.Shutdown() // once is enough
+		c.Shutdown() // does nothing
 		if f := p.next(http2.FrameGoAway); f.LastStream != 1<<31-1 || f.Code != CodeNo {
 			t.Fatalf("first %+v", f.Frame)
 		}
 		ping := p.next(http2.FramePing)
-		underWay := p.tunnel(3, streams) // not seen the GOAWAY yet
+		underWay := p.tunnel(3, streams) // the client has not received the GOAWAY yet
 		_ = p.WritePing(true, ping.ping)
 		if f := p.next(http2.FrameGoAway); f.LastStream != 3 || f.Code != CodeNo {
 			t.Fatalf("then %+v", f.Frame)
 		}
-		// What crosses this is ignored, all of it.
+		// Frames that cross the second GOAWAY are ignored.
 		p.head(5, false, connect...)
 		_ = p.WriteData(5, false, []byte("x"))
 		_ = p.WriteWindowUpdate(5, 1)
@@ -126,7 +126,7 @@ func TestShutdownOfAServerLosesNothing(t *testing.T) {
 		readAll(t, underWay)
 		underWay.Close()
 		<-c.Done()
-		if got := story(p.rest()); got != "DATA(7) DATA+END" || c.Err() != nil {
+		if got := summary(p.rest()); got != "DATA(7) DATA+END" || c.Err() != nil {
 			t.Fatalf("the peer got %q; %v", got, c.Err())
 		}
 	})
@@ -139,13 +139,13 @@ func TestShutdownDoesNotWaitForAnAnswerToItsPing(t *testing.T) {
 		begin := time.Now()
 		c.Shutdown()
 		<-c.Done()
-		if took := time.Since(begin); took != goAwayGrace || story(p.rest()) != "GOAWAY(NO_ERROR) GOAWAY(NO_ERROR)" {
+		if took := time.Since(begin); took != goAwayGrace || summary(p.rest()) != "GOAWAY(NO_ERROR) GOAWAY(NO_ERROR)" {
 			t.Fatalf("it took %v", took)
 		}
 	})
 }
 
-// The last bytes before a good end have more time than those before a bad one.
+// The last bytes before an orderly end have more time than those before an error.
 func TestShutdownLetsASlowPeerHaveTheLastBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
@@ -165,7 +165,7 @@ func TestShutdownLetsASlowPeerHaveTheLastBytes(t *testing.T) {
 		s.Close()
 		time.Sleep(5 * time.Second)
 		go p.read()
-		if got := story(p.rest()); !strings.Contains(got, "DATA+END") {
+		if got := summary(p.rest()); !strings.Contains(got, "DATA+END") {
 			t.Fatalf("the peer got %q", got)
 		}
 	})
@@ -232,8 +232,8 @@ func TestOpenWaitsForASlot(t *testing.T) {
 	})
 }
 
-// A server that closes before it says anything is no HTTP/2 connection that came
-// to its end, whether a stream was opened by then or not.
+// A server that closes before it sends anything is an error, whether a stream was opened by
+// then or not.
 func TestAnEndBeforeTheServersSettingsIsNone(t *testing.T) {
 	for _, early := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -258,7 +258,7 @@ func TestAnEndBeforeTheServersSettingsIsNone(t *testing.T) {
 	}
 }
 
-// A server may refuse what passes a limit that it has yet to tell.
+// A server may refuse streams above a limit that it has not announced yet.
 func TestOpenSendsOneStreamBeforeTheServersLimitIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, theirs := clientOfNothing(t, Config{})
@@ -300,8 +300,7 @@ func TestOpenKeepsToItsOwnLimitWhereTheServerHasNone(t *testing.T) {
 	})
 }
 
-// Close must free whoever waits for whatever; synctest sees to it that no
-// goroutine is left.
+// Close must end every call that waits. synctest fails if a goroutine is left.
 func TestCloseFreesAllWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := clientOf(t, Config{}, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1})
@@ -327,14 +326,14 @@ func TestCloseFreesAllWhoWait(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if got := story(p.rest()); got[len(got)-len("GOAWAY(NO_ERROR)"):] != "GOAWAY(NO_ERROR)" {
+		if got := summary(p.rest()); got[len(got)-len("GOAWAY(NO_ERROR)"):] != "GOAWAY(NO_ERROR)" {
 			t.Errorf("the peer got %s", got)
 		}
 		s.Close()
 	})
 }
 
-// A peer that neither reads nor closes does not hold a connection that is over.
+// A peer that neither reads nor closes does not keep an ended connection open.
 func TestCloseDoesNotWaitForADeafPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()

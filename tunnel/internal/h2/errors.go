@@ -11,7 +11,7 @@ import (
 // ErrCode says why a stream or a connection ended (RFC 9113, section 7).
 type ErrCode = http2.ErrCode
 
-// The codes that callers send or look for.
+// The error codes.
 const (
 	CodeNo              = http2.ErrCodeNo
 	CodeProtocol        = http2.ErrCodeProtocol
@@ -31,23 +31,25 @@ const (
 // Preface is what a client sends first (RFC 9113, section 3.4).
 const Preface = http2.ClientPreface
 
-// ErrGoingAway is Open's error on a connection that takes no more streams, for
-// either side said so or it has run out of stream numbers: open another one.
+// ErrGoingAway is the error of Open on a connection that takes no more streams, because
+// one side has announced so or there are no more stream numbers. Another connection is
+// needed.
 var ErrGoingAway = errors.New("the HTTP/2 connection takes no more streams")
 
-// errWriteEnded is Write's error behind CloseWrite.
+// errWriteEnded is the error of Write after CloseWrite.
 var errWriteEnded = errors.New("write after END_STREAM")
 
-// errSilent is why a connection died whose peer did not answer a PING.
+// errSilent is the error of a connection whose peer did not answer a PING.
 var errSilent = errors.New("the peer did not answer a PING")
 
-// StreamError is a stream that was reset. One with Remote and
-// CodeRefusedStream was not processed: the request may be sent again.
+// StreamError is the error of a stream that was reset. If Remote is set and Code is
+// CodeRefusedStream, the request was not processed and may be sent again (RFC 9113,
+// section 8.7).
 type StreamError struct {
 	ID     uint32
 	Code   ErrCode
-	Remote bool   // by the peer
-	Detail string // what was wrong with the peer's frames; empty if Remote
+	Remote bool   // the peer has reset it
+	Detail string // what was wrong with the frames of the peer; empty if Remote
 }
 
 func (e *StreamError) Error() string {
@@ -58,12 +60,12 @@ func (e *StreamError) Error() string {
 	return s + withDetail(e.Code, e.Detail)
 }
 
-// ConnError is the end of a connection, and with it of its streams.
+// ConnError is the error that ended a connection, and its streams.
 type ConnError struct {
-	Code   ErrCode // of the GOAWAY, if there was one
-	Remote bool    // the peer sent it
-	Detail string  // its debug data, cut short, or what was wrong with the peer's frames
-	Err    error   // of the transport; nil for a violation of the protocol
+	Code   ErrCode // the code of the GOAWAY, if there was one
+	Remote bool    // the peer has sent the GOAWAY
+	Detail string  // its debug data, truncated, or what was wrong with the frames of the peer
+	Err    error   // the error of the connection beneath; nil for a violation of the protocol
 }
 
 func (e *ConnError) Error() string {
@@ -76,7 +78,7 @@ func (e *ConnError) Error() string {
 	return "the HTTP/2 connection was given up" + withDetail(e.Code, e.Detail)
 }
 
-// Unwrap returns the transport's error.
+// Unwrap returns Err.
 func (e *ConnError) Unwrap() error { return e.Err }
 
 func withDetail(code ErrCode, detail string) string {
@@ -87,21 +89,23 @@ func withDetail(code ErrCode, detail string) string {
 	return s
 }
 
-// PrefaceError is a peer that did not begin as HTTP/2 does: a client without the
-// preface, or a server that answers it in HTTP/1.
+// PrefaceError is the error of a connection whose peer does not speak HTTP/2: a client that
+// does not send the preface, or a server that answers it in another protocol.
 type PrefaceError struct {
-	Got []byte // its first bytes: a client's, at most len(Preface); a server's first line, cut short
+	Got []byte // the first bytes of a client, at most len(Preface), or the first line of a server, truncated
 }
 
 func (e *PrefaceError) Error() string {
 	return fmt.Sprintf("the peer does not speak HTTP/2: it began with %q", e.Got)
 }
 
+// violation returns the error of a peer that broke the rules of the protocol.
 func violation(code ErrCode, format string, args ...any) *ConnError {
 	return &ConnError{Code: code, Detail: fmt.Sprintf(format, args...)}
 }
 
-// frameError makes a ConnError or a StreamError of what the Framer returned.
+// frameError returns the ConnError or StreamError for an error of the Framer. Other errors
+// it returns unchanged.
 func (c *Conn) frameError(err error) error {
 	var conn http2.ConnectionError
 	var stream http2.StreamError

@@ -6,8 +6,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Field is a field or pseudo-header field of a head. A Sensitive one is sent so
-// that nobody on the way keeps it in a compression table.
+// Field is a field or pseudo-header field of a head. If Sensitive is set, it is sent as
+// never indexed, so that no intermediary keeps it in a compression table (RFC 7541,
+// section 7.1.3).
 type Field = hpack.HeaderField
 
 // Head is the head of a request or reply, pseudo-header fields first, checked
@@ -15,7 +16,7 @@ type Field = hpack.HeaderField
 type Head struct {
 	Fields    []Field
 	EndStream bool // there is no content
-	TooLarge  bool // Config.MaxHead was passed: Fields lacks the rest and was not checked
+	TooLarge  bool // it exceeds Config.MaxHead: Fields is incomplete and was not checked
 }
 
 // Get returns the first value of a field or pseudo-header field, or "".
@@ -32,7 +33,7 @@ func (h Head) Values(name string) []string {
 	return values
 }
 
-// Status returns a reply's status code, 0 in a request.
+// Status returns the status code of a reply, 0 for a request.
 func (h Head) Status() int {
 	code, _ := strconv.Atoi(h.Get(":status"))
 	return code

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Each of these costs the peer little and us something. All end in a GOAWAY
-// with ENHANCE_YOUR_CALM, within the number given.
+// Each of these costs the peer little and this side more. All end with a GOAWAY of
+// ENHANCE_YOUR_CALM, within the number given.
 func TestFloodsEndTheConnection(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -83,7 +83,7 @@ func TestFloodsEndTheConnection(t *testing.T) {
 	}
 }
 
-// A peer that works may send as many small frames as it likes.
+// A peer whose frames do useful work may send any number of small ones.
 func TestWorkIsNoFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		streams, handle := answered(t)
@@ -101,7 +101,7 @@ func TestWorkIsNoFlood(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for range 3 { // and the clock forgives
+		for range 3 { // time fills the budget again
 			time.Sleep(time.Minute)
 			for range 1900 {
 				if err := p.WritePing(true, [8]byte{1}); err != nil {
@@ -166,7 +166,7 @@ func TestStreamsBeyondTheLimitAreRefused(t *testing.T) {
 		p.next(http2.FrameRSTStream)
 		p.head(7, false, connect...)
 		synctest.Wait()
-		if got := story(p.all()); got != "" || len(streams) != 2 {
+		if got := summary(p.all()); got != "" || len(streams) != 2 {
 			t.Fatalf("got %s for a stream that has room", got)
 		}
 	})
@@ -186,7 +186,7 @@ func TestHeadsBeyondTheLimit(t *testing.T) {
 			if h := <-heads; !h.TooLarge || h.Get("b") != "" || h.Get(":method") != "GET" {
 				t.Fatalf("got %+v", h)
 			}
-			p.head(3, true, with(get1, "a", big)...) // and the table is still the peer's
+			p.head(3, true, with(get1, "a", big)...) // the table still matches that of the peer
 			if h := <-heads; h.TooLarge || h.Get("a") != big {
 				t.Fatalf("got %+v", h)
 			}
@@ -253,7 +253,7 @@ func TestHeadsBeyondTheLimit(t *testing.T) {
 	})
 }
 
-// A peer that asks and does not read must not make the answers pile up.
+// A peer that causes answers and does not read them must not make them pile up.
 func TestUnreadAnswersAreBounded(t *testing.T) {
 	tests := []struct {
 		name string

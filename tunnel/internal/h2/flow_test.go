@@ -28,7 +28,7 @@ func TestStalledStreamStallsItselfAlone(t *testing.T) {
 		}
 		s := p.tunnel(2*stalled+1, streams)
 		go io.Copy(io.Discard, s)
-		for range 3 * c.cfg.MaxBuffered >> 20 { // the connection's window some times over
+		for range 3 * c.cfg.MaxBuffered >> 20 { // several times the window of the connection
 			if !p.send(s.ID(), false, make([]byte, 1<<20)) {
 				t.Fatal("a stream that is read stalls with the others")
 			}
@@ -42,7 +42,7 @@ func TestStalledStreamStallsItselfAlone(t *testing.T) {
 	})
 }
 
-// held returns the bytes that streams hold unread, padding of chunks excluded.
+// held returns the number of unread bytes of all streams, without the rest of their chunks.
 func (c *Conn) held() (n int) {
 	for _, s := range c.streams {
 		n += s.recv.size
@@ -59,7 +59,7 @@ func TestCreditFollowsTheReader(t *testing.T) {
 		if p.send(1, false, make([]byte, window+1)) {
 			t.Fatal("more than the window was sent")
 		}
-		time.Sleep(time.Second) // not a fast reader, whose window would grow
+		time.Sleep(time.Second) // a slow reader, so that the window does not grow
 		before := p.window(1)
 		if before != 0 {
 			t.Fatalf("credit of %d for bytes that nobody read", before)
@@ -93,7 +93,7 @@ func TestWindowsGrowForFastReadersWithinTheBound(t *testing.T) {
 				_, _ = io.ReadFull(s, make([]byte, 32<<10))
 			}
 			synctest.Wait()
-			p.send(s.ID(), false, make([]byte, 2<<20)) // and now nobody reads
+			p.send(s.ID(), false, make([]byte, 2<<20)) // which is not read
 		}
 		c.mu.Lock()
 		for _, s := range c.streams {
@@ -107,7 +107,7 @@ func TestWindowsGrowForFastReadersWithinTheBound(t *testing.T) {
 		if total+surplus+16*64<<10 != 3<<20 || surplus < 0 || held > total {
 			t.Errorf("windows come to %d, %d are left, %d bytes are held", total, surplus, held)
 		}
-		for _, s := range all { // all of it comes back
+		for _, s := range all { // all bytes arrive
 			s.Close()
 		}
 		c.mu.Lock()
@@ -171,12 +171,12 @@ func TestWindowsMoveWithSettingsAlsoBelowZero(t *testing.T) {
 			window, update uint32
 			want           int
 		}{
-			{100, 0, 0},           // now at 100-65535
-			{100, 65435, 0},       // at 0
+			{100, 0, 0},           // the window is 100-65535
+			{100, 65435, 0},       // the window is 0
 			{101, 0, 1},           // one byte
-			{0, 0, 0},             // at -101
-			{0, 201, 100},         // at 100
-			{1<<31 - 1, 0, 10000}, // nearly the greatest there is
+			{0, 0, 0},             // the window is -101
+			{0, 201, 100},         // the window is 100
+			{1<<31 - 1, 0, 10000}, // almost the largest possible
 		}
 		for i, step := range steps {
 			if got := wrote(step.window, step.update); got != step.want {
@@ -209,7 +209,7 @@ func TestStreamsTakeTurnsAtFrames(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			go s.Write(make([]byte, 256<<10)) // the connection's window is shut at 64 KiB
+			go s.Write(make([]byte, 256<<10)) // the window of the connection closes at 64 KiB
 			synctest.Wait()
 		}
 		_ = p.WriteWindowUpdate(0, 1<<20)
@@ -224,7 +224,7 @@ func TestStreamsTakeTurnsAtFrames(t *testing.T) {
 			}
 			bytes[f.Stream] += len(f.data)
 			for id := uint32(3); id < 2*writers; id += 2 {
-				// Stream 1 had the first window to itself.
+				// Stream 1 had the whole first window.
 				if ahead := bytes[f.Stream] - bytes[id]; f.Stream != 1 && ahead > 2*dataFrame && bytes[id] < 256<<10 {
 					t.Fatalf("stream %d is %d bytes ahead of stream %d", f.Stream, ahead, id)
 				}
@@ -244,7 +244,7 @@ func TestWritesThatMeetGoOutAsOne(t *testing.T) {
 		counted := &countedConn{Conn: ours}
 		c := Client(counted, Config{})
 		defer func() { c.Close(); c.Wait() }()
-		synctest.Wait() // the preface's Write waits for a reader
+		synctest.Wait() // the write of the preface waits for a reader
 		_ = http2.NewFramer(theirs, nil).WriteSettings()
 		_, _ = c.PeerSettings(t.Context())
 		for range 50 {
@@ -266,8 +266,8 @@ func TestWritesThatMeetGoOutAsOne(t *testing.T) {
 	})
 }
 
-// ownGoroutines counts the goroutines that are in this package. The runtime has
-// some of its own now and then, as for finalizers.
+// ownGoroutines counts the goroutines of this package. The runtime sometimes has some of its
+// own, for example for finalizers.
 func ownGoroutines() (n int) {
 	stacks := make([]byte, 1<<16)
 	for {
@@ -300,9 +300,9 @@ func TestSilentStreamsHoldNeitherBuffersNorGoroutines(t *testing.T) {
 			_, _ = s.Write(make([]byte, 100))
 			p.next(http2.FrameData)
 		}
-		_ = p.WritePing(false, [8]byte{}) // one little read, for the input to shrink
+		_ = p.WritePing(false, [8]byte{}) // a small read, after which the input shrinks
 		synctest.Wait()
-		if now := ownGoroutines(); now > before { // fewer: what other tests left has ended
+		if now := ownGoroutines(); now > before { // there may be fewer, once those of other tests have ended
 			t.Errorf("%d goroutines for 100 silent streams", now-before)
 		}
 		c.mu.Lock()

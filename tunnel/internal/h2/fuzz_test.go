@@ -14,8 +14,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// script is a net.Conn that has been sent all its bytes already, and whose peer
-// reads everything.
+// script is a net.Conn that has received all its bytes already, and whose peer reads
+// everything.
 type script struct {
 	io.Reader
 	closed bool
@@ -29,7 +29,7 @@ func (s *script) SetDeadline(time.Time) error      { return nil }
 func (s *script) SetReadDeadline(time.Time) error  { return nil }
 func (s *script) SetWriteDeadline(time.Time) error { return nil }
 
-// seed adds what well-behaved and ill-behaved peers send.
+// seed adds the bytes of well-behaved and of misbehaving peers.
 func seed(f *testing.F, client bool) {
 	record := func(send func(*peer)) {
 		var b bytes.Buffer
@@ -56,9 +56,9 @@ func seed(f *testing.F, client bool) {
 	}
 }
 
-// wantBooksInOrder checks what must be true of a connection at any time and in
-// particular at its end.
-func wantBooksInOrder(t *testing.T, c *Conn) {
+// wantConsistent checks invariants of a connection that hold at any time, and some that hold
+// at its end.
+func wantConsistent(t *testing.T, c *Conn) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -94,7 +94,7 @@ func FuzzServer(f *testing.F) {
 			if !conn.closed {
 				t.Error("the connection is not closed")
 			}
-			wantBooksInOrder(t, c)
+			wantConsistent(t, c)
 		})
 	})
 }
@@ -106,7 +106,7 @@ func FuzzClient(f *testing.F) {
 			ours, theirs := net.Pipe()
 			c := Client(ours, Config{MaxStreams: 8, MaxHead: 4096})
 			go io.Copy(io.Discard, theirs)
-			_ = http2.NewFramer(theirs, nil).WriteSettings() // without which there is one stream only
+			_ = http2.NewFramer(theirs, nil).WriteSettings() // without SETTINGS there is only one stream
 			_, _ = c.PeerSettings(t.Context())
 			var all []*Stream
 			for _, request := range [][]string{connect, get1, with(get1[2:], ":method", "HEAD")} {
@@ -136,14 +136,13 @@ func FuzzClient(f *testing.F) {
 				s.Close()
 			}
 			c.Wait()
-			wantBooksInOrder(t, c)
+			wantConsistent(t, c)
 		})
 	})
 }
 
-// FuzzFields holds what passes for a request or a reply against what such must
-// not be, said in another way than validate.go does: by what becomes of it in
-// HTTP/1.
+// FuzzFields checks requests and replies that validate.go accepts in another way: by what
+// they become in HTTP/1.
 func FuzzFields(f *testing.F) {
 	for _, pairs := range [][]string{get1, post, connect, ok200, with(get1, "te", "trailers"), with(ok200, "content-length", "4"),
 		with(get1, "Upper", "x"), with(get1, "a", "b\r\nc: d"), with(get1, "a\n", ""), with(connect, ":path", "/")} {

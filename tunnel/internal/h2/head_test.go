@@ -145,7 +145,7 @@ func TestRequestsThatAreMalformedAsAWhole(t *testing.T) {
 				_, p := against(t, test.cfg, handle)
 				p.head(1, true, test.head...)
 				synctest.Wait()
-				if got := story(p.all()); (got == "") != test.ok || (len(streams) == 1) != test.ok {
+				if got := summary(p.all()); (got == "") != test.ok || (len(streams) == 1) != test.ok {
 					t.Fatalf("the peer got %q, %d handlers ran", got, len(streams))
 				}
 				for len(streams) > 0 {
@@ -177,7 +177,7 @@ func TestRepliesAreReadAsTheyMustBe(t *testing.T) {
 		name    string
 		request []string
 		send    func(*peer)
-		want    string // heads' status codes, content and trailers, or the error
+		want    string // the status codes of the heads, content and trailers, or the error
 	}{
 		{"plain", get1, func(p *peer) { p.head(1, false, ok200...); _ = p.WriteData(1, true, []byte("body")) }, "200 body"},
 		{"without content", get1, func(p *peer) { p.head(1, true, ok200...) }, "200"},
@@ -240,7 +240,7 @@ func TestRepliesAreReadAsTheyMustBe(t *testing.T) {
 	}
 }
 
-// account reads a reply to its end and tells it in short.
+// account reads a reply to its end and returns a summary.
 func account(t *testing.T, s *Stream) string {
 	var words []string
 	for {
@@ -297,7 +297,7 @@ func TestAnswersAreCheckedBeforeTheyAreSent(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if got := story(p.all()); got != "HEADERS HEADERS HEADERS+END" {
+		if got := summary(p.all()); got != "HEADERS HEADERS HEADERS+END" {
 			t.Errorf("the peer got %s", got)
 		}
 		s.Close()

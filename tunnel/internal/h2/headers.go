@@ -7,7 +7,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// readHeaders reads the rest of a field block and gives it to its stream.
+// readHeaders reads the rest of a field block and passes it to its stream.
 func (c *Conn) readHeaders(f *http2.HeadersFrame) error {
 	flags, id := f.Flags, f.StreamID
 	length := f.Length
@@ -19,7 +19,7 @@ func (c *Conn) readHeaders(f *http2.HeadersFrame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dead {
-		return nil // reading will tell
+		return nil // the next read returns the error
 	}
 	if c.cfg.Observe != nil {
 		c.cfg.Observe(Frame{Type: http2.FrameHeaders, Flags: flags, Stream: id, Length: int(length), Fields: fields})
@@ -42,22 +42,22 @@ func (c *Conn) readHeaders(f *http2.HeadersFrame) error {
 	return c.gotRequest(id, head, selfDependent)
 }
 
-// lateHeaders are those for a stream that we do not have.
+// lateHeaders handles HEADERS for a stream that does not exist or has ended.
 func (c *Conn) lateHeaders(id uint32) error {
 	ended, reset := c.hasEnded(id)
 	switch {
 	case reset:
-		return c.chargeFrame() // they were under way
+		return c.chargeFrame() // they were on their way
 	case ended:
 		return violation(CodeStreamClosed, "HEADERS on stream %d, which has ended", id)
 	case c.client && !c.isIdle(id):
-		return c.chargeFrame() // it ended too long ago to say how
+		return c.chargeFrame() // it ended too long ago to know how
 	}
 	return violation(CodeProtocol, "HEADERS on stream %d, whose number is not the next", id) // section 5.1.1
 }
 
-// readBlock decodes a field block. All of it is decoded, also where nothing is
-// kept: the decoder's table must stay the peer's (RFC 9113, section 4.3).
+// readBlock decodes a field block. It decodes all of it, even if the fields are dropped,
+// because the decoder's table has to match that of the peer (RFC 9113, section 4.3).
 func (c *Conn) readBlock(f *http2.HeadersFrame) (fields []Field, tooLarge bool, err error) {
 	size, encoded := 0, 0
 	c.dec.SetEmitEnabled(true)
@@ -92,7 +92,7 @@ func (c *Conn) readBlock(f *http2.HeadersFrame) (fields []Field, tooLarge bool, 
 		if err != nil {
 			return nil, false, err
 		}
-		more := next.(*http2.ContinuationFrame) // the Framer saw to it
+		more := next.(*http2.ContinuationFrame) // the Framer has checked this
 		piece, ended = more.HeaderBlockFragment(), more.HeadersEnded()
 	}
 	if err := c.dec.Close(); err != nil {
@@ -101,8 +101,8 @@ func (c *Conn) readBlock(f *http2.HeadersFrame) (fields []Field, tooLarge bool, 
 	return slices.Clip(fields), tooLarge, nil
 }
 
-// readDeadline sets the deadline of a field block or lifts it, unless there is
-// that of the connection's end.
+// readDeadline sets or removes the deadline of a field block, unless the connection ends,
+// which has a deadline of its own.
 func (c *Conn) readDeadline(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -111,7 +111,7 @@ func (c *Conn) readDeadline(t time.Time) {
 	}
 }
 
-// gotRequest opens a stream of the client's and calls the handler.
+// gotRequest opens a stream of the client and calls the handler. The caller holds c.mu.
 func (c *Conn) gotRequest(id uint32, head Head, selfDependent bool) error {
 	length := int64(-1)
 	if !head.TooLarge {
@@ -132,11 +132,11 @@ func (c *Conn) gotRequest(id uint32, head Head, selfDependent bool) error {
 	if len(c.streams) >= c.cfg.MaxStreams || c.active >= c.cfg.mostActive() {
 		return &StreamError{ID: id, Code: CodeRefusedStream, Detail: "more streams than announced"}
 	}
-	if len(c.out) > maxQueued { // or the answers would pile up
+	if len(c.out) > maxQueued { // otherwise the answers would pile up
 		return &StreamError{ID: id, Code: CodeRefusedStream, Detail: "the answers before this one wait unread"}
 	}
 	s := c.newStream(id)
-	s.users = 2 // the handler, until it returns, and whoever closes the stream
+	s.users = 2 // the handler until it returns, and the owner
 	s.headReceived = true
 	if s.connect = head.Get(":method") == "CONNECT"; !s.connect {
 		s.length = length
@@ -149,7 +149,7 @@ func (c *Conn) gotRequest(id uint32, head Head, selfDependent bool) error {
 	return nil
 }
 
-// run is a handler's goroutine.
+// run is the goroutine of a handler.
 func (c *Conn) run(s *Stream, head Head) {
 	defer c.handlers.Done()
 	defer func() {
@@ -160,7 +160,7 @@ func (c *Conn) run(s *Stream, head Head) {
 	c.handle(s, head)
 }
 
-// gotReply takes an interim or the final head of a reply.
+// gotReply handles an interim or the final head of a reply. The caller holds c.mu.
 func (s *Stream) gotReply(head Head) error {
 	malformed := func(detail string) error {
 		return &StreamError{ID: s.id, Code: CodeProtocol, Detail: "malformed reply: " + detail}
@@ -190,13 +190,14 @@ func (s *Stream) gotReply(head Head) error {
 	return nil
 }
 
+// finalReply handles the final head of a reply. The caller holds c.mu.
 func (s *Stream) finalReply(head Head, code int) error {
 	s.headReceived = true
-	s.connect = s.connect && code < 300 // refused, it is a reply as any other
+	s.connect = s.connect && code < 300 // a refusal is a reply like any other
 	switch {
 	case s.connect || s.noContent:
 		return nil
-	case code == 204 || code == 304: // whatever content-length says (RFC 9112, section 6.3)
+	case code == 204 || code == 304: // content-length is ignored (RFC 9112, section 6.3)
 		s.length = 0
 		return nil
 	}
@@ -208,7 +209,8 @@ func (s *Stream) finalReply(head Head, code int) error {
 	return err
 }
 
-// gotTrailers: RFC 9113, section 8.1. A tunnel has none (section 8.5).
+// gotTrailers handles trailers (RFC 9113, section 8.1). A tunnel has none (section 8.5).
+// The caller holds c.mu.
 func (s *Stream) gotTrailers(head Head) error {
 	malformed := func(detail string) error {
 		return &StreamError{ID: s.id, Code: CodeProtocol, Detail: detail}

@@ -5,23 +5,23 @@ import (
 	"sync"
 )
 
-// inputBuffer is read into while much comes; a connection on which little does
-// makes do with the few bytes of input itself.
+// inputBuffer is the buffer of a connection on which much arrives. One on which little
+// arrives gets by with the few bytes of input itself.
 type inputBuffer [64 << 10]byte
 
 var inputBuffers = sync.Pool{New: func() any { return new(inputBuffer) }}
 
-// input is the reading side of a connection: a buffer that shrinks while
-// nothing comes, for there is no way to wait without one.
+// input reads from a connection through a buffer, which is small while nothing arrives: a
+// read that waits needs one.
 type input struct {
 	from   io.Reader
-	unread []byte // in small or big
-	last   int    // bytes of the last read
+	unread []byte // a part of small or big
+	last   int    // the size of the last read
 	small  [256]byte
-	big    *inputBuffer // borrowed; nil while little comes
+	big    *inputBuffer // borrowed; nil while little arrives
 }
 
-// fill reads once. There must be nothing unread.
+// fill reads once. There must be no unread bytes.
 func (in *input) fill() error {
 	switch {
 	case in.big == nil && in.last == len(in.small):
@@ -37,7 +37,7 @@ func (in *input) fill() error {
 		n, err := in.from.Read(into)
 		in.last, in.unread = n, into[:n]
 		if n > 0 {
-			return nil // an error will come again
+			return nil // the next read returns the error again
 		}
 		if err != nil {
 			return err
@@ -46,14 +46,14 @@ func (in *input) fill() error {
 	return io.ErrNoProgress
 }
 
-// Read is for the Framer: frame headers, and payloads other than DATA's.
+// Read implements io.Reader for the Framer: for frame headers, and for payloads other
+// than that of DATA.
 func (in *input) Read(b []byte) (int, error) {
 	piece, err := in.next(len(b))
 	return copy(b, piece), err
 }
 
-// next returns up to n of the bytes that come next, n > 0. They are valid until
-// the next call.
+// next returns at most the next n bytes, where n > 0. They are valid until the next call.
 func (in *input) next(n int) ([]byte, error) {
 	if len(in.unread) == 0 {
 		if err := in.fill(); err != nil {
@@ -65,7 +65,7 @@ func (in *input) next(n int) ([]byte, error) {
 	return piece, nil
 }
 
-// release gives the big buffer back. Nothing may be unread.
+// release returns the big buffer to its pool. There must be no unread bytes.
 func (in *input) release() {
 	if in.big != nil {
 		inputBuffers.Put(in.big)

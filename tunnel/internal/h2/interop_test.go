@@ -1,4 +1,4 @@
-//lint:file-ignore SA1019 an implementation that is not ours is what this is about
+//lint:file-ignore SA1019 these tests are about another implementation
 
 package h2
 
@@ -20,7 +20,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// listen serves connections on loopback with serve until the test's end.
+// listen serves connections on loopback until the end of the test.
 func listen(tb testing.TB, serve func(net.Conn)) (address string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -39,7 +39,7 @@ func listen(tb testing.TB, serve func(net.Conn)) (address string) {
 	return listener.Addr().String()
 }
 
-// startServer runs our server on loopback.
+// startServer runs a Server of this package on loopback.
 func startServer(tb testing.TB, cfg Config, handle func(*Stream, Head)) (address string) {
 	var mu sync.Mutex
 	var conns []*Conn
@@ -58,8 +58,8 @@ func startServer(tb testing.TB, cfg Config, handle func(*Stream, Head)) (address
 	})
 }
 
-// echoing answers with what the request brings, as it comes: a tunnel's bytes or a
-// request's content, and its trailers.
+// echoing answers with the bytes of the tunnel, or with the content and the trailers of the
+// request, as they arrive.
 func echoing(s *Stream, head Head) {
 	defer s.Close()
 	switch head.Get(":path") {
@@ -226,8 +226,8 @@ func TestInteropOurClientWithGoServer(t *testing.T) {
 	}
 }
 
-// Both of ours, over TCP: a stalled stream beside busy ones, and resets among
-// them.
+// Client and Server of this package are connected over TCP. One stream stalls beside busy
+// ones, some of which are reset.
 func TestOurClientWithOurServer(t *testing.T) {
 	address := startServer(t, Config{}, echoing)
 	conn, err := net.Dial("tcp", address)

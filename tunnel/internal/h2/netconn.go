@@ -6,15 +6,17 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// netConn is a tunnel over HTTP/2 as relays have it.
+// netConn is a stream that relays can abort.
 type netConn struct {
 	*Stream
-	code ErrCode // of its reset
+	code ErrCode // of Abort
 }
 
+// NetConn returns the stream as a connection for a relay. Its Abort resets the stream with
+// code. The caller closes the connection in place of the stream.
 func NetConn(s *Stream, code ErrCode) net.Conn { return &netConn{s, code} }
 
-// Abort implements sock.Aborter: it passes a reset on, behind what was written
+// Abort implements sock.Aborter: it resets the stream after the bytes that were written
 // (RFC 9113, section 8.5).
 func (c *netConn) Abort() { c.Reset(c.code) }
 

@@ -8,8 +8,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// against starts a server with cfg and a client's peer, whose SETTINGS are
-// exchanged.
+// against starts a server with cfg and a peer that is its client, and exchanges SETTINGS.
 func against(t *testing.T, cfg Config, handle func(*Stream, Head)) (*Conn, *peer) {
 	ours, theirs := net.Pipe()
 	c := Server(ours, cfg, handle)
@@ -22,7 +21,7 @@ func against(t *testing.T, cfg Config, handle func(*Stream, Head)) (*Conn, *peer
 	return c, p
 }
 
-// clientOf starts a client with cfg and a server's peer.
+// clientOf starts a client with cfg and a peer that is its server.
 func clientOf(t *testing.T, cfg Config, settings ...http2.Setting) (*Conn, *peer) {
 	ours, theirs := net.Pipe()
 	c := Client(ours, cfg)
@@ -37,7 +36,7 @@ func clientOf(t *testing.T, cfg Config, settings ...http2.Setting) (*Conn, *peer
 	return c, p
 }
 
-// open opens a stream, of which the peer has read the head.
+// open opens a stream. The peer has read its head.
 func open(t *testing.T, c *Conn, p *peer, pairs ...string) *Stream {
 	t.Helper()
 	s, err := c.Open(t.Context(), fields(pairs...), false)
@@ -48,13 +47,13 @@ func open(t *testing.T, c *Conn, p *peer, pairs ...string) *Stream {
 	return s
 }
 
-// handed is a handler that hands its streams to the test.
+// handed returns a handler that passes its streams to the test.
 func handed() (streams chan *Stream, handle func(*Stream, Head)) {
 	streams = make(chan *Stream, 1000)
 	return streams, func(s *Stream, _ Head) { streams <- s }
 }
 
-// answered is handed, after a 200 to each.
+// answered is like handed, but answers each request with 200 first.
 func answered(t *testing.T) (streams chan *Stream, handle func(*Stream, Head)) {
 	streams = make(chan *Stream, 1000)
 	return streams, func(s *Stream, _ Head) {
@@ -65,7 +64,7 @@ func answered(t *testing.T) (streams chan *Stream, handle func(*Stream, Head)) {
 	}
 }
 
-// tunnel opens a tunnel through a server whose handler is answered's.
+// tunnel opens a tunnel through a server whose handler is that of answered.
 func (p *peer) tunnel(id uint32, streams chan *Stream) *Stream {
 	p.t.Helper()
 	p.head(id, false, connect...)
@@ -81,8 +80,8 @@ func serverOf(t *testing.T, cfg Config) (*Conn, net.Conn) {
 	return c, theirs
 }
 
-// clientOfNothing starts a client whose server is the test, which has not read
-// or said anything but is rid of the client's first bytes.
+// clientOfNothing starts a client whose server is the test. It has sent nothing, and has
+// only read the first bytes of the client.
 func clientOfNothing(t *testing.T, cfg Config) (*Conn, net.Conn) {
 	ours, theirs := net.Pipe()
 	c := Client(ours, cfg)

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// A peer is the other end of a Conn: a bare Framer, which can do wrong. It reads
-// all the time, unless it is made not to.
+// A peer is the other end of a Conn: a bare Framer, which can break the rules. It reads all
+// the time, unless it is told not to.
 type peer struct {
 	*http2.Framer
 	t      *testing.T
@@ -29,8 +29,8 @@ type peer struct {
 	frames chan seen // closed at the end of the connection
 
 	mu      sync.Mutex
-	initial int            // of a stream's window
-	granted map[uint32]int // by WINDOW_UPDATE, less what was sent
+	initial int            // the first window of a stream
+	granted map[uint32]int // by WINDOW_UPDATE, minus what was sent
 }
 
 // seen is a frame that a peer has received.
@@ -49,7 +49,7 @@ func newPeer(t *testing.T, conn net.Conn, client bool) *peer {
 	return p
 }
 
-// read reads frames until the end. Frame heads come as one, decoded.
+// read reads frames until the end. The frames of a field block become one, decoded.
 func (p *peer) read() {
 	defer close(p.frames)
 	p.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
@@ -92,15 +92,15 @@ func (p *peer) account(s seen) {
 	}
 }
 
-// window returns what may be sent on a stream.
+// window returns how many bytes may be sent on a stream.
 func (p *peer) window(id uint32) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return min(p.initial+p.granted[id], leastWindow+p.granted[0])
 }
 
-// send sends bytes as the windows allow, and reports whether they did within a
-// second.
+// send sends bytes as the windows allow, and reports whether they allowed all of them within
+// a second.
 func (p *peer) send(id uint32, endStream bool, b []byte) bool {
 	for begin := time.Now(); ; {
 		n := min(len(b), dataFrame, p.window(id))
@@ -124,8 +124,8 @@ func (p *peer) send(id uint32, endStream bool, b []byte) bool {
 	}
 }
 
-// next returns the next frame of type typ. What is passed over must be of those
-// that may come at any time.
+// next returns the next frame of type typ. It skips frames that may arrive at any time, and
+// fails the test for any other.
 func (p *peer) next(typ http2.FrameType) seen {
 	p.t.Helper()
 	timeout := time.NewTimer(5 * time.Second)
@@ -148,7 +148,7 @@ func (p *peer) next(typ http2.FrameType) seen {
 	}
 }
 
-// all returns the frames that are here already.
+// all returns the frames that have arrived already.
 func (p *peer) all() (frames []seen) {
 	for {
 		select {
@@ -181,8 +181,7 @@ func (p *peer) rest() (frames []seen) {
 	}
 }
 
-// settle waits until nothing moves any more. It does nothing where frames are
-// only recorded.
+// settle waits until all goroutines wait. It does nothing where frames are only recorded.
 func (p *peer) settle() {
 	if p.conn != nil {
 		synctest.Wait()
@@ -237,7 +236,7 @@ func readAll(t *testing.T, s *Stream) string {
 	return string(b)
 }
 
-// codeOf returns a StreamError's code and whether it was the peer's.
+// codeOf returns the code of a StreamError and whether the peer has reset the stream.
 func codeOf(err error) string {
 	var stream *StreamError
 	var conn *ConnError
@@ -252,8 +251,8 @@ func codeOf(err error) string {
 	return fmt.Sprint(err)
 }
 
-// story tells frames in short: their types, and codes.
-func story(frames []seen) string {
+// summary returns a short form of frames: their types and codes.
+func summary(frames []seen) string {
 	var words []string
 	for _, f := range frames {
 		switch f.Type {
@@ -274,7 +273,7 @@ func story(frames []seen) string {
 	return strings.Join(words, " ")
 }
 
-// countedConn counts what is written through it, and may be stopped.
+// countedConn counts the writes on it.
 type countedConn struct {
 	net.Conn
 	mu     sync.Mutex

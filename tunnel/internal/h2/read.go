@@ -9,7 +9,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// readLoop is the connection's reader, and the last to leave it.
+// readLoop is the goroutine that reads from the connection and ends it.
 func (c *Conn) readLoop() {
 	err := c.readPreface()
 	for first := true; err == nil; first = false {
@@ -22,7 +22,7 @@ func (c *Conn) readLoop() {
 	c.finish(err)
 }
 
-// readPreface awaits the client's first bytes (RFC 9113, section 3.4).
+// readPreface reads the preface of the client (RFC 9113, section 3.4).
 func (c *Conn) readPreface() error {
 	if c.client {
 		return c.checkFirstFrame()
@@ -43,15 +43,14 @@ func (c *Conn) readPreface() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dead {
-		return nil // reading will tell
+		return nil // the next read returns the error
 	}
 	c.sendSettings()
 	return nil
 }
 
-// checkFirstFrame finds the server that answers our preface in HTTP/1, as one does that
-// knows nothing else, or in another protocol: SETTINGS, the first frame, begins
-// with a zero, for it is never as long as 64 KiB.
+// checkFirstFrame finds a server that answers the preface in HTTP/1 or in another protocol.
+// The first frame, SETTINGS, begins with a zero byte because it is shorter than 64 KiB.
 func (c *Conn) checkFirstFrame() error {
 	if err := c.in.fill(); err != nil {
 		return err
@@ -64,8 +63,8 @@ func (c *Conn) checkFirstFrame() error {
 	return &PrefaceError{Got: bytes.Clone(line)}
 }
 
-// readFrame reads one frame and does what it says. A *StreamError concerns its
-// stream alone, any other error is the end of the connection.
+// readFrame reads and handles one frame. A *StreamError ends its stream, any other error
+// the connection.
 func (c *Conn) readFrame(first bool) error {
 	head, err := c.framer.ReadFrameHeader()
 	if err != nil {
@@ -95,18 +94,18 @@ func (c *Conn) readFrame(first bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dead {
-		return nil // reading will tell
+		return nil // the next read returns the error
 	}
 	c.observeReceived(frame)
 	defer c.kick()
 	return c.control(frame)
 }
 
-// readPayload reads the rest of a frame that is no DATA.
+// readPayload reads the rest of a frame that is not DATA.
 func (c *Conn) readPayload(head http2.FrameHeader) (http2.Frame, error) {
 	frame, err := c.framer.ReadFrameForHeader(head)
 	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF // in the midst of a frame
+		err = io.ErrUnexpectedEOF // within a frame
 	}
 	if err == nil {
 		return frame, nil
@@ -114,15 +113,15 @@ func (c *Conn) readPayload(head http2.FrameHeader) (http2.Frame, error) {
 	err = c.frameError(err)
 	var stream *StreamError
 	if head.Type == http2.FrameHeaders && errors.As(err, &stream) {
-		// A field block that is not decoded spoils all that follow (RFC 9113,
+		// Without this field block none of those that follow can be decoded (RFC 9113,
 		// sections 4.3 and 6.2).
 		err = violation(stream.Code, "a malformed HEADERS frame")
 	}
 	return nil, err
 }
 
-// checkLength finds the frames too short for what their flags promise, which
-// the Framer cannot tell from a connection that breaks off.
+// checkLength finds frames that are too short for their flags. The Framer cannot tell these
+// from a connection that ends within a frame.
 func checkLength(head http2.FrameHeader) error {
 	least := uint32(0)
 	switch head.Type {
@@ -146,7 +145,7 @@ func checkLength(head http2.FrameHeader) error {
 	return nil
 }
 
-// control handles the frames that carry neither fields nor data.
+// control handles the frames that carry neither fields nor data. The caller holds c.mu.
 func (c *Conn) control(frame http2.Frame) error {
 	if f, ok := frame.(*http2.RSTStreamFrame); ok {
 		return c.gotReset(f)
@@ -171,6 +170,7 @@ func (c *Conn) control(frame http2.Frame) error {
 	return nil // RFC 9113, section 4.1: unknown types are ignored
 }
 
+// gotPing handles PING (RFC 9113, section 6.7).
 func (c *Conn) gotPing(f *http2.PingFrame) error {
 	if !f.IsAck() {
 		c.writePing(true, f.Data)
@@ -182,7 +182,7 @@ func (c *Conn) gotPing(f *http2.PingFrame) error {
 	return nil
 }
 
-// gotWindowUpdate: RFC 9113, section 6.9.
+// gotWindowUpdate handles WINDOW_UPDATE (RFC 9113, section 6.9).
 func (c *Conn) gotWindowUpdate(f *http2.WindowUpdateFrame) error {
 	if f.StreamID == 0 {
 		if c.sendWindow += int(f.Increment); c.sendWindow > maxWindow {
@@ -203,7 +203,7 @@ func (c *Conn) gotWindowUpdate(f *http2.WindowUpdateFrame) error {
 	return nil
 }
 
-// gotReset: RFC 9113, section 6.4.
+// gotReset handles RST_STREAM (RFC 9113, section 6.4).
 func (c *Conn) gotReset(f *http2.RSTStreamFrame) error {
 	s := c.streams[f.StreamID]
 	if s == nil {
@@ -221,8 +221,8 @@ func (c *Conn) gotReset(f *http2.RSTStreamFrame) error {
 	return err
 }
 
-// onlyIfEnded lets frames pass that come late, and none for a stream that was
-// never opened (RFC 9113, section 5.1).
+// onlyIfEnded accepts a frame for a stream that has ended, but not for one that was never
+// opened (RFC 9113, section 5.1).
 func (c *Conn) onlyIfEnded(f http2.Frame) error {
 	if id := f.Header().StreamID; c.isIdle(id) && !c.crossed(id) {
 		return violation(CodeProtocol, "%v on stream %d, which is idle", f.Header().Type, f.Header().StreamID)
@@ -230,8 +230,8 @@ func (c *Conn) onlyIfEnded(f http2.Frame) error {
 	return nil
 }
 
-// gotGoAway fails the streams that the peer has not looked at and will not:
-// they may be sent again elsewhere (RFC 9113, section 6.8).
+// gotGoAway handles GOAWAY. It fails the streams that the server has not processed and will
+// not process; their requests may be sent again elsewhere (RFC 9113, section 6.8).
 func (c *Conn) gotGoAway(f *http2.GoAwayFrame) error {
 	for id, s := range c.streams {
 		if c.client && id > f.LastStreamID {
@@ -250,7 +250,7 @@ func (c *Conn) gotGoAway(f *http2.GoAwayFrame) error {
 	return nil
 }
 
-// reject resets a stream for what the peer did on it.
+// reject resets a stream because of what the peer did on it.
 func (c *Conn) reject(e *StreamError) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -274,24 +274,24 @@ func (c *Conn) reject(e *StreamError) error {
 	return c.chargeAnswer()
 }
 
-// received tells Observe of a frame that is no HEADERS and no DATA.
+// observeReceived calls Config.Observe for a frame that is neither HEADERS nor DATA.
 func (c *Conn) observeReceived(frame http2.Frame) {
 	if c.cfg.Observe == nil {
 		return
 	}
 	head := frame.Header()
-	told := Frame{Type: head.Type, Flags: head.Flags, Stream: head.StreamID, Length: int(head.Length)}
+	observed := Frame{Type: head.Type, Flags: head.Flags, Stream: head.StreamID, Length: int(head.Length)}
 	switch f := frame.(type) {
 	case *http2.SettingsFrame:
 		for i := range f.NumSettings() {
-			told.Settings = append(told.Settings, f.Setting(i))
+			observed.Settings = append(observed.Settings, f.Setting(i))
 		}
 	case *http2.RSTStreamFrame:
-		told.Code = f.ErrCode
+		observed.Code = f.ErrCode
 	case *http2.GoAwayFrame:
-		told.Code, told.LastStream, told.Debug = f.ErrCode, f.LastStreamID, string(f.DebugData())
+		observed.Code, observed.LastStream, observed.Debug = f.ErrCode, f.LastStreamID, string(f.DebugData())
 	case *http2.WindowUpdateFrame:
-		told.Increment = f.Increment
+		observed.Increment = f.Increment
 	}
-	c.cfg.Observe(told)
+	c.cfg.Observe(observed)
 }

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// needs finds a program of Debian's, or skips the test; CULVERT_REAL=1 makes
-// that a failure.
+// needs finds a program of Debian, or skips the test. With CULVERT_REAL=1 the test fails
+// instead.
 func needs(t *testing.T, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
@@ -25,8 +25,8 @@ func needs(t *testing.T, program string) string {
 	return path
 }
 
-// page answers as h2spec and nghttp expect of a web server: with a small page
-// to whatever is asked, after its content.
+// page answers as h2spec and nghttp expect of a web server: with a small page to every
+// request, after its content.
 func page(s *Stream, _ Head) {
 	defer s.Close()
 	if _, err := s.WriteTo(new(strings.Builder)); err != nil {
@@ -114,7 +114,7 @@ func TestRealNghttp(t *testing.T) {
 			if name == "several at a time" {
 				want = 200
 			}
-			if err != nil || len(out) != 6000*want { // streams are mixed, in pieces
+			if err != nil || len(out) != 6000*want { // the pieces of several streams are mixed
 				t.Fatalf("got %d bytes, want %d: %v", len(out), 6000*want, err)
 			}
 		})

@@ -7,15 +7,15 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Settings are the peer's, as far as they matter (RFC 9113, section 6.5.2).
+// Settings are the settings of the peer that matter here (RFC 9113, section 6.5.2).
 type Settings struct {
-	MaxStreams            int // how many streams we may open at once
-	InitialWindow         int // bytes that may be under way on a new stream
-	MaxHead               int // bytes of a field list; 0 = it did not say
-	EnableConnectProtocol bool
+	MaxStreams            int  // how many streams may be open at once
+	InitialWindow         int  // the window of a new stream in bytes
+	MaxHead               int  // the largest size of a field list in bytes; 0 = no limit is announced
+	EnableConnectProtocol bool // RFC 8441
 }
 
-// sendSettings sends ours, and raises the connection's window. c.mu is held.
+// sendSettings sends SETTINGS, and raises the window of the connection. The caller holds c.mu.
 func (c *Conn) sendSettings() {
 	settings := []http2.Setting{
 		{ID: http2.SettingInitialWindowSize, Val: uint32(c.cfg.StreamWindow)},
@@ -34,7 +34,7 @@ func (c *Conn) sendSettings() {
 	c.writeWindowUpdate(0, c.cfg.connWindow()-leastWindow)
 }
 
-// gotSettings takes the peer's SETTINGS, or its acknowledgement of ours.
+// gotSettings handles the SETTINGS of the peer, or its acknowledgement. The caller holds c.mu.
 func (c *Conn) gotSettings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
 		c.acked = true
@@ -42,7 +42,7 @@ func (c *Conn) gotSettings(f *http2.SettingsFrame) error {
 		return nil
 	}
 	if !c.peerKnown {
-		c.peer.MaxStreams = maxWindow // what it does not limit is not limited
+		c.peer.MaxStreams = maxWindow // the default is no limit
 	}
 	window := c.peer.InitialWindow
 	err := f.ForeachSetting(func(s http2.Setting) error {
@@ -67,8 +67,8 @@ func (c *Conn) gotSettings(f *http2.SettingsFrame) error {
 	return c.chargeAnswer()
 }
 
-// set takes one setting that is valid in itself. The window comes last: to go
-// over all streams once for each of thousands would be work for nothing.
+// set applies one setting that is valid in itself. It only stores the window, which is
+// applied after all settings: a frame may set it thousands of times.
 func (c *Conn) set(s http2.Setting, window *int) error {
 	switch s.ID {
 	case http2.SettingHeaderTableSize:
@@ -92,8 +92,8 @@ func (c *Conn) set(s http2.Setting, window *int) error {
 	return nil
 }
 
-// setInitialWindow moves every stream's window by the difference, below zero
-// too (RFC 9113, section 6.9.2).
+// setInitialWindow changes the window of every stream by the difference, even to below
+// zero (RFC 9113, section 6.9.2).
 func (c *Conn) setInitialWindow(window int) error {
 	delta := window - c.peer.InitialWindow
 	c.peer.InitialWindow = window
@@ -109,14 +109,14 @@ func (c *Conn) setInitialWindow(window int) error {
 	return nil
 }
 
-// settingsArrived calls the timeout off when nothing more is due.
+// settingsArrived ends SettingsTimeout if SETTINGS are exchanged and acknowledged.
 func (c *Conn) settingsArrived() {
 	if c.peerKnown && c.acked {
 		c.settingsDue = time.Time{}
 	}
 }
 
-// fits says why a head cannot be sent: it is more than the peer wants.
+// fits returns an error if a head is larger than the peer accepts.
 func (c *Conn) fits(fields []Field) error {
 	if c.peer.MaxHead == 0 {
 		return nil

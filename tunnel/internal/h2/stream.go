@@ -10,61 +10,61 @@ import (
 	"time"
 )
 
-// Stream is one exchange on a Conn, and a net.Conn for its content: a tunnel's
-// bytes, or those of a request and its reply. Close and Reset end it.
+// Stream is one request and its reply on a Conn. It is a net.Conn for their content, or for
+// the bytes of a tunnel. Its owner ends it with Close or Reset.
 type Stream struct {
 	conn *Conn
 	id   uint32
 
-	// All below is guarded by conn.mu.
+	// conn.mu guards the fields below.
 	readable, writable sync.Cond
 
 	recv       recvBuffer
-	recvWindow int       // what the peer may still send
-	grant      int       // the window's size
-	credit     int       // read, not yet given back
-	returned   time.Time // when credit was given back last
+	recvWindow int       // bytes that the peer may still send
+	grant      int       // the size of the window
+	credit     int       // bytes that were read and not yet returned as credit
+	returned   time.Time // when credit was returned last
 	recvEnded  bool
-	length     int64 // content still to come, -1 if not known
+	length     int64 // bytes of content that are still to come; -1 = not known
 
-	pending    []byte // of the Write under way
+	pending    []byte // what the current Write has yet to queue
 	writing    bool
 	sendWindow int
-	queued     bool // in the ring of those that may send
+	queued     bool // the stream is in the ring of conn.ready
 	next       *Stream
 	sendEnded  bool
 
-	heads        []Head // of the reply, not yet read
+	heads        []Head // heads of the reply that were not read yet
 	trailer      []Field
-	headReceived bool // the final head of the peer's
-	headSent     bool // ours
-	connect      bool // DATA frames only (RFC 9113, section 8.5)
+	headReceived bool // the final head was received
+	headSent     bool // the final head was sent
+	connect      bool // the stream is a tunnel, with DATA frames only (RFC 9113, section 8.5)
 	noContent    bool // the request is a HEAD
 
-	abandonedUntil time.Time // zero unless it was closed and left to end by itself
+	abandonedUntil time.Time // zero = it was not abandoned
 
-	users  int  // the owner and the handler
-	closed bool // by its owner
+	users  int  // the owner, and the handler until it returns
+	closed bool // the owner has closed it
 	err    error
-	done   chan struct{} // nil until somebody asks
+	done   chan struct{} // the channel of Done; nil = not asked for yet
 
 	readDeadline, writeDeadline deadline
 }
 
-// ID returns the stream's number.
+// ID returns the number of the stream.
 func (s *Stream) ID() uint32 { return s.id }
 
 // Conn returns the connection that the stream is on.
 func (s *Stream) Conn() *Conn { return s.conn }
 
-// LocalAddr returns the connection's.
+// LocalAddr returns that of the connection.
 func (s *Stream) LocalAddr() net.Addr { return s.conn.conn.LocalAddr() }
 
-// RemoteAddr returns the connection's.
+// RemoteAddr returns that of the connection.
 func (s *Stream) RemoteAddr() net.Addr { return s.conn.conn.RemoteAddr() }
 
-// ReadHead returns the next head of a reply: interim ones, then the final one,
-// once. It is the client's.
+// ReadHead waits for the next head of the reply and returns it: first the interim heads,
+// then the final one, then io.EOF. It is for clients. ctx and the read deadline apply.
 func (s *Stream) ReadHead(ctx context.Context) (Head, error) {
 	c := s.conn
 	stop := context.AfterFunc(ctx, func() {
@@ -98,8 +98,8 @@ func (s *Stream) ReadHead(ctx context.Context) (Head, error) {
 	}
 }
 
-// Read reads content. The end is io.EOF; a *StreamError or a *ConnError comes
-// after the bytes that were received before it.
+// Read reads content. A *StreamError or a *ConnError is returned after the bytes that were
+// received before it.
 func (s *Stream) Read(b []byte) (int, error) {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -111,8 +111,8 @@ func (s *Stream) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo writes content to w as it comes, until its end. It holds a buffer
-// only while there is content in it, unlike io.Copy between other things.
+// WriteTo writes content to w as it arrives, until its end. It holds a buffer only while
+// there is content in it.
 func (s *Stream) WriteTo(w io.Writer) (n int64, err error) {
 	c := s.conn
 	c.mu.Lock()
@@ -131,7 +131,7 @@ func (s *Stream) WriteTo(w io.Writer) (n int64, err error) {
 		size := len(k.unread())
 		n += int64(m)
 		k.free()
-		// A buffer that was dropped meanwhile has counted these bytes out.
+		// If the buffer was dropped meanwhile, its size is zero already.
 		if s.recv.size = max(0, s.recv.size-size); err != nil {
 			return n, err
 		}
@@ -139,7 +139,8 @@ func (s *Stream) WriteTo(w io.Writer) (n int64, err error) {
 	}
 }
 
-// awaitRead waits for bytes, and returns why there will be none. c.mu is held.
+// awaitRead waits for bytes, and returns an error if there will be none. It does not wait
+// if nothing is wanted. The caller holds c.mu.
 func (s *Stream) awaitRead(nothing bool) error {
 	for {
 		switch {
@@ -158,24 +159,23 @@ func (s *Stream) awaitRead(nothing bool) error {
 	}
 }
 
-// Trailer returns the trailer fields, once Read has returned io.EOF.
+// Trailer returns the trailer fields. They are complete when Read has returned io.EOF.
 func (s *Stream) Trailer() []Field {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	return s.trailer
 }
 
-// Err returns why the stream broke, a *StreamError or a *ConnError: also while
-// there are bytes that nobody has read. It is nil for a stream that is whole,
-// or has ended as it should.
+// Err returns the error that has ended the stream, a *StreamError or a *ConnError, even if
+// there are unread bytes. It is nil while the stream is open and after an orderly end.
 func (s *Stream) Err() error {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	return s.err
 }
 
-// Done returns a channel that is closed when the stream has broken or has been
-// closed: nothing can be sent on it any more.
+// Done returns a channel that is closed when the stream has failed or was closed, so that
+// nothing can be sent on it any more.
 func (s *Stream) Done() <-chan struct{} {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -188,19 +188,18 @@ func (s *Stream) Done() <-chan struct{} {
 	return s.done
 }
 
-// Reset ends the stream at once with RST_STREAM, behind what was written. If it
-// has ended already, it is closed as by Close.
+// Reset ends the stream with RST_STREAM after the bytes that were written. If the stream
+// has ended already, it only closes it.
 func (s *Stream) Reset(code ErrCode) {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	s.close(&StreamError{ID: s.id, Code: code})
 }
 
-// Close ends the stream. What was written is sent, and END_STREAM behind it. A
-// peer that has not sent its last is told that nobody will read it; if it
-// cannot have been told all, because bytes that it sent lie unread or a request
-// was never answered, with an error. A client's tunnel gets a second to end
-// without (abandon.go). It never waits.
+// Close ends the stream. It sends the bytes that were written, and END_STREAM after them. If
+// the peer has not sent END_STREAM, the stream is then reset: with an error code if there
+// are unread bytes or the request was not answered. The tunnel of a client has a second to
+// end without a reset (abandon.go). Close never waits.
 func (s *Stream) Close() error {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -229,8 +228,8 @@ func (s *Stream) Close() error {
 	return nil
 }
 
-// close takes the stream from its owner, with a reset if it is still open.
-// c.mu is held.
+// close takes the stream from its owner, and resets it if it is still open.
+// The caller holds c.mu.
 func (s *Stream) close(e *StreamError) {
 	if s.closed {
 		return
@@ -243,7 +242,7 @@ func (s *Stream) close(e *StreamError) {
 	s.disown()
 }
 
-// disown takes the stream from its owner. c.mu is held.
+// disown takes the stream from its owner. The caller holds c.mu.
 func (s *Stream) disown() {
 	s.closed = true
 	s.wake()
@@ -254,7 +253,8 @@ func (s *Stream) disown() {
 	s.conn.release(s)
 }
 
-// fail breaks the stream: what was received can still be read. c.mu is held.
+// fail ends the stream with an error. Bytes that were received can still be read.
+// The caller holds c.mu.
 func (s *Stream) fail(err error) {
 	if s.err == nil {
 		s.err = err
@@ -262,6 +262,7 @@ func (s *Stream) fail(err error) {
 	s.wake()
 }
 
+// wake wakes all goroutines that wait for the stream. The caller holds c.mu.
 func (s *Stream) wake() {
 	s.readable.Broadcast()
 	s.writable.Broadcast()
@@ -274,8 +275,7 @@ func (s *Stream) wake() {
 	}
 }
 
-// endIfBoth takes the stream off the books when both sides have sent their
-// last. c.mu is held.
+// endIfBoth removes the stream when both sides have sent END_STREAM. The caller holds c.mu.
 func (s *Stream) endIfBoth() {
 	if s.recvEnded && s.sendEnded {
 		s.conn.forget(s, false)

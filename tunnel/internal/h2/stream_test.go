@@ -82,12 +82,12 @@ func TestHalfCloseOfEitherSideLeavesTheOther(t *testing.T) {
 	}
 }
 
-// wantNothingOn closes a stream that has ended, of which nothing may be heard.
+// wantNothingOn closes a stream that has ended, after which the peer must receive nothing.
 func wantNothingOn(t *testing.T, p *peer, s *Stream) {
 	t.Helper()
 	s.Close()
 	synctest.Wait()
-	if got := story(p.all()); got != "" {
+	if got := summary(p.all()); got != "" {
 		t.Fatalf("got %s for a stream that ended in good order", got)
 	}
 }
@@ -140,7 +140,7 @@ func TestCloseTellsThePeerWhatItMustKnow(t *testing.T) {
 				synctest.Wait()
 				x.s.Close()
 				synctest.Wait()
-				if got := story(x.p.all()); got != test.want {
+				if got := summary(x.p.all()); got != test.want {
 					t.Errorf("the peer got %q, want %q", got, test.want)
 				}
 				if c.openStreams() != 0 || c.active != 0 {
@@ -165,7 +165,7 @@ func TestResetComesBehindWhatWasWritten(t *testing.T) {
 		_, _ = s.Write([]byte("last words"))
 		s.Reset(CodeConnect)
 		synctest.Wait()
-		if got := story(p.all()); got != "DATA(10) RST_STREAM(CONNECT_ERROR)" {
+		if got := summary(p.all()); got != "DATA(10) RST_STREAM(CONNECT_ERROR)" {
 			t.Fatalf("the peer got %q", got)
 		}
 	})
@@ -272,7 +272,7 @@ func TestWriteToHandsOverAllAsItComes(t *testing.T) {
 		defer s.Close()
 		part := strings.Repeat("0123456789abcdef", 1000)
 		go func() {
-			for range 40 { // ten windows: credit must come back
+			for range 40 { // ten windows, so that credit must be returned
 				if !p.send(1, false, []byte(part)) {
 					t.Error("credit did not come back")
 				}

@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// Write sends content. It returns when all of b is queued on the connection,
-// which may hold Config.WriteBuffer bytes, or with the reason why not.
+// Write sends content. It returns when all of b is queued on the connection, whose queue
+// holds Config.WriteBuffer bytes, or with an error.
 func (s *Stream) Write(b []byte) (int, error) {
 	c := s.conn
 	c.mu.Lock()
@@ -38,7 +38,7 @@ func (s *Stream) Write(b []byte) (int, error) {
 	return len(b) - left, err
 }
 
-// cannotWrite says why nothing can be written. c.mu is held.
+// cannotWrite returns an error if nothing can be written. The caller holds c.mu.
 func (s *Stream) cannotWrite() error {
 	switch {
 	case s.closed:
@@ -55,7 +55,7 @@ func (s *Stream) cannotWrite() error {
 	return nil
 }
 
-// Respond sends the final head of the reply. It is the server's, once.
+// Respond sends the final head of the reply. It is for servers, and works once.
 func (s *Stream) Respond(fields []Field, endStream bool) error {
 	code, err := checkReply(fields)
 	if err == nil && code < 200 {
@@ -67,7 +67,7 @@ func (s *Stream) Respond(fields []Field, endStream bool) error {
 	return s.sendHead(fields, endStream)
 }
 
-// Interim sends a head with a 1xx status, before Respond.
+// Interim sends a head with a 1xx status. It is for servers, before Respond.
 func (s *Stream) Interim(fields []Field) error {
 	code, err := checkReply(fields)
 	if err == nil && code >= 200 {
@@ -85,6 +85,7 @@ func (s *Stream) Interim(fields []Field) error {
 	return nil
 }
 
+// sendHead sends the final head of the reply.
 func (s *Stream) sendHead(fields []Field, endStream bool) error {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -99,7 +100,7 @@ func (s *Stream) sendHead(fields []Field, endStream bool) error {
 	return nil
 }
 
-// cannotAnswer says why a head of a reply cannot be sent. c.mu is held.
+// cannotAnswer returns an error if a head of a reply cannot be sent. The caller holds c.mu.
 func (s *Stream) cannotAnswer(fields []Field) error {
 	switch {
 	case s.closed:
@@ -112,7 +113,7 @@ func (s *Stream) cannotAnswer(fields []Field) error {
 	return s.conn.fits(fields)
 }
 
-// SendTrailers sends trailer fields, which end what we send.
+// SendTrailers sends trailer fields and END_STREAM.
 func (s *Stream) SendTrailers(fields []Field) error {
 	if err := checkTrailers(fields); err != nil {
 		return err
@@ -130,8 +131,8 @@ func (s *Stream) SendTrailers(fields []Field) error {
 	return nil
 }
 
-// CloseWrite sends END_STREAM behind what was written; reading goes on. A Write
-// that waits fails.
+// CloseWrite sends END_STREAM after the bytes that were written. A Write that waits fails.
+// The stream can still be read from.
 func (s *Stream) CloseWrite() error {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -145,20 +146,21 @@ func (s *Stream) CloseWrite() error {
 	return nil
 }
 
-// endWrite queues END_STREAM. c.mu is held.
+// endWrite queues END_STREAM. The caller holds c.mu.
 func (s *Stream) endWrite() {
 	s.conn.writeData(s.id, nil, true)
 	s.sendEnd()
 }
 
-// sendEnd notes that END_STREAM is queued. c.mu is held.
+// sendEnd records that END_STREAM is queued. The caller holds c.mu.
 func (s *Stream) sendEnd() {
 	s.sendEnded = true
 	s.writable.Broadcast()
 	s.endIfBoth()
 }
 
-// maySend reports whether pending bytes still may go. c.mu is held.
+// maySend reports whether the stream has pending bytes that may still be sent.
+// The caller holds c.mu.
 func (s *Stream) maySend() bool {
 	return len(s.pending) > 0 && !s.closed && !s.sendEnded && s.err == nil
 }

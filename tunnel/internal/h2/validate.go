@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// checkRequest says why a request's fields are malformed (RFC 9113, sections
-// 8.2, 8.3.1 and 8.5; RFC 8441, section 4 if extended). Errors name fields,
-// never values: these may be secrets.
+// checkRequest returns an error if the fields of a request are malformed (RFC 9113, sections
+// 8.2, 8.3.1 and 8.5; RFC 8441, section 4 if extended). Errors contain the names of
+// fields, but not their values, which may be secrets.
 func checkRequest(fields []Field, extended bool) error {
 	regular, err := splitPseudo(fields, ":method", ":scheme", ":authority", ":path", ":protocol")
 	if err != nil {
@@ -42,8 +42,8 @@ func checkRequest(fields []Field, extended bool) error {
 	return checkRegular(regular)
 }
 
-// checkReply says why a reply's fields are malformed (RFC 9113, sections 8.2
-// and 8.3.2), and returns its status code.
+// checkReply returns the status code of a reply, or an error if its fields are malformed
+// (RFC 9113, sections 8.2 and 8.3.2).
 func checkReply(fields []Field) (code int, err error) {
 	regular, err := splitPseudo(fields, ":status")
 	if err != nil {
@@ -60,7 +60,7 @@ func checkReply(fields []Field) (code int, err error) {
 	return code, checkRegular(regular)
 }
 
-// checkTrailers: RFC 9113, section 8.1.
+// checkTrailers checks trailer fields (RFC 9113, section 8.1).
 func checkTrailers(fields []Field) error {
 	if _, err := splitPseudo(fields); err != nil {
 		return err
@@ -68,8 +68,8 @@ func checkTrailers(fields []Field) error {
 	return checkRegular(fields)
 }
 
-// splitPseudo returns what follows the pseudo-header fields, which must be of
-// those allowed, once each, and first.
+// splitPseudo returns the fields after the pseudo-header fields. These must be among the
+// allowed ones, come first, and occur once each.
 func splitPseudo(fields []Field, allowed ...string) (regular []Field, err error) {
 	n := 0
 	for n < len(fields) && fields[n].IsPseudo() {
@@ -118,8 +118,8 @@ func checkRegular(fields []Field) error {
 	return nil
 }
 
-// contentLength returns what content-length announces, -1 if nothing does
-// (RFC 9110, section 8.6: the same value twice counts once).
+// contentLength returns the value of content-length, -1 if there is none. The same value
+// may occur more than once (RFC 9110, section 8.6).
 func contentLength(fields []Field) (int64, error) {
 	length := int64(-1)
 	for _, f := range fields {
@@ -135,6 +135,7 @@ func contentLength(fields []Field) (int64, error) {
 	return length, nil
 }
 
+// hasField reports whether there is a field of that name.
 func hasField(fields []Field, name string) bool {
 	for _, f := range fields {
 		if f.Name == name {
@@ -144,7 +145,7 @@ func hasField(fields []Field, name string) bool {
 	return false
 }
 
-// isToken: RFC 9110, section 5.6.2.
+// isToken reports whether s is a token (RFC 9110, section 5.6.2).
 func isToken(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -156,8 +157,9 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// isValue: RFC 9113, section 8.2.1, and no other control character either, for
-// what is to become HTTP/1 (RFC 9110, section 5.5).
+// isValue reports whether s is a field value (RFC 9113, section 8.2.1). It may contain no
+// other control characters either, since it may be passed on in HTTP/1 (RFC 9110,
+// section 5.5).
 func isValue(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {

@@ -8,13 +8,13 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// outBuffer has room for maxWriteBuffer of data, and for other frames behind
-// it, that it need not grow.
+// outBuffer has room for maxWriteBuffer bytes of DATA and for other frames after them, so
+// that it does not have to grow.
 type outBuffer [maxWriteBuffer + 4<<10]byte
 
 var outBuffers = sync.Pool{New: func() any { return new(outBuffer) }}
 
-// outWriter is where the Framer writes frames to. c.mu is held.
+// outWriter queues the frames that the Framer writes. The caller holds c.mu.
 type outWriter Conn
 
 func (w *outWriter) Write(b []byte) (int, error) {
@@ -22,10 +22,10 @@ func (w *outWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// queue puts bytes behind those that are to be written. c.mu is held.
+// queue adds bytes to those that are to be written. The caller holds c.mu.
 func (c *Conn) queue(b []byte) {
 	if c.dead || c.writeErr != nil {
-		return // nobody will get them
+		return // they would not be written
 	}
 	if c.out == nil {
 		c.out = outBuffers.Get().(*outBuffer)[:0]
@@ -33,14 +33,14 @@ func (c *Conn) queue(b []byte) {
 	c.out = append(c.out, b...)
 }
 
-// freeOut gives a buffer back, unless it has grown.
+// freeOut returns a buffer to the pool, unless it has grown.
 func freeOut(b []byte) {
 	if cap(b) == len(outBuffer{}) {
 		outBuffers.Put((*outBuffer)(b[:cap(b)]))
 	}
 }
 
-// kick sees to it that what is queued is written. c.mu is held.
+// kick makes sure that a goroutine writes what is queued. The caller holds c.mu.
 func (c *Conn) kick() {
 	if !c.flushing && (len(c.out) > 0 || c.dead) {
 		c.flushing = true
@@ -48,7 +48,7 @@ func (c *Conn) kick() {
 	}
 }
 
-// flush writes until there is nothing left.
+// flush writes until nothing is queued.
 func (c *Conn) flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,7 +63,7 @@ func (c *Conn) flush() {
 		_, err := c.conn.Write(b)
 		c.mu.Lock()
 		c.echoes = 0
-		c.changed.Broadcast() // Open waits for room
+		c.changed.Broadcast() // for Open, which waits for room
 		if c.spare = b[:0]; c.out == nil {
 			c.out, c.spare = c.spare, nil
 		}
@@ -88,8 +88,8 @@ func (c *Conn) flush() {
 	}
 }
 
-// pump moves bytes of the streams that have some into the buffer, one frame of
-// each in turn, for as long as there is room and window. c.mu is held.
+// pump queues bytes of the streams that may send, one frame of each in turn, while there is
+// room and the window of the connection is open. The caller holds c.mu.
 func (c *Conn) pump() {
 	for c.ready != nil && c.sendWindow > 0 && !c.dead && c.writeErr == nil {
 		s := c.ready.next
@@ -102,7 +102,7 @@ func (c *Conn) pump() {
 		}
 		c.unqueue()
 		if n <= 0 {
-			continue // its Write has left, or its window is shut again
+			continue // its Write has returned, or its window is closed again
 		}
 		c.writeData(s.id, s.pending[:n], false)
 		s.sendWindow -= n
@@ -114,7 +114,7 @@ func (c *Conn) pump() {
 	}
 }
 
-// enqueue puts a stream at the end of the ring if it has bytes that may go.
+// enqueue adds a stream to the end of the ring if it may send.
 func (s *Stream) enqueue() {
 	c := s.conn
 	if s.queued || !s.maySend() || s.sendWindow <= 0 {
@@ -129,11 +129,11 @@ func (s *Stream) enqueue() {
 	c.ready = s
 }
 
-// dequeue takes a stream off the ring, wherever in it: with the connection's
-// window shut, nothing else would.
+// dequeue removes a stream from any place in the ring. While the window of the connection
+// is closed, nothing else would.
 func (s *Stream) dequeue() {
 	c := s.conn
-	if !s.queued || c.ready == nil { // die lets the ring go as a whole
+	if !s.queued || c.ready == nil { // die drops the ring as a whole
 		return
 	}
 	before := c.ready
@@ -151,7 +151,7 @@ func (s *Stream) dequeue() {
 	s.next, s.queued = nil, false
 }
 
-// unqueue takes the first stream off the ring.
+// unqueue removes the first stream from the ring.
 func (c *Conn) unqueue() {
 	s := c.ready.next
 	if s == c.ready {
@@ -162,7 +162,7 @@ func (c *Conn) unqueue() {
 	s.next, s.queued = nil, false
 }
 
-// writeData queues a DATA frame: without the Framer, which would copy once more.
+// writeData queues a DATA frame. It does without the Framer, which would copy once more.
 func (c *Conn) writeData(id uint32, b []byte, endStream bool) {
 	var flags http2.Flags
 	if endStream {
@@ -183,7 +183,7 @@ func (c *Conn) writeData(id uint32, b []byte, endStream bool) {
 func (c *Conn) writeHead(id uint32, fields []Field, endStream bool) {
 	c.block.Reset()
 	for _, f := range fields {
-		_ = c.enc.WriteField(f) // into memory
+		_ = c.enc.WriteField(f) // a write to memory does not fail
 	}
 	b := c.block.Bytes()
 	first := b[:min(len(b), dataFrame)]
@@ -201,7 +201,7 @@ func (c *Conn) writeHead(id uint32, fields []Field, endStream bool) {
 		_ = c.framer.WriteContinuation(id, len(b) == 0, piece)
 	}
 	if c.block.Cap() > tableSize {
-		c.block = bytes.Buffer{} // enc writes to the same place
+		c.block = bytes.Buffer{} // enc still writes to c.block
 	}
 	c.kick()
 }
@@ -234,6 +234,7 @@ func (c *Conn) writeGoAway(last uint32, code ErrCode, debug string) {
 	c.kick()
 }
 
+// observeSent calls Config.Observe for a frame that was queued.
 func (c *Conn) observeSent(f Frame) {
 	if c.cfg.Observe != nil {
 		f.Sent = true
