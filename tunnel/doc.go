@@ -34,7 +34,8 @@
 //	logins           client, with kerberos for tickets; users of a Server: proxy
 //	reports          probe and interception; explain: an Error as a sentence and a hint
 //	the audit        audit, the conformance suite of probe --audit
-//	the command line cli/args, and cli/serve, cli/route, cli/audit for each set of flags
+//	the command line cli/args, and cli/serve, cli/dial, cli/probe, cli/route by set of flags;
+//	                 cli/exit: how a command ends
 //	dial's near end  stdio, localport
 //	routes           RouteFromEnvironment here; pac: from a proxy auto-config script
 package tunnel

@@ -237,7 +237,7 @@ func (m *matrix) wantReset(conn net.Conn, text string) {
 	}
 }
 
-// WantClosed checks the next record of a tunnel.
+// wantClosed checks the next record of a tunnel.
 func (m *matrix) wantClosed(by relay.ClosedBy, broken bool, up, down int) {
 	m.T.Helper()
 	rec := m.NextRecord(accesslog.EventClose)

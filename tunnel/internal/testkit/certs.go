@@ -13,6 +13,7 @@ import (
 	"time"
 )
 
+// TestCertificate returns a self-signed certificate, always the same.
 var TestCertificate = sync.OnceValue(func() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -34,6 +35,7 @@ type Certifier struct {
 	Pool *x509.CertPool
 }
 
+// NewCertifier makes an authority of that name.
 func NewCertifier(tb testing.TB, name string) *Certifier {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -71,6 +73,7 @@ func (c *Certifier) Leaf(age, left time.Duration, names ...string) tls.Certifica
 
 const CertificateAge = 100 * time.Hour // of a certificate that was there before
 
+// Old is Leaf for a certificate that is CertificateAge old and lasts as long.
 func (c *Certifier) Old(names ...string) tls.Certificate {
 	return c.Leaf(CertificateAge, CertificateAge, names...)
 }

@@ -15,6 +15,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
+// Send writes text, or fails the test.
 func Send(tb testing.TB, conn net.Conn, text string) {
 	tb.Helper()
 	if _, err := io.WriteString(conn, text); err != nil {
@@ -47,6 +48,7 @@ func ExpectReset(tb testing.TB, conn net.Conn, text string) {
 	}
 }
 
+// HalfClose sends end of file on conn, which must be able to.
 func HalfClose(tb testing.TB, conn net.Conn) {
 	tb.Helper()
 	if err := conn.(sock.HalfCloser).CloseWrite(); err != nil {
@@ -54,6 +56,7 @@ func HalfClose(tb testing.TB, conn net.Conn) {
 	}
 }
 
+// Reset closes conn with a reset: of the TCP connection, or of the stream.
 func Reset(conn net.Conn) {
 	if s, ok := conn.(*h2.Stream); ok {
 		s.Reset(h2.CodeCancel)
@@ -91,8 +94,10 @@ func SocketPair(tb testing.TB, network, address string) (near, far net.Conn) {
 	return near, far
 }
 
+// TCPPair returns the two ends of a TCP connection. The caller closes both.
 func TCPPair(tb testing.TB) (near, far net.Conn) { return SocketPair(tb, "tcp", "127.0.0.1:0") }
 
+// UnixPair returns the two ends of a connection over a unix socket. The caller closes both.
 func UnixPair(tb testing.TB) (near, far net.Conn) {
 	return SocketPair(tb, "unix", filepath.Join(tb.TempDir(), "s"))
 }
@@ -122,6 +127,7 @@ func (c MemoryConn) SetDeadline(t time.Time) error {
 
 func (c MemoryConn) SetWriteDeadline(t time.Time) error { return c.out.SetWriteDeadline(t) }
 
+// MemoryPair returns the two ends of a connection in memory, each of which can half-close.
 func MemoryPair(testing.TB) (near, far net.Conn) {
 	in, farOut := net.Pipe()
 	out, farIn := net.Pipe()
@@ -145,6 +151,7 @@ func Listen(tb testing.TB, address string) net.Listener {
 	return l
 }
 
+// Dial connects to address until the end of the test; every wait on the conn is bounded by Patience.
 func Dial(tb testing.TB, network, address string) net.Conn {
 	tb.Helper()
 	conn, err := net.Dial(network, address)

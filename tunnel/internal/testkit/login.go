@@ -25,6 +25,8 @@ type LoginProxy struct {
 	conns int
 }
 
+// StartLoginProxy starts a proxy on which judge answers each request: it gets the numbers
+// of the connection and of the request on it, and the value of Proxy-Authorization.
 func StartLoginProxy(t *testing.T, judge func(conn, request int, value string) (reply string, keep bool)) *LoginProxy {
 	t.Helper()
 	p := &LoginProxy{}
@@ -76,6 +78,7 @@ func (p *LoginProxy) Schemes() string {
 	return strings.Join(schemes, ",")
 }
 
+// TunnelOpen is a reply that opens a tunnel.
 const TunnelOpen = "HTTP/1.1 200 OK\r\n\r\n"
 
 // Reply407 is a 407 with challenges, framed.

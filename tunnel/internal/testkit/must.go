@@ -7,6 +7,7 @@ import (
 	"culvert/tunnel"
 )
 
+// MustAuthority parses a target, or fails the test.
 func MustAuthority(t testing.TB, s string) tunnel.Authority {
 	t.Helper()
 	a, err := tunnel.ParseAuthority(s)

@@ -2,4 +2,5 @@
 
 package testkit
 
+// UnderRace reports whether the race detector is on, which slows everything down.
 const UnderRace = false

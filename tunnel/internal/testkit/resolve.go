@@ -52,6 +52,7 @@ func ResolveLate() (r FakeResolver, asked, release chan struct{}) {
 	}, asked, release
 }
 
+// NoSuchName is the error of a name that does not exist.
 var NoSuchName = net.DNSError{Err: "no such host", IsNotFound: true}
 
 // FailToResolve makes every name fail to resolve.

@@ -11,6 +11,7 @@ func Basic(user, password string) string {
 	return "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
+// Unhex returns the bytes that s spells in hexadecimal, spaces ignored.
 func Unhex(s string) []byte {
 	b, err := hex.DecodeString(strings.NewReplacer(" ", "", "!", "").Replace(s))
 	if err != nil {

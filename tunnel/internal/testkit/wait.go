@@ -29,6 +29,7 @@ func GoMemory() int64 {
 	return int64(stats.HeapAlloc + stats.StackInuse)
 }
 
+// Await waits until done is closed, or fails the test after Patience.
 func Await(tb testing.TB, what string, done <-chan struct{}) {
 	tb.Helper()
 	select {
@@ -38,6 +39,7 @@ func Await(tb testing.TB, what string, done <-chan struct{}) {
 	}
 }
 
+// Receive returns the next value from a channel, or fails the test after Patience.
 func Receive[T any](tb testing.TB, what string, from <-chan T) T {
 	tb.Helper()
 	select {
