@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// The options are those of the final head, in whatever pieces it comes, and of
-// nothing behind it.
+// The options are those of the final head, however it is divided into reads, and not of
+// bytes behind it.
 func TestReplyOptionsInPieces(t *testing.T) {
 	const text = "HTTP/1.1 103 Early\r\nConnection: x-early\r\n\r\nHTTP/1.1 200 OK\r\nConnection: close, X-A\r\nX-Connection: x-no\r\nCONNECTION:x-b\r\n\r\nConnection: x-body\r\n\r\n"
 	for size := 1; size <= len(text); size++ {

@@ -30,7 +30,7 @@ func (ts *testServer) idleDescriptors() func() int {
 // clients made it hold.
 func (ts *testServer) wantNothingLeft(before leak.Resources) {
 	ts.Helper()
-	testkit.Eventually(ts, "no connection is on the books", func() bool {
+	testkit.Eventually(ts, "no connection and no relay is registered", func() bool {
 		ts.server.run.mu.Lock()
 		defer ts.server.run.mu.Unlock()
 		return len(ts.server.run.conns) == 0 && len(ts.server.run.relays) == 0
