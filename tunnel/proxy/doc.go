@@ -22,7 +22,7 @@
 //	dial.go        directly, or through other proxies (parents.go)
 //	tunnel.go      the log's line, the relay, and the log's line at its end
 //
-// Requests other than CONNECT leave this way at connect.go: package forward
+// Requests other than CONNECT leave this way behind the head: package forward
 // carries them, and asks the checks and dial.go through host.go.
 //
 // # Another protocol version
