@@ -18,8 +18,7 @@ func (s *Stream) abandon() {
 	s.disown()
 }
 
-// resetUnwanted resets an abandoned stream that has received more content.
-// The caller holds c.mu.
+// unwanted resets an abandoned stream for which more came. c.mu is held.
 func (s *Stream) resetUnwanted() {
 	s.conn.writeReset(s.id, CodeCancel)
 	s.conn.forget(s, true)
