@@ -18,7 +18,8 @@ func (s *Stream) abandon() {
 	s.disown()
 }
 
-// unwanted resets an abandoned stream for which more came. c.mu is held.
+// resetUnwanted resets an abandoned stream that has received more content.
+// The caller holds c.mu.
 func (s *Stream) resetUnwanted() {
 	s.conn.writeReset(s.id, CodeCancel)
 	s.conn.forget(s, true)

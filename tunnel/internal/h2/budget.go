@@ -35,9 +35,9 @@ func (b *budget) spend() bool {
 	return true
 }
 
-// nuisance charges a frame that asks for work and brings none: PING, SETTINGS,
-// PRIORITY, WINDOW_UPDATE, empty DATA, unknown types. Bytes that we send earn
-// the window updates that come back for them.
+// chargeFrame charges for a frame that costs work and carries nothing: PING, SETTINGS,
+// PRIORITY, WINDOW_UPDATE, empty DATA, unknown types. Bytes that are sent earn the window
+// updates that the peer returns for them.
 func (c *Conn) chargeFrame() error {
 	if !c.frameBudget.spend() {
 		return violation(CodeEnhanceYourCalm, "too many frames that carry nothing")
@@ -45,8 +45,8 @@ func (c *Conn) chargeFrame() error {
 	return nil
 }
 
-// wasted charges a stream that came to nothing: reset by the peer before it was
-// answered, or by us for what the peer did (CVE-2023-44487, CVE-2025-8671).
+// chargeStream charges for a stream that was opened in vain: the peer reset it before it
+// was answered, or made this side reset it (CVE-2023-44487, CVE-2025-8671).
 func (c *Conn) chargeStream() error {
 	if !c.streamBudget.spend() {
 		return violation(CodeEnhanceYourCalm, "too many streams that came to nothing")
@@ -54,8 +54,8 @@ func (c *Conn) chargeStream() error {
 	return nil
 }
 
-// echo counts an answer that the peer provoked, to be bounded while it does not
-// read.
+// chargeAnswer counts an answer that the peer has caused. Their number is bounded while
+// the peer does not read.
 func (c *Conn) chargeAnswer() error {
 	if c.echoes++; c.echoes > maxEchoes {
 		return violation(CodeEnhanceYourCalm, "the peer asks and does not read the answers")

@@ -58,10 +58,10 @@ type Conn struct {
 	lastRead    time.Time // when a frame was read last; kept if PingAfter is set
 	pinged      time.Time // when the PING that is unanswered was sent; zero = there is none
 
-	leaving   bool // no new streams: Shutdown, or GOAWAY from the peer
-	left      bool // the shutdown's second step is done
-	dead      bool // nothing is queued any more
-	abrupt    bool // close without waiting for the peer
+	leaving   bool // there are no new streams, after Shutdown or a GOAWAY of the peer
+	left      bool // the second step of a shutdown is done
+	dead      bool // the connection ends: nothing more is queued
+	abrupt    bool // the connection is closed without waiting for the peer
 	err       error
 	writeErr  error
 	writeOver bool // everything that was queued is written, or cannot be
@@ -274,5 +274,6 @@ func (c *Conn) PeerSettings(ctx context.Context) (Settings, error) {
 	return Settings{}, context.Cause(ctx)
 }
 
-// NetConn returns the connection beneath, to look at and not to touch.
+// NetConn returns the connection beneath, which still belongs to the Conn: it may be
+// inspected, but not used.
 func (c *Conn) NetConn() net.Conn { return c.conn }

@@ -126,8 +126,8 @@ func (c *Conn) die(err error, goodbye *ConnError) {
 	c.kick()
 }
 
-// closeOutput half-closes the connection once the last byte is written, for the
-// peer to close it: a close over bytes that it sends would destroy ours.
+// closeOutput half-closes the connection after the last byte, so that the peer closes it: a
+// close with unread bytes would be a reset, which can destroy bytes that were sent.
 func (c *Conn) closeOutput() {
 	half, ok := c.conn.(interface{ CloseWrite() error })
 	c.mu.Lock()
@@ -163,8 +163,8 @@ func (c *Conn) finish(err error) {
 	close(c.over)
 }
 
-// closeConn closes the connection. One that takes no more bytes is closed beneath
-// TLS first, which would wait to say goodbye.
+// closeConn closes the connection. If that accepts no more bytes, the one beneath TLS is
+// closed first, because TLS would wait to send close_notify.
 func (c *Conn) closeConn() {
 	if inner, ok := c.conn.(interface{ NetConn() net.Conn }); ok && c.writeErr != nil {
 		_ = inner.NetConn().Close()
@@ -172,7 +172,7 @@ func (c *Conn) closeConn() {
 	_ = c.conn.Close()
 }
 
-// dieBecause ends the connection for what the reader came upon.
+// dieBecause ends the connection because of an error of the reader. The caller holds c.mu.
 func (c *Conn) dieBecause(err error) {
 	var violation *ConnError
 	var preface *PrefaceError

@@ -47,11 +47,11 @@ func (c *Conn) lateHeaders(id uint32) error {
 	ended, reset := c.hasEnded(id)
 	switch {
 	case reset:
-		return c.chargeFrame() // they were under way
+		return c.chargeFrame() // they were on their way
 	case ended:
 		return violation(CodeStreamClosed, "HEADERS on stream %d, which has ended", id)
 	case c.client && !c.isIdle(id):
-		return c.chargeFrame() // it ended too long ago to say how
+		return c.chargeFrame() // it ended too long ago to know how
 	}
 	return violation(CodeProtocol, "HEADERS on stream %d, whose number is not the next", id) // section 5.1.1
 }
@@ -111,7 +111,7 @@ func (c *Conn) readDeadline(t time.Time) {
 	}
 }
 
-// gotRequest opens a stream of the client's and calls the handler.
+// gotRequest opens a stream of the client and calls the handler. The caller holds c.mu.
 func (c *Conn) gotRequest(id uint32, head Head, selfDependent bool) error {
 	length := int64(-1)
 	if !head.TooLarge {
@@ -136,7 +136,7 @@ func (c *Conn) gotRequest(id uint32, head Head, selfDependent bool) error {
 		return &StreamError{ID: id, Code: CodeRefusedStream, Detail: "the answers before this one wait unread"}
 	}
 	s := c.newStream(id)
-	s.users = 2 // the handler, until it returns, and whoever closes the stream
+	s.users = 2 // the handler until it returns, and the owner
 	s.headReceived = true
 	if s.connect = head.Get(":method") == "CONNECT"; !s.connect {
 		s.length = length
@@ -193,7 +193,7 @@ func (s *Stream) gotReply(head Head) error {
 // finalReply handles the final head of a reply. The caller holds c.mu.
 func (s *Stream) finalReply(head Head, code int) error {
 	s.headReceived = true
-	s.connect = s.connect && code < 300 // refused, it is a reply as any other
+	s.connect = s.connect && code < 300 // a refusal is a reply like any other
 	switch {
 	case s.connect || s.noContent:
 		return nil

@@ -49,9 +49,8 @@ func (c *Conn) readPreface() error {
 	return nil
 }
 
-// checkFirstFrame finds the server that answers our preface in HTTP/1, as one does that
-// knows nothing else, or in another protocol: SETTINGS, the first frame, begins
-// with a zero, for it is never as long as 64 KiB.
+// checkFirstFrame finds a server that answers the preface in HTTP/1 or in another protocol.
+// The first frame, SETTINGS, begins with a zero byte because it is shorter than 64 KiB.
 func (c *Conn) checkFirstFrame() error {
 	if err := c.in.fill(); err != nil {
 		return err
@@ -275,7 +274,7 @@ func (c *Conn) reject(e *StreamError) error {
 	return c.chargeAnswer()
 }
 
-// received tells Observe of a frame that is no HEADERS and no DATA.
+// observeReceived calls Config.Observe for a frame that is neither HEADERS nor DATA.
 func (c *Conn) observeReceived(frame http2.Frame) {
 	if c.cfg.Observe == nil {
 		return

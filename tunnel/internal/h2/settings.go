@@ -109,7 +109,7 @@ func (c *Conn) setInitialWindow(window int) error {
 	return nil
 }
 
-// settingsArrived calls the timeout off when nothing more is due.
+// settingsArrived ends SettingsTimeout if SETTINGS are exchanged and acknowledged.
 func (c *Conn) settingsArrived() {
 	if c.peerKnown && c.acked {
 		c.settingsDue = time.Time{}

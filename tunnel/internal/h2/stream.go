@@ -34,11 +34,11 @@ type Stream struct {
 	next       *Stream
 	sendEnded  bool
 
-	heads        []Head // of the reply, not yet read
+	heads        []Head // heads of the reply that were not read yet
 	trailer      []Field
-	headReceived bool // the final head of the peer's
-	headSent     bool // ours
-	connect      bool // DATA frames only (RFC 9113, section 8.5)
+	headReceived bool // the final head was received
+	headSent     bool // the final head was sent
+	connect      bool // the stream is a tunnel, with DATA frames only (RFC 9113, section 8.5)
 	noContent    bool // the request is a HEAD
 
 	abandonedUntil time.Time // zero = it was not abandoned
@@ -242,7 +242,7 @@ func (s *Stream) close(e *StreamError) {
 	s.disown()
 }
 
-// disown takes the stream from its owner. c.mu is held.
+// disown takes the stream from its owner. The caller holds c.mu.
 func (s *Stream) disown() {
 	s.closed = true
 	s.wake()

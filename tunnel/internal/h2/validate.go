@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// checkRequest says why a request's fields are malformed (RFC 9113, sections
-// 8.2, 8.3.1 and 8.5; RFC 8441, section 4 if extended). Errors name fields,
-// never values: these may be secrets.
+// checkRequest returns an error if the fields of a request are malformed (RFC 9113, sections
+// 8.2, 8.3.1 and 8.5; RFC 8441, section 4 if extended). Errors contain the names of
+// fields, but not their values, which may be secrets.
 func checkRequest(fields []Field, extended bool) error {
 	regular, err := splitPseudo(fields, ":method", ":scheme", ":authority", ":path", ":protocol")
 	if err != nil {
@@ -42,8 +42,8 @@ func checkRequest(fields []Field, extended bool) error {
 	return checkRegular(regular)
 }
 
-// checkReply says why a reply's fields are malformed (RFC 9113, sections 8.2
-// and 8.3.2), and returns its status code.
+// checkReply returns the status code of a reply, or an error if its fields are malformed
+// (RFC 9113, sections 8.2 and 8.3.2).
 func checkReply(fields []Field) (code int, err error) {
 	regular, err := splitPseudo(fields, ":status")
 	if err != nil {

@@ -234,6 +234,7 @@ func (c *Conn) writeGoAway(last uint32, code ErrCode, debug string) {
 	c.kick()
 }
 
+// observeSent calls Config.Observe for a frame that was queued.
 func (c *Conn) observeSent(f Frame) {
 	if c.cfg.Observe != nil {
 		f.Sent = true
