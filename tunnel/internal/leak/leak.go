@@ -1,5 +1,5 @@
-// Package leak checks that a package's tests leave no goroutine and no descriptor
-// behind. It is for tests alone.
+// Package leak checks that the tests of a package leave no goroutine and no descriptor
+// behind. Only tests import it, and it imports no other package of this module.
 package leak
 
 import (
@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// patience bounds the wait for what is to be given back.
+// patience bounds the wait for goroutines and descriptors to go away.
 const patience = time.Minute
 
-// Main runs a package's tests and exits: with 1 if they passed but left something
-// behind. pooled counts the descriptors that the package keeps open on purpose, nil =
-// none; last is called after the tests, to close what they shared.
+// Main runs the tests of a package and exits, with 1 if they passed but left something
+// behind. pooled returns the number of descriptors that are kept open on purpose; nil =
+// none. The functions in last are called after the tests, to close what they shared.
 func Main(m *testing.M, pooled func() int, last ...func()) {
-	// What the runtime opens for itself at the first use of the network.
+	// The runtime opens descriptors of its own at the first use of the network.
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		l.Close()
 	}
@@ -39,13 +39,11 @@ func Main(m *testing.M, pooled func() int, last ...func()) {
 	os.Exit(code)
 }
 
-// isFuzzing reports whether this is a run of the fuzzing engine, which leaves
-// goroutines of its own.
+// isFuzzing reports whether the fuzzing engine runs, which leaves goroutines of its own.
 func isFuzzing() bool { return flag.Lookup("test.fuzz").Value.String() != "" }
 
-// waitTogether lets more of the parallel tests run at once than there are
-// processors: they wait for timeouts, and take little else. A -parallel that is
-// given counts, and fuzzing has its own.
+// waitTogether lets more parallel tests run at once than there are processors, because most
+// of them only wait for timeouts. It respects a -parallel flag, and leaves fuzzing alone.
 func waitTogether() {
 	flag.Parse()
 	given := isFuzzing()
@@ -55,14 +53,15 @@ func waitTogether() {
 	}
 }
 
-// Resources is what a process has in use.
+// Resources are the resources that a process has in use.
 type Resources struct {
 	Goroutines  int
-	Descriptors int // -1 where they cannot be counted
-	pooled      func() int
+	Descriptors int        // -1 where they cannot be counted
+	pooled      func() int // returns how many descriptors do not count; nil = none
 }
 
-// InUse counts what is in use now, without the descriptors that pooled counts.
+// InUse returns the resources in use, without as many descriptors as pooled returns; nil =
+// none.
 func InUse(pooled func() int) Resources {
 	u := Resources{runtime.NumGoroutine(), -1, pooled}
 	if entries, err := os.ReadDir("/proc/self/fd"); err == nil {
@@ -74,14 +73,15 @@ func InUse(pooled func() int) Resources {
 	return u
 }
 
-// AwaitReturn waits until no more is in use than before, and returns what is left,
-// "" for nothing. kept counts goroutines that may stay; nil = none.
+// AwaitReturn waits until no more is in use than before, and returns "". If that takes too
+// long it returns a message with the stacks of all goroutines. kept returns the number of
+// goroutines that may stay; nil = none.
 func (before Resources) AwaitReturn(kept func() int) string {
 	var more Resources
-	look := time.NewTicker(10 * time.Millisecond)
-	defer look.Stop()
-	for until := time.Now().Add(patience); time.Now().Before(until); <-look.C {
-		runtime.GC() // package net's own pipes for splice(2) wait for it
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for until := time.Now().Add(patience); time.Now().Before(until); <-tick.C {
+		runtime.GC() // which closes the pipes that package net keeps for splice(2)
 		now := InUse(before.pooled)
 		more.Goroutines, more.Descriptors = now.Goroutines-before.Goroutines, now.Descriptors-before.Descriptors
 		if kept != nil {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// TestCertificate returns a self-signed certificate, always the same.
+// TestCertificate returns a self-signed certificate without names, the same one each time.
 var TestCertificate = sync.OnceValue(func() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -27,15 +27,15 @@ var TestCertificate = sync.OnceValue(func() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 })
 
-// Certifier is a throw-away authority that makes certificates.
+// Certifier is a certificate authority for one test.
 type Certifier struct {
 	testing.TB
 	Cert *x509.Certificate
 	Key  *ecdsa.PrivateKey
-	Pool *x509.CertPool
+	Pool *x509.CertPool // holds Cert
 }
 
-// NewCertifier makes an authority of that name.
+// NewCertifier returns a certificate authority of this name.
 func NewCertifier(tb testing.TB, name string) *Certifier {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -54,7 +54,8 @@ func NewCertifier(tb testing.TB, name string) *Certifier {
 	return c
 }
 
-// Leaf is a certificate for the names, valid from an age ago to a time from now.
+// Leaf returns a certificate for the names, valid since age ago and for left from now on.
+// Either may be negative.
 func (c *Certifier) Leaf(age, left time.Duration, names ...string) tls.Certificate {
 	c.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -71,15 +72,17 @@ func (c *Certifier) Leaf(age, left time.Duration, names ...string) tls.Certifica
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: parsed}
 }
 
-const CertificateAge = 100 * time.Hour // of a certificate that was there before
+// CertificateAge is the age of a certificate that is no longer new, and the time that it
+// is still valid.
+const CertificateAge = 100 * time.Hour
 
-// Old is Leaf for a certificate that is CertificateAge old and lasts as long.
+// Old returns a certificate for the names that is no longer new.
 func (c *Certifier) Old(names ...string) tls.Certificate {
 	return c.Leaf(CertificateAge, CertificateAge, names...)
 }
 
-// CertificateFor is a certificate for a name that its own authority, in pool, has
-// signed, and that is valid for so long from now on.
+// CertificateFor returns a certificate for a name, which is valid for the given time from
+// now on, and a pool with the authority that has signed it.
 func CertificateFor(t *testing.T, name string, valid time.Duration) (pair tls.Certificate, pool *x509.CertPool) {
 	t.Helper()
 	authority := NewCertifier(t, "authority")

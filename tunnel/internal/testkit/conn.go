@@ -15,7 +15,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// Send writes text, or fails the test.
+// Send writes text.
 func Send(tb testing.TB, conn net.Conn, text string) {
 	tb.Helper()
 	if _, err := io.WriteString(conn, text); err != nil {
@@ -23,7 +23,7 @@ func Send(tb testing.TB, conn net.Conn, text string) {
 	}
 }
 
-// Expect reads as many bytes as text has, which must be these.
+// Expect reads as many bytes as text has, and fails the test if they differ.
 func Expect(tb testing.TB, r io.Reader, text string) {
 	tb.Helper()
 	got := make([]byte, len(text))
@@ -32,7 +32,8 @@ func Expect(tb testing.TB, r io.Reader, text string) {
 	}
 }
 
-// ExpectLast reads to the end, which must be an orderly one.
+// ExpectLast reads to the end, which must be orderly, and fails the test if the bytes
+// differ from text.
 func ExpectLast(tb testing.TB, conn net.Conn, text string) {
 	tb.Helper()
 	if got, err := io.ReadAll(conn); err != nil || string(got) != text {
@@ -40,7 +41,8 @@ func ExpectLast(tb testing.TB, conn net.Conn, text string) {
 	}
 }
 
-// ExpectReset reads to the end, which must be a reset.
+// ExpectReset reads to the end, which must be a reset, and fails the test if the bytes
+// differ from text.
 func ExpectReset(tb testing.TB, conn net.Conn, text string) {
 	tb.Helper()
 	if got, err := io.ReadAll(conn); !neterr.Reset(err) || string(got) != text {
@@ -48,7 +50,7 @@ func ExpectReset(tb testing.TB, conn net.Conn, text string) {
 	}
 }
 
-// HalfClose sends end of file on conn, which must be able to.
+// HalfClose sends end of file.
 func HalfClose(tb testing.TB, conn net.Conn) {
 	tb.Helper()
 	if err := conn.(sock.HalfCloser).CloseWrite(); err != nil {
@@ -56,7 +58,7 @@ func HalfClose(tb testing.TB, conn net.Conn) {
 	}
 }
 
-// Reset closes conn with a reset: of the TCP connection, or of the stream.
+// Reset closes a stream of HTTP/2, or the TCP connection beneath conn, with a reset.
 func Reset(conn net.Conn) {
 	if s, ok := conn.(*h2.Stream); ok {
 		s.Reset(h2.CodeCancel)
@@ -67,8 +69,8 @@ func Reset(conn net.Conn) {
 	_ = tcp.Close()
 }
 
-// CloseUnread closes conn, whose bytes lie unread: that tears it. TLS would say
-// goodbye before.
+// CloseUnread closes a stream of HTTP/2, or the TCP connection beneath conn, that has unread
+// bytes: the peer gets a reset. A close of TLS would send close_notify before.
 func CloseUnread(conn net.Conn) {
 	if s, ok := conn.(*h2.Stream); ok {
 		_ = s.Close()
@@ -77,7 +79,8 @@ func CloseUnread(conn net.Conn) {
 	_ = sock.TCPOf(conn).Close()
 }
 
-// SocketPair connects over a listener.
+// SocketPair returns the accepted and the dialled end of a connection. The caller closes
+// both.
 func SocketPair(tb testing.TB, network, address string) (near, far net.Conn) {
 	tb.Helper()
 	listener, err := net.Listen(network, address)
@@ -94,53 +97,61 @@ func SocketPair(tb testing.TB, network, address string) (near, far net.Conn) {
 	return near, far
 }
 
-// TCPPair returns the two ends of a TCP connection. The caller closes both.
+// TCPPair is SocketPair over TCP.
 func TCPPair(tb testing.TB) (near, far net.Conn) { return SocketPair(tb, "tcp", "127.0.0.1:0") }
 
-// UnixPair returns the two ends of a connection over a unix socket. The caller closes both.
+// UnixPair is SocketPair over a unix socket.
 func UnixPair(tb testing.TB) (near, far net.Conn) {
 	return SocketPair(tb, "unix", filepath.Join(tb.TempDir(), "s"))
 }
 
-// HiddenConn is a TCP conn to be taken for more than a socket.
+// HiddenConn is a TCP connection that counts as more than a socket.
 type HiddenConn struct{ net.Conn }
 
+// CloseWrite implements sock.HalfCloser.
 func (c HiddenConn) CloseWrite() error { return c.Conn.(sock.HalfCloser).CloseWrite() }
 
+// NetConn returns the TCP connection.
 func (c HiddenConn) NetConn() net.Conn { return c.Conn }
 
-// MemoryConn is an in-memory conn that can half-close: a net.Pipe for each way.
+// MemoryConn is a connection in memory that can be half-closed: a net.Pipe for each way.
 type MemoryConn struct {
 	net.Conn // the way in
 	out      net.Conn
 }
 
+// Write implements net.Conn.
 func (c MemoryConn) Write(b []byte) (int, error) { return c.out.Write(b) }
 
+// CloseWrite implements sock.HalfCloser.
 func (c MemoryConn) CloseWrite() error { return c.out.Close() }
 
+// Close implements net.Conn.
 func (c MemoryConn) Close() error { return errors.Join(c.Conn.Close(), c.out.Close()) }
 
+// SetDeadline implements net.Conn.
 func (c MemoryConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.Conn.SetDeadline(t), c.out.SetDeadline(t))
 }
 
+// SetWriteDeadline implements net.Conn.
 func (c MemoryConn) SetWriteDeadline(t time.Time) error { return c.out.SetWriteDeadline(t) }
 
-// MemoryPair returns the two ends of a connection in memory, each of which can half-close.
+// MemoryPair returns the two ends of a connection in memory, each a MemoryConn.
 func MemoryPair(testing.TB) (near, far net.Conn) {
 	in, farOut := net.Pipe()
 	out, farIn := net.Pipe()
 	return MemoryConn{in, out}, MemoryConn{farIn, farOut}
 }
 
-// Endless is a source without end.
+// Endless is an input that never ends.
 type Endless struct{}
 
+// Read implements io.Reader.
 func (Endless) Read(b []byte) (int, error) { return len(b), nil }
 
-// Listen listens on a TCP address until the end of the test, as the program's
-// listeners do.
+// Listen listens on a TCP address until the end of the test. Its connections are those of
+// package sock, as in the program.
 func Listen(tb testing.TB, address string) net.Listener {
 	tb.Helper()
 	l, err := sock.Listen(context.Background(), "tcp", address)
@@ -151,7 +162,7 @@ func Listen(tb testing.TB, address string) net.Listener {
 	return l
 }
 
-// Dial connects to address until the end of the test; every wait on the conn is bounded by Patience.
+// Dial opens a connection, which has a deadline and is closed at the end of the test.
 func Dial(tb testing.TB, network, address string) net.Conn {
 	tb.Helper()
 	conn, err := net.Dial(network, address)
@@ -163,7 +174,8 @@ func Dial(tb testing.TB, network, address string) net.Conn {
 	return conn
 }
 
-// DialFrom is Dial from another loopback address, which not every system has.
+// DialFrom is Dial from another loopback address. It skips the test on a system that does not
+// have this address.
 func DialFrom(tb testing.TB, from, address string) net.Conn {
 	tb.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
@@ -176,7 +188,8 @@ func DialFrom(tb testing.TB, from, address string) net.Conn {
 	return conn
 }
 
-// StartAt starts a target on an address that not every machine has.
+// StartAt starts a target on an address. It skips the test on a machine that does not have
+// this address.
 func StartAt(tb testing.TB, address string, handler tunneltest.Handler) *tunneltest.Server {
 	tb.Helper()
 	s, err := tunneltest.Listen("tcp", address, handler)
@@ -187,7 +200,8 @@ func StartAt(tb testing.TB, address string, handler tunneltest.Handler) *tunnelt
 	return s
 }
 
-// Collect is a target that hands over all that came, and from whom.
+// Collect starts a target that reads each connection to its end, and sends what it has read
+// to got.
 func Collect(tb testing.TB) (target *tunneltest.Server, got <-chan string) {
 	tb.Helper()
 	all := make(chan string, 16)
@@ -197,8 +211,8 @@ func Collect(tb testing.TB) (target *tunneltest.Server, got <-chan string) {
 	}), all
 }
 
-// WantClosed checks that a listener takes no more clients. It asks the listener
-// itself, as its port may be another's by now.
+// WantClosed checks that a listener accepts no more connections. It calls Accept, because the
+// port may belong to another listener by now.
 func WantClosed(t *testing.T, l net.Listener) {
 	t.Helper()
 	if conn, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
@@ -209,8 +223,7 @@ func WantClosed(t *testing.T, l net.Listener) {
 	}
 }
 
-// HangUp is a script that answers and closes; holdOn leaves the
-// connection open.
+// HangUp returns a script that reads a head, sends reply and closes the connection.
 func HangUp(reply string) []tunneltest.Step {
 	return []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send(reply), tunneltest.Finish}
 }

@@ -16,8 +16,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// LoginProxy answers each CONNECT as judge says, which gets the value of its
-// Proxy-Authorization. A reply that is a 200 opens an echo.
+// LoginProxy is a proxy that asks for a login.
 type LoginProxy struct {
 	*tunneltest.Server
 	mu    sync.Mutex
@@ -25,8 +24,10 @@ type LoginProxy struct {
 	conns int
 }
 
-// StartLoginProxy starts a proxy on which judge answers each request: it gets the numbers
-// of the connection and of the request on it, and the value of Proxy-Authorization.
+// StartLoginProxy starts a proxy that answers each CONNECT with the reply that judge returns.
+// judge gets the numbers of the connection and of the request on it, both from 1, and the
+// value of Proxy-Authorization. After a 200 the proxy echoes; after any other reply it
+// closes the connection unless keep is true.
 func StartLoginProxy(t *testing.T, judge func(conn, request int, value string) (reply string, keep bool)) *LoginProxy {
 	t.Helper()
 	p := &LoginProxy{}
@@ -59,15 +60,15 @@ func StartLoginProxy(t *testing.T, judge func(conn, request int, value string) (
 	return p
 }
 
-// Values are the Proxy-Authorization values seen, and conns how many connections
-// they came over.
+// Values returns the values of Proxy-Authorization in the order of the requests, and the
+// number of connections.
 func (p *LoginProxy) Values() (values []string, conns int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.seen), p.conns
 }
 
-// Schemes are the values' first words.
+// Schemes returns the first words of the values, separated by commas.
 func (p *LoginProxy) Schemes() string {
 	values, _ := p.Values()
 	var schemes []string
@@ -78,10 +79,10 @@ func (p *LoginProxy) Schemes() string {
 	return strings.Join(schemes, ",")
 }
 
-// TunnelOpen is a reply that opens a tunnel.
+// TunnelOpen is the reply of a proxy that has opened a tunnel.
 const TunnelOpen = "HTTP/1.1 200 OK\r\n\r\n"
 
-// Reply407 is a 407 with challenges, framed.
+// Reply407 returns a 407 with these challenges, and with content whose length is given.
 func Reply407(challenges ...string) string {
 	reply := "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 5\r\n"
 	for _, c := range challenges {
@@ -90,7 +91,7 @@ func Reply407(challenges ...string) string {
 	return reply + "\r\nsorry"
 }
 
-// Parameters are those of a Digest value.
+// Parameters returns the parameters of a Digest value.
 func Parameters(value string) map[string]string {
 	f := make(map[string]string)
 	for _, m := range regexp.MustCompile(`([A-Za-z-]+)=("[^"]*"|[^,\s]*)`).FindAllStringSubmatch(value, -1) {
@@ -99,7 +100,7 @@ func Parameters(value string) map[string]string {
 	return f
 }
 
-// NTLMChallenge is a CHALLENGE message ([MS-NLMP], section 2.2.1.2).
+// NTLMChallenge returns a CHALLENGE message in base64 ([MS-NLMP], section 2.2.1.2).
 func NTLMChallenge() string {
 	m := make([]byte, 56)
 	copy(m, "NTLMSSP\x00")

@@ -7,7 +7,7 @@ import (
 	"culvert/tunnel"
 )
 
-// MustAuthority parses a target, or fails the test.
+// MustAuthority parses an authority.
 func MustAuthority(t testing.TB, s string) tunnel.Authority {
 	t.Helper()
 	a, err := tunnel.ParseAuthority(s)
@@ -17,7 +17,7 @@ func MustAuthority(t testing.TB, s string) tunnel.Authority {
 	return a
 }
 
-// MustRoute is a route of proxies at these addresses.
+// MustRoute parses a route through proxies.
 func MustRoute(tb testing.TB, proxies ...string) tunnel.Route {
 	tb.Helper()
 	r, err := tunnel.ParseRoute(strings.Join(proxies, ","))

@@ -2,5 +2,5 @@
 
 package testkit
 
-// UnderRace reports whether the race detector is on, which slows everything down.
+// UnderRace says whether the race detector is on, which makes everything slower.
 const UnderRace = false

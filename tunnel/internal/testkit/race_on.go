@@ -2,5 +2,5 @@
 
 package testkit
 
-// UnderRace says that the race detector watches, and slows everything down.
+// UnderRace says whether the race detector is on, which makes everything slower.
 const UnderRace = true

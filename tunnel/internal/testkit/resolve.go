@@ -10,14 +10,15 @@ import (
 	"testing"
 )
 
-// FakeResolver is a Resolver; the host comes to it without the root dot.
+// FakeResolver is a resolver in one function. It gets the host without a trailing dot.
 type FakeResolver func(ctx context.Context, host string) ([]netip.Addr, error)
 
+// LookupNetIP implements dialer.Resolver.
 func (f FakeResolver) LookupNetIP(ctx context.Context, _, host string) ([]netip.Addr, error) {
 	return f(ctx, strings.TrimSuffix(host, "."))
 }
 
-// ResolveTo resolves every name to the same addresses.
+// ResolveTo returns a resolver that has the same addresses for every name.
 func ResolveTo(addrs ...string) FakeResolver {
 	return func(context.Context, string) ([]netip.Addr, error) {
 		list := make([]netip.Addr, len(addrs))
@@ -28,7 +29,7 @@ func ResolveTo(addrs ...string) FakeResolver {
 	}
 }
 
-// NeverResolve fails the test if anything is resolved.
+// NeverResolve returns a resolver that fails the test when it is called.
 func NeverResolve(tb testing.TB) FakeResolver {
 	return func(_ context.Context, host string) ([]netip.Addr, error) {
 		tb.Errorf("%q was resolved", host)
@@ -36,8 +37,8 @@ func NeverResolve(tb testing.TB) FakeResolver {
 	}
 }
 
-// ResolveLate resolves to 127.0.0.1 once released; asked is closed when the
-// first question has come.
+// ResolveLate returns a resolver that waits until release is closed, and then returns
+// 127.0.0.1. asked is closed at its first call.
 func ResolveLate() (r FakeResolver, asked, release chan struct{}) {
 	asked, release = make(chan struct{}), make(chan struct{})
 	var once sync.Once
@@ -52,10 +53,10 @@ func ResolveLate() (r FakeResolver, asked, release chan struct{}) {
 	}, asked, release
 }
 
-// NoSuchName is the error of a name that does not exist.
+// NoSuchName is the error of a name that does not exist, for FailToResolve.
 var NoSuchName = net.DNSError{Err: "no such host", IsNotFound: true}
 
-// FailToResolve makes every name fail to resolve.
+// FailToResolve returns a resolver that returns err for every name, with the name in it.
 func FailToResolve(err net.DNSError) FakeResolver {
 	return func(_ context.Context, host string) ([]netip.Addr, error) {
 		err.Name = host
@@ -63,9 +64,10 @@ func FailToResolve(err net.DNSError) FakeResolver {
 	}
 }
 
-// FailingResolver returns Err for every name.
+// FailingResolver is a resolver that returns Err, as it is, for every name.
 type FailingResolver struct{ Err error }
 
+// LookupNetIP implements dialer.Resolver.
 func (r FailingResolver) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
 	return nil, r.Err
 }

@@ -10,8 +10,9 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// SOCKSProxy plays pairs of what it must read and what it then writes, in hex;
-// then it echoes.
+// SOCKSProxy starts a proxy that follows a script in hex: pairs, separated by semicolons, of
+// the bytes that it must read and, after a >, those that it then writes. After the script
+// it echoes, unless the script ends with an exclamation mark.
 func SOCKSProxy(t *testing.T, script string) *tunneltest.Server {
 	t.Helper()
 	return tunneltest.Start(t, func(conn net.Conn) {
@@ -30,8 +31,8 @@ func SOCKSProxy(t *testing.T, script string) *tunneltest.Server {
 	})
 }
 
-// SOCKSThen plays SOCKS in hex, as SOCKSProxy does, and then an HTTP proxy's
-// script.
+// SOCKSThen starts a proxy that follows a script as SOCKSProxy does, and then the script of an
+// HTTP proxy.
 func SOCKSThen(t *testing.T, script string, then ...tunneltest.Step) *tunneltest.Proxy {
 	t.Helper()
 	socks := func(turn *tunneltest.Turn) bool {
@@ -48,6 +49,8 @@ func SOCKSThen(t *testing.T, script string, then ...tunneltest.Step) *tunneltest
 	return tunneltest.StartProxy(t, append([]tunneltest.Step{socks}, then...)...)
 }
 
-const SOCKSRequest = "05 01 00 > 05 00 ; 05 01 00 03 09 622e6578616d706c65 0c38 >" // b.example:3128
+// SOCKSRequest is the script of a SOCKS 5 request for b.example:3128, up to the reply.
+const SOCKSRequest = "05 01 00 > 05 00 ; 05 01 00 03 09 622e6578616d706c65 0c38 >"
 
+// SOCKSSucceeded is the reply to SOCKSRequest that opens a tunnel.
 const SOCKSSucceeded = "05 00 00 01 c0000207 1f90"

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// Basic is a Proxy-Authorization field line.
+// Basic returns the field line of a Basic login to a proxy.
 func Basic(user, password string) string {
 	return "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
-// Unhex returns the bytes that s spells in hexadecimal, spaces ignored.
+// Unhex decodes hex. It ignores spaces and exclamation marks, and panics if s is invalid.
 func Unhex(s string) []byte {
 	b, err := hex.DecodeString(strings.NewReplacer(" ", "", "!", "").Replace(s))
 	if err != nil {
@@ -20,7 +20,8 @@ func Unhex(s string) []byte {
 	return b
 }
 
-// LenientIPv4 are spellings of 127.0.0.1 and others that some libc resolves.
+// LenientIPv4 are spellings of IPv4 addresses, and names like them, that the resolver of some
+// systems accepts as addresses.
 var LenientIPv4 = []string{
 	"2130706433", "0x7f000001", "0X7F000001", "017700000001", // one number
 	"127.1", "127.0.1", "0x7f.1", "0177.1", // short

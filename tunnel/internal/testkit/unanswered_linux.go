@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unanswered is a loopback address that does not answer a SYN: nobody accepts
-// there, and the queue is full.
+// Unanswered returns a loopback address that does not answer a SYN, because the queue of its
+// listener is full.
 func Unanswered(t *testing.T) string {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

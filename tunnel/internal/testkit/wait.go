@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// Patience bounds every wait of the relay's tests; none is that long
-// unless the test fails.
+// Patience bounds waits. None takes as long unless the test fails.
 const Patience = time.Minute
 
-// Eventually waits for something that no event tells of.
+// Eventually waits for a condition of which there is no event. what names it in a failure.
 func Eventually(tb testing.TB, what string, holds func() bool) {
 	tb.Helper()
 	for until := time.Now().Add(Patience); !holds(); time.Sleep(time.Millisecond) {
@@ -20,16 +19,16 @@ func Eventually(tb testing.TB, what string, holds func() bool) {
 	}
 }
 
-// GoMemory returns the bytes in use by objects and by stacks.
+// GoMemory returns the bytes in use by objects and by stacks after a garbage collection.
 func GoMemory() int64 {
 	var stats runtime.MemStats
 	runtime.GC()
-	runtime.GC() // the pools let go at the second
+	runtime.GC() // the second one empties the pools
 	runtime.ReadMemStats(&stats)
 	return int64(stats.HeapAlloc + stats.StackInuse)
 }
 
-// Await waits until done is closed, or fails the test after Patience.
+// Await waits until done is closed. what names it in a failure.
 func Await(tb testing.TB, what string, done <-chan struct{}) {
 	tb.Helper()
 	select {
@@ -39,7 +38,7 @@ func Await(tb testing.TB, what string, done <-chan struct{}) {
 	}
 }
 
-// Receive returns the next value from a channel, or fails the test after Patience.
+// Receive waits for a value. what names it in a failure.
 func Receive[T any](tb testing.TB, what string, from <-chan T) T {
 	tb.Helper()
 	select {
@@ -51,12 +50,14 @@ func Receive[T any](tb testing.TB, what string, from <-chan T) T {
 	}
 }
 
+// BriefWait is a timeout that a test waits for.
 const BriefWait = 50 * time.Millisecond
 
-const LongWait = 20 * time.Second // stands in the golden reports
+// LongWait is a timeout that a test does not wait for. Golden reports contain it.
+const LongWait = 20 * time.Second
 
-// WithLimits tries with limits that grow until ok: a short one may run out, on a
-// busy machine, before all has come that is to come within it.
+// WithLimits calls ok with growing limits until it returns true: on a busy machine a short
+// limit may pass before everything has arrived. last says that no larger limit follows.
 func WithLimits(ok func(limit time.Duration, last bool) bool) {
 	const most = 100 * BriefWait
 	for limit := 2 * BriefWait; !ok(limit, limit >= most); limit *= 5 {
