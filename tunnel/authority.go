@@ -207,7 +207,7 @@ func CheckHostName(host string) error {
 }
 
 // numericLabel reports whether a lenient resolver would read the label as a decimal,
-// octal or hexadecimal number. Such hosts are never resolved (RULES 20).
+// octal or hexadecimal number. Such hosts are never resolved.
 func numericLabel(label string) bool {
 	if hex, ok := strings.CutPrefix(label, "0x"); ok {
 		return strings.Trim(hex, "0123456789abcdef") == ""

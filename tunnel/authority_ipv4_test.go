@@ -8,7 +8,7 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// RULES 20: such hosts are neither names nor addresses.
+// IPv4 in decimal, octal, hexadecimal or short form is neither a name nor an address.
 func TestParseAuthorityRefusesLenientIPv4(t *testing.T) {
 	for _, host := range testkit.LenientIPv4 {
 		if a, err := tunnel.ParseAuthority(host + ":80"); !errors.Is(err, tunnel.ErrNumericHost) {

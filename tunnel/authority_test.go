@@ -38,8 +38,7 @@ func TestParseAuthorityIsCanonical(t *testing.T) {
 	}
 }
 
-// RULES 11: forms that the target of a CONNECT must not have (RFC 9110, section
-// 9.3.6).
+// Forms that the target of a CONNECT must not have (RFC 9110, section 9.3.6).
 func TestParseAuthorityRefuses(t *testing.T) {
 	long := strings.Repeat("a.", 126) // 252 bytes, and one label more makes 253
 	for _, c := range []struct {

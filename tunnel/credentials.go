@@ -49,7 +49,7 @@ func (c Credentials) Basic() string {
 }
 
 // parseUserinfo parses USER:PASSWORD@ and decodes %-escapes (RFC 3986, section
-// 3.2.1). Control characters are an error (RULES 10).
+// 3.2.1). Control characters are an error.
 func parseUserinfo(s string) (*Credentials, error) {
 	if s == "" {
 		return nil, nil

@@ -31,7 +31,7 @@ type Resolver interface {
 const attemptDelay = 250 * time.Millisecond
 
 // Dialer connects to targets. It resolves a name once, has every address judged, and
-// connects to one that passed (RULES 20). The zero Dialer is ready to use. Its methods
+// connects to one that passed. The zero Dialer is ready to use. Its methods
 // are safe for concurrent use.
 type Dialer struct {
 	Resolver Resolver                                                // nil = the system's

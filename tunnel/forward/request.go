@@ -102,7 +102,7 @@ func parseAbsolute(head *wire.Request) (target tunnel.Authority, path string, er
 }
 
 // RequestError returns the Error for a request head that package wire refuses, with the
-// status of each problem (RULES 16). The Status is 0 if the client left within its
+// status of each problem. The Status is 0 if the client left within its
 // head, and so cannot be answered.
 func RequestError(err error) *tunnel.Error {
 	var head *wire.HeadError

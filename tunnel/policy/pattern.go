@@ -54,7 +54,7 @@ var (
 
 // ParsePattern parses HOST[:PORTS]. Case and a root dot do not matter. A HOST that
 // no target can have (RFC 9110, section 9.3.6), such as the lenient spellings of
-// IPv4 (RULES 20), is an error, because the pattern could never match.
+// IPv4, is an error, because the pattern could never match.
 func ParsePattern(s string) (Pattern, error) {
 	for i := range len(s) {
 		if s[i] >= 0x80 {

@@ -9,8 +9,7 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// Each of these tests is for a bug that another proxy had (RULES, "Bugs other
-// programs had").
+// Each of these tests is for a bug that another proxy had.
 
 func TestBugSpellingSlipsPastTheDenyList(t *testing.T) {
 	for bug, spelling := range map[string]string{

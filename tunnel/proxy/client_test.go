@@ -257,7 +257,7 @@ func TestViaOverTLSAndHTTP2(t *testing.T) {
 	}
 }
 
-// RULES 6: an answer that is not HTTP/2 is explained.
+// An answer that is not HTTP/2 is explained.
 func TestClientOfNoHTTP2(t *testing.T) {
 	open := func(proxy *tunneltest.Proxy) *tunnel.Error {
 		t.Helper()

@@ -9,7 +9,7 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// RULES 16: the target does not answer.
+// The target does not answer.
 func TestRefusalWhenConnectingTimesOut(t *testing.T) {
 	addr := testkit.Unanswered(t)
 	ts := startServer(t, &Server{ConnectTimeout: 30 * time.Millisecond})

@@ -47,7 +47,7 @@ func TestConnectRelaysAndRecords(t *testing.T) {
 	}
 }
 
-// RULES 11 and 20; RFC 9110, section 9.3.6.
+// The target is a host and a port, in no other form (RFC 9110, section 9.3.6).
 func TestConnectTargetIsAuthorityForm(t *testing.T) {
 	ts := startServer(t, &Server{Resolver: testkit.NeverResolve(t)})
 	for _, target := range []string{
@@ -70,7 +70,7 @@ func TestConnectTargetIsAuthorityForm(t *testing.T) {
 	}
 }
 
-// RULES 11.
+// RFC 9112, sections 2.2 to 5: a malformed head is answered by 400.
 func TestConnectMalformedHead(t *testing.T) {
 	ts := startServer(t, &Server{Resolver: testkit.NeverResolve(t)})
 	const line = "CONNECT example.test:443 HTTP/1.1\r\n"
@@ -116,7 +116,7 @@ func TestConnectMalformedHead(t *testing.T) {
 	}
 }
 
-// RULES 12.
+// A CONNECT has no content (RFC 9110, section 9.3.6): one that announces some is refused.
 func TestConnectHasNoContent(t *testing.T) {
 	ts := startServer(t, &Server{Resolver: testkit.NeverResolve(t)})
 	for _, tt := range []struct{ name, fields, content string }{
@@ -139,7 +139,7 @@ func TestConnectHasNoContent(t *testing.T) {
 	}
 }
 
-// RULES 11: heads that are unusual and accepted.
+// Heads that are unusual and accepted.
 func TestConnectAcceptedHeads(t *testing.T) {
 	ts := startServer(t, &Server{Resolver: testkit.ResolveTo("127.0.0.1")})
 	echo := tunneltest.Start(t, tunneltest.Echo)
@@ -189,7 +189,7 @@ func TestConnectHeadByteByByte(t *testing.T) {
 	testkit.Expect(t, conn, established+"hello")
 }
 
-// RULES 13: some servers, such as net/http's, hold a reply back until there is a body.
+// Some servers, such as net/http's, hold a reply back until there is a body.
 func TestConnect2xxIsSentBeforeTheTargetSpeaks(t *testing.T) {
 	ts := startServer(t, &Server{})
 	silent := tunneltest.Start(t, tunneltest.Silent)
@@ -198,7 +198,7 @@ func TestConnect2xxIsSentBeforeTheTargetSpeaks(t *testing.T) {
 	testkit.ExpectLast(t, conn, "") // nothing came behind the blank line
 }
 
-// RULES 13.
+// RFC 9110, section 9.3.6: a 2xx to CONNECT has no Content-Length and no Transfer-Encoding.
 func TestConnect2xxHasNoFramingFields(t *testing.T) {
 	if want := "HTTP/1.1 200 Connection established\r\n\r\n"; established != want {
 		t.Errorf("the 2xx is %q, want %q", established, want)
@@ -214,7 +214,7 @@ func TestConnectServerFirstTarget(t *testing.T) {
 	testkit.Expect(t, conn, "back")
 }
 
-// RULES 14; DESIGN 4, rule 1.
+// Bytes behind the head wait for the 2xx, and are then the first that the target gets.
 func TestConnectEarlyBytesGoFirst(t *testing.T) {
 	for _, size := range []int{1, 4096, 100 << 10} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -268,7 +268,7 @@ func TestConnectBehindPlainRequest(t *testing.T) {
 	}
 }
 
-// RULES 25: no deadline may be left when the tunnel is open.
+// No deadline may be left when the tunnel is open.
 func TestConnectLeavesNoDeadline(t *testing.T) {
 	given := make(chan net.Conn, 1)
 	l := &wrappingListener{Listener: testkit.Listen(t, "127.0.0.1:0"), wrap: func(conn net.Conn) net.Conn {

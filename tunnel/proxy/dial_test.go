@@ -14,7 +14,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// RULES 20: a name is resolved once, so that the second answer of a rebinding name server
+// A name is resolved once, so that the second answer of a rebinding name server
 // has no effect.
 func TestConnectResolvesOnceAndDialsTheJudgedAddress(t *testing.T) {
 	var asked atomic.Int32
@@ -55,7 +55,7 @@ func (f exactResolver) LookupNetIP(_ context.Context, _, host string) ([]netip.A
 	return f(host)
 }
 
-// RULES 20: every address is judged, and only those that passed are dialled.
+// Every address is judged, and only those that passed are dialled.
 func TestConnectJudgesEveryAddress(t *testing.T) {
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	for _, tt := range []struct {
@@ -128,7 +128,7 @@ func TestConnectPolicyOfTargets(t *testing.T) {
 	}
 }
 
-// RULES 16 and DESIGN 2: a client without credentials learns nothing of the policy, and a
+// A client without credentials learns nothing of the policy, and a
 // user who is denied is not asked for a password again.
 func TestConnectVerifiesBeforePolicy(t *testing.T) {
 	ts := startServer(t, &Server{

@@ -55,7 +55,7 @@ func TestParseListenRefuses(t *testing.T) {
 	}
 }
 
-// DESIGN 3: never an open proxy by accident.
+// Nobody runs an open proxy by accident.
 func TestCheckExposure(t *testing.T) {
 	loopback, wildcard := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, &net.TCPAddr{IP: net.IPv6unspecified, Port: 1}
 	for _, tt := range []struct {
@@ -236,7 +236,7 @@ func TestListenOnIPv4WildcardIsIPv4Only(t *testing.T) {
 	}
 }
 
-// DESIGN 3: a Server's own listeners are never a target.
+// A Server's own listeners are never a target.
 func TestOwnListenerIsNeverATarget(t *testing.T) {
 	parent := tunneltest.StartProxy(t, tunneltest.Honest()...)
 	loopback := startServer(t, &Server{Resolver: testkit.ResolveTo("127.0.0.1")})
@@ -317,7 +317,7 @@ func TestListenerURL(t *testing.T) {
 	}
 }
 
-// DESIGN 3: four lines say which clients may reach which targets.
+// Four lines say which clients may reach which targets.
 func TestSummary(t *testing.T) {
 	loopback := &proxytest.FakeListener{At: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}}
 	wildcard := &proxytest.FakeListener{At: &net.TCPAddr{IP: net.IPv4zero, Port: 1}}

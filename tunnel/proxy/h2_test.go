@@ -73,7 +73,7 @@ func newRequest(tb testing.TB, method, url string, body io.Reader) *http.Request
 type unsized struct{ io.Reader }
 
 // Plain requests over HTTP/2 reach the origin as HTTP/1.1, under the same rules as those
-// of HTTP/1 clients (RULES 21 to 24).
+// of HTTP/1 clients.
 func TestPlainOverHTTP2(t *testing.T) {
 	ts := startServer(t, &Server{Name: "here"})
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -240,7 +240,7 @@ func (ts *testServer) head2(s *h2.Stream) h2.Head {
 	return head
 }
 
-// RULES 11 and 12 over HTTP/2: a malformed request is answered on its stream, and the
+// Over HTTP/2 a malformed request is answered on its stream, and the
 // next stream is served.
 func TestStreamsThatAreMalformed(t *testing.T) {
 	ts := startServer(t, &Server{Resolver: testkit.NeverResolve(t)})

@@ -176,7 +176,7 @@ func (w *handlerWire) hijack(answer string) (relay.Side, error) {
 		return relay.Side{}, err
 	}
 	w.conn.hijacked = true
-	conn.SetDeadline(time.Time{}) // net/http leaves its own set (RULES 25)
+	conn.SetDeadline(time.Time{}) // net/http leaves its own set
 	if _, err := io.WriteString(conn, answer); err != nil {
 		conn.Close()
 		return relay.Side{}, err

@@ -65,7 +65,7 @@ var matrixEvents = []matrixEvent{
 	{"client vanishes", nil, matrixVanish},
 }
 
-// RULES 11 to 19 and the relay contract (DESIGN 4), in every protocol version.
+// What is promised of a CONNECT and of its relay holds in every protocol version.
 func TestMatrix(t *testing.T) {
 	for _, event := range matrixEvents {
 		for _, protocol := range matrixProtocols {

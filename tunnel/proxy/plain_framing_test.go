@@ -10,7 +10,7 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// RULES 24, RFC 9112, sections 5, 6 and 11.2: a message that two readers could
+// RFC 9112, sections 5, 6 and 11.2: a message that two readers could
 // understand differently is refused.
 func TestPlainSmugglingByHead(t *testing.T) {
 	const smuggled = "GET http://ORIGIN/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -25,7 +25,7 @@ func cancelled() context.Context {
 	return ctx
 }
 
-// DESIGN 3: for every way in which a tunnel ends, the record has closed_by and exact
+// For every way in which a tunnel ends, the record has closed_by and exact
 // counts.
 func TestRecordOfEachEnding(t *testing.T) {
 	lingered := make(chan struct{})

@@ -14,7 +14,7 @@ import (
 	"culvert/tunnel/tunneltest"
 )
 
-// RULES 16: every status with its Proxy-Status error.
+// Every status with its Proxy-Status error (RFC 9209, section 2.3).
 func TestRefusalStatusAndToken(t *testing.T) {
 	refuses := tunneltest.Unused(t)
 	asks := proxytest.ConnectHead("secret-name.test:443", "X-Secret: secret-field", testkit.Basic("secret-user", "secret-password"))
@@ -68,14 +68,14 @@ func TestRefusalStatusAndToken(t *testing.T) {
 	}
 }
 
-// RULES 16: resolving takes longer than ConnectTimeout allows.
+// Resolving takes longer than ConnectTimeout allows.
 func TestRefusalWhenResolvingTimesOut(t *testing.T) {
 	resolver, _, _ := testkit.ResolveLate()
 	ts := startServer(t, &Server{Resolver: resolver, ConnectTimeout: 20 * time.Millisecond})
 	ts.Refused(proxytest.ConnectHead("example.test:443"), 504, "dns_timeout")
 }
 
-// RULES 16: the limits.
+// A tunnel above a limit is refused by 503.
 func TestRefusalAtMaxTunnels(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -127,7 +127,7 @@ func TestRefusedTunnelsGiveTheirSlotBack(t *testing.T) {
 	}
 }
 
-// RULES 14; RFC 9931: bytes behind a refused CONNECT may have been meant for the target,
+// RFC 9931: bytes behind a refused CONNECT may have been meant for the target,
 // and are never taken for a request.
 func TestRefusedConnectIsTheLastRequest(t *testing.T) {
 	for _, behind := range []string{
@@ -164,7 +164,7 @@ func TestRefused407ClosesTheConnection(t *testing.T) {
 	ts.Refused(proxytest.ConnectHead("example.test:443")+proxytest.ConnectHead("example.test:443", testkit.Basic("alice", "secret")), 407, "http_request_denied")
 }
 
-// RULES 15: the answer must arrive although the client goes on sending.
+// The answer must arrive although the client goes on sending.
 func TestRefusalIsNotLostToAReset(t *testing.T) {
 	// More than the kernel buffers, and less than the Server discards.
 	bulk := strings.Repeat("x", 200<<10)
@@ -192,7 +192,7 @@ func TestRefusalIsNotLostToAReset(t *testing.T) {
 	}
 }
 
-// RULES 17.
+// Credentials are in no log, right or wrong.
 func TestProxyAuthorizationIsNeverLogged(t *testing.T) {
 	echo := tunneltest.Start(t, tunneltest.Echo)
 	right := testkit.Basic("alice", "s3cret")

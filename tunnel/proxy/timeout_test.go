@@ -11,7 +11,7 @@ import (
 	"culvert/tunnel/internal/testkit"
 )
 
-// DESIGN 3: --header-timeout. A silent connection gets no answer, since a browser opens
+// A silent connection gets no answer, since a browser opens
 // conns in advance, and would take it for the answer to its next request.
 func TestHeaderTimeoutOfASilentConnection(t *testing.T) {
 	serverInBubble(t, &Server{HeaderTimeout: 7 * time.Second}, func(t *testing.T, l *proxytest.FakeListener, log *proxytest.AccessLog) {

@@ -126,7 +126,7 @@ func (h *countingHash) MatchesPassword(password string) bool {
 	return password == h.password
 }
 
-// DESIGN 3: not every tunnel costs a bcrypt.
+// Not every tunnel costs a bcrypt.
 func TestUsersPayForAHashOnce(t *testing.T) {
 	u := mustUsers(t, "alice:"+hashes["bcrypt"])
 	h := &countingHash{password: "right"}

@@ -44,7 +44,7 @@ func TestBasicCredentials(t *testing.T) {
 	}
 }
 
-// RULES 16, and RFC 7617, section 2.
+// RFC 9110, section 15.5.8, and RFC 7617, section 2.
 func TestServerAsksForCredentials(t *testing.T) {
 	ts := startServer(t, &Server{Verifier: mustUsers(t, "alice:"+hashes["SHA"]), Realm: `the "realm"`, Resolver: testkit.FailToResolve(testkit.NoSuchName)})
 	for _, fields := range [][]string{
@@ -114,7 +114,7 @@ func TestThrottleIsBounded(t *testing.T) {
 	}
 }
 
-// DESIGN 3: throttling delays only the failures of the same client address, and never a
+// Throttling delays only the failures of the same client address, and never a
 // verified login.
 func TestThrottleDelaysFailuresOnly(t *testing.T) {
 	s := &Server{Verifier: proxytest.OneUser{User: "alice", Password: "secret"}, Policy: policy.Policy{Allow: []policy.Pattern{}}}

@@ -24,7 +24,7 @@ func through(t *testing.T, s *Server, script ...tunneltest.Step) (*testServer, *
 	return startServer(t, s), parent
 }
 
-// RULES 18; RFC 9110, section 7.6.3.
+// RFC 9110, section 7.6.3.
 func TestViaParentGetsConnectWithVia(t *testing.T) {
 	for _, tt := range []struct{ name, version, fields, via string }{
 		{"none", "1.1", "Host: a\r\n", "1.1 me"},
@@ -41,7 +41,7 @@ func TestViaParentGetsConnectWithVia(t *testing.T) {
 			opened.Want(t, "via", "http://"+parent.Addr())
 			opened.Want(t, "addr", parent.Addr())
 			opened.Want(t, "target", "name.test:443")
-			// Nothing else of the client's request is passed on (RULES 17).
+			// Nothing else of the client's request is passed on.
 			want := "CONNECT name.test:443 HTTP/1.1\r\nHost: name.test:443\r\nVia: " + tt.via + "\r\n\r\n"
 			if heads := parent.Heads(); len(heads) != 1 || heads[0] != want {
 				t.Errorf("the parent got %q, want %q", heads, want)
@@ -72,7 +72,7 @@ func TestViaParentGetsItsOwnCredentials(t *testing.T) {
 	}
 }
 
-// RULES 7: bytes directly behind the parent's 2xx are the target's.
+// Bytes directly behind the parent's 2xx are the target's.
 func TestViaParentsGluedBytesReachTheClientFirst(t *testing.T) {
 	for _, size := range []int{8, 4000, 100_000} {
 		glued := strings.Repeat("g", size)
@@ -86,7 +86,7 @@ func TestViaParentsGluedBytesReachTheClientFirst(t *testing.T) {
 	}
 }
 
-// RULES 14: sent early, they would be a request for a parent that refuses and reads on.
+// Sent early, the bytes would be a request for a parent that refuses and reads on.
 func TestViaParentGetsNoEarlyBytesBeforeIts2xx(t *testing.T) {
 	early := make(chan string, 1)
 	listens := func(turn *tunneltest.Turn) bool {
@@ -112,7 +112,7 @@ func TestViaParentGetsNoEarlyBytesBeforeIts2xx(t *testing.T) {
 	}
 }
 
-// RULES 18: a chain that leads back is detected by the pseudonym, not by counting.
+// A chain that leads back is detected by the pseudonym, not by counting.
 func TestViaLoopThroughOurselvesIsFound(t *testing.T) {
 	l := testkit.Listen(t, "127.0.0.1:0")
 	ts := startServerOn(t, &Server{Via: []ViaRule{{Route: testkit.MustRoute(t, l.Addr().String())}}}, l)
@@ -226,7 +226,7 @@ func TestViaParentDoesNotReplacePolicy(t *testing.T) {
 	}
 }
 
-// DESIGN 3: the first match wins, and direct makes an exception.
+// The first match wins, and direct makes an exception.
 func TestViaRulesChooseTheRoute(t *testing.T) {
 	general := tunneltest.StartProxy(t, tunneltest.Answer("HTTP/1.1 403 general\r\n\r\n")...)
 	special := tunneltest.StartProxy(t, tunneltest.Answer("HTTP/1.1 502 special\r\n\r\n")...)

@@ -139,7 +139,7 @@ func TestServeSecondSignalEndsAtOnce(t *testing.T) {
 	}
 }
 
-// DESIGN 3: where it listens, then four lines on who may go where.
+// Where it listens, then four lines on who may go where.
 func TestServeTellsWhoMayGoWhere(t *testing.T) {
 	t.Parallel()
 	s := serving(t, "--deny", "*.evil.example", "--via", "http://me:secret@127.0.0.1:1")

@@ -140,7 +140,7 @@ func TestRelayRule8NoTimerOutlivesTheRelay(t *testing.T) {
 	})
 }
 
-// A deadline left over from the handshake must not end the tunnel (RULES 25).
+// A deadline left over from the handshake must not end the tunnel.
 func TestRelayForgetsOldDeadlines(t *testing.T) {
 	inBubble(t, func(t *testing.T, tt *testTunnel) {
 		_ = tt.nearClient.SetDeadline(time.Now().Add(time.Second))

@@ -93,7 +93,7 @@ func wantEcho(t *testing.T, file *os.File, first string) {
 }
 
 // Bytes that the target sends right after the reply are in the socket that is handed
-// over: all of them, and nothing before them (RULES 7).
+// over: all of them, and nothing before them.
 func TestHandOverLosesNothing(t *testing.T) {
 	const ok, hello = "HTTP/1.1 200 OK\r\n\r\n", "SSH-2.0-hello\r\n"
 	const interim = "HTTP/1.1 100 Continue\r\n\r\n"

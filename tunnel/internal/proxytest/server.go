@@ -136,7 +136,7 @@ func (ts *Proxy) Refused(text string, status int, token string) Answer {
 	return a
 }
 
-// CheckRefusal checks that an answer is a refusal as RULES 16 requires, with this status
+// CheckRefusal checks that an answer is a complete refusal, with this status
 // and Proxy-Status error, and that the next record of a request says the same.
 func (ts *Proxy) CheckRefusal(a Answer, status int, token string) Record {
 	ts.Helper()
