@@ -188,6 +188,15 @@ func TestViaParentsAnswerIsMapped(t *testing.T) {
 	}
 }
 
+// ConnectTimeout bounds TLS with a parent too, for a CONNECT and a plain request alike.
+func TestViaParentSilentInTLS(t *testing.T) {
+	for _, request := range []string{proxytest.ConnectHead("example.test:443"), "GET http://example.test/ HTTP/1.1\r\nHost: example.test\r\nConnection: close\r\n\r\n"} {
+		parent := tunneltest.Start(t, tunneltest.Silent)
+		ts := startServer(t, &Server{ConnectTimeout: 10 * testkit.BriefWait, Via: []ViaRule{{Route: testkit.MustRoute(t, "https://"+parent.Addr())}}})
+		ts.Refused(request, 504, "connection_read_timeout")
+	}
+}
+
 func TestViaParentUnreachable(t *testing.T) {
 	unused := tunneltest.Unused(t)
 	ts := startServer(t, &Server{Via: []ViaRule{{Route: testkit.MustRoute(t, unused)}}})
