@@ -3,7 +3,7 @@
 //
 // This file runs the command line and holds what the verbs share: the App, the tables
 // of flags, what is written to stdout and stderr, colour, and signals. Each verb has a
-// file of its own here: flags in, packages called, words out.
+// file of its own here: it reads the flags, calls the packages, and prints the result.
 package main
 
 import (

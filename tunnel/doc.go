@@ -1,4 +1,4 @@
-// Package tunnel has the words that the packages below it share: the target of a
+// Package tunnel defines the types that the packages below it share: the target of a
 // tunnel (Authority), the way to it (Route, Hop, Credentials, TLSOptions), and the
 // reason why there is none (Error, ErrorType, the exit codes). It opens no
 // connection, and imports nothing of this module but internal/wire and

@@ -308,8 +308,8 @@ func (t *trial) originGetsOne(request string, bad func(*originRequest) bool) {
 	}
 }
 
-// originLacks returns a try that wants a request with the field refused, or repaired
-// so that the origin does not get bad.
+// originLacks returns a try that passes if the proxy refuses a request with the field,
+// or removes bad from it before the origin gets it.
 func originLacks(field, bad string) func(*trial) {
 	return func(t *trial) {
 		t.originGetsOne("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{auth}"+field+"\r\n", func(s *originRequest) bool {

@@ -17,8 +17,8 @@ import (
 	"culvert/tunnel/internal/wire"
 )
 
-// Error explains a failure of a Client or of Stdio in one sentence, for a user who
-// may see nothing else of it (under ssh, for example), and hints at what to do
+// Error explains a failure of a client.Client or a stdio.Tunnel in one sentence, for a
+// user who may see nothing else of it (under ssh, for example), and hints at what to do
 // next, "" if nothing can be done. Neither contains a line break or a control
 // character, whatever a proxy sent. An err without a *tunnel.Error in its chain is
 // its own sentence. err must not be nil.

@@ -2,8 +2,9 @@
 // tickets (RFC 4120, RFC 4178), for client.Client.Negotiate. The tickets come from a
 // credential cache or, by a keytab, from the KDC.
 //
-// Its libraries cost a program about 0.2 ms at every start, so no package of the library
-// imports it: the program gives a Client its Negotiator.
+// Its libraries cost a program about 0.2 ms at every start, so of the
+// packages below tunnel only cli/route imports it, which gives a client.Client its
+// Negotiator.
 package kerberos
 
 import (

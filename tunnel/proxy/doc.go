@@ -15,7 +15,7 @@
 //	clientconn.go  may this client use the proxy at all? TLS: tls.go
 //	h1.go          the request head becomes a connectRequest; h2.go, handler.go:
 //	               in the other protocol versions
-//	connect.go     the spine, which calls the stages that follow
+//	connect.go     serveConnect, which calls the stages that follow
 //	check.go       who asks (verify.go), is it a loop, is the target allowed
 //	               (policy.go)
 //	limits.go      a slot among the open tunnels

@@ -58,7 +58,7 @@ func ExampleServer() {
 	// Output:
 	// 200 OK hello from the origin
 	// Forbidden
-	// tunnel: server closed
+	// proxy: server closed
 }
 
 // A Server is also the handler of a net/http server.

@@ -190,8 +190,10 @@ type http1Wire struct {
 	c *clientConn
 }
 
+// Give implements forward.Wire.
 func (w *http1Wire) Give() relay.Side { return w.c.give() }
 
+// Refuse implements forward.Wire.
 func (w *http1Wire) Refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
 	w.c.refuse(rec, e, headOnly)
 }

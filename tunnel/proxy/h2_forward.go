@@ -92,6 +92,7 @@ type http2Wire struct {
 	once    sync.Once
 }
 
+// Body implements forward.Wire.
 func (w *http2Wire) Body(framing wire.Framing, _ []string) (io.Reader, http.Header, int64, error) {
 	if w.request.ended || framing.Length == 0 {
 		return nil, nil, 0, nil
@@ -116,10 +117,12 @@ func appendFields(fields []h2.Field, header http.Header) []h2.Field {
 	return fields
 }
 
+// Interim implements forward.Wire.
 func (w *http2Wire) Interim(code int, fields http.Header) {
 	_ = w.stream.Interim(fieldsOf(code, fields)) // if it fails, the next write will too
 }
 
+// Head implements forward.Wire.
 func (w *http2Wire) Head(_ *bufio.Writer, h *forward.ReplyHead) error {
 	fields := fieldsOf(h.StatusCode, h.Header)
 	if h.Length != "" {
@@ -131,8 +134,10 @@ func (w *http2Wire) Head(_ *bufio.Writer, h *forward.ReplyHead) error {
 	return w.stream.Respond(fields, !h.Content)
 }
 
+// Content implements forward.Wire.
 func (w *http2Wire) Content(bw *bufio.Writer, _ *forward.ReplyHead) io.Writer { return bw }
 
+// End implements forward.Wire.
 func (w *http2Wire) End(bw *bufio.Writer, h *forward.ReplyHead, _ io.Writer) error {
 	if err := bw.Flush(); err != nil || !h.Content {
 		return err
@@ -143,25 +148,28 @@ func (w *http2Wire) End(bw *bufio.Writer, h *forward.ReplyHead, _ io.Writer) err
 	return w.stream.CloseWrite()
 }
 
-// BreakOff resets the stream (RFC 9113, section 8.1.1).
+// BreakOff implements forward.Wire: it resets the stream (RFC 9113, section 8.1.1).
 func (w *http2Wire) BreakOff(bool) { w.stream.Reset(h2.CodeInternal) }
 
-// Switch answers an extended CONNECT (RFC 8441, section 5.1).
+// Switch implements forward.Wire: it answers an extended CONNECT (RFC 8441, section 5.1).
 func (w *http2Wire) Switch(reply *http.Response, _ string) error {
 	reply.Header.Del("Sec-Websocket-Accept")
 	return w.stream.Respond(fieldsOf(http.StatusOK, reply.Header), false)
 }
 
+// Give implements forward.Wire.
 func (w *http2Wire) Give() relay.Side {
 	w.given = true
 	return relay.Side{Conn: h2.NetConn(w.stream, h2.CodeConnect)}
 }
 
+// Refuse implements forward.Wire.
 func (w *http2Wire) Refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
 	w.c.refuseStream(w.stream, rec, e, headOnly)
 }
 
-// Await waits for the end of the stream: the client sends nothing after its request.
+// Await implements forward.Wire. It waits for the end of the stream, since the client
+// sends nothing after its request.
 func (w *http2Wire) Await() error {
 	select {
 	case <-w.stream.Done():
@@ -171,7 +179,10 @@ func (w *http2Wire) Await() error {
 	}
 }
 
-func (w *http2Wire) Wake()   { w.once.Do(func() { close(w.woken) }) }
+// Wake implements forward.Wire.
+func (w *http2Wire) Wake() { w.once.Do(func() { close(w.woken) }) }
+
+// Settle implements forward.Wire.
 func (w *http2Wire) Settle() {}
 
 var errStreamGone = errors.New("the client has given the request up")

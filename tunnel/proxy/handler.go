@@ -186,6 +186,7 @@ func (w *handlerWire) hijack(answer string) (relay.Side, error) {
 	return side, nil
 }
 
+// Body implements forward.Wire.
 func (w *handlerWire) Body(wire.Framing, []string) (io.Reader, http.Header, int64, error) {
 	r := w.conn.r
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
@@ -197,8 +198,8 @@ func (w *handlerWire) Body(wire.Framing, []string) (io.Reader, http.Header, int6
 	return r.Body, r.Trailer, r.ContentLength, nil
 }
 
-// Interim sends 1xx replies other than 100, which net/http sends when content is
-// read.
+// Interim implements forward.Wire. It does not send 100, which net/http sends when
+// content is read.
 func (w *handlerWire) Interim(code int, fields http.Header) {
 	if code == http.StatusContinue {
 		return
@@ -215,6 +216,7 @@ func (w *handlerWire) set(fields http.Header) {
 	}
 }
 
+// Head implements forward.Wire.
 func (w *handlerWire) Head(_ *bufio.Writer, h *forward.ReplyHead) error {
 	w.set(h.Header)
 	if h.Length != "" {
@@ -227,8 +229,10 @@ func (w *handlerWire) Head(_ *bufio.Writer, h *forward.ReplyHead) error {
 	return nil
 }
 
+// Content implements forward.Wire.
 func (w *handlerWire) Content(bw *bufio.Writer, _ *forward.ReplyHead) io.Writer { return bw }
 
+// End implements forward.Wire.
 func (w *handlerWire) End(bw *bufio.Writer, h *forward.ReplyHead, _ io.Writer) error {
 	for name, values := range h.Trailer {
 		w.conn.w.Header()[http.TrailerPrefix+name] = values
@@ -236,8 +240,10 @@ func (w *handlerWire) End(bw *bufio.Writer, h *forward.ReplyHead, _ io.Writer) e
 	return bw.Flush()
 }
 
+// BreakOff implements forward.Wire.
 func (w *handlerWire) BreakOff(bool) { w.conn.aborted = true }
 
+// Switch implements forward.Wire.
 func (w *handlerWire) Switch(reply *http.Response, protocols string) error {
 	var head strings.Builder
 	err := forward.WriteSwitch(&head, reply, protocols)
@@ -247,6 +253,7 @@ func (w *handlerWire) Switch(reply *http.Response, protocols string) error {
 	return err
 }
 
+// Give implements forward.Wire.
 func (w *handlerWire) Give() relay.Side {
 	if w.conn.hijacked {
 		return w.conn.side
@@ -255,6 +262,7 @@ func (w *handlerWire) Give() relay.Side {
 	return relay.Side{Conn: w.conn}
 }
 
+// Refuse implements forward.Wire.
 func (w *handlerWire) Refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
 	rec.SetError(e)
 	r := w.from.listener.server.newRefusal(e)
@@ -271,7 +279,7 @@ func (w *handlerWire) Refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bo
 	w.from.listener.server.logRequest(rec)
 }
 
-// Await waits until net/http reports that the client is gone.
+// Await implements forward.Wire: it waits until net/http reports that the client is gone.
 func (w *handlerWire) Await() error {
 	select {
 	case <-w.conn.r.Context().Done():
@@ -281,7 +289,10 @@ func (w *handlerWire) Await() error {
 	}
 }
 
-func (w *handlerWire) Wake()   { w.once.Do(func() { close(w.woken) }) }
+// Wake implements forward.Wire.
+func (w *handlerWire) Wake() { w.once.Do(func() { close(w.woken) }) }
+
+// Settle implements forward.Wire.
 func (w *handlerWire) Settle() {}
 
 // handlerConn is a handler's request and reply as a conn.

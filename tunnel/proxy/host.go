@@ -27,7 +27,7 @@ func (s *Server) newForwarder(h forward.Host) *forward.Forwarder {
 	return f
 }
 
-// Check takes no slot, since only tunnels are counted.
+// Check implements forward.Host. It takes no slot, since only tunnels are counted.
 func (h host) Check(in *forward.Incoming) *tunnel.Error {
 	target := in.Record.Target
 	a := requestInfo{target, in.Client, in.User, in.Head.Values("Proxy-Authorization"), in.Head.Values("Via")}
@@ -40,13 +40,16 @@ func (h host) Check(in *forward.Incoming) *tunnel.Error {
 	return nil
 }
 
+// Routes implements forward.Host.
 func (h host) Routes(target tunnel.Authority) (first tunnel.Route, others []tunnel.Route) {
 	rule := h.ln.server.rule(target)
 	return rule.Route, rule.Or
 }
 
+// JudgeAddr implements forward.Host.
 func (h host) JudgeAddr(target tunnel.Authority) *tunnel.Error { return h.ln.judgeLiteral(target) }
 
+// Dial implements forward.Host.
 func (h host) Dial(ctx context.Context, route tunnel.Route, target tunnel.Authority) (net.Conn, *tunnel.Error) {
 	if route.Direct() {
 		conn, _, e := h.ln.dialDirect(ctx, target)
@@ -59,14 +62,17 @@ func (h host) Dial(ctx context.Context, route tunnel.Route, target tunnel.Author
 	return conn, nil
 }
 
+// DialParent implements forward.Host.
 func (h host) DialParent(ctx context.Context, route tunnel.Route) (net.Conn, *tunnel.Error) {
 	return h.ln.server.connectParent(ctx, route)
 }
 
+// RouteFailed implements forward.Host.
 func (h host) RouteFailed(route tunnel.Route, target tunnel.Authority, e *tunnel.Error) {
 	h.ln.server.routeFailed(route, target, e)
 }
 
+// DialTunnel implements forward.Host.
 func (h host) DialTunnel(ctx context.Context, in *forward.Incoming) (relay.Side, *tunnel.Error) {
 	target := in.Record.Target
 	if e := h.ln.server.takeSlot(in.Client, target); e != nil {
@@ -79,10 +85,16 @@ func (h host) DialTunnel(ctx context.Context, in *forward.Incoming) (relay.Side,
 	return side, e
 }
 
+// Tunnel implements forward.Host.
 func (h host) Tunnel(in *forward.Incoming, client, next relay.Side) {
 	h.ln.server.tunnel(in.Record, in.Client, client, next)
 }
 
+// Release implements forward.Host.
 func (h host) Release(in *forward.Incoming) { h.ln.server.run.slots.release(in.Client) }
-func (h host) Log(rec *accesslog.Record)    { h.ln.server.logRequest(rec) }
-func (h host) Draining() bool               { return h.ln.server.run.draining.Load() }
+
+// Log implements forward.Host.
+func (h host) Log(rec *accesslog.Record) { h.ln.server.logRequest(rec) }
+
+// Draining implements forward.Host.
+func (h host) Draining() bool { return h.ln.server.run.draining.Load() }

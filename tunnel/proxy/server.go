@@ -29,7 +29,7 @@ const (
 )
 
 // ErrServerClosed is what Serve returns after Shutdown or Close.
-var ErrServerClosed = errors.New("tunnel: server closed")
+var ErrServerClosed = errors.New("proxy: server closed")
 
 // Server is a forward proxy for CONNECT tunnels (RFC 9110, section 9.3.6) and for
 // plain HTTP requests in absolute-form. The zero Server serves every client that

@@ -2,7 +2,8 @@
 //
 // A relay owns both connections from its start and closes them. It passes on early
 // bytes, half-closes and resets, and its end from outside; it counts payload bytes;
-// it ends a tunnel that is idle or lingers. relay_test.go names the rules one by one.
+// it ends a tunnel that is idle or lingers. The tests in relay_test.go and
+// limits_test.go name the rules one by one.
 //
 // Start relays any two connections with two goroutines. Loops relay between plain
 // sockets on event loops, which exist on Linux only; connections that they do not
@@ -100,7 +101,7 @@ func (b *Broken) Error() string { return b.Reason() + ": " + b.Err.Error() }
 func (b *Broken) Unwrap() error { return b.Err }
 
 // relay is a relay that works with two goroutines, one for each direction. It keeps
-// the eleven rules that relay_test.go names.
+// the eleven rules that the tests in relay_test.go and limits_test.go name.
 type relay struct {
 	client, target end
 	up, down       direction

@@ -10,9 +10,9 @@ import (
 // short run ends before the first.
 const abandonedEvery = 300 * time.Millisecond
 
-// WhenAbandoned calls then, once, when out has no reader any more and in no writer:
-// the process that started the program is gone, as an ssh that was killed. A nil in
-// counts as one without a writer. Both have to be pipes or sockets; for other files,
+// WhenAbandoned calls then, once, when out has lost its reader and in has lost its
+// writer: the process that started the program is gone, for example an ssh that was
+// killed. A nil in counts as one without a writer. Both have to be pipes or sockets; for other files,
 // and on systems that are not unix, then is never called. It is not called after stop
 // has returned.
 func WhenAbandoned(in, out *os.File, then func()) (stop func()) {

@@ -56,8 +56,8 @@ func (r *relaying) spliceUp() (over bool) {
 	}
 }
 
-// empty sends the content of the pipe. If ok is false, over says whether the way up is
-// over; else the socket cannot be spliced to, and the rest has to be copied.
+// empty sends the content of the pipe. If ok is false, over reports that nothing more
+// can be sent; else the socket cannot be spliced to, and the rest has to be copied.
 func (s *upSplice) empty() (over, ok bool) {
 	left := s.n
 	defer func() { sock.SharedPipes.Put(s.pipe, left) }()

@@ -2,7 +2,7 @@
 // to do next, and which exit code.
 //
 // It promises that every error has an exit code, and that a failed tunnel is told
-// in words for a person. It prints nothing and does not end the program: the root
+// in words for a person. It prints nothing and does not end the program: package main
 // does.
 //
 // It never imports urfave/cli nor fatih/color, nor a package of one verb.

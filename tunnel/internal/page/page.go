@@ -77,8 +77,8 @@ func isFurtherReply(text []byte) bool {
 	return ok && !(len(rest) >= 5 && string(rest[1:5]) == " 408")
 }
 
-// OddHTTP says what keeps raw from being read as a reply of HTTP/1, as an empty
-// line before it; "" = raw is something else (RFC 9112, section 4).
+// OddHTTP says what keeps raw from being read as a reply of HTTP/1, for example an
+// empty line before it; "" if raw holds no such reply (RFC 9112, section 4).
 func OddHTTP(raw []byte) string {
 	for _, odd := range [...]struct{ before, words string }{
 		{"\r\n", "an empty line stands before the status line"},
