@@ -135,7 +135,7 @@ type bench struct {
 	replies     int    // how many replies came
 	lastCode    int    // the exit code that the last request would have as a single exchange
 	firstCode   int    // the exit code of the first one, which asked for a tunnel
-	refusedBy   int    // the status by which the proxy refuses a tunnel to asked; 0 = it opens one, or gives no answer
+	refusedBy   int    // the status by which the proxy refuses a tunnel to the authority in field asked; 0 = it opens one, or gives no answer
 	plainHTTP10 bool   // the proxy answers plain requests in HTTP/1.0
 }
 

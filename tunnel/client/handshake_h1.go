@@ -28,11 +28,11 @@ type http1Handshake struct {
 // login needs over this connection. On success the tunnel begins with the early bytes.
 func (h *http1Handshake) run(ctx context.Context) (conn net.Conn, early []byte, e *tunnel.Error) {
 	for kept := false; ; kept = true {
-		again, here, e := h.round(ctx)
+		again, sameConn, e := h.round(ctx)
 		switch {
 		case e == nil:
 			return h.conn, buffered(h.br), nil
-		case again && here:
+		case again && sameConn:
 			continue
 		case kept && unanswered(e):
 			again = h.login.connClosed(h.next)
@@ -43,9 +43,9 @@ func (h *http1Handshake) run(ctx context.Context) (conn net.Conn, early []byte, 
 }
 
 // round sends one request and reads its reply. After an error, again reports whether
-// to send the request again, with other credentials, and here whether to send it over
-// the same connection.
-func (h *http1Handshake) round(ctx context.Context) (again, here bool, e *tunnel.Error) {
+// to send the request again, with other credentials, and sameConn whether to do so
+// over the same connection.
+func (h *http1Handshake) round(ctx context.Context) (again, sameConn bool, e *tunnel.Error) {
 	fields := h.fields()
 	h.waiting()
 	x := &Exchange{Hop: h.hop, Next: h.next, Request: requestHead(h.next, fields), Started: time.Now()}
@@ -59,7 +59,7 @@ func (h *http1Handshake) round(ctx context.Context) (again, here bool, e *tunnel
 		e = h.verifyProxy(x.reply)
 	default:
 		kept := h.readRefusal(ctx, x)
-		again, here = h.login.challenged(x.reply, h.next, kept)
+		again, sameConn = h.login.challenged(x.reply, h.next, kept)
 		if w := h.client.Watch; w != nil && w.RefusalWait > 0 && !again {
 			h.client.waiting("%s to close after its refusal", h.hop.Name())
 			h.watchClose(ctx, w.RefusalWait, x)
@@ -67,7 +67,7 @@ func (h *http1Handshake) round(ctx context.Context) (again, here bool, e *tunnel
 		e = h.refusal(x, fields)
 	}
 	h.finish(x, e)
-	return again, here, e
+	return again, sameConn, e
 }
 
 // buffered returns the bytes in br's buffer; nil = none.

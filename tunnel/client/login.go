@@ -134,10 +134,10 @@ func (l *login) giveUp() {
 	l.current, l.value, l.sent = nil, "", false
 }
 
-// challenged processes a 407, or a 401 in its place. Kept reports whether the
-// connection can be used again. The results report whether to send the request again,
-// and whether to do so over the same connection.
-func (l *login) challenged(reply *wire.Reply, next tunnel.Authority, kept bool) (again, here bool) {
+// challenged processes a 407, or a 401 in its place. The connection can be used
+// again if kept is true. The results report whether to send the request again, and
+// whether to do so over the same connection.
+func (l *login) challenged(reply *wire.Reply, next tunnel.Authority, kept bool) (again, sameConn bool) {
 	if l == nil || l.rounds == maxLoginRounds || reply.Code != http.StatusProxyAuthRequired && reply.Code != http.StatusUnauthorized {
 		return false, false
 	}

@@ -160,11 +160,11 @@ func (p *ProxyLogin) Begin(ctx context.Context, conn net.Conn, br *bufio.Reader)
 	}
 	l := &login{credentials: n.credentials, schemes: []string{n.name()}, current: n, value: hello}
 	h := p.handshake(l, conn, br)
-	again, here, e := h.round(ctx)
+	again, sameConn, e := h.round(ctx)
 	switch {
 	case e == nil:
 		return "", errors.New("the proxy opened a tunnel by the login's first message")
-	case !again || !here:
+	case !again || !sameConn:
 		return "", e
 	}
 	value := l.send()

@@ -29,7 +29,7 @@ type Exchanges struct {
 }
 
 // NewExchanges returns the Exchanges of a client connection. When ctx ends, the
-// exchange under way ends too. Conn is what w reads and writes, and its deadlines
+// exchange under way ends too. The wire w reads and writes conn, whose deadlines
 // interrupt both. The caller owns conn, unless Wire.Give gives it away, and closes the
 // Exchanges after Serve has returned.
 func (f *Forwarder) NewExchanges(ctx context.Context, conn net.Conn, w Wire) *Exchanges {

@@ -129,7 +129,7 @@ func (b *requestBody) awaitedClient() bool {
 }
 
 // failure returns why the content could not be read from the client, nil if it could or
-// was not tried. Left reports that the client has left.
+// was not tried. The result left reports that the client has left.
 func (b *requestBody) failure() (err error, left bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -23,8 +23,8 @@ import (
 type Wire interface {
 	// Body returns a request's content, nil if there is none; its trailer, which is
 	// complete once the content was read to io.EOF, nil if there can be none; and the
-	// content's length in bytes, -1 if it is not known. Announced holds the values
-	// of the request's Trailer field.
+	// content's length in bytes, -1 if it is not known. The values of the
+	// request's Trailer field are in announced.
 	Body(framing wire.Framing, announced []string) (content io.Reader, trailer http.Header, length int64, err error)
 
 	// Interim sends an interim reply (1xx). It returns no error, since the final reply
@@ -41,7 +41,7 @@ type Wire interface {
 	End(bw *bufio.Writer, h *ReplyHead, content io.Writer) error
 
 	// BreakOff makes sure that the client does not take an incomplete reply for a
-	// whole one. UntilClose says that the reply's end is the connection's end.
+	// whole one. If untilClose is true, the reply's end is the connection's end.
 	BreakOff(untilClose bool)
 
 	// Switch replies that the protocol changes to those named. Give then gives the
@@ -49,8 +49,8 @@ type Wire interface {
 	Switch(reply *http.Response, protocols string) error
 	Give() relay.Side
 
-	// Refuse replies with an error, logs it, and ends the exchange. HeadOnly leaves
-	// the content out, as a reply to HEAD must.
+	// Refuse replies with an error, logs it, and ends the exchange. If
+	// headOnly is true, the content is left out, as in a reply to HEAD.
 	Refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool)
 
 	// Await waits: it returns nil when the client sends more, io.EOF when it has ended

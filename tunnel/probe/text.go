@@ -289,17 +289,17 @@ func (r *Report) requestAt(i int) string {
 	return fmt.Sprintf("%s, request %d", name, n)
 }
 
-// findingsOf lists the findings that of selects, and the skipped checks in one line
+// findingsOf lists the findings that selects accepts, and the skipped checks in one line
 // for each reason. With brief it lists warnings and failures only, for a hop whose
 // findings are listed again.
-func (t *reportText) findingsOf(heading string, r *Report, of func(Finding) bool, brief bool) {
+func (t *reportText) findingsOf(heading string, r *Report, selects func(Finding) bool, brief bool) {
 	t.heading(heading)
 	var reasons []string
 	passed := 0
 	skipped := map[string][]string{}
 	for _, f := range r.Findings {
 		switch {
-		case !of(f), brief && f.Grade == Skip:
+		case !selects(f), brief && f.Grade == Skip:
 		case brief && f.Grade == Pass:
 			passed++
 		case f.Grade != Skip:

@@ -47,8 +47,8 @@ const window = 65535
 // wire may stand for many.
 const maxDecoded = 1 << 20
 
-// playable returns how much of what a proxy sent can be replayed: no more data than
-// the window, and no frame that cannot be read to its end, because credentials in
+// playable returns how many bytes of all, which a proxy sent, can be replayed: no more
+// data than the window, and no frame that cannot be read to its end, because credentials in
 // its fields would go unseen. secret reports credentials in it, or too many fields to search
 // them all.
 func (s *session) playable(all []byte) (end int, secret bool) {

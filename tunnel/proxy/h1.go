@@ -18,7 +18,8 @@ import (
 
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
 
-// serveHTTP1 serves one request after another. Timeout bounds the reading of a head.
+// serveHTTP1 serves one request after another. The reading of a head
+// may take as long as timeout.
 func (c *clientConn) serveHTTP1(timeout time.Duration) {
 	c.br = readers.Get().(*bufio.Reader)
 	c.br.Reset(c.conn)

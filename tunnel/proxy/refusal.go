@@ -73,8 +73,8 @@ func closeAfterReply(conn net.Conn) {
 }
 
 // refuse replies with an error, logs it, and closes the connection so that the
-// client can read the reply. HeadOnly leaves the content out, as a reply to HEAD
-// must.
+// client can read the reply. If headOnly is true, the content is left out, as in a
+// reply to HEAD.
 func (c *clientConn) refuse(rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
 	c.refuseOn(c.conn, rec, e, headOnly)
 }

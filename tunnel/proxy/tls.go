@@ -17,9 +17,9 @@ import (
 )
 
 // handshake performs the TLS handshake within limit; 0 = no limit. If it fails, the
-// client is answered as far as possible, and the failure is logged. Refusal is why
-// the client would be refused afterwards, nil if it would not; the record then has
-// that instead of the handshake's failure.
+// client is answered as far as possible, and the failure is logged. If the client
+// would be refused afterwards, refusal is the reason, and the record has it instead of
+// the handshake's failure; else refusal is nil.
 func (c *clientConn) handshake(limit time.Duration, refusal *tunnel.Error) bool {
 	if !c.beginHandshake(limit) {
 		return false

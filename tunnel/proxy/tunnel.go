@@ -20,8 +20,8 @@ func (s *Server) tunnel(rec *accesslog.Record, from netip.Addr, client, next rel
 	})
 }
 
-// relay starts a relay between both sides and registers it for Shutdown. Done is
-// called once, when the relay has ended.
+// relay starts a relay between both sides and registers it for Shutdown. It
+// calls done once, when the relay has ended.
 func (s *Server) relay(client, target relay.Side, done func(relay.Result)) {
 	limits := relay.Limits{Idle: max(0, s.IdleTimeout), Linger: max(0, cmp.Or(s.Linger, DefaultLinger))}
 	s.run.mu.Lock()

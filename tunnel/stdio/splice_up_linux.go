@@ -29,7 +29,7 @@ type upSplice struct {
 
 // spliceUp splices from In to the tunnel. It reports false if the rest has to be copied.
 // This includes an error of In, which a read then reports.
-func (r *relaying) spliceUp() (over bool) {
+func (r *relaying) spliceUp() (done bool) {
 	conn, in := sock.RawOf(r.Conn.NetConn()), spliceFileOf(r.In)
 	if conn == nil || in == nil || in.kind != unix.S_IFREG {
 		return false
@@ -50,8 +50,8 @@ func (r *relaying) spliceUp() (over bool) {
 			}
 			return s.err == nil
 		}
-		if over, ok := s.empty(); !ok {
-			return over
+		if done, ok := s.empty(); !ok {
+			return done
 		}
 	}
 }

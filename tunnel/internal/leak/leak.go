@@ -43,7 +43,7 @@ func Main(m *testing.M, pooled func() int, last ...func()) {
 func isFuzzing() bool { return flag.Lookup("test.fuzz").Value.String() != "" }
 
 // waitTogether lets more parallel tests run at once than there are processors, because most
-// of them only wait for timeouts. It respects a -parallel flag, and leaves fuzzing alone.
+// of them only wait for timeouts. An explicit -parallel flag is left alone, as is fuzzing's.
 func waitTogether() {
 	flag.Parse()
 	given := isFuzzing()
