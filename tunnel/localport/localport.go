@@ -304,9 +304,6 @@ func (c *localConn) relay(opened *client.Conn) {
 		s.active.Done()
 	}
 	limits := relay.Limits{Linger: linger}
-	var onLoop bool
-	if r, onLoop = s.loops.Start(client, target, limits, done); !onLoop {
-		r = relay.Start(client, target, limits, done)
-	}
+	r = s.loops.Relay(client, target, limits, done)
 	s.relays[r] = struct{}{}
 }

@@ -43,10 +43,7 @@ func (s *Server) relay(client, target relay.Side, done func(relay.Result)) {
 		done(result)
 		s.run.active.Done()
 	}
-	var onLoop bool
-	if r, onLoop = s.run.loops.Start(client, target, limits, ended); !onLoop {
-		r = relay.Start(client, target, limits, ended)
-	}
+	r = s.run.loops.Relay(client, target, limits, ended)
 	s.run.relays[r] = struct{}{}
 }
 

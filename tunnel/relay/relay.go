@@ -123,6 +123,15 @@ type relay struct {
 	grace    time.Time // set with cause: when the remaining bytes are given up
 }
 
+// Relay starts a relay like Start, on an event loop if that can relay between these
+// connections and there are descriptors enough, else on goroutines.
+func (l *Loops) Relay(client, target Side, limits Limits, done func(Result)) Running {
+	if r, ok := l.Start(client, target, limits, done); ok {
+		return r
+	}
+	return Start(client, target, limits, done)
+}
+
 // Start starts a relay between client and target and returns at once. The relay runs
 // until both sides have ended, and closes both connections. Then, as its last act, it
 // calls done, exactly once.
