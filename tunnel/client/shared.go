@@ -257,9 +257,12 @@ func (l *sharedList) withRoom() (found, unsure *sharedConn) {
 			continue
 		}
 		kept = append(kept, conn)
+		// In this order: a room that was counted before the limit was known means
+		// nothing, even if it is known by now.
+		known := conn.Known()
 		switch room := conn.Room(); {
 		case found != nil:
-		case !conn.Known():
+		case !known:
 			unsure = conn
 		case room > conn.reserved:
 			found = conn
