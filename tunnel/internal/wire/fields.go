@@ -33,11 +33,32 @@ func (r *reader) parseFields(list *fieldList, text string, at int) error {
 			list.close()
 			return nil
 		}
+		r.repaired = false
 		if err := r.parseLine(list, line, at); err != nil {
 			return err
 		}
+		if r.repaired && (framesMessage(line) || isBlank(line[0]) && list.open && framesMessage(list.fields[len(list.fields)-1].Name)) {
+			r.note(DoubtfulFraming, at)
+		}
 		at = end + 1
 	}
+}
+
+// framesMessage reports whether a reader that repairs a line might find a field in it
+// that frames the message: what stands before a colon or whitespace, of which only the
+// characters of tokens are looked at.
+func framesMessage(line string) bool {
+	var name []byte
+	for i := 0; i < len(line) && len(name) <= len("Transfer-Encoding"); i++ {
+		c := line[i]
+		if len(name) > 0 && (c == ':' || isBlank(c)) {
+			break
+		}
+		if isToken(c) {
+			name = append(name, c)
+		}
+	}
+	return equalFold(string(name), "Content-Length") || equalFold(string(name), "Transfer-Encoding")
 }
 
 // parseLine parses the field line that starts at offset at (RFC 9112, section 5).

@@ -24,6 +24,7 @@ const (
 	BadMethod                 // a method that is no token, or longer than 32 bytes
 	BadStartLine              // a start line that does not have its three parts
 	BadStatus                 // a status code that is not three digits from 100
+	DoubtfulFraming           // Content-Length or Transfer-Encoding in a line that has to be repaired
 )
 
 // flawText describes a kind of flaw. The detail is for the error page of a client and
@@ -49,6 +50,7 @@ var flawTexts = [...]flawText{
 	BadMethod:        {"bad-method", "bad method", "the method is not a token of at most 32 bytes"},
 	BadStartLine:     {"bad-start-line", "bad start line", "the start line has not the parts it should have"},
 	BadStatus:        {"bad-status", "bad status", "the status code is not three digits from 100 to 999"},
+	DoubtfulFraming:  {"doubtful-framing", "doubtful framing", "a field that frames the content is not written as one"},
 }
 
 // String returns the kind in a few words for a person.

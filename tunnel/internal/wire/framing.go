@@ -7,9 +7,13 @@ import (
 
 // Framing says how long the content behind a head is.
 type Framing struct {
-	Length  int64 // from Content-Length, in bytes; -1 = none given
-	Chunked bool  // Transfer-Encoding: chunked
+	Length     int64 // in bytes; -1 = not given
+	Chunked    bool  // Transfer-Encoding: chunked
+	UntilClose bool  // the content ends with the connection
 }
+
+// Empty reports whether there is no content, not even chunks without data.
+func (f Framing) Empty() bool { return f.Length <= 0 && !f.Chunked && !f.UntilClose }
 
 // Framing checks Content-Length and Transfer-Encoding and returns what they say. The
 // error is a *HeadError: Unsupported for a transfer coding other than chunked,
@@ -22,8 +26,26 @@ func (q *Request) Framing() (Framing, error) { return q.framing(q.Minor) }
 // (RFC 9112, section 6.3).
 func (p *Reply) Framing() (Framing, error) { return p.framing(p.Minor) }
 
+// ContentFraming returns the framing of a reply's content, by all the rules of RFC 9112,
+// section 6.3, beside the one for CONNECT: some replies have no content in spite of
+// their fields, and without those the content ends with the connection.
+func (p *Reply) ContentFraming(method string) (Framing, error) {
+	f, err := p.Framing()
+	switch {
+	case err != nil:
+	case method == "HEAD", p.Code < 200, p.Code == 204, p.Code == 304:
+		f = Framing{}
+	case f.Length < 0 && !f.Chunked:
+		f.UntilClose = true
+	}
+	return f, err
+}
+
 func (h *Head) framing(minor int) (Framing, error) {
 	f := Framing{Length: -1}
+	if _, doubtful := h.Flaw(DoubtfulFraming); doubtful {
+		return f, malformed(flawTexts[DoubtfulFraming].detail)
+	}
 	lengths, codings := h.Values("Content-Length"), h.Values("Transfer-Encoding")
 	if codings != nil {
 		switch {

@@ -1,6 +1,10 @@
 package wire
 
-import "testing"
+import (
+	"bufio"
+	"strings"
+	"testing"
+)
 
 func TestFraming(t *testing.T) {
 	none, chunked := Framing{Length: -1}, Framing{Length: -1, Chunked: true}
@@ -84,5 +88,67 @@ func TestReplyFramingOfRepairedField(t *testing.T) {
 	_, err = p.Framing()
 	if e := headError(t, err); e.Problem != Malformed {
 		t.Errorf("got %v, want both fields seen", e)
+	}
+}
+
+// A reply's content ends as RFC 9112, section 6.3 says, whatever its fields claim.
+func TestContentFraming(t *testing.T) {
+	for _, tt := range []struct {
+		method, head string
+		want         Framing
+	}{
+		{"GET", "200 OK\r\nContent-Length: 5\r\n", Framing{Length: 5}},
+		{"GET", "200 OK\r\n", Framing{Length: -1, UntilClose: true}},
+		{"GET", "200 OK\r\nTransfer-Encoding: chunked\r\n", Framing{Length: -1, Chunked: true}},
+		{"HEAD", "200 OK\r\nContent-Length: 5\r\n", Framing{}},
+		{"HEAD", "200 OK\r\nTransfer-Encoding: chunked\r\n", Framing{}},
+		{"GET", "204 None\r\nContent-Length: 5\r\n", Framing{}},
+		{"GET", "304 Same\r\nTransfer-Encoding: chunked\r\n", Framing{}},
+		{"GET", "100 Continue\r\nContent-Length: 5\r\n", Framing{}},
+		{"GET", "101 Switch\r\n", Framing{}},
+	} {
+		p, err := ReadReply(bufio.NewReader(strings.NewReader("HTTP/1.1 "+tt.head+"\r\n")), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := p.ContentFraming(tt.method); err != nil || got != tt.want {
+			t.Errorf("%s, %q: %+v, %v, want %+v", tt.method, tt.head, got, err, tt.want)
+		}
+	}
+}
+
+// A line that has to be repaired never frames the content: readers repair in different
+// ways. Other lines are repaired.
+func TestDoubtfulFraming(t *testing.T) {
+	for line, doubtful := range map[string]bool{
+		"Content-Length : 5":              true,
+		"content-length\t: 5":             true,
+		"Content-Length 5":                true,
+		"Transfer-Encoding chunked":       true,
+		"Transfer-Encoding":               true,
+		"Transfer-Encoding: chunked\rx":   true,
+		"Transfer-Encoding: \x0bchunked":  true,
+		"Transfer\x01-Encoding: chunked":  true,
+		"Transfer-Encoding\r: chunked":    true,
+		"Transfer-Encoding:\r\n chunked":  true,
+		"Content-Length: 5\r\n ":          true,
+		"X: 1\r\n Content-Length: 5":      false,
+		"X : 5":                           false,
+		"X-Content-Length : 5":            false,
+		"charset=utf-8":                   false,
+		"Content-Length-Of-Something : 5": false,
+		"Secured by Content-Length : 5":   false,
+		"Content-Length: 5":               false,
+		"Transfer-Encoding: chunked":      false,
+	} {
+		p, err := ReadReply(bufio.NewReader(strings.NewReader("HTTP/1.1 200 OK\r\n"+line+"\r\n\r\n")), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, noted := p.Flaw(DoubtfulFraming)
+		_, err = p.Framing()
+		if noted != doubtful || (err != nil) != doubtful {
+			t.Errorf("%q: noted %v, %v; want %v", line, noted, err, doubtful)
+		}
 	}
 }

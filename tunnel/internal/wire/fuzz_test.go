@@ -183,3 +183,70 @@ func unescape(t *testing.T, s string) (b []byte) {
 	}
 	return b
 }
+
+// Content means what net/http reads in it, whenever both accept it; where net/http
+// refuses, so does Content.
+func FuzzContent(f *testing.F) {
+	for _, s := range []string{"5\r\nhello\r\n0\r\n\r\n", "5;a=b\r\nhello\r\n00\r\nX: 1\r\n\r\nGET", "5  \r\nhello\r\n0\r\n\r\n", "5\nhello\n0\n\n", "5\r\nhellox0\r\n\r\n",
+		"1;\"\r\n\"\r\nx\r\n0\r\n\r\n", "0\r\nContent-Length: 1\r\n\r\n", "fffffffffffffffff\r\n", "1\r\nx\r\n0\r\nX : 1\r\nY\r\n\r\n"} {
+		f.Add([]byte(s), true)
+		f.Add([]byte(s), false)
+	}
+	f.Fuzz(func(t *testing.T, in []byte, request bool) {
+		read := func(r io.Reader, size int) (content []byte, c Content, err error) {
+			c.Reset(bufio.NewReaderSize(r, size), Framing{Length: -1, Chunked: true}, request)
+			content, err = io.ReadAll(&c)
+			return content, c, err
+		}
+		content, c, err := read(bytes.NewReader(in), 64<<10)
+		again, c2, againErr := read(iotest.OneByteReader(bytes.NewReader(in)), 64<<10)
+		if !bytes.Equal(content, again) || !reflect.DeepEqual(c.Trailer(), c2.Trailer()) || (err == nil) != (againErr == nil) {
+			t.Fatalf("whole %q, %v; byte by byte %q, %v", content, err, again, againErr)
+		}
+		q, _ := http.ReadRequest(bufio.NewReader(io.MultiReader(strings.NewReader("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"), bytes.NewReader(in))))
+		std, stdErr := io.ReadAll(q.Body)
+		switch {
+		case err != nil || !request && stdErr != nil:
+			return
+		case stdErr != nil && !strings.Contains(stdErr.Error(), "trailer"):
+			t.Fatalf("we read %q, net/http refuses: %v", content, stdErr)
+		case stdErr == nil && !bytes.Equal(content, std):
+			t.Fatalf("we read %q, net/http %q", content, std)
+		}
+	})
+}
+
+// A reply's content is framed as net/http frames it, whenever both accept the head.
+func FuzzContentFraming(f *testing.F) {
+	for _, s := range messages {
+		f.Add([]byte(s), "GET")
+		f.Add([]byte(s), "HEAD")
+	}
+	f.Fuzz(func(t *testing.T, in []byte, method string) {
+		if method != "HEAD" {
+			method = "GET"
+		}
+		p, err := ReadReply(bufio.NewReader(bytes.NewReader(in)), fuzzLimit)
+		if err != nil || p.Code < 200 {
+			return
+		}
+		framing, err := p.ContentFraming(method)
+		if err != nil {
+			return
+		}
+		std, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(in)), &http.Request{Method: method})
+		if err != nil {
+			return
+		}
+		length := framing.Length
+		switch {
+		case framing.UntilClose || framing.Chunked:
+			length = -1
+		case method == "HEAD": // net/http tells what it would be
+			return
+		}
+		if chunked := len(std.TransferEncoding) > 0; length != std.ContentLength || chunked != framing.Chunked {
+			t.Fatalf("net/http: length %d, chunked %v; we %+v", std.ContentLength, chunked, framing)
+		}
+	})
+}

@@ -26,6 +26,7 @@ type reader struct {
 
 	raw      []byte
 	flaws    []Flaw
+	repaired bool // the current field line has a flaw
 	lf, crlf bool // the line ends seen
 
 	start    int  // where the start line starts
@@ -212,6 +213,7 @@ func (r *reader) flaw(kind FlawKind, offset int) error {
 	if r.request && !kind.tolerable() {
 		return r.malformed(kind, offset)
 	}
+	r.repaired = true
 	r.note(kind, offset)
 	return nil
 }
