@@ -132,7 +132,7 @@ func TestDoubtfulFraming(t *testing.T) {
 		"Transfer-Encoding\r: chunked":    true,
 		"Transfer-Encoding:\r\n chunked":  true,
 		"Content-Length: 5\r\n ":          true,
-		"X: 1\r\n Content-Length: 5":      false,
+		"X: 1\r\n Content-Length: 5":      true,
 		"X : 5":                           false,
 		"X-Content-Length : 5":            false,
 		"charset=utf-8":                   false,
