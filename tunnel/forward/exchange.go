@@ -5,11 +5,14 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"culvert/tunnel"
 	"culvert/tunnel/internal/neterr"
+	"culvert/tunnel/internal/sock"
+	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/relay"
 )
 
@@ -62,39 +65,46 @@ func (x *exchange) check() *tunnel.Error {
 
 // takeRoute sets the request's route.
 func (x *exchange) takeRoute(route tunnel.Route) *tunnel.Error {
-	x.route, x.Record.Via = route, ""
+	x.route, x.parent, x.Record.Via = route, nil, ""
 	if route.Direct() {
 		return nil
 	}
+	x.parent = x.exchanges.forwarder.parentOf(route)
 	x.Record.Via = route.String()
 	return x.host().JudgeAddr(x.Record.Target)
 }
 
 // absolute reports whether the request goes to a parent in absolute-form.
-func (x *exchange) absolute() bool { return x.exchanges.forwarder.parentForwards(x.route) }
+func (x *exchange) absolute() bool { return x.parent != nil && x.parent.forwards }
 
 // exchange is one request and its reply.
 type exchange struct {
 	Incoming
-	exchanges *Exchanges
-	path      string // path and query, as they came
-	route     tunnel.Route
-	others    []tunnel.Route // tried in order if route cannot be taken
-	upgrade   string         // the protocol to change to, "" = none
-	header    http.Header    // of the request; outgoing removes the hop-by-hop fields
-	length    int64          // of the request's content in bytes; -1 = not known
-	close     bool           // the client wants its connection closed
-	body      requestBody
-	interim   interim
-	started   time.Time // when the next hop was first asked
-	pending   pendingReply
-	phase     exchangePhase
+	exchanges   *Exchanges
+	path        string // path and query, as they came
+	route       tunnel.Route
+	parent      *parent        // of route; nil = direct
+	others      []tunnel.Route // tried in order if route cannot be taken
+	upgrade     string         // the protocol to change to, "" = none
+	switching   bool           // the request asks for it, on a connection to the origin
+	maxForwards string         // the value to send; "" = as it came
+	length      int64          // of the request's content in bytes; -1 = not known
+	close       bool           // the client wants its connection closed
+	expects     bool           // the request has Expect: 100-continue
+	body        requestBody
+	interim     interim
+	started     time.Time // when the next hop was first asked
+	pending     pendingReply
+	phase       exchangePhase
+	down        atomic.Int64 // bytes of the reply's content written to the client
 
-	repeatable bool          // the request may be sent twice
-	reused     bool          // it was sent on a connection that had carried another before
-	stale      bool          // that connection had ended, so the request was not sent
-	upstream   *upstreamConn // the transport's; nil until there is one
-	down       atomic.Int64  // bytes of the reply's content written to the client
+	upload    upload
+	replyHead ReplyHead
+	content   wire.Content // of the reply
+
+	mu       sync.Mutex
+	upstream *upstream // in use; nil = none. Only Serve changes it, with mu held
+	aborted  bool      // everything must end; guarded by mu
 }
 
 func (x *exchange) host() Host { return x.exchanges.forwarder.host }
@@ -104,7 +114,7 @@ func (x *exchange) failure(err error, end watchEnd) Next {
 	fault, left := x.body.failure()
 	x.body.leave()
 	x.Record.Up = x.body.n.Load()
-	e := x.transportError(err)
+	e := x.replyError(err)
 	switch {
 	case end == clientSilent:
 		e, x.Record.ClosedBy = x.silenceError(), relay.ClosedByIdle
@@ -131,8 +141,8 @@ func (x *exchange) clientLeft(err error) Next {
 	return NextClose
 }
 
-// transportError returns the Error for a request to which no reply came.
-func (x *exchange) transportError(err error) *tunnel.Error {
+// replyError returns the Error for a request to which no reply came.
+func (x *exchange) replyError(err error) *tunnel.Error {
 	var e *tunnel.Error
 	switch {
 	case errors.As(err, &e):
@@ -158,17 +168,43 @@ func malformedReply(target tunnel.Authority, err error) *tunnel.Error {
 // forward sends the request on and the reply back.
 func (x *exchange) forward() Next {
 	x.started = time.Now()
-	ctx, watch := x.exchanges.begin(x), &x.exchanges.watch
-	watch.start(x, x.exchanges.cancel)
-	reply, err := x.roundTrip(ctx)
+	watch := &x.exchanges.watch
+	watch.start(x, x.abort)
+	reply, err := x.roundTrip()
+	return x.reply(reply, err, watch)
+}
+
+// reply sends the reply back, or an error if there is none.
+func (x *exchange) reply(reply *wire.Reply, err error, watch *clientWatch) Next {
 	x.interim.close()
+	var framing wire.Framing
 	if err == nil {
-		err = x.checkReply(reply)
+		framing, err = x.checkReply(reply)
 	}
 	if err != nil {
+		x.dropUpstream()
 		return x.failure(err, watch.stop())
 	}
-	out := x.respond(reply)
-	reply.Body.Close()
-	return x.served(reply.StatusCode, out, watch.stop())
+	keep := persists(reply, framing)
+	out := x.respond(reply, framing)
+	x.releaseUpstream(keep, out)
+	return x.served(reply.Code, out, watch.stop())
+}
+
+// abort ends the exchange: nothing waits any more for the next hop, nor for a connection
+// to it. No other exchange of the client's connection follows.
+func (x *exchange) abort() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.aborted = true
+	x.exchanges.cancel()
+	if x.upstream != nil {
+		_ = x.upstream.conn.SetDeadline(sock.Past)
+	}
+}
+
+func (x *exchange) isAborted() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.aborted
 }

@@ -14,8 +14,8 @@ package forward
 
 import (
 	"context"
+	"encoding/base64"
 	"net"
-	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -26,10 +26,9 @@ import (
 	"culvert/tunnel/relay"
 )
 
-// Forwarder forwards requests other than CONNECT. The standard library's Transport
-// parses, frames and pools. The Host checks each request, and judges the address of
-// each connection when it dials. The clients of a Forwarder share its connections to
-// origins, so one address policy must apply to all of them.
+// Forwarder forwards requests other than CONNECT. The Host checks each request, and judges
+// the address of each connection when it dials. The clients of a Forwarder share its
+// connections to origins, so one address policy must apply to all of them.
 type Forwarder struct {
 	// IdleTimeout ends exchanges that are silent in both directions; 0 = never.
 	// An exchange in which a side owes bytes ends after five minutes of silence
@@ -45,10 +44,10 @@ type Forwarder struct {
 	TunnelsOnly bool
 
 	host    Host
-	direct  *http.Transport
-	via     *viaFields // this proxy's, for messages in both directions
+	pool    pool
+	via     viaMembers // for messages in both directions
 	mu      sync.Mutex
-	parents []parentTransport // by route, equal ones sharing; guarded by mu
+	parents []*parent // equal routes share one; guarded by mu
 }
 
 // Host is what a Forwarder needs of the proxy around it. Its methods are called
@@ -110,18 +109,47 @@ type Incoming struct {
 // New returns a Forwarder for the clients of host, which has that pseudonym in Via
 // (RFC 9110, section 7.6.3). The caller sets the fields before it uses the Forwarder.
 func New(host Host, pseudonym string) *Forwarder {
-	f := &Forwarder{host: host, via: newViaFields(pseudonym)}
-	f.direct = f.newTunnelTransport(tunnel.Route{})
-	return f
+	return &Forwarder{host: host, via: newViaMembers(pseudonym), pool: pool{limit: idleUpstreams}}
 }
 
 // CloseIdleConnections closes the connections to origins and parents that carry no
 // request.
-func (f *Forwarder) CloseIdleConnections() {
-	f.direct.CloseIdleConnections()
+func (f *Forwarder) CloseIdleConnections() { f.pool.close() }
+
+// parent is a route through other proxies.
+type parent struct {
+	route    tunnel.Route
+	forwards bool   // its last hop gets the requests themselves
+	basic    string // the value of Proxy-Authorization for that hop; "" = none
+}
+
+// parentOf returns the parent of a route that is not direct.
+func (f *Forwarder) parentOf(route tunnel.Route) *parent {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, t := range f.parents {
-		t.CloseIdleConnections()
+	for _, p := range f.parents {
+		if p.route.Equal(route) {
+			return p
+		}
 	}
+	p := &parent{route: route, forwards: f.parentForwards(route)}
+	if c := route.Hops[len(route.Hops)-1].Credentials; c != nil && p.forwards {
+		p.basic = "Basic " + base64.StdEncoding.EncodeToString([]byte(c.User+":"+c.Password))
+	}
+	f.parents = append(f.parents, p)
+	return p
+}
+
+// parentForwards reports whether a route's last hop gets the requests themselves. A hop
+// that speaks HTTP/2 is asked for tunnels instead, since requests are sent by HTTP/1; a
+// SOCKS hop has only tunnels.
+func (f *Forwarder) parentForwards(route tunnel.Route) bool {
+	if f.TunnelsOnly {
+		return false
+	}
+	switch route.Hops[len(route.Hops)-1].Scheme {
+	case tunnel.SchemeHTTP, tunnel.SchemeHTTPS, tunnel.SchemeUnix:
+		return true
+	}
+	return false
 }

@@ -97,7 +97,7 @@ func newFakeClient(t *testing.T, f *Forwarder) *fakeClient {
 	for _, conn := range []net.Conn{near, far} {
 		conn.SetDeadline(time.Now().Add(testkit.Patience))
 	}
-	w := &fakeWire{HTTP1{near, bufio.NewReader(near)}, make(chan *tunnel.Error, 1)}
+	w := &fakeWire{HTTP1{Conn: near, Reader: bufio.NewReader(near)}, make(chan *tunnel.Error, 1)}
 	c := &fakeClient{TB: t, conn: far, br: bufio.NewReader(far), wire: w, exchanges: f.NewExchanges(t.Context(), near, w)}
 	t.Cleanup(func() {
 		c.exchanges.Close()
@@ -218,14 +218,14 @@ func TestForwarderTriesRoutesInOrder(t *testing.T) {
 }
 
 // Rules share the connections to a parent if they share its credentials.
-func TestForwarderSharesTransportsByValue(t *testing.T) {
+func TestForwarderSharesConnectionsByValue(t *testing.T) {
 	f := New(newFakeHost(), "p")
-	mine := f.transport(testkit.MustRoute(t, "http://me:pw@parent:1"))
-	if f.transport(testkit.MustRoute(t, "http://me:pw@parent:1")) != mine {
+	mine := f.parentOf(testkit.MustRoute(t, "http://me:pw@parent:1"))
+	if f.parentOf(testkit.MustRoute(t, "http://me:pw@parent:1")) != mine {
 		t.Error("an equal route has connections of its own")
 	}
 	for _, other := range []string{"http://you:pw@parent:1", "http://me:other@parent:1", "http://parent:1", "http://me:pw@parent:1,http://next:1"} {
-		if f.transport(testkit.MustRoute(t, other)) == mine {
+		if f.parentOf(testkit.MustRoute(t, other)) == mine {
 			t.Errorf("%s shares the connections of another user or route", testkit.MustRoute(t, other))
 		}
 	}

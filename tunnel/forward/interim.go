@@ -2,8 +2,10 @@ package forward
 
 import (
 	"net/http"
-	"net/textproto"
+	"slices"
 	"sync"
+
+	"culvert/tunnel/internal/wire"
 )
 
 // interim passes interim replies (1xx) to the client: 100 at most once, and none after
@@ -51,7 +53,7 @@ func (i *interim) answered() bool {
 }
 
 // pass sends an interim reply to the client.
-func (i *interim) pass(code int, header textproto.MIMEHeader) {
+func (i *interim) pass(code int, fields []wire.Field) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.coming = false
@@ -62,10 +64,8 @@ func (i *interim) pass(code int, header textproto.MIMEHeader) {
 	if !i.allowed {
 		return
 	}
-	fields := http.Header(header).Clone()
-	removeHopByHop(fields)
 	i.passed++
-	i.wire.Interim(code, fields)
+	i.wire.Interim(code, endToEnd(slices.Clone(fields)))
 }
 
 // state returns how many interim replies were sent, and whether a head has begun

@@ -2,16 +2,17 @@ package forward
 
 import (
 	"bytes"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"culvert/tunnel/internal/wire"
 )
 
 // answerHere answers a TRACE or OPTIONS request that must not be forwarded, and
 // decrements Max-Forwards of one that may be (RFC 9110, section 7.6.2).
 func (x *exchange) answerHere() (next Next, done bool) {
-	value := x.header.Get("Max-Forwards")
+	value, _ := get(x.Head.Fields, "Max-Forwards")
 	if value == "" || x.Head.Method != http.MethodTrace && x.Head.Method != http.MethodOptions {
 		return 0, false
 	}
@@ -20,20 +21,20 @@ func (x *exchange) answerHere() (next Next, done bool) {
 		return 0, false // not a number: nothing to decrement
 	}
 	if n > 0 {
-		x.header.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
+		x.maxForwards = strconv.FormatUint(n-1, 10)
 		return 0, false
 	}
-	reply := &http.Response{StatusCode: http.StatusOK, ProtoMinor: 1, Header: http.Header{}, Body: http.NoBody}
+	text, h := "", ReplyHead{Code: http.StatusOK, Reason: "OK", Content: true}
 	if x.Head.Method == http.MethodTrace {
-		text := x.traced()
-		reply.Header.Set("Content-Type", "message/http")
-		reply.ContentLength, reply.Body = int64(len(text)), io.NopCloser(bytes.NewReader(text))
+		text = string(x.traced())
+		h.Fields = []wire.Field{{Name: "Content-Type", Value: "message/http"}}
 	} else {
-		reply.Header.Set("Allow", "CONNECT, GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE")
+		h.Fields = []wire.Field{{Name: "Allow", Value: "CONNECT, GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"}}
 	}
+	h.Length = int64(len(text))
 	x.Record.Rule = "max-forwards"
 	x.interim.close()
-	return x.served(reply.StatusCode, x.respond(reply), clientThere), true
+	return x.served(h.Code, x.write(&h, 1, strings.NewReader(text)), clientThere), true
 }
 
 // traced returns the request's head as it came, without the fields that TRACE must not

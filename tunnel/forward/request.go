@@ -1,15 +1,14 @@
 package forward
 
 import (
-	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
 	"culvert/tunnel"
 	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/wire"
-	"errors"
-	"net/http"
-	"net/textproto"
-	"net/url"
-	"strings"
 )
 
 // newExchange parses a request, whose target must be in absolute-form (RFC 9112,
@@ -27,42 +26,38 @@ func (es *Exchanges) newExchange(in Incoming) (*exchange, *tunnel.Error) {
 	if in.Record.Target, x.path, err = parseAbsolute(head); err != nil {
 		return nil, tunnel.AsError(err, tunnel.PhaseRequest)
 	}
-	x.header = headerOf(head)
-	x.close = head.Minor == 0 || wire.HasToken(x.header["Connection"], "close") || wire.HasToken(x.header["Proxy-Connection"], "close")
+	fields := head.Fields
+	x.close = head.Minor == 0 || listed(fields, "Connection", "close") || listed(fields, "Proxy-Connection", "close")
 	x.interim.wire, x.interim.allowed = es.wire, head.Minor == 1
-	x.interim.waits = wire.HasToken(x.header["Expect"], "100-continue")
+	x.expects = listed(fields, "Expect", "100-continue")
+	x.interim.waits = x.expects
 	x.body.conn, x.body.interim = es.conn, &x.interim
-	x.body.content, x.body.trailer, x.length, err = es.wire.Body(framing, x.header["Trailer"])
-	if err != nil {
-		return nil, &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Target: in.Record.Target, Detail: "the request is malformed", Err: err}
-	}
 	if framing.Chunked {
-		delete(x.header, "Trailer") // the transport writes its own
+		if name := badTrailer(fields); name != "" {
+			return nil, &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Target: in.Record.Target,
+				Detail: "the request is malformed", Err: errors.New("a trailer section cannot hold " + name)}
+		}
 	}
+	x.body.content, x.length = es.wire.Body(framing)
 	if x.body.content != nil {
 		return x, nil
 	}
 	x.body.done.Store(true)
 	if head.Minor == 1 {
-		x.upgrade = wantsUpgrade(x.header)
+		x.upgrade = wantsUpgrade(fields)
 	}
 	return x, nil
 }
 
-// headerOf returns a head's fields except Host, which the target replaces (RFC 9112,
-// section 3.2.2).
-func headerOf(head *wire.Request) http.Header {
-	header, values := make(http.Header, len(head.Fields)), make([]string, len(head.Fields))
-	for i, f := range head.Fields {
-		name := textproto.CanonicalMIMEHeaderKey(f.Name)
-		if have := header[name]; have != nil {
-			header[name] = append(have, f.Value)
-		} else if name != "Host" {
-			values[i] = f.Value
-			header[name] = values[i : i+1 : i+1]
+// badTrailer returns the name of a field that Trailer announces and that must not be in a
+// trailer section, since it frames a message (RFC 9110, section 6.5.1); "" = none.
+func badTrailer(fields []wire.Field) string {
+	for _, name := range []string{"Transfer-Encoding", "Content-Length", "Trailer"} {
+		if listed(fields, "Trailer", name) {
+			return name
 		}
 	}
-	return header
+	return ""
 }
 
 // parseAbsolute splits a target in absolute-form into authority and path.
@@ -126,61 +121,89 @@ func RequestError(err error) *tunnel.Error {
 	return e
 }
 
-// blank is copied for every outgoing request, since only a copy can have a context.
-var blank http.Request
-
-// outgoing returns the request for the origin or the parent.
-func (x *exchange) outgoing(ctx context.Context) *http.Request {
-	header := x.header
-	trailers := wire.HasToken(header["Te"], "trailers")
-	expect := header["Expect"]
-	removeHopByHop(header)
-	if trailers { // RFC 9110, section 10.1.4
-		header["Te"], header["Connection"] = []string{"trailers"}, []string{"TE"}
-	}
-	if expect != nil && x.Head.Minor == 1 { // RFC 9110, section 10.1.1: 1.0 cannot wait
-		header["Expect"] = expect
-	} else {
-		delete(header, "Expect")
-	}
+// appendHead appends the head of the request for the origin or the parent: the fields as
+// they came, in their order, except those that concern the client's connection.
+// credentials is the value of Proxy-Authorization; "" = none.
+func (x *exchange) appendHead(b []byte, credentials string) []byte {
+	last, fields := &x.exchanges.last, x.Head.Fields
+	last.set(x.Record.Target)
+	b = append(b, x.Head.Method...)
+	b = append(b, ' ')
+	b = append(b, x.target()...)
+	b = append(b, " HTTP/1.1\r\n"...)
+	b = appendField(b, "Host", last.hostField)
+	connection := hopByHopOf(fields)
 	received := x.Head.Minor
 	if x.HTTP2 {
 		received = viaHTTP2
 	}
-	appendVia(header, received, x.exchanges.forwarder.via)
-	if header["User-Agent"] == nil {
-		header["User-Agent"] = []string{""} // so that the library does not add its own
-	}
-	x.exchanges.last.set(x.Record.Target)
-	out := blank.WithContext(ctx)
-	out.Method, out.Header, out.Trailer = x.Head.Method, header, x.body.trailer
-	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
-	out.URL, out.Host = x.url(), x.exchanges.last.hostField
-	if !x.body.done.Load() {
-		if out.Body, out.ContentLength = &x.body, x.length; x.length < 0 {
-			out.TransferEncoding = []string{"chunked"}
+	via, lastVia := x.exchanges.forwarder.via[received], -1
+	for i := range fields {
+		if isName(fields[i].Name, "Via") && !connection.has("Via") {
+			lastVia = i
 		}
 	}
-	x.repeatable = out.Body == nil && idempotent(out.Method)
-	return out
+	for i := range fields {
+		switch f := &fields[i]; {
+		case isName(f.Name, "Host"), connection.has(f.Name):
+		case i == lastVia:
+			b = appendField(b, f.Name, f.Value)
+			b = append(append(append(b[:len(b)-2], ", "...), via...), "\r\n"...)
+		case isName(f.Name, "Expect"):
+			if x.Head.Minor == 1 { // RFC 9110, section 10.1.1: 1.0 cannot wait
+				b = appendField(b, f.Name, f.Value)
+			}
+		case isName(f.Name, "Max-Forwards") && x.maxForwards != "":
+			b = appendField(b, f.Name, x.maxForwards)
+		default:
+			b = appendField(b, f.Name, f.Value)
+		}
+	}
+	if lastVia < 0 {
+		b = appendField(b, "Via", via)
+	}
+	if credentials != "" {
+		b = appendField(b, "Proxy-Authorization", credentials)
+	}
+	trailers := listed(fields, "TE", "trailers") // RFC 9110, section 10.1.4
+	switch {
+	case x.switching:
+		b = append(b, "Connection: Upgrade\r\nUpgrade: "...)
+		b = append(append(b, x.upgrade...), "\r\n"...)
+	case trailers:
+		b = append(b, "TE: trailers\r\nConnection: TE\r\n"...)
+	}
+	switch {
+	case x.length > 0:
+		b = append(b, "Content-Length: "...)
+		b = append(strconv.AppendInt(b, x.length, 10), "\r\n"...)
+	case x.length < 0:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	case hasContent(x.Head.Method):
+		b = append(b, "Content-Length: 0\r\n"...)
+	}
+	return append(b, "\r\n"...)
 }
 
-// url returns a URL with path and query exactly as they came (RFC 9110, section 7.7).
-func (x *exchange) url() *url.URL {
-	last := &x.exchanges.last
-	u := &url.URL{Scheme: "http", Host: last.text, Opaque: x.path}
-	switch {
-	case x.absolute(): // absolute-form
-		u.Opaque = "//" + last.hostField + strings.TrimPrefix(x.path, "*")
-	case strings.HasPrefix(x.path, "//"): // in Opaque it would be read as an authority
-		path, query, ask := strings.Cut(x.path, "?")
-		u.Opaque, u.RawPath, u.RawQuery, u.ForceQuery = "", path, query, ask
-		u.Path, _ = url.PathUnescape(path)
-		if u.EscapedPath() != path {
-			// The library would correct the path. Every server must accept
-			// absolute-form (RFC 9112, section 3.2.2).
-			*u = url.URL{Scheme: "http", Host: last.text, Opaque: "//" + last.hostField + x.path}
-		}
+func appendField(b []byte, name, value string) []byte {
+	b = append(append(b, name...), ": "...)
+	return append(append(b, value...), "\r\n"...)
+}
+
+// isName reports whether a field's name is the given one, in any case.
+func isName(name, want string) bool { return len(name) == len(want) && strings.EqualFold(name, want) }
+
+// hasContent reports whether requests with a method usually have content, so that its
+// absence has to be said (RFC 9110, section 8.6).
+func hasContent(method string) bool {
+	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
+}
+
+// target returns the request target: path and query exactly as they came (RFC 9110,
+// section 7.7), for a parent in absolute-form.
+func (x *exchange) target() string {
+	if !x.switching && x.absolute() {
+		return "http://" + x.exchanges.last.hostField + strings.TrimPrefix(x.path, "*")
 	}
-	return u
+	return x.path
 }

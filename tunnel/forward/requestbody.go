@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,14 +12,13 @@ import (
 	"culvert/tunnel/internal/sock"
 )
 
-// requestBody is a request's content as the transport reads it. The transport reads on
-// goroutines of its own, and may do so after the reply has arrived: nothing else may
-// read the connection before leave has returned.
+// requestBody is a request's content as an upload reads it, perhaps on a goroutine of its
+// own and after the reply has arrived: nothing else may read the connection before leave
+// has returned.
 type requestBody struct {
-	content io.Reader
+	content Content  // nil = none
 	conn    net.Conn // the client's connection
 	interim *interim
-	trailer http.Header // filled in at the end
 	n       atomic.Int64
 	asking  atomic.Bool // a Read waits for the client
 	done    atomic.Bool // the end was read, so that the next request may be read
@@ -54,11 +52,8 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	b.asking.Store(false)
 	b.n.Add(int64(n))
 	if err == io.EOF {
-		if err = checkNames(b.trailer); err == nil {
-			cleanTrailer(b.trailer)
-			b.done.Store(true)
-			return n, io.EOF
-		}
+		b.done.Store(true)
+		return n, io.EOF
 	}
 	if err != nil {
 		err = b.cause(err)
@@ -79,9 +74,6 @@ func (b *requestBody) cause(err error) error {
 	}
 	return err
 }
-
-// Close does nothing: after the reply, a connection with unread content is closed.
-func (b *requestBody) Close() error { return nil }
 
 // interrupt makes the Read under way and all later ones fail with err, and does not
 // wait for that. It does nothing if the end was read.

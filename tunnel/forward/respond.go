@@ -4,12 +4,13 @@ import (
 	"bufio"
 	"io"
 	"net/http"
-	"strconv"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/relay"
 )
 
@@ -18,21 +19,18 @@ var (
 	bodyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 )
 
-// checkReply returns why a reply cannot be passed on. It has closed the reply then.
-func (x *exchange) checkReply(reply *http.Response) error {
-	err := checkNames(reply.Header)
+// checkReply returns the framing of a reply, or why it cannot be passed on.
+func (x *exchange) checkReply(reply *wire.Reply) (wire.Framing, error) {
+	framing, err := reply.ContentFraming(x.Head.Method)
 	switch {
-	case err != nil, reply.ProtoMajor != 1, reply.StatusCode < 200: // including a 101 that was not requested
-		err = malformedReply(x.Record.Target, err)
-	case reply.StatusCode == http.StatusProxyAuthRequired && x.absolute():
+	case err != nil, reply.Code < 200: // including a 101 that was not requested
+		return framing, malformedReply(x.Record.Target, err)
+	case reply.Code == http.StatusProxyAuthRequired && x.absolute():
 		// The client gets no 407, since it does not have the parent's credentials.
-		err = &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Target: x.Record.Target,
+		return framing, &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Target: x.Record.Target,
 			Detail: "the next proxy wants credentials that this proxy does not have"}
-	default:
-		return nil
 	}
-	reply.Body.Close()
-	return err
+	return framing, nil
 }
 
 // replyOutcome says how the writing of a reply ended.
@@ -70,40 +68,52 @@ func (x *exchange) served(status int, out replyOutcome, end watchEnd) Next {
 // respond writes the reply to the client, with framing of its own: the length if it is
 // known, else chunks, or for HTTP/1.0 the connection's end (RFC 9112, section 6.3).
 // Nothing is buffered beyond one read.
-func (x *exchange) respond(reply *http.Response) (out replyOutcome) {
+func (x *exchange) respond(reply *wire.Reply, framing wire.Framing) replyOutcome {
+	h := &x.replyHead
+	*h = ReplyHead{Code: reply.Code, Reason: reasonOf(reply), Length: framing.Length}
+	h.Content = x.Head.Method != http.MethodHead && reply.Code != http.StatusNoContent && reply.Code != http.StatusNotModified
+	if !h.Content && reply.Code != http.StatusNoContent {
+		// Replies to HEAD and 304 announce the length of content they do not have.
+		announced, _ := reply.Framing()
+		h.Length = announced.Length
+	} else if !h.Content {
+		h.Length = -1
+	}
+	h.Fields = endToEnd(reply.Fields)
+	x.content.Reset(x.upstream.br, framing, false)
+	out := x.write(h, reply.Minor, &x.content)
+	return out
+}
+
+// write writes a reply with content of its own. received is the minor version by which
+// it came.
+func (x *exchange) write(h *ReplyHead, received int, body io.Reader) (out replyOutcome) {
 	out.keep = !x.close && x.body.done.Load() && !x.host().Draining()
-	// Replies to HEAD and 304 announce the length of content they do not have.
-	length := reply.Header.Get("Content-Length")
-	x.removeReplyHopByHop(reply.Header)
-	appendVia(reply.Header, min(reply.ProtoMinor, 1), x.exchanges.forwarder.via)
-	if reply.Header["Date"] == nil { // RFC 9110, section 6.6.1
-		reply.Header["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
+	h.Keep = out.keep
+	h.Fields = appendVia(h.Fields, x.exchanges.forwarder.via[received])
+	if _, ok := get(h.Fields, "Date"); !ok { // RFC 9110, section 6.6.1
+		h.Fields = append(h.Fields, wire.Field{Name: "Date", Value: time.Now().UTC().Format(http.TimeFormat)})
 	}
-	hasBody := x.Head.Method != http.MethodHead && reply.StatusCode != http.StatusNoContent && reply.StatusCode != http.StatusNotModified
-	chunked := hasBody && reply.ContentLength < 0 && x.Head.Minor == 1
-	out.untilClose = hasBody && reply.ContentLength < 0 && !chunked
-	switch {
-	case hasBody && reply.ContentLength >= 0:
-		length = strconv.FormatInt(reply.ContentLength, 10)
-	case hasBody, reply.StatusCode == http.StatusNoContent:
-		length = ""
+	endless := h.Content && h.Length < 0
+	h.Chunked = endless && x.Head.Minor == 1
+	if !h.Chunked && !x.HTTP2 {
+		h.Fields = slices.DeleteFunc(h.Fields, func(f wire.Field) bool { return isName(f.Name, "Trailer") })
 	}
+	out.untilClose = endless && !h.Chunked
 	bw := writers.Get().(*bufio.Writer)
 	bw.Reset(x.exchanges.conn)
 	defer func() {
 		bw.Reset(nil)
 		writers.Put(bw)
 	}()
-	x.phase.beginReply(hasBody && reply.ContentLength < 0)
-	cleanTrailer(reply.Trailer)
-	h := &ReplyHead{Response: reply, Length: length, Content: hasBody, Chunked: chunked, Keep: out.keep}
+	x.phase.beginReply(endless)
 	if out.toClient = x.exchanges.wire.Head(bw, h); out.toClient != nil {
 		return out
 	}
 	var content io.Writer
-	if hasBody {
+	if h.Content {
 		content = x.exchanges.wire.Content(bw, h)
-		out.fromOrigin, out.toClient = x.copyBody(bw, content, reply.Body)
+		out.fromOrigin, out.toClient = x.copyBody(bw, content, body)
 	}
 	switch {
 	case out.toClient != nil:
@@ -112,7 +122,7 @@ func (x *exchange) respond(reply *http.Response) (out replyOutcome) {
 		// or stream.
 		out.toClient = bw.Flush()
 	default:
-		cleanTrailer(reply.Trailer)
+		h.Trailer = trailerFields(x.content.Trailer())
 		out.toClient = x.exchanges.wire.End(bw, h, content)
 	}
 	return out
@@ -122,23 +132,13 @@ func (x *exchange) respond(reply *http.Response) (out replyOutcome) {
 // sent to the client, before each read that may wait. So a reply that has arrived whole
 // is sent in one piece, and no part of any other is held back.
 type pendingReply struct {
-	mu       sync.Mutex
 	bw       *bufio.Writer // nil = not lent
 	flushing atomic.Bool   // a flush is under way
 }
 
-// lend lends bw, or takes it back with nil.
-func (p *pendingReply) lend(bw *bufio.Writer) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.bw = bw
-}
-
 // flush flushes the writer that is lent, if any.
 func (p *pendingReply) flush() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.bw != nil {
+	if p.bw != nil && p.bw.Buffered() > 0 {
 		p.flushing.Store(true)
 		_ = p.bw.Flush() // if it fails, the next write will too
 		p.flushing.Store(false)
@@ -149,13 +149,13 @@ func (p *pendingReply) flush() {
 func (x *exchange) copyBody(bw *bufio.Writer, to io.Writer, body io.Reader) (fromOrigin, toClient error) {
 	buffer := bodyBuffers.Get().(*[32 << 10]byte)
 	defer bodyBuffers.Put(buffer)
+	x.pending.bw = bw
+	defer func() { x.pending.bw = nil }()
 	for fromOrigin == nil {
 		var n int
-		x.pending.lend(bw)
 		x.phase.awaiting.Store(true)
 		n, fromOrigin = body.Read(buffer[:])
 		x.phase.awaiting.Store(false)
-		x.pending.lend(nil)
 		if n == 0 {
 			continue
 		}

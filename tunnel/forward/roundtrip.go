@@ -1,23 +1,33 @@
 package forward
 
 import (
-	"context"
-	"culvert/tunnel"
 	"errors"
 	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/internal/sock"
+	"culvert/tunnel/internal/wire"
 )
 
-// staleTries bounds how often a request is sent again because a pooled connection was
-// closed.
-const staleTries = 4
+const (
+	// staleTries bounds how often a request is sent again because a kept connection was
+	// closed.
+	staleTries = 4
 
-// roundTrip sends the request and returns the reply. If a route cannot be taken, the
-// next one is tried.
-func (x *exchange) roundTrip(ctx context.Context) (*http.Response, error) {
+	continueTimeout = time.Second // how long a 100 (Continue) is waited for
+	maxReplyHead    = 256 << 10
+)
+
+// roundTrip sends the request and returns the head of the reply. If a route cannot be
+// taken, the next one is tried.
+func (x *exchange) roundTrip() (*wire.Reply, error) {
 	for {
-		reply, err := x.roundTripOnRoute(ctx)
+		reply, err := x.roundTripOnRoute()
 		var e *tunnel.Error
-		if err == nil || len(x.others) == 0 || !errors.As(err, &e) || !e.OtherRouteMayWork() || x.interim.answered() || ctx.Err() != nil || !x.body.renew() {
+		if err == nil || len(x.others) == 0 || !errors.As(err, &e) || !e.OtherRouteMayWork() || x.interim.answered() || x.isAborted() || !x.body.renew() {
 			return reply, err
 		}
 		x.host().RouteFailed(x.route, x.Record.Target, e)
@@ -29,30 +39,30 @@ func (x *exchange) roundTrip(ctx context.Context) (*http.Response, error) {
 	}
 }
 
-// roundTripOnRoute is roundTrip on one route. If the origin has closed the pooled
-// connection meanwhile, the library tries another by itself, unless part of the
-// request was written. In that case too a request is sent again if it may be repeated
-// (RFC 9112, section 9.3.1) and no reply has begun. A request that must not be
-// repeated (RFC 9110, section 9.2.2) is not sent on a connection that is known to have
-// ended; it fails if the origin closes the connection at that moment.
-func (x *exchange) roundTripOnRoute(ctx context.Context) (*http.Response, error) {
-	transport, out := x.transport(), x.outgoing(ctx)
+// roundTripOnRoute is roundTrip on one route. An origin may close a kept connection at
+// any time (RFC 9112, section 9.3.1): one that is known to have ended is not used, and
+// where it ends at the moment of its use, a request that may be repeated is sent again
+// unless a reply has begun. A request that must not be repeated (RFC 9110, section
+// 9.2.2) then fails.
+func (x *exchange) roundTripOnRoute() (*wire.Reply, error) {
 	for tries := 1; ; tries++ {
-		x.reused, x.stale = false, false
-		reply, err := transport.RoundTrip(out)
-		if err == nil || tries > staleTries || ctx.Err() != nil || !x.mayRepeat() {
-			return reply, err
+		if err := x.connect(tries > staleTries); err != nil {
+			return nil, err
+		}
+		reused := x.upstream.reused
+		reply, err := x.ask()
+		if err == nil {
+			return reply, nil
+		}
+		x.dropUpstream()
+		if !reused || !x.repeatable() || x.interim.answered() || x.isAborted() {
+			return nil, err
 		}
 	}
 }
 
-// mayRepeat reports whether a request that failed may be sent once more.
-func (x *exchange) mayRepeat() bool {
-	if x.stale { // no byte of it was sent
-		return x.body.renew()
-	}
-	return x.repeatable && x.reused && !x.interim.answered()
-}
+// repeatable reports whether the request may be sent twice.
+func (x *exchange) repeatable() bool { return x.body.content == nil && idempotent(x.Head.Method) }
 
 // idempotent reports whether a method may be repeated (RFC 9110, section 9.2.2).
 func idempotent(method string) bool {
@@ -61,4 +71,197 @@ func idempotent(method string) bool {
 		return true
 	}
 	return false
+}
+
+// authenticatesConnection reports whether a request authenticates its connection, as
+// Negotiate and NTLM do (RFC 4559, section 6): the next request on it is treated as the
+// same user's. So once a client connection has carried such credentials, it no longer
+// shares connections to origins with other clients.
+func authenticatesConnection(fields []wire.Field) bool {
+	for i := range fields {
+		if !isName(fields[i].Name, "Authorization") {
+			continue
+		}
+		scheme, _, _ := strings.Cut(fields[i].Value, " ")
+		if strings.EqualFold(scheme, "NTLM") || strings.EqualFold(scheme, "Negotiate") {
+			return true
+		}
+	}
+	return false
+}
+
+// pool returns the pool for the request's connection.
+func (x *exchange) pool() *pool {
+	es := x.exchanges
+	if es.own == nil && authenticatesConnection(x.Head.Fields) {
+		es.own = &pool{limit: idleUpstreamsOwn}
+	}
+	if es.own != nil {
+		return es.own
+	}
+	return &es.forwarder.pool
+}
+
+// connect takes a kept connection for the request, or makes one. With fresh it makes one
+// in any case.
+func (x *exchange) connect(fresh bool) error {
+	key := poolKey{parent: x.parent}
+	if !x.absolute() {
+		key.target = x.Record.Target
+	}
+	var u *upstream
+	if !fresh {
+		u = x.pool().take(key)
+	}
+	if u == nil {
+		var err error
+		if u, err = x.dial(key); err != nil {
+			return err
+		}
+	}
+	x.use(u)
+	return nil
+}
+
+// dial makes a connection.
+func (x *exchange) dial(key poolKey) (*upstream, error) {
+	ctx := x.exchanges.ctx
+	if x.absolute() {
+		conn, e := x.host().DialParent(ctx, x.route)
+		if e != nil {
+			return nil, e
+		}
+		return newUpstream(conn, key), nil
+	}
+	conn, e := x.host().Dial(ctx, x.route, x.Record.Target)
+	if e != nil {
+		return nil, e
+	}
+	return newUpstream(conn, key), nil
+}
+
+// use makes u the connection of the exchange.
+func (x *exchange) use(u *upstream) {
+	x.Record.Connect, x.Record.Addr = time.Since(x.started), u.addr
+	u.use(x)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.upstream = u
+	if x.aborted {
+		_ = u.conn.SetDeadline(sock.Past)
+	}
+}
+
+// dropUpstream closes the connection to the next hop, if there is one, and waits until
+// nothing uses it.
+func (x *exchange) dropUpstream() {
+	if x.upstream == nil {
+		return
+	}
+	x.upstream.conn.Close()
+	x.body.interrupt(errUpstreamGone)
+	x.upload.wait()
+	x.forgetUpstream().rest()
+}
+
+// forgetUpstream makes the exchange have no connection, and returns the one it had.
+func (x *exchange) forgetUpstream() *upstream {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	u := x.upstream
+	x.upstream = nil
+	return u
+}
+
+// releaseUpstream keeps the connection after a reply if it can carry another request, or
+// closes it.
+func (x *exchange) releaseUpstream(persists bool, out replyOutcome) {
+	u := x.upstream
+	if u == nil {
+		return
+	}
+	if x.switching || !persists || out.fromOrigin != nil || out.toClient != nil || !x.upload.whole() || u.br.Buffered() > 0 || x.host().Draining() || x.isAborted() {
+		x.dropUpstream()
+		return
+	}
+	x.forgetUpstream()
+	x.pool().put(u)
+}
+
+// persists reports whether the connection stays open after a reply (RFC 9112, section
+// 9.3).
+func persists(reply *wire.Reply, framing wire.Framing) bool {
+	if framing.UntilClose || reply.Code == http.StatusSwitchingProtocols {
+		return false
+	}
+	if reply.Minor == 0 {
+		return listed(reply.Fields, "Connection", "keep-alive")
+	}
+	return !listed(reply.Fields, "Connection", "close")
+}
+
+// ask sends the request and reads the head of the reply.
+func (x *exchange) ask() (*wire.Reply, error) {
+	x.exchanges.head = x.appendHead(x.exchanges.head[:0], x.credentials())
+	x.upload.begin(x, x.exchanges.head)
+	if x.upload.waits {
+		if err := x.awaitContinue(); err != nil {
+			return nil, err
+		}
+	}
+	return x.readReply()
+}
+
+// credentials returns the value of Proxy-Authorization for the next hop; "" = none.
+func (x *exchange) credentials() string {
+	if x.switching || !x.absolute() {
+		return ""
+	}
+	return x.parent.basic
+}
+
+// awaitContinue waits until the next hop replies, at most as long as a client that sent
+// Expect: 100-continue should wait, and then has the content sent (RFC 9110, section
+// 10.1.1). A reply is left to readReply.
+func (x *exchange) awaitContinue() error {
+	u := x.upstream
+	x.setReadDeadline(u, time.Now().Add(continueTimeout))
+	_, err := u.br.Peek(1)
+	x.setReadDeadline(u, time.Time{})
+	if errors.Is(err, os.ErrDeadlineExceeded) && !x.isAborted() {
+		x.upload.proceed()
+		return nil
+	}
+	return err
+}
+
+// setReadDeadline sets a deadline unless the exchange was aborted.
+func (x *exchange) setReadDeadline(u *upstream, t time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.aborted {
+		_ = u.conn.SetReadDeadline(t)
+	}
+}
+
+// readReply reads the head of the reply, and passes interim replies on.
+func (x *exchange) readReply() (*wire.Reply, error) {
+	br := x.upstream.br
+	for {
+		if _, err := br.Peek(1); err != nil {
+			return nil, err
+		}
+		x.interim.beginHead()
+		reply, err := wire.ReadReply(br, maxReplyHead)
+		if err != nil {
+			return nil, err
+		}
+		if reply.Code >= 200 || reply.Code == http.StatusSwitchingProtocols {
+			return reply, nil
+		}
+		x.interim.pass(reply.Code, reply.Fields)
+		if reply.Code == http.StatusContinue {
+			x.upload.proceed()
+		}
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"strconv"
 	"strings"
 	"time"
@@ -21,15 +20,13 @@ import (
 // reply Head, Content and End are called in this order, Content only if the reply may
 // have some; Interim before them, perhaps from another goroutine.
 type Wire interface {
-	// Body returns a request's content, nil if there is none; its trailer, which is
-	// complete once the content was read to io.EOF, nil if there can be none; and the
-	// content's length in bytes, -1 if it is not known. The values of the
-	// request's Trailer field are in announced.
-	Body(framing wire.Framing, announced []string) (content io.Reader, trailer http.Header, length int64, err error)
+	// Body returns a request's content, nil if there is none, and its length in bytes,
+	// -1 if it is not known.
+	Body(framing wire.Framing) (content Content, length int64)
 
 	// Interim sends an interim reply (1xx). It returns no error, since the final reply
 	// will fail too.
-	Interim(code int, fields http.Header)
+	Interim(code int, fields []wire.Field)
 
 	// Head writes a reply's head. It may write to bw, and need not flush.
 	Head(bw *bufio.Writer, h *ReplyHead) error
@@ -46,7 +43,7 @@ type Wire interface {
 
 	// Switch replies that the protocol changes to those named. Give then gives the
 	// client's side to the caller, who closes it.
-	Switch(reply *http.Response, protocols string) error
+	Switch(h *ReplyHead, protocols string) error
 	Give() relay.Side
 
 	// Refuse replies with an error, logs it, and ends the exchange. If
@@ -61,13 +58,26 @@ type Wire interface {
 	Settle()
 }
 
-// ReplyHead is a reply's head on its way to the client.
+// Content is the content of a request. Its trailer section is complete once Read has
+// returned io.EOF.
+type Content interface {
+	io.Reader
+	Trailer() []wire.Field
+
+	// Arrived reports whether all of it can be read without waiting.
+	Arrived() bool
+}
+
+// ReplyHead is a reply's head on its way to the client, and its trailer section.
 type ReplyHead struct {
-	*http.Response
-	Length  string // value of Content-Length; "" = none
-	Content bool   // the reply may have content
-	Chunked bool   // over HTTP/1: in chunks, since the length is not known
-	Keep    bool   // over HTTP/1: the connection is kept
+	Code    int
+	Reason  string
+	Fields  []wire.Field // without those that frame the content or concern a connection
+	Length  int64        // for Content-Length; -1 = none
+	Content bool         // the reply may have content
+	Chunked bool         // over HTTP/1: in chunks, since the length is not known
+	Keep    bool         // over HTTP/1: the connection is kept
+	Trailer []wire.Field // known when the content ends
 }
 
 // HTTP1 implements Wire for HTTP/1, except Give and Refuse: a Wire embeds it and adds
@@ -75,52 +85,61 @@ type ReplyHead struct {
 type HTTP1 struct {
 	Conn   net.Conn
 	Reader *bufio.Reader // over Conn, behind the request's head
+
+	content wire.Content
+	chunks  wire.ChunkWriter
 }
 
 // Body implements Wire.
-func (w *HTTP1) Body(framing wire.Framing, announced []string) (io.Reader, http.Header, int64, error) {
-	if framing.Length <= 0 && !framing.Chunked {
-		return nil, nil, 0, nil
+func (w *HTTP1) Body(framing wire.Framing) (Content, int64) {
+	if framing.Empty() {
+		return nil, 0
 	}
-	body, err := wire.NewBody(w.Reader, framing, announced)
-	if err != nil {
-		return nil, nil, 0, err
-	}
-	cleanTrailer(body.Trailer)
-	return body, body.Trailer, framing.Length, nil
+	w.content.Reset(w.Reader, framing, true)
+	return &w.content, framing.Length
 }
 
 // Interim implements Wire.
-func (w *HTTP1) Interim(code int, fields http.Header) {
+func (w *HTTP1) Interim(code int, fields []wire.Field) {
 	bw := bufio.NewWriter(w.Conn)
 	writeStatusLine(bw, code, http.StatusText(code))
-	fields.Write(bw)
+	writeFields(bw, fields)
 	bw.WriteString("\r\n")
 	bw.Flush()
 }
 
 // Head implements Wire.
 func (w *HTTP1) Head(bw *bufio.Writer, h *ReplyHead) error {
-	writeStatusLine(bw, h.StatusCode, reasonOf(h.Response))
-	h.Header.Write(bw)
-	writeFraming(bw, h)
+	writeStatusLine(bw, h.Code, h.Reason)
+	writeFields(bw, h.Fields)
+	if h.Chunked {
+		bw.WriteString("Transfer-Encoding: chunked\r\n")
+	}
+	if h.Length >= 0 {
+		bw.WriteString("Content-Length: ")
+		bw.Write(strconv.AppendInt(bw.AvailableBuffer(), h.Length, 10))
+		bw.WriteString("\r\n")
+	}
+	if !h.Keep {
+		bw.WriteString("Connection: close\r\n")
+	}
+	bw.WriteString("\r\n")
 	return nil
 }
 
 // Content implements Wire.
 func (w *HTTP1) Content(bw *bufio.Writer, h *ReplyHead) io.Writer {
 	if h.Chunked {
-		return httputil.NewChunkedWriter(bw)
+		w.chunks.W = bw
+		return &w.chunks
 	}
 	return bw
 }
 
 // End implements Wire.
-func (w *HTTP1) End(bw *bufio.Writer, h *ReplyHead, content io.Writer) error {
-	if chunks, ok := content.(io.Closer); ok && h.Chunked {
-		chunks.Close()
-		h.Trailer.Write(bw)
-		bw.WriteString("\r\n")
+func (w *HTTP1) End(bw *bufio.Writer, h *ReplyHead, _ io.Writer) error {
+	if h.Content && h.Chunked {
+		w.chunks.Close(h.Trailer)
 	}
 	return bw.Flush()
 }
@@ -137,17 +156,17 @@ func (w *HTTP1) BreakOff(untilClose bool) {
 }
 
 // Switch implements Wire.
-func (w *HTTP1) Switch(reply *http.Response, protocols string) error {
-	return WriteSwitch(w.Conn, reply, protocols)
+func (w *HTTP1) Switch(h *ReplyHead, protocols string) error {
+	return WriteSwitch(w.Conn, h, protocols)
 }
 
 // WriteSwitch writes an HTTP/1 reply with status 101, which changes to the protocols
 // named (RFC 9110, section 7.8).
-func WriteSwitch(w io.Writer, reply *http.Response, protocols string) error {
+func WriteSwitch(w io.Writer, h *ReplyHead, protocols string) error {
 	bw := bufio.NewWriter(w)
-	writeStatusLine(bw, reply.StatusCode, reasonOf(reply))
+	writeStatusLine(bw, h.Code, h.Reason)
 	bw.WriteString("Connection: Upgrade\r\nUpgrade: " + protocols + "\r\n")
-	reply.Header.Write(bw)
+	writeFields(bw, h.Fields)
 	bw.WriteString("\r\n")
 	return bw.Flush()
 }
@@ -174,33 +193,19 @@ func writeStatusLine(bw *bufio.Writer, code int, reason string) {
 
 // reasonOf returns the reply's own reason phrase, which may be empty, or the usual one if
 // a status line must not have it (RFC 9112, section 4).
-func reasonOf(reply *http.Response) string {
-	_, reason, _ := strings.Cut(reply.Status, " ")
-	if reply.Status == "" || wire.HasControl(strings.ReplaceAll(reason, "\t", " ")) {
-		return http.StatusText(reply.StatusCode)
+func reasonOf(p *wire.Reply) string {
+	if wire.HasControl(strings.ReplaceAll(p.Reason, "\t", " ")) {
+		return http.StatusText(p.Code)
 	}
-	return reason
+	return p.Reason
 }
 
-// writeFraming writes the framing fields and ends the head.
-func writeFraming(bw *bufio.Writer, h *ReplyHead) {
-	if h.Chunked {
-		bw.WriteString("Transfer-Encoding: chunked\r\n")
-		for name := range h.Trailer {
-			writeField(bw, "Trailer: ", name)
-		}
+// writeFields writes field lines, spelt and ordered as they are.
+func writeFields(bw *bufio.Writer, fields []wire.Field) {
+	for i := range fields {
+		bw.WriteString(fields[i].Name)
+		bw.WriteString(": ")
+		bw.WriteString(fields[i].Value)
+		bw.WriteString("\r\n")
 	}
-	if h.Length != "" {
-		writeField(bw, "Content-Length: ", h.Length)
-	}
-	if !h.Keep {
-		bw.WriteString("Connection: close\r\n")
-	}
-	bw.WriteString("\r\n")
-}
-
-func writeField(bw *bufio.Writer, start, value string) {
-	bw.WriteString(start)
-	bw.WriteString(value)
-	bw.WriteString("\r\n")
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -93,43 +94,37 @@ type http2Wire struct {
 }
 
 // Body implements forward.Wire.
-func (w *http2Wire) Body(framing wire.Framing, _ []string) (io.Reader, http.Header, int64, error) {
+func (w *http2Wire) Body(framing wire.Framing) (forward.Content, int64) {
 	if w.request.ended || framing.Length == 0 {
-		return nil, nil, 0, nil
+		return nil, 0
 	}
-	w.request.trailer = make(http.Header)
-	return w.request, w.request.trailer, framing.Length, nil
+	return w.request, framing.Length
 }
 
 // fieldsOf returns a reply's status and fields as HTTP/2 writes them. The fields that
 // concern an HTTP/1 connection were removed before.
-func fieldsOf(code int, header http.Header) []h2.Field {
-	fields := []h2.Field{{Name: ":status", Value: strconv.Itoa(code)}}
-	return appendFields(fields, header)
+func fieldsOf(code int, fields []wire.Field) []h2.Field {
+	return appendFields([]h2.Field{{Name: ":status", Value: strconv.Itoa(code)}}, fields)
 }
 
-func appendFields(fields []h2.Field, header http.Header) []h2.Field {
-	for name, values := range header {
-		for _, value := range values {
-			fields = append(fields, h2.Field{Name: strings.ToLower(name), Value: value})
-		}
+// appendFields appends fields with their names in lower case (RFC 9113, section 8.2).
+func appendFields(to []h2.Field, fields []wire.Field) []h2.Field {
+	for _, f := range fields {
+		to = append(to, h2.Field{Name: strings.ToLower(f.Name), Value: f.Value})
 	}
-	return fields
+	return to
 }
 
 // Interim implements forward.Wire.
-func (w *http2Wire) Interim(code int, fields http.Header) {
+func (w *http2Wire) Interim(code int, fields []wire.Field) {
 	_ = w.stream.Interim(fieldsOf(code, fields)) // if it fails, the next write will too
 }
 
 // Head implements forward.Wire.
 func (w *http2Wire) Head(_ *bufio.Writer, h *forward.ReplyHead) error {
-	fields := fieldsOf(h.StatusCode, h.Header)
-	if h.Length != "" {
-		fields = append(fields, h2.Field{Name: "content-length", Value: h.Length})
-	}
-	for name := range h.Trailer {
-		fields = append(fields, h2.Field{Name: "trailer", Value: name})
+	fields := fieldsOf(h.Code, h.Fields)
+	if h.Length >= 0 {
+		fields = append(fields, h2.Field{Name: "content-length", Value: strconv.FormatInt(h.Length, 10)})
 	}
 	return w.stream.Respond(fields, !h.Content)
 }
@@ -152,9 +147,9 @@ func (w *http2Wire) End(bw *bufio.Writer, h *forward.ReplyHead, _ io.Writer) err
 func (w *http2Wire) BreakOff(bool) { w.stream.Reset(h2.CodeInternal) }
 
 // Switch implements forward.Wire: it answers an extended CONNECT (RFC 8441, section 5.1).
-func (w *http2Wire) Switch(reply *http.Response, _ string) error {
-	reply.Header.Del("Sec-Websocket-Accept")
-	return w.stream.Respond(fieldsOf(http.StatusOK, reply.Header), false)
+func (w *http2Wire) Switch(h *forward.ReplyHead, _ string) error {
+	fields := slices.DeleteFunc(h.Fields, func(f wire.Field) bool { return strings.EqualFold(f.Name, "Sec-WebSocket-Accept") })
+	return w.stream.Respond(fieldsOf(http.StatusOK, fields), false)
 }
 
 // Give implements forward.Wire.
@@ -191,15 +186,21 @@ var errStreamGone = errors.New("the client has given the request up")
 type streamContent struct {
 	stream  *h2.Stream
 	ended   bool // there is no content
-	trailer http.Header
+	trailer []wire.Field
 }
 
 func (s *streamContent) Read(b []byte) (int, error) {
 	n, err := s.stream.Read(b)
-	if err == io.EOF {
+	if err == io.EOF && s.trailer == nil {
 		for _, f := range s.stream.Trailer() {
-			s.trailer.Add(f.Name, f.Value)
+			s.trailer = append(s.trailer, wire.Field{Name: f.Name, Value: f.Value})
 		}
 	}
 	return n, err
 }
+
+// Trailer implements forward.Content.
+func (s *streamContent) Trailer() []wire.Field { return s.trailer }
+
+// Arrived implements forward.Content.
+func (s *streamContent) Arrived() bool { return false }

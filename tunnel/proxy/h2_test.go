@@ -323,7 +323,7 @@ func TestWebSocketOverHTTP2(t *testing.T) {
 	s.CloseWrite()
 	testkit.ExpectLast(t, s, "helloping")
 	asked := origin.Heads()[0]
-	for _, want := range []string{"GET /chat HTTP/1.1\r\n", "\r\nConnection: Upgrade\r\n", "\r\nUpgrade: websocket\r\n", "\r\nSec-Websocket-Key: ", "\r\nSec-Websocket-Version: 13\r\n", "\r\nVia: 2 here\r\n"} {
+	for _, want := range []string{"GET /chat HTTP/1.1\r\n", "\r\nConnection: Upgrade\r\n", "\r\nUpgrade: websocket\r\n", "\r\nSec-WebSocket-Key: ", "\r\nSec-Websocket-Version: 13\r\n", "\r\nVia: 2 here\r\n"} {
 		if !strings.Contains(asked, want) {
 			t.Errorf("the origin was asked %q, which lacks %q", asked, want)
 		}

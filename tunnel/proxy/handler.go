@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -187,20 +188,36 @@ func (w *handlerWire) hijack(answer string) (relay.Side, error) {
 }
 
 // Body implements forward.Wire.
-func (w *handlerWire) Body(wire.Framing, []string) (io.Reader, http.Header, int64, error) {
+func (w *handlerWire) Body(wire.Framing) (forward.Content, int64) {
 	r := w.conn.r
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
-		return nil, nil, 0, nil
+		return nil, 0
 	}
-	if r.Trailer == nil {
-		r.Trailer = make(http.Header)
-	}
-	return r.Body, r.Trailer, r.ContentLength, nil
+	return handlerContent{r}, r.ContentLength
 }
+
+// handlerContent is the content of a handler's request.
+type handlerContent struct{ r *http.Request }
+
+// Read implements io.Reader.
+func (c handlerContent) Read(p []byte) (int, error) { return c.r.Body.Read(p) }
+
+// Trailer implements forward.Content.
+func (c handlerContent) Trailer() (fields []wire.Field) {
+	for name, values := range c.r.Trailer {
+		for _, value := range values {
+			fields = append(fields, wire.Field{Name: name, Value: value})
+		}
+	}
+	return fields
+}
+
+// Arrived implements forward.Content.
+func (c handlerContent) Arrived() bool { return false }
 
 // Interim implements forward.Wire. It does not send 100, which net/http sends when
 // content is read.
-func (w *handlerWire) Interim(code int, fields http.Header) {
+func (w *handlerWire) Interim(code int, fields []wire.Field) {
 	if code == http.StatusContinue {
 		return
 	}
@@ -209,23 +226,19 @@ func (w *handlerWire) Interim(code int, fields http.Header) {
 	clear(w.conn.w.Header())
 }
 
-func (w *handlerWire) set(fields http.Header) {
-	header := w.conn.w.Header()
-	for name, values := range fields {
-		header[name] = values
+func (w *handlerWire) set(fields []wire.Field) {
+	for _, f := range fields {
+		w.conn.w.Header().Add(f.Name, f.Value)
 	}
 }
 
 // Head implements forward.Wire.
 func (w *handlerWire) Head(_ *bufio.Writer, h *forward.ReplyHead) error {
-	w.set(h.Header)
-	if h.Length != "" {
-		w.conn.w.Header().Set("Content-Length", h.Length)
+	w.set(h.Fields)
+	if h.Length >= 0 {
+		w.conn.w.Header().Set("Content-Length", strconv.FormatInt(h.Length, 10))
 	}
-	for name := range h.Trailer {
-		w.conn.w.Header().Add("Trailer", name)
-	}
-	w.conn.w.WriteHeader(h.StatusCode)
+	w.conn.w.WriteHeader(h.Code)
 	return nil
 }
 
@@ -234,19 +247,20 @@ func (w *handlerWire) Content(bw *bufio.Writer, _ *forward.ReplyHead) io.Writer 
 
 // End implements forward.Wire.
 func (w *handlerWire) End(bw *bufio.Writer, h *forward.ReplyHead, _ io.Writer) error {
-	for name, values := range h.Trailer {
-		w.conn.w.Header()[http.TrailerPrefix+name] = values
+	err := bw.Flush()
+	for _, f := range h.Trailer {
+		w.conn.w.Header().Add(http.TrailerPrefix+f.Name, f.Value)
 	}
-	return bw.Flush()
+	return err
 }
 
 // BreakOff implements forward.Wire.
 func (w *handlerWire) BreakOff(bool) { w.conn.aborted = true }
 
 // Switch implements forward.Wire.
-func (w *handlerWire) Switch(reply *http.Response, protocols string) error {
+func (w *handlerWire) Switch(h *forward.ReplyHead, protocols string) error {
 	var head strings.Builder
-	err := forward.WriteSwitch(&head, reply, protocols)
+	err := forward.WriteSwitch(&head, h, protocols)
 	if err == nil {
 		w.conn.side, err = w.hijack(head.String())
 	}

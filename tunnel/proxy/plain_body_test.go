@@ -73,7 +73,7 @@ func TestPlainTrailersBothWays(t *testing.T) {
 	p := newPlainTest(t)
 	client, origin, head := p.exchange(chunkedPost + "TE: trailers\r\nTrailer: X-A, X-Missing\r\n\r\n" +
 		"1\r\na\r\n0\r\nX-A: 1\r\nX-Unannounced: 2\r\nContent-Length: 7\r\nTransfer-Encoding: x\r\nHost: y\r\nConnection: X-A\r\n\r\n")
-	if got := fieldLine(head, "Trailer"); got != "X-A,X-Missing" {
+	if got := fieldLine(head, "Trailer"); got != "X-A, X-Missing" {
 		t.Errorf("the origin got Trailer %q", got)
 	}
 	origin.expect("1\r\na\r\n0\r\n")
@@ -81,7 +81,7 @@ func TestPlainTrailersBothWays(t *testing.T) {
 		t.Errorf("the origin got the trailers %q, want %q", got, want)
 	}
 	origin.send("HTTP/1.1 200 OK\r\n" + date + "Trailer: X-A, Connection\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-A: 1\r\nX-B: 2\r\nContent-Length: 7\r\n\r\n")
-	client.expect("HTTP/1.1 200 OK\r\n" + date + "Via: 1.1 p\r\nTransfer-Encoding: chunked\r\nTrailer: X-A\r\n\r\n1\r\na\r\n0\r\nX-A: 1\r\nX-B: 2\r\n\r\n")
+	client.expect("HTTP/1.1 200 OK\r\n" + date + "Trailer: X-A, Connection\r\nVia: 1.1 p\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-A: 1\r\nX-B: 2\r\n\r\n")
 }
 
 func TestPlainUnannouncedTrailerOfARequest(t *testing.T) {

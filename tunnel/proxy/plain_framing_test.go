@@ -64,7 +64,7 @@ func TestPlainIdenticalContentLengthsMerge(t *testing.T) {
 	for _, fields := range []string{"Content-Length: 4\r\ncontent-length: 4\r\n", "Content-Length: 4, 4\r\n", "Content-Length: 04\r\n"} {
 		p := newPlainTest(t)
 		client, origin, head := p.exchange("POST http://ORIGIN/ HTTP/1.1\r\nHost: x\r\n" + fields + "\r\nbody")
-		if want := p.fill("POST / HTTP/1.1\r\nHost: ORIGIN\r\nContent-Length: 4\r\nVia: 1.1 p\r\n\r\n"); head != want {
+		if want := p.fill("POST / HTTP/1.1\r\nHost: ORIGIN\r\nVia: 1.1 p\r\nContent-Length: 4\r\n\r\n"); head != want {
 			t.Errorf("the origin got %q, want %q", head, want)
 		}
 		origin.expect("body")
@@ -115,7 +115,7 @@ func TestPlainChunksAreFramedAnew(t *testing.T) {
 	p := newPlainTest(t)
 	client, origin, head := p.exchange("POST http://ORIGIN/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n" +
 		"0004;ext=\"a;b\"\r\nbody\r\n00a;x\r\n0123456789\r\n000\r\n\r\n")
-	if want := p.fill("POST / HTTP/1.1\r\nHost: ORIGIN\r\nTransfer-Encoding: chunked\r\nVia: 1.1 p\r\n\r\n"); head != want {
+	if want := p.fill("POST / HTTP/1.1\r\nHost: ORIGIN\r\nVia: 1.1 p\r\nTransfer-Encoding: chunked\r\n\r\n"); head != want {
 		t.Errorf("the origin got %q, want %q", head, want)
 	}
 	var sizes, content strings.Builder
@@ -155,14 +155,13 @@ func TestPlainReplyFraming(t *testing.T) {
 		{"identical lengths", "GET", "1.1", "HTTP/1.1 200 OK\r\n" + date + "Content-Length: 2\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\n" + date + "Via: 1.1 p\r\nContent-Length: 2\r\n" + closing + "ok"},
 		{"chunked", "GET", "1.1", "HTTP/1.1 200 OK\r\n" + date + "Transfer-Encoding: chunked\r\n\r\n2;x\r\nok\r\n0\r\n\r\n", "HTTP/1.1 200 OK\r\n" + date + "Via: 1.1 p\r\nTransfer-Encoding: chunked\r\n" + closing + "2\r\nok\r\n0\r\n\r\n"},
 		{"chunked to 1.0", "GET", "1.0", "HTTP/1.1 200 OK\r\n" + date + "Transfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n", "HTTP/1.1 200 OK\r\n" + date + "Via: 1.1 p\r\n" + closing + "ok"},
-		{"chunked and length", "GET", "1.1", "HTTP/1.1 200 OK\r\n" + date + "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n2\r\nok\r\n0\r\n\r\n", "HTTP/1.1 200 OK\r\n" + date + "Via: 1.1 p\r\nTransfer-Encoding: chunked\r\n" + closing + "2\r\nok\r\n0\r\n\r\n"},
 		{"until close", "GET", "1.1", "HTTP/1.1 200 OK\r\n" + date + "\r\nok", "HTTP/1.1 200 OK\r\n" + date + "Via: 1.1 p\r\nTransfer-Encoding: chunked\r\n" + closing + "2\r\nok\r\n0\r\n\r\n"},
 		{"until close to 1.0", "GET", "1.0", "HTTP/1.0 200 OK\r\n" + date + "\r\nok", "HTTP/1.1 200 OK\r\n" + date + "Via: 1.0 p\r\n" + closing + "ok"},
 		{"empty until close", "GET", "1.1", "HTTP/1.1 200 OK\r\n" + date + "\r\n", "HTTP/1.1 200 OK\r\n" + date + "Via: 1.1 p\r\nTransfer-Encoding: chunked\r\n" + closing + "0\r\n\r\n"},
 		{"HEAD with length", "HEAD", "1.1", "HTTP/1.1 200 OK\r\n" + date + "Content-Length: 99\r\n\r\n", "HTTP/1.1 200 OK\r\n" + date + "Via: 1.1 p\r\nContent-Length: 99\r\n" + closing},
 		{"HEAD chunked", "HEAD", "1.1", "HTTP/1.1 200 OK\r\n" + date + "Transfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 200 OK\r\n" + date + "Via: 1.1 p\r\n" + closing},
 		{"HEAD without", "HEAD", "1.1", "HTTP/1.1 200 OK\r\n" + date + "\r\n", "HTTP/1.1 200 OK\r\n" + date + "Via: 1.1 p\r\n" + closing},
-		{"304 with length", "GET", "1.1", "HTTP/1.1 304 Not Modified\r\n" + date + "Content-Length: 99\r\nETag: x\r\n\r\n", "HTTP/1.1 304 Not Modified\r\n" + date + "Etag: x\r\nVia: 1.1 p\r\nContent-Length: 99\r\n" + closing},
+		{"304 with length", "GET", "1.1", "HTTP/1.1 304 Not Modified\r\n" + date + "Content-Length: 99\r\nETag: x\r\n\r\n", "HTTP/1.1 304 Not Modified\r\n" + date + "ETag: x\r\nVia: 1.1 p\r\nContent-Length: 99\r\n" + closing},
 		{"204", "GET", "1.1", "HTTP/1.1 204 No Content\r\n" + date + "\r\n", "HTTP/1.1 204 No Content\r\n" + date + "Via: 1.1 p\r\n" + closing},
 		{"204 with length", "GET", "1.1", "HTTP/1.1 204 No Content\r\n" + date + "Content-Length: 2\r\n\r\n", "HTTP/1.1 204 No Content\r\n" + date + "Via: 1.1 p\r\n" + closing},
 		{"unknown status", "GET", "1.1", "HTTP/1.1 299 Whatever\r\n" + date + "Content-Length: 0\r\n\r\n", "HTTP/1.1 299 Whatever\r\n" + date + "Via: 1.1 p\r\nContent-Length: 0\r\n" + closing},
@@ -170,6 +169,11 @@ func TestPlainReplyFraming(t *testing.T) {
 		{"empty reason", "GET", "1.1", "HTTP/1.1 404 \r\n" + date + "Content-Length: 0\r\n\r\n", "HTTP/1.1 404 \r\n" + date + "Via: 1.1 p\r\nContent-Length: 0\r\n" + closing},
 		{"no reason", "GET", "1.1", "HTTP/1.1 404\r\n" + date + "Content-Length: 0\r\n\r\n", "HTTP/1.1 404 \r\n" + date + "Via: 1.1 p\r\nContent-Length: 0\r\n" + closing},
 		{"control in the reason", "GET", "1.1", "HTTP/1.1 404 a\x1b[1mb\rc\r\n" + date + "Content-Length: 0\r\n\r\n", "HTTP/1.1 404 Not Found\r\n" + date + "Via: 1.1 p\r\nContent-Length: 0\r\n" + closing},
+		{"no colon", "GET", "1.1", "HTTP/1.1 200 OK\r\n" + date + "what is this\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\n" + date + "Via: 1.1 p\r\nContent-Length: 2\r\n" + closing + "ok"},
+		{"space before colon", "GET", "1.1", "HTTP/1.1 200 OK\r\n" + date + "Secured : yes\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\n" + date + "Secured: yes\r\nVia: 1.1 p\r\nContent-Length: 2\r\n" + closing + "ok"},
+		{"space in a name", "GET", "1.1", "HTTP/1.1 200 OK\r\n" + date + "Secured by X : yes\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\n" + date + "Via: 1.1 p\r\nContent-Length: 2\r\n" + closing + "ok"},
+		{"folded", "GET", "1.1", "HTTP/1.1 200 OK\r\n" + date + "X-A: b\r\n  c\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\n" + date + "X-A: b c\r\nVia: 1.1 p\r\nContent-Length: 2\r\n" + closing + "ok"},
+		{"spelling and order", "GET", "1.1", "HTTP/1.1 200 OK\r\n" + date + "x-lower-UPPER: 1\r\nContent-length: 2\r\nP3P: a\r\nWWW-Authenticate: b\r\n\r\nok", "HTTP/1.1 200 OK\r\n" + date + "x-lower-UPPER: 1\r\nP3P: a\r\nWWW-Authenticate: b\r\nVia: 1.1 p\r\nContent-Length: 2\r\n" + closing + "ok"},
 		{"bare LF", "GET", "1.1", "HTTP/1.1 200 OK\n" + strings.TrimSuffix(date, "\r\n") + "\nContent-Length: 2\n\nok", "HTTP/1.1 200 OK\r\n" + date + "Via: 1.1 p\r\nContent-Length: 2\r\n" + closing + "ok"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -222,7 +226,8 @@ func TestPlainBadReplies(t *testing.T) {
 		"bad length":          {"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "http_protocol_error"},
 		"space before colon":  {"HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\na", "http_protocol_error"},
 		"gzip coding":         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "http_protocol_error"},
-		"no colon":            {"HTTP/1.1 200 OK\r\nwhat is this\r\n\r\n", "http_protocol_error"},
+		"framing, no colon":   {"HTTP/1.1 200 OK\r\nContent-Length 1\r\n\r\na", "http_protocol_error"},
+		"chunked and length":  {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n2\r\nok\r\n0\r\n\r\n", "http_protocol_error"},
 		"head without end":    {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 300<<10) + "\r\n\r\n", "http_protocol_error"},
 		"garbage after a 103": {"HTTP/1.1 103 Early Hints\r\n\r\nSSH-2.0\r\n\r\n", "http_protocol_error"},
 	} {

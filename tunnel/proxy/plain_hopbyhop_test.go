@@ -12,20 +12,20 @@ import (
 func TestPlainRequestFieldsOfOneConnection(t *testing.T) {
 	for _, tt := range []struct{ name, fields, want string }{
 		{"end-to-end fields stay", "X-B: 1\r\nAccept: a\r\nX-B: 2\r\nCookie: c\r\nAuthorization: Basic x\r\n",
-			"Accept: a\r\nAuthorization: Basic x\r\nCookie: c\r\nVia: 1.1 p\r\nX-B: 1\r\nX-B: 2\r\n"},
-		{"empty values stay", "X-A:\r\n", "Via: 1.1 p\r\nX-A: \r\n"},
-		{"bytes beyond ASCII stay", "X-A: \xe9\xff\r\n", "Via: 1.1 p\r\nX-A: \xe9\xff\r\n"},
+			"X-B: 1\r\nAccept: a\r\nX-B: 2\r\nCookie: c\r\nAuthorization: Basic x\r\nVia: 1.1 p\r\n"},
+		{"empty values stay", "X-A:\r\n", "X-A: \r\nVia: 1.1 p\r\n"},
+		{"bytes beyond ASCII stay", "X-A: \xe9\xff\r\n", "X-A: \xe9\xff\r\nVia: 1.1 p\r\n"},
 		{"the fixed ones", "Proxy-Connection: keep-alive\r\nKeep-Alive: timeout=5\r\nProxy-Authorization: Basic eDp5\r\nProxy-Authenticate: Basic\r\n" +
 			"Upgrade: x\r\nHTTP2-Settings: x\r\nTE: gzip\r\n", "Via: 1.1 p\r\n"},
 		{"what Connection names", "Connection: close, X-A ,, x-b\r\nConnection: X-C\r\nX-A: 1\r\nx-B: 2\r\nX-C: 3\r\nX-D: 4\r\n",
-			"Via: 1.1 p\r\nX-D: 4\r\n"},
+			"X-D: 4\r\nVia: 1.1 p\r\n"},
 		{"Connection names itself", "Connection: connection\r\n", "Via: 1.1 p\r\n"},
-		{"Connection is empty", "Connection:\r\nX-A: 1\r\n", "Via: 1.1 p\r\nX-A: 1\r\n"},
+		{"Connection is empty", "Connection:\r\nX-A: 1\r\n", "X-A: 1\r\nVia: 1.1 p\r\n"},
 		{"Connection names what is not there", "Connection: x-a, \"quoted\", ;, \xff\r\n", "Via: 1.1 p\r\n"},
 		{"Connection names Host", "Connection: host\r\n", "Via: 1.1 p\r\n"},
 		{"Connection names Via", "Connection: via\r\nVia: 1.1 a\r\n", "Via: 1.1 p\r\n"},
-		{"TE: trailers", "TE: gzip;q=0.5, Trailers\r\n", "Connection: TE\r\nTe: trailers\r\nVia: 1.1 p\r\n"},
-		{"TE that Connection names", "TE: trailers\r\nConnection: TE\r\n", "Connection: TE\r\nTe: trailers\r\nVia: 1.1 p\r\n"},
+		{"TE: trailers", "TE: gzip;q=0.5, Trailers\r\n", "Via: 1.1 p\r\nTE: trailers\r\nConnection: TE\r\n"},
+		{"TE that Connection names", "TE: trailers\r\nConnection: TE\r\n", "Via: 1.1 p\r\nTE: trailers\r\nConnection: TE\r\n"},
 		{"no User-Agent is made up", "", "Via: 1.1 p\r\n"},
 		{"User-Agent stays", "User-Agent: u/1\r\n", "User-Agent: u/1\r\nVia: 1.1 p\r\n"},
 		{"Accept-Encoding stays", "Accept-Encoding: br\r\n", "Accept-Encoding: br\r\nVia: 1.1 p\r\n"},
@@ -51,13 +51,13 @@ func TestPlainConnectionCannotTakeTheFramingAway(t *testing.T) {
 
 func TestPlainReplyFieldsOfOneConnection(t *testing.T) {
 	for _, tt := range []struct{ name, fields, want string }{
-		{"end-to-end fields stay", "X-B: 1\r\nSet-Cookie: a\r\nX-B: 2\r\nSet-Cookie: b\r\n", "Set-Cookie: a\r\nSet-Cookie: b\r\nVia: 1.1 p\r\nX-B: 1\r\nX-B: 2\r\n"},
+		{"end-to-end fields stay", "X-B: 1\r\nSet-Cookie: a\r\nX-B: 2\r\nSet-Cookie: b\r\n", "X-B: 1\r\nSet-Cookie: a\r\nX-B: 2\r\nSet-Cookie: b\r\nVia: 1.1 p\r\n"},
 		{"the fixed ones", "Proxy-Connection: keep-alive\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nUpgrade: h2c\r\n", "Via: 1.1 p\r\n"},
-		{"what Connection names", "Connection: X-A, x-b\r\nX-A: 1\r\nX-b: 2\r\nX-C: 3\r\n", "Via: 1.1 p\r\nX-C: 3\r\n"},
-		{"what Connection names beside close", "Connection: X-A\r\nconnection:close,x-b\r\nX-A: 1\r\nX-b: 2\r\nX-C: 3\r\n", "Via: 1.1 p\r\nX-C: 3\r\n"},
+		{"what Connection names", "Connection: X-A, x-b\r\nX-A: 1\r\nX-b: 2\r\nX-C: 3\r\n", "X-C: 3\r\nVia: 1.1 p\r\n"},
+		{"what Connection names beside close", "Connection: X-A\r\nconnection:close,x-b\r\nX-A: 1\r\nX-b: 2\r\nX-C: 3\r\n", "X-C: 3\r\nVia: 1.1 p\r\n"},
 		{"Connection names itself", "Connection: connection\r\n", "Via: 1.1 p\r\n"},
 		{"Connection names the framing", "Connection: content-length, transfer-encoding\r\n", "Via: 1.1 p\r\n"},
-		{"Via is there", "Via: 1.0 a, HTTP/1.1 b (c)\r\nVia: 1.1 d\r\n", "Via: 1.0 a, HTTP/1.1 b (c), 1.1 d, 1.1 p\r\n"},
+		{"Via is there", "Via: 1.0 a, HTTP/1.1 b (c)\r\nVia: 1.1 d\r\n", "Via: 1.0 a, HTTP/1.1 b (c)\r\nVia: 1.1 d, 1.1 p\r\n"},
 		{"our own name in a reply is no loop", "Via: 1.1 p\r\n", "Via: 1.1 p, 1.1 p\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -74,8 +74,8 @@ func TestPlainReplyFieldsOfOneConnection(t *testing.T) {
 func TestPlainViaHasTheReceivedVersion(t *testing.T) {
 	p := newPlainTest(t)
 	head := p.forwarded("GET http://ORIGIN/ HTTP/1.0\r\nVia: 1.1 a\r\nvia: 1.1 b\r\n\r\n")
-	if got := fieldLine(head, "Via"); got != "1.1 a, 1.1 b, 1.0 p" {
-		t.Errorf("the origin got Via %q", got)
+	if !strings.Contains(head, "\r\nVia: 1.1 a\r\nvia: 1.1 b, 1.0 p\r\n") {
+		t.Errorf("the origin got %q", head)
 	}
 	got := newPlainTest(t).answered("HTTP/1.0 200 OK\r\n" + date + "Content-Length: 0\r\n\r\n")
 	if fieldLine(got, "Via") != "1.0 p" || !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") {

@@ -24,6 +24,9 @@ func TestPlainTargetIsByteExact(t *testing.T) {
 		"//double//?x=//y":              "//double//?x=//y",
 		"//double?":                     "//double?",
 		"//a%2Fb":                       "//a%2Fb",
+		"//a|b?c":                       "//a|b?c",
+		"//%zz":                         "//%zz",
+		"//a\"b?":                       "//a\"b?",
 		"/|^`{}\\\"<>[]":                "/|^`{}\\\"<>[]",
 		"/?|^`{}\\\"<>[]%zz":            "/?|^`{}\\\"<>[]%zz",
 		"/http://other/":                "/http://other/",
@@ -34,18 +37,6 @@ func TestPlainTargetIsByteExact(t *testing.T) {
 		line, _, _ := strings.Cut(p.forwarded("GET http://ORIGIN"+sent+" HTTP/1.1\r\nHost: x\r\n\r\n"), "\r\n")
 		if line != "GET "+want+" HTTP/1.1" {
 			t.Errorf("%.50q became %.80q", sent, line)
-		}
-	}
-}
-
-// A path that net/url would correct is sent in absolute-form, which every server
-// accepts.
-func TestPlainDoubleSlashWithOddCharactersIsNotCorrected(t *testing.T) {
-	p := newPlainTest(t)
-	for _, path := range []string{"//a|b?c", "//%zz", "//a\"b?"} {
-		line, _, _ := strings.Cut(p.forwarded("GET http://ORIGIN"+path+" HTTP/1.1\r\nHost: x\r\n\r\n"), "\r\n")
-		if line != "GET http://ORIGIN"+path+" HTTP/1.1" {
-			t.Errorf("%q became %q", path, line)
 		}
 	}
 }
@@ -64,7 +55,7 @@ func TestPlainOptionsWithoutPathIsForTheServer(t *testing.T) {
 // RFC 9112, section 3.2.2.
 func TestPlainTargetReplacesHost(t *testing.T) {
 	newPlainTest(t).wantForwarded("GET http://ORIGIN/a HTTP/1.1\r\nX-A: b\r\nHost: other.example:81\r\n\r\n",
-		"GET /a HTTP/1.1\r\nHost: ORIGIN\r\nVia: 1.1 p\r\nX-A: b\r\n\r\n")
+		"GET /a HTTP/1.1\r\nHost: ORIGIN\r\nX-A: b\r\nVia: 1.1 p\r\n\r\n")
 }
 
 func TestPlainHostLeavesPort80Out(t *testing.T) {

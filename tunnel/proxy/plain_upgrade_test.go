@@ -15,12 +15,12 @@ import (
 const (
 	webSocketGet = "GET http://ORIGIN/chat?a=b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade, X-A\r\nX-A: 1\r\n" +
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-	webSocketThere = "GET /chat?a=b HTTP/1.1\r\nHost: ORIGIN\r\nConnection: Upgrade\r\nSec-Websocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
-		"Upgrade: websocket\r\nVia: 1.1 p\r\n\r\n"
+	webSocketThere = "GET /chat?a=b HTTP/1.1\r\nHost: ORIGIN\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nVia: 1.1 p\r\n" +
+		"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 	webSocket101 = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: upgrade, x-b\r\nX-B: 2\r\n" +
 		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 	webSocketHere = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n" +
-		"Sec-Websocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nVia: 1.1 p\r\n\r\n"
+		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nVia: 1.1 p\r\n\r\n"
 )
 
 // RFC 9110, section 7.8; bytes directly behind both heads belong to the new protocol.
@@ -123,7 +123,7 @@ func TestPlainUpgradeBadReplies(t *testing.T) {
 	for name, tt := range map[string]struct{ reply, token string }{
 		"nothing":          {"", "connection_terminated"},
 		"garbage":          {"SSH-2.0-OpenSSH\r\n\r\n", "http_protocol_error"},
-		"head without end": {"HTTP/1.1 101 X\r\nX: " + strings.Repeat("x", 600<<10), "connection_terminated"},
+		"head without end": {"HTTP/1.1 101 X\r\nX: " + strings.Repeat("x", 600<<10), "http_protocol_error"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlainTest(t)

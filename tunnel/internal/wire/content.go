@@ -63,6 +63,12 @@ func (c *Content) Left() int64 {
 	return c.left
 }
 
+// Arrived reports whether all of the content is known to be in the reader's buffer.
+func (c *Content) Arrived() bool {
+	left := c.Left()
+	return left >= 0 && left <= int64(c.br.Buffered())
+}
+
 // Skip notes that n bytes of content with a known length were read by other means than
 // Read, beneath the reader, whose buffer must be empty.
 func (c *Content) Skip(n int64) {
@@ -106,7 +112,7 @@ const (
 	maxChunkLine    = 4 << 10  // bytes of a line with a size
 	chunkExtra      = 16       // bytes of such a line that count as nothing, besides its digits
 	maxChunkExtras  = 16 << 10 // bytes of all lines beyond that, in excess of the content
-	maxTrailer      = 64 << 10 // bytes of the trailer section
+	maxTrailer      = 16 << 10 // bytes of the trailer section
 	maxSizeDigits   = 16
 	errChunkTooLong = "a chunk's line is too long"
 )

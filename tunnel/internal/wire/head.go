@@ -97,12 +97,24 @@ func Tokens(values []string) []string {
 	return tokens
 }
 
+// Elements iterates over the elements of a comma-separated list, as sent and without
+// empty ones. It is for lists of tokens and does not parse quoted strings.
+func Elements(list string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for element := range strings.SplitSeq(list, ",") {
+			// RFC 9110, section 5.6.1.2: empty elements are ignored.
+			if element = trimOWS(element); element != "" && !yield(element) {
+				return
+			}
+		}
+	}
+}
+
 func elements(values []string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, value := range values {
-			for element := range strings.SplitSeq(value, ",") {
-				// RFC 9110, section 5.6.1.2: empty elements are ignored.
-				if element = trimOWS(element); element != "" && !yield(element) {
+			for element := range Elements(value) {
+				if !yield(element) {
 					return
 				}
 			}

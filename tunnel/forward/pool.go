@@ -1,0 +1,178 @@
+package forward
+
+import (
+	"sync"
+	"time"
+
+	"culvert/tunnel"
+	"culvert/tunnel/internal/sock"
+)
+
+// Bounds of the connections kept to origins and parents.
+const (
+	idleUpstreams        = 256
+	idleUpstreamsPerHost = 32
+	idleUpstreamsOwn     = 16 // of a client whose connections are its own
+	idleUpstreamTimeout  = 50 * time.Second
+	idleUpstreamCheck    = 5 * time.Second
+)
+
+// pool keeps connections that carry no request. It never dials.
+type pool struct {
+	limit   int // how many are kept
+	mu      sync.Mutex
+	kept    map[poolKey][]*upstream // the freshest last
+	count   int
+	oldest  *upstream // of all, in the order in which they were put
+	newest  *upstream
+	timer   *time.Timer // nil = none was kept yet
+	running bool        // the timer is set
+}
+
+// poolKey says which requests a connection can carry.
+type poolKey struct {
+	parent *parent          // nil = there is none
+	target tunnel.Authority // zero for a parent that gets the requests themselves
+}
+
+// take returns the freshest connection for key, nil if there is none. Connections that
+// have ended, or hold bytes that nobody asked for, are closed.
+func (p *pool) take(key poolKey) *upstream {
+	for {
+		u := p.pop(key)
+		if u == nil || !sock.HasEnded(u.socket()) {
+			return u
+		}
+		u.conn.Close()
+	}
+}
+
+func (p *pool) pop(key poolKey) *upstream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.kept[key]
+	if len(list) == 0 {
+		return nil
+	}
+	u := list[len(list)-1]
+	p.remove(u)
+	return u
+}
+
+// put keeps a connection that has carried a request, and closes another if there are too
+// many.
+func (p *pool) put(u *upstream) {
+	u.rest()
+	u.reused = true
+	p.mu.Lock()
+	var surplus *upstream
+	switch list := p.kept[u.key]; {
+	case len(list) >= idleUpstreamsPerHost:
+		surplus = list[0]
+	case p.count >= p.limit:
+		surplus = p.oldest
+	}
+	if surplus != nil {
+		p.remove(surplus)
+	}
+	p.add(u)
+	p.mu.Unlock()
+	if surplus != nil {
+		surplus.conn.Close()
+	}
+}
+
+// add appends u to its list and to that of all. p.mu is held.
+func (p *pool) add(u *upstream) {
+	if p.kept == nil {
+		p.kept = make(map[poolKey][]*upstream)
+	}
+	u.since = time.Now()
+	p.kept[u.key] = append(p.kept[u.key], u)
+	p.count++
+	u.older, u.newer = p.newest, nil
+	if p.newest != nil {
+		p.newest.newer = u
+	} else {
+		p.oldest = u
+	}
+	p.newest = u
+	switch {
+	case p.running:
+		return
+	case p.timer == nil:
+		p.timer = time.AfterFunc(idleUpstreamCheck, p.sweep)
+	default:
+		p.timer.Reset(idleUpstreamCheck)
+	}
+	p.running = true
+}
+
+// remove removes u from both lists. p.mu is held.
+func (p *pool) remove(u *upstream) {
+	list := p.kept[u.key]
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i] == u {
+			copy(list[i:], list[i+1:])
+			list[len(list)-1] = nil
+			list = list[:len(list)-1]
+			break
+		}
+	}
+	if len(list) > 0 {
+		p.kept[u.key] = list
+	} else {
+		delete(p.kept, u.key)
+	}
+	p.count--
+	if u.older != nil {
+		u.older.newer = u.newer
+	} else {
+		p.oldest = u.newer
+	}
+	if u.newer != nil {
+		u.newer.older = u.older
+	} else {
+		p.newest = u.older
+	}
+	u.older, u.newer = nil, nil
+}
+
+// sweep closes connections that were not used for long, and those that have ended.
+func (p *pool) sweep() {
+	p.mu.Lock()
+	var over []*upstream
+	for u := p.oldest; u != nil; {
+		next := u.newer
+		if time.Since(u.since) >= idleUpstreamTimeout || sock.HasEnded(u.socket()) {
+			p.remove(u)
+			over = append(over, u)
+		}
+		u = next
+	}
+	if p.running = p.count > 0; p.running {
+		p.timer.Reset(idleUpstreamCheck)
+	}
+	p.mu.Unlock()
+	for _, u := range over {
+		u.conn.Close()
+	}
+}
+
+// close closes all kept connections. The pool can still be used.
+func (p *pool) close() {
+	p.mu.Lock()
+	var all []*upstream
+	for p.oldest != nil {
+		all = append(all, p.oldest)
+		p.remove(p.oldest)
+	}
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	p.running = false
+	p.mu.Unlock()
+	for _, u := range all {
+		u.conn.Close()
+	}
+}

@@ -1,0 +1,61 @@
+package forward
+
+import (
+	"bufio"
+	"net"
+	"sync"
+	"time"
+
+	"culvert/tunnel/client"
+)
+
+// Readers over connections to origins and parents. A kept connection has none.
+var upstreamReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
+
+// upstream is a connection to an origin or a parent. One exchange at a time uses it.
+type upstream struct {
+	conn   net.Conn
+	addr   string // of the peer
+	key    poolKey
+	br     *bufio.Reader // over the upstream; nil while it is kept
+	reused bool          // it carried a request before
+	x      *exchange     // whose reply is read
+
+	// Of a kept connection; guarded by pool.mu.
+	since        time.Time
+	older, newer *upstream
+}
+
+func newUpstream(conn net.Conn, key poolKey) *upstream {
+	return &upstream{conn: conn, addr: conn.RemoteAddr().String(), key: key}
+}
+
+// use prepares the connection for an exchange.
+func (u *upstream) use(x *exchange) {
+	u.x = x
+	u.br = upstreamReaders.Get().(*bufio.Reader)
+	u.br.Reset(u)
+}
+
+// rest gives the reader back, which must not be used any more.
+func (u *upstream) rest() {
+	if u.br != nil {
+		u.br.Reset(nil)
+		upstreamReaders.Put(u.br)
+	}
+	u.x, u.br = nil, nil
+}
+
+// Read may wait, so it first flushes to the client what there is of its reply.
+func (u *upstream) Read(b []byte) (int, error) {
+	u.x.pending.flush()
+	return u.conn.Read(b)
+}
+
+// socket returns the conn beneath a tunnel through a parent, or the conn itself.
+func (u *upstream) socket() net.Conn {
+	if through, ok := u.conn.(*client.Conn); ok {
+		return through.NetConn()
+	}
+	return u.conn
+}
