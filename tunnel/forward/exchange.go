@@ -169,7 +169,7 @@ func malformedReply(target tunnel.Authority, err error) *tunnel.Error {
 func (x *exchange) forward() Next {
 	x.started = time.Now()
 	watch := &x.exchanges.watch
-	watch.start(x, x.abort)
+	watch.start(x)
 	reply, err := x.roundTrip()
 	return x.reply(reply, err, watch)
 }

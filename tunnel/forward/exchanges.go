@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"culvert/tunnel"
+	"culvert/tunnel/internal/wire"
 )
 
 // Exchanges serves the requests of one client connection, one after the other, and
@@ -20,6 +21,7 @@ type Exchanges struct {
 	watch  clientWatch
 	last   writtenTarget
 	head   []byte // the buffer of outgoing heads
+	reply  wire.Scratch
 }
 
 // NewExchanges returns the Exchanges of a client connection. When ctx ends, the

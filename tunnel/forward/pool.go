@@ -21,12 +21,18 @@ const (
 type pool struct {
 	limit   int // how many are kept
 	mu      sync.Mutex
-	kept    map[poolKey][]*upstream // the freshest last
+	kept    map[poolKey]keptList
 	count   int
 	oldest  *upstream // of all, in the order in which they were put
 	newest  *upstream
 	timer   *time.Timer // nil = none was kept yet
 	running bool        // the timer is set
+}
+
+// keptList is the kept connections of one key.
+type keptList struct {
+	oldest, newest *upstream
+	count          int
 }
 
 // poolKey says which requests a connection can carry.
@@ -50,12 +56,10 @@ func (p *pool) take(key poolKey) *upstream {
 func (p *pool) pop(key poolKey) *upstream {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list := p.kept[key]
-	if len(list) == 0 {
-		return nil
+	u := p.kept[key].newest
+	if u != nil {
+		p.remove(u)
 	}
-	u := list[len(list)-1]
-	p.remove(u)
 	return u
 }
 
@@ -67,8 +71,8 @@ func (p *pool) put(u *upstream) {
 	p.mu.Lock()
 	var surplus *upstream
 	switch list := p.kept[u.key]; {
-	case len(list) >= idleUpstreamsPerHost:
-		surplus = list[0]
+	case list.count >= idleUpstreamsPerHost:
+		surplus = list.oldest
 	case p.count >= p.limit:
 		surplus = p.oldest
 	}
@@ -85,18 +89,25 @@ func (p *pool) put(u *upstream) {
 // add appends u to its list and to that of all. p.mu is held.
 func (p *pool) add(u *upstream) {
 	if p.kept == nil {
-		p.kept = make(map[poolKey][]*upstream)
+		p.kept = make(map[poolKey]keptList)
 	}
 	u.since = time.Now()
-	p.kept[u.key] = append(p.kept[u.key], u)
-	p.count++
-	u.older, u.newer = p.newest, nil
-	if p.newest != nil {
-		p.newest.newer = u
+	list := p.kept[u.key]
+	u.below, u.older = list.newest, p.newest
+	if u.below != nil {
+		u.below.above = u
+	} else {
+		list.oldest = u
+	}
+	if u.older != nil {
+		u.older.newer = u
 	} else {
 		p.oldest = u
 	}
-	p.newest = u
+	list.newest, p.newest = u, u
+	list.count++
+	p.count++
+	p.kept[u.key] = list
 	switch {
 	case p.running:
 		return
@@ -111,20 +122,16 @@ func (p *pool) add(u *upstream) {
 // remove removes u from both lists. p.mu is held.
 func (p *pool) remove(u *upstream) {
 	list := p.kept[u.key]
-	for i := len(list) - 1; i >= 0; i-- {
-		if list[i] == u {
-			copy(list[i:], list[i+1:])
-			list[len(list)-1] = nil
-			list = list[:len(list)-1]
-			break
-		}
-	}
-	if len(list) > 0 {
-		p.kept[u.key] = list
+	if u.below != nil {
+		u.below.above = u.above
 	} else {
-		delete(p.kept, u.key)
+		list.oldest = u.above
 	}
-	p.count--
+	if u.above != nil {
+		u.above.below = u.below
+	} else {
+		list.newest = u.below
+	}
 	if u.older != nil {
 		u.older.newer = u.newer
 	} else {
@@ -135,7 +142,14 @@ func (p *pool) remove(u *upstream) {
 	} else {
 		p.newest = u.older
 	}
-	u.older, u.newer = nil, nil
+	u.below, u.above, u.older, u.newer = nil, nil, nil, nil
+	list.count--
+	p.count--
+	if list.count > 0 {
+		p.kept[u.key] = list
+	} else {
+		delete(p.kept, u.key)
+	}
 }
 
 // sweep closes connections that were not used for long, and those that have ended.

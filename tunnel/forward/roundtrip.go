@@ -26,9 +26,12 @@ const (
 func (x *exchange) roundTrip() (*wire.Reply, error) {
 	for {
 		reply, err := x.roundTripOnRoute()
-		var e *tunnel.Error
-		if err == nil || len(x.others) == 0 || !errors.As(err, &e) || !e.OtherRouteMayWork() || x.interim.answered() || x.isAborted() || !x.body.renew() {
+		if err == nil || len(x.others) == 0 {
 			return reply, err
+		}
+		var e *tunnel.Error
+		if !errors.As(err, &e) || !e.OtherRouteMayWork() || x.interim.answered() || x.isAborted() || !x.body.renew() {
+			return nil, err
 		}
 		x.host().RouteFailed(x.route, x.Record.Target, e)
 		next := x.others[0]
@@ -252,7 +255,7 @@ func (x *exchange) readReply() (*wire.Reply, error) {
 			return nil, err
 		}
 		x.interim.beginHead()
-		reply, err := wire.ReadReply(br, maxReplyHead)
+		reply, err := x.exchanges.reply.ReadReply(br, maxReplyHead)
 		if err != nil {
 			return nil, err
 		}

@@ -23,7 +23,7 @@ func (x *exchange) upgradeProtocol() Next {
 	x.switching = true
 	x.started = time.Now()
 	watch := &x.exchanges.watch
-	watch.start(x, x.abort)
+	watch.start(x)
 	x.use(newUpstream(early, poolKey{}))
 	reply, err := x.ask()
 	if err == nil && x.agrees(reply) {

@@ -23,7 +23,8 @@ type upstream struct {
 
 	// Of a kept connection; guarded by pool.mu.
 	since        time.Time
-	older, newer *upstream
+	older, newer *upstream // of all
+	below, above *upstream // of the same key: the older and the newer one
 }
 
 func newUpstream(conn net.Conn, key poolKey) *upstream {

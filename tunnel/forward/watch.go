@@ -13,7 +13,6 @@ import (
 type clientWatch struct {
 	mu     sync.Mutex
 	x      *exchange     // under way; nil = none
-	cancel func()        // ends x
 	end    watchEnd      // why
 	moved  int64         // x.progress at the last check
 	owed   bool          // x.owed at the last check
@@ -40,13 +39,13 @@ const (
 // nothing.
 const watchAfter = 500 * time.Millisecond
 
-// start watches x until stop is called. It calls cancel if the client's connection
+// start watches x until stop is called. It aborts x if the client's connection
 // breaks, if the client ends its side and then reads nothing for the linger time, or if
 // there is no progress.
-func (w *clientWatch) start(x *exchange, cancel func()) {
+func (w *clientWatch) start(x *exchange) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.x, w.cancel, w.end, w.moved, w.owed, w.since = x, cancel, clientThere, 0, false, x.started
+	w.x, w.end, w.moved, w.owed, w.since = x, clientThere, 0, false, x.started
 	switch {
 	case w.armed:
 	case w.timer == nil:
@@ -126,14 +125,14 @@ func (w *clientWatch) cut(x *exchange, end watchEnd) {
 	if w.end = end; end == clientSilent {
 		x.cutSilent()
 	}
-	w.cancel()
+	x.abort()
 }
 
 // stop ends the watch and returns its result. The caller may read the connection again.
 func (w *clientWatch) stop() watchEnd {
 	w.mu.Lock()
 	x, quiet := w.x, w.quiet
-	w.x, w.cancel, w.quiet = nil, nil, nil
+	w.x, w.quiet = nil, nil
 	if w.linger != nil {
 		w.linger.Stop()
 		w.linger = nil

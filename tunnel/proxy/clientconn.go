@@ -15,6 +15,7 @@ import (
 	"culvert/tunnel/forward"
 	"culvert/tunnel/internal/h2"
 	"culvert/tunnel/internal/sock"
+	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/listen"
 )
 
@@ -44,6 +45,7 @@ type clientConn struct {
 	local     bool               // over a unix socket
 	br        *bufio.Reader      // over conn, pooled; nil before HTTP/1 begins
 	given     bool               // the relay has conn, and closes it
+	scratch   wire.Scratch       // of the heads
 	fresh     bool               // no head was read yet
 	unread    bool               // there may be content that nobody has read
 	exchanges *forward.Exchanges // for requests other than CONNECT; nil before the first

@@ -72,7 +72,7 @@ func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
 	case first && c.secure == nil && c.beginsHTTP2():
 		return nil, errHTTP2
 	}
-	head, err := wire.ReadRequest(c.br, c.server.MaxHead)
+	head, err := c.scratch.ReadRequest(c.br, c.server.MaxHead)
 	if err == nil {
 		c.conn.SetReadDeadline(time.Time{})
 	}

@@ -29,6 +29,7 @@ type Conn struct {
 	fd             int        // -1 = closed, detached, or in file
 	file           *os.File   // the descriptor in Go's poller; nil = it is not there
 	raw            syscall.RawConn
+	wait           *waiting // set with file
 	readBy, sendBy time.Time
 }
 
@@ -36,22 +37,96 @@ type Conn struct {
 // connecting.
 func newConn(fd int, remote netip.AddrPort) *Conn { return &Conn{fd: fd, remote: remote} }
 
-// attempt makes a system call once, with the lock held, unless the descriptor is in
-// the poller or the deadline has passed. done is false if the call would have to
-// wait.
-func (c *Conn) attempt(by *time.Time, call func(fd int) syscall.Errno) (errno syscall.Errno, done bool, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// ready reports whether a system call that does not wait can be made on c.fd: not if the
+// descriptor is in the poller. c.mu is held.
+func (c *Conn) ready(by time.Time) (bool, error) {
 	switch {
 	case c.file != nil:
-		return 0, false, nil
+		return false, nil
 	case c.fd < 0:
-		return 0, false, net.ErrClosed
-	case !by.IsZero() && !time.Now().Before(*by):
-		return 0, false, os.ErrDeadlineExceeded
+		return false, net.ErrClosed
+	case !by.IsZero() && !time.Now().Before(by):
+		return false, os.ErrDeadlineExceeded
 	}
-	errno = call(c.fd)
-	return errno, errno != unix.EAGAIN, nil
+	return true, nil
+}
+
+// readNow reads what has arrived. done is false if the call would have to wait.
+func (c *Conn) readNow(b []byte) (n int, errno syscall.Errno, done bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ok, err := c.ready(c.readBy); !ok {
+		return 0, 0, false, err
+	}
+	n, errno = recvNow(c.fd, b)
+	return n, errno, errno != unix.EAGAIN, nil
+}
+
+// writeNow writes as much as there is room for. done is false if the call would have to
+// wait.
+func (c *Conn) writeNow(b []byte) (sent int, errno syscall.Errno, done bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ok, err := c.ready(c.sendBy); !ok {
+		return 0, 0, false, err
+	}
+	sent, errno = sendAll(c.fd, b)
+	return sent, errno, errno != unix.EAGAIN, nil
+}
+
+// sendAll sends until all is sent, or there is no room.
+func sendAll(fd int, b []byte) (sent int, errno syscall.Errno) {
+	for sent < len(b) {
+		n, errno := sendNow(fd, b[sent:])
+		if errno != 0 {
+			return sent, errno
+		}
+		sent += n
+	}
+	return sent, 0
+}
+
+// waiting makes the calls on a descriptor in Go's poller. Its functions are made once,
+// so that a call allocates nothing.
+type waiting struct {
+	in, out transfer
+	peek    func(fd uintptr)
+	errno   syscall.Errno // of peek; guarded by Conn.mu
+}
+
+// transfer is a read or a write that may wait. One at a time is under way.
+type transfer struct {
+	mu    sync.Mutex
+	b     []byte
+	n     int
+	errno syscall.Errno
+	call  func(fd uintptr) bool
+}
+
+func newWaiting() *waiting {
+	w := new(waiting)
+	w.in.call = func(fd uintptr) bool {
+		w.in.n, w.in.errno = recvNow(int(fd), w.in.b)
+		return w.in.errno != unix.EAGAIN
+	}
+	w.out.call = func(fd uintptr) bool {
+		var n int
+		n, w.out.errno = sendAll(int(fd), w.out.b[w.out.n:])
+		w.out.n += n
+		return w.out.errno != unix.EAGAIN
+	}
+	w.peek = func(fd uintptr) { w.errno = peekNow(int(fd)) }
+	return w
+}
+
+// do makes the transfer of b by wait, which is a method of the RawConn.
+func (t *transfer) do(wait func(func(fd uintptr) bool) error, b []byte) (n int, errno syscall.Errno, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b, t.n, t.errno = b, 0, 0
+	err = wait(t.call)
+	t.b = nil
+	return t.n, t.errno, err
 }
 
 // park enters the descriptor into Go's poller, where goroutines can wait for it.
@@ -77,7 +152,7 @@ func (c *Conn) park() (syscall.RawConn, error) {
 		_ = file.Close()
 		return nil, err
 	}
-	c.file, c.raw, c.fd = file, raw, -1
+	c.file, c.raw, c.wait, c.fd = file, raw, newWaiting(), -1
 	return raw, nil
 }
 
@@ -92,25 +167,17 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	var n int
-	recv := func(fd int) (errno syscall.Errno) {
-		n, errno = recvNow(fd, b)
-		return errno
-	}
-	errno, done, err := c.attempt(&c.readBy, recv)
+	n, errno, done, err := c.readNow(b)
 	if err == nil && !done && !c.parked() {
 		// A request arrives microseconds after its connection: letting other
 		// goroutines run first is often enough of a wait.
 		runtime.Gosched()
-		errno, done, err = c.attempt(&c.readBy, recv)
+		n, errno, done, err = c.readNow(b)
 	}
 	if err == nil && !done {
 		var raw syscall.RawConn
 		if raw, err = c.park(); err == nil {
-			err = raw.Read(func(fd uintptr) bool {
-				errno = recv(int(fd))
-				return errno != unix.EAGAIN
-			})
+			n, errno, err = c.wait.in.do(raw.Read, b)
 		}
 	}
 	switch {
@@ -124,30 +191,38 @@ func (c *Conn) Read(b []byte) (int, error) {
 
 // Write implements net.Conn.
 func (c *Conn) Write(b []byte) (sent int, err error) {
-	send := func(fd int) syscall.Errno {
-		for sent < len(b) {
-			n, errno := sendNow(fd, b[sent:])
-			if errno != 0 {
-				return errno
-			}
-			sent += n
-		}
-		return 0
-	}
-	errno, done, err := c.attempt(&c.sendBy, send)
+	sent, errno, done, err := c.writeNow(b)
 	if err == nil && !done {
 		var raw syscall.RawConn
 		if raw, err = c.park(); err == nil {
-			err = raw.Write(func(fd uintptr) bool {
-				errno = send(int(fd))
-				return errno != unix.EAGAIN
-			})
+			var n int
+			n, errno, err = c.wait.out.do(raw.Write, b[sent:])
+			sent += n
 		}
 	}
 	if err != nil || errno != 0 {
 		return sent, c.opError("write", err, errno)
 	}
 	return sent, nil
+}
+
+// hasEnded is HasEnded for a Conn.
+func (c *Conn) hasEnded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var errno syscall.Errno
+	switch {
+	case c.file != nil:
+		if c.raw.Control(c.wait.peek) != nil {
+			return true
+		}
+		errno = c.wait.errno
+	case c.fd < 0:
+		return true
+	default:
+		errno = peekNow(c.fd)
+	}
+	return errno != unix.EAGAIN
 }
 
 // opError returns an error in the form that package net gives it.
@@ -230,6 +305,7 @@ func (c *Conn) RemoteAddrPort() netip.AddrPort { return c.remote }
 
 var (
 	_ TCP        = (*Conn)(nil)
+	_ ender      = (*Conn)(nil)
 	_ HalfCloser = (*Conn)(nil)
 	_ Numbered   = (*Conn)(nil)
 	_ Addressed  = (*Conn)(nil)
@@ -300,5 +376,5 @@ func (c *Conn) Detach() (fd int, ok bool) {
 func (c *Conn) Restore(fd int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.file, c.raw, c.fd = nil, nil, fd
+	c.file, c.raw, c.wait, c.fd = nil, nil, nil, fd
 }

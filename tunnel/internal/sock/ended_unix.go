@@ -7,10 +7,16 @@ import (
 	"syscall"
 )
 
+// ender is a connection that can tell by itself.
+type ender interface{ hasEnded() bool }
+
 // HasEnded reports whether an idle connection is of no more use, as far as this
 // host knows: the peer has closed or reset it, or has sent bytes that nothing
 // asked for. It consumes nothing.
 func HasEnded(conn net.Conn) bool {
+	if own, ok := conn.(ender); ok {
+		return own.hasEnded()
+	}
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
 		return false

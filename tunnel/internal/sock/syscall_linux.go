@@ -21,6 +21,17 @@ func recvNow(fd int, b []byte) (int, syscall.Errno) {
 	}
 }
 
+// peekNow reports what a read would find: 0 for bytes or end of file, else its error.
+func peekNow(fd int) syscall.Errno {
+	var b [1]byte
+	for {
+		_, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+		if errno != unix.EINTR {
+			return errno
+		}
+	}
+}
+
 func sendNow(fd int, b []byte) (int, syscall.Errno) {
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)

@@ -2,6 +2,9 @@ package wire
 
 import "strings"
 
+// addedFields is the room for fields that a proxy adds: Via, Date, and one more.
+const addedFields = 3
+
 // finish fills h with the head that was read.
 func (r *reader) finish(h *Head) error {
 	text := string(r.raw) // all other strings are substrings of it
@@ -14,7 +17,10 @@ func (r *reader) finish(h *Head) error {
 		return r.fail(TooLarge, Flaw{}, "the head has too many field lines")
 	}
 	if count > 0 {
-		list := fieldList{fields: make([]Field, 0, count)}
+		list := fieldList{fields: r.fields}
+		if cap(list.fields) < count {
+			list.fields = make([]Field, 0, count+addedFields)
+		}
 		if err := r.parseFields(&list, text, first); err != nil {
 			return err
 		}

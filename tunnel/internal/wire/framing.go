@@ -46,19 +46,25 @@ func (h *Head) framing(minor int) (Framing, error) {
 	if _, doubtful := h.Flaw(DoubtfulFraming); doubtful {
 		return f, malformed(flawTexts[DoubtfulFraming].detail)
 	}
-	lengths, codings := h.Values("Content-Length"), h.Values("Transfer-Encoding")
-	if codings != nil {
+	hasLength := h.Has("Content-Length")
+	if h.Has("Transfer-Encoding") {
 		switch {
-		case lengths != nil: // RFC 9112, section 6.3, item 3: an attempt at smuggling
+		case hasLength: // RFC 9112, section 6.3, item 3: an attempt at smuggling
 			return f, malformed("there are both Content-Length and Transfer-Encoding")
 		case minor == 0: // RFC 9112, section 6.1: the framing is faulty
 			return f, malformed("there is Transfer-Encoding in HTTP/1.0")
 		}
 		f.Chunked = true
-		return f, checkCodings(codings)
+		return f, checkCodings(h.Values("Transfer-Encoding"))
 	}
-	for _, list := range lengths {
-		for s := range strings.SplitSeq(list, ",") {
+	if !hasLength {
+		return f, nil
+	}
+	for i := range h.Fields {
+		if !equalFold(h.Fields[i].Name, "Content-Length") {
+			continue
+		}
+		for s := range strings.SplitSeq(h.Fields[i].Value, ",") {
 			n, ok := parseLength(trimOWS(s))
 			if !ok {
 				return f, malformed("Content-Length is not a number of bytes")

@@ -25,6 +25,7 @@ type reader struct {
 	request bool // and therefore strict
 
 	raw      []byte
+	fields   []Field // memory for the fields
 	flaws    []Flaw
 	repaired bool // the current field line has a flaw
 	lf, crlf bool // the line ends seen
@@ -48,6 +49,54 @@ func newReader(br *bufio.Reader, limit int, request bool) reader {
 		limit = DefaultMaxHead
 	}
 	return reader{br: br, max: limit, request: request}
+}
+
+// Scratch is memory that is used for one head after the other. Only the text of a head,
+// of which all its strings are parts, is allocated anew, and may be kept.
+type Scratch struct {
+	raw     []byte
+	fields  []Field
+	request Request
+	reply   Reply
+}
+
+// maxScratch is the size in bytes up to which a head's memory is used again.
+const maxScratch = 4 << 10
+
+// begin gives the scratch's memory to a reader.
+func (s *Scratch) begin(r *reader) { r.raw, r.fields = s.raw[:0], s.fields[:0] }
+
+// end takes back the memory of h.
+func (s *Scratch) end(h *Head) {
+	if cap(h.Raw) <= maxScratch {
+		s.raw, s.fields = h.Raw, h.Fields
+	}
+}
+
+// ReadRequest is like the function ReadRequest. The Request, its Raw and its Fields are
+// valid until the next call.
+func (s *Scratch) ReadRequest(br *bufio.Reader, limit int) (*Request, error) {
+	r := newReader(br, limit, true)
+	s.begin(&r)
+	err := r.readRequest(&s.request)
+	s.end(&s.request.Head)
+	if err != nil {
+		return nil, err
+	}
+	return &s.request, nil
+}
+
+// ReadReply is like the function ReadReply. The Reply, its Raw and its Fields are valid
+// until the next call.
+func (s *Scratch) ReadReply(br *bufio.Reader, limit int) (*Reply, error) {
+	r := newReader(br, limit, false)
+	s.begin(&r)
+	err := r.readReply(&s.reply)
+	s.end(&s.reply.Head)
+	if err != nil {
+		return nil, err
+	}
+	return &s.reply, nil
 }
 
 // read reads into raw through the blank line.

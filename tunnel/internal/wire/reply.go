@@ -23,16 +23,24 @@ type Reply struct {
 // If no byte was received, the error is the read error: io.EOF if the connection was
 // closed in order. Every other error is a *HeadError.
 func ReadReply(br *bufio.Reader, limit int) (*Reply, error) {
-	r := newReader(br, limit, false)
-	if err := r.read(); err != nil {
+	r, p := newReader(br, limit, false), new(Reply)
+	if err := r.readReply(p); err != nil {
 		return nil, err
 	}
-	p := &Reply{Code: r.line.code, Minor: r.line.minor}
+	return p, nil
+}
+
+func (r *reader) readReply(p *Reply) error {
+	*p = Reply{}
+	if err := r.read(); err != nil {
+		return err
+	}
+	p.Code, p.Minor = r.line.code, r.line.minor
 	if err := r.finish(&p.Head); err != nil {
-		return nil, err
+		return err
 	}
 	p.Reason = strings.ReplaceAll(p.Line[r.line.reason:], "\r", " ")
-	return p, nil
+	return nil
 }
 
 // inspectStatusLine checks the bytes of a status line that were just received.

@@ -24,17 +24,25 @@ type Request struct {
 // If no byte was received, the error is the read error: io.EOF if the connection was
 // closed in order. Every other error is a *HeadError.
 func ReadRequest(br *bufio.Reader, limit int) (*Request, error) {
-	r := newReader(br, limit, true)
-	if err := r.read(); err != nil {
+	r, q := newReader(br, limit, true), new(Request)
+	if err := r.readRequest(q); err != nil {
 		return nil, err
 	}
-	q := &Request{Minor: r.line.minor}
+	return q, nil
+}
+
+func (r *reader) readRequest(q *Request) error {
+	*q = Request{}
+	if err := r.read(); err != nil {
+		return err
+	}
+	q.Minor = r.line.minor
 	if err := r.finish(&q.Head); err != nil {
-		return nil, err
+		return err
 	}
 	q.Method = q.Line[:r.line.target-1-r.start]
 	q.Target = q.Line[r.line.target-r.start : r.line.targetEnd-r.start]
-	return q, nil
+	return nil
 }
 
 // inspectRequestLine checks the bytes of a request line that were just received.
@@ -116,12 +124,19 @@ func (r *reader) parseRequestLine() error {
 // and it is valid, though it may be empty; in HTTP/1.0 it may be missing. The error is a
 // *HeadError with the problem Malformed.
 func (q *Request) CheckHost() error {
-	hosts := q.Values("Host")
+	found := -1
+	for i := range q.Fields {
+		if !equalFold(q.Fields[i].Name, "Host") {
+			continue
+		}
+		if found >= 0 {
+			return malformed("there is more than one Host field")
+		}
+		found = i
+	}
 	switch {
-	case len(hosts) > 1:
-		return malformed("there is more than one Host field")
-	case len(hosts) == 1:
-		return checkHost(hosts[0])
+	case found >= 0:
+		return checkHost(q.Fields[found].Value)
 	case q.Minor > 0:
 		return malformed("the Host field is missing")
 	}
