@@ -101,6 +101,7 @@ type exchange struct {
 	upload    upload
 	replyHead ReplyHead
 	content   wire.Content // of the reply
+	copies    bool         // the content cannot be spliced
 
 	mu       sync.Mutex
 	upstream *upstream // in use; nil = none. Only Serve changes it, with mu held

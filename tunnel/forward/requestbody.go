@@ -10,6 +10,7 @@ import (
 
 	"culvert/tunnel/internal/h2"
 	"culvert/tunnel/internal/sock"
+	"culvert/tunnel/internal/wire"
 )
 
 // requestBody is a request's content as an upload reads it, perhaps on a goroutine of its
@@ -37,6 +38,50 @@ var (
 	errUpstreamGone = errors.New("the connection was closed before the content was read")
 	errSilent       = errors.New("nothing moved for too long")
 )
+
+// lengthContent is Content of which the connection, beneath its reader, may be read.
+type lengthContent interface {
+	Content
+
+	// Left returns how many bytes were not read, -1 if that is not known; Buffered how
+	// many of them are in the reader. Skip notes that n bytes were read beneath it.
+	Left() int64
+	Buffered() int
+	Skip(n int64)
+}
+
+var _ lengthContent = (*wire.Content)(nil)
+
+// spliceable reports whether the rest is long, of known length, and not in a buffer yet.
+func (b *requestBody) spliceable() bool {
+	c, ok := b.content.(lengthContent)
+	return ok && c.Left() >= spliceFrom && c.Buffered() == 0
+}
+
+// takeBy is like Read, but has a splicer take the bytes.
+func (b *requestBody) takeBy(s *splicer) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	if err := b.cause(nil); err != nil {
+		return 0, err
+	}
+	b.begun = true
+	b.interim.beforeContent()
+	c := b.content.(lengthContent)
+	b.asking.Store(true)
+	n, err := s.take(c.Left())
+	b.asking.Store(false)
+	b.n.Add(int64(n))
+	c.Skip(int64(n))
+	switch {
+	case err != nil:
+		return n, b.cause(err)
+	case c.Left() == 0:
+		b.done.Store(true)
+		return n, io.EOF
+	}
+	return n, nil
+}
 
 // Read reads content. It sends 100 (Continue) first if the client waits for it.
 func (b *requestBody) Read(p []byte) (int, error) {

@@ -152,6 +152,11 @@ func (x *exchange) copyBody(bw *bufio.Writer, to io.Writer, body io.Reader) (fro
 	x.pending.bw = bw
 	defer func() { x.pending.bw = nil }()
 	for fromOrigin == nil {
+		if s := x.splicerDown(bw, to); s != nil {
+			if fromOrigin, toClient = x.spliceDown(bw, s); fromOrigin != nil || toClient != nil {
+				break
+			}
+		}
 		var n int
 		x.phase.awaiting.Store(true)
 		n, fromOrigin = body.Read(buffer[:])
@@ -165,7 +170,43 @@ func (x *exchange) copyBody(bw *bufio.Writer, to io.Writer, body io.Reader) (fro
 		x.down.Add(int64(n))
 	}
 	if fromOrigin != io.EOF {
-		return fromOrigin, nil
+		return fromOrigin, toClient
 	}
-	return nil, nil
+	return nil, toClient
+}
+
+// splicerDown returns a splicer for the rest of the content; nil if it must be copied: it
+// is short or framed, or a connection is more than a socket, or bytes are in a buffer.
+func (x *exchange) splicerDown(bw *bufio.Writer, to io.Writer) *splicer {
+	if x.copies || to != io.Writer(bw) || x.content.Left() < spliceFrom || x.upstream.br.Buffered() > 0 {
+		return nil
+	}
+	s := newSplicer(x.upstream.conn, x.exchanges.conn)
+	x.copies = s == nil
+	return s
+}
+
+// spliceDown moves the rest of the content to the client. fromOrigin is io.EOF after the
+// last byte. If both errors are nil, the rest has to be copied.
+func (x *exchange) spliceDown(bw *bufio.Writer, s *splicer) (fromOrigin, toClient error) {
+	if toClient = bw.Flush(); toClient != nil {
+		return nil, toClient
+	}
+	for x.content.Left() > 0 {
+		x.phase.awaiting.Store(true)
+		n, err := s.take(x.content.Left())
+		x.phase.awaiting.Store(false)
+		x.content.Skip(int64(n))
+		switch {
+		case err != nil:
+			return err, nil
+		case n == 0:
+			x.copies = true
+			return nil, nil
+		}
+		if err := s.give(func(n int) { x.down.Add(int64(n)) }); err != nil {
+			return nil, err
+		}
+	}
+	return io.EOF, nil
 }

@@ -108,7 +108,13 @@ func (u *upload) run() {
 	defer close(u.running)
 	buffer := uploadBuffers.Get().(*[chunkStart + 32<<10 + chunkEnd]byte)
 	defer uploadBuffers.Put(buffer)
-	for {
+	for splices := true; ; {
+		if splices && u.x.body.spliceable() {
+			if over := u.splice(); over {
+				return
+			}
+			splices = false // the rest has to be copied
+		}
 		n, err := u.x.body.Read(buffer[chunkStart : len(buffer)-chunkEnd])
 		if err != nil && err != io.EOF {
 			u.fail()
@@ -126,6 +132,33 @@ func (u *upload) run() {
 			return
 		}
 	}
+}
+
+// splice moves the content in the kernel. It returns false if the rest has to be copied.
+func (u *upload) splice() (over bool) {
+	x := u.x
+	s := newSplicer(x.exchanges.conn, x.upstream.conn)
+	for s != nil {
+		n, err := x.body.takeBy(s)
+		switch {
+		case err != nil && err != io.EOF:
+			u.fail()
+			return true
+		case n == 0 && err == nil:
+			return false
+		}
+		x.phase.sending.Store(true)
+		failed := s.give(func(int) {})
+		x.phase.sending.Store(false)
+		if failed != nil {
+			return true // the next hop may have replied
+		}
+		if err == io.EOF {
+			u.sent = true
+			return true
+		}
+	}
+	return false
 }
 
 // frame makes the n bytes at chunkStart a chunk, followed at the end by the last chunk

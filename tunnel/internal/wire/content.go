@@ -69,6 +69,9 @@ func (c *Content) Arrived() bool {
 	return left >= 0 && left <= int64(c.br.Buffered())
 }
 
+// Buffered returns how many bytes are in the reader, of the content or behind it.
+func (c *Content) Buffered() int { return c.br.Buffered() }
+
 // Skip notes that n bytes of content with a known length were read by other means than
 // Read, beneath the reader, whose buffer must be empty.
 func (c *Content) Skip(n int64) {
