@@ -50,6 +50,7 @@ const (
 	ErrorCredentials
 	ErrorResponseIncomplete
 	ErrorResponseHeadSize
+	ErrorResponseCoding
 	ErrorProtocol
 	ErrorInternalResponse
 	ErrorInternal
@@ -100,7 +101,8 @@ var errorTable = [...]errorRow{
 	ErrorDenied:                 {"http_request_denied", 403, "the target is not allowed", 6, 6, 6},
 	ErrorCredentials:            {"http_request_denied", 407, "credentials are wanted", 5, 5, 5},
 	ErrorResponseIncomplete:     {"http_response_incomplete", 502, "the answer was cut short", 7, 8, 8},
-	ErrorResponseHeadSize:       {"http_response_header_size", 502, "the answer's head is too large", 7, 8, 8},
+	ErrorResponseHeadSize:       {"http_response_header_section_size", 502, "the answer's head is too large", 7, 8, 8},
+	ErrorResponseCoding:         {"http_response_transfer_coding", 502, "the answer has a transfer coding that is not known here", 7, 8, 8},
 	ErrorProtocol:               {"http_protocol_error", 502, "the answer is not a proxy's", 7, 8, 8},
 	ErrorInternalResponse:       {"proxy_internal_response", 503, "the proxy is shutting down", 7, 1, 1},
 	ErrorInternal:               {"proxy_internal_error", 500, "internal error", 7, 1, 1},

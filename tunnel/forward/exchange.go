@@ -162,8 +162,20 @@ func (x *exchange) replyError(err error) *tunnel.Error {
 	return malformedReply(x.Record.Target, err)
 }
 
+// malformedReply returns the Error for a reply that cannot be passed on.
 func malformedReply(target tunnel.Authority, err error) *tunnel.Error {
-	return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Target: target, Detail: "the answer is not valid HTTP", Err: err}
+	e := &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Target: target, Detail: "the answer is not valid HTTP", Err: err}
+	var head *wire.HeadError
+	if !errors.As(err, &head) {
+		return e
+	}
+	switch head.Problem {
+	case wire.TooLarge:
+		e.Type, e.Detail = tunnel.ErrorResponseHeadSize, ""
+	case wire.Unsupported:
+		e.Type, e.Detail = tunnel.ErrorResponseCoding, ""
+	}
+	return e
 }
 
 // forward sends the request on and the reply back.

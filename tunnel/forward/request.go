@@ -108,6 +108,8 @@ func RequestError(err error) *tunnel.Error {
 	switch head.Problem {
 	case wire.TooLarge:
 		e.Status = http.StatusRequestHeaderFieldsTooLarge
+	case wire.TargetTooLong:
+		e.Status = http.StatusRequestURITooLong
 	case wire.Unsupported:
 		e.Status = http.StatusNotImplemented
 	case wire.BadVersion:

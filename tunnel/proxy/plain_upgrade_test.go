@@ -124,7 +124,7 @@ func TestPlainUpgradeBadReplies(t *testing.T) {
 	for name, tt := range map[string]struct{ reply, token string }{
 		"nothing":          {"", "connection_terminated"},
 		"garbage":          {"SSH-2.0-OpenSSH\r\n\r\n", "http_protocol_error"},
-		"head without end": {"HTTP/1.1 101 X\r\nX: " + strings.Repeat("x", 600<<10), "http_protocol_error"},
+		"head without end": {"HTTP/1.1 101 X\r\nX: " + strings.Repeat("x", 600<<10), "http_response_header_section_size"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlainTest(t)

@@ -38,7 +38,7 @@ func TestRefusalStatusAndToken(t *testing.T) {
 		{"credentials wrong", &Server{Verifier: proxytest.OneUser{User: "alice", Password: "x"}}, asks, 407, "http_request_denied", ""},
 		{"head too large", &Server{MaxHead: 200}, proxytest.ConnectHead("secret-name.test:443", "X-Secret: "+strings.Repeat("secret-field", 100)), 431, "http_request_error", ""},
 		{"too many fields", &Server{}, proxytest.ConnectHead("secret-name.test:443", strings.Repeat("a:\r\n", 2000)+"b:"), 431, "http_request_error", ""},
-		{"unknown coding", &Server{}, "POST http://secret-name.test/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "http_request_error", ""},
+		{"unknown coding", &Server{}, "POST http://secret-name.test/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501, "http_request_error", ""},
 		{"https in absolute-form", &Server{}, "GET https://secret-name.test/ HTTP/1.1\r\nHost: a\r\n\r\n", 501, "http_request_error", ""},
 		{"name unknown", &Server{Resolver: testkit.FailToResolve(net.DNSError{IsNotFound: true})}, asks, 502, "dns_error", `rcode="NXDOMAIN"`},
 		{"name server failed", &Server{Resolver: testkit.FailToResolve(net.DNSError{IsTemporary: true})}, asks, 502, "dns_error", `rcode="SERVFAIL"`},

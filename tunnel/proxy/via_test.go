@@ -161,7 +161,7 @@ func TestViaParentsAnswerIsMapped(t *testing.T) {
 		{"half a head", []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\nX: secret")}, 502, "http_response_incomplete"},
 		{"nothing", []tunneltest.Step{tunneltest.ReadHead}, 502, "connection_terminated"},
 		{"a reset", []tunneltest.Step{tunneltest.ReadHead, tunneltest.Cut}, 502, "connection_terminated"},
-		{"a head without end", []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n"), tunneltest.Repeat("X: secret\r\n")}, 502, "http_response_header_size"},
+		{"a head without end", []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n"), tunneltest.Repeat("X: secret\r\n")}, 502, "http_response_header_section_size"},
 		{"no answer in time", []tunneltest.Step{tunneltest.ReadHead, tunneltest.Hold}, 504, "connection_read_timeout"},
 		{"half an answer in time", []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send("HTTP/1.1 200 OK\r\n"), tunneltest.Hold}, 504, "connection_read_timeout"},
 	} {

@@ -75,15 +75,16 @@ type Problem uint8
 
 // The problems, each with the status of the reply that serve sends.
 const (
-	NotHTTP     Problem = iota + 1 // the first bytes start no HTTP/1 message; 400
-	Truncated                      // the bytes ended before the blank line; 408 if Err is a timeout
-	TooLarge                       // more bytes than allowed, or too many field lines; 431
-	Malformed                      // not the grammar, or a framing that cannot be trusted; 400
-	BadVersion                     // HTTP, but not version 1; 505
-	Unsupported                    // a transfer coding other than chunked; 501
+	NotHTTP       Problem = iota + 1 // the first bytes start no HTTP/1 message; 400
+	Truncated                        // the bytes ended before the blank line; 408 if Err is a timeout
+	TooLarge                         // more bytes than allowed, or too many field lines; 431
+	Malformed                        // not the grammar, or a framing that cannot be trusted; 400
+	BadVersion                       // HTTP, but not version 1; 505
+	Unsupported                      // a transfer coding other than chunked; 501
+	TargetTooLong                    // more bytes than allowed within the request line; 414
 )
 
-var problemWords = [...]string{"", "not HTTP", "truncated", "too large", "malformed", "bad version", "unsupported"}
+var problemWords = [...]string{"", "not HTTP", "truncated", "too large", "malformed", "bad version", "unsupported", "target too long"}
 
 // String returns the problem in a few words.
 func (p Problem) String() string { return problemWords[p] }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"math"
 	"strings"
 )
@@ -18,7 +19,27 @@ func (f Framing) Empty() bool { return f.Length <= 0 && !f.Chunked && !f.UntilCl
 // Framing checks Content-Length and Transfer-Encoding and returns what they say. The
 // error is a *HeadError: Unsupported for a transfer coding other than chunked,
 // Malformed for anything that two readers could take for different lengths.
-func (q *Request) Framing() (Framing, error) { return q.framing(q.Minor) }
+func (q *Request) Framing() (Framing, error) {
+	f, err := q.framing(q.Minor)
+	if err == nil {
+		return f, nil
+	}
+	var e *HeadError
+	if errors.As(err, &e) && e.Problem == Unsupported && !q.endsChunked() {
+		// RFC 9112, section 6.3, item 4: it is not known where the content ends.
+		return f, malformed("the last transfer coding is not chunked")
+	}
+	return f, err
+}
+
+// endsChunked reports whether the last transfer coding is chunked.
+func (h *Head) endsChunked() bool {
+	last := ""
+	for element := range elements(h.Values("Transfer-Encoding")) {
+		last = element
+	}
+	return equalFold(last, "chunked")
+}
 
 // Framing checks Content-Length and Transfer-Encoding as it does for a request. The
 // caller must know which replies have no content in spite of these fields (1xx, 204,

@@ -51,22 +51,26 @@ func TestFraming(t *testing.T) {
 		{"quoted chunked", "1.1", "Transfer-Encoding: \"chunked\"\r\n", none, Unsupported},
 		{"chunked with a Kelvin sign", "1.1", "Transfer-Encoding: chun\u212aed\r\n", none, Unsupported},
 	} {
-		check := func(t *testing.T, got Framing, err error) {
-			if tt.problem == noProblem {
+		check := func(t *testing.T, got Framing, err error, problem Problem) {
+			if problem == noProblem {
 				if err != nil || got != tt.want {
 					t.Errorf("got %+v, %v; want %+v", got, err, tt.want)
 				}
-			} else if e := headError(t, err); e.Problem != tt.problem || e.Detail == "" {
-				t.Errorf("got %v, want problem %v", e, tt.problem)
+			} else if e := headError(t, err); e.Problem != problem || e.Detail == "" {
+				t.Errorf("got %v, want problem %v", e, problem)
 			}
 		}
 		t.Run("request/"+tt.name, func(t *testing.T) {
+			problem := tt.problem
+			if problem == Unsupported && tt.name != "gzip then chunked" {
+				problem = Malformed // it is not known where the content ends
+			}
 			q, _, err := readRequest("POST http://a/ HTTP/" + tt.version + "\r\n" + tt.fields + "\r\n")
 			if err != nil {
 				t.Fatal(err)
 			}
 			got, err := q.Framing()
-			check(t, got, err)
+			check(t, got, err, problem)
 		})
 		t.Run("reply/"+tt.name, func(t *testing.T) {
 			p, _, err := readReply("HTTP/" + tt.version + " 407 No\r\n" + tt.fields + "\r\n")
@@ -74,7 +78,7 @@ func TestFraming(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, err := p.Framing()
-			check(t, got, err)
+			check(t, got, err, tt.problem)
 		})
 	}
 }

@@ -137,6 +137,9 @@ func (r *reader) read() error {
 // none are. It reports whether it reached a LF.
 func (r *reader) more() (ended bool, err error) {
 	if len(r.raw) >= r.max {
+		if r.request && r.line.end == 0 && r.inTarget {
+			return false, r.fail(TargetTooLong, Flaw{}, "the request target is longer than allowed") // RFC 9112, section 3
+		}
 		return false, r.fail(TooLarge, Flaw{}, "the head is larger than allowed")
 	}
 	if r.br.Buffered() == 0 {
@@ -223,14 +226,13 @@ func (r *reader) parseStartLine() error {
 // parseVersion parses HTTP-version (RFC 9112, section 2.3) in raw[from:to].
 func (r *reader) parseVersion(from, to int) error {
 	version, ok := bytes.CutPrefix(r.raw[from:to], []byte("HTTP/"))
-	if !ok || len(version) == 0 || !isDigit(version[0]) {
-		return r.malformed(BadStartLine, from)
-	}
-	if version[0] != '1' {
+	switch digits := len(version) == 3 && version[1] == '.' && isDigit(version[0]) && isDigit(version[2]); {
+	case ok && string(version) == "2", ok && string(version) == "3": // as some write HTTP/2.0 and HTTP/3.0
 		return r.fail(BadVersion, Flaw{}, "the version is not HTTP/1.1 or HTTP/1.0")
-	}
-	if len(version) != 3 || version[1] != '.' || !isDigit(version[2]) {
+	case !ok || !digits:
 		return r.malformed(BadStartLine, from)
+	case version[0] != '1':
+		return r.fail(BadVersion, Flaw{}, "the version is not HTTP/1.1 or HTTP/1.0")
 	}
 	if version[2] == '0' {
 		r.note(HTTP10, to-1)
@@ -278,7 +280,7 @@ func (r *reader) fail(problem Problem, flaw Flaw, detail string) error {
 	case NotHTTP: // the bytes that follow show which protocol it is
 		rest, _ := r.br.Peek(r.br.Buffered())
 		e.Raw = excerpt(r.raw, rest)
-	case TooLarge:
+	case TooLarge, TargetTooLong:
 		e.Raw = excerpt(r.raw, nil)
 	}
 	return e

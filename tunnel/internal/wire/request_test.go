@@ -101,6 +101,8 @@ func TestReadRequestRefuses(t *testing.T) {
 		{"version with two digits", "GET / HTTP/1.10\r\n\r\n", Malformed, BadStartLine, 6},
 		{"another protocol's version", "GET / RTSP/1.0\r\n\r\n", Malformed, BadStartLine, 6},
 		{"HTTP/2.0", "GET / HTTP/2.0\r\n\r\n", BadVersion, NoFlaw, 0},
+		{"HTTP/01.01", "GET / HTTP/01.01\r\n\r\n", Malformed, BadStartLine, 6},
+		{"HTTP/10.1", "GET / HTTP/10.1\r\n\r\n", Malformed, BadStartLine, 6},
 		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", BadVersion, NoFlaw, 0},
 		{"end within the fields", line + "A: b\r\n", Truncated, NoFlaw, 0},
 		{"end within the request line", "CON", Truncated, NoFlaw, 0},
