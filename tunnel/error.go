@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"syscall"
+	"time"
 
 	"culvert/tunnel/internal/neterr"
 )
@@ -148,6 +149,8 @@ type Error struct {
 	Detail string // the cause, fit for a client to see: no names, no fields; "" = the type's words
 	Rule   string // the rule of the policy that decided, for the log only
 	Err    error  // the underlying error; may be nil
+
+	RetryAfter time.Duration // after which serve says the request has a chance; 0 = it does not say
 }
 
 // AnswerTrouble describes the answer of a proxy that opened no tunnel, or the lack of

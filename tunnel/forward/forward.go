@@ -102,6 +102,10 @@ type Incoming struct {
 	Client netip.Addr    // the client's address; invalid on a unix socket
 	User   string        // by the client's certificate; "" = none
 
+	// Watch is for Host.Check, which may wait: it calls gone, once at most, when the
+	// client has gone, until stop is called; nil = the client cannot be watched.
+	Watch func(gone func()) (stop func())
+
 	// Record is begun by the caller. The Forwarder completes it and has it logged.
 	Record *accesslog.Record
 }

@@ -15,6 +15,8 @@ type requestInfo struct {
 	user        string   // by the client's certificate; "" = none
 	credentials []string // Proxy-Authorization values
 	via         []string // Via values
+	weight      int      // the memory in bytes that the request holds while it waits
+	watch       watcher  // of the client; nil = it cannot be watched
 }
 
 // check applies the stages that every request passes before anything is opened for
@@ -23,10 +25,10 @@ type requestInfo struct {
 // pseudonym nor the policy.
 func (ln *listener) check(a requestInfo, rec *accesslog.Record) *tunnel.Error {
 	user, e := ln.verify(a)
+	rec.User = user
 	if e != nil {
 		return e
 	}
-	rec.User = user
 	if ln.server.isLoop(a.via) {
 		return &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorLoop, Target: a.target}
 	}
@@ -46,3 +48,6 @@ func (s *Server) isLoop(via []string) bool {
 	}
 	return false
 }
+
+// weightOf returns the memory in bytes that a head holds, about.
+func weightOf(head *wire.Request) int { return 2*len(head.Raw) + 64*len(head.Fields) }

@@ -24,6 +24,8 @@ type connectRequest struct {
 	User        string     // by the client's certificate; "" = none
 	Credentials []string   // Proxy-Authorization values
 	Via         []string   // Via values
+	Weight      int        // the memory in bytes that the request holds
+	Watch       watcher    // of the client; nil = it cannot be watched
 
 	// Record is begun by the adapter, and each stage adds to it.
 	Record *accesslog.Record
@@ -47,7 +49,8 @@ func (ln *listener) serveConnect(q *connectRequest) {
 		return
 	}
 	q.Record.Target = target
-	if e := ln.check(requestInfo{target, q.Client, q.User, q.Credentials, q.Via}, q.Record); e != nil {
+	info := requestInfo{target, q.Client, q.User, q.Credentials, q.Via, q.Weight, q.Watch}
+	if e := ln.check(info, q.Record); e != nil {
 		q.Refuse(e)
 		return
 	}
@@ -55,7 +58,9 @@ func (ln *listener) serveConnect(q *connectRequest) {
 		q.Refuse(e)
 		return
 	}
-	next, e := ln.dial(s.run.ctx, target, q.Via, q.Record)
+	ctx, stop := info.whileThere(s.run.ctx)
+	next, e := ln.dial(ctx, target, q.Via, q.Record)
+	stop()
 	if e != nil {
 		s.run.slots.release(q.Client)
 		q.Refuse(e)

@@ -23,7 +23,12 @@ func (ln *listener) dial(ctx context.Context, target tunnel.Authority, via []str
 	start := time.Now()
 	side, e := ln.dialByRule(ctx, ln.server.rule(target), target, via, rec)
 	rec.Connect = time.Since(start)
-	if e != nil && ctx.Err() != nil { // the Server is being closed: not the target's fault
+	switch {
+	case e == nil || ctx.Err() == nil:
+	case context.Cause(ctx) == errClientGone:
+		e = clientGone(e.Phase)
+		e.Target = target
+	default: // the Server is being closed: not the target's fault
 		e = &tunnel.Error{Phase: e.Phase, Type: tunnel.ErrorInternalResponse, Target: target, Rule: "draining", Err: e}
 	}
 	return side, e

@@ -122,6 +122,7 @@ func newHTTP1Connect(c *clientConn, head *wire.Request) *connectRequest {
 	return &connectRequest{
 		Authority: strings.Clone(head.Target), Malformed: checkConnect(head), // a clone, since the record outlives the head
 		Client: c.addr, User: c.user, Credentials: head.Values("Proxy-Authorization"), Via: head.Values("Via"), Record: rec,
+		Weight: weightOf(head), Watch: watchBy(c.hasLeft),
 		Refuse: func(e *tunnel.Error) { c.refuse(rec, e, false) },
 		Accept: func() (relay.Side, error) {
 			if _, err := c.conn.Write([]byte(established)); err != nil {
@@ -180,7 +181,7 @@ func (c *clientConn) servePlain(head *wire.Request) bool {
 		c.exchanges = c.listener.forward.NewExchanges(c.server.run.ctx, c.conn, &http1Wire{forward.HTTP1{Conn: c.conn, Reader: c.br}, c})
 	}
 	rec := c.newRecord(head.Method, protocolName(head.Minor))
-	next := c.exchanges.Serve(forward.Incoming{Head: head, Client: c.addr, User: c.user, Record: rec})
+	next := c.exchanges.Serve(forward.Incoming{Head: head, Client: c.addr, User: c.user, Record: rec, Watch: watchBy(c.hasLeft)})
 	c.unread = next == forward.NextDrain
 	return next == forward.NextRequest
 }

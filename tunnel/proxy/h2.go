@@ -100,6 +100,7 @@ func newHTTP2Connect(c *clientConn, s *h2.Stream, head h2.Head) *connectRequest 
 	q := &connectRequest{
 		Authority: head.Get(":authority"),
 		Client:    c.addr, User: c.user, Credentials: head.Values("proxy-authorization"), Via: head.Values("via"), Record: rec,
+		Weight: head.Weight(), Watch: watchBy(streamHasLeft(s)),
 		Refuse: func(e *tunnel.Error) { c.refuseStream(s, rec, e, false) },
 		Accept: func() (relay.Side, error) {
 			if err := s.Respond([]h2.Field{{Name: ":status", Value: "200"}}, false); err != nil {

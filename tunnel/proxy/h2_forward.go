@@ -42,7 +42,7 @@ func (c *clientConn) servePlainStream(s *h2.Stream, head h2.Head) {
 	rec := c.newRecord(q.Method, protocolHTTP2)
 	exchanges := c.listener.forward.NewExchanges(c.server.run.ctx, h2.NetConn(s, h2.CodeInternal), w)
 	defer exchanges.Close()
-	exchanges.Serve(forward.Incoming{Head: q, HTTP2: true, Client: c.addr, User: c.user, Record: rec})
+	exchanges.Serve(forward.Incoming{Head: q, HTTP2: true, Client: c.addr, User: c.user, Record: rec, Watch: watchBy(streamHasLeft(s))})
 }
 
 // requestOfStream returns a request as it would have come over HTTP/1.1 (RFC 9113,

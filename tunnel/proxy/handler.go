@@ -149,6 +149,7 @@ func (w *handlerWire) newConnect() *connectRequest {
 	q := &connectRequest{
 		Authority: r.RequestURI,
 		Client:    w.from.addr, User: w.from.user, Credentials: r.Header["Proxy-Authorization"], Via: r.Header["Via"], Record: rec,
+		Watch:  watchBy(func() bool { return r.Context().Err() != nil }),
 		Refuse: func(e *tunnel.Error) { w.Refuse(rec, e, false) },
 		Accept: w.accept,
 	}

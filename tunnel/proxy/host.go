@@ -30,7 +30,7 @@ func (s *Server) newForwarder(h forward.Host) *forward.Forwarder {
 // Check implements forward.Host. It takes no slot, since only tunnels are counted.
 func (h host) Check(in *forward.Incoming) *tunnel.Error {
 	target := in.Record.Target
-	a := requestInfo{target, in.Client, in.User, in.Head.Values("Proxy-Authorization"), in.Head.Values("Via")}
+	a := requestInfo{target, in.Client, in.User, in.Head.Values("Proxy-Authorization"), in.Head.Values("Via"), weightOf(in.Head), in.Watch}
 	if e := h.ln.check(a, in.Record); e != nil {
 		return e
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -128,7 +129,9 @@ func TestClientThatVanishesLeavesNothing(t *testing.T) {
 		{"while it is verified", func(t *testing.T) (*testServer, string, func(net.Conn), func()) {
 			v := blockingVerifier{make(chan struct{}, clients), make(chan struct{})}
 			ts := startServer(t, &Server{Verifier: v})
-			return ts, proxytest.ConnectHead(echo.Addr(), testkit.Basic("a", "b")), func(net.Conn) { testkit.Receive(t, "the verifier", v.asked) }, func() { close(v.release) }
+			var first sync.Once // the others wait for their turn
+			there := func(net.Conn) { first.Do(func() { testkit.Receive(t, "the verifier", v.asked) }) }
+			return ts, proxytest.ConnectHead(echo.Addr(), testkit.Basic("a", "b")), there, func() { close(v.release) }
 		}},
 		{"while its name is resolved", func(t *testing.T) (*testServer, string, func(net.Conn), func()) {
 			resolver, asked, release := testkit.ResolveLate()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strconv"
@@ -36,6 +37,9 @@ func (s *Server) newRefusal(e *tunnel.Error) refusalReply {
 	r.fields = []wire.Field{{Name: "Date", Value: time.Now().UTC().Format(http.TimeFormat)}, {Name: "Proxy-Status", Value: ps.String()}}
 	if status == http.StatusProxyAuthRequired {
 		r.fields = append(r.fields, wire.Field{Name: "Proxy-Authenticate", Value: s.challenge()})
+	}
+	if e.RetryAfter > 0 {
+		r.fields = append(r.fields, wire.Field{Name: "Retry-After", Value: strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds())))})
 	}
 	r.fields = append(r.fields, wire.Field{Name: "Content-Type", Value: "text/plain; charset=utf-8"}, wire.Field{Name: "Content-Length", Value: strconv.Itoa(len(r.body))})
 	return r

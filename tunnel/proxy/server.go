@@ -9,12 +9,14 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"culvert/tunnel/dialer"
 	"culvert/tunnel/forward"
+	"culvert/tunnel/internal/turns"
 	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/listen"
 	"culvert/tunnel/policy"
@@ -103,7 +105,7 @@ type serverState struct {
 	ids            atomic.Uint64
 	draining       atomic.Bool
 	slots          slots
-	throttle       throttle
+	logins         *turns.Queue
 	own            policy.HostAddrs
 	loops          relay.Loops
 	workers        workers
@@ -130,6 +132,7 @@ func (s *Server) init() {
 			s.run.maxTunnels = defaultMaxTunnels()
 		}
 		s.run.maxDescriptors = maxDescriptors()
+		s.run.logins = turns.New(runtime.NumCPU() - 1)
 		// Only Shutdown and Close end it, no caller's context.
 		s.run.ctx, s.run.cancel = context.WithCancel(context.Background())
 		s.run.listeners = make(map[*listener]struct{})

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"regexp"
 	"runtime"
@@ -18,35 +19,136 @@ import (
 )
 
 // Users is a Verifier with the users of an htpasswd file: bcrypt, SHA-crypt,
-// MD5-crypt, SHA and SSHA hashes. It remembers verified pairs by a keyed hash for ten
-// minutes, so that not every tunnel costs a bcrypt.
+// MD5-crypt, SHA and SSHA hashes. It remembers verified pairs by a keyed hash while they
+// are used, and ten minutes longer, so that not every tunnel costs a bcrypt. The file is
+// read again when it changes; a pair is forgotten at once when the file has another hash
+// for its user, or none.
 type Users struct {
-	hashes map[string]htpasswd.EncodedPasswd
-	decoy  htpasswd.EncodedPasswd // checked if the name is unknown
-	key    [32]byte               // of the cache; it never leaves the process
-	busy   chan struct{}          // bounds the hashes computed at once
+	// Log is told when the file was read again, and when it cannot be; nil = nobody. The
+	// caller sets it before the first use.
+	Log *slog.Logger
 
-	mu    sync.Mutex
-	cache map[[32]byte]time.Time // when each pair was verified
+	path string
+	key  [32]byte      // of the cache; it never leaves the process
+	busy chan struct{} // bounds the hashes computed at once
+
+	mu     sync.Mutex
+	table  *userTable
+	state  fileState // of the file that was read last, good or bad
+	looked time.Time // when the file was looked at
+	cache  map[[32]byte]verified
 }
 
-// Bounds of the cache of verified credentials.
+// userTable is the content of an htpasswd file.
+type userTable struct {
+	hashes map[string]userHash
+	// decoys has a hash of each kind and cost in the file. All of them are computed for
+	// every failure, so that the time of the answer does not reveal which names exist.
+	decoys map[string]htpasswd.EncodedPasswd
+}
+
+// userHash is the hash of one user.
+type userHash struct {
+	htpasswd.EncodedPasswd
+	text string
+	cost string // its kind and cost, a key of decoys
+}
+
+// verified is a pair that was verified.
+type verified struct {
+	at         time.Time // when it was used last
+	user, hash string    // by which it was verified
+}
+
+// fileState tells whether a file has changed, by rename or by writing.
+type fileState struct {
+	info os.FileInfo // nil = it could not be looked at
+}
+
+func stateOf(path string) fileState {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fileState{}
+	}
+	return fileState{info}
+}
+
+func (s fileState) equal(t fileState) bool {
+	if s.info == nil || t.info == nil {
+		return s.info == t.info
+	}
+	return os.SameFile(s.info, t.info) && s.info.Size() == t.info.Size() && s.info.ModTime().Equal(t.info.ModTime())
+}
+
+// Bounds of the cache of verified credentials, and of looking at the file.
 const (
 	verifiedFor   = 10 * time.Minute
 	verifiedUsers = 10_000
+	lookEvery     = time.Second
 )
 
 // LoadUsers reads an htpasswd file. A line that cannot be used is an error that
 // names the line: otherwise its user could not log in, and nothing would say why.
 func LoadUsers(path string) (*Users, error) {
+	u := &Users{path: path, busy: make(chan struct{}, max(1, runtime.NumCPU()-1)), cache: make(map[[32]byte]verified)}
+	rand.Read(u.key[:])
+	if _, err := u.Reload(); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// Reload reads the file again, and returns how many users there are. If it cannot be
+// read, or a line of it cannot be used, the users stay as they were.
+func (u *Users) Reload() (count int, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.reload()
+}
+
+func (u *Users) reload() (int, error) {
+	u.state, u.looked = stateOf(u.path), time.Now()
+	table, err := readUsers(u.path)
+	if err != nil {
+		return 0, err
+	}
+	u.table = table
+	for id, v := range u.cache {
+		if table.hashes[v.user].text != v.hash {
+			delete(u.cache, id)
+		}
+	}
+	return len(table.hashes), nil
+}
+
+// look reads the file again if it has changed, and looks once a second at most. u.mu is
+// held.
+func (u *Users) look() {
+	if time.Since(u.looked) < lookEvery {
+		return
+	}
+	u.looked = time.Now()
+	if stateOf(u.path).equal(u.state) {
+		return
+	}
+	count, err := u.reload()
+	switch {
+	case u.Log == nil:
+	case err != nil:
+		u.Log.Warn("the users file has changed and cannot be used: the users stay as they were", "error", err)
+	default:
+		u.Log.Info("the users file was read again", "file", u.path, "users", count)
+	}
+}
+
+func readUsers(path string) (*userTable, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	u := &Users{hashes: make(map[string]htpasswd.EncodedPasswd), busy: make(chan struct{}, max(1, runtime.NumCPU()-1)), cache: make(map[[32]byte]time.Time)}
-	rand.Read(u.key[:])
+	table := &userTable{hashes: make(map[string]userHash), decoys: make(map[string]htpasswd.EncodedPasswd)}
 	number := 0
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
 		number++
 		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
 			continue
@@ -59,12 +161,26 @@ func LoadUsers(path string) (*Users, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", path, number, err)
 		}
-		u.hashes[name], u.decoy = encoded, encoded
+		cost := costOf(hash)
+		table.hashes[name], table.decoys[cost] = userHash{encoded, hash, cost}, encoded
 	}
-	if u.decoy == nil {
+	if len(table.hashes) == 0 {
 		return nil, fmt.Errorf("%s: there is no user in it; make one with: htpasswd -B -c %s NAME", path, path)
 	}
-	return u, nil
+	return table, nil
+}
+
+// costOf returns what a hash's kind and cost are known by: what stands before its salt.
+func costOf(hash string) string {
+	parts := strings.Split(hash, "$")
+	switch {
+	case len(parts) < 3:
+		kind, _, _ := strings.Cut(hash, "}")
+		return kind
+	case strings.HasPrefix(parts[1], "2"), strings.HasPrefix(parts[2], "rounds="):
+		return parts[1][:1] + "$" + parts[2]
+	}
+	return parts[1]
 }
 
 // parseHash accepts hashes only. A plain-text password is refused, since a mistyped
@@ -102,12 +218,13 @@ var cryptForm = sync.OnceValue(func() *regexp.Regexp {
 // square of its length, and any client may send one.
 const maxPassword = 1 << 10
 
-// Remembers reports whether the pair was verified within the last ten minutes.
+// Remembers reports whether the pair was verified, and used within the last ten minutes.
 func (u *Users) Remembers(user, password string) bool {
 	return len(password) <= maxPassword && u.remembers(u.id(user, password))
 }
 
-// Verify reports whether the password is the user's.
+// Verify reports whether the password is the user's. That it is not takes as long for
+// every name, known or not.
 func (u *Users) Verify(user, password string) bool {
 	if len(password) > maxPassword {
 		return false
@@ -121,23 +238,49 @@ func (u *Users) Verify(user, password string) bool {
 	if u.remembers(id) { // verified by another goroutine meanwhile
 		return true
 	}
-	encoded, known := u.hashes[user]
-	if !known {
-		// As much work as for a known name, so that the time does not reveal
-		// which names exist.
-		u.decoy.MatchesPassword(password)
-		return false
+	u.mu.Lock()
+	table := u.table
+	u.mu.Unlock()
+	own, known := table.hashes[user]
+	if known && own.MatchesPassword(password) {
+		u.remember(id, user, own.text)
+		return true
 	}
-	if !encoded.MatchesPassword(password) {
-		return false
+	for cost, decoy := range table.decoys {
+		if !known || cost != own.cost {
+			decoy.MatchesPassword(password)
+		}
 	}
+	return false
+}
+
+// remember remembers a pair that was verified, unless the file has changed meanwhile.
+func (u *Users) remember(id [32]byte, user, hash string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.cache) >= verifiedUsers {
-		clear(u.cache)
+	if u.table.hashes[user].text != hash {
+		return
 	}
-	u.cache[id] = time.Now()
-	return true
+	if len(u.cache) >= verifiedUsers {
+		u.makeRoom()
+	}
+	u.cache[id] = verified{time.Now(), user, hash}
+}
+
+// makeRoom forgets the pairs that were not used for long, and if there are none, a tenth
+// of all.
+func (u *Users) makeRoom() {
+	for id, v := range u.cache {
+		if time.Since(v.at) >= verifiedFor {
+			delete(u.cache, id)
+		}
+	}
+	for id := range u.cache {
+		if len(u.cache) < verifiedUsers*9/10 {
+			return
+		}
+		delete(u.cache, id)
+	}
 }
 
 // remembers looks up the keyed hash. That takes the same time for every wrong
@@ -145,8 +288,14 @@ func (u *Users) Verify(user, password string) bool {
 func (u *Users) remembers(id [32]byte) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	at, ok := u.cache[id]
-	return ok && time.Since(at) < verifiedFor
+	u.look()
+	v, ok := u.cache[id]
+	if !ok || time.Since(v.at) >= verifiedFor {
+		return false
+	}
+	v.at = time.Now()
+	u.cache[id] = v
+	return true
 }
 
 // id returns the keyed hash of the pair. The length separates name and password.

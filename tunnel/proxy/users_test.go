@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"culvert/tunnel/internal/testkit"
@@ -130,7 +131,9 @@ func (h *countingHash) MatchesPassword(password string) bool {
 func TestUsersPayForAHashOnce(t *testing.T) {
 	u := mustUsers(t, "alice:"+hashes["bcrypt"])
 	h := &countingHash{password: "right"}
-	u.hashes["alice"], u.decoy = h, h
+	cost := u.table.hashes["alice"].cost
+	u.table.hashes["alice"] = userHash{h, "text", cost}
+	u.table.decoys[cost] = h
 	verify := func(user, password string, want bool, hashed int32) {
 		t.Helper()
 		before := h.n.Load()
@@ -151,8 +154,9 @@ func TestUsersPayForAHashOnce(t *testing.T) {
 	// The cost of SHA-crypt grows with the square of the length.
 	verify("alice", strings.Repeat("x", maxPassword+1), false, 0)
 	u.mu.Lock()
-	for id, at := range u.cache {
-		u.cache[id] = at.Add(-verifiedFor)
+	for id, v := range u.cache {
+		v.at = v.at.Add(-verifiedFor)
+		u.cache[id] = v
 	}
 	u.mu.Unlock()
 	verify("alice", "right", true, 1)
@@ -163,7 +167,7 @@ func TestUsersThatWaitShareOneHash(t *testing.T) {
 	u := mustUsers(t, "alice:"+hashes["bcrypt"])
 	u.busy = make(chan struct{}, 1)
 	h := &countingHash{password: "right"}
-	u.hashes["alice"] = h
+	u.table.hashes["alice"] = userHash{h, "text", ""}
 	u.busy <- struct{}{} // no hash can be computed yet
 	verified := make(chan bool, 20)
 	for range cap(verified) {
@@ -183,7 +187,7 @@ func TestUsersThatWaitShareOneHash(t *testing.T) {
 func TestUsersCacheIsBounded(t *testing.T) {
 	u := mustUsers(t, "alice:"+hashes["SHA"])
 	for i := range verifiedUsers {
-		u.cache[u.id("alice", fmt.Sprint(i))] = time.Now()
+		u.cache[u.id("alice", fmt.Sprint(i))] = verified{time.Now(), "alice", ""}
 	}
 	if !u.Verify("alice", "correct horse") || len(u.cache) > verifiedUsers {
 		t.Errorf("%d entries", len(u.cache))
@@ -199,4 +203,107 @@ func TestUsersCacheIsKeyed(t *testing.T) {
 	if a.id("alic", "ex") == a.id("alice", "x") || a.id("1:a", "b") == a.id("1", ":ab") {
 		t.Error("name and password run together")
 	}
+}
+
+// A failure takes the same hashes for every name, one of each kind and cost in the file.
+func TestUsersFailuresCostTheSame(t *testing.T) {
+	u := mustUsers(t, "ada:"+hashes["bcrypt"]+"\neve:"+hashes["Apache's MD5"]+"\nbob:"+hashes["bcrypt of htpasswd"]+"\njoe:"+hashes["SHA-512, its rounds"]+"\n")
+	if len(u.table.decoys) != 3 {
+		t.Fatalf("kinds: %v", u.table.decoys)
+	}
+	counts := make(map[string]*countingHash)
+	for cost := range u.table.decoys {
+		counts[cost] = &countingHash{password: "right"}
+		u.table.decoys[cost] = counts[cost]
+	}
+	for name, h := range u.table.hashes {
+		h.EncodedPasswd = counts[h.cost]
+		u.table.hashes[name] = h
+	}
+	for i, name := range []string{"ada", "eve", "bob", "joe", "nobody"} {
+		u.Verify(name, "wrong")
+		for cost, h := range counts {
+			if n := int(h.n.Load()); n != i+1 {
+				t.Errorf("after %s: %d hashes of %s, want %d", name, n, cost, i+1)
+			}
+		}
+	}
+}
+
+// The file counts as it is now: a user that was removed, or has another password, is not
+// remembered, and a file that cannot be used changes nothing.
+func TestUsersFileIsReadAgain(t *testing.T) {
+	path := usersFile(t, "ada:"+hashes["SHA"]+"\nbob:"+hashes["SSHA"]+"\n")
+	u, err := LoadUsers(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const right = "correct horse"
+	expect := func(when string, want map[string]bool) {
+		t.Helper()
+		for name, ok := range want {
+			u.mu.Lock()
+			u.looked = time.Time{} // a second has passed
+			u.mu.Unlock()
+			if remembered := u.Remembers(name, right); remembered && !ok {
+				t.Errorf("%s %s is remembered", when, name)
+			}
+			if u.Verify(name, right) != ok {
+				t.Errorf("%s %s: %v, want %v", when, name, !ok, ok)
+			}
+		}
+	}
+	expect("at first", map[string]bool{"ada": true, "bob": true, "eve": false})
+	replace := func(text string) {
+		t.Helper()
+		other := path + ".new"
+		if err := os.WriteFile(other, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(other, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace("bob:" + hashes["SSHA"] + "\neve:" + hashes["SHA"] + "\n")
+	expect("after a rename", map[string]bool{"ada": false, "bob": true, "eve": true})
+	if !u.Remembers("bob", right) {
+		t.Error("a user that stayed is not remembered")
+	}
+	if err := os.WriteFile(path, []byte("eve:{SH"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect("with half a file", map[string]bool{"ada": false, "bob": true, "eve": true})
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	expect("without a file", map[string]bool{"bob": true, "eve": true})
+	if _, err := u.Reload(); !os.IsNotExist(err) {
+		t.Errorf("Reload: %v", err)
+	}
+	replace("bob:" + hashes["SHA-512, its rounds"] + "\n")
+	if n, err := u.Reload(); n != 1 || err != nil {
+		t.Errorf("Reload: %d, %v", n, err)
+	}
+	if u.Remembers("bob", right) {
+		t.Error("a pair is remembered by the hash of before")
+	}
+	expect("after Reload", map[string]bool{"bob": true, "eve": false})
+}
+
+// A login is remembered while it is used.
+func TestUsersRememberWhatIsUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := mustUsers(t, "ada:"+hashes["SHA"])
+		u.Verify("ada", "correct horse")
+		for range 5 {
+			time.Sleep(verifiedFor - time.Second)
+			if !u.Remembers("ada", "correct horse") {
+				t.Fatal("it was forgotten while it was used")
+			}
+		}
+		time.Sleep(verifiedFor)
+		if u.Remembers("ada", "correct horse") {
+			t.Error("it is remembered for ever")
+		}
+	})
 }

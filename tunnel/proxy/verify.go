@@ -2,11 +2,12 @@ package proxy
 
 import (
 	"encoding/base64"
+	"errors"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"culvert/tunnel"
+	"culvert/tunnel/internal/turns"
 	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/listen"
 )
@@ -19,7 +20,8 @@ type Verifier interface {
 	Verify(user, password string) bool
 }
 
-// verify returns the user by the client's certificate, or else by its credentials.
+// verify returns the user by the client's certificate, or else by its credentials; with
+// an error, the name that was tried.
 // Where only a certificate would do, there is no challenge.
 func (ln *listener) verify(a requestInfo) (user string, e *tunnel.Error) {
 	switch {
@@ -29,42 +31,70 @@ func (ln *listener) verify(a requestInfo) (user string, e *tunnel.Error) {
 		return "", &tunnel.Error{Phase: tunnel.PhaseVerify, Type: tunnel.ErrorDenied, Rule: "client certificate missing",
 			Detail: "this proxy wants a client certificate"}
 	}
-	return ln.server.verifyCredentials(a.credentials, a.client)
+	return ln.server.verifyCredentials(a)
 }
 
 // verifyCredentials returns the user by a request's Proxy-Authorization values (RFC
-// 9110, section 11.7; RFC 7617). Without a Verifier they are ignored. After several
-// failures from an address, the refusal of the next is delayed.
-func (s *Server) verifyCredentials(values []string, from netip.Addr) (string, *tunnel.Error) {
+// 9110, section 11.7; RFC 7617), or the name that was tried and why it is refused. Without
+// a Verifier they are ignored.
+func (s *Server) verifyCredentials(a requestInfo) (user string, e *tunnel.Error) {
 	if s.Verifier == nil {
 		return "", nil
 	}
-	if len(values) == 0 {
+	if len(a.credentials) == 0 {
 		return "", credentialsError("credentials missing", "this proxy wants a user name and a password")
 	}
-	user, password, ok := parseBasic(values)
-	if ok && s.checkPassword(user, password, from) {
-		return user, nil
+	user, password, ok := parseBasic(a.credentials)
+	if !ok {
+		return "", credentialsError("credentials refused", "the credentials are not a user name and a password as Basic has them")
 	}
-	s.run.throttle.failed(s.run.ctx.Done(), from)
-	return "", credentialsError("credentials refused", "the user name or the password is wrong")
+	if r, ok := s.Verifier.(rememberer); ok && r.Remembers(user, password) {
+		return user, nil // it never waits
+	}
+	ok, err := s.awaitTurn(a, func() bool { return s.Verifier.Verify(user, password) })
+	switch {
+	case ok:
+		return user, nil
+	case err == nil:
+		e = credentialsError("credentials refused", "the user name or the password is wrong")
+	default:
+		e = err
+	}
+	return triedName(user), e
 }
 
-// checkPassword asks the Verifier. Unless the Verifier remembers the pair, an address
-// that has failed before waits for its earlier attempts, so that a flood of wrong
-// passwords from one address costs one hash at a time.
-func (s *Server) checkPassword(user, password string, from netip.Addr) bool {
-	if r, ok := s.Verifier.(interface {
-		Remembers(user, password string) bool
-	}); ok && r.Remembers(user, password) {
-		return true
+// rememberer is a Verifier that knows which pairs are right without computing a hash.
+type rememberer interface {
+	Remembers(user, password string) bool
+}
+
+var _ rememberer = (*Users)(nil)
+
+// awaitTurn makes an attempt to log in when it is the client's turn.
+func (s *Server) awaitTurn(a requestInfo, try func() bool) (bool, *tunnel.Error) {
+	ctx, stop := a.whileThere(s.run.ctx)
+	defer stop()
+	ok, err := s.run.logins.Do(ctx, a.client, a.weight, try)
+	switch {
+	case err == nil:
+		return ok, nil
+	case errors.Is(err, turns.ErrFull):
+		return false, &tunnel.Error{Phase: tunnel.PhaseVerify, Type: tunnel.ErrorConnectionLimit, Rule: "logins", Detail: "too many logins are waiting", RetryAfter: turns.RetryAfter}
+	case errors.Is(err, errClientGone):
+		return false, clientGone(tunnel.PhaseVerify)
 	}
-	leave, ok := s.run.throttle.enter(s.run.ctx.Done(), from)
-	if !ok {
-		return false
+	return false, errorDraining(tunnel.Authority{})
+}
+
+// maxTriedName bounds a name that was tried in the log, in bytes.
+const maxTriedName = 64
+
+// triedName returns a name that was tried as the log has it: whoever sent it is unknown.
+func triedName(name string) string {
+	if len(name) > maxTriedName {
+		name = name[:maxTriedName] + "..."
 	}
-	defer leave()
-	return s.Verifier.Verify(user, password)
+	return strings.ToValidUTF8(name, "?")
 }
 
 func credentialsError(rule, detail string) *tunnel.Error {

@@ -47,3 +47,14 @@ func get(fields []Field, name string) string {
 	}
 	return ""
 }
+
+// Weight returns the memory in bytes that the head holds, about.
+func (h Head) Weight() (n int) {
+	for i := range h.Fields {
+		n += len(h.Fields[i].Name) + len(h.Fields[i].Value) + fieldSize
+	}
+	return n
+}
+
+// fieldSize is the size of a Field without its text.
+const fieldSize = 48

@@ -1,0 +1,383 @@
+// Package turns decides in which order attempts are made that cost much and may fail,
+// such as the verification of passwords, when many clients ask for more of them than can
+// be made.
+//
+// It promises that clients share what there is: an address that asks for thousands of
+// attempts delays another's first by one. An address that has failed makes one attempt at
+// a time, and after each failure none for a while, however many connections it has: the
+// delay limits how fast can be guessed, and not only how fast is answered. IPv6 networks
+// of /56 and /48 count as well as the /64 that a host has, so that a large network is no
+// thousand strangers. What waits is bounded, and gives its place up when its client
+// leaves.
+//
+// It knows nothing of passwords, and imports nothing of this module.
+package turns
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Bounds of a Queue.
+const (
+	maxWaiting      = 4096            // attempts that wait, of all clients; twice as many if each is its network's only one
+	maxWaitingEach  = 32              // of one network, and fewer the more wait in all
+	maxWeight       = 32 << 20        // of all attempts that wait
+	maxGates        = 20_000          // networks that are known
+	failuresFor     = 5 * time.Minute // after the last one, they are forgotten
+	freeFailures    = 3               // of one address, before a delay
+	firstDelay      = 250 * time.Millisecond
+	longestDelay    = 4 * time.Second
+	costAfterFailed = 8 // turns of the others that an attempt costs after a failure
+)
+
+// ErrFull is returned by Do for an attempt that may not even wait. It can be made after
+// RetryAfter.
+var ErrFull = errors.New("too many attempts are waiting")
+
+// RetryAfter is how long after ErrFull an attempt has a fair chance.
+const RetryAfter = longestDelay
+
+// level is how networks of one length are treated. Of a larger network more is expected.
+type level struct {
+	bits    int // of IPv6; an IPv4 address has the first level alone
+	free    int // failures before a delay
+	longest time.Duration
+}
+
+var levels = [...]level{
+	{64, freeFailures, longestDelay},
+	{56, 4 * freeFailures, longestDelay / 4},
+	{48, 16 * freeFailures, longestDelay / 16},
+}
+
+// Queue makes attempts in turns. Its methods may be called by several goroutines. The
+// zero Queue is not usable: see New.
+type Queue struct {
+	mu      sync.Mutex
+	free    int // attempts that may begin now
+	clock   float64
+	waiting int
+	weight  int // of those
+	arrived uint64
+	ready   attempts // that wait for nothing but their turn
+	gates   map[netip.Prefix]*gate
+}
+
+// New returns a Queue that makes at most atOnce attempts at a time.
+func New(atOnce int) *Queue {
+	return &Queue{free: max(1, atOnce), gates: make(map[netip.Prefix]*gate)}
+}
+
+// gate is what is known of a network. A network that has failed too often lets one attempt
+// through at a time.
+type gate struct {
+	level   level
+	count   int       // failures
+	last    time.Time // of them
+	next    float64   // the clock at which the network's next attempt may begin
+	running int       // attempts that passed and have not ended
+	closed  time.Time // before this, none passes
+	line    []*attempt
+	waiting int // attempts that wait, here or elsewhere
+	timer   *time.Timer
+}
+
+// attempt is one call of Do that waits.
+type attempt struct {
+	gates   []*gate
+	passed  int // of gates
+	weight  int
+	turn    float64
+	number  uint64        // of the arrival
+	index   int           // in ready; -1 = not there
+	begin   chan struct{} // closed when its turn has come
+	started bool          // guarded by Queue.mu
+	left    bool          // its client has left; guarded by Queue.mu
+}
+
+// Do makes an attempt for a client: it waits for its turn and calls try, which reports
+// whether it succeeded. Do returns its result. The error is ErrFull, or that of ctx if
+// that ended first; try was not called then. An invalid address has no network, and only
+// waits for others. weight is the memory in bytes that the attempt holds while it waits:
+// there is a bound for all.
+func (q *Queue) Do(ctx context.Context, from netip.Addr, weight int, try func() bool) (ok bool, err error) {
+	a, err := q.enter(from, weight)
+	if err != nil {
+		return false, err
+	}
+	select {
+	case <-a.begin:
+	case <-ctx.Done():
+		if q.leave(a) {
+			return false, context.Cause(ctx)
+		}
+		<-a.begin
+	}
+	ok = true // a panic of try is no failure of the client's
+	defer func() { q.end(a, !ok) }()
+	ok = try()
+	return ok, nil
+}
+
+// networks returns the networks of an address, the smallest first.
+func networks(from netip.Addr) []netip.Prefix {
+	from = from.Unmap().WithZone("")
+	switch {
+	case !from.IsValid():
+		return nil
+	case from.Is4():
+		return []netip.Prefix{netip.PrefixFrom(from, 32)}
+	}
+	var all []netip.Prefix
+	for _, l := range levels {
+		all = append(all, netip.PrefixFrom(from, l.bits).Masked())
+	}
+	return all
+}
+
+// enter adds an attempt.
+func (q *Queue) enter(from netip.Addr, weight int) (*attempt, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.waiting >= 2*maxWaiting || q.waiting > 0 && q.weight+weight > maxWeight {
+		return nil, ErrFull
+	}
+	a := &attempt{index: -1, begin: make(chan struct{}), number: q.arrived, weight: weight}
+	for i, network := range networks(from) {
+		g := q.gate(network, levels[i])
+		// The more attempts wait, the fewer may be one network's, so that there is room
+		// for those of others.
+		if most := min(maxWaitingEach, (maxWaiting-q.waiting)/(2*maxWaitingEach)); g.waiting >= max(1, most)<<i {
+			return nil, ErrFull
+		}
+		a.gates = append(a.gates, g)
+	}
+	for _, g := range a.gates {
+		g.waiting++
+	}
+	q.arrived++
+	q.waiting++
+	q.weight += weight
+	q.pass(a)
+	q.start()
+	return a, nil
+}
+
+// gate returns the gate of a network.
+func (q *Queue) gate(network netip.Prefix, l level) *gate {
+	g := q.gates[network]
+	if g == nil {
+		if len(q.gates) >= maxGates {
+			q.forget()
+		}
+		g = &gate{level: l}
+		q.gates[network] = g
+	}
+	if now := time.Now(); now.Sub(g.last) > failuresFor {
+		g.count = 0
+	}
+	return g
+}
+
+// forget forgets networks that nothing is known of any more, and, if there are still too
+// many, others that have no attempt.
+func (q *Queue) forget() {
+	now := time.Now()
+	for _, all := range []bool{false, true} {
+		for network, g := range q.gates {
+			if g.waiting+g.running == 0 && (all || now.Sub(g.last) > failuresFor && now.After(g.closed)) {
+				delete(q.gates, network)
+			}
+			if all && len(q.gates) < maxGates*9/10 {
+				return
+			}
+		}
+		if len(q.gates) < maxGates*9/10 {
+			return
+		}
+	}
+}
+
+// lets reports whether an attempt may pass the gate now: while failures are free, as many
+// at once as there are left of them, and then one at a time.
+func (g *gate) lets(now time.Time) bool {
+	return now.Compare(g.closed) >= 0 && g.running < max(1, g.level.free-g.count)
+}
+
+// pass takes an attempt through its gates, as far as they let it. If they all do, it waits
+// for its turn.
+func (q *Queue) pass(a *attempt) {
+	now := time.Now()
+	for ; a.passed < len(a.gates); a.passed++ {
+		g := a.gates[a.passed]
+		if !g.lets(now) || len(g.line) > 0 && g.line[0] != a {
+			if len(g.line) == 0 || g.line[0] != a {
+				g.line = append(g.line, a)
+			}
+			q.wakeAt(g)
+			return
+		}
+		if len(g.line) > 0 {
+			g.line = g.line[1:]
+		}
+		g.running++
+	}
+	// Start-time fair queueing: the turn is the clock's, or later if a network of the
+	// attempt's has had more than its share.
+	a.turn = q.clock
+	for _, g := range a.gates {
+		a.turn = max(a.turn, g.next)
+	}
+	for _, g := range a.gates {
+		cost := 1.0
+		if g.count > 0 {
+			cost = costAfterFailed
+		}
+		g.next = a.turn + cost
+	}
+	heap.Push(&q.ready, a)
+}
+
+// next lets those pass who wait at a gate.
+func (q *Queue) next(g *gate) {
+	for len(g.line) > 0 {
+		a := g.line[0]
+		if a.left {
+			g.line = g.line[1:]
+			continue
+		}
+		before := len(g.line)
+		if q.pass(a); len(g.line) == before {
+			return
+		}
+	}
+}
+
+// wakeAt sees to it that a gate that opens by time is looked at then.
+func (q *Queue) wakeAt(g *gate) {
+	if wait := time.Until(g.closed); wait > 0 && g.timer == nil {
+		g.timer = time.AfterFunc(wait, func() {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			g.timer = nil
+			q.next(g)
+			q.start()
+		})
+	}
+}
+
+// start begins the attempts whose turn it is.
+func (q *Queue) start() {
+	for q.free > 0 && len(q.ready) > 0 {
+		a := heap.Pop(&q.ready).(*attempt)
+		q.clock = max(q.clock, a.turn)
+		q.free--
+		q.waiting--
+		q.weight -= a.weight
+		for _, g := range a.gates {
+			g.waiting--
+		}
+		a.started = true
+		close(a.begin)
+	}
+}
+
+// leave gives up the place of an attempt. It returns false if the attempt has begun.
+func (q *Queue) leave(a *attempt) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if a.started {
+		return false
+	}
+	a.left = true
+	q.waiting--
+	q.weight -= a.weight
+	if a.index >= 0 {
+		heap.Remove(&q.ready, a.index)
+	}
+	for i, g := range a.gates {
+		g.waiting--
+		switch {
+		case i < a.passed:
+			g.running--
+			q.next(g)
+		case i == a.passed:
+			for j, other := range g.line {
+				if other == a {
+					g.line = append(g.line[:j:j], g.line[j+1:]...)
+					break
+				}
+			}
+			q.next(g)
+		}
+	}
+	q.start()
+	return true
+}
+
+// end ends an attempt that has begun.
+func (q *Queue) end(a *attempt, failed bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.free++
+	now := time.Now()
+	for _, g := range a.gates {
+		g.running--
+		if failed {
+			g.fail(now)
+		}
+		q.next(g)
+	}
+	q.start()
+}
+
+// fail counts a failure, and closes the gate if there were too many.
+func (g *gate) fail(now time.Time) {
+	if now.Sub(g.last) > failuresFor {
+		g.count = 0
+	}
+	g.count++
+	g.last = now
+	if over := g.count - g.level.free; over > 0 {
+		g.closed = now.Add(min(firstDelay<<min(over-1, 10), g.level.longest))
+	}
+}
+
+// attempts is a heap, ordered by turn and then by arrival.
+type attempts []*attempt
+
+func (s attempts) Len() int { return len(s) }
+
+func (s attempts) Less(i, j int) bool {
+	if s[i].turn != s[j].turn {
+		return s[i].turn < s[j].turn
+	}
+	return s[i].number < s[j].number
+}
+
+func (s attempts) Swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].index, s[j].index = i, j
+}
+
+// Push implements heap.Interface.
+func (s *attempts) Push(x any) {
+	a := x.(*attempt)
+	a.index = len(*s)
+	*s = append(*s, a)
+}
+
+// Pop implements heap.Interface.
+func (s *attempts) Pop() any {
+	last := len(*s) - 1
+	a := (*s)[last]
+	(*s)[last] = nil
+	*s = (*s)[:last]
+	a.index = -1
+	return a
+}
