@@ -13,7 +13,7 @@ type AddrClass uint8
 
 // The classes of addresses. The zero AddrClass is not one of them.
 const (
-	ClassMetadata  AddrClass = iota + 1 // a cloud's instance metadata service
+	ClassMetadata  AddrClass = iota + 1 // a service of a cloud that hands out credentials
 	ClassLoopback                       // this host, its own interfaces' addresses included
 	ClassLinkLocal                      // 169.254.0.0/16, fe80::/10
 	ClassPrivate                        // RFC 1918, fc00::/7, 100.64.0.0/10
@@ -33,14 +33,6 @@ func parseAddrClass(s string) (AddrClass, error) {
 		return 0, fmt.Errorf("%q is no address, no CIDR and none of the classes %s", s, strings.Join(addrClassNames[ClassMetadata:], ", "))
 	}
 	return AddrClass(i), nil
-}
-
-var metadataAddrs = [...]netip.Addr{
-	netip.MustParseAddr("169.254.169.254"), // most clouds
-	netip.MustParseAddr("fd00:ec2::254"),   // AWS
-	netip.MustParseAddr("fd20:ce::254"),    // Google Cloud
-	netip.MustParseAddr("100.100.100.200"), // Alibaba Cloud
-	netip.MustParseAddr("168.63.129.16"),   // Azure
 }
 
 var loopbackPrefixes = prefixes(
@@ -151,7 +143,7 @@ func within(list []netip.Prefix, addr netip.Addr) bool {
 func Classify(addr netip.Addr, own func(netip.Addr) bool) AddrClass {
 	addr = addr.Unmap().WithZone("") // no prefix contains an address with a zone
 	switch {
-	case slices.Contains(metadataAddrs[:], addr):
+	case isMetadata(addr):
 		return ClassMetadata
 	case within(loopbackPrefixes, addr), own != nil && own(addr):
 		return ClassLoopback
