@@ -6,12 +6,13 @@ import (
 	"strings"
 
 	"culvert/tunnel/listen"
+	"culvert/tunnel/policy"
 )
 
 // CheckExposure returns an error if a Server that serves l would be an open proxy.
 // The address that l has bound counts. A loopback listener and a unix socket are
 // their user's own; any other needs credentials, client certificates, or client
-// networks that are not the whole Internet.
+// networks that together are no more than half of the Internet.
 func (s *Server) CheckExposure(l net.Listener) error {
 	if !listen.BeyondThisMachine(l) {
 		return nil
@@ -23,12 +24,7 @@ func (s *Server) CheckExposure(l net.Listener) error {
 }
 
 func (s *Server) restrictsClients() bool {
-	for _, p := range s.AllowClient {
-		if p.Bits() == 0 {
-			return false
-		}
-	}
-	return len(s.AllowClient) > 0
+	return len(s.AllowClient) > 0 && !policy.CoversMostOfInternet(s.AllowClient)
 }
 
 // Summary returns four lines for people: which clients may reach which targets and

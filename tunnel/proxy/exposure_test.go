@@ -40,6 +40,8 @@ func TestCheckExposure(t *testing.T) {
 		{"client network", wildcard, &Server{AllowClient: networks("10.0.0.0/8")}, false},
 		{"client networks", wildcard, &Server{AllowClient: networks("10.0.0.0/8", "fd00::/8")}, false},
 		{"the whole of IPv4", wildcard, &Server{AllowClient: networks("0.0.0.0/0")}, true},
+		{"the whole of IPv4 in two halves", wildcard, &Server{AllowClient: networks("0.0.0.0/1", "128.0.0.0/1")}, true},
+		{"most of IPv4", wildcard, &Server{AllowClient: networks("0.0.0.0/2", "128.0.0.0/2", "64.0.0.0/2")}, true},
 		{"the whole of IPv6", wildcard, &Server{AllowClient: networks("10.0.0.0/8", "::/0")}, true},
 		{"the whole world and users", wildcard, &Server{AllowClient: networks("::/0"), Verifier: proxytest.OneUser{}}, false},
 		{"no client network", wildcard, &Server{AllowClient: []netip.Prefix{}}, true},
