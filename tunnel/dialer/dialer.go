@@ -38,7 +38,7 @@ type Dialer struct {
 	Network  string                                                  // "tcp4", "tcp6" or "tcp"; "" = "tcp"
 	Timeout  time.Duration                                           // for resolving and connecting together; 0 = only the context limits them
 	Judge    func(netip.AddrPort) *tunnel.Error                      // the error for an address that must not be dialled; nil = every address passes
-	Connect  func(context.Context, netip.AddrPort) (net.Conn, error) // nil = connect by TCP
+	Connect  func(context.Context, netip.AddrPort) (net.Conn, error) // nil = connect by TCP; a *tunnel.Error is returned by Dial as it is
 	Trace    *Trace                                                  // nil = none
 }
 
@@ -70,6 +70,11 @@ func (d *Dialer) Dial(ctx context.Context, target tunnel.Authority) (net.Conn, n
 		return nil, netip.AddrPort{}, e
 	}
 	conn, ap, err := d.race(ctx, Interleave(addrs), target.Port())
+	var refused *tunnel.Error
+	if errors.As(err, &refused) {
+		refused.Target = target
+		return nil, ap, refused
+	}
 	if err != nil {
 		return nil, ap, &tunnel.Error{Phase: tunnel.PhaseConnect, Type: tunnel.DialErrorType(err), Target: target, Err: neterr.Plain(err)}
 	}

@@ -41,6 +41,13 @@ type Policy struct {
 	// be safe for concurrent use.
 	IsOwn func(netip.Addr) bool
 
+	// LeadsHere reports whether the system would deliver a connection to an address
+	// to this host itself, which makes the address's class loopback whatever IsOwn
+	// says; nil = IsOwn alone decides. As it costs more, it is asked only about
+	// addresses that are allowed and would not be if they were loopback. It must be
+	// safe for concurrent use.
+	LeadsHere func(netip.AddrPort) bool
+
 	once            sync.Once
 	own             HostAddrs
 	isOwn           func(netip.Addr) bool
@@ -67,7 +74,7 @@ const (
 
 // WithDefaultAllowAddr returns a copy of p that uses rules if AllowAddr is nil.
 func (p *Policy) WithDefaultAllowAddr(rules ...AddrRule) *Policy {
-	c := &Policy{Allow: p.Allow, Deny: p.Deny, AllowAddr: p.AllowAddr, DenyAddr: p.DenyAddr, IsOwn: p.IsOwn}
+	c := &Policy{Allow: p.Allow, Deny: p.Deny, AllowAddr: p.AllowAddr, DenyAddr: p.DenyAddr, IsOwn: p.IsOwn, LeadsHere: p.LeadsHere}
 	if c.AllowAddr == nil {
 		c.AllowAddr, c.defaultAddr = rules, true
 	}
@@ -184,6 +191,28 @@ func (p *Policy) JudgeAddr(a netip.AddrPort) Decision {
 // judgeOne judges addr without regard to IPv4 embedded in it.
 func (p *Policy) judgeOne(addr netip.Addr, port uint16) Decision {
 	class := Classify(addr, p.isOwn)
+	d := p.judgeAs(class, addr, port)
+	if d.Allowed && p.LeadsHere != nil && class != ClassLoopback && class != ClassMetadata {
+		if here := p.judgeAs(ClassLoopback, addr, port); !here.Allowed && p.LeadsHere(netip.AddrPortFrom(addr, port)) {
+			return here
+		}
+	}
+	return d
+}
+
+// JudgeHere judges an address that is known to lead to this host, as one of the class
+// loopback. One of the class metadata stays that: some clouds serve it on the host.
+func (p *Policy) JudgeHere(a netip.AddrPort) Decision {
+	p.index()
+	addr := a.Addr().Unmap().WithZone("")
+	if isMetadata(addr) {
+		return p.judgeAs(ClassMetadata, addr, a.Port())
+	}
+	return p.judgeAs(ClassLoopback, addr, a.Port())
+}
+
+// judgeAs judges addr as an address of that class.
+func (p *Policy) judgeAs(class AddrClass, addr netip.Addr, port uint16) Decision {
 	if i, byClass := p.denyAt.find(addr, class, false); i >= 0 {
 		if byClass {
 			return prohibited(reasonClass(class), p.denyAt.rules[i])

@@ -326,3 +326,48 @@ func parsedAddrRule(t testing.TB, s string) AddrRule {
 	}
 	return r
 }
+
+// An address that leads to this host is of the class loopback, whatever it is by
+// itself. The system is asked only where that makes a difference.
+func TestAddressesThatLeadHereAreLoopback(t *testing.T) {
+	const here, elsewhere = "9.9.9.9", "9.9.8.8"
+	for _, tt := range []struct {
+		allow, deny string
+		addr        string
+		allowed     bool
+		asked       int
+	}{
+		{"public", "", here, false, 1},
+		{"public", "", elsewhere, true, 1},
+		{"public", "", "64:ff9b::909:909", false, 2},
+		{"public private", "", "10.0.0.1", true, 1},
+		{"public loopback", "", here, true, 0},
+		{"public loopback", "", elsewhere, true, 0},
+		{"public 9.9.9.0/24", "", here, true, 0}, // allowed by its address
+		{"public loopback", "127.0.0.0/8", here, true, 0},
+		{"public loopback", "loopback", here, false, 1},
+		{"public loopback", "loopback", elsewhere, true, 1},
+		{"private", "", here, false, 0}, // not allowed anyhow
+		{"metadata public", "", "169.254.169.254", true, 0},
+		{"public", "", "127.0.0.1", false, 0},
+	} {
+		asked := 0
+		p := Policy{IsOwn: func(netip.Addr) bool { return false }, LeadsHere: func(ap netip.AddrPort) bool {
+			asked++
+			return ap == netip.MustParseAddrPort(here+":443")
+		}}
+		for _, s := range strings.Fields(tt.allow) {
+			p.AllowAddr = append(p.AllowAddr, parsedAddrRule(t, s))
+		}
+		for _, s := range strings.Fields(tt.deny) {
+			p.DenyAddr = append(p.DenyAddr, parsedAddrRule(t, s))
+		}
+		d := p.WithDefaultAllowAddr().JudgeAddr(netip.AddrPortFrom(netip.MustParseAddr(tt.addr), 443))
+		if d.Allowed != tt.allowed || asked != tt.asked {
+			t.Errorf("%q with --allow-addr %s, --deny-addr %q: %+v, asked %d times; want %v, %d times", tt.addr, tt.allow, tt.deny, d, asked, tt.allowed, tt.asked)
+		}
+		if d := p.JudgeHere(netip.AddrPortFrom(netip.MustParseAddr(here), 443)); d.Allowed != (tt.allow == "public 9.9.9.0/24" || strings.Contains(tt.allow, "loopback") && tt.deny != "loopback") {
+			t.Errorf("as one that leads here, with --allow-addr %s, --deny-addr %q: %+v", tt.allow, tt.deny, d)
+		}
+	}
+}

@@ -12,7 +12,6 @@ import (
 	"culvert/tunnel/accesslog"
 	"culvert/tunnel/client"
 	"culvert/tunnel/dialer"
-	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/relay"
 )
 
@@ -81,7 +80,7 @@ func (s *Server) routeFailed(route tunnel.Route, target tunnel.Authority, e *tun
 // dialDirect connects to one of the target's addresses that pass the policy. It
 // returns that address, or after a failure the last one tried, if any.
 func (ln *listener) dialDirect(ctx context.Context, target tunnel.Authority) (net.Conn, netip.AddrPort, *tunnel.Error) {
-	d := dialer.Dialer{Resolver: ln.server.Resolver, Timeout: ln.server.connectTimeout(), Judge: ln.judgeAddr, Connect: sock.Connect}
+	d := dialer.Dialer{Resolver: ln.server.Resolver, Timeout: ln.server.connectTimeout(), Judge: ln.judgeAddr, Connect: ln.connect}
 	return d.Dial(ctx, target)
 }
 

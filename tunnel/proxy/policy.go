@@ -1,10 +1,13 @@
 package proxy
 
 import (
+	"context"
 	"net"
 	"net/netip"
+	"slices"
 
 	"culvert/tunnel"
+	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/policy"
 )
 
@@ -20,8 +23,7 @@ func decisionError(d policy.Decision, target tunnel.Authority) *tunnel.Error {
 // never a target; about all others the policy decides.
 func (ln *listener) judgeAddr(ap netip.AddrPort) *tunnel.Error {
 	if ln.server.isOwnListener(ap) {
-		return &tunnel.Error{Phase: tunnel.PhasePolicy, Type: tunnel.ErrorDestinationProhibited, Rule: "own listener",
-			Detail: "this proxy's own address is not a target"}
+		return errorOwnListener()
 	}
 	return decisionError(ln.policy.JudgeAddr(ap), tunnel.Authority{})
 }
@@ -38,26 +40,68 @@ func (ln *listener) judgeLiteral(target tunnel.Authority) *tunnel.Error {
 	return e
 }
 
+// connect connects to an address that was judged, and judges it once more by the
+// connection that came of it: the address may have become one of this host's in
+// between.
+func (ln *listener) connect(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
+	conn, err := sock.Connect(ctx, ap)
+	if err != nil {
+		return nil, err
+	}
+	if e := ln.judgeConn(conn, ap); e != nil {
+		conn.Close()
+		return nil, e
+	}
+	return conn, nil
+}
+
+// judgeConn judges a connection to an address that was allowed. It is looked at only
+// where loopback is forbidden, or the port is that of a listener of the Server.
+func (ln *listener) judgeConn(conn net.Conn, ap netip.AddrPort) *tunnel.Error {
+	onWildcard, here := ln.server.listensOnWildcard(ap.Port()), ln.policy.JudgeHere(ap)
+	if !onWildcard && here.Allowed || !sock.EndsHere(conn) {
+		return nil
+	}
+	if onWildcard {
+		return errorOwnListener()
+	}
+	return decisionError(here, tunnel.Authority{})
+}
+
+func errorOwnListener() *tunnel.Error {
+	return &tunnel.Error{Phase: tunnel.PhasePolicy, Type: tunnel.ErrorDestinationProhibited, Rule: "own listener",
+		Detail: "this proxy's own address is not a target"}
+}
+
 // isOwnListener reports whether a connection to ap would reach a listener of s.
 func (s *Server) isOwnListener(ap netip.AddrPort) bool {
 	addr := ap.Addr().Unmap()
+	onWildcard := false
+	for _, bound := range s.boundTo(ap.Port()) {
+		// 0.0.0.0 and :: as targets mean this host's loopback.
+		if bound == addr || addr.IsUnspecified() && bound.IsLoopback() {
+			return true
+		}
+		onWildcard = onWildcard || bound.IsUnspecified()
+	}
+	return onWildcard && (policy.Classify(addr, s.run.own.Contains) == policy.ClassLoopback || sock.LeadsHere(ap))
+}
+
+// listensOnWildcard reports whether a listener of s has that port on every address.
+func (s *Server) listensOnWildcard(port uint16) bool {
+	return slices.ContainsFunc(s.boundTo(port), netip.Addr.IsUnspecified)
+}
+
+// boundTo returns the addresses of the listeners of s that have that port.
+func (s *Server) boundTo(port uint16) (bound []netip.Addr) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
 	for ln := range s.run.listeners {
-		tcp, ok := ln.Addr().(*net.TCPAddr)
-		if !ok || tcp.Port != int(ap.Port()) {
-			continue
-		}
-		bound := tcp.AddrPort().Addr().Unmap()
-		if bound == addr || bound.IsUnspecified() && policy.Classify(addr, s.run.own.Contains) == policy.ClassLoopback {
-			return true
-		}
-		// 0.0.0.0 and :: as targets mean this host's loopback.
-		if addr.IsUnspecified() && bound.IsLoopback() {
-			return true
+		if tcp, ok := ln.Addr().(*net.TCPAddr); ok && tcp.Port == int(port) {
+			bound = append(bound, tcp.AddrPort().Addr().Unmap())
 		}
 	}
-	return false
+	return bound
 }
 
 // policyFor returns the policy with the defaults of a listener. A Server on a
@@ -68,5 +112,9 @@ func (s *Server) policyFor(l net.Listener) *policy.Policy {
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
 		rules = append(rules, policy.ClassRule(policy.ClassPrivate), policy.ClassRule(policy.ClassLoopback))
 	}
-	return s.Policy.WithDefaultAllowAddr(rules...)
+	p := s.Policy.WithDefaultAllowAddr(rules...)
+	if p.LeadsHere == nil {
+		p.LeadsHere = sock.LeadsHere
+	}
+	return p
 }
