@@ -66,6 +66,7 @@ func runServe(ctx context.Context, line *args.Line) error {
 	if err != nil {
 		return err
 	}
+	server.Claim(listeners...)
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- server.Serve(l) }()

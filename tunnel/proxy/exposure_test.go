@@ -157,6 +157,29 @@ func TestOwnListenerOnAWildcardIsNeverATarget(t *testing.T) {
 	}
 }
 
+// A claimed listener is the Server's own although Serve was not called for it yet, and
+// until Serve for it returns.
+func TestClaimedListenersAreNoTarget(t *testing.T) {
+	s := &Server{Policy: policy.Policy{Allow: []policy.Pattern{proxytest.MustPattern(t, "*:*")}}}
+	second := testkit.Listen(t, "127.0.0.1:0")
+	s.Claim(second)
+	ts := startServer(t, s)
+	refused := func() {
+		t.Helper()
+		a := ts.Ask(proxytest.ConnectHead(second.Addr().String()))
+		ts.CheckRefusal(a, 403, "destination_ip_prohibited").Want(t, "rule", "own listener")
+	}
+	refused()
+	served := make(chan error, 1)
+	serveOn(t, s, second, served)
+	refused()
+	second.Close()
+	testkit.Receive(t, "the end of Serve", served)
+	if bound := s.boundTo(uint16(second.Addr().(*net.TCPAddr).Port)); len(bound) > 0 {
+		t.Errorf("a closed listener is still the Server's own: %v", bound)
+	}
+}
+
 // No listener of a Server is a target through another.
 func TestOwnListenersKnowEachOther(t *testing.T) {
 	s := &Server{Policy: policy.Policy{Allow: []policy.Pattern{proxytest.MustPattern(t, "*:*")}}}

@@ -96,10 +96,16 @@ func (s *Server) listensOnWildcard(port uint16) bool {
 func (s *Server) boundTo(port uint16) (bound []netip.Addr) {
 	s.run.mu.Lock()
 	defer s.run.mu.Unlock()
-	for ln := range s.run.listeners {
-		if tcp, ok := ln.Addr().(*net.TCPAddr); ok && tcp.Port == int(port) {
+	add := func(l net.Listener) {
+		if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.Port == int(port) {
 			bound = append(bound, tcp.AddrPort().Addr().Unmap())
 		}
+	}
+	for ln := range s.run.listeners {
+		add(ln)
+	}
+	for l := range s.run.claimed {
+		add(l)
 	}
 	return bound
 }

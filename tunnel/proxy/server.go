@@ -113,6 +113,7 @@ type serverState struct {
 
 	mu        sync.Mutex
 	listeners map[*listener]struct{}
+	claimed   map[net.Listener]struct{} // see Claim
 	handlers  map[string]*listener // the listeners of ServeHTTP, by URL
 	conns     map[*clientConn]struct{}
 	relays    map[relay.Running]struct{}
@@ -136,6 +137,7 @@ func (s *Server) init() {
 		// Only Shutdown and Close end it, no caller's context.
 		s.run.ctx, s.run.cancel = context.WithCancel(context.Background())
 		s.run.listeners = make(map[*listener]struct{})
+		s.run.claimed = make(map[net.Listener]struct{})
 		s.run.conns = make(map[*clientConn]struct{})
 		s.run.relays = make(map[relay.Running]struct{})
 	})
@@ -155,6 +157,19 @@ type listener struct {
 	url     string // as logs name it
 	policy  *policy.Policy
 	forward *forward.Forwarder
+}
+
+// Claim makes listeners the Server's own, as Serve does: none is ever a target. A
+// program with several claims all of them before it calls Serve for the first, so that
+// no client of one reaches another that is about to be served, and also those that it
+// serves by other means.
+func (s *Server) Claim(listeners ...net.Listener) {
+	s.init()
+	s.run.mu.Lock()
+	defer s.run.mu.Unlock()
+	for _, l := range listeners {
+		s.run.claimed[l] = struct{}{}
+	}
 }
 
 // Serve accepts clients on l until Shutdown or Close, and then returns
@@ -182,6 +197,7 @@ func (s *Server) removeListener(ln *listener) {
 	ln.Close()
 	s.run.mu.Lock()
 	delete(s.run.listeners, ln)
+	delete(s.run.claimed, ln.Listener)
 	s.run.mu.Unlock()
 }
 
