@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/internal/resolve"
 	"culvert/tunnel/internal/testkit"
 )
 
@@ -278,4 +279,168 @@ func TestDialerTellsItsTrace(t *testing.T) {
 			t.Errorf("events %q, want %q", events, want)
 		}
 	})
+}
+
+// apart is a Source that answers for each IP version after a delay of its own.
+type apart map[string]struct {
+	after time.Duration
+	addrs string
+	err   error
+}
+
+func (r apart) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	timer := time.NewTimer(r[network].after)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err := r[network].err; err != nil {
+		return nil, err
+	}
+	return testkit.ResolveTo(strings.Fields(r[network].addrs)...)(ctx, host)
+}
+
+// RFC 8305, section 3: the first answer starts the race, and the other one joins it.
+func TestDialerStartsWithTheFirstAnswer(t *testing.T) {
+	const ms = time.Millisecond
+	type answer = struct {
+		after time.Duration
+		addrs string
+		err   error
+	}
+	refused, unreachable := dialOutcome{0, syscall.ECONNREFUSED}, dialOutcome{0, syscall.ENETUNREACH}
+	silent := dialOutcome{never, nil}
+	servfail, nxdomain := &net.DNSError{IsTemporary: true}, &net.DNSError{IsNotFound: true}
+	for _, tt := range []struct {
+		name     string
+		ip4, ip6 answer
+		outcomes map[string]dialOutcome
+		tried    []string
+		won      string // or the error's type
+		took     time.Duration
+	}{
+		{"AAAA is mute", answer{ms, "192.0.2.1", nil}, answer{never, "", nil}, nil,
+			[]string{"192.0.2.1 at 51ms"}, "192.0.2.1", 51 * ms},
+		{"A is mute", answer{never, "", nil}, answer{ms, "2001:db8::1", nil}, nil,
+			[]string{"2001:db8::1 at 1ms"}, "2001:db8::1", ms},
+		{"AAAA comes late, while IPv4 is silent", answer{0, "192.0.2.1 192.0.2.2", nil}, answer{150 * ms, "2001:db8::1", nil}, map[string]dialOutcome{"192.0.2.1": silent},
+			[]string{"192.0.2.1 at 50ms", "2001:db8::1 at 300ms"}, "2001:db8::1", 300 * ms},
+		{"AAAA comes late, after IPv4 refused", answer{0, "192.0.2.1", nil}, answer{200 * ms, "2001:db8::1", nil}, map[string]dialOutcome{"192.0.2.1": refused},
+			[]string{"192.0.2.1 at 50ms", "2001:db8::1 at 200ms"}, "2001:db8::1", 200 * ms},
+		{"IPv4 refuses, and AAAA is mute", answer{0, "192.0.2.1", nil}, answer{never, "", nil}, map[string]dialOutcome{"192.0.2.1": refused},
+			[]string{"192.0.2.1 at 50ms"}, "connection_refused", 300 * ms},
+		{"A comes late, after IPv6 was unreachable", answer{3000 * ms, "192.0.2.1", nil}, answer{0, "2001:db8::1", nil}, map[string]dialOutcome{"2001:db8::1": unreachable},
+			[]string{"2001:db8::1 at 0s", "192.0.2.1 at 3s"}, "192.0.2.1", 3000 * ms},
+		{"IPv4's refusal says more than that IPv6 has no way", answer{ms, "192.0.2.1", nil}, answer{0, "2001:db8::1", nil}, map[string]dialOutcome{"2001:db8::1": unreachable, "192.0.2.1": refused},
+			[]string{"2001:db8::1 at 0s", "192.0.2.1 at 1ms"}, "connection_refused", ms},
+		{"IPv4 is not allowed, and AAAA late", answer{0, "10.0.0.1", nil}, answer{100 * ms, "2001:db8::1", nil}, nil,
+			[]string{"2001:db8::1 at 100ms"}, "2001:db8::1", 100 * ms},
+		{"IPv4 is not allowed, and AAAA mute", answer{0, "10.0.0.1", nil}, answer{never, "", nil}, nil,
+			nil, "destination_ip_prohibited", 300 * ms},
+		{"late IPv4 is not allowed, and IPv6 refuses", answer{100 * ms, "10.0.0.1", nil}, answer{0, "2001:db8::1", nil}, map[string]dialOutcome{"2001:db8::1": refused},
+			[]string{"2001:db8::1 at 0s"}, "connection_refused", 100 * ms},
+		{"AAAA fails", answer{ms, "192.0.2.1", nil}, answer{0, "", servfail}, nil, []string{"192.0.2.1 at 1ms"}, "192.0.2.1", ms},
+		{"the late answer is a failure", answer{0, "192.0.2.1", nil}, answer{60 * ms, "", servfail}, map[string]dialOutcome{"192.0.2.1": refused},
+			[]string{"192.0.2.1 at 50ms"}, "connection_refused", 60 * ms},
+		{"A says there is no such name, and AAAA is mute", answer{0, "", nxdomain}, answer{never, "", nil}, nil, nil, "dns_error", 50 * ms},
+		{"both are mute", answer{never, "", nil}, answer{never, "", nil}, nil, nil, "dns_timeout", 10 * time.Second},
+		{"A is mute, and IPv6 refuses", answer{never, "", nil}, answer{0, "2001:db8::1", nil}, map[string]dialOutcome{"2001:db8::1": refused},
+			[]string{"2001:db8::1 at 0s"}, "connection_refused", 10 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				network := &fakeNetwork{start: time.Now(), outcomes: tt.outcomes}
+				names := &resolve.Resolver{Source: apart{"ip4": tt.ip4, "ip6": tt.ip6}, PrefersIPv6: func(netip.Addr) bool { return true }}
+				d := Dialer{Resolver: names, Timeout: 10 * time.Second, Connect: network.connect, Judge: not10}
+				_, ap, e := d.Dial(context.Background(), testkit.MustAuthority(t, "example.test:443"))
+				took, won := time.Since(network.start), ap.Addr().String()
+				if e != nil {
+					won = e.Type.String()
+				}
+				network.mu.Lock()
+				defer network.mu.Unlock()
+				if won != tt.won || took != tt.took || !slices.Equal(network.tried, tt.tried) {
+					t.Errorf("%s after %v, tried %q\nwant %s after %v, tried %q", won, took, network.tried, tt.won, tt.took, tt.tried)
+				}
+			})
+		})
+	}
+}
+
+// Who needs an address, and makes no connection, gets one of IPv4 too if that takes only
+// a moment.
+func TestDialerResolvesBothVersions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for after, want := range map[time.Duration]string{100 * time.Millisecond: "[2001:db8::1 192.0.2.1]", never: "[2001:db8::1]"} {
+			source := apart{"ip4": {after, "192.0.2.1", nil}, "ip6": {0, "2001:db8::1", nil}}
+			d := Dialer{Resolver: &resolve.Resolver{Source: source, PrefersIPv6: func(netip.Addr) bool { return true }}}
+			addrs, e := d.Resolve(context.Background(), testkit.MustAuthority(t, "example.test:443"))
+			if e != nil || fmt.Sprint(addrs) != want {
+				t.Errorf("A after %v: %v, %v; want %s", after, addrs, e, want)
+			}
+		}
+	})
+}
+
+// A name with a dot is not completed, and the error says so where it could have been.
+func TestDialerTellsOfTheSearchList(t *testing.T) {
+	none := testkit.FakeResolver(func(_ context.Context, host string) ([]netip.Addr, error) {
+		return nil, &net.DNSError{IsNotFound: true}
+	})
+	for _, tt := range []struct {
+		target string
+		search []string
+		want   string
+	}{
+		{"web.shop:80", []string{"a.corp.test", "a"}, "the name does not exist; a name with a dot is not completed by the search list"},
+		{"web.shop:80", []string{"a"}, "the name does not exist"},
+		{"web:80", []string{"a.corp.test", "a"}, "the name does not exist"},
+	} {
+		d := Dialer{Resolver: &resolve.Resolver{Source: none, Search: func(string) []string { return tt.search }}}
+		if _, _, e := d.Dial(context.Background(), testkit.MustAuthority(t, tt.target)); e == nil || e.Detail != tt.want || e.RCode != "NXDOMAIN" {
+			t.Errorf("%s: %v, want %q", tt.target, e, tt.want)
+		}
+	}
+}
+
+// Every name that the search list makes is judged, and the one that was found is told.
+func TestDialerJudgesCompletedNames(t *testing.T) {
+	source := testkit.FakeResolver(func(_ context.Context, host string) ([]netip.Addr, error) {
+		if host == "vault.lab.test" || host == "web.lab.test" {
+			return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
+		}
+		return nil, &net.DNSError{IsNotFound: true}
+	})
+	names := &resolve.Resolver{Source: source, Search: func(name string) []string { return []string{name + ".corp.test", name + ".lab.test", name} }}
+	for target, want := range map[string]string{"web:443": "web.lab.test", "vault:443": "http_request_denied"} {
+		got := ""
+		d := Dialer{Resolver: names, Connect: (&fakeNetwork{}).connect, Trace: &Trace{Completed: func(full string) { got = full }},
+			JudgeName: func(full string) *tunnel.Error {
+				if full == "vault.lab.test" {
+					return &tunnel.Error{Phase: tunnel.PhasePolicy, Type: tunnel.ErrorDenied}
+				}
+				return nil
+			}}
+		if _, _, e := d.Dial(context.Background(), testkit.MustAuthority(t, target)); e != nil {
+			got = e.Type.String()
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", target, got, want)
+		}
+	}
+	// A resolver of another kind does not get to complete the name.
+	var asked string
+	d := Dialer{JudgeName: func(string) *tunnel.Error { return nil }, Connect: (&fakeNetwork{}).connect, Resolver: exactly(func(host string) { asked = host })}
+	if d.Dial(context.Background(), testkit.MustAuthority(t, "vault:443")); asked != "vault." {
+		t.Errorf("it was asked for %q", asked)
+	}
+}
+
+type exactly func(host string)
+
+func (f exactly) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	f(host)
+	return nil, nil
 }
