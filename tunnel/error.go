@@ -148,7 +148,9 @@ type Error struct {
 	RCode  string // DNS response code for ErrorDNS, as "NXDOMAIN"
 	Detail string // the cause, fit for a client to see: no names, no fields; "" = the type's words
 	Rule   string // the rule of the policy that decided, for the log only
-	Err    error  // the underlying error; may be nil
+	// FullName is the name that the search list made of the target's, for the log only.
+	FullName string
+	Err      error // the underlying error; may be nil
 
 	RetryAfter time.Duration // after which serve says the request has a chance; 0 = it does not say
 }

@@ -28,6 +28,7 @@ type Record struct {
 	Protocol string    // "http/1.1", "http/1.0", "http/2" or another name of a protocol
 	Method   string
 	Target   tunnel.Authority // zero if the request had none that could be parsed
+	FullName string           // the name that the search list made of the target's, "" = none
 	Addr     string           // the address dialled, of the target or of the next proxy
 	Via      string           // the route, "" = direct
 	Status   int              // of the reply to the client; 0 = none was sent
@@ -81,6 +82,7 @@ func (r *Record) Log(l *slog.Logger, event string) {
 	text("protocol", r.Protocol)
 	text("method", r.Method)
 	text("target", r.Target.String())
+	text("full_name", r.FullName)
 	text("addr", r.Addr)
 	text("via", r.Via)
 	if r.Status != 0 {
@@ -125,6 +127,9 @@ func (r *Record) SetError(e *tunnel.Error) {
 	r.Error, r.Status, r.Detail = e.Type, e.HTTPStatus(), e.Detail
 	if e.Rule != "" {
 		r.Rule = e.Rule
+	}
+	if e.FullName != "" {
+		r.FullName = e.FullName
 	}
 }
 

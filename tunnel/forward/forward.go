@@ -69,6 +69,7 @@ type Host interface {
 	// Dial connects to the target along a route, to an address that passes the
 	// policy. DialParent connects to a route's last hop, through the hops before
 	// it. The caller owns and closes the conn. The context covers connecting only.
+	// Dial may return a NamedConn.
 	Dial(ctx context.Context, route tunnel.Route, target tunnel.Authority) (net.Conn, *tunnel.Error)
 	DialParent(ctx context.Context, route tunnel.Route) (net.Conn, *tunnel.Error)
 
@@ -93,6 +94,13 @@ type Host interface {
 	// Draining reports whether the proxy is about to stop, so that no connection is
 	// kept for another request.
 	Draining() bool
+}
+
+// NamedConn is a connection to a target whose name the search list has completed. It is
+// for Host.Dial to tell the full name, for the log.
+type NamedConn struct {
+	net.Conn
+	FullName string
 }
 
 // Incoming is a request other than CONNECT, as it came from a client.

@@ -145,7 +145,7 @@ func (x *exchange) dial(key poolKey) (*upstream, error) {
 
 // use makes u the connection of the exchange.
 func (x *exchange) use(u *upstream) {
-	x.Record.Connect, x.Record.Addr = time.Since(x.started), u.addr
+	x.Record.Connect, x.Record.Addr, x.Record.FullName = time.Since(x.started), u.addr, u.fullName
 	u.use(x)
 	x.mu.Lock()
 	defer x.mu.Unlock()

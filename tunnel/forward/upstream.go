@@ -14,12 +14,13 @@ var upstreamReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil
 
 // upstream is a connection to an origin or a parent. One exchange at a time uses it.
 type upstream struct {
-	conn   net.Conn
-	addr   string // of the peer
-	key    poolKey
-	br     *bufio.Reader // over the upstream; nil while it is kept
-	reused bool          // it carried a request before
-	x      *exchange     // whose reply is read
+	conn     net.Conn
+	addr     string // of the peer
+	fullName string // see NamedConn; "" = none
+	key      poolKey
+	br       *bufio.Reader // over the upstream; nil while it is kept
+	reused   bool          // it carried a request before
+	x        *exchange     // whose reply is read
 
 	// Of a kept connection; guarded by pool.mu.
 	since        time.Time
@@ -28,7 +29,11 @@ type upstream struct {
 }
 
 func newUpstream(conn net.Conn, key poolKey) *upstream {
-	return &upstream{conn: conn, addr: conn.RemoteAddr().String(), key: key}
+	u := &upstream{conn: conn, addr: conn.RemoteAddr().String(), key: key}
+	if named, ok := conn.(NamedConn); ok {
+		u.conn, u.fullName = named.Conn, named.FullName
+	}
+	return u
 }
 
 // use prepares the connection for an exchange.

@@ -149,6 +149,17 @@ func (p *Policy) JudgeTarget(a tunnel.Authority) Decision {
 	return denied(reasonTarget, ruleDefault)
 }
 
+// JudgeCompleted judges the full name that a search list makes of a target's short one,
+// which JudgeTarget has allowed. A Deny that matches the full name denies it. No Allow
+// has to match: the operator who allowed the short name meant what it stands for.
+func (p *Policy) JudgeCompleted(full tunnel.Authority) Decision {
+	p.index()
+	if i, _ := p.deny.find(full.Host(), full.Addr(), full.Port()); i >= 0 {
+		return p.deniedBy(i, full.Port())
+	}
+	return Decision{Allowed: true}
+}
+
 // deniedBy returns the Decision for a target that p.Deny[i] matches. Its reason is
 // the port if the pattern does not deny every port.
 func (p *Policy) deniedBy(i int, port uint16) Decision {

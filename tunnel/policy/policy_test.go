@@ -371,3 +371,17 @@ func TestAddressesThatLeadHereAreLoopback(t *testing.T) {
 		}
 	}
 }
+
+// The full name of a short one that was allowed has to pass the Denys only.
+func TestJudgeCompleted(t *testing.T) {
+	p := Policy{Allow: []Pattern{parsedPattern(t, "vault:443")}, Deny: []Pattern{parsedPattern(t, "*.corp.test:22"), parsedPattern(t, "vault.deny.test")}}
+	for full, want := range map[string]Decision{
+		"vault.corp.test:443": {Allowed: true},
+		"vault.corp.test:22":  {Rule: "deny *.corp.test:22", Reason: "destination port 22 is not allowed here", Type: tunnel.ErrorDenied},
+		"vault.deny.test:443": {Rule: "deny vault.deny.test", Reason: "this destination is not allowed here", Type: tunnel.ErrorDenied},
+	} {
+		if d := p.JudgeCompleted(testkit.MustAuthority(t, full)); d != want {
+			t.Errorf("%s: %+v, want %+v", full, d, want)
+		}
+	}
+}

@@ -59,7 +59,7 @@ func (ln *listener) dialByRule(ctx context.Context, rule *ViaRule, target tunnel
 		if route.Direct() {
 			rec.Via = ""
 			var addr netip.AddrPort
-			if side.Conn, addr, e = ln.dialDirect(ctx, target); addr.IsValid() {
+			if side.Conn, addr, rec.FullName, e = ln.dialDirect(ctx, target); addr.IsValid() {
 				rec.Addr = addr.String()
 			}
 		} else {
@@ -78,10 +78,33 @@ func (s *Server) routeFailed(route tunnel.Route, target tunnel.Authority, e *tun
 }
 
 // dialDirect connects to one of the target's addresses that pass the policy. It
-// returns that address, or after a failure the last one tried, if any.
-func (ln *listener) dialDirect(ctx context.Context, target tunnel.Authority) (net.Conn, netip.AddrPort, *tunnel.Error) {
-	d := dialer.Dialer{Resolver: ln.server.Resolver, Timeout: ln.server.connectTimeout(), Judge: ln.judgeAddr, Connect: ln.connect}
-	return d.Dial(ctx, target)
+// returns that address, or after a failure the last one tried, if any, and the full name
+// that the search list made of the target's, if it did.
+func (ln *listener) dialDirect(ctx context.Context, target tunnel.Authority) (conn net.Conn, addr netip.AddrPort, full string, e *tunnel.Error) {
+	d := dialer.Dialer{Resolver: ln.server.resolver(), Timeout: ln.server.connectTimeout(), Judge: ln.judgeAddr, Connect: ln.connect}
+	ln.completeNames(&d, target, &full)
+	if conn, addr, e = d.Dial(ctx, target); e != nil {
+		e.FullName = cmp.Or(e.FullName, full)
+	}
+	return conn, addr, full, e
+}
+
+// completeNames makes d judge each name that the search list makes of the target's, and
+// note in full the one that was found. Only a name without a dot is completed.
+func (ln *listener) completeNames(d *dialer.Dialer, target tunnel.Authority, full *string) {
+	if strings.Contains(target.Host(), ".") || target.Addr().IsValid() {
+		return
+	}
+	d.JudgeName = func(name string) *tunnel.Error { return ln.judgeCompleted(name, target) }
+	d.Trace = &dialer.Trace{Completed: func(name string) { *full = name }}
+}
+
+// resolver returns what resolves targets and parents.
+func (s *Server) resolver() dialer.Resolver {
+	if s.Resolver != nil {
+		return s.Resolver
+	}
+	return &s.run.names
 }
 
 func (s *Server) connectTimeout() time.Duration {
@@ -94,10 +117,11 @@ func (ln *listener) dialVia(ctx context.Context, route tunnel.Route, target tunn
 	rec.Via = route.String()
 	received := strings.TrimPrefix(rec.Protocol, "http/")
 	fields := []client.Field{{Name: "Via", Value: strings.Join(append(via, received+" "+ln.server.Pseudonym()), ", ")}}
-	conn, e := ln.openVia(ctx, route, target, fields)
+	conn, full, e := ln.openVia(ctx, route, target, fields)
 	if e != nil {
 		return relay.Side{}, e
 	}
+	rec.FullName = full
 	if hop := conn.NextHop(); hop.IsValid() {
 		rec.Addr = hop.String()
 	}
@@ -107,33 +131,34 @@ func (ln *listener) dialVia(ctx context.Context, route tunnel.Route, target tunn
 // openVia asks a route's last parent for a tunnel to the target, which has passed the
 // policy by name. A literal address is judged here. A name goes to the parent
 // unresolved, unless ViaResolve is set: then the parent is asked for the addresses
-// that it has here.
-func (ln *listener) openVia(ctx context.Context, route tunnel.Route, target tunnel.Authority, fields []client.Field) (*client.Conn, *tunnel.Error) {
+// that it has here, and full is the name that the search list made of the target's, if
+// it did.
+func (ln *listener) openVia(ctx context.Context, route tunnel.Route, target tunnel.Authority, fields []client.Field) (conn *client.Conn, full string, e *tunnel.Error) {
 	c := ln.server.parentClient(route)
 	if !ln.server.ViaResolve || target.Addr().IsValid() {
 		if e := ln.judgeLiteral(target); e != nil {
-			return nil, e
+			return nil, "", e
 		}
 		conn, err := c.Open(ctx, target, fields...)
 		if err != nil {
-			return nil, parentFailure(tunnel.AsError(err, tunnel.PhaseConnect))
+			return nil, "", parentFailure(tunnel.AsError(err, tunnel.PhaseConnect))
 		}
-		return conn, nil
+		return conn, "", nil
 	}
-	literals, e := ln.resolved(ctx, target)
+	literals, full, e := ln.resolved(ctx, target)
 	if e != nil {
-		return nil, e
+		return nil, full, e
 	}
 	for i := 0; ; i++ {
 		conn, err := c.Open(ctx, literals[i], fields...)
 		if err == nil {
-			return conn, nil
+			return conn, full, nil
 		}
 		// Unless the parent could not reach this address, another does not help.
 		e := tunnel.AsError(err, tunnel.PhaseConnect)
 		if i+1 == len(literals) || !e.OtherRouteMayWork() || e.Phase != tunnel.PhaseReply || ctx.Err() != nil {
-			e.Target = target
-			return nil, parentFailure(e)
+			e.Target, e.FullName = target, full
+			return nil, full, parentFailure(e)
 		}
 	}
 }
@@ -141,9 +166,11 @@ func (ln *listener) openVia(ctx context.Context, route tunnel.Route, target tunn
 // maxViaAddresses is how many of a name's addresses a parent is asked for at most.
 const maxViaAddresses = 4
 
-// resolved returns those of the target's addresses that pass the policy.
-func (ln *listener) resolved(ctx context.Context, target tunnel.Authority) ([]tunnel.Authority, *tunnel.Error) {
-	d := dialer.Dialer{Resolver: ln.server.Resolver, Judge: ln.judgeAddr}
+// resolved returns those of the target's addresses that pass the policy, and the full
+// name that the search list made of the target's, if it did.
+func (ln *listener) resolved(ctx context.Context, target tunnel.Authority) (literals []tunnel.Authority, full string, e *tunnel.Error) {
+	d := dialer.Dialer{Resolver: ln.server.resolver(), Judge: ln.judgeAddr}
+	ln.completeNames(&d, target, &full)
 	if timeout := ln.server.connectTimeout(); timeout > 0 {
 		late := dialer.WithLazyTimeout(ctx, timeout)
 		defer late.Release()
@@ -154,17 +181,17 @@ func (ln *listener) resolved(ctx context.Context, target tunnel.Authority) ([]tu
 		addrs, e = d.Filter(addrs, target)
 	}
 	if e != nil {
-		return nil, e
+		e.FullName = cmp.Or(e.FullName, full)
+		return nil, full, e
 	}
-	var literals []tunnel.Authority
 	for _, addr := range dialer.Interleave(addrs)[:min(len(addrs), maxViaAddresses)] {
 		literal, err := tunnel.NewAuthority(addr.String(), target.Port())
 		if err != nil { // as for an address with a zone
-			return nil, &tunnel.Error{Phase: tunnel.PhaseResolve, Type: tunnel.ErrorDestinationUnroutable, Target: target, Detail: err.Error()}
+			return nil, full, &tunnel.Error{Phase: tunnel.PhaseResolve, Type: tunnel.ErrorDestinationUnroutable, Target: target, FullName: full, Detail: err.Error()}
 		}
 		literals = append(literals, literal)
 	}
-	return literals, nil
+	return literals, full, nil
 }
 
 // parentFailure returns what the client is told about the failure of a parent: the

@@ -52,12 +52,18 @@ func (h host) JudgeAddr(target tunnel.Authority) *tunnel.Error { return h.ln.jud
 // Dial implements forward.Host.
 func (h host) Dial(ctx context.Context, route tunnel.Route, target tunnel.Authority) (net.Conn, *tunnel.Error) {
 	if route.Direct() {
-		conn, _, e := h.ln.dialDirect(ctx, target)
+		conn, _, full, e := h.ln.dialDirect(ctx, target)
+		if e == nil && full != "" {
+			return forward.NamedConn{Conn: conn, FullName: full}, nil
+		}
 		return conn, e
 	}
-	conn, e := h.ln.openVia(ctx, route, target, nil)
-	if e != nil {
+	conn, full, e := h.ln.openVia(ctx, route, target, nil)
+	switch {
+	case e != nil:
 		return nil, e
+	case full != "":
+		return forward.NamedConn{Conn: conn, FullName: full}, nil
 	}
 	return conn, nil
 }

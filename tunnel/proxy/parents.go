@@ -32,7 +32,7 @@ func (s *Server) parentClient(route tunnel.Route) *client.Client {
 	if timeout == 0 {
 		timeout = -1
 	}
-	c := &client.Client{Route: route, Resolver: s.Resolver, ConnectTimeout: timeout, Timeout: timeout}
+	c := &client.Client{Route: route, Resolver: s.resolver(), ConnectTimeout: timeout, Timeout: timeout}
 	p.clients = append(p.clients, c)
 	return c
 }

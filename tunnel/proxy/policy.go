@@ -28,6 +28,21 @@ func (ln *listener) judgeAddr(ap netip.AddrPort) *tunnel.Error {
 	return decisionError(ln.policy.JudgeAddr(ap), tunnel.Authority{})
 }
 
+// judgeCompleted judges a full name that the search list makes of a target's short one,
+// which the policy has allowed. A name that no request could ask for cannot be judged.
+func (ln *listener) judgeCompleted(full string, target tunnel.Authority) *tunnel.Error {
+	authority, err := tunnel.NewAuthority(full, target.Port())
+	if err != nil || authority.Addr().IsValid() {
+		return &tunnel.Error{Phase: tunnel.PhaseResolve, Type: tunnel.ErrorDNS, Target: target, FullName: full,
+			Detail: "the search list makes no valid name of it"}
+	}
+	e := decisionError(ln.policy.JudgeCompleted(authority), target)
+	if e != nil {
+		e.FullName = full
+	}
+	return e
+}
+
 // judgeLiteral judges a target that is an address; a name passes.
 func (ln *listener) judgeLiteral(target tunnel.Authority) *tunnel.Error {
 	if !target.Addr().IsValid() {

@@ -16,6 +16,7 @@ import (
 
 	"culvert/tunnel/dialer"
 	"culvert/tunnel/forward"
+	"culvert/tunnel/internal/resolve"
 	"culvert/tunnel/internal/turns"
 	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/listen"
@@ -107,6 +108,7 @@ type serverState struct {
 	slots          slots
 	logins         *turns.Queue
 	own            policy.HostAddrs
+	names          resolve.Resolver // without Server.Resolver; its Hold would count the descriptors of look-ups
 	loops          relay.Loops
 	workers        workers
 	parents        parents
@@ -114,7 +116,7 @@ type serverState struct {
 	mu        sync.Mutex
 	listeners map[*listener]struct{}
 	claimed   map[net.Listener]struct{} // see Claim
-	handlers  map[string]*listener // the listeners of ServeHTTP, by URL
+	handlers  map[string]*listener      // the listeners of ServeHTTP, by URL
 	conns     map[*clientConn]struct{}
 	relays    map[relay.Running]struct{}
 	active    sync.WaitGroup // counts client connections and relays
