@@ -17,6 +17,7 @@ import (
 	"culvert/tunnel/dialer"
 	"culvert/tunnel/forward"
 	"culvert/tunnel/internal/resolve"
+	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/internal/turns"
 	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/listen"
@@ -182,6 +183,7 @@ func (s *Server) Serve(l net.Listener) error {
 	s.init()
 	ln := &listener{Listener: l, server: s, url: listen.URL(l), policy: s.policyFor(l)}
 	ln.forward = s.newForwarder(host{ln})
+	sock.LeadsHere(netip.AddrPortFrom(netip.IPv6Loopback(), 1)) // opens what it needs while there are descriptors
 	defer ln.forward.CloseIdleConnections()
 	s.run.mu.Lock()
 	if s.run.draining.Load() {

@@ -30,8 +30,8 @@ type Source interface {
 // methods are safe for concurrent use.
 type Resolver struct {
 	// Hold is called before a look-up opens a descriptor, and release when that is
-	// closed. An error ends the look-up. nil = descriptors are not counted. On
-	// systems that make the look-ups themselves it is not called.
+	// closed. Its error ends the look-up, and is returned as it is. nil = descriptors
+	// are not counted. On systems that make the look-ups themselves it is not called.
 	Hold func() (release func(), err error)
 
 	// Source answers for one IP version at a time; nil = the system.
@@ -129,7 +129,7 @@ func (r *Resolver) Find(ctx context.Context, network, name string, judge func(fu
 			}
 			return f, nil
 		case IsAbsent(err), errors.Is(err, ErrNoAddress):
-		case errors.As(err, &dns) && dns.IsTimeout, ctx.Err() != nil:
+		case !errors.As(err, &dns), dns.IsTimeout, ctx.Err() != nil:
 			return nil, err // what lies behind it in the list may be another host
 		case failed == nil:
 			failed = err

@@ -21,6 +21,9 @@ func (s system) LookupNetIP(ctx context.Context, network, host string) ([]netip.
 	l := &lookup{hold: s.r.Hold}
 	l.rcode.Store(-1)
 	addrs, err := (&net.Resolver{PreferGo: true, Dial: l.dial}).LookupNetIP(ctx, network, host)
+	if refused := l.refused.Load(); err != nil && refused != nil {
+		return nil, *refused
+	}
 	var dns *net.DNSError
 	if errors.As(err, &dns) && dns.IsNotFound && l.rcode.Load() == rcodeNoError {
 		return nil, &net.DNSError{UnwrapErr: ErrNoAddress, Err: ErrNoAddress.Error(), Name: host, IsNotFound: true}
@@ -30,9 +33,10 @@ func (s system) LookupNetIP(ctx context.Context, network, host string) ([]netip.
 
 // lookup is one look-up of one IP version.
 type lookup struct {
-	hold  func() (release func(), err error)
-	rcode atomic.Int32 // of the last reply; -1 = none came
-	plain atomic.Bool  // a name server does not understand EDNS
+	hold    func() (release func(), err error)
+	refused atomic.Pointer[error] // what hold returned
+	rcode   atomic.Int32          // of the last reply; -1 = none came
+	plain   atomic.Bool           // a name server does not understand EDNS
 }
 
 // DNS response codes (RFC 1035, section 4.1.1).
@@ -48,6 +52,7 @@ func (l *lookup) dial(ctx context.Context, network, address string) (net.Conn, e
 	if l.hold != nil {
 		var err error
 		if release, err = l.hold(); err != nil {
+			l.refused.Store(&err)
 			return nil, err
 		}
 	}
