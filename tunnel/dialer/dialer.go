@@ -432,7 +432,7 @@ func (d *Dialer) connectTo(ctx context.Context, ap netip.AddrPort) (net.Conn, er
 	}
 	connect := d.Connect
 	if connect == nil {
-		connect = sock.Dial
+		connect = sock.Connect
 	}
 	conn, err := connect(ctx, ap)
 	if d.Trace != nil && d.Trace.Attempted != nil {

@@ -14,6 +14,7 @@ import (
 	"culvert/tunnel"
 	"culvert/tunnel/client"
 	"culvert/tunnel/internal/clienttest"
+	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/internal/testkit"
 	"culvert/tunnel/tunneltest"
 
@@ -215,7 +216,11 @@ func TestStdioOverFilesMuchBothWays(t *testing.T) {
 				arrived <- [32]byte(sum.Sum(nil))
 			})
 			// A small send queue keeps a splice from emptying a pipe.
-			if err := conn.NetConn().(*net.TCPConn).SetWriteBuffer(64 << 10); err != nil {
+			raw, err := conn.NetConn().(sock.TCP).SyscallConn()
+			if err == nil {
+				raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 64<<10) })
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 			stdin, feeder := tt.in.open(t)

@@ -15,7 +15,9 @@ func Listen(ctx context.Context, network, address string) (net.Listener, error) 
 	return config.Listen(ctx, network, address)
 }
 
-// Connect is Dial on a system without event loops.
+// Connect opens one TCP connection with TCP_NODELAY, which is Go's default, and
+// keepalive. The caller closes it.
 func Connect(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
-	return Dial(ctx, ap)
+	d := net.Dialer{KeepAliveConfig: keepAlive}
+	return d.DialContext(ctx, "tcp", ap.String())
 }

@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Connect is like Dial, but the connection is a *Conn, as the event loops want it.
-// The exception is an address with a zone, which is left to Dial.
+// Connect opens one TCP connection, a *Conn with TCP_NODELAY and keepalive. The caller
+// closes it.
 func Connect(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
 	if ap.Addr().Zone() != "" {
-		return Dial(ctx, ap) // package net knows the numbers of the interfaces
+		return connectZone(ctx, ap)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -31,6 +31,29 @@ func Connect(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
 		c.Close()
 	}
 	return nil, os.NewSyscallError("connect", unix.ECONNREFUSED)
+}
+
+// connectZone is Connect for an address with a zone: package net knows the numbers of
+// the interfaces.
+func connectZone(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
+	d := net.Dialer{KeepAliveConfig: keepAlive}
+	conn, err := d.DialContext(ctx, "tcp", ap.String())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd := -1
+	if failed := raw.Control(func(own uintptr) { fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) }); failed != nil {
+		return nil, failed
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return newConn(fd, ap), nil
 }
 
 // isOwnPeer reports whether the connection leads to itself. This happens when the

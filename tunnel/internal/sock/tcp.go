@@ -1,9 +1,7 @@
 package sock
 
 import (
-	"context"
 	"net"
-	"net/netip"
 	"syscall"
 	"time"
 )
@@ -32,10 +30,3 @@ func TCPOf(conn net.Conn) TCP {
 
 // keepAlive finds the dead peers of silent tunnels within about two minutes.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4}
-
-// Dial opens one TCP connection with TCP_NODELAY, which is Go's default, and
-// keepalive. The caller closes it.
-func Dial(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
-	d := net.Dialer{KeepAliveConfig: keepAlive}
-	return d.DialContext(ctx, "tcp", ap.String())
-}
