@@ -25,10 +25,11 @@ var layers = [][]string{
 	{"internal/neterr", "internal/splice", "internal/socks", "internal/resolve", "internal/turns"},
 	{"internal/h2"},
 	{"internal/wire", "internal/sock", "terminal"},
+	{"internal/vanish"},
 }
 
 // forTests are packages that only tests may import.
-var forTests = []string{"tunneltest", "internal/testkit", "internal/proxytest", "internal/clienttest", "internal/leak"}
+var forTests = []string{"tunneltest", "internal/testkit", "internal/proxytest", "internal/clienttest", "internal/leak", "internal/vanishtest"}
 
 // forbidden are imports that the layers allow and that are wrong all the same.
 var forbidden = map[string]func(path string) bool{

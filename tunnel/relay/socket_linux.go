@@ -181,8 +181,11 @@ func (d *direction) copyPipe() error {
 }
 
 // pendingError returns the error that the socket has pending, as a reset leaves one,
-// and clears it.
+// and clears it; or ETIMEDOUT if the peer has vanished.
 func (e *end) pendingError() error {
+	if own, ok := sock.TCPOf(e.conn).(*sock.Conn); ok && own.Lost() {
+		return sock.OpError("read", e.conn, unix.ETIMEDOUT)
+	}
 	pending := 0
 	err := e.inner.Control(func(fd uintptr) {
 		pending, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)

@@ -7,6 +7,8 @@ import (
 	"os"
 	"syscall"
 
+	"culvert/tunnel/internal/vanish"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -37,6 +39,8 @@ func sendSocket(out *os.File, socket syscall.RawConn) error {
 	}
 	var sent error
 	failed := socket.Control(func(fd uintptr) {
+		// The other process may not look for a peer that has vanished, so the kernel should.
+		_ = vanish.SetOptions(fd)
 		// All processes that have the socket share this flag. The other one gets the
 		// socket as if it were new, and sets what it needs.
 		if sent = unix.SetNonblock(int(fd), false); sent != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,6 +32,9 @@ type Conn struct {
 	raw            syscall.RawConn
 	wait           *waiting // set with file
 	readBy, sendBy time.Time
+	lost           bool // the peer has vanished: everything fails with ETIMEDOUT
+
+	watched atomic.Bool // in watches
 }
 
 // newConn returns a Conn that owns fd, a non-blocking socket that is connected or
@@ -129,18 +133,27 @@ func (t *transfer) do(wait func(func(fd uintptr) bool) error, b []byte) (n int, 
 	return t.n, t.errno, err
 }
 
-// park enters the descriptor into Go's poller, where goroutines can wait for it.
+// park enters the descriptor into Go's poller, where goroutines can wait for it. From
+// then on the peer is watched, for bytes may be on their way already.
 func (c *Conn) park() (syscall.RawConn, error) {
+	raw, fresh, err := c.enterPoller()
+	if fresh {
+		watches.add(c)
+	}
+	return raw, err
+}
+
+func (c *Conn) enterPoller() (raw syscall.RawConn, fresh bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.file != nil:
-		return c.raw, nil
+		return c.raw, false, nil
 	case c.fd < 0:
-		return nil, net.ErrClosed
+		return nil, false, net.ErrClosed
 	}
 	file := os.NewFile(uintptr(c.fd), "tcp")
-	raw, err := file.SyscallConn()
+	raw, err = file.SyscallConn()
 	if err == nil {
 		err = file.SetReadDeadline(c.readBy) // fails if the poller did not accept it
 	}
@@ -150,10 +163,10 @@ func (c *Conn) park() (syscall.RawConn, error) {
 	if err != nil {
 		c.fd = -1
 		_ = file.Close()
-		return nil, err
+		return nil, false, err
 	}
 	c.file, c.raw, c.wait, c.fd = file, raw, newWaiting(), -1
-	return raw, nil
+	return raw, true, nil
 }
 
 func (c *Conn) parked() bool {
@@ -198,6 +211,7 @@ func (c *Conn) Write(b []byte) (sent int, err error) {
 			var n int
 			n, errno, err = c.wait.out.do(raw.Write, b[sent:])
 			sent += n
+			c.wrote()
 		}
 	}
 	if err != nil || errno != 0 {
@@ -230,7 +244,11 @@ func (c *Conn) opError(op string, err error, errno syscall.Errno) error {
 	switch {
 	case err == nil:
 		err = os.NewSyscallError(op, errno)
-	case !errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		if c.Lost() {
+			err = os.NewSyscallError(op, unix.ETIMEDOUT)
+		}
+	default:
 		var call *os.SyscallError
 		if !errors.As(err, &call) {
 			err = net.ErrClosed // the poller's error for a closed file is not exported
@@ -241,6 +259,9 @@ func (c *Conn) opError(op string, err error, errno syscall.Errno) error {
 
 // Close implements net.Conn.
 func (c *Conn) Close() error {
+	if c.watched.Load() {
+		watches.remove(c)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -276,7 +297,11 @@ func (c *Conn) control(f func(fd int) error) (err error) {
 
 // CloseWrite implements HalfCloser.
 func (c *Conn) CloseWrite() error {
-	return c.control(func(fd int) error { return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_WR)) })
+	err := c.control(func(fd int) error { return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_WR)) })
+	if c.parked() {
+		c.wrote()
+	}
+	return err
 }
 
 // SetLinger is like the method of *net.TCPConn.
@@ -291,7 +316,31 @@ func (c *Conn) SetLinger(seconds int) error {
 }
 
 // SyscallConn implements syscall.Conn. It enters the descriptor into Go's poller.
-func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.park() }
+func (c *Conn) SyscallConn() (syscall.RawConn, error) {
+	raw, err := c.park()
+	if err != nil {
+		return nil, err
+	}
+	return rawConn{raw, c}, nil
+}
+
+// rawConn is the descriptor of a Conn in Go's poller.
+type rawConn struct {
+	syscall.RawConn
+	c *Conn
+}
+
+// Read implements syscall.RawConn.
+func (r rawConn) Read(f func(fd uintptr) bool) error {
+	return r.c.lostError("read", r.RawConn.Read(f))
+}
+
+// Write implements syscall.RawConn.
+func (r rawConn) Write(f func(fd uintptr) bool) error {
+	err := r.RawConn.Write(f)
+	r.c.wrote()
+	return r.c.lostError("write", err)
+}
 
 // Descriptor implements Numbered.
 func (c *Conn) Descriptor() int {
@@ -339,6 +388,9 @@ func (c *Conn) setDeadlines(read, send *time.Time) error {
 	if c.file == nil && c.fd < 0 {
 		return net.ErrClosed
 	}
+	if c.lost {
+		return nil // the deadlines have passed for good
+	}
 	if read != nil {
 		c.readBy = *read
 		if c.file != nil && c.file.SetReadDeadline(*read) != nil {
@@ -358,6 +410,9 @@ func (c *Conn) setDeadlines(read, send *time.Time) error {
 // owns the descriptor. If it was in Go's poller it is returned under another number.
 // If ok is false, nothing has changed.
 func (c *Conn) Detach() (fd int, ok bool) {
+	if c.watched.Load() {
+		watches.remove(c)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.file == nil {

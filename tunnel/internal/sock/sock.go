@@ -12,7 +12,7 @@
 // assertion to an anonymous interface still compiles when the method is renamed,
 // and then never holds again.
 //
-// Package sock imports no other package of this module.
+// Package sock imports nothing of this module but package vanish.
 package sock
 
 import (

@@ -28,5 +28,6 @@ func TCPOf(conn net.Conn) TCP {
 	}
 }
 
-// keepAlive finds the dead peers of silent tunnels within about two minutes.
+// keepAlive finds the dead peers of silent tunnels within about two minutes. Package
+// vanish finds those of the others.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4}

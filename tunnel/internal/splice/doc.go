@@ -1,6 +1,6 @@
 // Package splice relays between pairs of stream sockets on a few epoll(7) loops. It
-// works on Linux only; elsewhere the package is empty. It imports no other package of
-// this module.
+// works on Linux only; elsewhere the package is empty. It imports nothing of this module
+// but package vanish.
 //
 // A tunnel is two descriptors and one struct. It has no goroutine, no timer of the
 // runtime, and no buffer or pipe while no bytes are on their way. Each tunnel belongs

@@ -41,6 +41,9 @@ func (l *loop) endOfFile(t *Tunnel, from int) {
 	}
 	t.progress = l.now()
 	l.arm(t)
+	if t.flight < 0 {
+		l.takeOff(t) // its acknowledgement may be all that is missing
+	}
 	// ENOTCONN means that a reset has arrived, of which there will be an event.
 	if errno := shutWrite(t.ends[1-from].fd); errno != 0 && errno != unix.ENOTCONN {
 		l.fail(t, 1-from, opShutdown, errno)
@@ -87,13 +90,15 @@ func (l *loop) settle(t *Tunnel) {
 	l.finish(t)
 }
 
-// finish closes both sockets. If one side broke, the other is closed with a reset.
+// finish closes both sockets. If one side broke, the other is closed with a reset. So is
+// one whose peer has vanished, since the kernel would go on trying to reach it.
 func (l *loop) finish(t *Tunnel) {
 	l.timers.remove(t)
+	l.land(t)
 	for i := range t.ends {
 		t.ways[i].over = true
 		l.drop(&t.ways[i])
-		if e := &t.ends[i]; t.broke != EndNone && !e.broken {
+		if e := &t.ends[i]; t.broke != EndNone && (!e.broken || e.vanished) {
 			_ = unix.SetsockoptLinger(int(e.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		}
 	}

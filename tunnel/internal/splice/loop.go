@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"culvert/tunnel/internal/vanish"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -29,6 +31,7 @@ type loop struct {
 	mu      sync.Mutex
 	slots   slots
 	inbox   []*Tunnel // tunnels that were stopped, and new ones with a limit
+	fresh   []*Tunnel // new tunnels, for the flights: the handshake may have left bytes on their way
 	asleep  bool      // the loop waits or is about to, and was not woken since
 	until   int64     // the loop's time at which it wakes by itself; 0 = never
 	closing bool
@@ -37,6 +40,7 @@ type loop struct {
 	buffer   []byte
 	turnSize int // the constant, but for tests
 	timers   timers
+	flights  flights
 	ready    queue // tunnels that have more to do than one turn
 	clock    int64 // the loop's time in this round; 0 = not asked for yet
 	events   []unix.EpollEvent
@@ -65,7 +69,7 @@ func newLoop(f *finisher, n int) (*loop, error) {
 	}
 	l := &loop{
 		epoll: epoll, wakeup: wakeup, start: time.Now(), finisher: f, turnSize: turnSize,
-		buffer: make([]byte, bufferSize), events: make([]unix.EpollEvent, batch), found: make([]occurrence, 0, batch),
+		flights: flights{pace: vanish.Usual}, buffer: make([]byte, bufferSize), events: make([]unix.EpollEvent, batch), found: make([]occurrence, 0, batch),
 	}
 	l.pipes.open, l.pipes.keep, l.pipes.most = openPipe, max(1, keepPipes/n), max(1, mostPipes/n)
 	if err := l.waiter.init(epoll); err != nil {
@@ -124,6 +128,9 @@ func (l *loop) work(n int) bool {
 	for len(l.timers) > 0 && l.timers[0].due <= l.now() {
 		l.expire(l.timers[0])
 	}
+	if l.flights.due > 0 && l.flights.due <= l.now() {
+		l.lookAtFlights()
+	}
 	// A tunnel that had its turn in this round waits for the next round.
 	for range waiting {
 		if t := l.ready.pop(); t.state.Load() != closed {
@@ -142,11 +149,14 @@ func (l *loop) wait() int {
 		// another processor, and a GiB would cost a seventh more.
 		return poll(l.epoll, l.events)
 	}
-	until := int64(0)
-	if len(l.timers) > 0 {
+	until := l.flights.due
+	if len(l.timers) > 0 && (until == 0 || l.timers[0].due < until) {
 		until = l.timers[0].due
 	}
 	l.mu.Lock()
+	if len(l.fresh) > 0 && until == 0 {
+		until = int64(time.Since(l.start) + l.flights.pace.Every)
+	}
 	if len(l.inbox) > 0 || l.closing {
 		l.mu.Unlock()
 		return poll(l.epoll, l.events)
@@ -175,6 +185,11 @@ func (l *loop) collect(n int) (closing bool) {
 		l.found = append(l.found, occurrence{t, side, event.Events})
 	}
 	l.inbox, l.mail = l.mail, l.inbox
+	for _, t := range l.fresh {
+		l.takeOff(t)
+	}
+	clear(l.fresh)
+	l.fresh = l.fresh[:0]
 	if l.closing {
 		for _, place := range l.slots.all {
 			if t := place.tunnel; t != nil {
@@ -207,6 +222,10 @@ func (l *loop) admit(t *Tunnel) syscall.Errno {
 		}
 	}
 	l.open.Add(1)
+	l.fresh = append(l.fresh, t)
+	if l.until == 0 {
+		l.wake()
+	}
 	if t.limits.Idle > 0 {
 		l.inbox = append(l.inbox, t)
 		if l.until == 0 || t.progress+int64(t.limits.Idle) < l.until {

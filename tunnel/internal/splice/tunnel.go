@@ -67,6 +67,7 @@ type Tunnel struct {
 	grace    int64 // the loop's time at which the remaining bytes are given up
 	errno    syscall.Errno
 	timer    int32 // the index in loop.timers; -1 = the timer is not set
+	flight   int32 // the index in loop.flights; -1 = it is not there
 	slot     uint32
 	op       operation // the system call that failed with errno
 	first    End
@@ -98,6 +99,7 @@ type end struct {
 	readable bool
 	writable bool
 	broken   bool // it was reset or could not be written to
+	vanished bool // and that is because the peer has vanished
 	watched  bool // registered with EPOLLOUT
 	drains   drainage
 }
@@ -139,7 +141,7 @@ func (op operation) String() string { return [...]string{"read", "write", "shutd
 
 func newTunnel(client, target Side, limits Limits, done func(Result)) *Tunnel {
 	t := &Tunnel{
-		done: done, limits: limits, timer: -1,
+		done: done, limits: limits, timer: -1, flight: -1,
 		ends: [2]end{{fd: int32(client.FD), writable: true}, {fd: int32(target.FD), writable: true}},
 	}
 	for i, side := range []*Side{&client, &target} {

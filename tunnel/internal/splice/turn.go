@@ -174,6 +174,9 @@ func (l *loop) flush(t *Tunnel, from int) bool {
 func (l *loop) sent(t *Tunnel, from, n int) {
 	w := &t.ways[from]
 	t.moved[from].Add(int64(n))
+	if t.flight < 0 {
+		l.takeOff(t)
+	}
 	if t.limits.Idle > 0 || t.limits.Linger > 0 {
 		t.progress = l.now()
 	}
