@@ -16,6 +16,8 @@ type end struct {
 	inner syscall.RawConn // the descriptor beneath conn; nil if there is none
 	once  sync.Once       // closes conn
 
+	unwatch func() // ends the watch for a peer that vanishes
+
 	broken bool // it was reset or could not be written to; guarded by relay.mu
 	closed bool // the relay closed it, because it cannot be half-closed; guarded by relay.mu
 }
@@ -26,6 +28,15 @@ func (e *end) init(conn net.Conn, by ClosedBy) {
 	e.inner = e.raw
 	if tcp := sock.TCPOf(conn); tcp != nil && e.raw == nil {
 		e.inner = sock.RawOf(tcp)
+	}
+}
+
+// watch ends the relay when the peer vanishes with bytes on their way to it. A connection
+// of package sock reports that by itself.
+func (e *end) watch(r *relay) {
+	e.unwatch = func() {}
+	if tcp := sock.TCPOf(e.conn); tcp != nil {
+		e.unwatch = sock.WatchPeer(tcp, func(err error) { r.fail(e, err) })
 	}
 }
 

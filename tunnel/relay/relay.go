@@ -154,6 +154,8 @@ func (r *relay) begin() {
 	// The handshake may have left deadlines behind.
 	_ = r.client.conn.SetDeadline(time.Time{})
 	_ = r.target.conn.SetDeadline(time.Time{})
+	r.client.watch(r)
+	r.target.watch(r)
 	r.mu.Lock()
 	r.arm()
 	r.mu.Unlock()
@@ -348,6 +350,8 @@ func (r *relay) leave() {
 }
 
 func (r *relay) finish() {
+	r.client.unwatch()
+	r.target.unwatch()
 	r.shut(&r.client)
 	r.shut(&r.target)
 	r.mu.Lock()

@@ -133,3 +133,56 @@ func (c *Conn) lostError(op string, err error) error {
 	}
 	return err
 }
+
+// WatchPeer watches a TCP connection that is not a *Conn, which watches itself, and calls
+// lost once if its peer vanishes. Close then discards what the kernel holds for the peer.
+// The caller calls stop when it closes the connection.
+func WatchPeer(tcp TCP, lost func(error)) (stop func()) {
+	if _, own := tcp.(*Conn); own {
+		return func() {}
+	}
+	p := &foreignPeer{tcp: tcp, lost: lost, start: time.Now().Add(-time.Second), pace: vanish.Usual}
+	p.mu.Lock() // the first look needs the timer
+	defer p.mu.Unlock()
+	p.timer = time.AfterFunc(p.pace.Every, p.look)
+	return p.stop
+}
+
+// foreignPeer is the state of one call of WatchPeer.
+type foreignPeer struct {
+	tcp   TCP
+	lost  func(error)
+	start time.Time
+	pace  vanish.Pace
+	watch vanish.Watch
+
+	mu      sync.Mutex
+	timer   *time.Timer
+	stopped bool
+}
+
+func (p *foreignPeer) look() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped {
+		return
+	}
+	state := vanish.Empty
+	if raw, err := p.tcp.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { state = p.watch.Look(int(fd), time.Since(p.start), p.pace) })
+	}
+	if state != vanish.Gone {
+		p.timer.Reset(p.pace.Every)
+		return
+	}
+	p.stopped = true
+	_ = p.tcp.SetLinger(0)
+	p.lost(OpError("read", p.tcp, unix.ETIMEDOUT))
+}
+
+func (p *foreignPeer) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = true
+	p.timer.Stop()
+}

@@ -26,6 +26,13 @@ const ClosedWindow = 2900 * time.Millisecond
 // it has vanished. It needs no privilege. Reconnect undoes it.
 func CutOff(tb testing.TB, conn syscall.Conn) (reconnect func()) {
 	tb.Helper()
+	// It would repeat what is not acknowledged.
+	for left := 1; left > 0; time.Sleep(time.Millisecond) {
+		control(tb, conn, func(fd int) (err error) {
+			left, err = unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+			return err
+		})
+	}
 	drop := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
 	control(tb, conn, func(fd int) error {
 		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop})
