@@ -48,6 +48,7 @@ type clientConn struct {
 	scratch   wire.Scratch       // of the heads
 	fresh     bool               // no head was read yet
 	unread    bool               // there may be content that nobody has read
+	content   bool               // the request under way has content
 	exchanges *forward.Exchanges // for requests other than CONNECT; nil before the first
 
 	mu      sync.Mutex
@@ -154,7 +155,7 @@ func (c *clientConn) finish() {
 		if c.secure != nil { // close_notify may have to wait for room behind the reply
 			c.conn.SetWriteDeadline(time.Now().Add(DefaultLinger))
 		}
-		closeAfterReply(c.conn)
+		closeAfterReply(c.conn, c.content)
 	default:
 		c.conn.Close()
 	}

@@ -180,6 +180,8 @@ func (c *clientConn) servePlain(head *wire.Request) bool {
 	if c.exchanges == nil {
 		c.exchanges = c.listener.forward.NewExchanges(c.server.run.ctx, c.conn, &http1Wire{forward.HTTP1{Conn: c.conn, Reader: c.br}, c})
 	}
+	framing, err := head.Framing()
+	c.content = err == nil && (framing.Length > 0 || framing.Chunked)
 	rec := c.newRecord(head.Method, protocolName(head.Minor))
 	next := c.exchanges.Serve(forward.Incoming{Head: head, Client: c.addr, User: c.user, Record: rec, Watch: watchBy(c.hasLeft)})
 	c.unread = next == forward.NextDrain

@@ -12,13 +12,21 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
+	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/internal/wire"
 )
 
-// Bounds on what is read of a refused client that still sends.
+// Bounds on what is read of a client that still sends after its last reply.
 const (
-	drainTime  = time.Second
-	drainBytes = 256 << 10
+	// drainTime is how long a client is read from that has no content to send, and how
+	// long one that has may take to send more of it.
+	drainTime = time.Second
+
+	// uploadPause is how long a client may pause that sends its content. After
+	// uploadGrace it must have sent uploadRate bytes a second on average.
+	uploadPause = 5 * time.Second
+	uploadGrace = 30 * time.Second
+	uploadRate  = 16 << 10
 )
 
 // refusalReply is the reply that refuses a request, in any protocol version.
@@ -65,15 +73,40 @@ func (s *Server) writeRefusal(w io.Writer, e *tunnel.Error, headOnly bool) error
 
 // closeAfterReply closes conn so that the client can read the reply first: a close
 // with unread bytes would send a reset, which may destroy the reply (RFC 9112,
-// section 9.6).
-func closeAfterReply(conn net.Conn) {
+// section 9.6). Many clients read no reply before they have sent all of their content,
+// so if there may be some it is read as long as it makes progress.
+func closeAfterReply(conn net.Conn, content bool) {
 	defer conn.Close()
 	half, ok := conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
 	conn.SetReadDeadline(time.Now().Add(drainTime))
-	io.CopyN(io.Discard, conn, drainBytes)
+	if content {
+		discardContent(conn)
+		return
+	}
+	io.Copy(io.Discard, conn)
+}
+
+// discardContent reads what a client sends until it ends or makes no progress. The read
+// deadline is that for the first bytes.
+func discardContent(conn net.Conn) {
+	buf := sock.GetBuffer()
+	defer buf.Release()
+	begun := time.Now()
+	for all := int64(0); ; {
+		n, err := conn.Read(buf[:])
+		if err != nil {
+			return
+		}
+		all += int64(n)
+		until := time.Now().Add(uploadPause)
+		if least := begun.Add(uploadGrace + time.Duration(all/uploadRate)*time.Second); least.Before(until) {
+			until = least
+		}
+		conn.SetReadDeadline(until)
+	}
 }
 
 // refuse replies with an error, logs it, and closes the connection so that the
@@ -94,5 +127,5 @@ func (c *clientConn) refuseOn(conn net.Conn, rec *accesslog.Record, e *tunnel.Er
 		rec.Status = 0
 	}
 	c.server.logRequest(rec)
-	closeAfterReply(conn)
+	closeAfterReply(conn, c.content)
 }

@@ -67,7 +67,7 @@ func (c *clientConn) handshakeFailed(err error, refusal *tunnel.Error) {
 	rec.Status = 0 // there was no HTTP answer
 	c.server.logRequest(rec)
 	if !neterr.Timeout(err) {
-		closeAfterReply(c.socket)
+		closeAfterReply(c.socket, false)
 	}
 }
 
