@@ -140,6 +140,7 @@ const established = "HTTP/1.1 200 Connection established\r\n\r\n"
 // give gives the conn to the relay, with the bytes that came behind the head.
 func (c *clientConn) give() relay.Side {
 	c.given = true
+	c.scratch = wire.Scratch{} // a tunnel keeps no head
 	return relay.Side{Conn: c.conn, Early: c.buffered()}
 }
 

@@ -70,7 +70,7 @@ func watchBy(left func() bool) watcher {
 func (w *leaveWatch) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.gone = nil
+	w.gone, w.left = nil, nil // the timer may outlive this, and must not hold the head
 	w.timer.Stop()
 }
 

@@ -23,6 +23,7 @@ type end struct {
 }
 
 func (e *end) init(conn net.Conn, by ClosedBy) {
+	e.unwatch = func() {}
 	e.conn, e.by = conn, by
 	e.raw = sock.RawOf(e.conn)
 	e.inner = e.raw
@@ -34,7 +35,6 @@ func (e *end) init(conn net.Conn, by ClosedBy) {
 // watch ends the relay when the peer vanishes with bytes on their way to it. A connection
 // of package sock reports that by itself.
 func (e *end) watch(r *relay) {
-	e.unwatch = func() {}
 	if tcp := sock.TCPOf(e.conn); tcp != nil {
 		e.unwatch = sock.WatchPeer(tcp, func(err error) { r.fail(e, err) })
 	}
