@@ -107,6 +107,7 @@ type NamedConn struct {
 type Incoming struct {
 	Head   *wire.Request // over HTTP/2, as it would have come over HTTP/1.1
 	HTTP2  bool          // it came over HTTP/2
+	Parts  *Parts        // over HTTP/2, the target; nil = it is Head.Target, in absolute-form
 	Client netip.Addr    // the client's address; invalid on a unix socket
 	User   string        // by the client's certificate; "" = none
 
@@ -116,6 +117,14 @@ type Incoming struct {
 
 	// Record is begun by the caller. The Forwarder completes it and has it logged.
 	Record *accesslog.Record
+}
+
+// Parts are the parts of a target that came one by one, and so are never put together
+// and taken apart again (RFC 9113, section 8.3.1).
+type Parts struct {
+	Scheme    string
+	Authority string
+	Path      string // with the query; "*" = the server itself
 }
 
 // New returns a Forwarder for the clients of host, which has that pseudonym in Via

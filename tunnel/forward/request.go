@@ -23,7 +23,12 @@ func (es *Exchanges) newExchange(in Incoming) (*exchange, *tunnel.Error) {
 	if err != nil {
 		return nil, RequestError(err)
 	}
-	if in.Record.Target, x.path, err = parseAbsolute(head); err != nil {
+	if in.Parts != nil {
+		in.Record.Target, x.path, err = parseParts(head.Method, *in.Parts)
+	} else {
+		in.Record.Target, x.path, err = parseAbsolute(head)
+	}
+	if err != nil {
 		return nil, tunnel.AsError(err, tunnel.PhaseRequest)
 	}
 	fields := head.Fields
@@ -60,40 +65,52 @@ func badTrailer(fields []wire.Field) string {
 	return ""
 }
 
+// refuseTarget returns the error for a target that is not forwarded.
+func refuseTarget(status int, detail string) error {
+	return &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Status: status, Detail: detail}
+}
+
 // parseAbsolute splits a target in absolute-form into authority and path.
 func parseAbsolute(head *wire.Request) (target tunnel.Authority, path string, err error) {
-	refuse := func(status int, detail string) (tunnel.Authority, string, error) {
-		return tunnel.Authority{}, "", &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Status: status, Detail: detail}
-	}
 	scheme, rest, ok := strings.Cut(head.Target, "://")
 	switch {
 	case strings.HasPrefix(head.Target, "/"), head.Target == "*":
-		return refuse(http.StatusBadRequest, "this is a proxy, not a web server: configure it as your HTTP proxy, so that requests name the whole URL")
+		return target, "", refuseTarget(http.StatusBadRequest, "this is a proxy, not a web server: configure it as your HTTP proxy, so that requests name the whole URL")
 	case !ok:
-		return refuse(http.StatusBadRequest, "the request target is not an absolute URL")
-	case strings.EqualFold(scheme, "https"), strings.EqualFold(scheme, "wss"):
-		return refuse(http.StatusNotImplemented, "https goes through this proxy by CONNECT")
-	case !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "ws"):
-		return refuse(http.StatusNotImplemented, "this proxy forwards http only")
+		return target, "", refuseTarget(http.StatusBadRequest, "the request target is not an absolute URL")
 	}
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 {
 		end = len(rest)
 	}
-	authority, path := rest[:end], rest[end:]
-	if target, err = tunnel.ParseAuthorityDefaultPort(authority, 80); err != nil {
-		return refuse(http.StatusBadRequest, err.Error())
-	}
-	if strings.Contains(path, "#") {
-		return refuse(http.StatusBadRequest, "a fragment is not sent to a proxy")
-	}
+	path = rest[end:]
 	switch {
 	case path == "" && head.Method == http.MethodOptions:
 		path = "*" // RFC 9112, section 3.2.4
 	case !strings.HasPrefix(path, "/"):
 		path = "/" + path
 	}
-	return target, path, nil
+	return parseParts(head.Method, Parts{Scheme: scheme, Authority: rest[:end], Path: path})
+}
+
+// parseParts checks the parts of a target.
+func parseParts(method string, p Parts) (target tunnel.Authority, path string, err error) {
+	switch {
+	case strings.EqualFold(p.Scheme, "https"), strings.EqualFold(p.Scheme, "wss"):
+		return target, "", refuseTarget(http.StatusNotImplemented, "https goes through this proxy by CONNECT")
+	case !strings.EqualFold(p.Scheme, "http") && !strings.EqualFold(p.Scheme, "ws"):
+		return target, "", refuseTarget(http.StatusNotImplemented, "this proxy forwards http only")
+	}
+	if target, err = tunnel.ParseAuthorityDefaultPort(p.Authority, 80); err != nil {
+		return target, "", refuseTarget(http.StatusBadRequest, err.Error())
+	}
+	switch {
+	case strings.Contains(p.Path, "#"):
+		return target, "", refuseTarget(http.StatusBadRequest, "a fragment is not sent to a proxy")
+	case !strings.HasPrefix(p.Path, "/") && (p.Path != "*" || method != http.MethodOptions):
+		return target, "", refuseTarget(http.StatusBadRequest, "the path does not begin with a slash")
+	}
+	return target, p.Path, nil
 }
 
 // RequestError returns the Error for a request head that package wire refuses, with the

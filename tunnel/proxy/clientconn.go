@@ -98,7 +98,11 @@ func (c *clientConn) serve() {
 	if c.secure != nil && c.secure.IsACMEChallenge() {
 		return // the handshake was all that it came for
 	}
-	if refusal != nil {
+	switch {
+	case refusal != nil && c.speaksHTTP2():
+		c.refuseHTTP2(refusal)
+		return
+	case refusal != nil:
 		c.refuseClient(refusal)
 		return
 	}

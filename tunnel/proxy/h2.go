@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"cmp"
 	"errors"
 	"net/http"
@@ -51,7 +52,7 @@ func (c *clientConn) serveHTTP2() {
 	c.mu.Lock()
 	c.conn.SetDeadline(time.Time{})
 	streams := h2.Server(conn, h2.Config{
-		MaxStreams: maxStreams, MaxHead: s.MaxHead, EnableConnectProtocol: true,
+		MaxStreams: maxStreams, FirstStreams: c.firstStreams(), MaxHead: s.MaxHead, EnableConnectProtocol: true,
 		SettingsTimeout: offIsNegative(cmp.Or(s.HeaderTimeout, DefaultHeaderTimeout)),
 		IdleTimeout:     offIsNegative(cmp.Or(s.KeepAliveTimeout, DefaultKeepAliveTimeout)),
 		// On a goroutine, since the connection's lock is held and a log may be slow.
@@ -67,6 +68,27 @@ func (c *clientConn) serveHTTP2() {
 	rejections.Wait()
 	if err != nil {
 		c.logConnError(err)
+	}
+}
+
+// strangerStreams is how many streams a client may have until it has logged in.
+const strangerStreams = 8
+
+// firstStreams returns how many streams the client may have at first.
+func (c *clientConn) firstStreams() int {
+	if c.server.Verifier != nil && c.user == "" {
+		return strangerStreams
+	}
+	return maxStreams
+}
+
+// loggedIn notes that the client has logged in.
+func (c *clientConn) loggedIn() {
+	c.mu.Lock()
+	streams := c.streams
+	c.mu.Unlock()
+	if streams != nil && c.server.Verifier != nil {
+		streams.AllowAll()
 	}
 }
 
@@ -103,6 +125,7 @@ func newHTTP2Connect(c *clientConn, s *h2.Stream, head h2.Head) *connectRequest 
 		Weight: head.Weight(), Watch: watchBy(streamHasLeft(s)),
 		Refuse: func(e *tunnel.Error) { c.refuseStream(s, rec, e, false) },
 		Accept: func() (relay.Side, error) {
+			c.loggedIn()
 			if err := s.Respond([]h2.Field{{Name: ":status", Value: "200"}}, false); err != nil {
 				s.Close()
 				return relay.Side{}, err
@@ -163,6 +186,59 @@ func (c *clientConn) logConnError(err error) {
 	}
 	rec := c.newRecord("", protocolHTTP2)
 	rec.SetError(&tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Detail: err.Error()})
+	rec.Status = 0
+	c.server.logRequest(rec)
+}
+
+// speaksHTTP2 reports whether a client that will be refused speaks HTTP/2. It waits a
+// moment for a preface, and does not consume it.
+func (c *clientConn) speaksHTTP2() bool {
+	if c.secure != nil {
+		return c.secure.ConnectionState().NegotiatedProtocol == tunnel.ALPNHTTP2
+	}
+	c.br = readers.Get().(*bufio.Reader)
+	c.br.Reset(c.conn)
+	c.conn.SetReadDeadline(time.Now().Add(drainTime / 4))
+	defer c.conn.SetReadDeadline(time.Time{})
+	return c.beginsHTTP2()
+}
+
+// refuseHTTP2 refuses a client that is not served, before a request is judged: every
+// stream gets the same answer, and the connection ends.
+func (c *clientConn) refuseHTTP2(e *tunnel.Error) {
+	c.given = true
+	conn := c.conn
+	if c.br != nil {
+		conn = &sock.Early{Conn: c.conn, Unread: c.buffered()}
+	}
+	var once sync.Once
+	answered := make(chan struct{})
+	streams := h2.Server(conn, h2.Config{MaxStreams: 1, MaxHead: c.server.MaxHead, SettingsTimeout: drainTime, IdleTimeout: drainTime}, func(s *h2.Stream, head h2.Head) {
+		refused := false
+		once.Do(func() {
+			refused = true
+			c.refuseStream(s, c.newStreamRecord(head), e, head.Get(":method") == http.MethodHead)
+			close(answered)
+		})
+		if !refused {
+			s.Reset(h2.CodeRefusedStream)
+			s.Close()
+		}
+	})
+	select {
+	case <-answered:
+	case <-streams.Done():
+		once.Do(func() { c.refuseRecord(e) })
+	case <-time.After(drainTime):
+	}
+	streams.Shutdown()
+	_ = streams.Wait()
+}
+
+// refuseRecord logs a client that was refused and got no answer.
+func (c *clientConn) refuseRecord(e *tunnel.Error) {
+	rec := c.newRecord("", protocolHTTP2)
+	rec.SetError(e)
 	rec.Status = 0
 	c.server.logRequest(rec)
 }

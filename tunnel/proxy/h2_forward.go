@@ -38,26 +38,44 @@ func (c *clientConn) servePlainStream(s *h2.Stream, head h2.Head) {
 	}
 	// The data behind an extended CONNECT is not its content.
 	w.request = &streamContent{stream: s, ended: head.EndStream || head.Get(":protocol") != ""}
-	q := requestOfStream(head)
-	rec := c.newRecord(q.Method, protocolHTTP2)
+	rec := c.newStreamRecord(head)
+	watch := watchBy(streamHasLeft(s))
+	verified, e := c.verifyFirst(head, watch, rec)
+	switch {
+	case e != nil:
+		c.refuseStream(s, rec, e, head.Get(":method") == http.MethodHead)
+		w.given = true // refuseStream has closed it
+		return
+	case verified:
+		c.loggedIn()
+	}
+	q, parts := requestOfStream(head)
 	exchanges := c.listener.forward.NewExchanges(c.server.run.ctx, h2.NetConn(s, h2.CodeInternal), w)
 	defer exchanges.Close()
-	exchanges.Serve(forward.Incoming{Head: q, HTTP2: true, Client: c.addr, User: c.user, Record: rec, Watch: watchBy(streamHasLeft(s))})
+	exchanges.Serve(forward.Incoming{Head: q, HTTP2: true, Parts: parts, Client: c.addr, User: c.user, Record: rec, Watch: watch})
 }
 
-// requestOfStream returns a request as it would have come over HTTP/1.1 (RFC 9113,
-// section 8.3.1; for a WebSocket, RFC 8441, section 5).
-func requestOfStream(head h2.Head) *wire.Request {
-	method, scheme, authority := head.Get(":method"), head.Get(":scheme"), head.Get(":authority")
-	if authority == "" {
-		authority = head.Get("host")
+// verifyFirst verifies a request before more memory is spent on it, if a second
+// verification costs nothing.
+func (c *clientConn) verifyFirst(head h2.Head, watch watcher, rec *accesslog.Record) (verified bool, e *tunnel.Error) {
+	if _, ok := c.server.Verifier.(rememberer); !ok {
+		return false, nil
 	}
-	q := &wire.Request{Method: method, Target: scheme + "://" + authority + head.Get(":path"), Minor: 1}
-	if head.Get(":path") == "*" {
-		q.Target = scheme + "://" + authority // OPTIONS
+	user, e := c.listener.verify(requestInfo{client: c.addr, user: c.user, credentials: head.Values("proxy-authorization"), weight: head.Weight(), watch: watch})
+	rec.User = user
+	return e == nil, e
+}
+
+// requestOfStream returns a request as it would have come over HTTP/1.1, and the parts of
+// its target (RFC 9113, section 8.3.1; for a WebSocket, RFC 8441, section 5).
+func requestOfStream(head h2.Head) (*wire.Request, *forward.Parts) {
+	p := &forward.Parts{Scheme: head.Get(":scheme"), Authority: head.Get(":authority"), Path: head.Get(":path")}
+	if p.Authority == "" {
+		p.Authority = head.Get("host")
 	}
+	q := &wire.Request{Method: head.Get(":method"), Target: p.Scheme + "://" + p.Authority + strings.TrimPrefix(p.Path, "*"), Minor: 1}
 	add := func(name, value string) { q.Fields = append(q.Fields, wire.Field{Name: name, Value: value}) }
-	add("Host", authority)
+	add("Host", p.Authority)
 	if head.Get(":protocol") != "" {
 		q.Method = http.MethodGet
 		add("Connection", "Upgrade")
@@ -80,7 +98,7 @@ func requestOfStream(head h2.Head) *wire.Request {
 		add("Cookie", strings.Join(cookies, "; "))
 	}
 	q.Line = q.Method + " " + q.Target + " HTTP/2"
-	return q
+	return q, p
 }
 
 // http2Wire is the forward.Wire of a stream.

@@ -14,6 +14,10 @@ type Config struct {
 	// them. 0 = 250.
 	MaxStreams int
 
+	// FirstStreams is how many streams a server allows at first, until AllowAll is
+	// called: little enough for a peer that nobody knows. 0 = MaxStreams.
+	FirstStreams int
+
 	// MaxHead is the largest size of a field list in bytes, counted as in RFC 9113,
 	// section 6.5.2. 0 = 64 KiB.
 	MaxHead int
@@ -89,6 +93,7 @@ const (
 	maxContinuations = 32                     // CONTINUATION frames of one field block
 	maxEchoes        = 1000                   // answers that the peer has caused and does not read
 	maxQueued        = 1 << 20                // bytes that the peer does not read, above which there are no new streams
+	maxFields        = 1024                   // of a field list: each takes ten times its size on the wire in memory
 	maxInterim       = 16                     // 1xx heads of a stream that are not read yet
 	growWithin       = 500 * time.Millisecond // for half a window, if the window is to grow
 	closeGrace       = time.Second            // for the last bytes of a connection that ends with an error or by Close
@@ -108,6 +113,7 @@ func orDefault[T int | time.Duration](v, def T) T {
 // withDefaults returns the limits with defaults in place of zeros, within their bounds.
 func (cfg Config) withDefaults() Config {
 	cfg.MaxStreams = max(1, orDefault(cfg.MaxStreams, 250))
+	cfg.FirstStreams = min(max(1, orDefault(cfg.FirstStreams, cfg.MaxStreams)), cfg.MaxStreams)
 	cfg.MaxHead = orDefault(cfg.MaxHead, 64<<10)
 	cfg.StreamWindow = min(max(orDefault(cfg.StreamWindow, 64<<10), leastWindow), maxWindow)
 	cfg.MaxStreamWindow = min(max(orDefault(cfg.MaxStreamWindow, 1<<20), cfg.StreamWindow), maxWindow)

@@ -28,6 +28,7 @@ type Conn struct {
 	changed sync.Cond // signalled when streams, SETTINGS or the end of the connection change
 
 	streams  map[uint32]*Stream // the streams that are open or half-closed (RFC 9113, section 5.1)
+	allowed  int                // streams that the peer of a server may have open
 	active   int                // streams that have an owner, or a handler that has not returned
 	nextID   uint32             // the number of the client's next stream
 	lastPeer uint32             // the highest number of a stream of the peer's that was processed
@@ -107,6 +108,7 @@ func newConn(conn net.Conn, cfg Config) *Conn {
 	c.sendWindow = leastWindow
 	c.surplus = c.cfg.MaxBuffered - c.cfg.mostActive()*c.cfg.StreamWindow
 	c.frameBudget = newBudget(2000, 200)
+	c.allowed = c.cfg.FirstStreams
 	c.streamBudget = newBudget(100+2*c.cfg.MaxStreams, 100)
 	return c
 }
@@ -120,7 +122,7 @@ func (c *Conn) start() {
 	}
 	c.timer = time.AfterFunc(time.Hour, c.tick)
 	c.arm()
-	c.kick()
+	c.startWriting()
 	c.mu.Unlock()
 	go c.readLoop()
 }
@@ -226,9 +228,9 @@ func (c *Conn) isIdle(id uint32) bool {
 	return id%2 == 0 || id > c.lastPeer
 }
 
-// crossed reports whether the client opened stream id before it had received the GOAWAY
+// openedBeforeGoAway reports whether the client opened stream id before it had received the GOAWAY
 // of this side. Its frames are ignored (RFC 9113, section 6.8). The caller holds c.mu.
-func (c *Conn) crossed(id uint32) bool {
+func (c *Conn) openedBeforeGoAway(id uint32) bool {
 	return !c.client && c.left && id%2 == 1 && id > c.lastPeer
 }
 

@@ -97,7 +97,7 @@ func (c *Conn) admitData(head http2.FrameHeader, n int) (*Stream, error) {
 
 // lateData handles DATA for a stream that does not exist or has ended.
 func (c *Conn) lateData(id uint32) error {
-	if c.crossed(id) {
+	if c.openedBeforeGoAway(id) {
 		return nil
 	}
 	if c.isIdle(id) {

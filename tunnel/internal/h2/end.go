@@ -54,7 +54,7 @@ func (c *Conn) leave() {
 // endIfLeft ends a connection that accepts no streams and has none. The caller holds c.mu.
 func (c *Conn) endIfLeft() {
 	if len(c.streams) == 0 && (c.left || c.client && c.leaving) {
-		c.die(nil, nil)
+		c.end(nil, nil)
 	}
 }
 
@@ -65,7 +65,7 @@ func (c *Conn) Close() error {
 	defer c.mu.Unlock()
 	c.abrupt = true
 	if !c.dead {
-		c.die(nil, violation(CodeNo, ""))
+		c.end(nil, violation(CodeNo, ""))
 	} else {
 		_ = c.conn.SetWriteDeadline(time.Now().Add(closeGrace))
 	}
@@ -93,10 +93,10 @@ func (c *Conn) Err() error {
 	return c.err
 }
 
-// die ends the connection: it fails all streams with err, or with net.ErrClosed, queues a
+// end ends the connection: it fails all streams with err, or with net.ErrClosed, queues a
 // GOAWAY if goodbye is not nil, and gives the last bytes some time to be sent.
 // The caller holds c.mu.
-func (c *Conn) die(err error, goodbye *ConnError) {
+func (c *Conn) end(err error, goodbye *ConnError) {
 	if c.dead {
 		return
 	}
@@ -123,7 +123,7 @@ func (c *Conn) die(err error, goodbye *ConnError) {
 	if c.conn.SetWriteDeadline(until) != nil || c.conn.SetReadDeadline(until) != nil {
 		_ = c.conn.Close() // nothing else would end its reads and writes
 	}
-	c.kick()
+	c.startWriting()
 }
 
 // closeOutput half-closes the connection after the last byte, so that the peer closes it: a
@@ -147,7 +147,7 @@ func (c *Conn) closeOutput() {
 func (c *Conn) finish(err error) {
 	c.mu.Lock()
 	if !c.dead {
-		c.dieBecause(err)
+		c.endBecause(err)
 	}
 	c.mu.Unlock()
 	// Read until the peer closes, or until the deadline that die or closeOutput has set.
@@ -172,26 +172,26 @@ func (c *Conn) closeConn() {
 	_ = c.conn.Close()
 }
 
-// dieBecause ends the connection because of an error of the reader. The caller holds c.mu.
-func (c *Conn) dieBecause(err error) {
+// endBecause ends the connection because of an error of the reader. The caller holds c.mu.
+func (c *Conn) endBecause(err error) {
 	var violation *ConnError
 	var preface *PrefaceError
 	switch {
 	case errors.As(err, &violation) && !violation.Remote:
-		c.die(err, violation)
+		c.end(err, violation)
 	case errors.As(err, &violation), errors.As(err, &preface):
-		c.die(err, nil)
+		c.end(err, nil)
 	case c.writeErr != nil:
-		c.die(&ConnError{Err: c.writeErr}, nil)
+		c.end(&ConnError{Err: c.writeErr}, nil)
 	case errors.Is(err, io.EOF) && len(c.streams) == 0 && (c.peerKnown || !c.client):
 		c.abrupt = true
-		c.die(nil, nil)
+		c.end(nil, nil)
 	default:
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		c.abrupt = true
-		c.die(&ConnError{Err: err}, nil)
+		c.end(&ConnError{Err: err}, nil)
 	}
 }
 
@@ -263,17 +263,17 @@ func (c *Conn) tick() {
 	switch {
 	case passed(c.settingsDue):
 		e := violation(CodeSettingsTimeout, "the peer's SETTINGS, or its acknowledgement of ours, did not come in time")
-		c.die(e, e)
+		c.end(e, e)
 		return
 	case passed(c.idleDue()):
-		c.die(nil, violation(CodeNo, ""))
+		c.end(nil, violation(CodeNo, ""))
 		return
 	case passed(c.leaveDue):
 		c.leave()
 	case passed(c.pingDue()):
 		if !c.pinged.IsZero() {
 			c.abrupt = true
-			c.die(&ConnError{Err: errSilent}, nil)
+			c.end(&ConnError{Err: errSilent}, nil)
 			return
 		}
 		c.pinged = now

@@ -24,7 +24,7 @@ func (c *Conn) readHeaders(f *http2.HeadersFrame) error {
 	if c.cfg.Observe != nil {
 		c.cfg.Observe(Frame{Type: http2.FrameHeaders, Flags: flags, Stream: id, Length: int(length), Fields: fields})
 	}
-	defer c.kick()
+	defer c.startWriting()
 	head := Head{Fields: fields, EndStream: flags.Has(http2.FlagHeadersEndStream), TooLarge: tooLarge}
 	switch s := c.streams[id]; {
 	case s != nil && selfDependent:
@@ -33,7 +33,7 @@ func (c *Conn) readHeaders(f *http2.HeadersFrame) error {
 		return s.gotReply(head)
 	case s != nil:
 		return s.gotTrailers(head)
-	case c.crossed(id):
+	case c.openedBeforeGoAway(id):
 		return nil
 	case c.client || id%2 == 0 || id <= c.lastPeer:
 		return c.lateHeaders(id)
@@ -62,7 +62,7 @@ func (c *Conn) readBlock(f *http2.HeadersFrame) (fields []Field, tooLarge bool, 
 	size, encoded := 0, 0
 	c.dec.SetEmitEnabled(true)
 	c.dec.SetEmitFunc(func(f Field) {
-		if size += int(f.Size()); size > c.cfg.MaxHead {
+		if size += int(f.Size()); size > c.cfg.MaxHead || len(fields) == maxFields {
 			tooLarge = true
 			c.dec.SetEmitEnabled(false)
 			return
@@ -129,7 +129,7 @@ func (c *Conn) gotRequest(id uint32, head Head, selfDependent bool) error {
 	if selfDependent { // RFC 7540, section 5.3.1
 		return &StreamError{ID: id, Code: CodeProtocol, Detail: "a stream that depends on itself"}
 	}
-	if len(c.streams) >= c.cfg.MaxStreams || c.active >= c.cfg.mostActive() {
+	if len(c.streams) >= c.allowed || c.active >= c.cfg.mostActive() {
 		return &StreamError{ID: id, Code: CodeRefusedStream, Detail: "more streams than announced"}
 	}
 	if len(c.out) > maxQueued { // otherwise the answers would pile up

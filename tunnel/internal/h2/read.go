@@ -97,7 +97,7 @@ func (c *Conn) readFrame(first bool) error {
 		return nil // the next read returns the error
 	}
 	c.observeReceived(frame)
-	defer c.kick()
+	defer c.startWriting()
 	return c.control(frame)
 }
 
@@ -188,7 +188,7 @@ func (c *Conn) gotWindowUpdate(f *http2.WindowUpdateFrame) error {
 		if c.sendWindow += int(f.Increment); c.sendWindow > maxWindow {
 			return violation(CodeFlowControl, "the connection's window passes 2^31-1")
 		}
-		c.pump()
+		c.queueData()
 		return nil
 	}
 	s := c.streams[f.StreamID]
@@ -199,7 +199,7 @@ func (c *Conn) gotWindowUpdate(f *http2.WindowUpdateFrame) error {
 		return &StreamError{ID: s.id, Code: CodeFlowControl, Detail: "the window passes 2^31-1"}
 	}
 	s.enqueue()
-	c.pump()
+	c.queueData()
 	return nil
 }
 
@@ -224,7 +224,7 @@ func (c *Conn) gotReset(f *http2.RSTStreamFrame) error {
 // onlyIfEnded accepts a frame for a stream that has ended, but not for one that was never
 // opened (RFC 9113, section 5.1).
 func (c *Conn) onlyIfEnded(f http2.Frame) error {
-	if id := f.Header().StreamID; c.isIdle(id) && !c.crossed(id) {
+	if id := f.Header().StreamID; c.isIdle(id) && !c.openedBeforeGoAway(id) {
 		return violation(CodeProtocol, "%v on stream %d, which is idle", f.Header().Type, f.Header().StreamID)
 	}
 	return nil

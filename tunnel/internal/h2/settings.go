@@ -24,7 +24,7 @@ func (c *Conn) sendSettings() {
 	if c.client {
 		settings = append(settings, http2.Setting{ID: http2.SettingEnablePush, Val: 0})
 	} else {
-		settings = append(settings, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(c.cfg.MaxStreams)})
+		settings = append(settings, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(c.allowed)})
 		if c.cfg.EnableConnectProtocol {
 			settings = append(settings, http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1})
 		}
@@ -32,6 +32,21 @@ func (c *Conn) sendSettings() {
 	_ = c.framer.WriteSettings(settings...)
 	c.observeSent(Frame{Type: http2.FrameSettings, Length: 6 * len(settings), Settings: settings})
 	c.writeWindowUpdate(0, c.cfg.connWindow()-leastWindow)
+}
+
+// AllowAll lets the peer of a server have MaxStreams streams, if it had FirstStreams until
+// now.
+func (c *Conn) AllowAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.client || c.dead || c.allowed == c.cfg.MaxStreams {
+		return
+	}
+	c.allowed = c.cfg.MaxStreams
+	setting := http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(c.allowed)}
+	_ = c.framer.WriteSettings(setting)
+	c.observeSent(Frame{Type: http2.FrameSettings, Length: 6, Settings: []http2.Setting{setting}})
+	c.startWriting()
 }
 
 // gotSettings handles the SETTINGS of the peer, or its acknowledgement. The caller holds c.mu.

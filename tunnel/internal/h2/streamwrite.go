@@ -23,7 +23,7 @@ func (s *Stream) Write(b []byte) (int, error) {
 	}
 	s.writing, s.pending = true, b
 	s.enqueue()
-	c.pump()
+	c.queueData()
 	var err error
 	left := len(s.pending)
 	for ; left > 0; left = len(s.pending) {

@@ -29,6 +29,9 @@ func checkRequest(fields []Field, extended bool) error {
 	case has(":protocol") && (scheme == "" || path == "" || get(fields, ":authority") == ""):
 		return errors.New("an extended CONNECT lacks :scheme, :path or :authority")
 	case has(":protocol"):
+		if err := checkTarget(scheme, get(fields, ":authority"), path, method); err != nil {
+			return err
+		}
 	case method == "CONNECT" && (has(":scheme") || has(":path")):
 		return errors.New("a CONNECT has neither :scheme nor :path")
 	case method == "CONNECT" && !has(":authority"):
@@ -36,10 +39,92 @@ func checkRequest(fields []Field, extended bool) error {
 	case method == "CONNECT":
 	case scheme == "" || path == "":
 		return errors.New(":scheme or :path is missing or empty")
-	case path[0] != '/' && !(path == "*" && method == "OPTIONS") && (scheme == "http" || scheme == "https"):
-		return errors.New(":path does not begin with a slash")
+	default:
+		if err := checkTarget(scheme, get(fields, ":authority"), path, method); err != nil {
+			return err
+		}
+	}
+	if err := checkAuthority(get(fields, ":authority")); err != nil {
+		return err
+	}
+	if err := checkHostField(regular, get(fields, ":authority"), scheme == "http" || scheme == "https"); err != nil {
+		return err
 	}
 	return checkRegular(regular)
+}
+
+// checkTarget checks the parts of a request's target to the last byte (RFC 9113, sections
+// 8.3.1 and 10.3): in HTTP/1, another byte would make another request line of them.
+func checkTarget(scheme, authority, path, method string) error {
+	switch {
+	case !isScheme(scheme):
+		return errors.New(":scheme is no scheme")
+	case path[0] != '/' && !(path == "*" && method == "OPTIONS") && (scheme == "http" || scheme == "https"):
+		return errors.New(":path does not begin with a slash")
+	case !isVisible(path) || strings.IndexByte(path, '#') >= 0:
+		return errors.New(":path holds a character that no path may")
+	}
+	return nil
+}
+
+// checkAuthority checks the bytes of :authority, which may be empty here. Its syntax is the
+// handler's to check.
+func checkAuthority(authority string) error {
+	if !isVisible(authority) {
+		return errors.New(":authority is no host with an optional port")
+	}
+	return nil
+}
+
+// checkHostField checks host against :authority: there is one at most, which names the
+// same (RFC 9113, section 8.3.1; RFC 9110, section 7.2), and it may stand in its place.
+func checkHostField(regular []Field, authority string, needed bool) error {
+	host, found := "", false
+	for _, f := range regular {
+		switch {
+		case f.Name != "host":
+			continue
+		case found:
+			return errors.New("host occurs twice")
+		}
+		host, found = f.Value, true
+	}
+	switch {
+	case !found && authority == "" && needed:
+		return errors.New("there is neither :authority nor host")
+	case !found:
+		return nil
+	case authority == "" && needed:
+		if host == "" {
+			return errors.New("host is empty")
+		}
+		return checkAuthority(host)
+	case !strings.EqualFold(strings.TrimSuffix(host, ":80"), strings.TrimSuffix(authority, ":80")) && needed:
+		return errors.New("host differs from :authority")
+	}
+	return nil
+}
+
+// isScheme reports whether s is a scheme (RFC 3986, section 3.1).
+func isScheme(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (i == 0 || !('0' <= c && c <= '9') && c != '+' && c != '-' && c != '.') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isVisible reports whether s is visible ASCII.
+func isVisible(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // checkReply returns the status code of a reply, or an error if its fields are malformed

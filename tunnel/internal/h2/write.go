@@ -40,8 +40,8 @@ func freeOut(b []byte) {
 	}
 }
 
-// kick makes sure that a goroutine writes what is queued. The caller holds c.mu.
-func (c *Conn) kick() {
+// startWriting makes sure that a goroutine writes what is queued. The caller holds c.mu.
+func (c *Conn) startWriting() {
 	if !c.flushing && (len(c.out) > 0 || c.dead) {
 		c.flushing = true
 		go c.flush()
@@ -53,7 +53,7 @@ func (c *Conn) flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		c.pump()
+		c.queueData()
 		if len(c.out) == 0 {
 			break
 		}
@@ -88,9 +88,9 @@ func (c *Conn) flush() {
 	}
 }
 
-// pump queues bytes of the streams that may send, one frame of each in turn, while there is
+// queueData queues bytes of the streams that may send, one frame of each in turn, while there is
 // room and the window of the connection is open. The caller holds c.mu.
-func (c *Conn) pump() {
+func (c *Conn) queueData() {
 	for c.ready != nil && c.sendWindow > 0 && !c.dead && c.writeErr == nil {
 		s := c.ready.next
 		n := min(len(s.pending), dataFrame, s.sendWindow, c.sendWindow)
@@ -176,7 +176,7 @@ func (c *Conn) writeData(id uint32, b []byte, endStream bool) {
 	c.queue(b)
 	c.frameBudget.earn(2 + len(b)>>10)
 	c.observeSent(Frame{Type: http2.FrameData, Flags: flags, Stream: id, Length: len(b)})
-	c.kick()
+	c.startWriting()
 }
 
 // writeHead queues a field block.
@@ -203,19 +203,19 @@ func (c *Conn) writeHead(id uint32, fields []Field, endStream bool) {
 	if c.block.Cap() > tableSize {
 		c.block = bytes.Buffer{} // enc still writes to c.block
 	}
-	c.kick()
+	c.startWriting()
 }
 
 func (c *Conn) writeReset(id uint32, code ErrCode) {
 	_ = c.framer.WriteRSTStream(id, code)
 	c.observeSent(Frame{Type: http2.FrameRSTStream, Stream: id, Length: 4, Code: code})
-	c.kick()
+	c.startWriting()
 }
 
 func (c *Conn) writeWindowUpdate(id uint32, n int) {
 	_ = c.framer.WriteWindowUpdate(id, uint32(n))
 	c.observeSent(Frame{Type: http2.FrameWindowUpdate, Stream: id, Length: 4, Increment: uint32(n)})
-	c.kick()
+	c.startWriting()
 }
 
 func (c *Conn) writePing(ack bool, data [8]byte) {
@@ -225,13 +225,13 @@ func (c *Conn) writePing(ack bool, data [8]byte) {
 		flags = http2.FlagPingAck
 	}
 	c.observeSent(Frame{Type: http2.FramePing, Flags: flags, Length: 8})
-	c.kick()
+	c.startWriting()
 }
 
 func (c *Conn) writeGoAway(last uint32, code ErrCode, debug string) {
 	_ = c.framer.WriteGoAway(last, code, []byte(debug))
 	c.observeSent(Frame{Type: http2.FrameGoAway, Length: 8 + len(debug), LastStream: last, Code: code, Debug: debug})
-	c.kick()
+	c.startWriting()
 }
 
 // observeSent calls Config.Observe for a frame that was queued.
