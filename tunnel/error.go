@@ -271,7 +271,7 @@ func DialErrorType(err error) ErrorType {
 		return ErrorConnectionRefused
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
 		return ErrorDestinationUnroutable
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+	case neterr.Lack(err) != "":
 		return ErrorConnectionLimit
 	case neterr.Timeout(err), errors.As(err, &timeout) && timeout.Timeout():
 		return ErrorConnectionTimeout

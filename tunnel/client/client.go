@@ -279,7 +279,7 @@ func (c *Client) connectUnix(ctx context.Context, hop tunnel.Hop, target tunnel.
 		t.Connected(hop.Name(), neterr.Plain(err))
 	}
 	if err != nil {
-		return nil, &tunnel.Error{Phase: tunnel.PhaseConnect, Type: tunnel.DialErrorType(err), Target: target, Hop: hop.Name(), Err: neterr.Plain(err)}
+		return nil, &tunnel.Error{Phase: tunnel.PhaseConnect, Type: tunnel.DialErrorType(err), Target: target, Hop: hop.Name(), Detail: neterr.Lack(err), Err: neterr.Plain(err)}
 	}
 	return conn, nil
 }

@@ -93,7 +93,7 @@ func (d *Dialer) Dial(ctx context.Context, target tunnel.Authority) (net.Conn, n
 		refused.Target = target
 		return nil, ap, refused
 	}
-	return nil, ap, &tunnel.Error{Phase: tunnel.PhaseConnect, Type: tunnel.DialErrorType(err), Target: target, Err: neterr.Plain(err)}
+	return nil, ap, &tunnel.Error{Phase: tunnel.PhaseConnect, Type: tunnel.DialErrorType(err), Target: target, Detail: neterr.Lack(err), Err: neterr.Plain(err)}
 }
 
 // Resolve returns the addresses of the target that are of d's network. A literal is its

@@ -192,6 +192,7 @@ func TestDialerErrors(t *testing.T) {
 		{"no host", Dialer{Connect: fails(syscall.EHOSTUNREACH)}, "192.0.2.1:1", tunnel.PhaseConnect, tunnel.ErrorDestinationUnroutable, ""},
 		{"the kernel's time-out", Dialer{Connect: fails(syscall.ETIMEDOUT)}, "192.0.2.1:1", tunnel.PhaseConnect, tunnel.ErrorConnectionTimeout, ""},
 		{"no descriptor", Dialer{Connect: fails(syscall.EMFILE)}, "192.0.2.1:1", tunnel.PhaseConnect, tunnel.ErrorConnectionLimit, ""},
+		{"no local port", Dialer{Connect: fails(syscall.EADDRNOTAVAIL)}, "192.0.2.1:1", tunnel.PhaseConnect, tunnel.ErrorConnectionLimit, ""},
 		{"reset", Dialer{Connect: fails(syscall.ECONNRESET)}, "192.0.2.1:1", tunnel.PhaseConnect, tunnel.ErrorDestinationUnavailable, ""},
 		{"a literal is judged", Dialer{Judge: not10}, "10.0.0.1:1", tunnel.PhasePolicy, tunnel.ErrorDestinationProhibited, ""},
 	} {

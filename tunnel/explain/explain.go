@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"culvert/tunnel"
 	"culvert/tunnel/client"
@@ -68,13 +69,20 @@ func explanationOf(e *tunnel.Error) explanation {
 	return x
 }
 
-// OwnLimit returns what to say if e means that this machine, or this process, has
-// no descriptor left for a connection; ok is false for any other Error.
+// OwnLimit returns what to say if e means that this machine, or this process, lacks what
+// another connection needs; ok is false for any other Error.
 func OwnLimit(e *tunnel.Error) (words, hint string, ok bool) {
 	if e.Type != tunnel.ErrorConnectionLimit || e.Phase != tunnel.PhaseConnect {
 		return "", "", false
 	}
-	return "culvert's own limit", "this machine ran out of descriptors: raise ulimit -n", true
+	hint = "this machine is short of memory for connections"
+	switch {
+	case errors.Is(e.Err, syscall.EMFILE), errors.Is(e.Err, syscall.ENFILE):
+		hint = "this machine ran out of descriptors: raise ulimit -n"
+	case errors.Is(e.Err, syscall.EADDRNOTAVAIL), errors.Is(e.Err, syscall.EADDRINUSE):
+		hint = "all local ports are in use: close other connections to it, or widen the range (on Linux net.ipv4.ip_local_port_range)"
+	}
+	return "culvert's own limit", hint, true
 }
 
 // destination names what was to be reached: the proxy or, without one, the target.

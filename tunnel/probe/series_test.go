@@ -263,12 +263,13 @@ func TestTryIsFoldedBetweenPhases(t *testing.T) {
 	}
 }
 
-// A machine that has run out of descriptors is no fault of the proxy's.
-func TestOwnDescriptorsInAVerdict(t *testing.T) {
-	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
+// A machine that has run out of descriptors, local ports or memory is no fault of the
+// proxy's.
+func TestOwnLimitInAVerdict(t *testing.T) {
+	for errno, hint := range map[syscall.Errno]string{syscall.EMFILE: "ulimit -n", syscall.ENFILE: "ulimit -n", syscall.EADDRNOTAVAIL: "ip_local_port_range", syscall.ENOBUFS: "memory"} {
 		e := &tunnel.Error{Phase: tunnel.PhaseConnect, Hop: "127.0.0.1:1", Type: tunnel.DialErrorType(errno), Err: errno}
 		v := (&session{prober: &Prober{}, recording: &recording{}, mask: &client.Masker{}, err: e}).verdict()
-		if v.Kind != VerdictOwnLimit || v.Words != "culvert's own limit: "+errno.Error() || !strings.Contains(v.Hint, "ulimit -n") || v.ExitCode != tunnel.ExitUnexpected {
+		if v.Kind != VerdictOwnLimit || v.Words != "culvert's own limit: "+errno.Error() || !strings.Contains(v.Hint, hint) || v.ExitCode != tunnel.ExitUnexpected {
 			t.Errorf("%+v", v)
 		}
 		if want := "culvert's own limit on the way to proxy 127.0.0.1:1: " + errno.Error(); v.Sentence != want {

@@ -200,6 +200,7 @@ func (ln *listener) resolved(ctx context.Context, target tunnel.Authority) (lite
 func parentFailure(e *tunnel.Error) *tunnel.Error {
 	out := *e
 	switch {
+	case e.Phase == tunnel.PhaseConnect && e.Type == tunnel.ErrorConnectionLimit: // what this proxy lacks
 	case e.Phase != tunnel.PhaseReply:
 		out.Detail = "the next proxy: " + e.Type.Words()
 	case e.Type == tunnel.ErrorCredentials:

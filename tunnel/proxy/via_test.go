@@ -2,11 +2,15 @@ package proxy
 
 import (
 	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
+	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/proxytest"
 	"culvert/tunnel/internal/testkit"
 	"culvert/tunnel/policy"
@@ -340,5 +344,14 @@ func TestViaSOCKS(t *testing.T) {
 	}
 	if _, err := ParseViaRule("socks5://proxy.example"); err == nil || !strings.Contains(err.Error(), "use socks5h") {
 		t.Errorf("names resolved unjudged: %v", err)
+	}
+}
+
+// What this proxy lacks on the way to a parent is not the parent's fault.
+func TestOwnLackOnTheWayToAParent(t *testing.T) {
+	err := os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)
+	e := parentFailure(&tunnel.Error{Phase: tunnel.PhaseConnect, Type: tunnel.DialErrorType(err), Hop: "parent.test:3128", Detail: neterr.Lack(err), Err: err})
+	if e.HTTPStatus() != 503 || e.Cause() != "no local port is left for another connection to this address" {
+		t.Errorf("%d, %q", e.HTTPStatus(), e.Cause())
 	}
 }

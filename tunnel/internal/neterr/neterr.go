@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 
 	"culvert/tunnel/internal/h2"
@@ -25,6 +26,27 @@ func Reset(err error) bool {
 	var conn *h2.ConnError
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED) ||
 		errors.As(err, &stream) || errors.As(err, &conn)
+}
+
+// Lack returns what this machine, or this process, lacks for another connection, in words
+// that fit a client's error page; "" if err is about something else. It is not the peer's
+// fault then.
+func Lack(err error) string {
+	is := func(errnos ...syscall.Errno) bool {
+		return slices.ContainsFunc(errnos, func(errno syscall.Errno) bool { return errors.Is(err, errno) })
+	}
+	var op *net.OpError
+	switch {
+	case is(syscall.EADDRNOTAVAIL, syscall.EADDRINUSE):
+		return "no local port is left for another connection to this address"
+	case is(syscall.EMFILE, syscall.ENFILE):
+		return "no file descriptor is left for another connection"
+	case is(syscall.ENOBUFS, syscall.ENOMEM):
+		return "no memory is left for another connection"
+	case is(syscall.EAGAIN) && !(errors.As(err, &op) && op.Net == "unix"): // there the listener's queue is full
+		return "the system cannot make another connection for now"
+	}
+	return ""
 }
 
 // Plain returns the error inside a *net.OpError and an *os.SyscallError, which add no

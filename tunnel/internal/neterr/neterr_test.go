@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -91,5 +92,33 @@ func TestPlain(t *testing.T) {
 	}
 	if empty := (&net.OpError{Op: "read"}); !errors.Is(Plain(empty), empty) {
 		t.Errorf("an OpError around nothing: %v", Plain(empty))
+	}
+}
+
+// What this machine lacks is not the peer's fault.
+func TestLack(t *testing.T) {
+	full := &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.EAGAIN)}
+	for _, tt := range []struct {
+		err  error
+		want string // begins so
+	}{
+		{nil, ""},
+		{wrapped(syscall.EADDRNOTAVAIL), "no local port "},
+		{wrapped(syscall.EADDRINUSE), "no local port "},
+		{wrapped(syscall.EMFILE), "no file descriptor "},
+		{wrapped(syscall.ENFILE), "no file descriptor "},
+		{wrapped(syscall.ENOBUFS), "no memory "},
+		{wrapped(syscall.ENOMEM), "no memory "},
+		{wrapped(syscall.EAGAIN), "the system "},
+		{full, ""}, // the queue of the listener
+		{wrapped(syscall.ECONNREFUSED), ""},
+		{wrapped(syscall.ENETUNREACH), ""},
+		{wrapped(syscall.ETIMEDOUT), ""},
+		{os.ErrDeadlineExceeded, ""},
+		{context.DeadlineExceeded, ""},
+	} {
+		if got := Lack(tt.err); !strings.HasPrefix(got, tt.want) || (got == "") != (tt.want == "") {
+			t.Errorf("%v: %q, want %q", tt.err, got, tt.want)
+		}
 	}
 }

@@ -89,11 +89,26 @@ func connectOnce(ctx context.Context, ap netip.AddrPort) (*Conn, error) {
 			return nil, err
 		}
 	}
+	if errno == unix.EADDRNOTAVAIL && !to.hasSource(family) {
+		errno = unix.ENETUNREACH
+	}
 	if errno != 0 {
 		c.Close()
 		return nil, os.NewSyscallError("connect", errno)
 	}
 	return c, nil
+}
+
+// hasSource reports whether this machine has an address from which to reach a. Without
+// one, as where IPv6 is off, a connect fails with the error that it has when all local
+// ports are in use. A connect by UDP sends nothing.
+func (a *sockaddr) hasSource(family int) bool {
+	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(family), unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if errno != 0 {
+		return true
+	}
+	defer closeNow(int(fd))
+	return a.connectNow(int(fd)) != unix.EADDRNOTAVAIL
 }
 
 // awaitConnect waits until the connection is established or has failed, or until
