@@ -211,7 +211,7 @@ func faults() []fault {
 			<-time.After(1100 * time.Millisecond)
 			return "HTTP/1.1 500 No\nContent-Length: 1000\n\n" + head
 		}}, "refusal-framed refusal-head refusal-code refusal-prompt refusal-no-echo refusal-proxy-status"},
-		{"a fault of its own above 8 KiB", bad{refuses: above8K("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")}, "head-too-large"},
+		{"a fault of its own above 8 KiB", bad{plain: blind, refuses: above8K("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")}, "head-too-large plain-target-too-long"},
 		{"a refusal that is reset", bad{refuses: refusesSome("HTTP/1.1 502 No\r\nContent-Length: 5\r\n\r\n"), lingers: func(c net.Conn) { reset(c) }}, "refusal-readable"},
 		{"blind", bad{plain: blind}, `plain-origin-form plain-host plain-via-request plain-via-appended plain-via-reply plain-connection plain-hop-by-hop plain-credentials
 		plain-reply-connection plain-keep-alive-alone plain-length-and-coding plain-lengths-differ plain-space-colon plain-nul plain-bare-cr plain-fold

@@ -97,6 +97,7 @@ var plain = []check{
 	{"plain-host-missing", "HTTP/1.1 without Host is refused", hostRule, must, needPlain, func(t *trial) {
 		t.wantRefused("GET http://{target}/ HTTP/1.1\r\n{auth}\r\n")
 	}},
+	{"plain-target-too-long", "a target above the limit is answered with 414", "RFC 9112, section 3", must, needPlain, targetTooLong},
 	{"plain-reply-chunked", "a chunked reply passes", "RFC 9112, section 7.1", must, needPlain, passesChunked("HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")},
 	{"plain-reply-close", "a reply that ends by closing passes whole", framingRule, must, needPlain, passesReply("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello")},
 	{"plain-reply-both", "a reply's length beside chunks does not reach the client", framingRule, must, needPlain, replyBoth},
@@ -167,6 +168,26 @@ func dropped(fields string, names ...string) func(*trial) {
 				t.fail(`the origin got %s: "%s"`, name, strings.Join(s.values(name), `", "`))
 			}
 		}
+	}
+}
+
+// targetTooLong asks for a path of 1 MiB.
+func targetTooLong(t *trial) {
+	t.target.serve(originOf(nil, func(*originRequest) string { return okReply }))
+	k := t.talk()
+	k.pace() // a slow network is not a limit
+	k.send("GET http://{target}/")
+	for range largeHead / (16 << 10) {
+		k.send(strings.Repeat("a", 16<<10))
+	}
+	k.send(" HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
+	switch reply, err := k.reply(); {
+	case err != nil:
+		t.warn("a target of 1 MiB gets no answer that arrives: %s", reason(err))
+	case reply.Code/100 == 2:
+		t.skip("a target of 1 MiB passes: no limit is met")
+	case reply.Code != 414:
+		t.fail(`"%s"`, line(reply))
 	}
 }
 
