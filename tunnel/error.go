@@ -121,8 +121,12 @@ func (t ErrorType) Words() string { return errorTable[t].words }
 func (t ErrorType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // ErrorTypeFromToken returns the type for an RFC 9209 token, and false if culvert
-// does not know the token. For http_request_denied it is ErrorDenied.
+// does not know the token. For http_request_denied it is ErrorDenied. That a single field
+// is too large is not told apart from a head that is.
 func ErrorTypeFromToken(token string) (ErrorType, bool) {
+	if token == "http_response_header_size" {
+		return ErrorResponseHeadSize, true
+	}
 	for t, row := range errorTable {
 		if t != int(ErrorNone) && row.token == token {
 			return ErrorType(t), true
