@@ -175,12 +175,13 @@ func dropped(fields string, names ...string) func(*trial) {
 func targetTooLong(t *trial) {
 	t.target.serve(originOf(nil, func(*originRequest) string { return okReply }))
 	k := t.talk()
-	k.pace() // a slow network is not a limit
+	rest := k.fill(" HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n") // a login may use the connection first
+	k.pace()                                                    // a slow network is not a limit
 	k.send("GET http://{target}/")
 	for range largeHead / (16 << 10) {
 		k.send(strings.Repeat("a", 16<<10))
 	}
-	k.send(" HTTP/1.1\r\nHost: {target}\r\n{auth}\r\n")
+	k.send(rest)
 	switch reply, err := k.reply(); {
 	case err != nil:
 		t.warn("a target of 1 MiB gets no answer that arrives: %s", reason(err))
