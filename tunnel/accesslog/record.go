@@ -1,7 +1,7 @@
 // Package accesslog writes the access log of a proxy: one line when a tunnel opens,
 // one when it closes, and one for each request that became no tunnel. A Record holds
-// what is known of one tunnel or request; a Writer and a LineWriter keep a slow or
-// full disk from holding up tunnels.
+// what is known of one tunnel or request; a LineWriter keeps a full disk, and a pipe that
+// nobody reads, from holding up tunnels.
 //
 // The package imports nothing of this module but packages tunnel, relay and
 // internal/neterr.
@@ -104,7 +104,7 @@ func (r *Record) Log(l *slog.Logger, event string) {
 	// l.LogAttrs would look up the place in the source where it was called.
 	line := slog.NewRecord(time.Now(), level, event, 0)
 	line.AddAttrs(attrs...)
-	_ = handler.Handle(ctx, line) // Writer reports errors
+	_ = handler.Handle(ctx, line) // LineWriter reports errors
 }
 
 // milliseconds returns d in milliseconds with three decimals.

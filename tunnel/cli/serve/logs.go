@@ -1,11 +1,11 @@
 package serve
 
 import (
-	"errors"
 	"fmt"
 	"log"
 	"log/slog"
 	"os"
+	"time"
 
 	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
@@ -16,8 +16,7 @@ import (
 type Logs struct {
 	Access, Errors *slog.Logger
 
-	file  *os.File // nil = stderr
-	lines *accesslog.LineWriter
+	lines *accesslog.LineWriter // of the access log; nil = stderr
 }
 
 // OpenLogs opens the logs, and redirects the output of package log to the error log. say
@@ -38,8 +37,9 @@ func OpenLogs(flags *args.Values, say func(format string, a ...any)) (*Logs, err
 		return nil, &args.Error{Message: fmt.Sprintf("cannot open the access log: %v", err), ExitCode: tunnel.ExitUnexpected,
 			Hint: "its folder must exist and be writable; --access-log - logs to stderr"}
 	}
-	l.file, l.lines = file, accesslog.NewLineWriter(&accesslog.Writer{
-		W:      file,
+	l.lines = accesslog.NewLineWriter(file, accesslog.LineOptions{
+		Format: flags.String("log-format"),
+		Behind: func() { say("the access log %s is not written fast enough, lines are lost", path) },
 		Broken: func(err error) { say("cannot write the access log, lines are lost from here on: %v", err) },
 		Mended: func() { say("the access log %s is written again", path) },
 	})
@@ -47,10 +47,14 @@ func OpenLogs(flags *args.Values, say func(format string, a ...any)) (*Logs, err
 	return l, nil
 }
 
-// Close writes the last lines and closes the file of the access log.
-func (l *Logs) Close() error {
-	if l.file == nil {
-		return nil
+// closePatience bounds how long the end of the program waits for a log to be written.
+const closePatience = 500 * time.Millisecond
+
+// Close writes the last lines and closes the file of the access log. It returns the
+// number of lines that could not be written.
+func (l *Logs) Close() (lost int) {
+	if l.lines == nil {
+		return 0
 	}
-	return errors.Join(l.lines.Close(), l.file.Close())
+	return l.lines.Close(closePatience)
 }
