@@ -29,7 +29,7 @@ func dialCommand(l *commandLine) *cli.Command {
 			"HTTPS_PROXY=http://proxy.corp:3128 culvert dial -v example.com:443",
 		Description: route.HelpText + "\n\n" + dialModes,
 		Flags:       urfaveFlags(l.flags["dial"]),
-		Action:      l.action(runDial),
+		Action:      l.action(l.runDial),
 	}
 }
 
@@ -39,7 +39,7 @@ culvert dial HOST PORT --exec -- COMMAND ARG...`
 
 // runDial opens a tunnel and connects it to stdin and stdout, or does what the flags
 // ask for instead.
-func runDial(ctx context.Context, line *args.Line) error {
+func (l *commandLine) runDial(ctx context.Context, line *args.Line) error {
 	if err := dial.OneMode(&line.Values); err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func runDial(ctx context.Context, line *args.Line) error {
 	case line.Bool("print-ssh-config"):
 		return printed(dial.SSHConfig(line, chooser, say))
 	case line.String("listen") != "":
-		return dial.Listen(ctx, line, chooser, say)
+		return dial.Listen(ctx, line, chooser, l.openJournal("text", "info"))
 	}
 	target, command, err := dial.TargetAndCommand(line.Args, line.Bool("exec"))
 	if err != nil {

@@ -9,6 +9,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -21,6 +22,7 @@ import (
 	"culvert/tunnel/cli/args"
 	"culvert/tunnel/cli/dial"
 	"culvert/tunnel/cli/exit"
+	"culvert/tunnel/cli/journal"
 	"culvert/tunnel/cli/probe"
 	"culvert/tunnel/cli/route"
 	"culvert/tunnel/cli/serve"
@@ -38,6 +40,8 @@ type commandLine struct {
 	flags map[string][]args.Flag // by verb; app and line are made from it
 	app   *cli.App               // the verbs as urfave dispatches to them
 	line  *args.Line             // empty until run has parsed it
+
+	journal *journal.Journal // what is said on stderr, of verbs that serve; nil = nothing yet
 }
 
 // newCommandLine returns a run that has parsed nothing yet.
@@ -66,6 +70,9 @@ func (l *commandLine) end(words []string) (code int) {
 	defer func() {
 		if p := recover(); p != nil {
 			code = l.report(&exit.Error{Err: fmt.Errorf("internal error: %v", p), Hint: "this is a bug in culvert: please report it"})
+		}
+		if l.journal != nil {
+			l.journal.Close()
 		}
 	}()
 	return l.report(l.run(words))
@@ -100,18 +107,50 @@ func (l *commandLine) action(run func(context.Context, *args.Line) error) cli.Ac
 // report writes an error to stderr and returns the exit code.
 func (l *commandLine) report(err error) int {
 	e := exit.Of(err)
-	if e.Err != nil {
-		who := l.app.Name
-		if l.line.Verb != nil {
-			who += " " + l.line.Verb.Name
-		}
-		style := styleFor(os.Stderr, l.line)
-		writeLine(style.Bad, who+":", e.Error())
-		if e.Hint != "" {
-			writeLine(style.Bold, "hint:", e.Hint)
-		}
+	if e.Err == nil {
+		return e.Code
+	}
+	if l.line.Verb != nil && l.line.Verb.Name == "serve" {
+		l.openServeJournal()
+	}
+	if l.journal != nil {
+		l.journal.Fail(e.Error(), e.Hint)
+	} else {
+		io.WriteString(os.Stderr, l.words().Error(e.Error(), e.Hint))
 	}
 	return e.Code
+}
+
+// openServeJournal opens the journal of serve, unless a journal is open already.
+func (l *commandLine) openServeJournal() *journal.Journal {
+	return l.openJournal(l.line.String("log-format"), l.line.String("log-level"))
+}
+
+// openJournal opens the journal of a verb that serves, unless it is open already.
+func (l *commandLine) openJournal(format, level string) *journal.Journal {
+	if l.journal == nil {
+		l.journal = journal.Open(os.Stderr, format, level, l.words())
+	}
+	return l.journal
+}
+
+// words returns how messages on stderr are worded.
+func (l *commandLine) words() journal.Words {
+	who := l.app.Name
+	if l.line.Verb != nil {
+		who += " " + l.line.Verb.Name
+	}
+	style := styleFor(os.Stderr, l.line)
+	return journal.Words{
+		Talk: func(message string) string { return messageLine(style.Talk, who+":", message) },
+		Error: func(message, hint string) string {
+			text := messageLine(style.Bad, who+":", message)
+			if hint != "" {
+				text += messageLine(style.Bold, "hint:", hint)
+			}
+			return text
+		},
+	}
 }
 
 // newApp returns culvert as an App with three Commands. Their flags are made from
@@ -214,7 +253,7 @@ func printed(text string, err error) error {
 
 // talk writes one line to stderr: "culvert VERB: message".
 func talk(line *args.Line, format string, a ...any) {
-	writeLine(styleFor(os.Stderr, line).Talk, "culvert "+line.Verb.Name+":", fmt.Sprintf(format, a...))
+	io.WriteString(os.Stderr, messageLine(styleFor(os.Stderr, line).Talk, "culvert "+line.Verb.Name+":", fmt.Sprintf(format, a...)))
 }
 
 // talker returns talk for one command line.
@@ -222,11 +261,11 @@ func talker(line *args.Line) func(format string, a ...any) {
 	return func(format string, a ...any) { talk(line, format, a...) }
 }
 
-// writeLine writes one line to stderr, in one write, so that the lines of several goroutines
-// do not mix. Control characters, which a proxy may have sent, never reach the
-// terminal.
-func writeLine(colour terminal.Colour, who, message string) {
-	fmt.Fprintln(os.Stderr, colour.Paint(who), args.Printable(message))
+// messageLine returns one line for stderr. It is written in one write, so that the lines
+// of several goroutines do not mix. Control characters, which a proxy may have sent,
+// never reach the terminal.
+func messageLine(colour terminal.Colour, who, message string) string {
+	return colour.Paint(who) + " " + args.Printable(message) + "\n"
 }
 
 // styleFor returns the colours and the width for one stream. --color, the environment

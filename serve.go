@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/cli/journal"
 	"culvert/tunnel/cli/serve"
 	"culvert/tunnel/proxy"
 
@@ -29,15 +31,18 @@ func serveCommand(l *commandLine) *cli.Command {
 			"alternatives, tried in order, by |. https and h2 take ?cacert=FILE&pin=...\n\n" +
 			"A duration of 0 turns that limit off.",
 		Flags:  urfaveFlags(l.flags["serve"]),
-		Action: l.action(runServe),
+		Action: l.action(l.runServe),
 	}
 }
 
 // runServe runs the proxy until a signal, or until a listener fails.
-func runServe(ctx context.Context, line *args.Line) error {
+func (l *commandLine) runServe(ctx context.Context, line *args.Line) error {
 	if len(line.Args) > 0 {
 		return args.Usagef("culvert serve --help tells the flags", "unexpected argument %q", line.Args[0])
 	}
+	// The tunnels outlive the reader of the log on stderr.
+	signal.Ignore(syscall.SIGPIPE)
+	j := l.openServeJournal()
 	server, err := serve.NewServer(&line.Values)
 	if err != nil {
 		return err
@@ -46,18 +51,12 @@ func runServe(ctx context.Context, line *args.Line) error {
 	if err != nil {
 		return err
 	}
-	say := talker(line)
-	logs, err := serve.OpenLogs(&line.Values, say)
+	logs, err := serve.OpenLogs(&line.Values, j)
 	if err != nil {
 		return err
 	}
 	defer logs.Close()
 	server.AccessLog, server.ErrorLog = logs.Access, logs.Errors
-	// Before the first listener accepts, so that a signal always drains.
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	// The tunnels outlive the reader of the log on stderr.
-	signal.Ignore(syscall.SIGPIPE)
 	secure, notes, err := serve.NewTLS(&line.Values, specs, server.ErrorLog)
 	if err != nil {
 		return err
@@ -67,41 +66,60 @@ func runServe(ctx context.Context, line *args.Line) error {
 		return err
 	}
 	server.Claim(listeners...)
+	// Before the first listener accepts, so that a signal always drains.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { failed <- server.Serve(l) }()
 	}
-	serve.Announce(server, listeners, say)
+	serve.Announce(server, listeners, j.Say)
 	for _, note := range notes {
-		say("%s", note)
+		j.Say("%s", note)
 	}
 	select {
-	case err := <-failed:
-		server.Close()
-		return fmt.Errorf("a listener failed: %w", err)
+	case err = <-failed:
+		err = fmt.Errorf("a listener failed: %w", err)
 	case <-signals:
+		drain(ctx, line.Duration("drain-timeout"), server, j, signals)
 	}
-	drain(ctx, line, server, signals)
-	return nil
+	end(server)
+	return err
 }
 
-// drain waits for the open tunnels to end. A second signal, or the end of
-// --drain-timeout, ends them at once.
-func drain(ctx context.Context, line *args.Line, server *proxy.Server, signals <-chan os.Signal) {
-	cancel, limit := context.CancelFunc(func() {}), "without limit"
-	if timeout := line.Duration("drain-timeout"); timeout > 0 {
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		limit = "at most " + timeout.String()
-	}
+// drain waits for the open tunnels to end, for as long as timeout, 0 = without limit, or
+// until another signal.
+func drain(ctx context.Context, timeout time.Duration, server *proxy.Server, j *journal.Journal, signals <-chan os.Signal) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if n := server.Open(); n > 0 {
-		talk(line, "draining: waiting %s for tunnels to end, of which %d are open; a second signal ends them at once", limit, n)
+	limit := "without limit"
+	if timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+		limit = "at most " + timeout.String()
 	}
 	drained := make(chan error, 1)
 	go func() { drained <- server.Shutdown(ctx) }()
+	if n := server.Open(); n > 0 {
+		j.Say("draining: waiting %s for tunnels to end, of which %d are open; a second signal ends them at once", limit, n)
+	}
 	select {
 	case <-drained:
+	case <-ctx.Done():
 	case <-signals:
-		server.Close()
+	}
+}
+
+// endPatience bounds how long tunnels may take to end once they are ended.
+const endPatience = 500 * time.Millisecond
+
+// end ends what is left of the tunnels, and gives up waiting for it when endPatience is
+// over: a signal ends the program, whatever a peer does.
+func end(server *proxy.Server) {
+	ended := make(chan error, 1)
+	go func() { ended <- server.Close() }()
+	select {
+	case <-ended:
+	case <-time.After(endPatience):
 	}
 }

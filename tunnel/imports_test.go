@@ -15,7 +15,7 @@ import (
 var layers = [][]string{
 	{"culvert"},
 	{"cli/probe", "cli/serve", "cli/dial"},
-	{"audit", "localport", "cli/route", "cli/exit"},
+	{"audit", "localport", "cli/route", "cli/exit", "cli/journal"},
 	{"proxy", "probe", "stdio"},
 	{"forward", "interception", "explain", "pac", "kerberos"},
 	{"client", "accesslog", "listen"},

@@ -46,6 +46,7 @@ func serving(t *testing.T, words ...string) *served {
 	t.Cleanup(func() { timer.Stop() })
 	s := &served{TB: t, cmd: cmd, pipe: pipe, stderr: bufio.NewReader(pipe)}
 	_, s.addr, _ = strings.Cut(s.line("listening on"), "http://")
+	s.addr, _, _ = strings.Cut(s.addr, `"`) // of a line in JSON
 	return s
 }
 

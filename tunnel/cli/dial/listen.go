@@ -3,15 +3,15 @@ package dial
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"culvert/tunnel"
-	"culvert/tunnel/accesslog"
 	"culvert/tunnel/cli/args"
 	"culvert/tunnel/cli/exit"
+	"culvert/tunnel/cli/journal"
 	"culvert/tunnel/cli/route"
 	"culvert/tunnel/client"
 	"culvert/tunnel/listen"
@@ -19,9 +19,9 @@ import (
 )
 
 // Listen is dial --listen: each connection to a local port gets a tunnel of its own,
-// until a signal. say writes a line to stderr.
-func Listen(ctx context.Context, line *args.Line, chooser *route.Chooser, say func(format string, a ...any)) error {
-	p := &localport.Server{Log: slog.New(accesslog.NewHandler(os.Stderr, "text", "info"))}
+// until a signal. It logs to the journal, and speaks there.
+func Listen(ctx context.Context, line *args.Line, chooser *route.Chooser, j *journal.Journal) error {
+	p := &localport.Server{Log: j.Log}
 	spec, socks, err := localport.Parse(line.String("listen"))
 	switch {
 	case err != nil:
@@ -37,7 +37,7 @@ func Listen(ctx context.Context, line *args.Line, chooser *route.Chooser, say fu
 		return args.Usagef("leave it out: each connection ends as its program has it", "--on-eof is for stdin")
 	}
 	chooser.Made = func(plan *route.Plan) {
-		v := plan.Verbose(say)
+		v := plan.Verbose(j.Say)
 		v.Plan(p.Target)
 		plan.Client.Trace = v.Trace()
 	}
@@ -51,14 +51,15 @@ func Listen(ctx context.Context, line *args.Line, chooser *route.Chooser, say fu
 		}
 		return plan.Client, nil
 	}
-	return serve(ctx, line, p, spec, socks, say)
+	return serve(ctx, line, p, spec, socks, j)
 }
+
+// endPatience bounds how long tunnels may take to end once they are ended.
+const endPatience = 500 * time.Millisecond
 
 // serve listens until a signal, and then waits for the open tunnels; a second
 // signal ends them at once.
-func serve(ctx context.Context, line *args.Line, p *localport.Server, spec listen.Spec, socks bool, say func(format string, a ...any)) error {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+func serve(ctx context.Context, line *args.Line, p *localport.Server, spec listen.Spec, socks bool, j *journal.Journal) error {
 	l, err := spec.Listen(ctx)
 	if err != nil {
 		return &exit.Error{Err: err, Hint: listen.Hint(err)}
@@ -67,6 +68,9 @@ func serve(ctx context.Context, line *args.Line, p *localport.Server, spec liste
 		l.Close()
 		return args.Usagef("listen on 127.0.0.1; --open says that it is meant", "anyone who reaches %s could go through the proxy in your name", l.Addr())
 	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGPIPE) // the tunnels outlive the reader of the log
 	failed := make(chan error, 1)
 	go func() { failed <- p.Serve(l) }()
 	where := l.Addr().String()
@@ -76,7 +80,7 @@ func serve(ctx context.Context, line *args.Line, p *localport.Server, spec liste
 	if socks {
 		where = "socks5://" + where
 	}
-	say("listening on %s for %s", where, route.TargetText(p.Target))
+	j.Say("listening on %s for %s", where, route.TargetText(p.Target))
 	select {
 	case err := <-failed:
 		p.Close()
@@ -90,12 +94,20 @@ func serve(ctx context.Context, line *args.Line, p *localport.Server, spec liste
 		defer cancel()
 	}
 	if n := p.Open(); n > 0 {
-		say("draining: waiting for tunnels to end, of which %d are open; a second signal ends them at once", n)
+		j.Say("draining: waiting for tunnels to end, of which %d are open; a second signal ends them at once", n)
 	}
-	go func() {
-		<-signals
+	drained := make(chan struct{})
+	go func() { p.Shutdown(ctx); close(drained) }()
+	select {
+	case <-drained:
+		return nil
+	case <-signals:
 		cancel()
-	}()
-	p.Shutdown(ctx)
+	case <-ctx.Done():
+	}
+	select {
+	case <-drained:
+	case <-time.After(endPatience): // a signal ends the program, whatever a peer does
+	}
 	return nil
 }

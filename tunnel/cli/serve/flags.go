@@ -9,6 +9,10 @@ import (
 	"culvert/tunnel/proxy"
 )
 
+// drainTimeout is the default of --drain-timeout. docker stop, and others like it, kill
+// after ten seconds, and by then the last lines of the log must be written.
+const drainTimeout = 8 * time.Second
+
 // Flags returns the flags of serve, in the order of the help.
 func Flags() []args.Flag {
 	return []args.Flag{
@@ -54,7 +58,7 @@ func Flags() []args.Flag {
 			Usage: "open at most `N` tunnels at once"},
 		{Name: "max-tunnels-per-client", Kind: args.Number, DefaultText: "off",
 			Usage: "and at most `N` for one client address"},
-		{Name: "drain-timeout", Kind: args.Duration, Default: 30 * time.Second,
+		{Name: "drain-timeout", Kind: args.Duration, Default: drainTimeout,
 			Usage: "after SIGTERM, `TIME` for open tunnels to end"},
 		{Name: "name", Kind: args.Text, DefaultText: "culvert- and random digits",
 			Usage: "this proxy's `NAME` in Via and Proxy-Status"},

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
+	"culvert/tunnel/cli/journal"
 	"culvert/tunnel/client"
 	"culvert/tunnel/proxy"
 )
@@ -20,6 +22,17 @@ func parse(t *testing.T, words ...string) *args.Values {
 		t.Fatal(err)
 	}
 	return &line.Values
+}
+
+// openJournal opens a journal whose messages to a person have the words "error" and
+// "hint", or nothing, before them.
+func openJournal(t *testing.T, w io.Writer, format string) *journal.Journal {
+	j := journal.Open(w, format, "info", journal.Words{
+		Talk:  func(message string) string { return message + "\n" },
+		Error: func(message, hint string) string { return "error " + message + "\nhint " + hint + "\n" },
+	})
+	t.Cleanup(j.Close)
+	return j
 }
 
 func TestDurationsAndLimitsOfTheServer(t *testing.T) {
@@ -92,7 +105,7 @@ func TestListenersByDefault(t *testing.T) {
 
 func TestLogThatCannotBeOpened(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "missing", "log")
-	_, err := OpenLogs(parse(t, "--access-log", path), t.Logf)
+	_, err := OpenLogs(parse(t, "--access-log", path), openJournal(t, io.Discard, "text"))
 	if e, ok := err.(*args.Error); !ok || e.ExitCode != tunnel.ExitUnexpected {
 		t.Errorf("got %v", err)
 	}
