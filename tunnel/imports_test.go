@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"internal/neterr", "internal/splice", "internal/socks", "internal/resolve", "internal/turns"},
 	{"internal/h2"},
 	{"internal/wire", "internal/sock", "terminal"},
-	{"internal/vanish"},
+	{"internal/vanish", "internal/panics"},
 }
 
 // forTests are packages that only tests may import.

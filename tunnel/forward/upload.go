@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"culvert/tunnel/internal/panics"
 	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/internal/wire"
 )
@@ -106,6 +107,7 @@ func (u *upload) whole() bool {
 // run copies the content to the next hop.
 func (u *upload) run() {
 	defer close(u.running)
+	defer panics.Recover("an upload", u.fail)
 	buffer := uploadBuffers.Get().(*[chunkStart + 32<<10 + chunkEnd]byte)
 	defer uploadBuffers.Put(buffer)
 	for splices := true; ; {

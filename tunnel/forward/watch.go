@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"culvert/tunnel/internal/panics"
 )
 
 // clientWatch watches the exchanges of one client connection, one after the other. It
@@ -85,6 +87,7 @@ func (w *clientWatch) tick() {
 // awaitClient waits until the client sends, ends its side, or leaves.
 func (w *clientWatch) awaitClient(x *exchange, quiet chan struct{}) {
 	defer close(quiet)
+	defer panics.Recover("the watch of a client", nil)
 	err := x.exchanges.wire.Await()
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -62,8 +62,23 @@ type apRequest struct {
 	err    error
 }
 
+// guard is deferred around calls of the library, which panics on some malformed messages
+// that a KDC or a proxy, or anyone on the way, can send. It sets *err then.
+func guard(err *error, what string) {
+	if recover() != nil {
+		*err = errors.New(what + " is malformed")
+	}
+}
+
 // request makes the token of Start.
-func (n *negotiation) request() *apRequest {
+func (n *negotiation) request() (r *apRequest) {
+	var broken error
+	defer func() {
+		if broken != nil {
+			r = &apRequest{err: broken}
+		}
+	}()
+	defer guard(&broken, "the answer of the realm's KDC")
 	ticket, key, err := n.client.GetServiceTicket(n.service)
 	if err != nil {
 		return &apRequest{err: n.explain(err)}
@@ -115,7 +130,8 @@ func krb5Token(request []byte) ([]byte, error) {
 
 // Verify checks the last token of the proxy: its AP-REP must be encrypted with the
 // session key and name the time that Start sent (RFC 4120, section 3.2.5).
-func (n *negotiation) Verify(token []byte) error {
+func (n *negotiation) Verify(token []byte) (err error) {
+	defer guard(&err, "the proxy's Kerberos token")
 	init, value, err := spnego.UnmarshalNegToken(token)
 	if err != nil || init {
 		return errors.New("the proxy's Kerberos token is malformed")
@@ -131,6 +147,9 @@ func (n *negotiation) Verify(token []byte) error {
 	if err := reply.Unmarshal(answer.ResponseToken); err != nil || !reply.IsAPRep() {
 		return errors.New("the proxy's Kerberos token holds no answer")
 	}
+	if !longEnough(reply.APRep.EncPart) {
+		return errors.New("the proxy's Kerberos answer is too short")
+	}
 	plain, err := crypto.DecryptEncPart(reply.APRep.EncPart, n.key, keyusage.AP_REP_ENCPART)
 	if err != nil {
 		return errors.New("the proxy does not have the key of " + n.service)
@@ -143,6 +162,13 @@ func (n *negotiation) Verify(token []byte) error {
 		return errors.New("the proxy's Kerberos answer is for another request")
 	}
 	return nil
+}
+
+// longEnough reports whether an encrypted part can hold what its kind of encryption adds
+// (RFC 3961, section 5.3), which the library does not check.
+func longEnough(part types.EncryptedData) bool {
+	kind, err := crypto.GetEtype(part.EType)
+	return err == nil && len(part.Cipher) >= kind.GetConfounderByteSize()+kind.GetHMACBitLength()/8
 }
 
 // explain returns an error with a sentence and a hint for an error of the library.

@@ -25,6 +25,7 @@ import (
 	"culvert/tunnel/accesslog"
 	"culvert/tunnel/client"
 	"culvert/tunnel/explain"
+	"culvert/tunnel/internal/panics"
 	"culvert/tunnel/listen"
 	"culvert/tunnel/relay"
 )
@@ -229,6 +230,7 @@ type localConn struct {
 
 // serve opens the connection's tunnel and starts its relay.
 func (c *localConn) serve(ctx context.Context) {
+	defer panics.Recover("a local connection", func() { c.fail(&tunnel.Error{Type: tunnel.ErrorInternal}, "internal error") })
 	reply := func(*tunnel.Error) error { return nil } // without SOCKS, closing the connection is the answer
 	if c.server.Target.IsZero() {
 		socks := socksServer{conn: c.conn, timeout: cmp.Or(c.server.HeaderTimeout, defaultHeaderTimeout)}

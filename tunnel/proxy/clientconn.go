@@ -14,6 +14,7 @@ import (
 	"culvert/tunnel/accesslog"
 	"culvert/tunnel/forward"
 	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/panics"
 	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/listen"
@@ -79,6 +80,16 @@ func remoteAddrPort(conn net.Conn) (ap netip.AddrPort) {
 	}
 	ap, _ = netip.ParseAddrPort(conn.RemoteAddr().String()) // such as a test's
 	return ap
+}
+
+// serveRecovered is serve; a panic ends this connection only.
+func (c *clientConn) serveRecovered() {
+	defer panics.Recover("a client connection", func() {
+		if c.given { // the relay may not have got it
+			c.conn.Close()
+		}
+	})
+	c.serve()
 }
 
 // serve serves the connection until it ends or is given away.

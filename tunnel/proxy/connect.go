@@ -58,10 +58,17 @@ func (ln *listener) serveConnect(q *connectRequest) {
 		q.Refuse(e)
 		return
 	}
+	held := true // the slot, by this function
+	defer func() {
+		if held {
+			s.run.slots.release(q.Client)
+		}
+	}()
 	ctx, stop := info.whileThere(s.run.ctx)
 	next, e := ln.dial(ctx, target, q.Via, q.Record)
 	stop()
 	if e != nil {
+		held = false
 		s.run.slots.release(q.Client)
 		q.Refuse(e)
 		return
@@ -69,12 +76,11 @@ func (ln *listener) serveConnect(q *connectRequest) {
 	client, err := q.Accept()
 	if err != nil {
 		next.Conn.Close()
-		s.run.slots.release(q.Client)
 		q.Record.SetClientGone(err)
 		s.logRequest(q.Record)
 		return
 	}
-	q.Record.Status = http.StatusOK
+	q.Record.Status, held = http.StatusOK, false
 	s.tunnel(q.Record, q.Client, client, next)
 }
 

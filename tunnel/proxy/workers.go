@@ -33,7 +33,7 @@ func (w *workers) serve(c *clientConn) {
 func (w *workers) run(c *clientConn) {
 	next := make(chan *clientConn, 1)
 	for ; c != nil; c = <-next {
-		c.serve()
+		c.serveRecovered()
 		if !w.addIdle(next) {
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"culvert/tunnel/internal/panics"
 	"culvert/tunnel/internal/sock"
 )
 
@@ -26,11 +27,12 @@ func (d *direction) init(r *relay, from, to *end, early []byte) {
 
 // run is the goroutine of a direction.
 func (d *direction) run() {
+	defer d.relay.leave()
+	defer panics.Recover("a relay", func() { d.relay.End(ClosedByError) })
 	if d.sendEarly() && d.copy() {
 		d.stopReading()
 		d.relay.halfClose(d.from, d.to)
 	}
-	d.relay.leave()
 }
 
 // sendEarly writes the early bytes, and keeps no reference to them.

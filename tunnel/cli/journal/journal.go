@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"culvert/tunnel/accesslog"
+	"culvert/tunnel/internal/panics"
 )
 
 // Words make lines of text of messages to a person.
@@ -37,13 +38,17 @@ type Journal struct {
 
 // Open returns a Journal that writes to w, which it does not close. The format is "text"
 // or "json", the level the name of one of slog's for log lines; messages to a person are
-// always written. The caller closes the Journal.
+// always written. Panics that end a connection are logged too. The caller closes the
+// Journal.
 func Open(w io.Writer, format, level string, words Words) *Journal {
 	j := &Journal{words: words, lines: accesslog.NewLineWriter(accesslog.KeepOpen(w), accesslog.LineOptions{Format: format})}
 	j.Log = slog.New(accesslog.NewHandler(j.lines, format, level))
 	if format == "json" {
 		j.messages = accesslog.NewHandler(j.lines, format, "debug")
 	}
+	panics.Handle(func(r panics.Report) {
+		j.Log.Error("a bug of culvert ended this connection: please report it", "where", r.Where, "panic", fmt.Sprint(r.Value), "count", r.Count, "stack", r.Stack)
+	})
 	return j
 }
 

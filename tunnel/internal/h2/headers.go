@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"culvert/tunnel/internal/panics"
 )
 
 // readHeaders reads the rest of a field block and passes it to its stream.
@@ -157,6 +159,10 @@ func (c *Conn) run(s *Stream, head Head) {
 		defer c.mu.Unlock()
 		c.release(s)
 	}()
+	defer panics.Recover("a stream's handler", func() {
+		s.Reset(CodeInternal)
+		s.Close()
+	})
 	c.handle(s, head)
 }
 

@@ -7,10 +7,13 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"culvert/tunnel/internal/panics"
 )
 
 // readLoop is the goroutine that reads from the connection and ends it.
 func (c *Conn) readLoop() {
+	defer panics.Recover("an HTTP/2 connection", func() { c.finish(violation(CodeInternal, "internal error")) })
 	err := c.readPreface()
 	for first := true; err == nil; first = false {
 		err = c.readFrame(first)

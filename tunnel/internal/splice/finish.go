@@ -2,7 +2,11 @@
 
 package splice
 
-import "sync"
+import (
+	"sync"
+
+	"culvert/tunnel/internal/panics"
+)
 
 // finisher calls done for tunnels that are over, one after the other. The loops do not
 // do so themselves, because done may block, for example in the write of a log line, and
@@ -53,7 +57,7 @@ func (f *finisher) run() {
 		for _, t := range batch {
 			done := t.done
 			t.done = nil // a reference to t must not keep alive what done refers to
-			done(t.result())
+			recovered(func() { done(t.result()) })
 		}
 		clear(batch)
 		if cap(batch) > 1024 {
@@ -70,4 +74,10 @@ func (f *finisher) close() {
 	f.mu.Unlock()
 	f.filled.Signal()
 	<-gone
+}
+
+// recovered calls f, whose panic is that of one tunnel's owner.
+func recovered(f func()) {
+	defer panics.Recover("the end of a tunnel", nil)
+	f()
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"culvert/tunnel/internal/panics"
 	"culvert/tunnel/internal/vanish"
 
 	"golang.org/x/sys/unix"
@@ -119,14 +120,14 @@ func (l *loop) work(n int) bool {
 	closing, waiting := l.collect(n), l.ready.len
 	for _, o := range l.found {
 		if o.tunnel != nil {
-			l.handle(o.tunnel, o.side, o.events)
+			l.handleRecovered(o)
 		}
 	}
 	for _, t := range l.mail {
-		l.attend(t)
+		l.step(t, (*loop).attend)
 	}
 	for len(l.timers) > 0 && l.timers[0].due <= l.now() {
-		l.expire(l.timers[0])
+		l.step(l.timers[0], (*loop).expire)
 	}
 	if l.flights.due > 0 && l.flights.due <= l.now() {
 		l.lookAtFlights()
@@ -134,11 +135,33 @@ func (l *loop) work(n int) bool {
 	// A tunnel that had its turn in this round waits for the next round.
 	for range waiting {
 		if t := l.ready.pop(); t.state.Load() != closed {
-			l.turn(t)
+			l.step(t, (*loop).turn)
 		}
 	}
 	l.bury()
 	return !closing
+}
+
+// step does something for a tunnel. A panic ends that tunnel, and no other.
+func (l *loop) step(t *Tunnel, do func(*loop, *Tunnel)) {
+	defer l.rescue(t)
+	do(l, t)
+}
+
+// handleRecovered is handle, as a step.
+func (l *loop) handleRecovered(o occurrence) {
+	defer l.rescue(o.tunnel)
+	l.handle(o.tunnel, o.side, o.events)
+}
+
+// rescue is deferred. After a panic it ends the tunnel.
+func (l *loop) rescue(t *Tunnel) {
+	if value := recover(); value != nil {
+		panics.Tell("a tunnel on an event loop", value)
+		if t.state.Load() != closed {
+			l.cut(t, EndFailed)
+		}
+	}
 }
 
 // wait waits for events, unless there is something to do. It returns how many are in
