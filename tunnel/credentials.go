@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 
+	"culvert/tunnel/internal/textfile"
 	"culvert/tunnel/internal/wire"
 )
 
@@ -102,7 +103,10 @@ func readSecret(path string, parse func(string) (Credentials, error)) (c Credent
 	if len(text) > maxCredentialsFile {
 		return Credentials{}, false, fmt.Errorf("%s: larger than a line of credentials can be", path)
 	}
-	if c, err = parse(string(text)); err != nil {
+	if text, err = textfile.Decode(text); err == nil {
+		c, err = parse(string(text))
+	}
+	if err != nil {
 		return Credentials{}, false, fmt.Errorf("%s: %w", path, err)
 	}
 	info, err := f.Stat()

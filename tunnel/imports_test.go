@@ -24,7 +24,7 @@ var layers = [][]string{
 	{"internal/page", "internal/certwords", "cli/args"},
 	{"internal/neterr", "internal/splice", "internal/socks", "internal/resolve", "internal/turns"},
 	{"internal/h2"},
-	{"internal/wire", "internal/sock", "terminal"},
+	{"internal/wire", "internal/sock", "internal/textfile", "terminal"},
 	{"internal/vanish", "internal/panics"},
 }
 
@@ -35,7 +35,7 @@ var forTests = []string{"tunneltest", "internal/testkit", "internal/proxytest", 
 var forbidden = map[string]func(path string) bool{
 	// The shared vocabulary does not depend on its users.
 	"tunnel": func(path string) bool {
-		return !slices.Contains([]string{"internal/wire", "internal/neterr"}, path)
+		return !slices.Contains([]string{"internal/wire", "internal/neterr", "internal/textfile"}, path)
 	},
 	"policy": notVocabulary, "dialer": notVocabulary, "relay": notVocabulary,
 	// The packages that serve clients do not depend on those that write reports.

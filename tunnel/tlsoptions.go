@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"culvert/tunnel/internal/textfile"
 )
 
 // TLSOptions say how to speak TLS with a proxy (Hop.TLS) or with the target
@@ -90,7 +92,7 @@ func (r *Route) UseTLS(o *TLSOptions) (used bool, err error) {
 
 // ReadRoots reads a PEM file of the certificates of authorities to trust.
 func ReadRoots(path string) (*x509.CertPool, error) {
-	text, err := os.ReadFile(path)
+	text, err := textfile.Read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -105,11 +107,16 @@ func ReadRoots(path string) (*x509.CertPool, error) {
 // files, which may be one file. exposed reports that users other than the owner of
 // the key's file may read that file.
 func ReadCertificate(certPath, keyPath string) (c *tls.Certificate, exposed bool, err error) {
-	pair, err := tls.LoadX509KeyPair(certPath, keyPath)
+	cert, err := textfile.Read(certPath)
 	if err != nil {
-		if _, missing := errors.AsType[*os.PathError](err); missing {
-			return nil, false, err
-		}
+		return nil, false, err
+	}
+	key, err := textfile.Read(keyPath)
+	if err != nil {
+		return nil, false, err
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
 		return nil, false, fmt.Errorf("%s: %s", certPath, strings.TrimPrefix(err.Error(), "tls: "))
 	}
 	info, err := os.Stat(keyPath)

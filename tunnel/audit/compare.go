@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"culvert/tunnel/internal/textfile"
 	"culvert/tunnel/probe"
 	"culvert/tunnel/terminal"
 )
@@ -18,7 +20,14 @@ import (
 // an error. Errors are clauses about the file, as "it is empty".
 func ReadReport(from io.Reader) (*Report, error) {
 	r := &Report{}
-	err := json.NewDecoder(from).Decode(r)
+	text, err := io.ReadAll(io.LimitReader(from, textfile.MaxSize))
+	if err == nil {
+		// The > of PowerShell writes UTF-16.
+		if text, err = textfile.Decode(text); err != nil {
+			return nil, err
+		}
+		err = json.NewDecoder(bytes.NewReader(text)).Decode(r)
+	}
 	var syntax *json.SyntaxError
 	var path *fs.PathError
 	switch {

@@ -31,6 +31,17 @@ func TestReadReportRefuses(t *testing.T) {
 	}
 }
 
+// A report is read as the > of PowerShell writes it.
+func TestReadReportInUTF16(t *testing.T) {
+	doc := "\xff\xfe"
+	for _, c := range []byte(`{"schema": 1, "proxy": "p", "results": []}`) {
+		doc += string([]byte{c, 0})
+	}
+	if r, err := ReadReport(strings.NewReader(doc)); err != nil || r.Proxy != "p" {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // A report may come from a stranger: a terminal acts on nothing in it.
 func TestHostileReportsAreCompared(t *testing.T) {
 	read := func(grade string) *Report {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"culvert/tunnel/client"
+	"culvert/tunnel/internal/textfile"
 
 	krb5 "github.com/jcmturner/gokrb5/v8/client"
 	"github.com/jcmturner/gokrb5/v8/config"
@@ -71,13 +72,17 @@ func (s *Source) Negotiator(host string) (client.Negotiator, error) {
 // user's principal too.
 func (s *Source) open() (*krb5.Client, string, error) {
 	path := cmp.Or(s.Config, os.Getenv("KRB5_CONFIG"), "/etc/krb5.conf")
-	conf, err := config.Load(path)
+	text, err := textfile.Read(path)
+	var conf *config.Config
+	if err == nil {
+		conf, err = config.NewFromString(string(text))
+	}
 	var unsupported config.UnsupportedDirective
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, "", &client.LoginError{Err: fmt.Errorf("this machine has no Kerberos configuration: there is no %s", path), Hint: "it is in the form of krb5.conf(5); KRB5_CONFIG names another place", Unset: true}
 	case err != nil && !errors.As(err, &unsupported):
-		return nil, "", &client.LoginError{Err: fmt.Errorf("the Kerberos configuration %s: %w", path, err), Hint: "it is in the form of krb5.conf(5)"}
+		return nil, "", &client.LoginError{Err: fmt.Errorf("the Kerberos configuration %s: %w", path, cause(err)), Hint: "it is in the form of krb5.conf(5)"}
 	}
 	if file := cmp.Or(s.Keytab, clientKeytab(s.Principal)); file != "" {
 		return fromKeytab(file, s.Principal, conf)

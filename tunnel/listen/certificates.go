@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"culvert/tunnel/internal/textfile"
 )
 
 // certificateFiles are the certificate of a server with its chain, and its key, in two
@@ -76,11 +78,11 @@ func (f *certificateFiles) renew() {
 }
 
 func (f *certificateFiles) read() (*tls.Certificate, error) {
-	cert, err := os.ReadFile(f.certFile)
+	cert, err := textfile.Read(f.certFile)
 	if err != nil {
 		return nil, err
 	}
-	key, err := os.ReadFile(f.keyFile)
+	key, err := textfile.Read(f.keyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +140,7 @@ func (s fileStates) equal(other fileStates) bool {
 
 // loadClientCA reads a PEM file of the authorities that issue client certificates.
 func loadClientCA(file string) (*x509.CertPool, error) {
-	text, err := os.ReadFile(file)
+	text, err := textfile.Read(file)
 	if err != nil {
 		return nil, err
 	}

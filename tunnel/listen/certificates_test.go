@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/tunnel"
 	"culvert/tunnel/internal/testkit"
 )
 
@@ -45,6 +46,44 @@ func TestCertificateFilesNotes(t *testing.T) {
 		notes := files.Notes()
 		if tt.want == "" && len(notes) > 0 || tt.want != "" && (len(notes) != 1 || !strings.Contains(notes[0], tt.want)) {
 			t.Errorf("%s: the notes are %q, want %q", tt.name, notes, tt.want)
+		}
+	}
+}
+
+// Certificates and keys are read behind a byte order mark, and in UTF-16.
+func TestCertificateFilesOfWindowsEditors(t *testing.T) {
+	pair, _ := testkit.CertificateFor(t, "proxy.test", time.Hour)
+	for name, save := range map[string]func(text []byte) []byte{
+		"a mark": func(text []byte) []byte { return append([]byte("\xef\xbb\xbf"), text...) },
+		"UTF-16": func(text []byte) []byte {
+			wide := []byte("\xff\xfe")
+			for _, c := range text {
+				wide = append(wide, c, 0)
+			}
+			return wide
+		},
+	} {
+		cert, key := pemFiles(t, pair)
+		for _, path := range []string{cert, key} {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, save(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := loadCertificateFiles(cert, key); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := loadClientCA(cert); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := tunnel.ReadRoots(cert); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, _, err := tunnel.ReadCertificate(cert, key); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

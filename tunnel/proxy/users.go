@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"culvert/tunnel/internal/textfile"
+
 	htpasswd "github.com/tg123/go-htpasswd"
 )
 
@@ -142,13 +144,13 @@ func (u *Users) look() {
 }
 
 func readUsers(path string) (*userTable, error) {
-	text, err := os.ReadFile(path)
+	text, err := textfile.Read(path)
 	if err != nil {
 		return nil, err
 	}
 	table := &userTable{hashes: make(map[string]userHash), decoys: make(map[string]htpasswd.EncodedPasswd)}
 	number := 0
-	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
+	for line := range strings.Lines(string(text)) {
 		number++
 		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
 			continue

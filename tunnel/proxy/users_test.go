@@ -47,7 +47,7 @@ func mustUsers(tb testing.TB, text string) *Users {
 func TestUsersHashKinds(t *testing.T) {
 	for kind, hash := range hashes {
 		t.Run(kind, func(t *testing.T) {
-			u := mustUsers(t, "# a comment\r\n\r\nalice:"+hash+"\r\n")
+			u := mustUsers(t, "\xef\xbb\xbfalice:"+hash+"\r\n\r\n# a comment\r\n")
 			for _, tt := range []struct {
 				user, password string
 				want           bool

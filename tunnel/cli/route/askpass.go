@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"culvert/tunnel/internal/textfile"
+
 	"golang.org/x/term"
 )
 
@@ -76,7 +78,8 @@ func run(ctx context.Context, cmd *exec.Cmd) (string, error) {
 	var out limitedBuffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	err := cmd.Run()
-	line, _, _ := strings.Cut(out.String(), "\n")
+	text, undecoded := textfile.Decode(out.Bytes()) // it may print a file that an editor wrote
+	line, _, _ := strings.Cut(string(text), "\n")
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
@@ -85,6 +88,8 @@ func run(ctx context.Context, cmd *exec.Cmd) (string, error) {
 		return "", fmt.Errorf("it failed: %v", exit)
 	case err != nil:
 		return "", fmt.Errorf("cannot be run: %w", errors.Unwrap(err))
+	case undecoded != nil:
+		return "", fmt.Errorf("what it printed: %w", undecoded)
 	case line == "":
 		return "", errors.New("it printed nothing")
 	}

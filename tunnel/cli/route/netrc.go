@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"culvert/tunnel"
+	"culvert/tunnel/internal/textfile"
 )
 
 // netrc holds the logins of a file in the form of ftp's .netrc.
@@ -52,7 +53,10 @@ func readNetrc(path string) (*netrc, error) {
 		return nil, fmt.Errorf("%s: larger than a netrc file can be", path)
 	}
 	n := &netrc{path: path, machines: make(map[string]tunnel.Credentials)}
-	if err := n.parse(string(text)); err != nil {
+	if text, err = textfile.Decode(text); err == nil {
+		err = n.parse(string(text))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return n, nil
