@@ -32,7 +32,7 @@ func (ln *listener) check(a requestInfo, rec *accesslog.Record) *tunnel.Error {
 	if ln.server.isLoop(a.via) {
 		return &tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorLoop, Target: a.target}
 	}
-	decision := ln.policy.JudgeTarget(a.target)
+	decision := ln.rules().JudgeTarget(a.target)
 	rec.Rule = decision.Rule
 	return decisionError(decision, a.target)
 }

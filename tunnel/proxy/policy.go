@@ -25,7 +25,7 @@ func (ln *listener) judgeAddr(ap netip.AddrPort) *tunnel.Error {
 	if ln.server.isOwnListener(ap) {
 		return errorOwnListener()
 	}
-	return decisionError(ln.policy.JudgeAddr(ap), tunnel.Authority{})
+	return decisionError(ln.rules().JudgeAddr(ap), tunnel.Authority{})
 }
 
 // judgeCompleted judges a full name that the search list makes of a target's short one,
@@ -36,7 +36,7 @@ func (ln *listener) judgeCompleted(full string, target tunnel.Authority) *tunnel
 		return &tunnel.Error{Phase: tunnel.PhaseResolve, Type: tunnel.ErrorDNS, Target: target, FullName: full,
 			Detail: "the search list makes no valid name of it"}
 	}
-	e := decisionError(ln.policy.JudgeCompleted(authority), target)
+	e := decisionError(ln.rules().JudgeCompleted(authority), target)
 	if e != nil {
 		e.FullName = full
 	}
@@ -73,7 +73,7 @@ func (ln *listener) connect(ctx context.Context, ap netip.AddrPort) (net.Conn, e
 // judgeConn judges a connection to an address that was allowed. It is looked at only
 // where loopback is forbidden, or the port is that of a listener of the Server.
 func (ln *listener) judgeConn(conn net.Conn, ap netip.AddrPort) *tunnel.Error {
-	onWildcard, here := ln.server.listensOnWildcard(ap.Port()), ln.policy.JudgeHere(ap)
+	onWildcard, here := ln.server.listensOnWildcard(ap.Port()), ln.rules().JudgeHere(ap)
 	if !onWildcard && here.Allowed || !sock.EndsHere(conn) {
 		return nil
 	}
@@ -133,7 +133,11 @@ func (s *Server) policyFor(l net.Listener) *policy.Policy {
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
 		rules = append(rules, policy.ClassRule(policy.ClassPrivate), policy.ClassRule(policy.ClassLoopback))
 	}
-	p := s.Policy.WithDefaultAllowAddr(rules...)
+	p := s.run.policy.Load()
+	if p == nil {
+		p = &s.Policy
+	}
+	p = p.WithDefaultAllowAddr(rules...)
 	if p.LeadsHere == nil {
 		p.LeadsHere = sock.LeadsHere
 	}

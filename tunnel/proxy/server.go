@@ -46,6 +46,7 @@ type Server struct {
 
 	// Policy judges targets by name and by address. A nil AllowAddr allows public
 	// addresses, and on a loopback TCP listener private and loopback ones too.
+	// SetPolicy replaces it while the Server runs.
 	Policy policy.Policy
 
 	// AllowClient lists the networks whose clients are served; nil = all. It is
@@ -109,7 +110,8 @@ type serverState struct {
 	slots          slots
 	logins         *turns.Queue
 	own            policy.HostAddrs
-	names          resolve.Resolver // without Server.Resolver; its Hold would count the descriptors of look-ups
+	names          resolve.Resolver              // without Server.Resolver; its Hold would count the descriptors of look-ups
+	policy         atomic.Pointer[policy.Policy] // of SetPolicy; nil = Server.Policy
 	loops          relay.Loops
 	workers        workers
 	parents        parents
@@ -157,8 +159,9 @@ func (s *Server) Pseudonym() string {
 type listener struct {
 	net.Listener
 	server  *Server
-	url     string // as logs name it
-	policy  *policy.Policy
+	url     string         // as logs name it
+	policy  *policy.Policy // when it was created; see rules
+	renewed atomic.Pointer[renewedPolicy]
 	forward *forward.Forwarder
 }
 
