@@ -110,13 +110,14 @@ func (l *commandLine) report(err error) int {
 	if e.Err == nil {
 		return e.Code
 	}
+	message := args.HideUserinfo(e.Error())
 	if l.line.Verb != nil && l.line.Verb.Name == "serve" {
 		l.openServeJournal()
 	}
 	if l.journal != nil {
-		l.journal.Fail(e.Error(), e.Hint)
+		l.journal.Fail(message, e.Hint)
 	} else {
-		io.WriteString(os.Stderr, l.words().Error(e.Error(), e.Hint))
+		io.WriteString(os.Stderr, l.words().Error(message, e.Hint))
 	}
 	return e.Code
 }

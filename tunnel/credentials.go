@@ -90,8 +90,14 @@ func ReadToken(path string) (c Credentials, exposed bool, err error) {
 	})
 }
 
+// errNotAFile does not quote the name, which may be the credentials themselves.
+var errNotAFile = errors.New("there is no such file: give the name of a file that holds user:password")
+
 func readSecret(path string, parse func(string) (Credentials, error)) (c Credentials, exposed bool, err error) {
 	f, err := os.Open(path)
+	if os.IsNotExist(err) && strings.Contains(path, ":") && !strings.ContainsAny(path, `/\`) {
+		return Credentials{}, false, errNotAFile
+	}
 	if err != nil {
 		return Credentials{}, false, err
 	}

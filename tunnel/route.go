@@ -118,7 +118,33 @@ func ParseRoute(s string) (Route, error) {
 	if strings.Contains(s, "|") {
 		return Route{}, errors.New("this is one route, and | stands between several: give each by itself")
 	}
-	return ParseHops(strings.Split(s, ","))
+	pieces := strings.Split(s, ",")
+	r, err := ParseHops(pieces)
+	if err != nil && cutsUserinfo(pieces) {
+		return Route{}, errCutUserinfo
+	}
+	return r, err
+}
+
+// errCutUserinfo quotes nothing, since any piece may be part of a password.
+var errCutUserinfo = errors.New("a comma or | in a user name or password is written %2C or %7C")
+
+// cutsUserinfo reports whether a separator within a user name or password may have made
+// the pieces: one without an @ that is no hop by itself comes before one with an @.
+func cutsUserinfo(pieces []string) bool {
+	doubtful := false
+	for _, piece := range pieces {
+		if strings.Contains(piece, "@") {
+			if doubtful {
+				return true
+			}
+			continue
+		}
+		if _, err := ParseHop(piece); err != nil && piece != "direct" {
+			doubtful = true
+		}
+	}
+	return false
 }
 
 // ParseRoutes parses routes joined by |. Each is to be tried if the one before it
@@ -126,6 +152,9 @@ func ParseRoute(s string) (Route, error) {
 func ParseRoutes(s string) (routes []Route, err error) {
 	for one := range strings.SplitSeq(s, "|") {
 		r, err := ParseRoute(one)
+		if err != nil && cutsUserinfo(strings.FieldsFunc(s, func(c rune) bool { return c == '|' || c == ',' })) {
+			return nil, errCutUserinfo
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -182,6 +211,7 @@ func ParseHop(s string) (Hop, error) {
 	if ok {
 		masked = scheme + "://" + hostport
 	}
+	masked = WithoutUserinfo(masked)
 	switch {
 	case s == "":
 		return Hop{}, errors.New("the proxy is empty: give http://HOST:PORT")

@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"culvert/tunnel"
 	"culvert/tunnel/dialer"
 )
 
@@ -78,6 +79,9 @@ func (l *Loader) load(ctx context.Context, source string, absolute bool) (*Scrip
 		text, e = readFile(ctx, path)
 	default:
 		e = &Error{Detail: "this is neither a file nor an http, https or file URL"}
+	}
+	if name == source && !filepath.IsAbs(source) && !strings.HasPrefix(source, ".") {
+		name = tunnel.WithoutUserinfo(source) // a malformed URL passes for the name of a file
 	}
 	if e == nil {
 		text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) // a byte order mark

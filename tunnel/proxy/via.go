@@ -51,6 +51,10 @@ func ParseViaRule(s string) (ViaRule, error) {
 		return rule, nil
 	}
 	p, err := policy.ParsePattern(pattern)
+	if at := strings.IndexByte(route, '@'); err != nil && at >= 0 && !strings.Contains(route[:at], "://") {
+		// It may be the beginning of a password, so it is not quoted.
+		return ViaRule{}, errors.New("what precedes the first = is no pattern: a = in a user name or password is written %3D")
+	}
 	if err != nil {
 		return ViaRule{}, fmt.Errorf("pattern %q: %w", pattern, err)
 	}

@@ -23,8 +23,9 @@ type Error struct {
 	ExitCode      int // 0 = that of usage errors
 }
 
-// Error returns the message without the hint.
-func (e *Error) Error() string { return e.Message }
+// Error returns the message without the hint. Messages quote what was typed, which may
+// be a URL in a place where none belongs: its user name and password are hidden.
+func (e *Error) Error() string { return hideUserinfo(e.Message, true) }
 
 // Usagef returns an *Error with the exit code of usage errors. The format is that of
 // the message.
