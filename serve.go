@@ -28,7 +28,8 @@ func serveCommand(l *commandLine) *cli.Command {
 			"Default: public; on a loopback listener private and loopback too.\n\n" +
 			"A ROUTE is http://[USER:PASSWORD@]HOST:PORT (or https, h2, h2c, socks5h,\n" +
 			"socks4a), unix:PATH, or direct; hops of a chain are joined by commas,\n" +
-			"alternatives, tried in order, by |. https and h2 take ?cacert=FILE&pin=...\n\n" +
+			"alternatives, tried in order, by |. https and h2 take ?cacert=FILE&pin=...\n" +
+			"?credentials=FILE names a file of one line, user:password, for a hop.\n\n" +
 			"A duration of 0 turns that limit off.",
 		Flags:  urfaveFlags(l.flags["serve"]),
 		Action: l.action(l.runServe),
@@ -74,7 +75,7 @@ func (l *commandLine) runServe(ctx context.Context, line *args.Line) error {
 		go func() { failed <- server.Serve(l) }()
 	}
 	serve.Announce(server, listeners, j.Say)
-	for _, note := range notes {
+	for _, note := range append(notes, serve.ViaNotes(&line.Values, server)...) {
 		j.Say("%s", note)
 	}
 	select {

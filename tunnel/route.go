@@ -189,8 +189,9 @@ var schemePorts = map[string]uint16{SchemeHTTP: 80, SchemeHTTPS: 443, SchemeH2: 
 
 // ParseHop parses a proxy URL: http://[USER:PASSWORD@]HOST[:PORT], the same
 // without a scheme or with https, h2, h2c, socks5, socks5h or socks4a, or
-// unix:PATH. The default port is 80, over TLS 443, for SOCKS 1080. With https and h2
-// a query may give the TLSOptions of this hop, as in
+// unix:PATH. The default port is 80, over TLS 443, for SOCKS 1080. A query may
+// name a file of credentials, as in http://proxy:3128?credentials=FILE, and with https
+// and h2 give the TLSOptions of this hop, as in
 // https://proxy:443?cacert=FILE&pin=sha256//BASE64; ParseHop reads the files. An @ in
 // the query is written %40.
 func ParseHop(s string) (Hop, error) {
@@ -230,28 +231,37 @@ func ParseHop(s string) (Hop, error) {
 		return Hop{}, fmt.Errorf("proxy %q: %w", masked, err)
 	}
 	if asks {
-		if hop.TLS, err = hop.parseTLS(query); err != nil {
+		if err := hop.parseQuery(query); err != nil {
 			return Hop{}, fmt.Errorf("proxy %q: %w", masked, err)
 		}
 	}
 	return hop, nil
 }
 
-// parseTLS parses the query of the URL of a hop and reads the files that it names.
-// Its keys are cacert, cert, key, server-name, pin (any number of times) and
-// insecure, with the meaning of the flags of these names.
-func (h Hop) parseTLS(query string) (*TLSOptions, error) {
-	if h.Scheme != SchemeHTTPS && h.Scheme != SchemeH2 {
-		return nil, errors.New("a path, query or fragment is not allowed: what stands behind a ? is for https and h2")
-	}
+// parseQuery parses the query of the URL of a hop and reads the files that it names.
+// Its keys are credentials, the name of a file for ReadCredentials, and, for https and
+// h2 only, cacert, cert, key, server-name, pin (any number of times) and insecure, with
+// the meaning of the flags of these names.
+func (h *Hop) parseQuery(query string) error {
 	var files ClientTLSFiles
+	ofTLS := false // a key is about TLS
 	for part := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(part, "=")
 		value, err := url.PathUnescape(value) // a + in a pin is a +
 		if err != nil {
-			return nil, fmt.Errorf("%s has a bad %%-escape: a %% itself is written %%25", name)
+			return fmt.Errorf("%s has a bad %%-escape: a %% itself is written %%25", name)
+		}
+		if name != "credentials" {
+			ofTLS = true
+		}
+		if ofTLS && h.Scheme != SchemeHTTPS && h.Scheme != SchemeH2 {
+			return errors.New("a path, query or fragment is not allowed, only ?credentials=FILE: the others are for https and h2")
 		}
 		switch name {
+		case "credentials":
+			if err := h.readCredentials(value); err != nil {
+				return err
+			}
 		case "cacert":
 			files.Roots = value
 		case "cert":
@@ -265,14 +275,38 @@ func (h Hop) parseTLS(query string) (*TLSOptions, error) {
 		case "insecure":
 			files.Insecure = value == "" || value == "1" || value == "true"
 		default:
-			return nil, fmt.Errorf("%q behind the ? means nothing: there are cacert, cert, key, server-name, pin, insecure", name)
+			return fmt.Errorf("%q behind the ? means nothing: there are credentials, cacert, cert, key, server-name, pin, insecure", name)
 		}
 		if value == "" && name != "insecure" {
-			return nil, fmt.Errorf("%s has no value", name)
+			return fmt.Errorf("%s has no value", name)
 		}
 	}
-	options, _, err := files.Options()
-	return options, err
+	if !ofTLS {
+		return nil
+	}
+	var err error
+	h.TLS, _, err = files.Options()
+	return err
+}
+
+// readCredentials reads the hop's credentials from a file, which nobody else may read.
+func (h *Hop) readCredentials(path string) error {
+	switch {
+	case path == "":
+		return errors.New("credentials has no value")
+	case h.Credentials != nil:
+		return errors.New("there are credentials before the @, or twice behind the ?: leave all but one out")
+	}
+	c, exposed, err := ReadCredentials(path)
+	if err == nil && exposed {
+		err = fmt.Errorf("others can read %s: keep the password to yourself: chmod 600 %[1]s", path)
+	}
+	if err != nil {
+		return err
+	}
+	c.Source = path
+	h.Credentials = &c
+	return nil
 }
 
 // parseUnixHop parses the path of a unix socket, which two slashes may precede.

@@ -185,8 +185,8 @@ func (p *Plan) proxies() (err error) {
 // noteTyped adds a note if a password stands on the command line.
 func (p *Plan) noteTyped(r tunnel.Route) {
 	for _, h := range r.Hops {
-		if strings.HasPrefix(r.Source, "-") && h.Credentials != nil && h.Credentials.Password != "" {
-			p.Notes = append(p.Notes, "the password in "+r.Source+" is visible in the process list: use CULVERT_PROXY_PASSWORD or --proxy-credentials")
+		if c := h.Credentials; strings.HasPrefix(r.Source, "-") && c != nil && c.Password != "" && c.Source == "" {
+			p.Notes = append(p.Notes, "the password in "+r.Source+" is visible in the process list: use CULVERT_PROXY_PASSWORD, --proxy-credentials or ?credentials=FILE")
 		}
 	}
 }

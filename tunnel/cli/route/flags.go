@@ -21,7 +21,7 @@ func Flags() []args.Flag {
 	return []args.Flag{
 		{Name: "proxy", Kind: args.List, Aliases: []string{"x"},
 			Usage: "`URL` of a proxy: http://[USER:PASSWORD@]HOST[:PORT], the same without http:// or with https, h2, h2c, " +
-				"socks5h, socks5 (resolves here) or socks4a, unix:PATH, or direct; again for each further hop"},
+				"socks5h, socks5 (resolves here) or socks4a, with ?credentials=FILE behind it, unix:PATH, or direct; again for each further hop"},
 		{Name: "pac", Kind: args.Text,
 			Usage: "ask the proxy auto-config script in `FILE`, or at a URL, for the proxies, instead of the environment"},
 		{Name: "wpad", Kind: args.Switch,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
 	"culvert/tunnel/policy"
 	"culvert/tunnel/proxy"
@@ -88,6 +89,24 @@ func readRules(flags *args.Values, s *proxy.Server) (err error) {
 	}
 	s.Via, err = each(flags, "via", "http://HOST:PORT, or PATTERN=http://HOST:PORT", proxy.ParseViaRule)
 	return err
+}
+
+// ViaNotes returns a note for a person if a password for another proxy stands on the
+// command line, where every user of the machine can read it.
+func ViaNotes(flags *args.Values, s *proxy.Server) (notes []string) {
+	if !flags.IsTyped("via") {
+		return nil
+	}
+	for _, rule := range s.Via {
+		for _, r := range append([]tunnel.Route{rule.Route}, rule.Or...) {
+			for _, h := range r.Hops {
+				if c := h.Credentials; c != nil && c.Password != "" && c.Source == "" {
+					return []string{"the password in " + flags.Source("via") + " is visible in the process list: keep it in a file, as in http://HOST:PORT?credentials=FILE, or set CULVERT_SERVE_VIA"}
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // each parses all values of a repeatable flag, and returns nil if there are none.
