@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"policy", "dialer", "relay"},
 	{"tunnel"},
 	{"internal/page", "internal/certwords", "cli/args"},
-	{"internal/neterr", "internal/splice", "internal/socks", "internal/resolve", "internal/turns"},
+	{"internal/neterr", "internal/splice", "internal/socks", "internal/resolve", "internal/turns", "internal/quota"},
 	{"internal/h2"},
 	{"internal/wire", "internal/sock", "internal/textfile", "terminal"},
 	{"internal/vanish", "internal/panics"},
