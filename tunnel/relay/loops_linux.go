@@ -16,6 +16,10 @@ import (
 // first tunnel for which there are enough descriptors. The zero value is ready to
 // use. The caller closes them when no relay runs on them any more.
 type Loops struct {
+	// MaxPipes is the most pipes that the loops have open, of two descriptors each; 0 =
+	// 256, negative = none. It must not change once a tunnel was started.
+	MaxPipes int
+
 	mu     sync.Mutex
 	loops  *splice.Loops // nil = not started
 	closed bool
@@ -90,7 +94,7 @@ func (l *Loops) started() *splice.Loops {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.loops == nil && !l.closed {
-		l.loops, _ = splice.Start(0)
+		l.loops, _ = splice.Start(0, l.MaxPipes)
 	}
 	return l.loops
 }

@@ -3,7 +3,10 @@
 package relay
 
 // Loops are the event loops that relay between plain sockets. This system has none.
-type Loops struct{}
+type Loops struct {
+	// MaxPipes has no effect.
+	MaxPipes int
+}
 
 // Start returns false: the tunnel is left for the function Start.
 func (*Loops) Start(_, _ Side, _ Limits, _ func(Result)) (Running, bool) {

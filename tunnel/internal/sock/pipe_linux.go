@@ -1,6 +1,7 @@
 package sock
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -16,7 +17,6 @@ const PipeSize = 1 << 20
 const (
 	pipeMin  = 64 << 10 // the size below which a buffer is better
 	pipeKeep = 32       // empty pipes that a pool keeps open
-	pipeMost = 256      // open pipes of a pool, of 2 descriptors each
 )
 
 var errShortPipe = errors.New("the pipe is too short")
@@ -25,16 +25,24 @@ var errShortPipe = errors.New("the pipe is too short")
 // in it, and never while they wait for some.
 var SharedPipes = new(Pipes)
 
+// LimitPipes sets how many pipes of SharedPipes may be open; negative = none.
+func LimitPipes(n int) {
+	SharedPipes.mu.Lock()
+	defer SharedPipes.mu.Unlock()
+	SharedPipes.most = n
+}
+
 // Pipe is one pipe(2), whose ends do not block.
 type Pipe struct{ R, W int }
 
-// Pipes is a pool of empty pipes, at most 256 at a time. Get returns the pipe that
+// Pipes is a pool of empty pipes, at most MaxPipes at a time. Get returns the pipe that
 // was used last, whose memory is most likely still in the processor's cache. The
 // zero value is an empty pool.
 type Pipes struct {
 	mu   sync.Mutex
 	free []*Pipe
 	all  int                   // pipes that are borrowed or free
+	most int                   // of those; 0 = MaxPipes, negative = none
 	open func() (*Pipe, error) // nil = openPipe
 }
 
@@ -49,7 +57,7 @@ func (p *Pipes) Get() *Pipe {
 		p.free = p.free[:last]
 		return pipe
 	}
-	if p.all >= pipeMost {
+	if p.all >= cmp.Or(p.most, MaxPipes) {
 		return nil
 	}
 	open := p.open

@@ -37,7 +37,7 @@ func TestPipesAreBounded(t *testing.T) {
 	before := openDescriptors(t)
 	pool := &Pipes{open: smallPipe}
 	var pipes []*Pipe
-	for range pipeMost {
+	for range MaxPipes {
 		pipe := pool.Get()
 		if pipe == nil {
 			t.Fatalf("there are no more than %d pipes", len(pipes))
@@ -45,7 +45,7 @@ func TestPipesAreBounded(t *testing.T) {
 		pipes = append(pipes, pipe)
 	}
 	if pool.Get() != nil {
-		t.Errorf("there are more than %d pipes", pipeMost)
+		t.Errorf("there are more than %d pipes", MaxPipes)
 	}
 	for _, pipe := range pipes {
 		pool.Put(pipe, 0)

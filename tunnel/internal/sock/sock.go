@@ -21,6 +21,9 @@ import (
 	"net/netip"
 )
 
+// MaxPipes is the most pipes that a pool has open by default, of two descriptors each.
+const MaxPipes = 256
+
 // HalfCloser is a connection that can send end of file and still be read from.
 type HalfCloser interface{ CloseWrite() error }
 
@@ -76,3 +79,18 @@ type nothingYet struct{}
 func (nothingYet) Error() string   { return "nothing has come yet" }
 func (nothingYet) Timeout() bool   { return true }
 func (nothingYet) Temporary() bool { return true }
+
+// OwnsDescriptor reports whether a connection has a descriptor of its own. One that leads
+// through a stream of another connection has none.
+func OwnsDescriptor(conn net.Conn) bool {
+	for {
+		if _, ok := conn.(Stream); ok {
+			return false
+		}
+		over, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return true
+		}
+		conn = over.NetConn()
+	}
+}

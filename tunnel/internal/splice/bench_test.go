@@ -138,7 +138,7 @@ func BenchmarkOpenClose(b *testing.B) {
 func BenchmarkIdleMemory(b *testing.B) {
 	const tunnels = 1000
 	for range b.N {
-		ls := must(Start(0))(b)
+		ls := must(Start(0, 0))(b)
 		ends := make([][2]int, 0, 2*tunnels)
 		for range 2 * tunnels {
 			fds := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0))(b)

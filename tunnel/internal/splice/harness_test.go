@@ -115,7 +115,7 @@ type tunnel struct {
 
 func startLoops(tb testing.TB, n int) *Loops {
 	tb.Helper()
-	ls := must(Start(n))(tb)
+	ls := must(Start(n, 0))(tb)
 	tb.Cleanup(ls.Close)
 	return ls
 }

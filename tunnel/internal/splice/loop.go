@@ -58,7 +58,7 @@ type occurrence struct {
 }
 
 // newLoop returns one of n loops, which run then runs.
-func newLoop(f *finisher, n int) (*loop, error) {
+func newLoop(f *finisher, n, pipes int) (*loop, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -72,7 +72,7 @@ func newLoop(f *finisher, n int) (*loop, error) {
 		epoll: epoll, wakeup: wakeup, start: time.Now(), finisher: f, turnSize: turnSize,
 		flights: flights{pace: vanish.Usual}, buffer: make([]byte, bufferSize), events: make([]unix.EpollEvent, batch), found: make([]occurrence, 0, batch),
 	}
-	l.pipes.open, l.pipes.keep, l.pipes.most = openPipe, max(1, keepPipes/n), max(1, mostPipes/n)
+	l.pipes.open, l.pipes.keep, l.pipes.most = openPipe, max(1, keepPipes/n), (pipes+n-1)/n
 	if err := l.waiter.init(epoll); err != nil {
 		_ = unix.Close(wakeup)
 		return nil, err

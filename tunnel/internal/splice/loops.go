@@ -3,6 +3,7 @@
 package splice
 
 import (
+	"cmp"
 	"runtime"
 	"sync"
 	"syscall"
@@ -10,7 +11,7 @@ import (
 
 const (
 	mostLoops = 4   // the most loops by default
-	mostPipes = 256 // the most open pipes of all loops together
+	mostPipes = 256 // the most open pipes of all loops together by default
 	keepPipes = 32  // the most empty pipes that all loops together keep open
 )
 
@@ -22,14 +23,15 @@ type Loops struct {
 }
 
 // Start starts n loops; n <= 0 means one for each processor that Go may use, up to four.
-// The caller closes them. The error is that of a system call.
-func Start(n int) (*Loops, error) {
+// They have at most that many pipes open, of two descriptors each; 0 = 256, negative =
+// none. The caller closes them. The error is that of a system call.
+func Start(n, pipes int) (*Loops, error) {
 	if n <= 0 {
 		n = min(runtime.GOMAXPROCS(0), mostLoops)
 	}
 	ls := &Loops{finisher: newFinisher()}
 	for range n {
-		l, err := newLoop(ls.finisher, n)
+		l, err := newLoop(ls.finisher, n, max(0, cmp.Or(pipes, mostPipes)))
 		if err != nil {
 			for _, l := range ls.loops {
 				l.free()

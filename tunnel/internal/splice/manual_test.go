@@ -21,7 +21,7 @@ type manual struct {
 func manualLoop(t *testing.T) *manual {
 	t.Helper()
 	m := &manual{Loops: &Loops{finisher: newFinisher()}}
-	m.loop = must(newLoop(m.Loops.finisher, 1))(t)
+	m.loop = must(newLoop(m.Loops.finisher, 1, mostPipes))(t)
 	m.loops = []*loop{m.loop}
 	go m.Loops.finisher.run()
 	t.Cleanup(func() {

@@ -12,7 +12,7 @@ import (
 
 // Stops from several goroutines race with the end of the peers.
 func TestStopRacesWithTheEnd(t *testing.T) {
-	ls := must(Start(2))(t)
+	ls := must(Start(2, 0))(t)
 	var all []*tunnel
 	var busy sync.WaitGroup
 	for range 300 {
@@ -41,7 +41,7 @@ func TestStopRacesWithTheEnd(t *testing.T) {
 // after any other they must not be below the bytes that arrived.
 func TestManyEndedAtRandomLeaveNothing(t *testing.T) {
 	before := openDescriptors()
-	ls := must(Start(2))(t)
+	ls := must(Start(2, 0))(t)
 	for range 20 {
 		var busy sync.WaitGroup
 		for i := range 100 {

@@ -186,7 +186,7 @@ func TestStopClosesBothOnce(t *testing.T) {
 }
 
 func TestCloseEndsWhatIsOpen(t *testing.T) {
-	ls := must(Start(2))(t)
+	ls := must(Start(2, 0))(t)
 	var all []*tunnel
 	for range 20 {
 		all = append(all, connect(t, kindUnix, kindUnix).add(ls, Limits{}))

@@ -19,7 +19,7 @@ import (
 func openAt(tb testing.TB, pace vanish.Pace, fromClient string) *tunnel {
 	tb.Helper()
 	ls := &Loops{finisher: newFinisher()}
-	l := must(newLoop(ls.finisher, 1))(tb)
+	l := must(newLoop(ls.finisher, 1, mostPipes))(tb)
 	l.flights.pace = pace
 	ls.loops = []*loop{l}
 	go ls.finisher.run()
@@ -75,7 +75,7 @@ func TestVanishedPeerIsFoundInAHalfClosedTunnel(t *testing.T) {
 func TestVanishedPeerIsFoundThatGotNothingFromTheLoop(t *testing.T) {
 	t.Parallel()
 	ls := &Loops{finisher: newFinisher()}
-	l := must(newLoop(ls.finisher, 1))(t)
+	l := must(newLoop(ls.finisher, 1, mostPipes))(t)
 	l.flights.pace = vanishtest.Pace
 	ls.loops = []*loop{l}
 	go ls.finisher.run()
