@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -138,7 +137,7 @@ func (s *Server) init() {
 			s.run.maxTunnels = defaultMaxTunnels()
 		}
 		s.run.maxDescriptors = maxDescriptors()
-		s.run.logins = turns.New(runtime.NumCPU() - 1)
+		s.run.logins = turns.New(hashesAtOnce())
 		// Only Shutdown and Close end it, no caller's context.
 		s.run.ctx, s.run.cancel = context.WithCancel(context.Background())
 		s.run.listeners = make(map[*listener]struct{})

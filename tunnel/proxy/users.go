@@ -89,10 +89,17 @@ const (
 	lookEvery     = time.Second
 )
 
+// hashesAtOnce returns how many hashes are computed at once. Of more than two processors
+// one is left for the tunnels; of two the scheduler gives them their share.
+func hashesAtOnce() int {
+	n := runtime.NumCPU()
+	return max(min(n, 2), n-1)
+}
+
 // LoadUsers reads an htpasswd file. A line that cannot be used is an error that
 // names the line: otherwise its user could not log in, and nothing would say why.
 func LoadUsers(path string) (*Users, error) {
-	u := &Users{path: path, busy: make(chan struct{}, max(1, runtime.NumCPU()-1)), cache: make(map[[32]byte]verified)}
+	u := &Users{path: path, busy: make(chan struct{}, hashesAtOnce()), cache: make(map[[32]byte]verified)}
 	rand.Read(u.key[:])
 	if _, err := u.Reload(); err != nil {
 		return nil, err

@@ -24,15 +24,16 @@ import (
 
 // Bounds of a Queue.
 const (
-	maxWaiting      = 4096            // attempts that wait, of all clients; twice as many if each is its network's only one
-	maxWaitingEach  = 32              // of one network, and fewer the more wait in all
-	maxWeight       = 32 << 20        // of all attempts that wait
-	maxGates        = 20_000          // networks that are known
-	failuresFor     = 5 * time.Minute // after the last one, they are forgotten
-	freeFailures    = 3               // of one address, before a delay
-	firstDelay      = 250 * time.Millisecond
-	longestDelay    = 4 * time.Second
-	costAfterFailed = 8 // turns of the others that an attempt costs after a failure
+	maxWaiting     = 4096            // attempts that wait, of all clients; twice as many if each is its network's only one
+	maxWaitingEach = 32              // of one network, and fewer the more wait in all
+	maxWeight      = 32 << 20        // of all attempts that wait
+	maxGates       = 20_000          // networks that are known
+	failuresFor    = 5 * time.Minute // after the last one, they are forgotten
+	freeFailures   = 3               // of one address, before a delay
+	firstDelay     = 250 * time.Millisecond
+	longestDelay   = 4 * time.Second
+	knownFor       = time.Hour // after the last success, a network counts as known
+	share          = 4         // of so many turns, one goes to a line that has to wait for another
 )
 
 // ErrFull is returned by Do for an attempt that may not even wait. It can be made after
@@ -60,12 +61,30 @@ var levels = [...]level{
 type Queue struct {
 	mu      sync.Mutex
 	free    int // attempts that may begin now
-	clock   float64
 	waiting int
 	weight  int // of those
 	arrived uint64
-	ready   attempts // that wait for nothing but their turn
 	gates   map[netip.Prefix]*gate
+
+	lines [3]line // of attempts that wait for nothing but their turn, by standing
+	turns uint64  // that began while more than one line waited
+}
+
+// standing is what a network's last attempt says of its next one.
+type standing uint8
+
+const (
+	known   standing = iota // it succeeded
+	unknown                 // there was none
+	failed                  // it failed
+)
+
+// line is attempts that wait for their turn, by start-time fair queueing: the turn of a
+// network's next attempt is the line's clock, or later if the network has had more than
+// its share.
+type line struct {
+	clock uint64
+	ready attempts
 }
 
 // New returns a Queue that makes at most atOnce attempts at a time.
@@ -79,7 +98,9 @@ type gate struct {
 	level   level
 	count   int       // failures
 	last    time.Time // of them
-	next    float64   // the clock at which the network's next attempt may begin
+	stands  standing
+	good    time.Time // when an attempt succeeded last
+	next    [3]uint64 // the turn of the network's next attempt, in each line
 	running int       // attempts that passed and have not ended
 	closed  time.Time // before this, none passes
 	line    []*attempt
@@ -92,9 +113,10 @@ type attempt struct {
 	gates   []*gate
 	passed  int // of gates
 	weight  int
-	turn    float64
+	line    *line         // in which it waits; nil = at a gate still
+	turn    uint64        // in that line
 	number  uint64        // of the arrival
-	index   int           // in ready; -1 = not there
+	index   int           // in line.ready; -1 = not there
 	begin   chan struct{} // closed when its turn has come
 	started bool          // guarded by Queue.mu
 	left    bool          // its client has left; guarded by Queue.mu
@@ -175,11 +197,15 @@ func (q *Queue) gate(network netip.Prefix, l level) *gate {
 		if len(q.gates) >= maxGates {
 			q.forget()
 		}
-		g = &gate{level: l}
+		g = &gate{level: l, stands: unknown}
 		q.gates[network] = g
 	}
-	if now := time.Now(); now.Sub(g.last) > failuresFor {
+	now := time.Now()
+	if now.Sub(g.last) > failuresFor {
 		g.count = 0
+	}
+	if g.stands == failed && g.count == 0 || g.stands == known && now.Sub(g.good) > knownFor {
+		g.stands = unknown
 	}
 	return g
 }
@@ -227,20 +253,35 @@ func (q *Queue) pass(a *attempt) {
 		}
 		g.running++
 	}
-	// Start-time fair queueing: the turn is the clock's, or later if a network of the
-	// attempt's has had more than its share.
-	a.turn = q.clock
+	q.queue(a)
+}
+
+// queue puts an attempt that has passed its gates into a line.
+func (q *Queue) queue(a *attempt) {
+	stands := a.stands()
+	a.line = &q.lines[stands]
+	a.turn = a.line.clock
 	for _, g := range a.gates {
-		a.turn = max(a.turn, g.next)
+		a.turn = max(a.turn, g.next[stands])
 	}
 	for _, g := range a.gates {
-		cost := 1.0
-		if g.count > 0 {
-			cost = costAfterFailed
+		g.next[stands] = a.turn + 1
+	}
+	heap.Push(&a.line.ready, a)
+}
+
+// stands returns the standing of an attempt: that of the address, unless a larger network
+// of it has failed too often.
+func (a *attempt) stands() standing {
+	if len(a.gates) == 0 {
+		return known
+	}
+	for _, g := range a.gates[1:] {
+		if g.count > g.level.free {
+			return failed
 		}
-		g.next = a.turn + cost
 	}
-	heap.Push(&q.ready, a)
+	return a.gates[0].stands
 }
 
 // next lets those pass who wait at a gate.
@@ -273,9 +314,17 @@ func (q *Queue) wakeAt(g *gate) {
 
 // start begins the attempts whose turn it is.
 func (q *Queue) start() {
-	for q.free > 0 && len(q.ready) > 0 {
-		a := heap.Pop(&q.ready).(*attempt)
-		q.clock = max(q.clock, a.turn)
+	for q.free > 0 {
+		l := q.line()
+		if l == nil {
+			return
+		}
+		a := heap.Pop(&l.ready).(*attempt)
+		l.clock = max(l.clock, a.turn)
+		if l != &q.lines[failed] && a.stands() == failed { // since it entered the line
+			q.queue(a)
+			continue
+		}
 		q.free--
 		q.waiting--
 		q.weight -= a.weight
@@ -285,6 +334,32 @@ func (q *Queue) start() {
 		a.started = true
 		close(a.begin)
 	}
+}
+
+// line returns the line whose turn it is, nil if nobody waits.
+func (q *Queue) line() (l *line) {
+	waiting := 0
+	for i := range q.lines {
+		if len(q.lines[i].ready) == 0 {
+			continue
+		}
+		if waiting++; waiting == 1 {
+			l = &q.lines[i]
+			continue
+		}
+		// The second line gets one of four turns, the third one of sixteen.
+		if waiting == 2 {
+			q.turns++
+		}
+		every := uint64(share)
+		if waiting == 3 {
+			every *= share
+		}
+		if q.turns%every == 0 {
+			l = &q.lines[i]
+		}
+	}
+	return l
 }
 
 // leave gives up the place of an attempt. It returns false if the attempt has begun.
@@ -298,7 +373,7 @@ func (q *Queue) leave(a *attempt) bool {
 	q.waiting--
 	q.weight -= a.weight
 	if a.index >= 0 {
-		heap.Remove(&q.ready, a.index)
+		heap.Remove(&a.line.ready, a.index)
 	}
 	for i, g := range a.gates {
 		g.waiting--
@@ -321,15 +396,17 @@ func (q *Queue) leave(a *attempt) bool {
 }
 
 // end ends an attempt that has begun.
-func (q *Queue) end(a *attempt, failed bool) {
+func (q *Queue) end(a *attempt, hasFailed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.free++
 	now := time.Now()
 	for _, g := range a.gates {
 		g.running--
-		if failed {
+		if hasFailed {
 			g.fail(now)
+		} else {
+			g.stands, g.good = known, now
 		}
 		q.next(g)
 	}
@@ -342,7 +419,7 @@ func (g *gate) fail(now time.Time) {
 		g.count = 0
 	}
 	g.count++
-	g.last = now
+	g.last, g.stands = now, failed
 	if over := g.count - g.level.free; over > 0 {
 		g.closed = now.Add(min(firstDelay<<min(over-1, 10), g.level.longest))
 	}

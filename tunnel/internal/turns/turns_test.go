@@ -30,8 +30,8 @@ func in(t *testing.T, atOnce int, test func(t *testing.T, q *Queue)) {
 		synctest.Wait()
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		if q.waiting != 0 || q.weight != 0 || q.free != max(1, atOnce) || len(q.ready) != 0 {
-			t.Errorf("in the end %d wait with %d bytes, %d may begin, %d are ready", q.waiting, q.weight, q.free, len(q.ready))
+		if q.waiting != 0 || q.weight != 0 || q.free != max(1, atOnce) || q.line() != nil {
+			t.Errorf("in the end %d wait with %d bytes, %d may begin", q.waiting, q.weight, q.free)
 		}
 		for network, g := range q.gates {
 			if g.waiting != 0 || g.running != 0 || len(g.line) != 0 {
@@ -258,5 +258,57 @@ func TestGatesAreBounded(t *testing.T) {
 		if n := len(q.gates); n > maxGates {
 			t.Errorf("%d networks are known", n)
 		}
+	})
+}
+
+// A network that has succeeded waits for few of those that have not: not for a crowd whose
+// first attempts all fail.
+func TestKnownNetworksGoFirst(t *testing.T) {
+	in(t, 1, func(t *testing.T, q *Queue) {
+		good := addr("192.0.2.1")
+		_, _ = q.Do(t.Context(), good, 1, costing(0, true))
+		var all sync.WaitGroup
+		for i := range 200 {
+			for range 3 {
+				all.Go(func() { _, _ = q.Do(t.Context(), addr("10.0.0.%d", i), 1, costing(time.Second, false)) })
+			}
+		}
+		synctest.Wait()
+		for range 10 {
+			start := time.Now()
+			if ok, err := q.Do(t.Context(), good, 1, costing(time.Second, true)); !ok || err != nil {
+				t.Errorf("%v, %v", ok, err)
+			}
+			if took := time.Since(start); took > 3*time.Second {
+				t.Errorf("an attempt took %v", took)
+			}
+		}
+		all.Wait()
+	})
+}
+
+// A network that has failed is not starved by those that have not.
+func TestFailedNetworksAreNotStarved(t *testing.T) {
+	in(t, 1, func(t *testing.T, q *Queue) {
+		_, _ = q.Do(t.Context(), addr("192.0.2.1"), 1, costing(0, false))
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for i := range 20 {
+			all.Go(func() {
+				for ctx.Err() == nil {
+					_, _ = q.Do(ctx, addr("10.0.0.%d", i), 1, costing(time.Second, true))
+				}
+			})
+		}
+		synctest.Wait()
+		start := time.Now()
+		if ok, err := q.Do(t.Context(), addr("192.0.2.1"), 1, costing(time.Second, true)); !ok || err != nil {
+			t.Errorf("%v, %v", ok, err)
+		}
+		if took := time.Since(start); took > 20*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		cancel()
+		all.Wait()
 	})
 }
