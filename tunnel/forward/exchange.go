@@ -38,9 +38,13 @@ func (es *Exchanges) Serve(in Incoming) Next {
 	headOnly := in.Head.Method == http.MethodHead
 	x, e := es.newExchange(in)
 	if e == nil {
+		defer x.Holds.End()
 		e = x.check()
 	}
 	if e != nil {
+		if x != nil {
+			x.Holds.End()
+		}
 		es.wire.Refuse(in.Record, e, headOnly)
 		return NextClose
 	}
@@ -131,12 +135,14 @@ func (x *exchange) failure(err error, end watchEnd) Next {
 
 // refuse answers the client with an error.
 func (x *exchange) refuse(e *tunnel.Error) Next {
+	x.Holds.End()
 	x.exchanges.wire.Refuse(x.Record, e, x.Head.Method == http.MethodHead)
 	return NextClose
 }
 
 // clientLeft logs a request whose client has left.
 func (x *exchange) clientLeft(err error) Next {
+	x.Holds.End()
 	x.Record.SetClientGone(err)
 	x.host().Log(x.Record)
 	return NextClose

@@ -22,6 +22,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
+	"culvert/tunnel/internal/quota"
 	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/relay"
 )
@@ -55,8 +56,12 @@ type Forwarder struct {
 type Host interface {
 	// Check applies the checks that every request passes before anything is opened
 	// for it: who asks, and whether the target is allowed. It notes the user and
-	// the rule that decided in the request's Record, whose Target is set.
+	// the rule that decided in the request's Record, whose Target is set. Unless it
+	// returns an error, the request is in flight by its Holds.
 	Check(*Incoming) *tunnel.Error
+
+	// LimitError returns the refusal for an error of package quota.
+	LimitError(error) *tunnel.Error
 
 	// Routes returns the routes to a target: the others are tried in order if the
 	// first cannot be taken.
@@ -66,27 +71,27 @@ type Host interface {
 	// asked. A name passes: the parent judges where it leads.
 	JudgeAddr(target tunnel.Authority) *tunnel.Error
 
-	// Dial connects to the target along a route, to an address that passes the
-	// policy. DialParent connects to a route's last hop, through the hops before
-	// it. The caller owns and closes the conn. The context covers connecting only.
-	// Dial may return a NamedConn.
-	Dial(ctx context.Context, route tunnel.Route, target tunnel.Authority) (net.Conn, *tunnel.Error)
-	DialParent(ctx context.Context, route tunnel.Route) (net.Conn, *tunnel.Error)
+	// Dial connects to the request's target along a route, to an address that passes
+	// the policy. DialParent connects to a route's last hop, through the hops before
+	// it. The caller owns and closes the conn, and has counted its descriptor. The
+	// context covers connecting only. Until then the client is watched by the
+	// request's Watch, and nothing else may read its connection. Dial may return a
+	// NamedConn.
+	Dial(ctx context.Context, in *Incoming, route tunnel.Route) (net.Conn, *tunnel.Error)
+	DialParent(ctx context.Context, in *Incoming, route tunnel.Route) (net.Conn, *tunnel.Error)
 
 	// RouteFailed reports that a route could not be taken, and that the next one
 	// will be tried.
 	RouteFailed(route tunnel.Route, target tunnel.Authority, e *tunnel.Error)
 
-	// DialTunnel connects to the target for a request that asks for an upgrade, and
-	// notes route and address in the Record. Unless it returns an error, the
-	// request counts as an open tunnel until the caller has called Tunnel, or
-	// closed the side and called Release.
+	// DialTunnel connects to the target for a request that asks for an upgrade, as Dial
+	// does, and notes route and address in the Record. From then on the request counts
+	// as a tunnel, also if it becomes none.
 	DialTunnel(context.Context, *Incoming) (relay.Side, *tunnel.Error)
 
 	// Tunnel relays between both sides, which it closes, logs the tunnel, and returns
-	// at once. Release is called instead if there is no upgrade.
+	// at once. What the request holds is the tunnel's then.
 	Tunnel(in *Incoming, client, next relay.Side)
-	Release(*Incoming)
 
 	// Log logs a request that has ended.
 	Log(*accesslog.Record)
@@ -111,8 +116,11 @@ type Incoming struct {
 	Client netip.Addr    // the client's address; invalid on a unix socket
 	User   string        // by the client's certificate; "" = none
 
-	// Watch is for Host.Check, which may wait: it calls gone, once at most, when the
-	// client has gone, until stop is called; nil = the client cannot be watched.
+	// Holds is what the request holds. The Forwarder ends it.
+	Holds quota.Request
+
+	// Watch is for those methods of Host that may wait: it calls gone, once at most,
+	// when the client has gone, until stop is called; nil = the client cannot be watched.
 	Watch func(gone func()) (stop func())
 
 	// Record is begun by the caller. The Forwarder completes it and has it logged.

@@ -53,6 +53,9 @@ func (h *fakeHost) dial(to string) (net.Conn, *tunnel.Error) {
 }
 
 func (h *fakeHost) Check(*Incoming) *tunnel.Error { return h.refusal }
+func (h *fakeHost) LimitError(err error) *tunnel.Error {
+	return tunnel.AsError(err, tunnel.PhasePolicy)
+}
 func (h *fakeHost) Routes(tunnel.Authority) (tunnel.Route, []tunnel.Route) {
 	return h.routes[0], h.routes[1:]
 }
@@ -60,17 +63,16 @@ func (h *fakeHost) JudgeAddr(tunnel.Authority) *tunnel.Error { return nil }
 func (h *fakeHost) RouteFailed(r tunnel.Route, _ tunnel.Authority, _ *tunnel.Error) {
 	h.failed <- r.String()
 }
-func (h *fakeHost) Dial(_ context.Context, r tunnel.Route, target tunnel.Authority) (net.Conn, *tunnel.Error) {
-	return h.dial(r.String() + " " + target.String())
+func (h *fakeHost) Dial(_ context.Context, in *Incoming, r tunnel.Route) (net.Conn, *tunnel.Error) {
+	return h.dial(r.String() + " " + in.Record.Target.String())
 }
-func (h *fakeHost) DialParent(_ context.Context, r tunnel.Route) (net.Conn, *tunnel.Error) {
+func (h *fakeHost) DialParent(_ context.Context, _ *Incoming, r tunnel.Route) (net.Conn, *tunnel.Error) {
 	return h.dial(r.String())
 }
 func (h *fakeHost) DialTunnel(context.Context, *Incoming) (relay.Side, *tunnel.Error) {
 	return relay.Side{}, &tunnel.Error{Phase: tunnel.PhaseConnect, Type: tunnel.ErrorConnectionRefused}
 }
 func (h *fakeHost) Tunnel(*Incoming, relay.Side, relay.Side) {}
-func (h *fakeHost) Release(*Incoming)                        {}
 func (h *fakeHost) Log(rec *accesslog.Record)                { h.logged <- rec }
 func (h *fakeHost) Draining() bool                           { return false }
 

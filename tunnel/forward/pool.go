@@ -1,10 +1,12 @@
 package forward
 
 import (
+	"errors"
 	"sync"
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/internal/quota"
 	"culvert/tunnel/internal/sock"
 )
 
@@ -19,7 +21,8 @@ const (
 
 // pool keeps connections that carry no request. It never dials.
 type pool struct {
-	limit   int // how many are kept
+	limit   int  // how many are kept
+	private bool // they serve one client only
 	mu      sync.Mutex
 	kept    map[poolKey]keptList
 	count   int
@@ -41,15 +44,29 @@ type poolKey struct {
 	target tunnel.Authority // zero for a parent that gets the requests themselves
 }
 
-// take returns the freshest connection for key, nil if there is none. Connections that
-// have ended, or hold bytes that nobody asked for, are closed.
-func (p *pool) take(key poolKey) *upstream {
+// take returns the freshest connection for key, for a request of the given client; nil if
+// there is none, or the client may not have it. Connections that have ended, or hold bytes
+// that nobody asked for, are closed, as are those that were dropped to make room.
+func (p *pool) take(key poolKey, of *quota.Account) *upstream {
 	for {
 		u := p.pop(key)
-		if u == nil || !sock.HasEnded(u.socket()) {
-			return u
+		switch {
+		case u == nil:
+			return nil
+		case sock.HasEnded(u.socket()):
+			u.close()
+			continue
 		}
-		u.conn.Close()
+		switch err := u.slot.Use(of); {
+		case err == nil:
+			return u
+		case errors.Is(err, quota.ErrPerClient): // others may have it
+			p.mu.Lock()
+			p.add(u)
+			p.mu.Unlock()
+			return nil
+		}
+		u.close()
 	}
 }
 
@@ -68,6 +85,7 @@ func (p *pool) pop(key poolKey) *upstream {
 func (p *pool) put(u *upstream) {
 	u.rest()
 	u.reused = true
+	u.slot.Rest(p.private)
 	p.mu.Lock()
 	var surplus *upstream
 	switch list := p.kept[u.key]; {
@@ -82,7 +100,7 @@ func (p *pool) put(u *upstream) {
 	p.add(u)
 	p.mu.Unlock()
 	if surplus != nil {
-		surplus.conn.Close()
+		surplus.close()
 	}
 }
 
@@ -169,7 +187,7 @@ func (p *pool) sweep() {
 	}
 	p.mu.Unlock()
 	for _, u := range over {
-		u.conn.Close()
+		u.close()
 	}
 }
 
@@ -187,6 +205,6 @@ func (p *pool) close() {
 	p.running = false
 	p.mu.Unlock()
 	for _, u := range all {
-		u.conn.Close()
+		u.close()
 	}
 }

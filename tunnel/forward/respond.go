@@ -61,6 +61,7 @@ func (x *exchange) served(status int, out replyOutcome, end watchEnd) Next {
 	default:
 		next = NextDrain
 	}
+	x.Holds.End() // before the record says that it has ended
 	x.host().Log(x.Record)
 	return next
 }

@@ -97,7 +97,7 @@ func authenticatesConnection(fields []wire.Field) bool {
 func (x *exchange) pool() *pool {
 	es := x.exchanges
 	if es.own == nil && authenticatesConnection(x.Head.Fields) {
-		es.own = &pool{limit: idleUpstreamsOwn}
+		es.own = &pool{limit: idleUpstreamsOwn, private: true}
 	}
 	if es.own != nil {
 		return es.own
@@ -114,7 +114,7 @@ func (x *exchange) connect(fresh bool) error {
 	}
 	var u *upstream
 	if !fresh {
-		u = x.pool().take(key)
+		u = x.pool().take(key, x.Holds.Account())
 	}
 	if u == nil {
 		var err error
@@ -128,19 +128,29 @@ func (x *exchange) connect(fresh bool) error {
 
 // dial makes a connection.
 func (x *exchange) dial(key poolKey) (*upstream, error) {
-	ctx := x.exchanges.ctx
-	if x.absolute() {
-		conn, e := x.host().DialParent(ctx, x.route)
-		if e != nil {
-			return nil, e
+	u := &upstream{key: key}
+	if account := x.Holds.Account(); account != nil {
+		if err := u.slot.Hold(account, u); err != nil {
+			return nil, x.host().LimitError(err)
 		}
-		return newUpstream(conn, key), nil
 	}
-	conn, e := x.host().Dial(ctx, x.route, x.Record.Target)
+	watch := x.Watch
+	if !x.exchanges.watch.yield() {
+		x.Watch = nil
+	}
+	dial := x.host().Dial
+	if x.absolute() {
+		dial = x.host().DialParent
+	}
+	conn, e := dial(x.exchanges.ctx, &x.Incoming, x.route)
+	x.exchanges.watch.resume()
+	x.Watch = watch
 	if e != nil {
+		u.slot.Release()
 		return nil, e
 	}
-	return newUpstream(conn, key), nil
+	u.connected(conn)
+	return u, nil
 }
 
 // use makes u the connection of the exchange.
@@ -161,7 +171,7 @@ func (x *exchange) dropUpstream() {
 	if x.upstream == nil {
 		return
 	}
-	x.upstream.conn.Close()
+	x.upstream.close()
 	x.body.interrupt(errUpstreamGone)
 	x.upload.wait()
 	x.forgetUpstream().rest()

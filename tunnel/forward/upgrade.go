@@ -15,7 +15,7 @@ import (
 // which leads through parents as a tunnel. A 101 makes both connections a tunnel; any
 // other reply is forwarded as usual.
 func (x *exchange) upgradeProtocol() Next {
-	next, e := x.host().DialTunnel(x.exchanges.ctx, &x.Incoming)
+	next, e := x.host().DialTunnel(x.exchanges.ctx, &x.Incoming) // the watch has not begun
 	if e != nil {
 		return x.refuse(e)
 	}
@@ -24,12 +24,13 @@ func (x *exchange) upgradeProtocol() Next {
 	x.started = time.Now()
 	watch := &x.exchanges.watch
 	watch.start(x)
-	x.use(newUpstream(early, poolKey{}))
+	u := new(upstream) // without a slot: the request holds its descriptor
+	u.connected(early)
+	x.use(u)
 	reply, err := x.ask()
 	if err == nil && x.agrees(reply) {
 		return x.switchProtocols(reply, early, watch)
 	}
-	defer x.host().Release(&x.Incoming)
 	return x.reply(reply, err, watch)
 }
 
@@ -57,7 +58,6 @@ func (x *exchange) switchProtocols(reply *wire.Reply, next *sock.Early, watch *c
 	err := x.exchanges.wire.Switch(&h, protocols)
 	if err != nil || end != clientThere {
 		next.Close()
-		x.host().Release(&x.Incoming)
 		return x.clientLeft(err)
 	}
 	x.Record.Status = reply.Code

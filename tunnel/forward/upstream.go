@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"culvert/tunnel/client"
+	"culvert/tunnel/internal/quota"
+	"culvert/tunnel/internal/sock"
 )
 
 // Readers over connections to origins and parents. A kept connection has none.
@@ -18,6 +20,7 @@ type upstream struct {
 	addr     string // of the peer
 	fullName string // see NamedConn; "" = none
 	key      poolKey
+	slot     quota.Slot    // its place in the table; empty if the request's tunnel holds the descriptor
 	br       *bufio.Reader // over the upstream; nil while it is kept
 	reused   bool          // it carried a request before
 	x        *exchange     // whose reply is read
@@ -28,12 +31,18 @@ type upstream struct {
 	below, above *upstream // of the same key: the older and the newer one
 }
 
-func newUpstream(conn net.Conn, key poolKey) *upstream {
-	u := &upstream{conn: conn, addr: conn.RemoteAddr().String(), key: key}
+// connected gives the upstream its connection. A stream of a connection that is shared
+// with others holds no descriptor.
+func (u *upstream) connected(conn net.Conn) {
+	u.conn, u.addr = conn, conn.RemoteAddr().String()
 	if named, ok := conn.(NamedConn); ok {
 		u.conn, u.fullName = named.Conn, named.FullName
 	}
-	return u
+	if sock.OwnsDescriptor(u.conn) {
+		u.slot.Connected()
+	} else {
+		u.slot.Release()
+	}
 }
 
 // use prepares the connection for an exchange.
@@ -57,6 +66,18 @@ func (u *upstream) Read(b []byte) (int, error) {
 	u.x.pending.flush()
 	return u.conn.Read(b)
 }
+
+// close closes the connection, whose descriptor is counted no more.
+func (u *upstream) close() {
+	u.conn.Close()
+	u.slot.Release()
+}
+
+// Drop implements quota.Holder: it closes a connection that is kept. The pool finds that
+// out before the connection is used again.
+func (u *upstream) Drop() { u.conn.Close() }
+
+var _ quota.Holder = (*upstream)(nil)
 
 // socket returns the conn beneath a tunnel through a parent, or the conn itself.
 func (u *upstream) socket() net.Conn {

@@ -21,6 +21,7 @@ type clientWatch struct {
 	since  time.Time     // of the last change of either
 	quiet  chan struct{} // closed when awaitClient has returned; nil = it was not started
 	linger *time.Timer   // nil = the client has not ended its side
+	yields bool          // the client is watched by Incoming.Watch
 
 	// The timer runs on between requests, so that a quick request does not touch it.
 	timer  *time.Timer
@@ -71,7 +72,7 @@ func (w *clientWatch) tick() {
 		return
 	}
 	// While the request's content is read, its reader notices that the client leaves.
-	if w.quiet == nil && x.body.done.Load() {
+	if w.quiet == nil && !w.yields && x.body.done.Load() {
 		w.quiet = make(chan struct{})
 		go w.awaitClient(x, w.quiet)
 	}
@@ -147,6 +148,21 @@ func (w *clientWatch) stop() watchEnd {
 		x.exchanges.wire.Settle()
 	}
 	return w.end
+}
+
+// yield leaves the client to Incoming.Watch until resume is called. It returns false if
+// the connection is being read already.
+func (w *clientWatch) yield() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.yields = w.quiet == nil
+	return w.yields
+}
+
+func (w *clientWatch) resume() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.yields = false
 }
 
 // close stops the timer.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
+	"culvert/tunnel/internal/quota"
 	"culvert/tunnel/internal/wire"
 	"net/netip"
 	"strings"
@@ -12,11 +13,12 @@ import (
 type requestInfo struct {
 	target      tunnel.Authority
 	client      netip.Addr
-	user        string   // by the client's certificate; "" = none
-	credentials []string // Proxy-Authorization values
-	via         []string // Via values
-	weight      int      // the memory in bytes that the request holds while it waits
-	watch       watcher  // of the client; nil = it cannot be watched
+	holds       *quota.Request // what the request holds
+	user        string         // by the client's certificate; "" = none
+	credentials []string       // Proxy-Authorization values
+	via         []string       // Via values
+	weight      int            // the memory in bytes that the request holds while it waits
+	watch       watcher        // of the client; nil = it cannot be watched
 }
 
 // check applies the stages that every request passes before anything is opened for

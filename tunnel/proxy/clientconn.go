@@ -15,6 +15,7 @@ import (
 	"culvert/tunnel/forward"
 	"culvert/tunnel/internal/h2"
 	"culvert/tunnel/internal/panics"
+	"culvert/tunnel/internal/quota"
 	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/listen"
@@ -48,6 +49,8 @@ type clientConn struct {
 	given     bool               // the relay has conn, and closes it
 	scratch   wire.Scratch       // of the heads
 	fresh     bool               // no head was read yet
+	slot      quota.Slot         // its place in the table
+	refusal   *tunnel.Error      // why the client is not served; nil = it is
 	unread    bool               // there may be content that nobody has read
 	content   bool               // the request under way has content
 	exchanges *forward.Exchanges // for requests other than CONNECT; nil before the first
@@ -96,7 +99,7 @@ func (c *clientConn) serveRecovered() {
 func (c *clientConn) serve() {
 	defer c.finish()
 	timeout := cmp.Or(c.server.HeaderTimeout, DefaultHeaderTimeout)
-	refusal := c.checkClient()
+	refusal := c.refusal
 	if c.secure != nil {
 		limit := timeout
 		if refusal != nil {
@@ -122,18 +125,6 @@ func (c *clientConn) serve() {
 		return
 	}
 	c.serveHTTP1(timeout)
-}
-
-// checkClient returns why the client is not served, nil if it is.
-func (c *clientConn) checkClient() *tunnel.Error {
-	switch {
-	case !c.local && !c.server.allowsClient(c.addr):
-		return clientDenied()
-	case c.server.isShortOfDescriptors(c.socket):
-		return &tunnel.Error{Phase: tunnel.PhasePolicy, Type: tunnel.ErrorConnectionLimit, Rule: "descriptors",
-			Detail: "this proxy has as many connections as it can carry"}
-	}
-	return nil
 }
 
 // clientDenied is the refusal of a client outside AllowClient.
@@ -174,6 +165,7 @@ func (c *clientConn) finish() {
 	default:
 		c.conn.Close()
 	}
+	c.slot.Release()
 	c.server.removeConn(c)
 }
 
@@ -193,6 +185,22 @@ func (s *Server) allowsClient(addr netip.Addr) bool {
 
 // refuseClient refuses a client that is not served, before a head is read.
 func (c *clientConn) refuseClient(e *tunnel.Error) { c.refuse(c.newRecord("", ""), e, false) }
+
+// turnAway refuses a client although too many are being refused: it is told, as far as
+// that is possible at once, and the connection is closed.
+func (c *clientConn) turnAway() {
+	rec := c.newRecord("", "")
+	rec.SetError(c.refusal)
+	c.conn.SetWriteDeadline(time.Now().Add(turnAwayTime))
+	if c.secure != nil || c.server.writeRefusal(c.conn, c.refusal, false) != nil {
+		rec.Status = 0
+	}
+	c.server.logRequest(rec)
+	c.socket.Close()
+}
+
+// turnAwayTime bounds the writing of a reply that fits into an empty send queue.
+const turnAwayTime = 10 * time.Millisecond
 
 // newID returns a record's id: a random prefix, the same for all, and a number.
 func (s *Server) newID() string {

@@ -6,6 +6,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
+	"culvert/tunnel/internal/quota"
 	"culvert/tunnel/relay"
 )
 
@@ -20,12 +21,13 @@ type connectRequest struct {
 	Authority string        // the request target, not parsed yet
 	Malformed *tunnel.Error // why the adapter finds the request malformed; nil = it does not
 
-	Client      netip.Addr // invalid on a unix socket
-	User        string     // by the client's certificate; "" = none
-	Credentials []string   // Proxy-Authorization values
-	Via         []string   // Via values
-	Weight      int        // the memory in bytes that the request holds
-	Watch       watcher    // of the client; nil = it cannot be watched
+	Client      netip.Addr     // invalid on a unix socket
+	Holds       *quota.Request // what the request holds
+	User        string         // by the client's certificate; "" = none
+	Credentials []string       // Proxy-Authorization values
+	Via         []string       // Via values
+	Weight      int            // the memory in bytes that the request holds
+	Watch       watcher        // of the client; nil = it cannot be watched
 
 	// Record is begun by the adapter, and each stage adds to it.
 	Record *accesslog.Record
@@ -49,27 +51,27 @@ func (ln *listener) serveConnect(q *connectRequest) {
 		return
 	}
 	q.Record.Target = target
-	info := requestInfo{target, q.Client, q.User, q.Credentials, q.Via, q.Weight, q.Watch}
+	info := requestInfo{target, q.Client, q.Holds, q.User, q.Credentials, q.Via, q.Weight, q.Watch}
 	if e := ln.check(info, q.Record); e != nil {
 		q.Refuse(e)
 		return
 	}
-	if e := s.takeSlot(q.Client, target); e != nil {
+	if e := s.openTunnel(q.Holds, target); e != nil {
 		q.Refuse(e)
 		return
 	}
-	held := true // the slot, by this function
+	held := true // what the request holds, by this function
 	defer func() {
 		if held {
-			s.run.slots.release(q.Client)
+			q.Holds.End()
 		}
 	}()
 	ctx, stop := info.whileThere(s.run.ctx)
-	next, e := ln.dial(ctx, target, q.Via, q.Record)
+	next, e := ln.dial(ctx, target, q.Holds, q.Via, q.Record)
 	stop()
 	if e != nil {
 		held = false
-		s.run.slots.release(q.Client)
+		q.Holds.End()
 		q.Refuse(e)
 		return
 	}
@@ -81,7 +83,7 @@ func (ln *listener) serveConnect(q *connectRequest) {
 		return
 	}
 	q.Record.Status, held = http.StatusOK, false
-	s.tunnel(q.Record, q.Client, client, next)
+	s.tunnel(q.Record, q.Holds, client, next)
 }
 
 // target returns the parsed target, or why the request is malformed.

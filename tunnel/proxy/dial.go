@@ -6,31 +6,45 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
 	"culvert/tunnel/client"
 	"culvert/tunnel/dialer"
+	"culvert/tunnel/internal/quota"
+	"culvert/tunnel/internal/resolve"
+	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/relay"
 )
 
 // dial is the stage of the spine that connects to a target: as the first Via rule
 // says that matches, or directly. Via holds the request's Via values, which a parent
 // gets too.
-func (ln *listener) dial(ctx context.Context, target tunnel.Authority, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
+func (ln *listener) dial(ctx context.Context, target tunnel.Authority, holds *quota.Request, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
 	start := time.Now()
-	side, e := ln.dialByRule(ctx, ln.server.rule(target), target, via, rec)
+	side, e := ln.dialByRule(ctx, ln.server.rule(target), target, holds, via, rec)
 	rec.Connect = time.Since(start)
-	switch {
-	case e == nil || ctx.Err() == nil:
-	case context.Cause(ctx) == errClientGone:
-		e = clientGone(e.Phase)
-		e.Target = target
-	default: // the Server is being closed: not the target's fault
-		e = &tunnel.Error{Phase: e.Phase, Type: tunnel.ErrorInternalResponse, Target: target, Rule: "draining", Err: e}
+	if e != nil {
+		return side, errorOfDial(ctx, e)
 	}
-	return side, e
+	holds.Connected(!sock.OwnsDescriptor(side.Conn))
+	return side, nil
+}
+
+// errorOfDial returns the Error for a failure to connect within ctx. If that has ended it
+// is not the target's fault.
+func errorOfDial(ctx context.Context, e *tunnel.Error) *tunnel.Error {
+	switch {
+	case ctx.Err() == nil:
+		return e
+	case context.Cause(ctx) == errClientGone:
+		gone := clientGone(e.Phase)
+		gone.Target = e.Target
+		return gone
+	}
+	return &tunnel.Error{Phase: e.Phase, Type: tunnel.ErrorInternalResponse, Target: e.Target, Rule: "draining", Err: e} // the Server is being closed
 }
 
 // direct is the rule for targets that match no other.
@@ -48,7 +62,7 @@ func (s *Server) rule(target tunnel.Authority) *ViaRule {
 
 // dialByRule connects to a target by the first of the rule's routes that can be
 // taken. Each has ConnectTimeout.
-func (ln *listener) dialByRule(ctx context.Context, rule *ViaRule, target tunnel.Authority, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
+func (ln *listener) dialByRule(ctx context.Context, rule *ViaRule, target tunnel.Authority, holds *quota.Request, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
 	for i := -1; ; i++ {
 		route := rule.Route
 		if i >= 0 {
@@ -59,11 +73,11 @@ func (ln *listener) dialByRule(ctx context.Context, rule *ViaRule, target tunnel
 		if route.Direct() {
 			rec.Via = ""
 			var addr netip.AddrPort
-			if side.Conn, addr, rec.FullName, e = ln.dialDirect(ctx, target); addr.IsValid() {
+			if side.Conn, addr, rec.FullName, e = ln.dialDirect(ctx, target, holds); addr.IsValid() {
 				rec.Addr = addr.String()
 			}
 		} else {
-			side, e = ln.dialVia(ctx, route, target, via, rec)
+			side, e = ln.dialVia(ctx, route, target, holds, via, rec)
 		}
 		if e == nil || i+1 == len(rule.Or) || !e.OtherRouteMayWork() || ctx.Err() != nil {
 			return side, e
@@ -80,8 +94,12 @@ func (s *Server) routeFailed(route tunnel.Route, target tunnel.Authority, e *tun
 // dialDirect connects to one of the target's addresses that pass the policy. It
 // returns that address, or after a failure the last one tried, if any, and the full name
 // that the search list made of the target's, if it did.
-func (ln *listener) dialDirect(ctx context.Context, target tunnel.Authority) (conn net.Conn, addr netip.AddrPort, full string, e *tunnel.Error) {
-	d := dialer.Dialer{Resolver: ln.server.resolver(), Timeout: ln.server.connectTimeout(), Judge: ln.judgeAddr, Connect: ln.connect}
+func (ln *listener) dialDirect(ctx context.Context, target tunnel.Authority, holds *quota.Request) (conn net.Conn, addr netip.AddrPort, full string, e *tunnel.Error) {
+	d := dialer.Dialer{Resolver: ln.server.Resolver, Timeout: ln.server.connectTimeout(), Judge: ln.judgeAddr, Connect: ln.connect}
+	if !target.Addr().IsValid() {
+		d.Resolver = ln.server.resolver(holds)
+		d.Connect = (&attempts{ln: ln, account: holds.Account()}).connect
+	}
 	ln.completeNames(&d, target, &full)
 	if conn, addr, e = d.Dial(ctx, target); e != nil {
 		e.FullName = cmp.Or(e.FullName, full)
@@ -99,12 +117,81 @@ func (ln *listener) completeNames(d *dialer.Dialer, target tunnel.Authority, ful
 	d.Trace = &dialer.Trace{Completed: func(name string) { *full = name }}
 }
 
-// resolver returns what resolves targets and parents.
-func (s *Server) resolver() dialer.Resolver {
-	if s.Resolver != nil {
+// resolver returns what resolves targets for a request, whose client the descriptors of
+// look-ups are charged to; nil = what resolves parents.
+func (s *Server) resolver(holds *quota.Request) dialer.Resolver {
+	switch {
+	case s.Resolver != nil:
 		return s.Resolver
+	case holds == nil || holds.Account() == nil:
+		return &s.run.names
 	}
-	return &s.run.names
+	return &resolve.Resolver{Hold: holdLookups(holds.Account())}
+}
+
+// holdLookups returns what counts the descriptors of look-ups for an account.
+func holdLookups(a *quota.Account) func() (release func(), err error) {
+	return func() (func(), error) {
+		if err := a.Hold(quota.Lookup); err != nil {
+			return nil, limitError(err, tunnel.Authority{})
+		}
+		return func() { a.Give(quota.Lookup) }, nil
+	}
+}
+
+// attempts is the attempts to connect to the addresses of one target. The request holds
+// one descriptor for them already: each further one that is open at the same time is
+// counted as well.
+type attempts struct {
+	ln      *listener
+	account *quota.Account // of the client; nil = it is not counted
+
+	mu   sync.Mutex
+	open int // attempts under way, and the connection that was made
+	won  bool
+}
+
+// connect is listener.connect for one of several addresses.
+func (a *attempts) connect(ctx context.Context, ap netip.AddrPort) (net.Conn, error) {
+	if err := a.begin(); err != nil {
+		return nil, err
+	}
+	conn, err := a.ln.connect(ctx, ap)
+	if a.end(err == nil) {
+		return conn, nil
+	}
+	if err == nil { // another was faster
+		conn.Close()
+		err = context.Canceled
+	}
+	return nil, err
+}
+
+func (a *attempts) begin() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open > 0 && a.account != nil {
+		if err := a.account.Hold(quota.Dial); err != nil {
+			return limitError(err, tunnel.Authority{})
+		}
+	}
+	a.open++
+	return nil
+}
+
+// end counts an attempt that has ended, and reports whether its connection is the one.
+func (a *attempts) end(connected bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if connected && !a.won {
+		a.won = true
+		return true
+	}
+	if a.open > 1 && a.account != nil {
+		a.account.Give(quota.Dial)
+	}
+	a.open--
+	return false
 }
 
 func (s *Server) connectTimeout() time.Duration {
@@ -113,11 +200,11 @@ func (s *Server) connectTimeout() time.Duration {
 
 // dialVia opens a tunnel through parents. It adds the pseudonym to Via, so that a
 // loop is detected (RFC 9110, section 7.6.3).
-func (ln *listener) dialVia(ctx context.Context, route tunnel.Route, target tunnel.Authority, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
+func (ln *listener) dialVia(ctx context.Context, route tunnel.Route, target tunnel.Authority, holds *quota.Request, via []string, rec *accesslog.Record) (relay.Side, *tunnel.Error) {
 	rec.Via = route.String()
 	received := strings.TrimPrefix(rec.Protocol, "http/")
 	fields := []client.Field{{Name: "Via", Value: strings.Join(append(via, received+" "+ln.server.Pseudonym()), ", ")}}
-	conn, full, e := ln.openVia(ctx, route, target, fields)
+	conn, full, e := ln.openVia(ctx, route, target, holds, fields)
 	if e != nil {
 		return relay.Side{}, e
 	}
@@ -133,7 +220,7 @@ func (ln *listener) dialVia(ctx context.Context, route tunnel.Route, target tunn
 // unresolved, unless ViaResolve is set: then the parent is asked for the addresses
 // that it has here, and full is the name that the search list made of the target's, if
 // it did.
-func (ln *listener) openVia(ctx context.Context, route tunnel.Route, target tunnel.Authority, fields []client.Field) (conn *client.Conn, full string, e *tunnel.Error) {
+func (ln *listener) openVia(ctx context.Context, route tunnel.Route, target tunnel.Authority, holds *quota.Request, fields []client.Field) (conn *client.Conn, full string, e *tunnel.Error) {
 	c := ln.server.parentClient(route)
 	if !ln.server.ViaResolve || target.Addr().IsValid() {
 		if e := ln.judgeLiteral(target); e != nil {
@@ -145,7 +232,7 @@ func (ln *listener) openVia(ctx context.Context, route tunnel.Route, target tunn
 		}
 		return conn, "", nil
 	}
-	literals, full, e := ln.resolved(ctx, target)
+	literals, full, e := ln.resolved(ctx, target, holds)
 	if e != nil {
 		return nil, full, e
 	}
@@ -168,8 +255,8 @@ const maxViaAddresses = 4
 
 // resolved returns those of the target's addresses that pass the policy, and the full
 // name that the search list made of the target's, if it did.
-func (ln *listener) resolved(ctx context.Context, target tunnel.Authority) (literals []tunnel.Authority, full string, e *tunnel.Error) {
-	d := dialer.Dialer{Resolver: ln.server.resolver(), Judge: ln.judgeAddr}
+func (ln *listener) resolved(ctx context.Context, target tunnel.Authority, holds *quota.Request) (literals []tunnel.Authority, full string, e *tunnel.Error) {
+	d := dialer.Dialer{Resolver: ln.server.resolver(holds), Judge: ln.judgeAddr}
 	ln.completeNames(&d, target, &full)
 	if timeout := ln.server.connectTimeout(); timeout > 0 {
 		late := dialer.WithLazyTimeout(ctx, timeout)

@@ -104,6 +104,9 @@ func (c *clientConn) refuseHead(err error) {
 	case !errors.As(err, &e):
 		return // no byte arrived
 	}
+	if dropped := c.errorIfDropped(); dropped != nil {
+		e = dropped
+	}
 	rec := c.newRecord("", "")
 	if e.Status == 0 {
 		rec.SetError(e)
@@ -119,9 +122,10 @@ func (c *clientConn) refuseHead(err error) {
 // after a refusal nothing reads them (RFC 9931).
 func newHTTP1Connect(c *clientConn, head *wire.Request) *connectRequest {
 	rec := c.newRecord(head.Method, protocolName(head.Minor))
+	holds := c.slot.Request()
 	return &connectRequest{
 		Authority: strings.Clone(head.Target), Malformed: checkConnect(head), // a clone, since the record outlives the head
-		Client: c.addr, User: c.user, Credentials: head.Values("Proxy-Authorization"), Via: head.Values("Via"), Record: rec,
+		Client: c.addr, Holds: &holds, User: c.user, Credentials: head.Values("Proxy-Authorization"), Via: head.Values("Via"), Record: rec,
 		Weight: weightOf(head), Watch: watchBy(c.hasLeft),
 		Refuse: func(e *tunnel.Error) { c.refuse(rec, e, false) },
 		Accept: func() (relay.Side, error) {
@@ -140,6 +144,7 @@ const established = "HTTP/1.1 200 Connection established\r\n\r\n"
 // give gives the conn to the relay, with the bytes that came behind the head.
 func (c *clientConn) give() relay.Side {
 	c.given = true
+	c.slot.Hand()
 	c.scratch = wire.Scratch{} // a tunnel keeps no head
 	return relay.Side{Conn: c.conn, Early: c.buffered()}
 }
@@ -184,7 +189,7 @@ func (c *clientConn) servePlain(head *wire.Request) bool {
 	framing, err := head.Framing()
 	c.content = err == nil && (framing.Length > 0 || framing.Chunked)
 	rec := c.newRecord(head.Method, protocolName(head.Minor))
-	next := c.exchanges.Serve(forward.Incoming{Head: head, Client: c.addr, User: c.user, Record: rec, Watch: watchBy(c.hasLeft)})
+	next := c.exchanges.Serve(forward.Incoming{Head: head, Client: c.addr, Holds: c.slot.Request(), User: c.user, Record: rec, Watch: watchBy(c.hasLeft)})
 	c.unread = next == forward.NextDrain
 	return next == forward.NextRequest
 }

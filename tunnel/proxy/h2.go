@@ -119,9 +119,10 @@ func (c *clientConn) serveStream(s *h2.Stream, head h2.Head) {
 // tunnel.
 func newHTTP2Connect(c *clientConn, s *h2.Stream, head h2.Head) *connectRequest {
 	rec := c.newStreamRecord(head)
+	holds := c.slot.Request()
 	q := &connectRequest{
 		Authority: head.Get(":authority"),
-		Client:    c.addr, User: c.user, Credentials: head.Values("proxy-authorization"), Via: head.Values("via"), Record: rec,
+		Client:    c.addr, Holds: &holds, User: c.user, Credentials: head.Values("proxy-authorization"), Via: head.Values("via"), Record: rec,
 		Weight: head.Weight(), Watch: watchBy(streamHasLeft(s)),
 		Refuse: func(e *tunnel.Error) { c.refuseStream(s, rec, e, false) },
 		Accept: func() (relay.Side, error) {

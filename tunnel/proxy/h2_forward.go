@@ -52,7 +52,7 @@ func (c *clientConn) servePlainStream(s *h2.Stream, head h2.Head) {
 	q, parts := requestOfStream(head)
 	exchanges := c.listener.forward.NewExchanges(c.server.run.ctx, h2.NetConn(s, h2.CodeInternal), w)
 	defer exchanges.Close()
-	exchanges.Serve(forward.Incoming{Head: q, HTTP2: true, Parts: parts, Client: c.addr, User: c.user, Record: rec, Watch: watch})
+	exchanges.Serve(forward.Incoming{Head: q, HTTP2: true, Parts: parts, Client: c.addr, Holds: c.slot.Request(), User: c.user, Record: rec, Watch: watch})
 }
 
 // verifyFirst verifies a request before more memory is spent on it, if a second

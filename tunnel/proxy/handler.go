@@ -15,6 +15,7 @@ import (
 	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
 	"culvert/tunnel/forward"
+	"culvert/tunnel/internal/quota"
 	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/listen"
@@ -50,17 +51,31 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		from.user = certificateUser(*r.TLS)
 	}
 	side := &handlerWire{from: from, conn: conn, woken: make(chan struct{})}
+	defer side.slot.Release()
+	e := s.admitHandler(side)
 	switch {
-	case !s.allowsClient(from.addr):
-		side.Refuse(side.newRecord(), clientDenied(), false)
+	case e != nil:
+		side.Refuse(side.newRecord(), e, false)
 	case r.Method == http.MethodConnect:
 		ln.serveConnect(side.newConnect())
 	default:
 		exchanges := ln.forward.NewExchanges(s.run.ctx, conn, side)
 		defer exchanges.Close()
-		exchanges.Serve(forward.Incoming{Head: requestOfHandler(r), HTTP2: r.ProtoMajor != 1, Client: from.addr, User: from.user, Record: side.newRecord()})
+		exchanges.Serve(forward.Incoming{Head: requestOfHandler(r), HTTP2: r.ProtoMajor != 1, Client: from.addr, Holds: side.slot.Request(), User: from.user, Record: side.newRecord()})
 	}
 	conn.wait(side.given)
+}
+
+// admitHandler gives the connection of a handler's request its place in the table, or
+// returns why the client is not served. Over HTTP/2 each request counts as a connection.
+func (s *Server) admitHandler(side *handlerWire) *tunnel.Error {
+	if !s.allowsClient(side.from.addr) {
+		return clientDenied()
+	}
+	if err := s.run.table.Admit(&side.slot, side.from.addr, nil); err != nil {
+		return limitError(err, tunnel.Authority{})
+	}
+	return nil
 }
 
 // enter counts a request as active, and returns the listener for the address that it
@@ -127,6 +142,7 @@ func requestOfHandler(r *http.Request) *wire.Request {
 type handlerWire struct {
 	from  requester
 	conn  *handlerConn
+	slot  quota.Slot
 	given bool // conn, to a relay
 	woken chan struct{}
 	once  sync.Once
@@ -146,9 +162,10 @@ func (w *handlerWire) protocol() string {
 // newConnect adapts a CONNECT.
 func (w *handlerWire) newConnect() *connectRequest {
 	r, rec := w.conn.r, w.newRecord()
+	holds := w.slot.Request()
 	q := &connectRequest{
 		Authority: r.RequestURI,
-		Client:    w.from.addr, User: w.from.user, Credentials: r.Header["Proxy-Authorization"], Via: r.Header["Via"], Record: rec,
+		Client:    w.from.addr, Holds: &holds, User: w.from.user, Credentials: r.Header["Proxy-Authorization"], Via: r.Header["Via"], Record: rec,
 		Watch:  watchBy(func() bool { return r.Context().Err() != nil }),
 		Refuse: func(e *tunnel.Error) { w.Refuse(rec, e, false) },
 		Accept: w.accept,
@@ -178,6 +195,7 @@ func (w *handlerWire) hijack(answer string) (relay.Side, error) {
 		return relay.Side{}, err
 	}
 	w.conn.hijacked = true
+	w.slot.Hand()
 	conn.SetDeadline(time.Time{}) // net/http leaves its own set
 	if _, err := io.WriteString(conn, answer); err != nil {
 		conn.Close()

@@ -27,18 +27,24 @@ func (s *Server) newForwarder(h forward.Host) *forward.Forwarder {
 	return f
 }
 
-// Check implements forward.Host. It takes no slot, since only tunnels are counted.
+// Check implements forward.Host.
 func (h host) Check(in *forward.Incoming) *tunnel.Error {
 	target := in.Record.Target
-	a := requestInfo{target, in.Client, in.User, in.Head.Values("Proxy-Authorization"), in.Head.Values("Via"), weightOf(in.Head), in.Watch}
+	a := requestInfo{target, in.Client, &in.Holds, in.User, in.Head.Values("Proxy-Authorization"), in.Head.Values("Via"), weightOf(in.Head), in.Watch}
 	if e := h.ln.check(a, in.Record); e != nil {
 		return e
 	}
 	if h.Draining() {
 		return errorDraining(target)
 	}
+	if err := in.Holds.Begin(); err != nil {
+		return limitError(err, target)
+	}
 	return nil
 }
+
+// LimitError implements forward.Host.
+func (h host) LimitError(err error) *tunnel.Error { return limitError(err, tunnel.Authority{}) }
 
 // Routes implements forward.Host.
 func (h host) Routes(target tunnel.Authority) (first tunnel.Route, others []tunnel.Route) {
@@ -50,18 +56,19 @@ func (h host) Routes(target tunnel.Authority) (first tunnel.Route, others []tunn
 func (h host) JudgeAddr(target tunnel.Authority) *tunnel.Error { return h.ln.judgeLiteral(target) }
 
 // Dial implements forward.Host.
-func (h host) Dial(ctx context.Context, route tunnel.Route, target tunnel.Authority) (net.Conn, *tunnel.Error) {
+func (h host) Dial(ctx context.Context, in *forward.Incoming, route tunnel.Route) (conn net.Conn, e *tunnel.Error) {
+	var full string
+	target := in.Record.Target
+	ctx, stop := requestInfo{watch: in.Watch}.whileThere(ctx)
+	defer stop()
 	if route.Direct() {
-		conn, _, full, e := h.ln.dialDirect(ctx, target)
-		if e == nil && full != "" {
-			return forward.NamedConn{Conn: conn, FullName: full}, nil
-		}
-		return conn, e
+		conn, _, full, e = h.ln.dialDirect(ctx, target, &in.Holds)
+	} else {
+		conn, full, e = h.ln.openVia(ctx, route, target, &in.Holds, nil)
 	}
-	conn, full, e := h.ln.openVia(ctx, route, target, nil)
 	switch {
 	case e != nil:
-		return nil, e
+		return nil, errorOfDial(ctx, e)
 	case full != "":
 		return forward.NamedConn{Conn: conn, FullName: full}, nil
 	}
@@ -69,8 +76,14 @@ func (h host) Dial(ctx context.Context, route tunnel.Route, target tunnel.Author
 }
 
 // DialParent implements forward.Host.
-func (h host) DialParent(ctx context.Context, route tunnel.Route) (net.Conn, *tunnel.Error) {
-	return h.ln.server.connectParent(ctx, route)
+func (h host) DialParent(ctx context.Context, in *forward.Incoming, route tunnel.Route) (net.Conn, *tunnel.Error) {
+	ctx, stop := requestInfo{watch: in.Watch}.whileThere(ctx)
+	defer stop()
+	conn, e := h.ln.server.connectParent(ctx, route)
+	if e != nil {
+		return nil, errorOfDial(ctx, e)
+	}
+	return conn, nil
 }
 
 // RouteFailed implements forward.Host.
@@ -81,23 +94,18 @@ func (h host) RouteFailed(route tunnel.Route, target tunnel.Authority, e *tunnel
 // DialTunnel implements forward.Host.
 func (h host) DialTunnel(ctx context.Context, in *forward.Incoming) (relay.Side, *tunnel.Error) {
 	target := in.Record.Target
-	if e := h.ln.server.takeSlot(in.Client, target); e != nil {
+	if e := h.ln.server.openTunnel(&in.Holds, target); e != nil {
 		return relay.Side{}, e
 	}
-	side, e := h.ln.dial(ctx, target, in.Head.Values("Via"), in.Record)
-	if e != nil {
-		h.Release(in)
-	}
-	return side, e
+	ctx, stop := requestInfo{watch: in.Watch}.whileThere(ctx)
+	defer stop()
+	return h.ln.dial(ctx, target, &in.Holds, in.Head.Values("Via"), in.Record)
 }
 
 // Tunnel implements forward.Host.
 func (h host) Tunnel(in *forward.Incoming, client, next relay.Side) {
-	h.ln.server.tunnel(in.Record, in.Client, client, next)
+	h.ln.server.tunnel(in.Record, &in.Holds, client, next)
 }
-
-// Release implements forward.Host.
-func (h host) Release(in *forward.Incoming) { h.ln.server.run.slots.release(in.Client) }
 
 // Log implements forward.Host.
 func (h host) Log(rec *accesslog.Record) { h.ln.server.logRequest(rec) }

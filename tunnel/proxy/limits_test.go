@@ -12,7 +12,7 @@ import (
 func TestSummarySettlesTheLimits(t *testing.T) {
 	s := &Server{}
 	s.Summary(&proxytest.FakeListener{At: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}})
-	if s.run.maxTunnels != defaultMaxTunnels() || s.run.maxDescriptors != maxDescriptors() {
-		t.Errorf("%d tunnels and %d descriptors, want %d and %d", s.run.maxTunnels, s.run.maxDescriptors, defaultMaxTunnels(), maxDescriptors())
+	if s.run.table == nil || s.run.table.Limits().Tunnels == 0 || s.run.maxDescriptors != maxDescriptors() {
+		t.Errorf("the table is %v, and at most %d descriptors are used, want %d", s.run.table, s.run.maxDescriptors, maxDescriptors())
 	}
 }

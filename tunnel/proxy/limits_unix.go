@@ -2,7 +2,11 @@
 
 package proxy
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // descriptorLimit returns how many descriptors the process may have; 0 = no limit
 // that matters. The Go runtime has raised the soft limit to the hard one.
@@ -14,21 +18,25 @@ func descriptorLimit() int {
 	return int(limit.Cur)
 }
 
-// defaultMaxTunnels returns how many tunnels the descriptor limit allows, at two
-// descriptors each and with a reserve for listeners, logs, pipes and connections
-// that are being refused.
-func defaultMaxTunnels() int {
-	n := descriptorLimit()
-	if n == 0 {
-		return 1 << 20
+// descriptorsInUse returns how many descriptors the process has open.
+func descriptorsInUse() int {
+	for _, folder := range []string{"/proc/self/fd", "/dev/fd"} {
+		if d, err := os.Open(folder); err == nil {
+			names, err := d.Readdirnames(-1)
+			d.Close()
+			if err == nil {
+				return max(0, len(names)-1) // without d
+			}
+		}
 	}
-	return max(1, (n-n/20-64)/2)
+	const usual = 16
+	return usual
 }
 
 // maxDescriptors returns how many descriptors may be in use before connections are
-// accepted only to be refused; 0 = any number. The rest is for those connections,
-// for targets and for pipes.
+// accepted only to be refused, whatever holds them; 0 = any number. The rest is for
+// those connections, for targets and for pipes.
 func maxDescriptors() int {
 	n := descriptorLimit()
-	return max(0, n-n/100-16)
+	return max(0, n-min(n/100+16, n/8))
 }

@@ -7,6 +7,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/client"
+	"culvert/tunnel/internal/quota"
 )
 
 // parents holds one Client for all equal routes, so that tunnels share connections
@@ -15,6 +16,7 @@ import (
 type parents struct {
 	mu      sync.Mutex
 	clients []*client.Client
+	watch   *client.Watch // of all clients
 }
 
 // parentClient returns the Client that opens tunnels along a route, each within
@@ -28,13 +30,38 @@ func (s *Server) parentClient(route tunnel.Route) *client.Client {
 			return c
 		}
 	}
+	if p.watch == nil {
+		p.watch = &client.Watch{Tap: s.noteShared}
+	}
 	timeout := s.connectTimeout()
 	if timeout == 0 {
 		timeout = -1
 	}
-	c := &client.Client{Route: route, Resolver: s.resolver(), ConnectTimeout: timeout, Timeout: timeout}
+	c := &client.Client{Route: route, Resolver: s.resolver(nil), ConnectTimeout: timeout, Timeout: timeout, Watch: p.watch}
 	p.clients = append(p.clients, c)
 	return c
+}
+
+// noteShared counts a connection to a parent that several tunnels share. The tunnels
+// themselves hold no descriptor for the way to their targets.
+func (s *Server) noteShared(conn net.Conn) net.Conn {
+	s.run.table.Own().Note(quota.Target)
+	return &sharedConn{Conn: conn, release: sync.OnceFunc(func() { s.run.table.Own().Give(quota.Target) })}
+}
+
+// sharedConn is a connection that several tunnels share.
+type sharedConn struct {
+	net.Conn
+	release func()
+}
+
+// NetConn returns the connection within.
+func (c *sharedConn) NetConn() net.Conn { return c.Conn }
+
+// Close implements net.Conn.
+func (c *sharedConn) Close() error {
+	defer c.release()
+	return c.Conn.Close()
 }
 
 // closeIdle closes the shared connections without tunnels.

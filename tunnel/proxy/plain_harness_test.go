@@ -12,6 +12,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
+	"culvert/tunnel/forward"
 	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/proxytest"
 	"culvert/tunnel/internal/testkit"
@@ -44,8 +45,8 @@ type dialingHost struct {
 	dial func(tunnel.Authority) (net.Conn, error)
 }
 
-func (h dialingHost) Dial(_ context.Context, _ tunnel.Route, target tunnel.Authority) (net.Conn, *tunnel.Error) {
-	conn, err := h.dial(target)
+func (h dialingHost) Dial(_ context.Context, in *forward.Incoming, _ tunnel.Route) (net.Conn, *tunnel.Error) {
+	conn, err := h.dial(in.Record.Target)
 	if err != nil {
 		return nil, tunnel.AsError(err, tunnel.PhaseConnect)
 	}

@@ -78,18 +78,18 @@ func TestRefusalWhenResolvingTimesOut(t *testing.T) {
 // A tunnel above a limit is refused by 503.
 func TestRefusalAtMaxTunnels(t *testing.T) {
 	for _, tt := range []struct {
-		name   string
-		server *Server
+		name, rule string
+		server     *Server
 	}{
-		{"in all", &Server{MaxTunnels: 2}},
-		{"per client", &Server{MaxTunnelsPerClient: 2}},
+		{"in all", "max-tunnels", &Server{MaxTunnels: 2}},
+		{"per client", "max-tunnels-per-client", &Server{MaxTunnelsPerClient: 2}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ts := startServer(t, tt.server)
 			echo := tunneltest.Start(t, tunneltest.Echo)
 			first, second := ts.Open(echo.Addr()), ts.Open(echo.Addr())
 			a := ts.Ask(proxytest.ConnectHead(echo.Addr()))
-			ts.CheckRefusal(a, 503, "connection_limit_reached").Want(t, "rule", "max-tunnels")
+			ts.CheckRefusal(a, 503, "connection_limit_reached").Want(t, "rule", tt.rule)
 			testkit.HalfClose(t, first)
 			testkit.ExpectLast(t, first, "")
 			ts.NextRecord(accesslog.EventClose)

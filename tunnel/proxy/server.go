@@ -15,6 +15,7 @@ import (
 
 	"culvert/tunnel/dialer"
 	"culvert/tunnel/forward"
+	"culvert/tunnel/internal/quota"
 	"culvert/tunnel/internal/resolve"
 	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/internal/turns"
@@ -76,9 +77,16 @@ type Server struct {
 	HeaderTimeout, KeepAliveTimeout, ConnectTimeout, IdleTimeout, Linger time.Duration
 
 	// MaxTunnels bounds the tunnels open at once; 0 = as many as the descriptor
-	// limit allows, negative = no bound. MaxTunnelsPerClient bounds those of one
-	// client address; 0 = no bound.
+	// limit allows, negative = no bound. MaxTunnelsPerClient bounds the tunnels and
+	// plain requests that one client address has in flight; 0 = no bound. All clients
+	// of unix sockets count as one.
 	MaxTunnels, MaxTunnelsPerClient int
+
+	// MaxConnectionsPerClient bounds the descriptors that one client address holds: its
+	// connections, those to targets that carry or are to carry its tunnels and requests,
+	// and the look-ups of names for it. 0 = an eighth of all where users log in, else no
+	// bound; negative = no bound.
+	MaxConnectionsPerClient int
 
 	// MaxHead bounds a request head in bytes; 0 = 64 KiB.
 	MaxHead int
@@ -96,20 +104,20 @@ type Server struct {
 
 // serverState is the state of a Server that runs.
 type serverState struct {
-	once       sync.Once
-	name       string
-	idPrefix   string // of the records' ids
-	maxTunnels int
+	once     sync.Once
+	name     string
+	idPrefix string // of the records' ids
+	table    *quota.Table
+	warned   atomic.Int64 // when the operator was told of a shortage
 	// maxDescriptors may be in use before clients are turned away; 0 = any number.
 	maxDescriptors int
 	ctx            context.Context // done when everything must end
 	cancel         context.CancelFunc
 	ids            atomic.Uint64
 	draining       atomic.Bool
-	slots          slots
 	logins         *turns.Queue
 	own            policy.HostAddrs
-	names          resolve.Resolver              // without Server.Resolver; its Hold would count the descriptors of look-ups
+	names          resolve.Resolver              // of parents, without Server.Resolver
 	policy         atomic.Pointer[policy.Policy] // of SetPolicy; nil = Server.Policy
 	loops          relay.Loops
 	workers        workers
@@ -133,9 +141,8 @@ func (s *Server) init() {
 		if s.run.name = s.Name; s.run.name == "" {
 			s.run.name = "culvert-" + hex.EncodeToString(random[4:])
 		}
-		if s.run.maxTunnels = max(0, s.MaxTunnels); s.MaxTunnels == 0 {
-			s.run.maxTunnels = defaultMaxTunnels()
-		}
+		s.run.table = s.newTable()
+		s.run.names.Hold = holdLookups(s.run.table.Own())
 		s.run.maxDescriptors = maxDescriptors()
 		s.run.logins = turns.New(hashesAtOnce())
 		// Only Shutdown and Close end it, no caller's context.
@@ -187,6 +194,7 @@ func (s *Server) Serve(l net.Listener) error {
 	ln.forward = s.newForwarder(host{ln})
 	sock.LeadsHere(netip.AddrPortFrom(netip.IPv6Loopback(), 1)) // opens what it needs while there are descriptors
 	defer ln.forward.CloseIdleConnections()
+	s.limitStrangers(l)
 	s.run.mu.Lock()
 	if s.run.draining.Load() {
 		s.run.mu.Unlock()
@@ -207,8 +215,9 @@ func (s *Server) removeListener(ln *listener) {
 	s.run.mu.Unlock()
 }
 
-// acceptLoop accepts clients. When descriptors run out it tries again after a
-// pause; clients wait in the listener's queue meanwhile.
+// acceptLoop accepts clients. When descriptors run out, although the table has some left,
+// idle connections are dropped, and it tries again after a pause; clients wait in the
+// listener's queue meanwhile.
 func (ln *listener) acceptLoop() error {
 	const longest = time.Second
 	pause := time.Duration(0)
@@ -225,6 +234,9 @@ func (ln *listener) acceptLoop() error {
 		default:
 			if pause = min(max(2*pause, 5*time.Millisecond), longest); pause == 5*time.Millisecond {
 				ln.server.warn("accept failed, trying again", "listener", ln.url, "error", err)
+			}
+			if isOutOfDescriptors(err) && ln.server.run.table.Drop(shortBy) > 0 {
+				pause = 5 * time.Millisecond
 			}
 			select {
 			case <-time.After(pause):
@@ -243,10 +255,15 @@ func (s *Server) warn(msg string, args ...any) {
 // serveConn serves one client connection on a goroutine of its own.
 func (s *Server) serveConn(ln *listener, conn net.Conn) {
 	c := newClientConn(ln, conn)
+	if c.refusal = c.admit(); c.refusal != nil && !s.run.table.Refuse(&c.slot) {
+		c.turnAway()
+		return
+	}
 	s.run.mu.Lock()
 	if s.run.draining.Load() {
 		s.run.mu.Unlock()
 		conn.Close()
+		c.slot.Release()
 		return
 	}
 	s.run.conns[c] = struct{}{}

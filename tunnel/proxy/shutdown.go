@@ -48,9 +48,8 @@ func (s *Server) Close() error {
 
 // Open returns the number of tunnels that are open or being opened.
 func (s *Server) Open() int {
-	s.run.slots.mu.Lock()
-	defer s.run.slots.mu.Unlock()
-	return s.run.slots.open
+	s.init()
+	return s.run.table.Tunnels()
 }
 
 func (s *Server) stopAccepting() {

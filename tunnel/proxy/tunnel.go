@@ -3,19 +3,20 @@ package proxy
 import (
 	"cmp"
 	"culvert/tunnel/accesslog"
+	"culvert/tunnel/internal/quota"
 	"culvert/tunnel/relay"
-	"net/netip"
 	"time"
 )
 
-// tunnel logs the opening, starts the relay, and, when that ends, releases the slot of
-// the client address and logs the close. It returns at once. It does not get the
+// tunnel logs the opening, starts the relay, and, when that ends, gives back what the
+// tunnel holds and logs the close. It returns at once. It does not get the
 // connectRequest, which would keep the head in memory as long as the tunnel lives.
-func (s *Server) tunnel(rec *accesslog.Record, from netip.Addr, client, next relay.Side) {
+func (s *Server) tunnel(rec *accesslog.Record, holds *quota.Request, client, next relay.Side) {
 	rec.Log(s.AccessLog, accesslog.EventOpen)
+	held := holds.Relay()
 	s.relay(client, next, func(result relay.Result) {
 		rec.SetResult(result)
-		s.run.slots.release(from)
+		held.End()
 		rec.Log(s.AccessLog, accesslog.EventClose)
 	})
 }
