@@ -38,25 +38,25 @@ func openJournal(t *testing.T, w io.Writer, format string) *journal.Journal {
 func TestDurationsAndLimitsOfTheServer(t *testing.T) {
 	type limits struct {
 		Header, Connect, Idle, Linger time.Duration
-		Tunnels, PerClient            int
+		Tunnels, PerClient, Conns     int
 	}
 	for _, tt := range []struct {
 		name  string
 		words []string
 		want  limits
 	}{
-		{"by default", nil, limits{proxy.DefaultHeaderTimeout, client.DefaultConnectTimeout, 0, proxy.DefaultLinger, 0, 0}},
-		{"as they are set", []string{"--header-timeout", "1s", "--connect-timeout", "2s", "--idle-timeout", "3s", "--linger", "4s", "--max-tunnels", "5", "--max-tunnels-per-client", "6"},
-			limits{time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second, 5, 6}},
-		{"0 is off", []string{"--header-timeout", "0", "--connect-timeout", "0", "--idle-timeout", "0", "--linger", "0", "--max-tunnels", "0", "--max-tunnels-per-client", "0"},
-			limits{-1, -1, 0, -1, -1, 0}},
+		{"by default", nil, limits{proxy.DefaultHeaderTimeout, client.DefaultConnectTimeout, 0, proxy.DefaultLinger, 0, 0, 0}},
+		{"as they are set", []string{"--header-timeout", "1s", "--connect-timeout", "2s", "--idle-timeout", "3s", "--linger", "4s", "--max-tunnels", "5", "--max-tunnels-per-client", "6", "--max-connections-per-client", "7"},
+			limits{time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second, 5, 6, 7}},
+		{"0 is off", []string{"--header-timeout", "0", "--connect-timeout", "0", "--idle-timeout", "0", "--linger", "0", "--max-tunnels", "0", "--max-tunnels-per-client", "0", "--max-connections-per-client", "0"},
+			limits{-1, -1, 0, -1, -1, 0, -1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, err := NewServer(parse(t, tt.words...))
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := limits{s.HeaderTimeout, s.ConnectTimeout, s.IdleTimeout, s.Linger, s.MaxTunnels, s.MaxTunnelsPerClient}
+			got := limits{s.HeaderTimeout, s.ConnectTimeout, s.IdleTimeout, s.Linger, s.MaxTunnels, s.MaxTunnelsPerClient, s.MaxConnectionsPerClient}
 			if got != tt.want {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
@@ -84,7 +84,8 @@ func TestMistakesNameTheFlag(t *testing.T) {
 	}{
 		{[]string{"--linger=-1s"}, "--linger: a duration cannot be negative"},
 		{[]string{"--drain-timeout=-1s"}, "--drain-timeout: a duration cannot be negative"},
-		{[]string{"--max-tunnels=-1"}, "--max-tunnels: a number of tunnels cannot be negative"},
+		{[]string{"--max-tunnels=-1"}, "--max-tunnels: a limit cannot be negative"},
+		{[]string{"--max-connections-per-client=-1"}, "--max-connections-per-client: a limit cannot be negative"},
 		{[]string{"--users", missing}, "--users: "},
 	} {
 		if _, err := NewServer(parse(t, tt.words...)); err == nil || !strings.HasPrefix(err.Error(), tt.want) {

@@ -13,7 +13,7 @@ import (
 // durations and numbers are flags that must not be negative.
 var (
 	durations = args.Names{"header-timeout", "connect-timeout", "idle-timeout", "linger", "drain-timeout"}
-	numbers   = args.Names{"max-tunnels", "max-tunnels-per-client"}
+	numbers   = args.Names{"max-tunnels", "max-tunnels-per-client", "max-connections-per-client"}
 )
 
 // NewServer returns the Server that the flags describe, without its logs. A mistake in a
@@ -34,6 +34,11 @@ func NewServer(flags *args.Values) (*proxy.Server, error) {
 			s.MaxTunnels = -1
 		}
 	}
+	if flags.IsSet("max-connections-per-client") {
+		if s.MaxConnectionsPerClient = flags.Int("max-connections-per-client"); s.MaxConnectionsPerClient == 0 {
+			s.MaxConnectionsPerClient = -1
+		}
+	}
 	if s.Name != "" {
 		if err := proxy.CheckName(s.Name); err != nil {
 			return nil, flags.Mistake("name", err, "as in --name proxy.example.com")
@@ -46,7 +51,7 @@ func NewServer(flags *args.Values) (*proxy.Server, error) {
 	}
 	for _, name := range numbers {
 		if flags.Int(name) < 0 {
-			return nil, flags.Mistake(name, errors.New("a number of tunnels cannot be negative"), "0 turns the limit off")
+			return nil, flags.Mistake(name, errors.New("a limit cannot be negative"), "0 turns the limit off")
 		}
 	}
 	if file := flags.String("users"); file != "" {

@@ -134,16 +134,19 @@ func (s *Slot) Rest(private bool) {
 	}
 }
 
-// Use makes a connection that was kept busy for a client. The error is ErrDropped, or a
-// limit of the client's; then it is kept still.
+// Use makes a connection that was kept busy for a client. The error is ErrDropped, or
+// ErrPerClient; then it is kept still.
 func (s *Slot) Use(a *Account) error {
 	t := s.lock()
 	if t == nil {
 		return nil
 	}
 	if s.account == nil {
-		t.mu.Unlock()
-		return ErrDropped
+		defer t.mu.Unlock()
+		if s.dropped {
+			return ErrDropped
+		}
+		return nil // it holds no descriptor
 	}
 	s.pull()
 	var over []*Slot
