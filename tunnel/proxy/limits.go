@@ -23,7 +23,7 @@ const clientShare = 8
 
 // newTable returns the table of who holds what, within what the process may hold.
 func (s *Server) newTable() *quota.Table {
-	room := roomFor(descriptorLimit(), descriptorsInUse())
+	room := roomFor(descriptorLimit(), descriptorsInUse()+s.run.loops.Descriptors())
 	s.run.loops.MaxPipes = cmp.Or(room.pipes, -1)
 	sock.LimitPipes(cmp.Or(room.pipes, -1))
 	limits := quota.Limits{
@@ -59,10 +59,10 @@ type room struct {
 	pipes       int // of a pool; there are two
 }
 
-// reserved is what a process needs for its logs, its files and the event loops.
-const reserved = 24
+// reserved is what a process needs for its logs and other files, as far as there is room.
+const reserved = 16
 
-// roomFor divides descriptors, of which inUse are taken. 0 = there is no limit.
+// roomFor divides descriptors, of which inUse are taken or will be. 0 = there is no limit.
 func roomFor(limit, inUse int) room {
 	const unbounded = 1 << 20
 	if limit == 0 {
@@ -71,7 +71,7 @@ func roomFor(limit, inUse int) room {
 	free := max(0, limit-inUse)
 	r := room{refusals: min(max(1, free/32), 256), pipes: min(free/64, sock.MaxPipes)}
 	const pools, ends = 2, 2
-	r.connections = free - r.refusals - pools*ends*r.pipes - min(reserved+free/100, free/4)
+	r.connections = free - r.refusals - pools*ends*r.pipes - min(reserved+free/100, max(1, free/4))
 	r.connections = max(r.connections, 2) // with fewer than one tunnel's there is no proxy
 	return r
 }

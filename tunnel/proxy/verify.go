@@ -74,10 +74,6 @@ var _ rememberer = (*Users)(nil)
 func (s *Server) awaitTurn(a requestInfo, try func() bool) (bool, *tunnel.Error) {
 	ctx, stop := a.whileThere(s.run.ctx)
 	defer stop()
-	if a.holds != nil {
-		a.holds.Await()
-		defer a.holds.Awaited()
-	}
 	ok, err := s.run.logins.Do(ctx, a.client, a.weight, try)
 	switch {
 	case err == nil:

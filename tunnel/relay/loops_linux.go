@@ -76,6 +76,10 @@ func (l *Loops) Start(client, target Side, limits Limits, done func(Result)) (Ru
 // descriptors that is made afterwards includes theirs.
 func (l *Loops) Run() { l.started() }
 
+// Descriptors returns how many descriptors the event loops take, once they run, besides
+// those of tunnels and pipes.
+func (l *Loops) Descriptors() int { return splice.Descriptors() }
+
 // IdleDescriptors returns the number of descriptors that the event loops keep open for
 // pipes that are not in use. Tests that look for leaks subtract them.
 func (l *Loops) IdleDescriptors() int {

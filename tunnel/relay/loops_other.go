@@ -19,5 +19,8 @@ func (*Loops) Close() {}
 // Run does nothing.
 func (*Loops) Run() {}
 
+// Descriptors returns 0.
+func (*Loops) Descriptors() int { return 0 }
+
 // IdleDescriptors returns 0.
 func (*Loops) IdleDescriptors() int { return 0 }

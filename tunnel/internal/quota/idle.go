@@ -5,15 +5,11 @@ type rank uint8
 
 const (
 	rankKept     rank = iota // connections to targets that are kept
-	rankStranger             // clients that have not logged in
-	rankLogin                // clients that wait for their turn to log in
+	rankStranger             // clients that had no request in flight yet
 	rankKnown                // clients between two requests
 	ranks
 	busy = ranks // not idle
 )
-
-// ofItself says which connections of its own a client at its limit gives up for another.
-var ofItself = [...]rank{rankKept, rankStranger, rankKnown}
 
 // list is a list of slots in the order in which they became idle. A slot is in two: its
 // account's and its network's.
@@ -152,8 +148,8 @@ func (t *Table) oldest() *Slot {
 // oldest returns the slot that the account gives up first for another of its own, or nil.
 // t.mu is held.
 func (a *Account) oldest() *Slot {
-	for _, r := range ofItself {
-		if s := a.idle[r].first; s != nil {
+	for i := range a.idle {
+		if s := a.idle[i].first; s != nil {
 			return s
 		}
 	}

@@ -3,10 +3,10 @@
 //
 // It promises that no limit is exceeded, and that what is idle makes room before anything
 // is refused: first connections that are kept for further requests, then clients that
-// have not logged in, then those that wait for their turn to log in, then known clients
-// between two requests. Of each, the network that has most gives first what was idle
-// longest; an IPv4 address is a network of its own, and an IPv6 address is part of its
-// /64. So whoever opens many connections makes room for the others.
+// had no request in flight yet, because they are silent or have not logged in, then known
+// clients between two requests. Of each, the network that has most gives first what was
+// idle longest; an IPv4 address is a network of its own, and an IPv6 address is part of
+// its /64. So whoever opens many connections makes room for the others.
 //
 // A [Slot] stands for one connection, a client's or one to a target: its owner embeds it,
 // and is told by [Holder] when it must close it. A [Request] stands for a CONNECT or

@@ -99,15 +99,13 @@ func (t *table) wantEmpty() {
 	}
 }
 
-// What is idle goes in this order: kept connections, strangers, logins that wait, known
-// clients between requests. What has a request in flight stays.
+// What is idle goes in this order: kept connections, strangers, known clients between
+// requests. What has a request in flight stays.
 func TestOrderInWhichIdleConnectionsAreDropped(t *testing.T) {
-	q := newTable(t, Limits{Descriptors: 6})
+	q := newTable(t, Limits{Descriptors: 5})
 	known := q.admit("192.0.2.1", "known").served(q)
-	waiting := q.admit("192.0.2.2", "waiting")
-	login := waiting.Request()
-	login.Await()
-	q.admit("192.0.2.3", "stranger")
+	stranger := q.admit("192.0.2.3", "stranger")
+	login := stranger.Request()
 	active := q.admit("192.0.2.4", "active")
 	r := active.Request()
 	if err := r.Begin(); err != nil {
@@ -116,7 +114,7 @@ func TestOrderInWhichIdleConnectionsAreDropped(t *testing.T) {
 	kept := q.upstream(&r, "kept")
 	kept.Rest(false)
 	busy := q.upstream(&r, "busy")
-	for i, name := range []string{"kept", "stranger", "waiting", "known"} {
+	for i, name := range []string{"kept", "stranger", "known"} {
 		from := fmt.Sprintf("198.51.100.%d", i)
 		c := q.admit(from, from)
 		next := c.Request()
@@ -130,7 +128,7 @@ func TestOrderInWhichIdleConnectionsAreDropped(t *testing.T) {
 	if err := q.Admit(new(Slot), addr("203.0.113.1"), known); err != ErrDescriptors {
 		t.Errorf("with nothing idle: %v", err)
 	}
-	if err := login.Begin(); err != ErrDropped || !waiting.Dropped() || active.Dropped() {
+	if err := login.Begin(); err != ErrDropped || !stranger.Dropped() || active.Dropped() {
 		t.Errorf("a request of a connection that was dropped: %v", err)
 	}
 	if err := kept.Use(r.Account()); err != ErrDropped {
@@ -177,8 +175,7 @@ func TestStrangersDoNotDropOthers(t *testing.T) {
 	}
 }
 
-// A client at its limit gives up what is idle of its own, except logins that wait, and is
-// then refused. Others are not concerned.
+// A client at its limit gives up what is idle of its own, and is then refused. Others are not concerned.
 func TestLimitOfAClient(t *testing.T) {
 	q := newTable(t, Limits{PerClient: 3})
 	for _, from := range []string{"192.0.2.1", "2001:db8::1", ""} {
@@ -196,12 +193,14 @@ func TestLimitOfAClient(t *testing.T) {
 		q.wantDropped("c")
 		f := q.admit(from, "f")
 		q.wantDropped("d")
-		login := f.Request()
-		login.Await()
+		busy := f.Request()
+		if err := busy.Begin(); err != nil {
+			t.Fatal(err)
+		}
 		if err := q.Admit(new(Slot), addr(from), a); err != ErrPerClient {
 			t.Errorf("from %q beyond the limit: %v", from, err)
 		}
-		if n, requests := q.HeldBy(addr(from)); n != 3 || requests != 1 {
+		if n, requests := q.HeldBy(addr(from)); n != 3 || requests != 2 {
 			t.Errorf("%q holds %d descriptors and %d requests", from, n, requests)
 		}
 	}
@@ -293,11 +292,9 @@ func TestConnectionWithStreamsIsIdleAfterTheLast(t *testing.T) {
 	q := newTable(t, Limits{})
 	c := q.admit("192.0.2.1", "c")
 	a, b := c.Request(), c.Request()
-	a.Await()
 	if err := b.Begin(); err != nil {
 		t.Fatal(err)
 	}
-	a.Awaited()
 	if err := a.Open(); err != nil {
 		t.Fatal(err)
 	}

@@ -26,31 +26,8 @@ func (s *Slot) Request() Request { return Request{conn: s} }
 // Account returns the account of the client, nil if the request is not in flight.
 func (r *Request) Account() *Account { return r.account }
 
-// Await notes that the request waits for its turn to log in, and Awaited that it waits no
-// more. The connection of a client that never had a request in flight may be dropped
-// meanwhile.
-func (r *Request) Await() { r.rank(rankLogin) }
-
-// Awaited undoes Await.
-func (r *Request) Awaited() { r.rank(rankStranger) }
-
-func (r *Request) rank(as rank) {
-	if r.conn == nil {
-		return
-	}
-	t := r.conn.lock()
-	if t == nil {
-		return
-	}
-	defer t.mu.Unlock()
-	if s := r.conn; s.account != nil && s.holder != nil && !s.known && s.active == 0 {
-		s.pull()
-		s.push(as)
-	}
-}
-
-// Begin puts the request in flight. Its connection is not dropped until it has ended. The
-// error is a limit, or ErrDropped.
+// Begin puts the request in flight, once it may be: its client has logged in. Its
+// connection is not dropped until it has ended. The error is a limit, or ErrDropped.
 func (r *Request) Begin() error { return r.enter(inFlight) }
 
 // Open puts a request in flight that becomes a tunnel, and holds a descriptor for the

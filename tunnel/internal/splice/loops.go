@@ -22,12 +22,19 @@ type Loops struct {
 	running  sync.WaitGroup
 }
 
+// usualLoops returns how many loops there are by default.
+func usualLoops() int { return min(runtime.GOMAXPROCS(0), mostLoops) }
+
+// Descriptors returns how many descriptors the loops of Start(0, ...) take: an epoll(7)
+// instance and an eventfd(2) each.
+func Descriptors() int { return 2 * usualLoops() }
+
 // Start starts n loops; n <= 0 means one for each processor that Go may use, up to four.
 // They have at most that many pipes open, of two descriptors each; 0 = 256, negative =
 // none. The caller closes them. The error is that of a system call.
 func Start(n, pipes int) (*Loops, error) {
 	if n <= 0 {
-		n = min(runtime.GOMAXPROCS(0), mostLoops)
+		n = usualLoops()
 	}
 	ls := &Loops{finisher: newFinisher()}
 	for range n {
