@@ -58,7 +58,7 @@ func (l *commandLine) runServe(ctx context.Context, line *args.Line) error {
 	}
 	defer logs.Close()
 	server.AccessLog, server.ErrorLog = logs.Access, logs.Errors
-	secure, notes, err := serve.NewTLS(&line.Values, specs, server.ErrorLog)
+	secure, err := serve.NewTLS(&line.Values, specs, server.ErrorLog)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,11 @@ func (l *commandLine) runServe(ctx context.Context, line *args.Line) error {
 		go func() { failed <- server.Serve(l) }()
 	}
 	serve.Announce(server, listeners, j.Say)
-	for _, note := range append(notes, serve.ViaNotes(&line.Values, server)...) {
+	notes := serve.ViaNotes(&line.Values, server)
+	if secure != nil {
+		notes = append(secure.Notes, notes...)
+	}
+	for _, note := range notes {
 		j.Say("%s", note)
 	}
 	select {

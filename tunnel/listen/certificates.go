@@ -77,6 +77,20 @@ func (f *certificateFiles) renew() {
 	log.Info("the certificate was read anew", "cert", f.certFile, "until", next.Leaf.NotAfter.UTC())
 }
 
+// reload reads the files again, and returns until when the certificate is valid. After an
+// error the certificate before stays.
+func (f *certificateFiles) reload() (until time.Time, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	states := f.look() // before reading, as in renew
+	next, err := f.read()
+	if err != nil {
+		return time.Time{}, err
+	}
+	f.current, f.seen, f.looked = next, states, time.Now()
+	return next.Leaf.NotAfter, nil
+}
+
 func (f *certificateFiles) read() (*tls.Certificate, error) {
 	cert, err := textfile.Read(f.certFile)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -134,5 +136,107 @@ func TestACMEName(t *testing.T) {
 		if got, err := acmeName(host); got != want || (err == nil) != (want != "") {
 			t.Errorf("%q is asked for as %q, %v; want %q", host, got, err, want)
 		}
+	}
+}
+
+// handshake connects to l and returns the client's side, and whether the server has
+// verified its certificate.
+func handshake(t *testing.T, l net.Listener, config *tls.Config) (conn *tls.Conn, verified bool) {
+	t.Helper()
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(time.Minute))
+		if c := conn.(*Conn); c.Handshake() == nil {
+			fmt.Fprint(c, len(c.ConnectionState().VerifiedChains))
+		}
+	}()
+	conn = tls.Client(testkit.Dial(t, "tcp", l.Addr().String()), config)
+	said := make([]byte, 1)
+	if _, err := conn.Read(said); err != nil {
+		t.Fatal(err)
+	}
+	return conn, said[0] != '0'
+}
+
+// A certificate and the authorities of client certificates that are read again count for
+// the next handshake; those that cannot be used leave what was there. A session of before
+// does not bring back a client whose authority is gone.
+func TestTLSReload(t *testing.T) {
+	old, next := testkit.NewCertifier(t, "old"), testkit.NewCertifier(t, "new")
+	pair, _ := testkit.CertificateFor(t, "proxy.test", time.Hour)
+	cert, key := pemFiles(t, pair)
+	authorities := filepath.Join(t.TempDir(), "ca.pem")
+	write := func(path string, text []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pemOf := func(der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}) }
+	write(authorities, pemOf(old.Cert.Raw))
+	secure, err := Options{CertFile: cert, KeyFile: key, ClientCAFile: authorities}.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := secure.Listen(testkit.Listen(t, "127.0.0.1:0"))
+	if !VerifiesClients(l) || secure.CertFile() != cert || secure.ClientCAFile() != authorities {
+		t.Fatalf("%s, %s", secure.CertFile(), secure.ClientCAFile())
+	}
+	config := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(1),
+		Certificates: []tls.Certificate{old.Leaf(time.Hour, time.Hour, "ada")}}
+	for range 2 {
+		conn, verified := handshake(t, l, config)
+		if !verified {
+			t.Error("the client is not verified")
+		}
+		conn.Close()
+	}
+
+	write(authorities, []byte("-----BEGIN CERT"))
+	if err := secure.ReloadClientCA(); err == nil {
+		t.Error("damaged authorities were read")
+	}
+	if conn, verified := handshake(t, l, config); !verified || !conn.ConnectionState().DidResume {
+		t.Errorf("after damage the client is verified: %v", verified)
+	}
+	write(authorities, pemOf(next.Cert.Raw))
+	if err := secure.ReloadClientCA(); err != nil {
+		t.Fatal(err)
+	}
+	if _, verified := handshake(t, l, config); verified {
+		t.Error("a client of the authority of before is verified")
+	}
+	if _, verified := handshake(t, l, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{next.Leaf(time.Hour, time.Hour, "eve")}}); !verified {
+		t.Error("a client of the new authority is not verified")
+	}
+
+	other, _ := testkit.CertificateFor(t, "other.test", 2*time.Hour)
+	write(cert, pemOf(other.Certificate[0])) // without its key
+	if _, err := secure.ReloadCertificate(); err == nil {
+		t.Error("a certificate without its key was read")
+	}
+	shown := func() string {
+		conn, _ := handshake(t, l, &tls.Config{InsecureSkipVerify: true})
+		return strings.Join(conn.ConnectionState().PeerCertificates[0].DNSNames, " ")
+	}
+	if got := shown(); got != "proxy.test" {
+		t.Errorf("after damage the certificate is for %s", got)
+	}
+	otherCert, otherKey := pemFiles(t, other)
+	for to, from := range map[string]string{cert: otherCert, key: otherKey} {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if until, err := secure.ReloadCertificate(); err != nil || time.Until(until) < time.Hour {
+		t.Errorf("until %v, %v", until, err)
+	}
+	if got := shown(); got != "other.test" {
+		t.Errorf("the certificate is for %s", got)
 	}
 }

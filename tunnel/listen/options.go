@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
+	"sync"
+	"time"
 )
 
 // Options say where the TLS listeners of a server get their certificate (two files, a
@@ -31,45 +34,101 @@ func cipherSuites() (ids []uint16) {
 	return ids
 }
 
-// Config returns a configuration for NewTLS, and warnings and advice for the user:
-// sentences without a full stop. It is nil if o names no source of a certificate.
-func (o Options) Config() (config *tls.Config, notes []string, err error) {
+// TLS is what the TLS listeners of a server have in common. It was made by Options.
+type TLS struct {
+	Notes []string // warnings and advice for the user: sentences without a full stop
+
+	config       *tls.Config // only cloned, never used: a clone has tickets of its own
+	files        *certificateFiles
+	clientCAFile string
+
+	mu        sync.Mutex
+	listeners []*listener
+}
+
+// TLS reads the files and returns what they make, nil if o names no source of a
+// certificate.
+func (o Options) TLS() (t *TLS, err error) {
 	if o.CertFile == "" && !o.SelfSigned && o.ACME.Hosts == nil {
-		return nil, nil, nil
+		return nil, nil
 	}
-	config = &tls.Config{MinVersion: tls.VersionTLS12}
 	defer func() {
-		if config != nil {
-			config.CipherSuites = cipherSuites()
+		if t != nil {
+			t.config.CipherSuites = cipherSuites()
 		}
 	}()
+	t = &TLS{config: &tls.Config{MinVersion: tls.VersionTLS12}, clientCAFile: o.ClientCAFile}
 	switch {
 	case o.ACME.Hosts != nil:
-		if config, err = o.ACME.config(); err != nil {
-			return nil, nil, err
+		if t.config, err = o.ACME.config(); err != nil {
+			return nil, err
 		}
 	case o.SelfSigned:
 		pair, pin, err := SelfSigned(o.Hosts...)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		config.Certificates = []tls.Certificate{pair}
-		notes = append(notes, "the self-signed certificate's pin is "+pin+" (for clients: culvert dial --pin, curl --pinnedpubkey)")
+		t.config.Certificates = []tls.Certificate{pair}
+		t.Notes = append(t.Notes, "the self-signed certificate's pin is "+pin+" (for clients: culvert dial --pin, curl --pinnedpubkey)")
 	default:
-		files, err := loadCertificateFiles(o.CertFile, o.KeyFile)
-		if err != nil {
-			return nil, nil, err
+		if t.files, err = loadCertificateFiles(o.CertFile, o.KeyFile); err != nil {
+			return nil, err
 		}
-		files.Log = o.Log
-		config.GetCertificate, notes = files.GetCertificate, files.Notes()
+		t.files.Log = o.Log
+		t.config.GetCertificate, t.Notes = t.files.GetCertificate, t.files.Notes()
 	}
 	if o.ClientCAFile != "" {
-		config.ClientAuth = tls.VerifyClientCertIfGiven
-		if config.ClientCAs, err = loadClientCA(o.ClientCAFile); err != nil {
-			return nil, nil, err
+		t.config.ClientAuth = tls.VerifyClientCertIfGiven
+		if t.config.ClientCAs, err = loadClientCA(o.ClientCAFile); err != nil {
+			return nil, err
 		}
 	}
-	return config, notes, nil
+	return t, nil
+}
+
+// Listen is NewTLS for the configuration of t.
+func (t *TLS) Listen(l net.Listener) net.Listener {
+	secure := &listener{Listener: l}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	secure.use(t.config.Clone())
+	t.listeners = append(t.listeners, secure)
+	return secure
+}
+
+// CertFile returns the name of the certificate's file, "" if the certificate is not in a
+// file.
+func (t *TLS) CertFile() string {
+	if t.files == nil {
+		return ""
+	}
+	return t.files.certFile
+}
+
+// ClientCAFile returns the name of the file of the authorities of client certificates, ""
+// if there is none.
+func (t *TLS) ClientCAFile() string { return t.clientCAFile }
+
+// ReloadCertificate reads the certificate and its key again, for the handshakes to come,
+// and returns until when the certificate is valid. After an error the one before stays.
+// There must be a CertFile.
+func (t *TLS) ReloadCertificate() (until time.Time, err error) { return t.files.reload() }
+
+// ReloadClientCA reads the authorities of client certificates again, for the handshakes
+// to come. No session of a handshake before is resumed. After an error the authorities
+// before stay. There must be a ClientCAFile.
+func (t *TLS) ReloadClientCA() error {
+	pool, err := loadClientCA(t.clientCAFile)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.config.ClientCAs = pool
+	for _, l := range t.listeners {
+		l.use(t.config.Clone())
+	}
+	return nil
 }
 
 // Check returns an error, and a hint, if the options contradict each other. secure says

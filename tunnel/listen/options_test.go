@@ -8,7 +8,7 @@ import (
 
 // A listener takes no suite of TLS 1.2 with CBC, nor one without forward secrecy.
 func TestListenerSuites(t *testing.T) {
-	config, _, err := Options{SelfSigned: true, Hosts: []string{"127.0.0.1"}}.Config()
+	made, err := Options{SelfSigned: true, Hosts: []string{"127.0.0.1"}}.TLS()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,7 +19,7 @@ func TestListenerSuites(t *testing.T) {
 	} {
 		near, far := net.Pipe()
 		go func() {
-			server := tls.Server(far, config)
+			server := tls.Server(far, made.config)
 			_ = server.Handshake()
 			server.Close()
 		}()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"culvert/tunnel"
@@ -29,7 +30,19 @@ import (
 // A listener of tls.NewListener does not do: a proxy.Server would take its conns for
 // plain ones.
 func NewTLS(l net.Listener, config *tls.Config) net.Listener {
-	config = config.Clone()
+	secure := &listener{Listener: l}
+	secure.use(config.Clone())
+	return secure
+}
+
+type listener struct {
+	net.Listener
+	config atomic.Pointer[tls.Config] // of the next connection
+}
+
+// use makes config the configuration of the connections to come, with what every listener
+// has. It owns config.
+func (l *listener) use(config *tls.Config) {
 	protocols := []string{tunnel.ALPNHTTP2, tunnel.ALPNHTTP1}
 	if slices.Contains(config.NextProtos, acme.ALPNProto) {
 		protocols = append(protocols, acme.ALPNProto)
@@ -38,12 +51,7 @@ func NewTLS(l net.Listener, config *tls.Config) net.Listener {
 	if config.MinVersion == 0 {
 		config.MinVersion = tls.VersionTLS12
 	}
-	return &listener{l, config}
-}
-
-type listener struct {
-	net.Listener
-	config *tls.Config
+	l.config.Store(config)
 }
 
 // Accept implements net.Listener; the conn is a *Conn.
@@ -52,7 +60,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newConn(conn, l.config), nil
+	return newConn(conn, l.config.Load()), nil
 }
 
 // speaksTLS reports whether NewTLS returned l.
@@ -65,7 +73,7 @@ func speaksTLS(l net.Listener) bool {
 // certificates.
 func VerifiesClients(l net.Listener) bool {
 	t, ok := l.(*listener)
-	return ok && t.config.ClientAuth >= tls.VerifyClientCertIfGiven
+	return ok && t.config.Load().ClientAuth >= tls.VerifyClientCertIfGiven
 }
 
 // closeNotifyTimeout limits how long Close tries to write the close_notify alert. It

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"strings"
@@ -30,9 +29,9 @@ func ListenSpecs(flags *args.Values) ([]listen.Spec, error) {
 }
 
 // Bind binds all listeners before any of them accepts, and refuses one that would be
-// an open proxy by accident. secure is the configuration of https listeners. The
-// Server that serves the listeners closes them; after an error none is open.
-func Bind(ctx context.Context, flags *args.Values, server *proxy.Server, specs []listen.Spec, secure *tls.Config) (listeners []net.Listener, err error) {
+// an open proxy by accident. secure is what https listeners have in common. The Server
+// that serves the listeners closes them; after an error none is open.
+func Bind(ctx context.Context, flags *args.Values, server *proxy.Server, specs []listen.Spec, secure *listen.TLS) (listeners []net.Listener, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range listeners {
@@ -46,7 +45,7 @@ func Bind(ctx context.Context, flags *args.Values, server *proxy.Server, specs [
 			return listeners, &exit.Error{Err: err, Hint: listen.Hint(err)}
 		}
 		if spec.TLS {
-			l = listen.NewTLS(l, secure)
+			l = secure.Listen(l)
 		}
 		listeners = append(listeners, l)
 		if err := server.CheckExposure(l); err != nil && !flags.Bool("open") {

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 
@@ -10,9 +9,8 @@ import (
 	"culvert/tunnel/listen"
 )
 
-// NewTLS returns the configuration of https listeners, nil if there are none, and notes
-// about it for a person.
-func NewTLS(flags *args.Values, specs []listen.Spec, errorLog *slog.Logger) (*tls.Config, []string, error) {
+// NewTLS returns what https listeners have in common, nil if there are none.
+func NewTLS(flags *args.Values, specs []listen.Spec, errorLog *slog.Logger) (*listen.TLS, error) {
 	o := listen.Options{
 		CertFile:     flags.String("tls-cert"),
 		KeyFile:      flags.String("tls-key"),
@@ -32,12 +30,12 @@ func NewTLS(flags *args.Values, specs []listen.Spec, errorLog *slog.Logger) (*tl
 		}
 	}
 	if hint, err := o.Check(len(o.Hosts) > 0); err != nil {
-		return nil, nil, args.Usagef(hint, "%v", err)
+		return nil, args.Usagef(hint, "%v", err)
 	}
-	config, notes, err := o.Config()
+	secure, err := o.TLS()
 	if err != nil {
-		return nil, nil, &args.Error{Message: fmt.Sprintf("cannot set TLS up: %v", err), ExitCode: tunnel.ExitCode(err),
+		return nil, &args.Error{Message: fmt.Sprintf("cannot set TLS up: %v", err), ExitCode: tunnel.ExitCode(err),
 			Hint: "certificates, keys and authorities are in PEM files, as openssl and certbot write them; --acme-dir is a folder of serve's own"}
 	}
-	return config, notes, nil
+	return secure, nil
 }
