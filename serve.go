@@ -43,8 +43,13 @@ func (l *commandLine) runServe(ctx context.Context, line *args.Line) error {
 	}
 	// The tunnels outlive the reader of the log on stderr.
 	signal.Ignore(syscall.SIGPIPE)
+	reloads := serve.NotifyReload()
 	j := l.openServeJournal()
 	server, err := serve.NewServer(&line.Values)
+	if err != nil {
+		return err
+	}
+	rules, err := serve.ReadRules(&line.Values, &server.Policy)
 	if err != nil {
 		return err
 	}
@@ -82,6 +87,8 @@ func (l *commandLine) runServe(ctx context.Context, line *args.Line) error {
 	for _, note := range notes {
 		j.Say("%s", note)
 	}
+	reloader := serve.Reloader{Server: server, Logs: logs, Rules: rules, TLS: secure, Journal: j}
+	go reloader.Watch(reloads)
 	select {
 	case err = <-failed:
 		err = fmt.Errorf("a listener failed: %w", err)
