@@ -67,7 +67,7 @@ func (l *commandLine) runServe(ctx context.Context, line *args.Line) error {
 	if err != nil {
 		return err
 	}
-	listeners, err := serve.Bind(ctx, &line.Values, server, specs, secure)
+	listeners, notes, err := serve.Bind(ctx, &line.Values, server, specs, secure)
 	if err != nil {
 		return err
 	}
@@ -80,9 +80,9 @@ func (l *commandLine) runServe(ctx context.Context, line *args.Line) error {
 		go func() { failed <- server.Serve(l) }()
 	}
 	serve.Announce(server, listeners, j.Say)
-	notes := serve.ViaNotes(&line.Values, server)
+	notes = append(notes, serve.ViaNotes(&line.Values, server)...)
 	if secure != nil {
-		notes = append(secure.Notes, notes...)
+		notes = append(notes, secure.Notes...)
 	}
 	for _, note := range notes {
 		j.Say("%s", note)

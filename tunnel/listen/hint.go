@@ -16,8 +16,10 @@ func Hint(err error) string {
 		return "a socket wants a folder that exists, and a free name in it: choose another path with --listen"
 	case errors.Is(err, syscall.EACCES):
 		return "ports below 1024 and foreign folders need more rights: choose another with --listen"
+	case errors.Is(err, syscall.EMFILE):
+		return "raise the limit of open descriptors: ulimit -n, or LimitNOFILE= of systemd"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "the address is not one of this machine's: see ip address"
+		return "the address is not one of this machine's, or not yet: see ip address"
 	}
 	return ""
 }

@@ -101,6 +101,13 @@ func (s Spec) Listen(ctx context.Context) (net.Listener, error) {
 	return listener, nil
 }
 
+// ListenEarly is Listen for a TCP address that this machine does not have, and may get
+// later: Linux accepts connections from then on. Elsewhere it is an error. It is for a
+// service that is started while the network is being set up.
+func (s Spec) ListenEarly(ctx context.Context) (net.Listener, error) {
+	return sock.ListenEarly(ctx, s.family(), s.Address)
+}
+
 // family returns the network to listen on. It is "tcp4" for 0.0.0.0, which package net
 // would open for IPv6 as well.
 func (s Spec) family() string {

@@ -2,9 +2,11 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
 
 	"culvert/tunnel/cli/args"
 	"culvert/tunnel/cli/exit"
@@ -30,8 +32,10 @@ func ListenSpecs(flags *args.Values) ([]listen.Spec, error) {
 
 // Bind binds all listeners before any of them accepts, and refuses one that would be
 // an open proxy by accident. secure is what https listeners have in common. The Server
-// that serves the listeners closes them; after an error none is open.
-func Bind(ctx context.Context, flags *args.Values, server *proxy.Server, specs []listen.Spec, secure *listen.TLS) (listeners []net.Listener, err error) {
+// that serves the listeners closes them; after an error none is open. An address that
+// this machine does not have yet is bound all the same where the system can do that, with
+// a note for a person.
+func Bind(ctx context.Context, flags *args.Values, server *proxy.Server, specs []listen.Spec, secure *listen.TLS) (listeners []net.Listener, notes []string, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range listeners {
@@ -41,19 +45,25 @@ func Bind(ctx context.Context, flags *args.Values, server *proxy.Server, specs [
 	}()
 	for _, spec := range specs {
 		l, err := spec.Listen(ctx)
+		if errors.Is(err, syscall.EADDRNOTAVAIL) {
+			if early, failed := spec.ListenEarly(ctx); failed == nil {
+				l, err = early, nil
+				notes = append(notes, fmt.Sprintf("%s is not an address of this machine yet: clients are accepted there as soon as it is", spec.Host()))
+			}
+		}
 		if err != nil {
-			return listeners, &exit.Error{Err: err, Hint: listen.Hint(err)}
+			return listeners, nil, &exit.Error{Err: err, Hint: listen.Hint(err)}
 		}
 		if spec.TLS {
 			l = secure.Listen(l)
 		}
 		listeners = append(listeners, l)
 		if err := server.CheckExposure(l); err != nil && !flags.Bool("open") {
-			return listeners, args.Usagef("want passwords with --users FILE, or client certificates with --tls-client-ca FILE, "+
+			return listeners, nil, args.Usagef("want passwords with --users FILE, or client certificates with --tls-client-ca FILE, "+
 				"or name the clients with --allow-client CIDR, or listen on 127.0.0.1; --open says that it is meant", "%v", err)
 		}
 	}
-	return listeners, nil
+	return listeners, notes, nil
 }
 
 // Announce says where the proxy listens, and which clients may reach which targets.

@@ -4,6 +4,7 @@ package sock
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 
@@ -30,6 +31,11 @@ func (l *listener) Accept() (net.Conn, error) {
 		setOptions(conn)
 	}
 	return conn, err
+}
+
+// ListenEarly returns an error: such an address cannot be bound here.
+func ListenEarly(context.Context, string, string) (net.Listener, error) {
+	return nil, errors.ErrUnsupported
 }
 
 // Connect opens one TCP connection with TCP_NODELAY, which is Go's default, and

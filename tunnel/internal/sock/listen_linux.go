@@ -21,15 +21,35 @@ type listener struct {
 // Listen opens a TCP listener on address. The connections it accepts are of type
 // *Conn, with TCP_NODELAY and keepalive. The caller closes it.
 func Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	config := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) error {
-		var errno syscall.Errno
-		if err := raw.Control(func(fd uintptr) { errno = setTCPOptions(int(fd)) }); err != nil {
-			return err
+	return listen(ctx, network, address, func(string, int) error { return nil })
+}
+
+// ListenEarly is Listen for an address that this machine does not have yet. The listener
+// accepts connections from the moment that it has it.
+func ListenEarly(ctx context.Context, network, address string) (net.Listener, error) {
+	return listen(ctx, network, address, func(network string, fd int) error {
+		if network == "tcp6" {
+			return unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
 		}
-		if errno != 0 {
-			return os.NewSyscallError("setsockopt", errno)
+		return unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_FREEBIND, 1)
+	})
+}
+
+// listen is Listen with another option of the listening socket.
+func listen(ctx context.Context, network, address string, option func(network string, fd int) error) (net.Listener, error) {
+	config := net.ListenConfig{KeepAlive: -1, Control: func(network, _ string, raw syscall.RawConn) error {
+		var err error
+		failed := raw.Control(func(fd uintptr) {
+			if errno := setTCPOptions(int(fd)); errno != 0 {
+				err = errno
+			} else {
+				err = option(network, int(fd))
+			}
+		})
+		if err != nil {
+			return os.NewSyscallError("setsockopt", err)
 		}
-		return nil
+		return failed
 	}}
 	config.SetMultipathTCP(false) // its sockets support neither splice(2) nor these options
 	bound, err := config.Listen(ctx, network, address)
