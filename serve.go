@@ -84,6 +84,9 @@ func (l *commandLine) runServe(ctx context.Context, line *args.Line) error {
 	if secure != nil {
 		notes = append(notes, secure.Notes...)
 	}
+	if note := server.LimitNote(); note != "" {
+		notes = append(notes, note)
+	}
 	for _, note := range notes {
 		j.Say("%s", note)
 	}

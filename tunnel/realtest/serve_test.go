@@ -210,3 +210,22 @@ func TestServeGoesOnWhenTheDiskIsFull(t *testing.T) {
 		t.Errorf("it was told again: %q", rest)
 	}
 }
+
+// A descriptor limit under which hardly anybody can be served is said at the start.
+func TestServeTellsALowDescriptorLimit(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), needs(t, "sh")[0], "-c", `ulimit -n 20 && exec "$@"`, "sh", culvert(t), "serve", "--listen", "127.0.0.1:0")
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(bound, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	s := &served{TB: t, cmd: cmd, stderr: bufio.NewReader(pipe)}
+	s.line("this process may open 20 descriptors only, of which a tunnel takes two: raise the limit with ulimit -n")
+	s.signal(syscall.SIGTERM)
+	s.ends()
+}
