@@ -63,6 +63,9 @@ func (l *commandLine) runServe(ctx context.Context, line *args.Line) error {
 	}
 	defer logs.Close()
 	server.AccessLog, server.ErrorLog = logs.Access, logs.Errors
+	if users, ok := server.Verifier.(*proxy.Users); ok {
+		users.Log = logs.Errors
+	}
 	secure, err := serve.NewTLS(&line.Values, specs, server.ErrorLog)
 	if err != nil {
 		return err

@@ -107,6 +107,9 @@ func LoadUsers(path string) (*Users, error) {
 	return u, nil
 }
 
+// Path returns the path of the file.
+func (u *Users) Path() string { return u.path }
+
 // Reload reads the file again, and returns how many users there are. If it cannot be
 // read, or a line of it cannot be used, the users stay as they were.
 func (u *Users) Reload() (count int, err error) {

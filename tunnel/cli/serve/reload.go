@@ -122,7 +122,8 @@ func (r *Reloader) readRules() {
 }
 
 func (r *Reloader) readUsers() {
-	if users, ok := r.Server.Verifier.(*usersFile); ok {
-		r.result("users "+users.path+" read", "the users before stay", users.Reload())
+	if users, ok := r.Server.Verifier.(*proxy.Users); ok {
+		n, err := users.Reload()
+		r.result(fmt.Sprintf("users %s read (%d)", users.Path(), n), "the users before stay", err)
 	}
 }

@@ -153,7 +153,7 @@ func TestReloadOfUsers(t *testing.T) {
 	want("ada", "one", true)
 	want("bob", "two", true)
 	r.write("users", user("ada", "changed")+user("eve", "three"))
-	r.wantSaid("reload: users users read\n")
+	r.wantSaid("reload: users users read (2)\n")
 	want("ada", "one", false) // though it was verified and remembered
 	want("ada", "changed", true)
 	want("bob", "two", false)

@@ -55,7 +55,7 @@ func NewServer(flags *args.Values) (*proxy.Server, error) {
 		}
 	}
 	if file := flags.String("users"); file != "" {
-		users, err := newUsersFile(file)
+		users, err := proxy.LoadUsers(file)
 		if err != nil {
 			return nil, flags.Mistake("users", err, "make the file with: htpasswd -B -c FILE NAME")
 		}
