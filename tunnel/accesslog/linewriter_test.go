@@ -150,7 +150,7 @@ func TestLineWriterDropsWhatNobodyReads(t *testing.T) {
 			for kept < len(got) && got[kept] == line {
 				kept++
 			}
-			if size := kept * len(line); size < lineWriterBytes || size > lineWriterBytes+lineWriterBytes/2 {
+			if size := kept * len(line); size < lineWriterBytes || size > 2*lineWriterBytes { // twice: one batch may be under way
 				t.Errorf("%d bytes were kept", size)
 			}
 			if len(got) != kept+3 || got[kept+1] != "after\n" {
