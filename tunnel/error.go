@@ -152,6 +152,7 @@ type Error struct {
 	RCode  string // DNS response code for ErrorDNS, as "NXDOMAIN"
 	Detail string // the cause, fit for a client to see: no names, no fields; "" = the type's words
 	Rule   string // the rule of the policy that decided, for the log only
+	Hint   string // what the operator of the proxy can do about it, for the log only; "" = nothing
 	// FullName is the name that the search list made of the target's, for the log only.
 	FullName string
 	Err      error // the underlying error; may be nil

@@ -35,6 +35,7 @@ type Record struct {
 	Rule     string           // the rule of the policy that decided
 	Error    tunnel.ErrorType // ErrorNone = there was no failure
 	Detail   string           // the cause of the failure, in the words of the reply to the client
+	Hint     string           // what the operator can do about it
 	Up, Down int64            // payload bytes client→target, target→client
 	Connect  time.Duration    // from the policy's decision to the connection
 	Duration time.Duration    // from Start to the end of the tunnel or request
@@ -91,6 +92,7 @@ func (r *Record) Log(l *slog.Logger, event string) {
 	text("rule", r.Rule)
 	text("error", r.Error.String())
 	text("detail", r.Detail)
+	text("hint", r.Hint)
 	if event != EventOpen {
 		attrs = append(attrs, slog.Int64("up", r.Up), slog.Int64("down", r.Down))
 	}
@@ -124,7 +126,7 @@ func (r *Record) SetResult(result relay.Result) {
 // SetError sets the fields that describe a refusal or failure before the tunnel was
 // open.
 func (r *Record) SetError(e *tunnel.Error) {
-	r.Error, r.Status, r.Detail = e.Type, e.HTTPStatus(), e.Detail
+	r.Error, r.Status, r.Detail, r.Hint = e.Type, e.HTTPStatus(), e.Detail, e.Hint
 	if e.Rule != "" {
 		r.Rule = e.Rule
 	}

@@ -61,6 +61,7 @@ type Decision struct {
 	Allowed bool
 	Rule    string           // the rule that decided, as the operator wrote it; "default" if no rule allowed it
 	Reason  string           // why it was denied, fit for the client to see: no names, no addresses
+	Hint    string           // for the operator: the flag of culvert serve that would allow it; "" if a rule denies it
 	Type    tunnel.ErrorType // ErrorDenied for a target, ErrorDestinationProhibited for an address, ErrorNone if allowed
 }
 
@@ -144,9 +145,26 @@ func (p *Policy) JudgeTarget(a tunnel.Authority) Decision {
 	case i >= 0:
 		return Decision{Allowed: true, Rule: p.allow.rules[i]}
 	case hostKnown:
-		return denied(reasonPort(a.Port()), ruleDefault)
+		d := denied(reasonPort(a.Port()), ruleDefault)
+		d.Hint = p.hintAllow(a)
+		return d
 	}
-	return denied(reasonTarget, ruleDefault)
+	d := denied(reasonTarget, ruleDefault)
+	d.Hint = p.hintAllow(a)
+	return d
+}
+
+// hintAllow returns the flag that would allow a target which no rule allows. The first
+// --allow replaces the default, which the flag therefore repeats.
+func (p *Policy) hintAllow(a tunnel.Authority) string {
+	if p.Allow == nil {
+		return fmt.Sprintf("--allow '*:%s,%d' would allow it", defaultPorts.join(","), a.Port())
+	}
+	pattern := a.String()
+	if addr := a.Addr(); addr.Is4In6() { // which no pattern but that of the IPv4 address allows
+		pattern = netip.AddrPortFrom(addr.Unmap(), a.Port()).String()
+	}
+	return fmt.Sprintf("--allow '%s' would allow it", pattern)
 }
 
 // JudgeCompleted judges the full name that a search list makes of a target's short one,
@@ -241,7 +259,25 @@ func (p *Policy) judgeAs(class AddrClass, addr netip.Addr, port uint16) Decision
 	if i, _ := p.allowAt.find(addr, class, class == ClassMetadata); i >= 0 {
 		return Decision{Allowed: true, Rule: p.allowAt.rules[i]}
 	}
-	return prohibited(reasonClass(class), ruleDefault)
+	d := prohibited(reasonClass(class), ruleDefault)
+	if class == ClassPrivate {
+		d.Hint = p.hintAllowAddr(class)
+	}
+	return d
+}
+
+// hintAllowAddr returns the flags that would allow a class of addresses which no rule
+// allows. The first --allow-addr replaces the default, which they therefore repeat. Other
+// classes than private lead to the proxy's own machine or to what nobody should reach
+// through it, so no hint advises to allow them.
+func (p *Policy) hintAllowAddr(class AddrClass) string {
+	hint := ""
+	if rules, note := p.allowedAddrs(); note != "" {
+		for _, r := range rules {
+			hint += "--allow-addr " + r.String() + " "
+		}
+	}
+	return hint + "--allow-addr " + class.String() + " would allow it"
 }
 
 func prohibited(reason, rule string) Decision {

@@ -81,7 +81,7 @@ func TestJudgeTarget(t *testing.T) {
 		{"*:*", "::/0", "10.1.2.3:25", yes, "allow *:*"},
 	} {
 		d := testPolicy(t, c.allow, c.deny, "", "").JudgeTarget(testkit.MustAuthority(t, c.target))
-		want := Decision{Allowed: c.reason == yes, Rule: c.rule, Reason: c.reason}
+		want := Decision{Allowed: c.reason == yes, Rule: c.rule, Reason: c.reason, Hint: d.Hint} // see TestHint
 		if !want.Allowed {
 			want.Type = tunnel.ErrorDenied
 		}
@@ -167,7 +167,7 @@ func TestJudgeAddr(t *testing.T) {
 	} {
 		p := testPolicy(t, "", c.deny, c.allowAddr, c.denyAddr)
 		d := p.JudgeAddr(netip.AddrPortFrom(netip.MustParseAddr(c.addr), 22))
-		want := Decision{Allowed: c.reason == yes, Rule: c.rule, Reason: c.reason}
+		want := Decision{Allowed: c.reason == yes, Rule: c.rule, Reason: c.reason, Hint: d.Hint} // see TestHint
 		if !want.Allowed {
 			want.Type = tunnel.ErrorDestinationProhibited
 		}

@@ -16,7 +16,7 @@ func decisionError(d policy.Decision, target tunnel.Authority) *tunnel.Error {
 	if d.Allowed {
 		return nil
 	}
-	return &tunnel.Error{Phase: tunnel.PhasePolicy, Type: d.Type, Target: target, Detail: d.Reason, Rule: d.Rule}
+	return &tunnel.Error{Phase: tunnel.PhasePolicy, Type: d.Type, Target: target, Detail: d.Reason, Rule: d.Rule, Hint: d.Hint}
 }
 
 // judgeAddr judges an address that a target leads to. The Server's own listeners are
