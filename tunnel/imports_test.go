@@ -24,7 +24,7 @@ var layers = [][]string{
 	{"internal/page", "internal/certwords", "cli/args"},
 	{"internal/neterr", "internal/splice", "internal/socks", "internal/resolve", "internal/turns", "internal/quota"},
 	{"internal/h2"},
-	{"internal/wire", "internal/sock", "internal/textfile", "terminal"},
+	{"internal/wire", "internal/sock", "internal/textfile", "internal/ntlm", "terminal"},
 	{"internal/vanish", "internal/panics"},
 }
 
