@@ -3,7 +3,6 @@ module culvert
 go 1.26.0
 
 require (
-	github.com/Azure/go-ntlmssp v0.1.1
 	github.com/fatih/color v1.19.0
 	github.com/icholy/digest v1.2.0
 	github.com/jcmturner/gofork v1.7.6

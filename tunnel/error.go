@@ -179,6 +179,10 @@ type LoginTrouble struct {
 	Failed   error    // why a challenge was not answered; nil = it was answered, or the reason is unknown
 	Source   string   // where the credentials were named, for hints; "" = the Error's Source
 	LaterHop bool     // the proxy is not the first hop of its route
+
+	// FellSilent reports that the proxy said nothing more on a connection that carried
+	// its 407.
+	FellSilent bool
 }
 
 // Error returns the phase, the hop or target, and the cause on one line.

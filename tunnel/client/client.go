@@ -55,8 +55,8 @@ type Client struct {
 
 	// Auth is the only authentication scheme to use with proxies, one of the Auth
 	// constants. "" = the strongest scheme that a proxy offers, then the others.
-	// Basic and Bearer are sent without a challenge only if Auth names them, or if a
-	// tunnel was opened with them before.
+	// Basic and Bearer are sent without a challenge only if Auth names them. A scheme
+	// that opened a tunnel is begun without a challenge for further ones.
 	Auth string
 
 	// UserAgent is the User-Agent field's value; "" = none.
@@ -99,8 +99,9 @@ type Client struct {
 	// they are not observed.
 	Watch *Watch
 
-	once   sync.Once    // guards the lazy creation of shared
+	once   sync.Once    // guards the lazy creation of shared and memory
 	shared *sharedConns // used by this Client and by those that Along returns
+	memory *loginMemory // likewise, and by those that Unshared returns
 }
 
 // Watch observes what proxies send, byte for byte. Tunnels with different Watches
@@ -130,10 +131,18 @@ func (c *Client) Clone() *Client {
 	}
 }
 
+// Unshared returns a copy of the Client that shares no connections with it, but what
+// either learned about logins.
+func (c *Client) Unshared() *Client {
+	copied := c.Clone()
+	copied.memory = c.loginMemory()
+	return copied
+}
+
 // sharing returns a copy of the Client that uses the Client's connections, and what
 // it learned about logins.
 func (c *Client) sharing() *Client {
-	copied := c.Clone()
+	copied := c.Unshared()
 	copied.shared = c.sharedConns()
 	return copied
 }
@@ -294,7 +303,7 @@ func (c *Client) PasswordInClear() (proxy string, ok bool) {
 		}
 	}
 	for i, h := range c.Route.Hops {
-		sent := h.Credentials != nil && c.Auth != AuthDigest && c.Auth != AuthNTLM
+		sent := h.Credentials != nil && c.Auth != AuthDigest && c.Auth != AuthNTLM && c.Auth != AuthNTLMv1
 		for _, f := range c.Header {
 			sent = sent || i == 0 && strings.EqualFold(f.Name, "Proxy-Authorization") && f.Value != ""
 		}

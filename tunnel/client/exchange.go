@@ -22,6 +22,10 @@ const MaxDetail = 200
 const (
 	maxExcerpt = 16 << 10    // bytes of a refusal's content that are read
 	bodyWait   = time.Second // for a refusal's content
+
+	// For the content of a 407 that ends with the connection. It is there at once, or
+	// the proxy keeps the connection open for the next request and sends none.
+	loginBodyWait = 100 * time.Millisecond
 )
 
 // Exchange is one CONNECT request and its reply, as they were on the wire. Parts that

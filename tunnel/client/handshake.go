@@ -35,6 +35,7 @@ type hopRequest struct {
 	login  *login           // nil = there are no credentials, or the protocol has its own login
 	extra  []Field
 
+	fromLogin bool // the Proxy-Authorization of the last request is the login's
 	reconnect bool // after an error: the login needs another connection
 }
 
@@ -75,7 +76,7 @@ func (r *hopRequest) refusal(x *Exchange, fields []Field) *tunnel.Error {
 	if e.Login == nil {
 		return e
 	}
-	e.Login.Sent = hasField(fields, "Proxy-Authorization") || r.login != nil && r.login.shown
+	e.Login.Sent = r.login != nil && r.login.shown || !r.fromLogin && hasField(fields, "Proxy-Authorization")
 	e.Login.Withheld = !e.Login.Sent && r.login != nil && r.hop.Credentials != nil
 	if r.login != nil {
 		e.Login.Failed = r.login.failed
@@ -84,13 +85,24 @@ func (r *hopRequest) refusal(x *Exchange, fields []Field) *tunnel.Error {
 	return e
 }
 
+// loginTrouble returns what is known about a login that the proxy did not go on with; nil
+// if it was not challenged.
+func (r *hopRequest) loginTrouble() *tunnel.LoginTrouble {
+	l := r.login
+	if l == nil || l.rounds == 0 {
+		return nil
+	}
+	return &tunnel.LoginTrouble{Schemes: schemesOf(l.offered), Sent: l.shown, Failed: l.failed, FellSilent: l.fellSilent, Source: r.credentialsSource()}
+}
+
 // fields returns the field lines of a CONNECT request after Host.
 func (r *hopRequest) fields() []Field {
 	var fields []Field
 	if r.client.UserAgent != "" {
 		fields = append(fields, Field{Name: "User-Agent", Value: r.client.UserAgent})
 	}
-	if value := r.login.send(); value != "" {
+	value := r.login.send()
+	if r.fromLogin = value != ""; r.fromLogin {
 		r.client.sharedConns().rememberAnswer(value)
 		fields = append(fields, Field{Name: "Proxy-Authorization", Value: value})
 	}

@@ -112,6 +112,72 @@ func TestSlowRefusalKeepsToDeadline(t *testing.T) {
 	}
 }
 
+// A 407 whose content ends with the connection costs no time if it is answered, and little
+// if it is not: without a length the proxy may mean that there is none.
+func TestUnframed407(t *testing.T) {
+	for _, tt := range []struct {
+		name, reply string
+		login       *login
+		want        time.Duration
+		again       bool
+	}{
+		{"answered", "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\n\r\n", &login{schemes: []string{AuthBasic}}, 0, true},
+		{"answered, a length and close", "HTTP/1.1 407 No\r\nConnection: close\r\nContent-Length: 9\r\nProxy-Authenticate: Basic\r\n\r\n", &login{schemes: []string{AuthBasic}}, 0, true},
+		{"no scheme for it", "HTTP/1.1 407 No\r\nProxy-Authenticate: Hawk\r\n\r\n", &login{schemes: []string{AuthBasic}}, loginBodyWait, false},
+		{"nothing to log in with", "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\n\r\n", nil, loginBodyWait, false},
+		{"a length", "HTTP/1.1 407 No\r\nContent-Length: 9\r\nProxy-Authenticate: Hawk\r\n\r\n", nil, bodyWait, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, _ := overPipe(t, tt.reply)
+				h.login = tt.login
+				start := time.Now()
+				_, _, e := h.run(t.Context())
+				if took := time.Since(start); took != tt.want || h.reconnect != tt.again || e == nil || e.Type != tunnel.ErrorCredentials {
+					t.Errorf("%v after %v, again %t; want %v, %t", e, took, h.reconnect, tt.want, tt.again)
+				}
+			})
+		})
+	}
+}
+
+// A proxy that says nothing more on a connection that carried its 407 gets the request once
+// more over another one, soon enough for that to be of use. Then it has the whole deadline.
+func TestSilenceAfterA407(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		deadline time.Duration // 0 = none
+		tried    bool          // over another connection
+		wait     time.Duration
+	}{
+		{"long deadline", time.Minute, false, reuseWait},
+		{"short deadline", 4 * time.Second, false, 2 * time.Second},
+		{"no deadline", 0, false, reuseWait},
+		{"tried before", time.Minute, true, time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx := t.Context()
+				if tt.deadline > 0 {
+					bounded, cancel := context.WithTimeout(ctx, tt.deadline)
+					defer cancel()
+					ctx = bounded
+				}
+				h, _ := overPipe(t, "HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n")
+				h.login = &login{schemes: []string{AuthNTLM}, fellSilent: tt.tried}
+				start := time.Now()
+				_, _, e := h.run(ctx)
+				if took := time.Since(start); took != tt.wait || h.reconnect == tt.tried || e == nil || e.Type != tunnel.ErrorConnectionReadTimeout {
+					t.Fatalf("%v after %v, again %t; want %v, %t", e, took, h.reconnect, tt.wait, !tt.tried)
+				}
+				if e.Login == nil || !e.Login.FellSilent || e.Login.Sent {
+					t.Errorf("the login is %+v", e.Login)
+				}
+			})
+		})
+	}
+}
+
 // The deadline of the opening does not stay on the conn of the open tunnel.
 func TestOpenTunnelHasNoDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -24,42 +24,53 @@ type http1Handshake struct {
 	br   *bufio.Reader // over conn; buffers what follows the reply's head
 }
 
+// reuseWait bounds how long a proxy may be silent on a connection that carried its 407,
+// before the request is sent once more over another connection. Some proxies answer
+// nothing more on such a connection.
+const reuseWait = 5 * time.Second
+
 // run sends CONNECT and reads the reply (RFC 9110, section 9.3.6), as often as the
 // login needs over this connection. On success the tunnel begins with the early bytes.
 func (h *http1Handshake) run(ctx context.Context) (conn net.Conn, early []byte, e *tunnel.Error) {
-	for kept := false; ; kept = true {
-		again, sameConn, e := h.round(ctx)
+	for reused := false; ; reused = true {
+		again, sameConn, e := h.round(ctx, reused)
 		switch {
 		case e == nil:
 			return h.conn, buffered(h.br), nil
 		case again && sameConn:
 			continue
-		case kept && unanswered(e):
-			again = h.login.connClosed(h.next)
 		}
 		h.reconnect = again
 		return nil, nil, e
 	}
 }
 
-// round sends one request and reads its reply. After an error, again reports whether
-// to send the request again, with other credentials, and sameConn whether to do so
-// over the same connection.
-func (h *http1Handshake) round(ctx context.Context) (again, sameConn bool, e *tunnel.Error) {
+// round sends one request and reads its reply. reused is true if the connection carried
+// a 407 before. After an error, again reports whether to send the request again, with
+// other credentials, and sameConn whether to do so over the same connection.
+func (h *http1Handshake) round(ctx context.Context, reused bool) (again, sameConn bool, e *tunnel.Error) {
 	fields := h.fields()
 	h.waiting()
 	x := &Exchange{Hop: h.hop, Next: h.next, Request: requestHead(h.next, fields), Started: time.Now()}
-	e = h.exchange(ctx, x)
+	wait := h.wait(ctx, reused)
+	e = h.exchange(ctx, x, wait)
 	// RFC 9110, section 9.3.6: any 2xx opens the tunnel, at the blank line;
 	// Content-Length and Transfer-Encoding in it are ignored.
 	switch {
+	case e != nil && reused && unanswered(e):
+		again = h.login.connUseless(h.next, errClosedBetween)
+		e.Login = h.loginTrouble()
+	case e != nil && silent(e):
+		if wait > 0 && ctx.Err() == nil {
+			again = h.login.connUseless(h.next, errSilentBetween)
+		}
+		e.Login = h.loginTrouble()
 	case e != nil:
 	case x.reply.Code/100 == 2:
 		x.Glued = h.br.Buffered()
 		e = h.verifyProxy(x.reply)
 	default:
-		kept := h.readRefusal(ctx, x)
-		again, sameConn = h.login.challenged(x.reply, h.next, kept)
+		again, sameConn = h.refused(ctx, x)
 		if w := h.client.Watch; w != nil && w.RefusalWait > 0 && !again {
 			h.client.waiting("%s to close after its refusal", h.hop.Name())
 			h.watchClose(ctx, w.RefusalWait, x)
@@ -68,6 +79,45 @@ func (h *http1Handshake) round(ctx context.Context) (again, sameConn bool, e *tu
 	}
 	h.finish(x, e)
 	return again, sameConn, e
+}
+
+// refused reads the content of a refusal and asks the login what to do. The content of a
+// 407 that is answered over another connection is not waited for: nobody needs it, and
+// without a length it ends with the connection, which some proxies keep open.
+func (h *http1Handshake) refused(ctx context.Context, x *Exchange) (again, sameConn bool) {
+	content := newContent(h.br, x.reply)
+	if h.login != nil && persists(x.reply) && content.ends() {
+		kept := h.readRefusal(ctx, x, content, bodyWait)
+		return h.login.challenged(x.reply, h.next, kept)
+	}
+	if again, _ = h.login.challenged(x.reply, h.next, false); again {
+		received := newContent(bufio.NewReader(bytes.NewReader(buffered(h.br))), x.reply)
+		x.Body, _ = received.excerpt()
+		return true, false
+	}
+	wait := bodyWait
+	if wantsLogin(x.reply) && !content.ends() {
+		wait = loginBodyWait
+	}
+	h.readRefusal(ctx, x, content, wait)
+	return false, false
+}
+
+// wait returns how long the proxy may be silent before the request is sent over another
+// connection; 0 = as long as ctx allows. Once that was tried it is of no use.
+func (h *http1Handshake) wait(ctx context.Context, reused bool) time.Duration {
+	if !reused || h.login == nil || h.login.fellSilent {
+		return 0
+	}
+	if until, ok := ctx.Deadline(); ok {
+		return min(reuseWait, time.Until(until)/2)
+	}
+	return reuseWait
+}
+
+// silent reports whether the proxy sent nothing at all.
+func silent(e *tunnel.Error) bool {
+	return e.Type == tunnel.ErrorConnectionReadTimeout && e.Phase == tunnel.PhaseReply && e.Answer == nil
 }
 
 // buffered returns the bytes in br's buffer; nil = none.
@@ -79,21 +129,15 @@ func buffered(br *bufio.Reader) []byte {
 	return early
 }
 
-// exchange writes the request, and reads replies up to the head of the final one.
-func (h *http1Handshake) exchange(ctx context.Context, x *Exchange) *tunnel.Error {
+// exchange writes the request, and reads replies up to the head of the final one. The
+// first byte has to come within wait, if that is not 0.
+func (h *http1Handshake) exchange(ctx context.Context, x *Exchange, wait time.Duration) *tunnel.Error {
+	if e := h.begin(ctx, x, wait); e != nil {
+		return e
+	}
 	release := sock.InterruptOnDone(ctx, h.conn)
 	defer release()
-	if _, err := h.conn.Write(x.Request); err != nil && !neterr.Reset(err) {
-		return h.cut(ctx, tunnel.PhaseRequest, err)
-	} // A proxy that refuses without reading may have answered before its reset.
-	x.Sent = time.Now()
 	for {
-		if x.FirstIn.IsZero() {
-			if _, err := h.br.Peek(1); err != nil {
-				return h.headError(ctx, x, err)
-			}
-			x.FirstIn = time.Now()
-		}
 		reply, err := wire.ReadReply(h.br, wire.DefaultMaxHead)
 		if err != nil {
 			return h.headError(ctx, x, err)
@@ -108,6 +152,26 @@ func (h *http1Handshake) exchange(ctx context.Context, x *Exchange) *tunnel.Erro
 			return &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Detail: "interim replies without end"}
 		}
 	}
+}
+
+// begin writes the request, and waits for the first byte of a reply.
+func (h *http1Handshake) begin(ctx context.Context, x *Exchange, wait time.Duration) *tunnel.Error {
+	if wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, wait)
+		defer cancel()
+	}
+	release := sock.InterruptOnDone(ctx, h.conn)
+	defer release()
+	if _, err := h.conn.Write(x.Request); err != nil && !neterr.Reset(err) {
+		return h.cut(ctx, tunnel.PhaseRequest, err)
+	} // A proxy that refuses without reading may have answered before its reset.
+	x.Sent = time.Now()
+	if _, err := h.br.Peek(1); err != nil {
+		return h.headError(ctx, x, err)
+	}
+	x.FirstIn = time.Now()
+	return nil
 }
 
 // requestHead returns the head of a CONNECT request: authority-form, with the same
@@ -165,17 +229,16 @@ func (h *http1Handshake) headError(ctx context.Context, x *Exchange, err error) 
 	return e
 }
 
-// readRefusal reads the start of the refusal's content, for at most bodyWait. It
-// reports whether the connection can carry another request; mostly it cannot, as RFC
-// 9931 makes proxies close it.
-func (h *http1Handshake) readRefusal(ctx context.Context, x *Exchange) (kept bool) {
-	ctx, cancel := context.WithTimeout(ctx, bodyWait)
+// readRefusal reads the start of the refusal's content, for at most wait. It reports
+// whether the content has ended, so that the connection can carry another request;
+// mostly it cannot, as RFC 9931 makes proxies close it.
+func (h *http1Handshake) readRefusal(ctx context.Context, x *Exchange, content *content, wait time.Duration) (ended bool) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	release := sock.InterruptOnDone(ctx, h.conn)
 	defer release()
-	content := newContent(h.br, x.reply)
 	x.Body, x.bodyError = content.excerpt()
-	return x.bodyError == nil && h.login != nil && persists(x.reply) && content.finish() && h.br.Buffered() == 0
+	return x.bodyError == nil && h.login != nil && content.finish() && h.br.Buffered() == 0
 }
 
 // watchClose records whether the proxy closes the connection after its refusal, as RFC

@@ -49,8 +49,13 @@ func (h *http2Handshake) round(ctx context.Context) (s *h2.Stream, again bool, e
 	case x.reply.Code/100 == 2:
 		e = h.verifyProxy(x.reply)
 	default:
-		h.readRefusal(ctx, s, x)
-		again, _ = h.login.challenged(x.reply, h.next, false)
+		if h.login != nil {
+			h.login.overHTTP2 = true
+		}
+		// The content of a refusal that is answered by another stream is not waited for.
+		if again, _ = h.login.challenged(x.reply, h.next, false); !again {
+			h.readRefusal(ctx, s, x)
+		}
 		e = h.refusal(x, asked)
 	}
 	h.finish(x, e)

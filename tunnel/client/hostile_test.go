@@ -64,7 +64,7 @@ func TestHostileLogins(t *testing.T) {
 			}
 			return "\x00\x01\x02", false
 		}},
-		{"changes its mind: 407, then silence", tunnel.ExitDeadline, 2, func(_, _ int, value string) (string, bool) {
+		{"changes its mind: 407, then silence", tunnel.ExitDeadline, 3, func(_, _ int, value string) (string, bool) {
 			if value == "" {
 				return no + "Basic\r\n\r\n", true
 			}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"culvert/tunnel"
 
@@ -24,12 +25,20 @@ const maxStale = 2
 type digestLogin struct {
 	credentials tunnel.Credentials
 	last        *digest.Challenge // nil = none was answered yet
-	count       int               // answers with the nonce of last
+	uses        *nonceCount       // of the nonce of last
 	stale       int               // nonces declared stale
 }
 
+// nonceCount counts the answers with one nonce. Logins of several tunnels share it.
+type nonceCount struct{ atomic.Int32 }
+
 func (d *digestLogin) name() string { return AuthDigest }
 func (d *digestLogin) bound() bool  { return false }
+func (d *digestLogin) proves() bool { return true }
+
+func (d *digestLogin) again() loginScheme {
+	return &digestLogin{credentials: d.credentials, last: d.last, uses: d.uses}
+}
 
 // answer answers a challenge of the proxy's. A second challenge means that the answer
 // was refused, unless only the nonce is stale.
@@ -49,7 +58,7 @@ func (d *digestLogin) answer(c challenge, next tunnel.Authority) (string, bool, 
 		d.stale++
 		again = true
 	}
-	d.last, d.count = parsed, 0
+	d.last, d.uses = parsed, &nonceCount{}
 	value, err := d.resume(next)
 	return value, again, err
 }
@@ -62,8 +71,7 @@ func (d *digestLogin) resume(next tunnel.Authority) (string, error) {
 // value returns the answer for one more request. The digest's URI is the request
 // target, as it is in the request line (RFC 7616, section 3.4).
 func (d *digestLogin) value(method, target string) (value string, err error) {
-	d.count++
-	options := digest.Options{Method: method, URI: target, Count: d.count,
+	options := digest.Options{Method: method, URI: target, Count: int(d.uses.Add(1)),
 		Username: d.credentials.User, Password: d.credentials.Password}
 	c := *d.last
 	if base, session := cutSession(c.Algorithm); session {

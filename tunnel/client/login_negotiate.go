@@ -27,6 +27,9 @@ type LoginError struct {
 	// Unset reports that no such login is set up on this machine. It need not be
 	// mentioned if the proxy offers another scheme.
 	Unset bool
+
+	// Proxy reports that the proxy made the login impossible, not this machine.
+	Proxy bool
 }
 
 // Error returns the message of Err.
@@ -45,6 +48,11 @@ type negotiateLogin struct {
 
 func (n *negotiateLogin) name() string { return AuthNegotiate }
 func (n *negotiateLogin) bound() bool  { return false }
+func (n *negotiateLogin) proves() bool { return true }
+
+func (n *negotiateLogin) again() loginScheme {
+	return &negotiateLogin{newNegotiator: n.newNegotiator, answered: true}
+}
 
 func (n *negotiateLogin) answer(c challenge, next tunnel.Authority) (string, bool, error) {
 	if n.answered { // a second challenge is a refusal

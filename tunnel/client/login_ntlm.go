@@ -3,25 +3,31 @@ package client
 import (
 	"cmp"
 	"encoding/base64"
-	"encoding/binary"
+	"errors"
 
 	"culvert/tunnel"
-
-	"github.com/Azure/go-ntlmssp"
+	"culvert/tunnel/internal/ntlm"
 )
 
-// ntlmLogin implements NTLM over HTTP ([MS-NTHT]), version 2: the client's first
-// message, a challenge, and the answer to it, all over one connection. A proxy that
-// offers only Negotiate may accept the same messages under that name, since Windows
-// clients send them if there is no ticket ([MS-SPNG], section 3.3.5.1).
+// ntlmLogin implements NTLM over HTTP ([MS-NTHT]): the client's first message, a
+// challenge, and the answer to it, all over one connection. A proxy that offers only
+// Negotiate may accept the same messages under that name, since Windows clients send
+// them if there is no ticket ([MS-SPNG], section 3.3.5.1).
 type ntlmLogin struct {
 	scheme          string             // AuthNegotiate; "" = under NTLM's own name
 	credentials     tunnel.Credentials // DOMAIN\user, user@domain or a user alone
+	version1        bool               // answer by version 1
 	begun, answered bool
+	old             bool // the challenge that was answered is one of version 1
 }
 
 func (n *ntlmLogin) name() string { return cmp.Or(n.scheme, AuthNTLM) }
 func (n *ntlmLogin) bound() bool  { return true }
+func (n *ntlmLogin) proves() bool { return n.answered }
+
+func (n *ntlmLogin) again() loginScheme {
+	return &ntlmLogin{credentials: n.credentials, scheme: n.scheme, version1: n.version1}
+}
 
 // value returns the Proxy-Authorization value for a message.
 func (n *ntlmLogin) value(message []byte) string {
@@ -32,45 +38,38 @@ func (n *ntlmLogin) value(message []byte) string {
 	return scheme + base64.StdEncoding.EncodeToString(message)
 }
 
-func (n *ntlmLogin) resume(next tunnel.Authority) (string, error) {
-	*n = ntlmLogin{credentials: n.credentials, scheme: n.scheme}
-	value, _, err := n.answer(challenge{}, next)
-	return value, err
+func (n *ntlmLogin) resume(tunnel.Authority) (string, error) {
+	n.begun, n.answered, n.old = true, false, false
+	return n.value(ntlm.Negotiate()), nil
 }
 
-func (n *ntlmLogin) answer(c challenge, _ tunnel.Authority) (string, bool, error) {
-	if c.rest == "" || !n.begun {
-		if n.answered || n.begun && c.rest == "" {
-			return "", false, nil // a challenge without a message is a refusal
+func (n *ntlmLogin) answer(c challenge, next tunnel.Authority) (value string, again bool, err error) {
+	switch {
+	case n.answered:
+		if n.old && !n.version1 {
+			err = &LoginError{Err: errors.New("its NTLM challenge is of version 1, and was answered by version 2"),
+				Hint: `for NTLM the user may have to be DOMAIN\user; if they are right, the proxy may know version 1 only: --auth ntlm-v1 answers by that, which is weak`, Proxy: true}
 		}
-		n.begun = true
-		hello, err := ntlmssp.NewNegotiateMessage("", "")
-		return n.value(hello), true, err
+		return "", false, err
+	case c.rest == "" && n.begun: // a challenge without a message is a refusal
+		return "", false, &LoginError{Err: errors.New("it did not answer NTLM's first message"),
+			Hint: "NTLM does not work there: tell the proxy's administrator", Proxy: true}
+	case !n.begun:
+		value, err = n.resume(next)
+		return value, true, err
 	}
-	answered := n.answered
-	n.answered = true
 	message, err := base64.StdEncoding.DecodeString(c.rest)
-	if err != nil || answered {
+	if err != nil {
+		return "", false, errors.New("the challenge is not base64")
+	}
+	parsed, err := ntlm.ParseChallenge(message)
+	if err != nil {
 		return "", false, err
 	}
-	answer, err := ntlmssp.NewAuthenticateMessage(mendNTLM(message), n.credentials.User, n.credentials.Password, nil)
-	return n.value(answer), true, err
-}
-
-// mendNTLM clears the fields of a challenge that point beyond its end ([MS-NLMP],
-// section 2.2.1.2), as those of Squid's test helper do. The library rejects them, and
-// neither the target's name nor its attributes are needed.
-func mendNTLM(message []byte) []byte {
-	const name, info, fieldSize = 12, 40, 8
-	for _, at := range []int{name, info} {
-		if len(message) < at+fieldSize {
-			break
-		}
-		field := message[at : at+fieldSize]
-		length, offset := uint64(binary.LittleEndian.Uint16(field)), uint64(binary.LittleEndian.Uint32(field[4:]))
-		if offset+length > uint64(len(message)) {
-			clear(field)
-		}
+	answer, err := parsed.Authenticate(n.credentials.User, n.credentials.Password, n.version1)
+	if err != nil {
+		return "", false, err
 	}
-	return message
+	n.answered, n.old = true, parsed.Old()
+	return n.value(answer), true, nil
 }

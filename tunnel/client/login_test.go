@@ -253,6 +253,72 @@ func TestLoginAtTheSecondHop(t *testing.T) {
 	}
 }
 
+// A tunnel begins with the scheme by which the one before was opened, and so costs no 407,
+// or one only with NTLM. Copies of a Client share what it learned, except for clones.
+func TestLoginRemembersTheScheme(t *testing.T) {
+	for _, tt := range []struct{ name, challenge, first, next string }{
+		{"Basic", "Basic realm=r", ",Basic", "Basic"},
+		{"Digest", `Digest realm="r", nonce="n", qop="auth"`, ",Digest", "Digest"},
+		{"NTLM", "NTLM", ",NTLM,NTLM", "NTLM,NTLM"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := testkit.StartLoginProxy(t, func(_, _ int, value string) (string, bool) {
+				switch scheme, message, _ := strings.Cut(value, " "); {
+				case scheme == "NTLM" && !strings.HasPrefix(message, "TlRMTVNTUAAD"):
+					return testkit.Reply407("NTLM " + testkit.NTLMChallenge()), true
+				case scheme != "":
+					return testkit.TunnelOpen, true
+				}
+				return testkit.Reply407(tt.challenge), true
+			})
+			c := clienttest.Proxied(t, "http://Mufasa:x@"+p.Addr())
+			for _, c := range []*client.Client{c, c, c.Unshared(), c.Clone()} {
+				conn, err := c.Open(t.Context(), testkit.MustAuthority(t, "a.example:22"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				conn.Close()
+			}
+			if got, want := p.Schemes(), strings.Join([]string{tt.first, tt.next, tt.next, tt.first}, ","); got != want {
+				t.Errorf("shown: %q, want %q", got, want)
+			}
+			if values, _ := p.Values(); tt.name == "Digest" {
+				for i, nc := range []string{"", "00000001", "00000002", "00000003", "", "00000001"} {
+					if got := testkit.Parameters(values[i])["nc"]; got != nc {
+						t.Errorf("request %d has the count %q, want %q", i, got, nc)
+					}
+				}
+			}
+		})
+	}
+}
+
+// If the proxy does not want any more what it wanted before, nothing is lost but the request
+// that says so, and the next tunnel does not repeat it.
+func TestLoginForgetsAScheme(t *testing.T) {
+	nonce := "1"
+	p := testkit.StartLoginProxy(t, func(_, _ int, value string) (string, bool) {
+		if testkit.Parameters(value)["nonce"] == nonce || nonce == "" && strings.HasPrefix(value, "Basic") {
+			return testkit.TunnelOpen, true
+		}
+		if nonce == "" {
+			return testkit.Reply407("Basic realm=r"), true
+		}
+		return testkit.Reply407(`Digest realm="r", nonce="` + nonce + `", qop="auth"`), true // without stale
+	})
+	c := clienttest.Proxied(t, "http://Mufasa:x@"+p.Addr())
+	for _, nonce = range []string{"1", "2", "", ""} {
+		conn, err := c.Open(t.Context(), testkit.MustAuthority(t, "a.example:22"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+	if got := p.Schemes(); got != ",Digest,Digest,Digest,Digest,Basic,Basic" {
+		t.Errorf("shown: %q", got)
+	}
+}
+
 // Credentials that opened a tunnel by Basic are in the first request for the next one.
 func TestLoginRemembersBasic(t *testing.T) {
 	p := testkit.StartLoginProxy(t, func(_, _ int, value string) (string, bool) {
@@ -276,8 +342,8 @@ func TestLoginRemembersBasic(t *testing.T) {
 
 // The deadline is one for all rounds of a login.
 func TestLoginDeadline(t *testing.T) {
-	p := testkit.StartLoginProxy(t, func(_, request int, _ string) (string, bool) {
-		if request == 1 {
+	p := testkit.StartLoginProxy(t, func(_, _ int, value string) (string, bool) {
+		if value == "" {
 			return testkit.Reply407("Basic realm=r"), true
 		}
 		return "", true
@@ -287,6 +353,14 @@ func TestLoginDeadline(t *testing.T) {
 	_, err := clienttest.Proxied(t, "http://me:x@"+p.Addr()).Open(ctx, testkit.MustAuthority(t, "a.example:22"))
 	if tunnel.ExitCode(err) != tunnel.ExitDeadline {
 		t.Errorf("the end is %v", err)
+	}
+	// It was silent on the connection that carried its 407, and on another one.
+	if values, conns := p.Values(); len(values) != 3 || conns != 2 {
+		t.Errorf("%d requests over %d connections", len(values), conns)
+	}
+	sentence, hint := explain.Error(err)
+	if want := "proxy " + p.Addr() + " asked for a login, and then did not answer in time"; sentence != want || !strings.HasPrefix(hint, "send the credentials unasked, with --auth basic: ") {
+		t.Errorf("%q, %q", sentence, hint)
 	}
 }
 

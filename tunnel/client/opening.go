@@ -187,7 +187,7 @@ func (o *opening) ask(ctx context.Context, r *hopRequest, h hopHandshake) *tunne
 		return e
 	}
 	o.conn, o.early, o.last = conn, early, r.hop.Name()
-	r.login.opened(o.client.sharedConns(), r.hop)
+	r.login.opened()
 	return nil
 }
 

@@ -109,7 +109,7 @@ func (p *ProxyLogin) Value(ctx context.Context, method, target string) (value st
 	if !ok {
 		return p.scheme.resume(p.target)
 	}
-	if d.count >= nonceUses || time.Since(p.since) > nonceAge {
+	if d.uses.Load() >= nonceUses || time.Since(p.since) > nonceAge {
 		fresh, err := p.challenge(ctx, d.credentials)
 		if err != nil {
 			return "", err
@@ -130,13 +130,13 @@ func (p *ProxyLogin) challenge(ctx context.Context, credentials tunnel.Credentia
 	defer conn.Close()
 	h := p.handshake(nil, conn, bufio.NewReader(conn))
 	x := &Exchange{Hop: h.hop, Next: h.next, Request: requestHead(h.next, h.fields())}
-	if e := h.exchange(ctx, x); e != nil {
+	if e := h.exchange(ctx, x, 0); e != nil {
 		return nil, e
 	}
 	for _, c := range strongestFirst(challenges(x.reply)) {
 		d := &digestLogin{credentials: credentials}
 		if _, _, err := d.answer(c, p.target); c.is(AuthDigest) && err == nil {
-			d.count = 0
+			d.uses = &nonceCount{} // the answer above is not sent
 			return d, nil
 		}
 	}
@@ -153,14 +153,14 @@ func (p *ProxyLogin) Begin(ctx context.Context, conn net.Conn, br *bufio.Reader)
 	}
 	ctx, cancel := p.client.withTimeout(ctx)
 	defer cancel()
-	n := &ntlmLogin{credentials: bound.credentials, scheme: bound.scheme}
-	hello, _, err := n.answer(challenge{}, p.target)
+	n := bound.again()
+	hello, err := n.resume(p.target)
 	if err != nil {
 		return "", err
 	}
-	l := &login{credentials: n.credentials, schemes: []string{n.name()}, current: n, value: hello}
+	l := &login{credentials: bound.credentials, schemes: []string{n.name()}, current: n, value: hello}
 	h := p.handshake(l, conn, br)
-	again, sameConn, e := h.round(ctx)
+	again, sameConn, e := h.round(ctx, false)
 	switch {
 	case e == nil:
 		return "", errors.New("the proxy opened a tunnel by the login's first message")

@@ -48,11 +48,15 @@ func (c *content) excerpt() ([]byte, error) {
 	return excerpt, err
 }
 
+// ends reports whether the content has an end of its own, so that the connection may
+// outlive it.
+func (c *content) ends() bool { return c.err == nil && (c.framing.Chunked || c.framing.Length >= 0) }
+
 // finish skips the rest of the content, within limits. It reports whether the content
 // has ended, so that the next byte is that of another reply.
 func (c *content) finish() bool {
-	if c.framing.Length < 0 && !c.framing.Chunked {
-		return false // the content ends with the connection
+	if !c.ends() {
+		return false
 	}
 	if _, err := io.CopyN(io.Discard, c.body, maxLoginBody); err != io.EOF {
 		return false

@@ -21,13 +21,11 @@ import (
 // clientIdle is how long a Client keeps a connection without tunnels.
 const clientIdle = 90 * time.Second
 
-// sharedConns holds a Client's HTTP/2 connections, and what it learned about logins.
-// It is shared by the Clients that Along returns.
+// sharedConns holds a Client's HTTP/2 connections. It is shared by the Clients that Along returns.
 type sharedConns struct {
 	mu    sync.Mutex
-	lists map[string]*sharedList        // by shareKey; guarded by mu
-	basic map[string]tunnel.Credentials // accepted by a hop by Basic; guarded by mu
-	sent  []string                      // the last Proxy-Authorization values sent, for a Masker; guarded by mu
+	lists map[string]*sharedList // by shareKey; guarded by mu
+	sent  []string               // the last Proxy-Authorization values sent, for a Masker; guarded by mu
 }
 
 // maxAnswers bounds the values that are remembered: enough for all rounds of a few
@@ -71,12 +69,25 @@ type sharedConn struct {
 
 // sharedConns returns the Client's sharedConns, which it makes on first use.
 func (c *Client) sharedConns() *sharedConns {
+	c.makeShared()
+	return c.shared
+}
+
+// loginMemory returns the Client's loginMemory, which it makes on first use.
+func (c *Client) loginMemory() *loginMemory {
+	c.makeShared()
+	return c.memory
+}
+
+func (c *Client) makeShared() {
 	c.once.Do(func() {
 		if c.shared == nil {
 			c.shared = &sharedConns{lists: make(map[string]*sharedList)}
 		}
+		if c.memory == nil {
+			c.memory = &loginMemory{}
+		}
 	})
-	return c.shared
 }
 
 // CloseIdleConnections closes the HTTP/2 connections without tunnels. The others are
@@ -278,13 +289,4 @@ func (l *sharedList) withRoom() (found, unsure *sharedConn) {
 // newSharedConn starts an HTTP/2 connection over conn, which it closes.
 func newSharedConn(conn net.Conn, addr netip.AddrPort, watch func(h2.Frame)) *sharedConn {
 	return &sharedConn{Conn: h2.Client(conn, h2.Config{IdleTimeout: clientIdle, Observe: watch}), addr: addr}
-}
-
-// tookBasic reports whether a tunnel was opened with the hop's present credentials by
-// Basic, so that the first request may hold them.
-func (s *sharedConns) tookBasic(hop tunnel.Hop) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	took, ok := s.basic[hop.String()]
-	return ok && hop.Credentials != nil && took == *hop.Credentials
 }

@@ -33,6 +33,10 @@ type Trace struct {
 	// is the route of Client.Or that is tried now.
 	Abandoned func(route tunnel.Route, why error, next tunnel.Route)
 
+	// LoginChanged is called if a login at a proxy goes on by another scheme than
+	// before, or over another connection.
+	LoginChanged func(LoginChange)
+
 	// Framed is called for each HTTP/2 frame other than DATA, sent or received. The
 	// connection waits meanwhile, so the hook must neither block nor use the Client.
 	Framed func(Frame)
@@ -55,6 +59,7 @@ func Traces(a, b *Trace) *Trace {
 		Exchanged:      both(a.Exchanged, b.Exchanged),
 		SOCKSExchanged: both(a.SOCKSExchanged, b.SOCKSExchanged),
 		Abandoned:      bothOfThree(a.Abandoned, b.Abandoned),
+		LoginChanged:   both(a.LoginChanged, b.LoginChanged),
 		Framed:         both(a.Framed, b.Framed),
 	}
 }

@@ -18,15 +18,15 @@ func (x explanation) credentials() (sentence, hint string) {
 	if len(login.Schemes) > 0 {
 		answer += "; it offers " + strings.Join(login.Schemes, ", ")
 	}
-	if login.Sent {
-		return x.proxy() + " refused the credentials for " + x.Target.String() + ": " + answer, x.refusedCredentialsHint()
-	}
 	var failed *client.LoginError
 	others := slices.ContainsFunc(login.Schemes, func(s string) bool {
 		return slices.Contains(append(client.AuthSchemes, client.AuthBearer), strings.ToLower(s))
 	})
-	if errors.As(login.Failed, &failed) && !(failed.Unset && others) {
+	if errors.As(login.Failed, &failed) && (failed.Proxy || !login.Sent && !(failed.Unset && others)) {
 		answer += "; " + wire.Escape([]byte(failed.Error()), client.MaxDetail)
+	}
+	if login.Sent {
+		return x.proxy() + " refused the credentials for " + x.Target.String() + ": " + answer, x.refusedCredentialsHint(failed)
 	}
 	broken := BrokenChallenge(x.Error)
 	if broken != "" {
@@ -37,7 +37,7 @@ func (x explanation) credentials() (sentence, hint string) {
 	switch {
 	case broken != "":
 		return sentence, "the proxy's challenge is broken, or of a kind that culvert does not know: tell its administrator"
-	case failed != nil && !others:
+	case failed != nil && (!others || login.Withheld && failed.Proxy):
 		return sentence, failed.Hint
 	case tickets && !others:
 		return sentence, "it wants a Kerberos ticket: get one with kinit, and leave --auth out"
@@ -64,13 +64,47 @@ func BrokenChallenge(e *tunnel.Error) string {
 	return "no answer to " + wire.Escape([]byte(login.Failed.Error()), client.MaxDetail)
 }
 
-// refusedCredentialsHint is the hint if credentials were sent and refused.
-func (x explanation) refusedCredentialsHint() string {
+// LoginFailure says how the proxy made a login impossible, or one by another scheme than
+// that tried last; "" = it did not.
+func LoginFailure(e *tunnel.Error) string {
+	var failed *client.LoginError
+	if login := explanationOf(e).login; errors.As(login.Failed, &failed) && failed.Proxy {
+		return wire.Escape([]byte(failed.Error()), client.MaxDetail)
+	}
+	return BrokenChallenge(e)
+}
+
+// refusedCredentialsHint is the hint if credentials were sent and refused. failed is the
+// reason why a scheme could not be used; nil = none.
+func (x explanation) refusedCredentialsHint(failed *client.LoginError) string {
 	hint := "check " + settingIn("user name and password", cmp.Or(x.login.Source, x.Source))
+	if failed != nil && failed.Proxy {
+		return hint + "; " + failed.Hint
+	}
 	if slices.ContainsFunc(x.login.Schemes, func(s string) bool { return strings.EqualFold(s, client.AuthNTLM) }) {
 		hint += `; for NTLM the user may have to be DOMAIN\user`
 	}
 	return hint
+}
+
+// interruptedLogin explains a proxy that ended a login before it had all of it, by
+// closing the connection.
+func (x explanation) interruptedLogin() (sentence, hint string) {
+	words := x.login.Failed.Error()
+	var failed *client.LoginError
+	if errors.As(x.login.Failed, &failed) {
+		words, hint = failed.Error(), failed.Hint
+	}
+	return x.proxy() + " gave no answer for " + x.Target.String() + ": " + wire.Escape([]byte(words), client.MaxDetail), hint
+}
+
+// silentLogin explains a proxy that said nothing more after its 407.
+func (x explanation) silentLogin() (sentence, hint string) {
+	sentence = x.proxy() + " asked for a login, and then did not answer in time"
+	if slices.ContainsFunc(x.login.Schemes, func(s string) bool { return strings.EqualFold(s, client.AuthBasic) }) {
+		return sentence, "send the credentials unasked, with --auth basic: the proxy may answer one request of a connection only; or wait longer with --timeout"
+	}
+	return sentence, "it may wait for " + x.Target.String() + " in vain, or for a server that knows its users: tell its administrator, or wait longer with --timeout"
 }
 
 // giveCredentialsHint says where to give credentials. Those of the flags are sent

@@ -145,7 +145,11 @@ func TestExplainBrokenChallenge(t *testing.T) {
 		{`Digest realm="x", nonce="\x1b[", algorithm=ROT13`, `wants credentials for a:22: 407 No; it offers Digest; no answer to Digest: digest: unsupported algorithm: "ROT13"`, broken},
 		{`Hawk`, "wants credentials for a:22: 407 No; it offers Hawk", "culvert knows Basic, Bearer, Digest, Negotiate and NTLM: ask the proxy's administrator to offer one of them"},
 		{"Digest realm=\"x\"\r\nProxy-Authenticate: Basic realm=x", "refused the credentials for a:22: 407 No; it offers Digest, Basic", "check user name and password"},
-		{"NTLM", "refused the credentials for a:22: 407 No; it offers NTLM", `check user name and password; for NTLM the user may have to be DOMAIN\user`},
+		{"NTLM", "wants credentials for a:22: 407 No; it offers NTLM; it did not answer NTLM's first message",
+			"NTLM does not work there: tell the proxy's administrator"},
+		{"NTLM aGVsbG8=", "wants credentials for a:22: 407 No; it offers NTLM; no answer to NTLM: the challenge is not an NTLM message", broken},
+		{"NTLM\r\nProxy-Authenticate: Basic realm=x", "refused the credentials for a:22: 407 No; it offers NTLM, Basic; it did not answer NTLM's first message",
+			`check user name and password; NTLM does not work there: tell the proxy's administrator`},
 	} {
 		p := tunneltest.StartProxy(t, tunneltest.Answer("HTTP/1.1 407 No\r\nProxy-Authenticate: "+tt.challenge+"\r\nContent-Length: 0\r\n\r\n")...)
 		_, err := clienttest.Proxied(t, "http://me:pw@"+p.Addr()).Open(t.Context(), testkit.MustAuthority(t, "a:22"))

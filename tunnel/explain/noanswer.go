@@ -14,12 +14,18 @@ func (x explanation) noAnswer() (sentence, hint string) {
 	check := "check " + x.setting("the proxy's host and port")
 	switch x.Type {
 	case tunnel.ErrorConnectionReadTimeout:
+		if x.login.FellSilent {
+			return x.silentLogin()
+		}
 		if len(x.answer.Start) > 0 {
 			return x.proxy() + " began an answer and did not finish it in time", "it is overloaded or not a proxy: see it with culvert probe, or wait longer with --timeout"
 		}
 		hint = x.silentHint()
 		return x.proxy() + " did not answer in time", hint + check + ", or wait longer with --timeout"
 	case tunnel.ErrorConnectionTerminated:
+		if x.login.Failed != nil {
+			return x.interruptedLogin()
+		}
 		if broken := client.HTTP2Failure(x.Err); broken != "" {
 			return x.proxy() + " gave no answer: " + broken, "HTTP/2 itself works there, but no tunnel: ask the proxy's administrator, or try HTTP/1.1 with http://"
 		}

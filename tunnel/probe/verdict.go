@@ -155,8 +155,8 @@ func (s *session) replyVerdict() Verdict {
 		if e.Login != nil && len(e.Login.Schemes) > 0 {
 			offers = strings.Join(e.Login.Schemes, ", ")
 		}
-		if broken := explain.BrokenChallenge(e); broken != "" {
-			offers += "; " + broken
+		if failed := explain.LoginFailure(e); failed != "" {
+			offers += "; " + failed
 		}
 		return s.credentialsVerdict(offers)
 	case tunnel.ExitRefused:

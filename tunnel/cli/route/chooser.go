@@ -108,6 +108,9 @@ func (p *Plan) auth() error {
 	if err := client.CheckAuth(p.Client.Auth); err != nil {
 		return p.flags.Mistake("auth", err, "leave it out to use the strongest that the proxy offers")
 	}
+	if p.Client.Auth == client.AuthNTLMv1 {
+		p.Notes = append(p.Notes, "NTLM version 1 can be broken by who records it: use it only where the proxy knows nothing newer")
+	}
 	return nil
 }
 

@@ -41,8 +41,8 @@ func Flags() []args.Flag {
 		{Name: "keytab", Kind: args.Text, Usage: "take Kerberos tickets by the keys in `FILE`, instead of kinit's"},
 		{Name: "principal", Kind: args.Text, Usage: "with --keytab: `NAME@REALM` whose key to use"},
 		{Name: "auth", Kind: args.Text,
-			Usage: "show the credentials by `basic|digest|ntlm|negotiate|bearer` only, instead of the " +
-				"strongest scheme that the proxy offers; for bearer the password is the token"},
+			Usage: "show the credentials by `basic|digest|ntlm|ntlm-v1|negotiate|bearer` only, instead of the " +
+				"strongest scheme that the proxy offers; for bearer the password is the token; ntlm-v1 is weak, for proxies that know nothing newer"},
 		{Name: "header", Kind: args.List, Aliases: []string{"H"},
 			Usage: "`'NAME: VALUE'` to send along with CONNECT; 'NAME:' removes one that is sent by default"},
 		{Name: "cacert", Kind: args.Text,

@@ -3,6 +3,7 @@ package route
 import (
 	"bytes"
 	"net/netip"
+	"strings"
 
 	"culvert/tunnel"
 	"culvert/tunnel/client"
@@ -78,9 +79,27 @@ func (v *Verbose) Trace() *client.Trace {
 			sentence, _ := explain.Error(why)
 			v.Say("%s cannot be taken: %s; trying %s", left, sentence, next)
 		},
+		LoginChanged:   v.loginChanged,
 		SOCKSExchanged: v.spoken,
 		Secured:        v.secured,
 		Exchanged:      v.exchanged,
+	}
+}
+
+// loginChanged writes why a login goes on in another way, and how to forbid a scheme that
+// shows the password.
+func (v *Verbose) loginChanged(c client.LoginChange) {
+	why := "the proxy refused the credentials"
+	if c.Err != nil {
+		why = string(v.masked([]byte(c.Err.Error())))
+	}
+	if c.Next == c.Scheme {
+		v.Say("%s at %s: %s; trying again over another connection", c.Scheme, c.Proxy, why)
+		return
+	}
+	v.Say("%s at %s: %s; trying %s", c.Scheme, c.Proxy, why, c.Next)
+	if c.Next == "Basic" {
+		v.Say("hint: Basic shows the proxy the password itself: --auth %s keeps to %s", strings.ToLower(c.Scheme), c.Scheme)
 	}
 }
 
