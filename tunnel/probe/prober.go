@@ -66,7 +66,7 @@ func (p *Prober) Probe(ctx context.Context, target tunnel.Authority) (*Report, e
 	if p.Client == nil || p.Client.Route.Direct() {
 		return nil, client.ErrNoProxy
 	}
-	opener := p.Client.Clone() // shares no connection, so that all frames are seen
+	opener := p.Client.Unshared() // so that all frames are seen
 	opener.Or = slices.DeleteFunc(slices.Clone(opener.Or), func(r tunnel.Route) bool { return !connects(r) })
 	defer opener.CloseIdleConnections()
 	var abandoned []AbandonedRoute
