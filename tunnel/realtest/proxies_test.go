@@ -135,6 +135,9 @@ http_access deny bad
 // schemes, and knows user.
 func squidOffering(t testing.TB, schemes string) string {
 	t.Helper()
+	if strings.Contains(schemes, "samba") {
+		needs(t, "ntlm_auth")
+	}
 	offering.Lock()
 	squid := offering.squids[schemes]
 	if squid == nil {
@@ -164,6 +167,12 @@ func squidScheme(t testing.TB, scheme string) string {
 		file := write(t, filepath.Join(t.TempDir(), scheme), user+"\n")
 		readable(file)
 		return "auth_param digest program /usr/lib/squid/digest_file_auth " + file + "\nauth_param digest realm culvert\nauth_param digest children 4 startup=1\n"
+	case "samba": // NTLM, whose sums Samba's helper checks, for this user alone
+		dir := t.TempDir()
+		config := write(t, filepath.Join(dir, "smb.conf"), "[global]\nworkgroup = CORP\nnetbios name = PROXY\nprivate dir = "+dir+"\nlock directory = "+dir+"\n")
+		readable(config)
+		return "auth_param ntlm program " + needs(t, "ntlm_auth")[0] + " --configfile=" + config + " --helper-protocol=squid-2.5-ntlmssp" +
+			" --username=ada --domain=CORP --password=lovelace\nauth_param ntlm children 4 startup=1\n"
 	case "ntlm":
 		return "auth_param ntlm program /usr/lib/squid/ntlm_fake_auth\nauth_param ntlm children 4 startup=1\n"
 	}
