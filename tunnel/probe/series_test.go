@@ -35,6 +35,20 @@ func seriesAt(t *testing.T, s *Series, proxy string) (*Summary, []Try) {
 	return r, tries
 }
 
+// Only the first try asks what login the proxy wants.
+func TestSeriesRemembersTheLogin(t *testing.T) {
+	p := testkit.StartLoginProxy(t, func(_, _ int, value string) (string, bool) {
+		if value != "" {
+			return testkit.TunnelOpen, true
+		}
+		return testkit.Reply407(`Digest realm="r", nonce="n", qop="auth"`), true
+	})
+	r, _ := seriesAt(t, &Series{Count: 3}, "http://me:x@"+p.Addr())
+	if got := p.Schemes(); r.Opened != 3 || got != ",Digest,Digest,Digest" {
+		t.Errorf("%d open, shown: %q", r.Opened, got)
+	}
+}
+
 // Failures are counted by class, and the most frequent one determines the exit
 // code.
 func TestSeriesCounts(t *testing.T) {
