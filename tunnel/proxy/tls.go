@@ -56,7 +56,9 @@ func (c *clientConn) handshakeFailed(err error, refusal *tunnel.Error) {
 		if !c.secure.HasReceived() || c.server.run.draining.Load() {
 			return
 		}
-		e = handshakeError(err)
+		if e = c.errorIfDropped(); e == nil {
+			e = handshakeError(err)
+		}
 	}
 	rec := c.newRecord("", "")
 	if isPlainHTTP(err) {
