@@ -235,7 +235,7 @@ func (ln *listener) acceptLoop() error {
 			if pause = min(max(2*pause, 5*time.Millisecond), longest); pause == 5*time.Millisecond {
 				ln.server.warn("accept failed, trying again", "listener", ln.url, "error", err)
 			}
-			if isOutOfDescriptors(err) && ln.server.run.table.Drop(shortBy) > 0 {
+			if isOutOfDescriptors(err) && sock.ClientWaits(ln.Listener) && ln.server.run.table.Drop(shortBy) > 0 {
 				pause = 5 * time.Millisecond
 			}
 			select {

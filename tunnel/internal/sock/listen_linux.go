@@ -75,6 +75,9 @@ func (l *listener) Accept() (net.Conn, error) {
 	var errno syscall.Errno
 	err := l.raw.Read(func(listening uintptr) bool {
 		fd, remote, errno = acceptNow(int(listening))
+		if isLackOfDescriptors(errno) && !isReadable(int(listening)) {
+			errno = unix.EAGAIN // it looks for a descriptor before it looks for a client
+		}
 		return errno != unix.EAGAIN && errno != unix.EINTR
 	})
 	switch {
@@ -84,6 +87,31 @@ func (l *listener) Accept() (net.Conn, error) {
 		return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.addr, Err: os.NewSyscallError("accept4", errno)}
 	}
 	return newConn(fd, remote), nil
+}
+
+func isLackOfDescriptors(errno syscall.Errno) bool {
+	return errno == unix.EMFILE || errno == unix.ENFILE
+}
+
+// ClientWaits reports whether a client waits for Accept, as far as that can be told.
+func ClientWaits(l net.Listener) bool {
+	socket, ok := l.(syscall.Conn)
+	if !ok {
+		return true
+	}
+	raw, err := socket.SyscallConn()
+	waits := true
+	if err == nil {
+		_ = raw.Control(func(fd uintptr) { waits = isReadable(int(fd)) })
+	}
+	return waits
+}
+
+// isReadable reports whether a read of a socket, or an accept, would not wait.
+func isReadable(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err != nil || n > 0
 }
 
 // Close implements net.Listener.

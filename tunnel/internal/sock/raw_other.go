@@ -15,3 +15,7 @@ func IdleDescriptors() int { return 0 }
 
 // LimitPipes does nothing on this system.
 func LimitPipes(int) {}
+
+// ClientWaits reports whether a client waits for Accept, as far as that can be told:
+// on this system always.
+func ClientWaits(net.Listener) bool { return true }
