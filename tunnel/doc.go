@@ -14,7 +14,7 @@
 // the package at its right:
 //
 //	listener             listen: TCP or unix socket, TLS, certificates
-//	client allowed?      proxy: the client's address, the limits
+//	client allowed?      proxy: the client's address; internal/quota: who holds what
 //	head                 internal/wire for HTTP/1, internal/h2 for HTTP/2
 //	verify               proxy: credentials to a user
 //	policy (name)        policy: Policy.JudgeTarget
