@@ -87,6 +87,9 @@ func (l *commandLine) runServe(ctx context.Context, line *args.Line) error {
 	if secure != nil {
 		notes = append(notes, secure.Notes...)
 	}
+	selfSigned, remove := serve.SelfSigned(secure, listeners)
+	defer remove()
+	notes = append(notes, selfSigned...)
 	if note := server.LimitNote(); note != "" {
 		notes = append(notes, note)
 	}

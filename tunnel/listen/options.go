@@ -2,6 +2,7 @@ package listen
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,7 +37,10 @@ func cipherSuites() (ids []uint16) {
 
 // TLS is what the TLS listeners of a server have in common. It was made by Options.
 type TLS struct {
-	Notes []string // warnings and advice for the user: sentences without a full stop
+	Notes []string // warnings for the user: sentences without a full stop
+
+	// SelfSigned is the certificate that was made in memory, nil if there is none.
+	SelfSigned *x509.Certificate
 
 	config       *tls.Config // only cloned, never used: a clone has tickets of its own
 	files        *certificateFiles
@@ -64,12 +68,11 @@ func (o Options) TLS() (t *TLS, err error) {
 			return nil, err
 		}
 	case o.SelfSigned:
-		pair, pin, err := SelfSigned(o.Hosts...)
+		pair, _, err := SelfSigned(o.Hosts...)
 		if err != nil {
 			return nil, err
 		}
-		t.config.Certificates = []tls.Certificate{pair}
-		t.Notes = append(t.Notes, "the self-signed certificate's pin is "+pin+" (for clients: culvert dial --pin, curl --pinnedpubkey)")
+		t.config.Certificates, t.SelfSigned = []tls.Certificate{pair}, pair.Leaf
 	default:
 		if t.files, err = loadCertificateFiles(o.CertFile, o.KeyFile); err != nil {
 			return nil, err

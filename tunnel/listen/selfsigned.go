@@ -22,8 +22,7 @@ const selfSignedFor = 365 * 24 * time.Hour
 // SelfSigned makes a certificate and its key in memory, for trying things out. Its
 // names are localhost, 127.0.0.1, ::1, the name of this machine and the hosts, except
 // for hosts that are empty or unspecified addresses. Clients do not trust it unless
-// they are given the pin, which has the form of tunnel.Pin and of curl's
-// --proxy-pinnedpubkey.
+// they are given the pin, which has the form of tunnel.Pin, or the certificate itself.
 func SelfSigned(hosts ...string) (pair tls.Certificate, pin string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -152,7 +152,7 @@ func URL(l net.Listener) string {
 	if l.Addr().Network() == "unix" {
 		return "unix:" + l.Addr().String()
 	}
-	return URLPrefix(speaksTLS(l)) + l.Addr().String()
+	return URLPrefix(SpeaksTLS(l)) + l.Addr().String()
 }
 
 // BeyondThisMachine reports whether the address that a listener is bound to can be

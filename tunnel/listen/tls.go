@@ -63,8 +63,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	return newConn(conn, l.config.Load()), nil
 }
 
-// speaksTLS reports whether NewTLS returned l.
-func speaksTLS(l net.Listener) bool {
+// SpeaksTLS reports whether l is a listener of NewTLS or TLS.Listen.
+func SpeaksTLS(l net.Listener) bool {
 	_, ok := l.(*listener)
 	return ok
 }

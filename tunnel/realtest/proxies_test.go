@@ -74,7 +74,7 @@ func startServeFor(t testing.TB, user string) string {
 func serveWith(t testing.TB, arg ...string) (address string, log *lockedBuffer) {
 	t.Helper()
 	log = background(t, culvert(t), append([]string{"serve", "--listen", "127.0.0.1:0", "--log-format", "json"}, arg...)...)
-	return announced(t, log, "culvert serve: listening on http://"), log
+	return announced(t, log, "listening on http://"), log
 }
 
 // htpasswdFile has one user with a password, "NAME:PASSWORD".

@@ -193,17 +193,7 @@ func TestServeFailsInJSON(t *testing.T) {
 func TestDialListenGoesOnWhenNobodyReadsItsLog(t *testing.T) {
 	t.Parallel()
 	target := tunneltest.Start(t, tunneltest.Echo).Addr()
-	cmd := exec.CommandContext(t.Context(), culvert(t), "dial", "-x", "direct", "--listen", "127.0.0.1:0", "--", target)
-	pipe, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	timer := time.AfterFunc(bound, func() { cmd.Process.Kill() })
-	defer timer.Stop()
-	s := &served{TB: t, cmd: cmd, stderr: bufio.NewReader(pipe)}
+	s := startServing(t, exec.CommandContext(t.Context(), culvert(t), "dial", "-x", "direct", "--listen", "127.0.0.1:0", "--", target))
 	_, s.addr, _ = strings.Cut(s.line("listening on"), "listening on ")
 	s.addr, _, _ = strings.Cut(s.addr, " ")
 	for range 500 { // two lines of 150 bytes each

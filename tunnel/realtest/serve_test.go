@@ -34,7 +34,15 @@ type served struct {
 // end in time.
 func serving(t *testing.T, words ...string) *served {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), culvert(t), append([]string{"serve", "--listen", "127.0.0.1:0"}, words...)...)
+	s := startServing(t, exec.CommandContext(t.Context(), culvert(t), append([]string{"serve", "--listen", "127.0.0.1:0"}, words...)...))
+	_, s.addr, _ = strings.Cut(s.line("listening on"), "http://")
+	s.addr, _, _ = strings.Cut(s.addr, `"`) // of a line in JSON
+	return s
+}
+
+// startServing starts a command that runs serve. It is killed if it does not end in time.
+func startServing(t *testing.T, cmd *exec.Cmd) *served {
+	t.Helper()
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -44,10 +52,7 @@ func serving(t *testing.T, words ...string) *served {
 	}
 	timer := time.AfterFunc(bound, func() { cmd.Process.Kill() })
 	t.Cleanup(func() { timer.Stop() })
-	s := &served{TB: t, cmd: cmd, pipe: pipe, stderr: bufio.NewReader(pipe)}
-	_, s.addr, _ = strings.Cut(s.line("listening on"), "http://")
-	s.addr, _, _ = strings.Cut(s.addr, `"`) // of a line in JSON
-	return s
+	return &served{TB: t, cmd: cmd, pipe: pipe, stderr: bufio.NewReader(pipe)}
 }
 
 // line reads stderr up to the first line that holds words.
@@ -214,17 +219,7 @@ func TestServeGoesOnWhenTheDiskIsFull(t *testing.T) {
 // A descriptor limit under which hardly anybody can be served is said at the start.
 func TestServeTellsALowDescriptorLimit(t *testing.T) {
 	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), needs(t, "sh")[0], "-c", `ulimit -n 20 && exec "$@"`, "sh", culvert(t), "serve", "--listen", "127.0.0.1:0")
-	pipe, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	timer := time.AfterFunc(bound, func() { cmd.Process.Kill() })
-	defer timer.Stop()
-	s := &served{TB: t, cmd: cmd, stderr: bufio.NewReader(pipe)}
+	s := startServing(t, exec.CommandContext(t.Context(), needs(t, "sh")[0], "-c", `ulimit -n 20 && exec "$@"`, "sh", culvert(t), "serve", "--listen", "127.0.0.1:0"))
 	s.line("this process may open 20 descriptors only, of which a tunnel takes two: raise the limit with ulimit -n")
 	s.signal(syscall.SIGTERM)
 	s.ends()

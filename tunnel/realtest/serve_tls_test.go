@@ -11,7 +11,10 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -72,21 +75,60 @@ func TestRealCurlOverTLS(t *testing.T) {
 	})
 }
 
-// A self-signed certificate's pin is printed, and is what curl takes. (Debian
-// 12's curl does not look at --proxy-pinnedpubkey: it asks the proxy itself.)
-func TestRealCurlTakesThePin(t *testing.T) {
+// What serve says about a self-signed certificate works as it is printed: dial's line, with
+// the pin, and curl's, with the file. The file is gone at the end.
+func TestSelfSignedAdviceWorks(t *testing.T) {
 	t.Parallel()
-	curl := needs(t, "curl")[0]
-	_, log := serveWith(t, "--listen", "https://127.0.0.1:0", "--tls-self-signed")
-	address := secureAddress(t, log)
-	eventually(t, "the pin is printed", func() bool { return strings.Contains(log.String(), "pin is sha256//") })
-	_, rest, _ := strings.Cut(log.String(), "pin is ")
-	pin := strings.Fields(rest)[0]
-	for want, pin := range map[int]string{0: pin, 90: "sha256//" + strings.Repeat("A", 43) + "="} {
-		_, stderr, code := runProgram(t, nil, curl, "-sS", "-k", "--pinnedpubkey", pin, "https://"+address)
-		if code != want {
-			t.Errorf("curl with the pin %s ended with %d: %s", pin, code, stderr)
-		}
+	needs(t, "curl", "sh")
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "the page") }))
+	defer page.Close()
+	target := strings.TrimPrefix(page.URL, "http://")
+	host, port, _ := net.SplitHostPort(target)
+	for _, listen := range []string{"https://127.0.0.1:0", "https://[::1]:0", "https://0.0.0.0:0"} {
+		t.Run(listen, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "a folder's name")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(t.Context(), culvert(t), "serve", "--listen", listen, "--tls-self-signed", "--allow", "*:*",
+				"--allow-client", "127.0.0.0/8", "--allow-client", "::1", "--allow-addr", "loopback")
+			cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+			s := startServing(t, cmd)
+			said := func(words string) string {
+				_, command, _ := strings.Cut(s.line(words), "to try it: ")
+				return command
+			}
+			dial, curl := said("to try it: culvert dial"), said("to try it: curl")
+			run := func(command, stdin string) string {
+				cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
+				cmd.Env = append(os.Environ(), "NO_PROXY=", "no_proxy=")
+				cmd.Stdin = strings.NewReader(stdin)
+				out, err := cmd.CombinedOutput()
+				if err != nil {
+					t.Errorf("%s: %v", command, err)
+				}
+				return string(out)
+			}
+			if got := run(strings.NewReplacer("culvert ", culvert(t)+" ", "HOST PORT", host+" "+port).Replace(dial), "GET / HTTP/1.0\r\n\r\n"); !strings.HasSuffix(got, "\r\n\r\nthe page") {
+				t.Errorf("%s: %q", dial, got)
+			}
+			if got := run(strings.Replace(curl, " URL", " -sS -p "+page.URL, 1), ""); got != "the page" {
+				t.Errorf("%s: %q", curl, got)
+			}
+			// Another pin is none.
+			pin, other := "sha256//", "sha256//"+strings.Repeat("A", 43)+"="
+			_, rest, _ := strings.Cut(dial, pin)
+			pin += strings.Fields(rest)[0]
+			wrong := exec.CommandContext(t.Context(), culvert(t), strings.Fields(strings.NewReplacer("culvert ", "", pin, other, "'", "", "HOST PORT", target).Replace(dial))...)
+			if err := wrong.Run(); wrong.ProcessState.ExitCode() != 4 {
+				t.Errorf("with another pin: %v", err)
+			}
+			s.signal(syscall.SIGTERM)
+			s.ends()
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
 	}
 }
 

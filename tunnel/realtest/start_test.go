@@ -189,14 +189,16 @@ func accepts(t testing.TB, address string) {
 }
 
 // announced waits until a program has said words, and returns what stands behind
-// them on the line, up to a space.
+// them on the line, up to a space or the end of a text in JSON.
 func announced(t testing.TB, out *lockedBuffer, words string) string {
 	t.Helper()
 	var rest string
 	eventually(t, "the program says "+words, func() bool {
 		_, after, _ := strings.Cut(out.String(), words)
 		line, _, whole := strings.Cut(after, "\n")
-		rest, _, _ = strings.Cut(line, " ")
+		if rest = line; strings.ContainsAny(line, ` "`) {
+			rest = line[:strings.IndexAny(line, ` "`)]
+		}
 		return whole
 	})
 	return rest
