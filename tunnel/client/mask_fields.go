@@ -19,6 +19,14 @@ func holdsSecret(name string) (secret, scheme bool) {
 	return slices.ContainsFunc(secretNames[:], func(part string) bool { return strings.Contains(name, part) }), false
 }
 
+// HoldsSecret reports whether the value of a field, in the form that ParseHeader takes, is
+// a secret, judged by the field's name.
+func HoldsSecret(header string) bool {
+	name, value, _ := strings.Cut(header, ":")
+	secret, _ := holdsSecret(strings.TrimSpace(name))
+	return secret && strings.TrimSpace(value) != ""
+}
+
 // hideCredentials returns a request head with "***" for each secret in a field's
 // value. The name of an authentication scheme stays.
 func hideCredentials(head []byte) []byte {

@@ -59,7 +59,7 @@ func TestRealShellsRunTheStanza(t *testing.T) {
 	} {
 		program := linked(t, tt.folder)
 		file := write(t, filepath.Join(filepath.Dir(program), "login"), user+":"+password+"\n")
-		arg := []string{"dial", "--proxy", "http://" + tt.login + proxy, "--print-ssh-config"}
+		arg := []string{"dial", "--proxy", "http://" + tt.login + proxy, "--show-secrets", "--print-ssh-config"}
 		for _, word := range tt.more {
 			arg = append(arg, strings.Replace(word, "FILE", file, 1))
 		}

@@ -16,7 +16,7 @@ import (
 // line parses the command line of a program that has dial alone.
 func line(t *testing.T, words ...string) *args.Line {
 	t.Helper()
-	flags := append([]args.Flag{{Name: "proxy", Aliases: []string{"x"}, Kind: args.List, Usage: "`URL`"}, {Name: "cacert", Usage: "`FILE`"}}, Flags()...)
+	flags := append([]args.Flag{{Name: "proxy", Aliases: []string{"x"}, Kind: args.List, Usage: "`URL`"}, {Name: "cacert", Usage: "`FILE`"}, {Name: "show-secrets", Kind: args.Switch}}, Flags()...)
 	l := args.NewLine(args.Program{Name: "culvert", Verbs: []args.Verb{{Name: "dial", Flags: flags}}})
 	if err := l.Parse(append([]string{"dial"}, words...)); err != nil {
 		t.Fatal(err)
@@ -84,14 +84,14 @@ func TestTargetAndCommand(t *testing.T) {
 // ssh runs the printed command with the user's shell, in a folder that culvert does not
 // know, and replaces what begins with a per cent sign.
 func TestStanza(t *testing.T) {
-	l := line(t, "--proxy", "http://it's:50%@p:1", "--cacert", "ca.pem", "--print-ssh-config", "--exec=false", "git.test")
+	l := line(t, "--proxy", "http://it's:50%@p:1", "--show-secrets", "--cacert", "ca.pem", "--print-ssh-config", "--exec=false", "git.test")
 	here, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := "Host git.test *.test\n    ProxyCommand '/opt/my culvert' dial '--proxy=http://it'\\''s:50%%@p:1' " +
 		shellWord("--cacert="+strings.ReplaceAll(filepath.Join(here, "ca.pem"), "%", "%%")) + " --exec=false --fdpass -- %h %p\n    ProxyUseFdpass yes\n"
-	if got := stanza("/opt/my culvert", &l.Values, []string{"git.test", "*.test"}, true); got != want {
+	if got, left := stanza("/opt/my culvert", &l.Values, []string{"git.test", "*.test"}, true); got != want || left != "" {
 		t.Errorf("stanza\n%swant\n%s", got, want)
 	}
 }
