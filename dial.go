@@ -117,7 +117,7 @@ func (d *dialing) run() error {
 		d.verbose.Say("handing the socket over")
 		return exit.Explained(stdio.HandOver(conn, os.Stdout))
 	case d.command != nil:
-		result, err := dial.Exec(conn, d.command)
+		result, err := dial.Exec(conn, d.command, &d.line.Values)
 		d.ended(result)
 		return err
 	}

@@ -61,6 +61,9 @@ func Exec(cmd *exec.Cmd, conn *client.Conn) (Result, error) {
 	return stdio, failed
 }
 
+// KeepFromChildren keeps a descriptor of this process from the processes that it starts.
+func KeepFromChildren(fd int) { unix.CloseOnExec(fd) }
+
 // drainUp waits for the end of a relay whose client has left, as long as the client's
 // last bytes make progress.
 func drainUp(r relay.Running, over <-chan relay.Result) relay.Result {

@@ -13,3 +13,6 @@ func Exec(_ *exec.Cmd, conn *client.Conn) (Result, error) {
 	conn.Close()
 	return Result{}, errors.ErrUnsupported
 }
+
+// KeepFromChildren does nothing: on this system processes inherit what they are given.
+func KeepFromChildren(int) {}
