@@ -44,6 +44,9 @@ func (l *commandLine) runDial(ctx context.Context, line *args.Line) error {
 		return err
 	}
 	chooser, say := chooserOf(ctx, line), talker(line)
+	if l.relay != nil {
+		chooser.Known = l.relay.Orders.Credentials
+	}
 	switch {
 	case line.String("why") != "":
 		return printed(dial.Why(line, chooser))
@@ -66,7 +69,7 @@ func (l *commandLine) runDial(ctx context.Context, line *args.Line) error {
 	}
 	d := dialing{
 		line: line, target: target, command: command, plan: plan, verbose: plan.Verbose(say), stats: stats,
-		started: time.Now(), opened: func() {},
+		started: time.Now(), opened: func() {}, typed: l.typed, behind: l.relay,
 	}
 	if len(command) == 0 { // a command gets the signals itself
 		exitOnSignal()
@@ -87,25 +90,26 @@ type dialing struct {
 	stats   *dial.Stats
 	started time.Time
 	opened  func() // to be called once the tunnel is open
+	typed   []string
+	behind  *stdio.RelayProcess // nil unless --fdpass has started this process
 }
 
 // run opens the tunnel and gives it to ssh (--fdpass), to a command (--exec), or to
 // stdin and stdout until it ends.
 func (d *dialing) run() error {
 	c := d.plan.Client
-	behind := stdio.FindRelayProcess()
-	if behind == nil {
+	if d.behind == nil {
 		var err error
 		if c.KeepUnread, err = dial.WantsFDPass(d.line); err != nil {
 			return err
 		}
 	}
 	if c.KeepUnread && !stdio.CanHandOver(c) {
-		return dial.HandOverByRelay(d.opened)
+		return dial.HandOverByRelay(d.typed, d.plan, d.target, d.opened)
 	}
 	d.verbose.Plan(d.target)
 	c.Trace = d.verbose.Trace()
-	conn, err := c.Open(behind.Context(), d.target)
+	conn, err := c.Open(d.behind.Context(), d.target)
 	if err != nil {
 		return exit.Explained(err)
 	}
@@ -121,19 +125,19 @@ func (d *dialing) run() error {
 		d.ended(result)
 		return err
 	}
-	return d.relay(conn, behind)
+	return d.relay(conn)
 }
 
 // relay carries the tunnel on stdin and stdout or, in the child process that relays
 // for --fdpass, on the socket that ssh has the other end of.
-func (d *dialing) relay(conn *client.Conn, behind *stdio.RelayProcess) error {
+func (d *dialing) relay(conn *client.Conn) error {
 	local := stdio.Tunnel{Conn: conn, In: os.Stdin, Out: os.Stdout, OnEOF: stdio.OnEOF(d.line.String("on-eof"))}
-	if behind != nil {
-		if err := behind.Opened(); err != nil {
+	if d.behind != nil {
+		if err := d.behind.Opened(); err != nil {
 			return err
 		}
 		// ssh received the whole socket, so when it closes, the session is over.
-		local.In, local.Out, local.OnEOF = behind.Socket, behind.Socket, stdio.EOFClose
+		local.In, local.Out, local.OnEOF = d.behind.Socket, d.behind.Socket, stdio.EOFClose
 	}
 	result, err := local.Relay()
 	_ = conn.Close()

@@ -26,6 +26,7 @@ import (
 	"culvert/tunnel/cli/probe"
 	"culvert/tunnel/cli/route"
 	"culvert/tunnel/cli/serve"
+	"culvert/tunnel/stdio"
 	"culvert/tunnel/terminal"
 
 	"github.com/fatih/color"
@@ -40,6 +41,9 @@ type commandLine struct {
 	flags map[string][]args.Flag // by verb; app and line are made from it
 	app   *cli.App               // the verbs as urfave dispatches to them
 	line  *args.Line             // empty until run has parsed it
+	typed []string               // what line is parsed from
+
+	relay *stdio.RelayProcess // this process, if dial --fdpass has started it; else nil
 
 	journal *journal.Journal // what is said on stderr, of verbs that serve; nil = nothing yet
 }
@@ -80,7 +84,14 @@ func (l *commandLine) end(words []string) (code int) {
 
 // run parses the words and the environment and does what they ask for. urfave calls
 // the verb's Action; it gets no flags to parse.
-func (l *commandLine) run(words []string) error {
+func (l *commandLine) run(words []string) (err error) {
+	if l.relay, err = stdio.FindRelayProcess(); err != nil {
+		return err
+	}
+	if l.relay != nil { // its own arguments are for people to see
+		words = l.relay.Orders.Words
+	}
+	l.typed = words
 	if err := l.line.Parse(words); err != nil {
 		return err
 	}

@@ -54,3 +54,13 @@ func HandOver(c *client.Conn, out *os.File) error {
 	}
 	return &os.PathError{Op: "hand the socket over through", Path: out.Name(), Err: neterr.Plain(err)}
 }
+
+// RelayOrders are what a RelayProcess needs to know.
+type RelayOrders struct {
+	Words []string // the command line, without the program's name
+
+	// Credentials are those of the hops of Client.Route and of Client.Or, in order,
+	// whatever they came from: a person is not asked twice, and a pipe cannot be read
+	// twice.
+	Credentials []*tunnel.Credentials
+}

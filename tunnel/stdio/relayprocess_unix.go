@@ -4,7 +4,9 @@ package stdio
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -23,18 +25,21 @@ const (
 	relayVariable = "CULVERT_INTERNAL_RELAY" // set in the environment of the relay process
 	relaySocket   = 3                        // its descriptor of the socket
 	relayStatus   = 4                        // its descriptor of the pipe that reports the open tunnel
+	relayOrders   = 5                        // its descriptor of the pipe that its orders come from
 )
 
 // HandOverRelay hands over a socket behind which a second process relays. It starts
-// this program again with the same arguments; the new process must call
-// FindRelayProcess, open the tunnel and call Opened. HandOverRelay waits for this,
+// this program again; the new process must call FindRelayProcess, open the tunnel of the
+// orders and call Opened. HandOverRelay waits for this,
 // calls opened, and then passes the socket on through out, for which CheckHandOver must
-// return nil. The new process lives as long as the tunnel, in a session of its own.
+// return nil. The new process lives as long as the tunnel, in a session of its own. Every
+// user of the machine can read its arguments for so long: they are shown, which must
+// hold no secret, and what it needs to know goes through a pipe.
 //
 // Until the tunnel is open, the standard error of the new process is copied to stderr.
 // A code other than 0 is its exit code: it ended without a tunnel and has printed the
 // reason. The error is ErrOutputClosed if the other end of out is closed.
-func HandOverRelay(out *os.File, stderr io.Writer, opened func()) (code int, err error) {
+func HandOverRelay(out *os.File, stderr io.Writer, shown []string, orders RelayOrders, opened func()) (code int, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return 0, err
@@ -53,9 +58,15 @@ func HandOverRelay(out *os.File, stderr io.Writer, opened func()) (code int, err
 		return 0, err
 	}
 	defer status.Close()
-	cmd := exec.Command(self, os.Args[1:]...)
+	read, write, err := os.Pipe()
+	if err != nil {
+		theirs.Close()
+		report.Close()
+		return 0, err
+	}
+	cmd := exec.Command(self, shown...)
 	cmd.Env = append(os.Environ(), relayVariable+"=1")
-	cmd.ExtraFiles = []*os.File{theirs, report}
+	cmd.ExtraFiles = []*os.File{theirs, report, read}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	messages, err := cmd.StderrPipe()
 	if err == nil {
@@ -63,9 +74,15 @@ func HandOverRelay(out *os.File, stderr io.Writer, opened func()) (code int, err
 	}
 	theirs.Close()
 	report.Close()
+	read.Close()
 	if err != nil {
+		write.Close()
 		return 0, err
 	}
+	go func() { // a process that has failed does not read them
+		_ = json.NewEncoder(write).Encode(orders)
+		write.Close()
+	}()
 	_, _ = io.Copy(stderr, messages) // until the process closes it, once the tunnel is open
 	if n, _ := io.ReadFull(status, make([]byte, 1)); n == 0 {
 		var exit *exec.ExitError
@@ -89,18 +106,27 @@ func HandOverRelay(out *os.File, stderr io.Writer, opened func()) (code int, err
 // a socket that is handed over.
 type RelayProcess struct {
 	Socket *os.File // the input and output of the tunnel; the caller closes it
+	Orders RelayOrders
 	status *os.File
 }
 
 // FindRelayProcess returns the RelayProcess if HandOverRelay has started this process,
-// else nil.
-func FindRelayProcess() *RelayProcess {
+// else nil. The processes that this one starts do not take themselves for one.
+func FindRelayProcess() (*RelayProcess, error) {
 	if os.Getenv(relayVariable) == "" {
-		return nil
+		return nil, nil
 	}
-	unix.CloseOnExec(relaySocket)
-	unix.CloseOnExec(relayStatus)
-	return &RelayProcess{os.NewFile(relaySocket, "socket"), os.NewFile(relayStatus, "status")}
+	_ = os.Unsetenv(relayVariable)
+	for fd := relaySocket; fd <= relayOrders; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	p := &RelayProcess{Socket: os.NewFile(relaySocket, "socket"), status: os.NewFile(relayStatus, "status")}
+	orders := os.NewFile(relayOrders, "orders")
+	defer orders.Close()
+	if err := json.NewDecoder(orders).Decode(&p.Orders); err != nil {
+		return nil, fmt.Errorf("%s is set, and is for culvert itself: %w", relayVariable, err)
+	}
+	return p, nil
 }
 
 // Context returns the context in which to open the tunnel. It is cancelled when the

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"os"
 
+	"culvert/tunnel"
 	"culvert/tunnel/cli/args"
 	"culvert/tunnel/cli/exit"
+	"culvert/tunnel/cli/route"
 	"culvert/tunnel/stdio"
 )
 
@@ -27,10 +29,13 @@ func WantsFDPass(line *args.Line) (bool, error) {
 
 // HandOverByRelay is --fdpass for a tunnel that is more than a socket: ssh gets one
 // end of a socket pair, and a child process relays between the other end and the
-// tunnel. opened is called once the child has opened the tunnel. A child that fails
+// tunnel to target, by the plan. words are the command line, without the program's
+// name. opened is called once the child has opened the tunnel. A child that fails
 // has reported why by itself.
-func HandOverByRelay(opened func()) error {
-	code, err := stdio.HandOverRelay(os.Stdout, os.Stderr, opened)
+func HandOverByRelay(words []string, plan *route.Plan, target tunnel.Authority, opened func()) error {
+	shown := []string{"dial", "--fdpass", "--proxy=" + plan.Client.Route.String(), "--", target.String()}
+	orders := stdio.RelayOrders{Words: words, Credentials: plan.Known()}
+	code, err := stdio.HandOverRelay(os.Stdout, os.Stderr, shown, orders, opened)
 	if code != 0 {
 		return exit.Code(code)
 	}

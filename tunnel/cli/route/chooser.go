@@ -20,6 +20,10 @@ type Chooser struct {
 	// called. It must not use the Chooser.
 	Made func(*Plan)
 
+	// Known are the credentials of all hops, as Plan.Known returns them, so that nobody
+	// is asked and no file is read; nil = the flags and the environment say.
+	Known []*tunnel.Credentials
+
 	ctx       context.Context // for loading a script and asking it
 	flags     *args.Values
 	userAgent string
@@ -72,7 +76,11 @@ func (ch *Chooser) Plan(target tunnel.Authority) (*Plan, error) {
 	if made, ok := ch.made[key]; ok {
 		return made, nil
 	}
-	for _, step := range []func() error{p.credentials, p.alternatives, p.netrc, p.tls, p.auth, p.headers, p.limits} {
+	steps := []func() error{p.credentials, p.alternatives, p.netrc, p.tls, p.auth, p.headers, p.limits}
+	if ch.Known != nil {
+		steps = append([]func() error{p.alternatives, p.setKnown}, steps[3:]...)
+	}
+	for _, step := range steps {
 		if err := step(); err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -29,6 +30,37 @@ func (p *Plan) credentials() error {
 		hops[0].Credentials = c
 	}
 	return nil
+}
+
+// Known returns the credentials of all hops, for the Chooser of another process.
+func (p *Plan) Known() []*tunnel.Credentials {
+	known := []*tunnel.Credentials{} // not nil, even if there are no hops
+	for _, h := range p.hops() {
+		known = append(known, h.Credentials)
+	}
+	return known
+}
+
+// setKnown sets the credentials of all hops from Chooser.Known.
+func (p *Plan) setKnown() error {
+	hops := p.hops()
+	if len(hops) != len(p.chooser.Known) { // as when a script answers otherwise the second time
+		return errors.New("the route has changed meanwhile: try again")
+	}
+	for i, h := range hops {
+		h.Credentials = p.chooser.Known[i]
+	}
+	return nil
+}
+
+// hops returns the hops of the route and of its alternatives, in order.
+func (p *Plan) hops() (hops []*tunnel.Hop) {
+	for _, r := range append([]tunnel.Route{p.Client.Route}, p.Client.Or...) {
+		for i := range r.Hops {
+			hops = append(hops, &r.Hops[i])
+		}
+	}
+	return hops
 }
 
 // firstCredentials returns the credentials for the first hop from the flags and
