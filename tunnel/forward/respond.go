@@ -27,8 +27,11 @@ func (x *exchange) checkReply(reply *wire.Reply) (wire.Framing, error) {
 		return framing, malformedReply(x.Record.Target, err)
 	case reply.Code == http.StatusProxyAuthRequired && x.absolute():
 		// The client gets no 407, since it does not have the parent's credentials.
-		return framing, &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Target: x.Record.Target,
-			Detail: "the next proxy wants credentials that this proxy does not have"}
+		detail := "the next proxy wants credentials that this proxy does not have"
+		if x.credentials() != "" {
+			detail = "the next proxy refused this proxy's credentials"
+		}
+		return framing, &tunnel.Error{Phase: tunnel.PhaseReply, Type: tunnel.ErrorProtocol, Target: x.Record.Target, Detail: detail}
 	}
 	return framing, nil
 }

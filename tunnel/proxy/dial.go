@@ -290,6 +290,8 @@ func parentFailure(e *tunnel.Error) *tunnel.Error {
 	case e.Phase == tunnel.PhaseConnect && e.Type == tunnel.ErrorConnectionLimit: // what this proxy lacks
 	case e.Phase != tunnel.PhaseReply:
 		out.Detail = "the next proxy: " + e.Type.Words()
+	case e.Type == tunnel.ErrorCredentials && e.Login != nil && e.Login.Sent:
+		out.Type, out.Detail = tunnel.ErrorProtocol, "the next proxy refused this proxy's credentials"
 	case e.Type == tunnel.ErrorCredentials:
 		out.Type, out.Detail = tunnel.ErrorProtocol, "the next proxy wants credentials that this proxy does not have"
 	case e.Type == tunnel.ErrorRequest:

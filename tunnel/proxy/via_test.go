@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bufio"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"culvert/tunnel/internal/neterr"
 	"culvert/tunnel/internal/proxytest"
 	"culvert/tunnel/internal/testkit"
+	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/policy"
 	"culvert/tunnel/tunneltest"
 )
@@ -72,6 +75,33 @@ func TestViaParentGetsItsOwnCredentials(t *testing.T) {
 	for _, secret := range []string{"s3cret", "operator", "client-password", parent.Addr()} {
 		if strings.Contains(a.Raw, secret) || secret != parent.Addr() && strings.Contains(ts.AccessLog.String(), secret) {
 			t.Errorf("%q shows in the answer %q or the log %s", secret, a.Raw, ts.AccessLog)
+		}
+	}
+}
+
+// A parent's 407 is told by its cause: this proxy has no credentials for it, or they are
+// wrong. The client is not asked for any.
+func TestViaParentRefusesCredentials(t *testing.T) {
+	for login, want := range map[string]string{
+		"":               "the next proxy wants credentials that this proxy does not have",
+		"ada:forgotten@": "the next proxy refused this proxy's credentials",
+	} {
+		parent := tunneltest.Start(t, func(conn net.Conn) {
+			for r := bufio.NewReader(conn); ; {
+				if _, err := wire.ReadRequest(r, 0); err != nil {
+					return
+				}
+				io.WriteString(conn, "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n")
+			}
+		})
+		ts := startServer(t, &Server{Via: []ViaRule{{Route: testkit.MustRoute(t, "http://"+login+parent.Addr())}}})
+		for name, head := range map[string]string{
+			"CONNECT": proxytest.ConnectHead("example.test:443"),
+			"GET":     "GET http://example.test/ HTTP/1.1\r\nHost: example.test\r\nConnection: close\r\n\r\n",
+		} {
+			if a := ts.Refused(head, 502, "http_protocol_error"); !strings.Contains(a.Raw, want) || strings.Contains(a.Raw, "forgotten") {
+				t.Errorf("%s with %q: answer %q", name, login, a.Raw)
+			}
 		}
 	}
 }
