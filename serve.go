@@ -75,6 +75,7 @@ func (l *commandLine) runServe(ctx context.Context, line *args.Line) error {
 		return err
 	}
 	server.Claim(listeners...)
+	sandboxed := serve.Sandbox(&line.Values, specs)
 	// Before the first listener accepts, so that a signal always drains.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -83,6 +84,7 @@ func (l *commandLine) runServe(ctx context.Context, line *args.Line) error {
 		go func() { failed <- server.Serve(l) }()
 	}
 	serve.Announce(server, listeners, j.Say)
+	notes = append(sandboxed, notes...)
 	notes = append(notes, serve.ViaNotes(&line.Values, server)...)
 	if secure != nil {
 		notes = append(notes, secure.Notes...)

@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"internal/neterr", "internal/splice", "internal/socks", "internal/resolve", "internal/turns", "internal/quota"},
 	{"internal/h2"},
 	{"internal/wire", "internal/sock", "internal/textfile", "internal/ntlm", "terminal"},
-	{"internal/vanish", "internal/panics"},
+	{"internal/vanish", "internal/panics", "internal/sandbox"},
 }
 
 // forTests are packages that only tests may import.

@@ -72,19 +72,27 @@ func (a ACME) config() (*tls.Config, error) {
 			Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		}}
 	}
-	dir := a.Dir
-	if dir == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return nil, errors.New("where to keep certificates is not known: say --acme-dir DIR")
-		}
-		dir = filepath.Join(cache, "culvert-acme")
+	dir, err := a.Folder()
+	if err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("the folder to keep certificates in: %w", err)
 	}
 	manager.Cache = autocert.DirCache(dir)
 	return &tls.Config{GetCertificate: manager.GetCertificate, NextProtos: []string{acme.ALPNProto}, MinVersion: tls.VersionTLS12}, nil
+}
+
+// Folder returns the folder in which certificates are kept.
+func (a ACME) Folder() (string, error) {
+	if a.Dir != "" {
+		return a.Dir, nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", errors.New("where to keep certificates is not known: say --acme-dir DIR")
+	}
+	return filepath.Join(cache, "culvert-acme"), nil
 }
 
 // IsACMEChallenge reports whether the handshake was the check of an ACME authority.

@@ -66,6 +66,8 @@ func Flags() []args.Flag {
 			Usage: "after SIGTERM, `TIME` for open tunnels to end"},
 		{Name: "name", Kind: args.Text, DefaultText: "culvert- and random digits",
 			Usage: "this proxy's `NAME` in Via and Proxy-Status"},
+		{Name: "no-sandbox", Kind: args.Switch,
+			Usage: "run without the sandbox: allow core dumps, tracing, programs, and writing files anywhere"},
 		{Name: "access-log", Kind: args.Text, Default: "-", Usage: "append the access log to `FILE`; - is stderr"},
 		{Name: "log-format", Kind: args.Text, Default: "text", Usage: "log as `text|json`"},
 		{Name: "log-level", Kind: args.Text, Default: "info", Usage: "log from this level on: `debug|info|warn|error`"},

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package sandbox
+
+// Apply does nothing on this system.
+func Apply([]string) (Status, error) { return Status{}, nil }
