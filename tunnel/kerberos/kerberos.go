@@ -24,6 +24,8 @@ import (
 	"github.com/jcmturner/gokrb5/v8/config"
 	"github.com/jcmturner/gokrb5/v8/credentials"
 	"github.com/jcmturner/gokrb5/v8/keytab"
+	"github.com/jcmturner/gokrb5/v8/messages"
+	"github.com/jcmturner/gokrb5/v8/types"
 )
 
 // Source is where the tickets of a user come from: a keytab, or else the credential
@@ -44,10 +46,24 @@ type Source struct {
 	// Timeout limits the wait for the KDC; 0 = DefaultTimeout.
 	Timeout time.Duration
 
-	mu     sync.Mutex
-	client *krb5.Client // nil = the tickets were not read yet
-	user   string
+	mu   sync.Mutex
+	user string                // "" = the configuration was not read yet
+	held map[string]heldTicket // by service
 }
+
+// heldTicket is a ticket for a service that will be used again.
+type heldTicket struct {
+	ticket messages.Ticket
+	key    types.EncryptionKey // the session key
+	realm  string              // of the user
+	name   types.PrincipalName // of the user
+	until  time.Time           // when it is asked for anew
+}
+
+// holdTicket is how long a ticket is used without looking at the cache or asking the KDC
+// again. It is less than the difference of clocks that services allow (RFC 4120, section
+// 8.2), so that a ticket which expires meanwhile still does.
+const holdTicket = time.Minute
 
 // DefaultTimeout is how long the KDC may take to answer.
 const DefaultTimeout = 10 * time.Second
@@ -58,19 +74,56 @@ const DefaultTimeout = 10 * time.Second
 func (s *Source) Negotiator(host string) (client.Negotiator, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.client == nil {
+	if s.user == "" {
 		made, user, err := s.open()
 		if err != nil {
 			return nil, err
 		}
-		s.client, s.user = made, user
+		made.Destroy()
+		s.user = user
 	}
-	return &negotiation{client: s.client, user: s.user, service: "HTTP/" + strings.ToLower(host), timeout: cmp.Or(s.Timeout, DefaultTimeout)}, nil
+	return &negotiation{source: s, user: s.user, service: "HTTP/" + strings.ToLower(host), timeout: cmp.Or(s.Timeout, DefaultTimeout)}, nil
+}
+
+// ticket returns a ticket for a service, from the KDC unless one is held or in the
+// cache. It makes a client of the library for the one purpose: a client that has logged in
+// renews its ticket on a goroutine of its own, where nothing would recover from the
+// library's panics.
+func (s *Source) ticket(service string) (heldTicket, error) {
+	s.mu.Lock()
+	held, ok := s.held[service]
+	s.mu.Unlock()
+	if ok && time.Now().Before(held.until) {
+		return held, nil
+	}
+	c, _, err := s.open()
+	if err != nil {
+		return heldTicket{}, err
+	}
+	defer c.Destroy()
+	held = heldTicket{realm: c.Credentials.Domain(), name: c.Credentials.CName(), until: time.Now().Add(holdTicket)}
+	if held.ticket, held.key, err = c.GetServiceTicket(service); err != nil {
+		return heldTicket{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held == nil {
+		s.held = make(map[string]heldTicket)
+	}
+	s.held[service] = held
+	return held, nil
 }
 
 // open reads the configuration and the keys or tickets of the user. It returns the
-// user's principal too.
-func (s *Source) open() (*krb5.Client, string, error) {
+// user's principal too. The caller destroys the client.
+func (s *Source) open() (c *krb5.Client, user string, err error) {
+	var broken error
+	defer func() {
+		if broken != nil {
+			c, err = nil, &client.LoginError{Err: broken, Hint: "make them anew: the cache with kinit, a keytab with ktutil or kadmin"}
+		}
+	}()
+	defer guard(&broken, "one of the Kerberos files")
 	path := cmp.Or(s.Config, os.Getenv("KRB5_CONFIG"), "/etc/krb5.conf")
 	text, err := textfile.Read(path)
 	var conf *config.Config

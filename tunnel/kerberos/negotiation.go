@@ -11,7 +11,6 @@ import (
 
 	"github.com/jcmturner/gofork/encoding/asn1"
 	"github.com/jcmturner/gokrb5/v8/asn1tools"
-	krb5 "github.com/jcmturner/gokrb5/v8/client"
 	"github.com/jcmturner/gokrb5/v8/crypto"
 	"github.com/jcmturner/gokrb5/v8/gssapi"
 	"github.com/jcmturner/gokrb5/v8/iana/chksumtype"
@@ -24,7 +23,7 @@ import (
 
 // negotiation is one login at one proxy. It implements client.Negotiator.
 type negotiation struct {
-	client  *krb5.Client
+	source  *Source
 	user    string
 	service string
 	timeout time.Duration
@@ -79,11 +78,16 @@ func (n *negotiation) request() (r *apRequest) {
 		}
 	}()
 	defer guard(&broken, "the answer of the realm's KDC")
-	ticket, key, err := n.client.GetServiceTicket(n.service)
-	if err != nil {
+	held, err := n.source.ticket(n.service)
+	var told *client.LoginError
+	switch {
+	case errors.As(err, &told):
+		return &apRequest{err: err}
+	case err != nil:
 		return &apRequest{err: n.explain(err)}
 	}
-	who, err := types.NewAuthenticator(n.client.Credentials.Domain(), n.client.Credentials.CName())
+	ticket, key := held.ticket, held.key
+	who, err := types.NewAuthenticator(held.realm, held.name)
 	if err != nil {
 		return &apRequest{err: err}
 	}

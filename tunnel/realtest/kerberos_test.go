@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -233,4 +234,25 @@ func TestRealKerberosSilentKDC(t *testing.T) {
 	if !errors.As(err, &failed) || !strings.Contains(err.Error(), "did not answer within 50ms") || !strings.Contains(failed.Hint, "krb5.conf") {
 		t.Errorf("the silent KDC: %v", err)
 	}
+}
+
+// A login by a keytab leaves no goroutine of the library's behind, which renews the
+// ticket and would end the program by a panic. The ticket is used again meanwhile.
+func TestRealKerberosLeavesNothingRunning(t *testing.T) {
+	t.Parallel()
+	r := kerberosRealm(t)
+	source := kerberos.Source{Keytab: r.ada, Principal: "ada@CULVERT.TEST", Config: r.conf}
+	for range 2 {
+		n, err := source.Negotiator("localhost")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "nothing of the login runs", func() bool {
+		stacks := make([]byte, 4<<20)
+		return !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("enableAutoSessionRenewal"))
+	})
 }
