@@ -22,7 +22,7 @@ func TestDamagedFiles(t *testing.T) {
 	// The beginning of a cache (version 4: header, principal ada@A.TEST) and of a keytab.
 	cache := "\x05\x04\x00\x0c\x00\x01\x00\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x06A.TEST\x00\x00\x00\x03ada\x00\x00\x00\x01\x00\x00"
 	keytab := "\x05\x02\x00\x00\x00\x40\x00\x01\x00\x06A.TEST\x00\x03ada\x00\x00\x00\x01"
-	try := func(text string, source Source) {
+	try := func(text string, source *Source) {
 		t.Helper()
 		path := filepath.Join(t.TempDir(), "file")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -44,10 +44,10 @@ func TestDamagedFiles(t *testing.T) {
 		}
 	}
 	for n := range len(cache) {
-		try(cache[:n], Source{})
+		try(cache[:n], &Source{})
 	}
 	for n := range len(keytab) {
-		try(keytab[:n], Source{Principal: "ada@A.TEST"})
+		try(keytab[:n], &Source{Principal: "ada@A.TEST"})
 	}
-	try(strings.Repeat("\x05\x04\xff\xff", 100), Source{})
+	try(strings.Repeat("\x05\x04\xff\xff", 100), &Source{})
 }
