@@ -30,6 +30,7 @@ type pool struct {
 	newest  *upstream
 	timer   *time.Timer // nil = none was kept yet
 	running bool        // the timer is set
+	closes  uint64      // how often all were closed
 }
 
 // keptList is the kept connections of one key.
@@ -87,6 +88,11 @@ func (p *pool) put(u *upstream) {
 	u.reused = true
 	u.slot.Rest(p.private)
 	p.mu.Lock()
+	if u.closes != p.closes { // the policy may forbid its address by now
+		p.mu.Unlock()
+		u.close()
+		return
+	}
 	var surplus *upstream
 	switch list := p.kept[u.key]; {
 	case list.count >= idleUpstreamsPerHost:
@@ -191,9 +197,18 @@ func (p *pool) sweep() {
 	}
 }
 
-// close closes all kept connections. The pool can still be used.
+// generation returns what a new connection keeps in upstream.closes.
+func (p *pool) generation() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closes
+}
+
+// close closes all kept connections, and those in use when they would be kept. The pool
+// can still be used.
 func (p *pool) close() {
 	p.mu.Lock()
+	p.closes++
 	var all []*upstream
 	for p.oldest != nil {
 		all = append(all, p.oldest)

@@ -128,7 +128,7 @@ func (x *exchange) connect(fresh bool) error {
 
 // dial makes a connection.
 func (x *exchange) dial(key poolKey) (*upstream, error) {
-	u := &upstream{key: key}
+	u := &upstream{key: key, closes: x.pool().generation()}
 	if account := x.Holds.Account(); account != nil {
 		if err := u.slot.Hold(account, u); err != nil {
 			return nil, x.host().LimitError(err)

@@ -23,6 +23,7 @@ type upstream struct {
 	slot     quota.Slot    // its place in the table; empty if the request's tunnel holds the descriptor
 	br       *bufio.Reader // over the upstream; nil while it is kept
 	reused   bool          // it carried a request before
+	closes   uint64        // of the pool, when the connection was made
 	x        *exchange     // whose reply is read
 
 	// Of a kept connection; guarded by pool.mu.

@@ -63,6 +63,19 @@ func TestSetPolicyForbidsAKeptConnection(t *testing.T) {
 	}
 }
 
+// Nor may a connection that was busy when the policy changed carry another request.
+func TestSetPolicyForbidsABusyConnection(t *testing.T) {
+	p := newPlainTest(t)
+	client, origin, _ := p.exchange(simpleGet)
+	p.ts.server.SetPolicy(&policy.Policy{Allow: []policy.Pattern{proxytest.MustPattern(t, "*:*")}, DenyAddr: []policy.AddrRule{policy.ClassRule(policy.ClassLoopback)}})
+	origin.send(okHello)
+	client.expect(helloHere)
+	p.logged(200, 0, 5)
+	client.send(p.fill(simpleGet))
+	p.ts.CheckRefusal(proxytest.ReadAnswer(t, client.Conn), 403, "destination_ip_prohibited")
+	origin.ended()
+}
+
 // Policies may be set while requests are judged.
 func TestSetPolicyWhileRequestsAreJudged(t *testing.T) {
 	ts := startServer(t, &Server{})
