@@ -18,6 +18,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/internal/neterr"
+	"culvert/tunnel/internal/panics"
 	"culvert/tunnel/internal/resolve"
 	"culvert/tunnel/internal/sock"
 )
@@ -391,8 +392,10 @@ func (r *race) start(ctx context.Context, timer *time.Timer) {
 	r.pending++
 	timer.Reset(attemptDelay)
 	go func() {
-		conn, err := r.d.connectTo(ctx, ap)
-		r.results <- attempt{conn, ap, err}
+		a := attempt{ap: ap}
+		defer func() { r.results <- a }()
+		defer panics.Into("an attempt to connect", &a.err)
+		a.conn, a.err = r.d.connectTo(ctx, ap)
 	}()
 }
 

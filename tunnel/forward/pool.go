@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"culvert/tunnel"
+	"culvert/tunnel/internal/panics"
 	"culvert/tunnel/internal/quota"
 	"culvert/tunnel/internal/sock"
 )
@@ -192,6 +193,7 @@ func (p *pool) sweep() {
 		p.timer.Reset(idleUpstreamCheck)
 	}
 	p.mu.Unlock()
+	defer panics.Recover("the end of a kept connection", nil)
 	for _, u := range over {
 		u.close()
 	}

@@ -61,6 +61,7 @@ func (w *clientWatch) start(x *exchange) {
 
 // tick checks the exchange under way, if it is old enough.
 func (w *clientWatch) tick() {
+	defer panics.Recover("the watch of a client", nil)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	x := w.x
@@ -109,6 +110,7 @@ func (w *clientWatch) startLinger(x *exchange) {
 		return
 	}
 	w.linger = time.AfterFunc(limit, func() {
+		defer panics.Recover("the watch of a client", nil)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		switch {

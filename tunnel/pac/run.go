@@ -11,6 +11,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/dialer"
+	"culvert/tunnel/internal/panics"
 )
 
 // maxNoted limits the alerts and the lookups in an Answer.
@@ -69,8 +70,10 @@ func (r *run) ask(p program) (said, error) {
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		answer, err := execute(r.ctx, p)
-		done <- outcome{answer, err}
+		var o outcome
+		defer func() { done <- o }()
+		defer panics.Into("a proxy auto-config script", &o.err)
+		o.said, o.err = execute(r.ctx, p)
 	}()
 	select {
 	case o := <-done:

@@ -13,6 +13,7 @@ import (
 	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
 	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/panics"
 	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/relay"
 )
@@ -172,6 +173,7 @@ func (c *clientConn) refuseStream(s *h2.Stream, rec *accesslog.Record, e *tunnel
 // logRejected logs a request whose stream was reset because it was malformed, or
 // because the client later violated HTTP/2 on it.
 func (c *clientConn) logRejected(e *h2.StreamError) {
+	defer panics.Recover("the log of a stream", nil)
 	rec := c.newRecord("", protocolHTTP2)
 	rec.SetError(&tunnel.Error{Phase: tunnel.PhaseRequest, Type: tunnel.ErrorRequest, Detail: e.Error()})
 	rec.Status = 0 // there was no answer

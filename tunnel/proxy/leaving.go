@@ -8,6 +8,7 @@ import (
 
 	"culvert/tunnel"
 	"culvert/tunnel/internal/h2"
+	"culvert/tunnel/internal/panics"
 	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/relay"
 )
@@ -75,6 +76,7 @@ func (w *leaveWatch) stop() {
 }
 
 func (w *leaveWatch) look() {
+	defer panics.Recover("the watch of a client", nil)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {

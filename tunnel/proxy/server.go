@@ -15,6 +15,7 @@ import (
 
 	"culvert/tunnel/dialer"
 	"culvert/tunnel/forward"
+	"culvert/tunnel/internal/panics"
 	"culvert/tunnel/internal/quota"
 	"culvert/tunnel/internal/resolve"
 	"culvert/tunnel/internal/sock"
@@ -254,6 +255,7 @@ func (s *Server) warn(msg string, args ...any) {
 
 // serveConn serves one client connection on a goroutine of its own.
 func (s *Server) serveConn(ln *listener, conn net.Conn) {
+	defer panics.Recover("an accepted connection", func() { conn.Close() })
 	c := newClientConn(ln, conn)
 	if c.refusal = c.admit(); c.refusal != nil && !s.run.table.Refuse(&c.slot) {
 		c.turnAway()

@@ -23,6 +23,7 @@ import (
 	"syscall"
 	"time"
 
+	"culvert/tunnel/internal/panics"
 	"culvert/tunnel/internal/sock"
 )
 
@@ -318,8 +319,7 @@ func (r *relay) arm() {
 }
 
 func (r *relay) tick() {
-	r.up.check()
-	r.down.check()
+	r.checkBoth()
 	r.mu.Lock()
 	r.armed = false
 	r.checking.Store(false)
@@ -331,6 +331,12 @@ func (r *relay) tick() {
 	if last {
 		r.finish()
 	}
+}
+
+func (r *relay) checkBoth() {
+	defer panics.Recover("a relay", func() { r.End(ClosedByError) })
+	r.up.check()
+	r.down.check()
 }
 
 // leave is the last call of a direction. The last of the two directions and the timer
@@ -350,15 +356,21 @@ func (r *relay) leave() {
 }
 
 func (r *relay) finish() {
-	r.client.unwatch()
-	r.target.unwatch()
-	r.shut(&r.client)
-	r.shut(&r.target)
+	r.shutRecovered(&r.client)
+	r.shutRecovered(&r.target)
 	r.mu.Lock()
 	result := Result{ClosedBy: r.closedBy, Err: r.cause}
 	r.mu.Unlock()
 	result.Up, result.Down = r.Counts()
+	defer panics.Recover("the end of a tunnel", nil)
 	r.done(result)
+}
+
+// shutRecovered is the end of e. A panic of one end keeps neither the other end nor done.
+func (r *relay) shutRecovered(e *end) {
+	defer panics.Recover("the end of a relay", nil)
+	e.unwatch()
+	r.shut(e)
 }
 
 // shut closes e, with a reset if the other end broke.

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"culvert/tunnel/internal/panics"
 )
 
 // leavePing marks the PING between the two steps of a shutdown.
@@ -150,17 +152,24 @@ func (c *Conn) finish(err error) {
 		c.endBecause(err)
 	}
 	c.mu.Unlock()
-	// Read until the peer closes, or until the deadline that die or closeOutput has set.
-	_, _ = io.Copy(io.Discard, &c.in)
+	c.drain()
 	c.mu.Lock()
 	for !c.writeOver {
 		c.changed.Wait()
 	}
 	c.mu.Unlock()
+	defer close(c.over)
+	defer panics.Recover("the end of an HTTP/2 connection", nil)
 	c.closeConn()
 	c.in.unread = nil
 	c.in.release()
-	close(c.over)
+}
+
+// drain reads until the peer closes, or until the deadline that die or closeOutput has
+// set.
+func (c *Conn) drain() {
+	defer panics.Recover("the end of an HTTP/2 connection", nil)
+	_, _ = io.Copy(io.Discard, &c.in)
 }
 
 // closeConn closes the connection. If that accepts no more bytes, the one beneath TLS is
@@ -254,6 +263,7 @@ func (c *Conn) pingDue() time.Time {
 func (c *Conn) tick() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.crash()
 	if c.dead {
 		return
 	}

@@ -13,8 +13,17 @@ import (
 
 // readLoop is the goroutine that reads from the connection and ends it.
 func (c *Conn) readLoop() {
-	defer panics.Recover("an HTTP/2 connection", func() { c.finish(violation(CodeInternal, "internal error")) })
-	err := c.readPreface()
+	err := c.readFrames()
+	if errors.Is(err, panics.Err) {
+		err = violation(CodeInternal, "internal error")
+	}
+	c.finish(err)
+}
+
+// readFrames reads and handles frames until the connection ends, and returns why.
+func (c *Conn) readFrames() (err error) {
+	defer panics.Into("an HTTP/2 connection", &err)
+	err = c.readPreface()
 	for first := true; err == nil; first = false {
 		err = c.readFrame(first)
 		var stream *StreamError
@@ -22,7 +31,7 @@ func (c *Conn) readLoop() {
 			err = c.reject(stream)
 		}
 	}
-	c.finish(err)
+	return err
 }
 
 // readPreface reads the preface of the client (RFC 9113, section 3.4).

@@ -125,9 +125,7 @@ func (s *Stream) WriteTo(w io.Writer) (n int64, err error) {
 			return n, err
 		}
 		k := s.recv.take()
-		c.mu.Unlock()
-		m, err := w.Write(k.unread())
-		c.mu.Lock()
+		m, err := c.writeUnlocked(w, k.unread())
 		size := len(k.unread())
 		n += int64(m)
 		k.free()

@@ -3,7 +3,10 @@ package h2
 import (
 	"bytes"
 	"encoding/binary"
+	"io"
 	"sync"
+
+	"culvert/tunnel/internal/panics"
 
 	"golang.org/x/net/http2"
 )
@@ -48,10 +51,42 @@ func (c *Conn) startWriting() {
 	}
 }
 
+// writeUnlocked writes to w without the lock, which the caller holds before and after it,
+// after a panic too.
+func (c *Conn) writeUnlocked(w io.Writer, b []byte) (int, error) {
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	return w.Write(b)
+}
+
+// crash is deferred by the goroutines that hold the lock. After a panic it ends the
+// connection, of which anything may be inconsistent, at once.
+func (c *Conn) crash() {
+	value := recover()
+	if value == nil {
+		return
+	}
+	panics.Tell("an HTTP/2 connection", value)
+	c.abrupt, c.dead = true, true
+	if c.err == nil {
+		c.err = &ConnError{Err: panics.Err}
+	}
+	c.timer.Stop()
+	for id, s := range c.streams {
+		delete(c.streams, id)
+		s.fail(c.err)
+	}
+	c.ready, c.out, c.writeErr, c.writeOver = nil, nil, c.err, true
+	c.changed.Broadcast()
+	defer panics.Recover("the end of an HTTP/2 connection", nil)
+	c.closeConn()
+}
+
 // flush writes until nothing is queued.
 func (c *Conn) flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.crash()
 	for {
 		c.queueData()
 		if len(c.out) == 0 {
@@ -59,9 +94,7 @@ func (c *Conn) flush() {
 		}
 		b := c.out
 		c.out, c.spare = c.spare, nil
-		c.mu.Unlock()
-		_, err := c.conn.Write(b)
-		c.mu.Lock()
+		_, err := c.writeUnlocked(c.conn, b)
 		c.echoes = 0
 		c.changed.Broadcast() // for Open, which waits for room
 		if c.spare = b[:0]; c.out == nil {

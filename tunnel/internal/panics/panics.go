@@ -6,6 +6,7 @@
 package panics
 
 import (
+	"errors"
 	"log"
 	"runtime/debug"
 	"sync/atomic"
@@ -43,6 +44,17 @@ func Recover(where string, end func()) {
 		if end != nil {
 			end()
 		}
+	}
+}
+
+// Err is the error of what a panic has kept from its end.
+var Err = errors.New("internal error")
+
+// Into is deferred. After a panic it reports it, and sets *err to Err.
+func Into(where string, err *error) {
+	if value := recover(); value != nil {
+		Tell(where, value)
+		*err = Err
 	}
 }
 

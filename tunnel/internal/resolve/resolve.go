@@ -19,6 +19,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"culvert/tunnel/internal/panics"
 )
 
 // Source looks up addresses; *net.Resolver is one. The network is "ip", "ip4" or "ip6".
@@ -220,7 +222,7 @@ func (r *Resolver) apart(ctx context.Context, source Source, network, host strin
 	ctx, cancel := context.WithCancel(ctx)
 	answers := make(chan Answer, 2) // so that a late look-up ends although nobody waits
 	ask := func(network string, v6 bool) {
-		addrs, err := source.LookupNetIP(ctx, network, host)
+		addrs, err := lookUp(ctx, source, network, host)
 		answers <- newAnswer(addrs, err, host, v6)
 	}
 	if network != "ip" {
@@ -238,6 +240,12 @@ func (r *Resolver) apart(ctx context.Context, source Source, network, host strin
 		cancel()
 	}
 	return f, nil
+}
+
+// lookUp is source.LookupNetIP; a panic is an error.
+func lookUp(ctx context.Context, source Source, network, host string) (addrs []netip.Addr, err error) {
+	defer panics.Into("a look-up", &err)
+	return source.LookupNetIP(ctx, network, host)
 }
 
 // newAnswer returns the answer of a source for one IP version. A source may have

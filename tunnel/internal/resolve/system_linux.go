@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"culvert/tunnel/internal/panics"
 )
 
 // system asks the hosts file and the name servers of /etc/resolv.conf, by package net's
@@ -141,7 +143,8 @@ type udpExchange struct {
 }
 
 // Write implements net.Conn.
-func (c *udpExchange) Write(message []byte) (int, error) {
+func (c *udpExchange) Write(message []byte) (n int, err error) {
+	defer panics.Into("an exchange with a name server", &err) // on a goroutine of package net
 	if _, err := c.UDPConn.Write(c.x.question(message)); err != nil {
 		return 0, err
 	}
@@ -149,7 +152,8 @@ func (c *udpExchange) Write(message []byte) (int, error) {
 }
 
 // Read implements net.Conn.
-func (c *udpExchange) Read(b []byte) (int, error) {
+func (c *udpExchange) Read(b []byte) (n int, err error) {
+	defer panics.Into("an exchange with a name server", &err) // on a goroutine of package net
 	for {
 		n, err := c.UDPConn.Read(b)
 		if err != nil || !c.x.refusesEDNS(b[:n]) {
@@ -176,7 +180,8 @@ type tcpExchange struct {
 }
 
 // Write implements net.Conn.
-func (c *tcpExchange) Write(message []byte) (int, error) {
+func (c *tcpExchange) Write(message []byte) (n int, err error) {
+	defer panics.Into("an exchange with a name server", &err) // on a goroutine of package net
 	if err := c.send(c.x.question(message[2:])); err != nil {
 		return 0, err
 	}
@@ -189,7 +194,8 @@ func (c *tcpExchange) send(message []byte) error {
 }
 
 // Read implements net.Conn.
-func (c *tcpExchange) Read(b []byte) (int, error) {
+func (c *tcpExchange) Read(b []byte) (n int, err error) {
+	defer panics.Into("an exchange with a name server", &err) // on a goroutine of package net
 	for c.reply == nil {
 		var length [2]byte
 		if _, err := io.ReadFull(c.Conn, length[:]); err != nil {
@@ -210,7 +216,7 @@ func (c *tcpExchange) Read(b []byte) (int, error) {
 			}
 		}
 	}
-	n := copy(b, c.reply)
+	n = copy(b, c.reply)
 	if c.reply = c.reply[n:]; n == 0 && len(b) > 0 {
 		return 0, io.EOF
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"culvert/tunnel/internal/panics"
 	"culvert/tunnel/internal/vanish"
 
 	"golang.org/x/sys/unix"
@@ -74,13 +75,18 @@ func (l *watchList) round() {
 	}
 	l.mu.Unlock()
 	for _, c := range batch {
-		l.look(c)
+		l.lookRecovered(c)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.armed = len(l.conns) > 0; l.armed {
 		time.AfterFunc(l.pace.Every, l.round)
 	}
+}
+
+func (l *watchList) lookRecovered(c watchedConn) {
+	defer panics.Recover("the watch of a connection", nil)
+	l.look(c)
 }
 
 func (l *watchList) look(c watchedConn) {
@@ -162,6 +168,7 @@ type foreignPeer struct {
 }
 
 func (p *foreignPeer) look() {
+	defer panics.Recover("the watch of a connection", nil)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped {

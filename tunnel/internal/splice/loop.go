@@ -130,7 +130,7 @@ func (l *loop) work(n int) bool {
 		l.step(l.timers[0], (*loop).expire)
 	}
 	if l.flights.due > 0 && l.flights.due <= l.now() {
-		l.lookAtFlights()
+		l.flightsRecovered()
 	}
 	// A tunnel that had its turn in this round waits for the next round.
 	for range waiting {
@@ -140,6 +140,12 @@ func (l *loop) work(n int) bool {
 	}
 	l.bury()
 	return !closing
+}
+
+// flightsRecovered is lookAtFlights. After a panic it looks again later.
+func (l *loop) flightsRecovered() {
+	defer panics.Recover("the watch of tunnels", func() { l.flights.due = l.now() + int64(l.flights.pace.Every) })
+	l.lookAtFlights()
 }
 
 // step does something for a tunnel. A panic ends that tunnel, and no other.

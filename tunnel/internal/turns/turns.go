@@ -20,6 +20,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"culvert/tunnel/internal/panics"
 )
 
 // Bounds of a Queue.
@@ -303,6 +305,7 @@ func (q *Queue) next(g *gate) {
 func (q *Queue) wakeAt(g *gate) {
 	if wait := time.Until(g.closed); wait > 0 && g.timer == nil {
 		g.timer = time.AfterFunc(wait, func() {
+			defer panics.Recover("the turns of logins", nil)
 			q.mu.Lock()
 			defer q.mu.Unlock()
 			g.timer = nil
