@@ -76,7 +76,7 @@ func (u *upstream) close() {
 
 // Drop implements quota.Holder: it closes a connection that is kept. The pool finds that
 // out before the connection is used again.
-func (u *upstream) Drop() { u.conn.Close() }
+func (u *upstream) Drop(bool) { u.conn.Close() }
 
 var _ quota.Holder = (*upstream)(nil)
 

@@ -57,6 +57,7 @@ type clientConn struct {
 
 	mu      sync.Mutex
 	waiting bool     // for the first byte of a head
+	dropped bool     // see Drop
 	streams *h2.Conn // nil unless the client speaks HTTP/2
 }
 
@@ -154,7 +155,9 @@ func (c *clientConn) finish() {
 		c.br.Reset(nil)
 		readers.Put(c.br)
 	}
+	c.mu.Lock()
 	c.br = nil
+	c.mu.Unlock()
 	switch {
 	case c.given:
 	case c.unread:

@@ -6,6 +6,8 @@ import (
 	"culvert/tunnel"
 	"culvert/tunnel/accesslog"
 	"culvert/tunnel/forward"
+	"culvert/tunnel/internal/quota"
+	"culvert/tunnel/internal/sock"
 	"culvert/tunnel/internal/wire"
 	"culvert/tunnel/relay"
 	"errors"
@@ -21,8 +23,11 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) 
 // serveHTTP1 serves one request after another. The reading of a head
 // may take as long as timeout.
 func (c *clientConn) serveHTTP1(timeout time.Duration) {
-	c.br = readers.Get().(*bufio.Reader)
-	c.br.Reset(c.conn)
+	br := readers.Get().(*bufio.Reader)
+	br.Reset(c.conn)
+	c.mu.Lock()
+	c.br = br
+	c.mu.Unlock()
 	for wait := timeout; ; wait = cmp.Or(c.server.KeepAliveTimeout, DefaultKeepAliveTimeout) {
 		head, err := c.readHead(wait, timeout)
 		if errors.Is(err, errHTTP2) {
@@ -57,7 +62,10 @@ func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
 	c.mu.Lock()
 	c.waiting = false
 	c.mu.Unlock()
-	if err != nil {
+	switch {
+	case err != nil && c.isDropped() && sock.PeerOf(c.socket).Held:
+		return nil, limitError(quota.ErrDropped, tunnel.Authority{})
+	case err != nil:
 		return nil, io.EOF // no byte arrived: the client gets no answer
 	}
 	// Set in any case, since shutdown may have set a deadline in the past.
@@ -65,7 +73,7 @@ func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
 	if rest > 0 {
 		until = time.Now().Add(rest)
 	}
-	c.conn.SetReadDeadline(until)
+	c.setReadDeadline(until)
 	switch {
 	case c.beginsTLS():
 		return nil, tlsOnPlainPort()
@@ -74,7 +82,7 @@ func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
 	}
 	head, err := c.scratch.ReadRequest(c.br, c.server.MaxHead)
 	if err == nil {
-		c.conn.SetReadDeadline(time.Time{})
+		c.setReadDeadline(time.Time{})
 	}
 	return head, err
 }
@@ -88,7 +96,7 @@ func (c *clientConn) beginWait(wait time.Duration) bool {
 		return false
 	}
 	c.waiting = true
-	if wait > 0 {
+	if wait > 0 && !c.dropped {
 		c.conn.SetReadDeadline(time.Now().Add(wait))
 	}
 	return true
@@ -104,11 +112,10 @@ func (c *clientConn) refuseHead(err error) {
 	case !errors.As(err, &e):
 		return // no byte arrived
 	}
+	rec := c.newRecord("", "")
 	if dropped := c.errorIfDropped(); dropped != nil {
 		e = dropped
-	}
-	rec := c.newRecord("", "")
-	if e.Status == 0 {
+	} else if e.Status == 0 {
 		rec.SetError(e)
 		rec.Status = 0
 		c.server.logRequest(rec)

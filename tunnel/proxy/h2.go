@@ -60,7 +60,7 @@ func (c *clientConn) serveHTTP2() {
 		Rejected: func(e *h2.StreamError) { rejections.Go(func() { c.logRejected(e) }) },
 	}, c.serveStream)
 	c.streams = streams
-	draining := s.run.draining.Load()
+	draining := s.run.draining.Load() || c.dropped
 	c.mu.Unlock()
 	if draining {
 		streams.Shutdown()

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -276,8 +277,9 @@ func TestStrangersDoNotLockUsersOut(t *testing.T) {
 	}
 }
 
-// A connection that is dropped in the middle of a head is logged with the reason.
-func TestDroppedConnectionIsLogged(t *testing.T) {
+// A client that is dropped in the middle of a head is told so, and one that has sent
+// nothing is not.
+func TestDroppedClientIsToldWhy(t *testing.T) {
 	ts := startServer(t, within(&Server{HeaderTimeout: testkit.Patience}, quota.Limits{Descriptors: 1}))
 	conn := ts.Dial()
 	testkit.Send(t, conn, "GET http://a.test/ HT")
@@ -291,13 +293,33 @@ func TestDroppedConnectionIsLogged(t *testing.T) {
 		}
 		return false
 	})
+	silent := ts.Dial()
+	ts.CheckRefusal(proxytest.ReadAnswer(t, conn), 503, "connection_limit_reached").Want(t, "rule", "descriptors")
 	ts.Dial()
-	if n, err := io.Copy(io.Discard, conn); n != 0 {
-		t.Errorf("it got %d bytes and %v", n, err)
+	testkit.ExpectLast(t, silent, "")
+}
+
+// So is a client whose password waits to be verified, and it gives its place up.
+func TestClientDroppedWhileItLogsInIsToldWhy(t *testing.T) {
+	atOnce := max(1, runtime.NumCPU()-1) // so many are verified
+	v := blockingVerifier{make(chan struct{}, atOnce+2), make(chan struct{})}
+	ts := startServer(t, within(&Server{Verifier: v}, quota.Limits{Descriptors: atOnce + 2}))
+	request := proxytest.ConnectHead("a.test:443", testkit.Basic("a", "b"))
+	for i := range atOnce {
+		testkit.Send(t, testkit.DialFrom(t, fmt.Sprintf("127.0.0.%d", 10+i), ts.Addr), request)
+		testkit.Receive(t, "the verifier", v.asked)
 	}
-	rec := ts.NextRecord(accesslog.EventRequest)
+	var waiting []net.Conn
+	for range 2 {
+		conn := ts.Dial()
+		testkit.Send(t, conn, request)
+		waiting = append(waiting, conn)
+	}
+	ts.awaitHeld(quota.Client, atOnce+2)
+	testkit.DialFrom(t, "127.0.0.3", ts.Addr)
+	rec := ts.CheckRefusal(proxytest.ReadAnswer(t, waiting[0]), 503, "connection_limit_reached")
 	rec.Want(t, "rule", "descriptors")
-	rec.Want(t, "error", "connection_limit_reached")
+	close(v.release)
 }
 
 // A connection with a request in flight is never dropped, and when all have one, the next

@@ -94,7 +94,7 @@ func (w *leaveWatch) look() {
 func (c *clientConn) hasLeft() bool {
 	state := sock.PeerOf(c.socket)
 	switch {
-	case state.Reset:
+	case state.Reset, c.isDropped():
 		return true
 	case !state.Ended || c.br == nil || c.br.Buffered() > 0:
 		return false

@@ -128,10 +128,35 @@ func isOutOfDescriptors(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
-// Drop implements quota.Holder.
-func (c *clientConn) Drop() {
-	c.socket.Close() // TLS might wait to write its close_notify
+// Drop implements quota.Holder. A client that has sent something is told why, if it may be
+// and HTTP/1 has begun: the goroutine that reads from it does that.
+func (c *clientConn) Drop(mayAnswer bool) {
+	c.mu.Lock()
+	c.dropped = true
+	if mayAnswer && c.br != nil && c.streams == nil {
+		c.conn.SetReadDeadline(sock.Past)
+	} else {
+		c.socket.Close() // TLS might wait to write its close_notify
+	}
+	c.mu.Unlock()
 	c.server.warnOfDropping()
+}
+
+// isDropped reports whether Drop was called.
+func (c *clientConn) isDropped() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dropped
+}
+
+// setReadDeadline sets a deadline for the client's next bytes, unless the connection was
+// dropped: then they are not waited for.
+func (c *clientConn) setReadDeadline(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.dropped {
+		c.conn.SetReadDeadline(t)
+	}
 }
 
 // warnEvery is how often the operator is told of a shortage that goes on.
@@ -153,7 +178,7 @@ func (s *Server) warnOfDropping() {
 // errorIfDropped returns the Error for a connection that was dropped to make room, nil if
 // it was not.
 func (c *clientConn) errorIfDropped() *tunnel.Error {
-	if !c.slot.Dropped() {
+	if !c.isDropped() {
 		return nil
 	}
 	return limitError(quota.ErrDropped, tunnel.Authority{})

@@ -118,6 +118,10 @@ func (c *clientConn) refuse(rec *accesslog.Record, e *tunnel.Error, headOnly boo
 
 // refuseOn is refuse on conn, which is c.conn or the socket beneath it.
 func (c *clientConn) refuseOn(conn net.Conn, rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
+	if dropped := c.errorIfDropped(); dropped != nil {
+		dropped.Target = e.Target
+		e = dropped
+	}
 	rec.SetError(e)
 	timeout := cmp.Or(c.server.HeaderTimeout, DefaultHeaderTimeout)
 	if timeout > 0 {

@@ -267,6 +267,9 @@ func (t *Table) Drop(n int) int {
 // drop has slots closed that are counted no more.
 func drop(over []*Slot) {
 	for _, s := range over {
-		s.holder.Drop()
+		t := s.lock()
+		mayAnswer := s.refusal
+		t.mu.Unlock()
+		s.holder.Drop(mayAnswer)
 	}
 }

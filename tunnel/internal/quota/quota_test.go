@@ -16,9 +16,15 @@ type conn struct {
 	Slot
 	name    string
 	dropped *[]string
+	answers bool // Drop does not release it
 }
 
-func (c *conn) Drop() { *c.dropped = append(*c.dropped, c.name) }
+func (c *conn) Drop(mayAnswer bool) {
+	*c.dropped = append(*c.dropped, c.name)
+	if mayAnswer && !c.answers {
+		c.Release()
+	}
+}
 
 // table is a Table of a test, and what was dropped from it.
 type table struct {
@@ -384,6 +390,30 @@ func TestRefusalsAreBounded(t *testing.T) {
 	if !q.Refuse(&c) || q.Refuse(&a) {
 		t.Error("the limit of refusals is not 2 after one has ended")
 	}
+}
+
+// A client that is dropped may be told, and counts as a refusal until it is released.
+func TestDroppedClientsMayBeTold(t *testing.T) {
+	q := newTable(t, Limits{Descriptors: 1, Refusals: 1})
+	first := q.admit("192.0.2.1", "first")
+	first.answers = true
+	second := q.admit("192.0.2.1", "second")
+	second.answers = true
+	q.wantDropped("first")
+	var refused Slot
+	if q.Refuse(&refused) {
+		t.Error("there are two refusals")
+	}
+	third := q.admit("192.0.2.1", "third")
+	q.wantDropped("second")
+	second.Release() // it was none
+	first.Release()
+	if !q.Refuse(&refused) {
+		t.Error("the refusal has not ended")
+	}
+	refused.Release()
+	third.Release()
+	q.wantEmpty()
 }
 
 // Random use by many addresses keeps the limits, and leaves nothing behind.

@@ -7,9 +7,11 @@ import (
 
 // Holder is the owner of a Slot.
 type Holder interface {
-	// Drop closes the idle connection to make room for another. It is called once at
-	// most, by any goroutine, and must not wait. The descriptor is counted no more.
-	Drop()
+	// Drop ends the idle connection to make room for another. It is called once at
+	// most, by any goroutine, and must not wait. The descriptor is counted no more,
+	// unless mayAnswer is true: then it counts as a refusal until it is released, and
+	// the client may be told first.
+	Drop(mayAnswer bool)
 }
 
 // Slot is the place of one connection in the Table. The zero Slot holds nothing. A Slot
@@ -134,7 +136,7 @@ func (s *Slot) Rest(private bool) {
 	}
 	t.mu.Unlock()
 	if over != nil {
-		over.holder.Drop()
+		over.holder.Drop(false)
 	}
 }
 
@@ -210,10 +212,15 @@ func (s *Slot) Release() {
 	}
 }
 
-// forget is Release for a slot that will be dropped. t.mu is held.
+// forget is Release for a slot that will be dropped. A client's counts as a refusal from
+// now on, if there may be another. t.mu is held.
 func (s *Slot) forget() {
 	s.dropped = true
 	s.uncount()
+	t := s.table
+	if s.refusal = s.kind == Client && (t.limits.Refusals == 0 || t.refusals < t.limits.Refusals); s.refusal {
+		t.refusals++
+	}
 }
 
 func (s *Slot) uncount() {
