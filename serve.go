@@ -75,7 +75,13 @@ func (l *commandLine) runServe(ctx context.Context, line *args.Line) error {
 		return err
 	}
 	server.Claim(listeners...)
-	sandboxed := serve.Sandbox(&line.Values, specs)
+	selfSigned, certificate := serve.SelfSigned(secure, listeners)
+	var removed []string
+	if certificate != "" {
+		removed = append(removed, certificate)
+		defer os.Remove(certificate)
+	}
+	sandboxed := serve.Sandbox(&line.Values, specs, removed)
 	// Before the first listener accepts, so that a signal always drains.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -89,8 +95,6 @@ func (l *commandLine) runServe(ctx context.Context, line *args.Line) error {
 	if secure != nil {
 		notes = append(notes, secure.Notes...)
 	}
-	selfSigned, remove := serve.SelfSigned(secure, listeners)
-	defer remove()
 	notes = append(notes, selfSigned...)
 	if note := server.LimitNote(); note != "" {
 		notes = append(notes, note)

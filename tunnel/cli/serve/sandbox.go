@@ -15,12 +15,12 @@ import (
 // given, and returns lines for a person that say what is on. It is called when every
 // listener is bound and everything that has to be started was started: nothing can be
 // executed afterwards, and files can be written only in the folders of the access log, of
-// ACME, and of unix sockets.
-func Sandbox(flags *args.Values, specs []listen.Spec) (lines []string) {
+// ACME, and of unix sockets. removed are files that will be removed at the end.
+func Sandbox(flags *args.Values, specs []listen.Spec, removed []string) (lines []string) {
 	if flags.Bool("no-sandbox") {
 		return []string{"sandbox: off"}
 	}
-	status, err := sandbox.Apply(written(flags, specs))
+	status, err := sandbox.Apply(written(flags, specs), removed)
 	if words := sandboxWords(status); words != "" {
 		lines = append(lines, "sandbox: "+words)
 	}

@@ -13,12 +13,11 @@ import (
 )
 
 // SelfSigned returns lines for a person that tell how clients come to trust the
-// certificate of --tls-self-signed: by its pin, or by a file that it is written to. done
-// removes the file. Without such a certificate there are no lines.
-func SelfSigned(secure *listen.TLS, listeners []net.Listener) (lines []string, done func()) {
-	done = func() {}
+// certificate of --tls-self-signed: by its pin, or by a file that it is written to, which
+// the caller removes; "" = there is none. Without such a certificate there are no lines.
+func SelfSigned(secure *listen.TLS, listeners []net.Listener) (lines []string, file string) {
 	if secure == nil || secure.SelfSigned == nil {
-		return nil, done
+		return nil, ""
 	}
 	var at netip.AddrPort
 	for _, l := range listeners {
@@ -39,7 +38,7 @@ func SelfSigned(secure *listen.TLS, listeners []net.Listener) (lines []string, d
 	}
 	file, err := writeCertificate(secure.SelfSigned.Raw)
 	if err != nil {
-		return append(lines, fmt.Sprintf("curl --proxy-cacert would want it in a file, and none can be written: %v", err)), done
+		return append(lines, fmt.Sprintf("curl --proxy-cacert would want it in a file, and none can be written: %v", err)), ""
 	}
 	curl := "curl"
 	if at.Addr().Is6() && !at.Addr().IsUnspecified() {
@@ -47,7 +46,7 @@ func SelfSigned(secure *listen.TLS, listeners []net.Listener) (lines []string, d
 		proxy = fmt.Sprintf("https://localhost:%d", at.Port())
 		curl += " --resolve " + quoted(fmt.Sprintf("localhost:%d:[%s]", at.Port(), at.Addr()))
 	}
-	return append(lines, fmt.Sprintf("to try it: %s --proxy-cacert %s -x %s URL", curl, quoted(file), quoted(proxy))), func() { os.Remove(file) }
+	return append(lines, fmt.Sprintf("to try it: %s --proxy-cacert %s -x %s URL", curl, quoted(file), quoted(proxy))), file
 }
 
 // writeCertificate writes a certificate to a file in the folder for temporary files. The

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
@@ -23,10 +24,10 @@ const (
 )
 
 // Apply restricts this process, with all its threads, for good. names are the files and
-// folders that it writes, which exist already or whose folders do. What the kernel does
-// not have is left out, as Status says. An error means that the restrictions in Status
+// folders that it writes, which exist already or whose folders do; removed are files that
+// it will only remove. What the kernel does not have is left out, as Status says. An error means that the restrictions in Status
 // are on and the others are not.
-func Apply(names []string) (s Status, err error) {
+func Apply(names, removed []string) (s Status, err error) {
 	defer func() {
 		if p := recover(); p != nil { // psx, if the threads do not agree
 			err = fmt.Errorf("the sandbox is not on in all threads: %v", p)
@@ -47,6 +48,13 @@ func Apply(names []string) (s Status, err error) {
 	}
 	folders, files := places(names)
 	rules := []landlock.Rule{landlock.PathAccess(writing, folders...), landlock.PathAccess(writingFile, files...)}
+	if len(removed) > 0 {
+		var from []string
+		for _, name := range removed {
+			from = append(from, filepath.Dir(name))
+		}
+		rules = append(rules, landlock.PathAccess(landlock.AccessFSSet(ll.AccessFSRemoveFile), from...))
+	}
 	if err := (landlock.Config{HandledAccessFS: taken}).BestEffort().RestrictPaths(rules...); err != nil {
 		return s, fmt.Errorf("landlock: %w", err)
 	}

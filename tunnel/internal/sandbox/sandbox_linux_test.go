@@ -68,7 +68,7 @@ func prepare(dir string) (log, other string, err error) {
 	if err != nil {
 		return log, other, err
 	}
-	s, err := Apply([]string{filepath.Join(log, "access.log")})
+	s, err := Apply([]string{filepath.Join(log, "access.log")}, nil)
 	if err == nil && (!s.Hardened || s.Landlock < 1 || !reflect.DeepEqual(s.Folders, []string{log}) || s.Files != nil) {
 		err = fmt.Errorf("status %+v", s)
 	}
@@ -250,7 +250,7 @@ func actNames(dir string) error {
 	if err != nil {
 		return err
 	}
-	s, err := Apply([]string{at("acme"), at("link", "log"), at("pipes", "fifo"), "/dev/null"})
+	s, err := Apply([]string{at("acme"), at("link", "log"), at("pipes", "fifo"), "/dev/null"}, nil)
 	want := Status{Hardened: true, Landlock: s.Landlock, Folders: []string{at("acme"), at("link"), at("real")}, Files: []string{"/dev/null", at("pipes", "fifo")}}
 	if err != nil || !reflect.DeepEqual(s, want) {
 		return fmt.Errorf("status %+v, want %+v, %v", s, want, err)
@@ -280,7 +280,7 @@ func actSocket(dir string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := Apply([]string{path}); err != nil {
+	if _, err := Apply([]string{path}, nil); err != nil {
 		return err
 	}
 	conn, err := net.Dial("unix", path)

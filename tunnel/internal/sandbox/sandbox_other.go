@@ -3,4 +3,4 @@
 package sandbox
 
 // Apply does nothing on this system.
-func Apply([]string) (Status, error) { return Status{}, nil }
+func Apply(_, _ []string) (Status, error) { return Status{}, nil }
