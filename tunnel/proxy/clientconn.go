@@ -58,6 +58,7 @@ type clientConn struct {
 	mu      sync.Mutex
 	waiting bool     // for the first byte of a head
 	dropped bool     // see Drop
+	secured bool     // the TLS handshake is over
 	streams *h2.Conn // nil unless the client speaks HTTP/2
 }
 
@@ -155,9 +156,7 @@ func (c *clientConn) finish() {
 		c.br.Reset(nil)
 		readers.Put(c.br)
 	}
-	c.mu.Lock()
 	c.br = nil
-	c.mu.Unlock()
 	switch {
 	case c.given:
 	case c.unread:

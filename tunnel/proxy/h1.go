@@ -23,11 +23,8 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) 
 // serveHTTP1 serves one request after another. The reading of a head
 // may take as long as timeout.
 func (c *clientConn) serveHTTP1(timeout time.Duration) {
-	br := readers.Get().(*bufio.Reader)
-	br.Reset(c.conn)
-	c.mu.Lock()
-	c.br = br
-	c.mu.Unlock()
+	c.br = readers.Get().(*bufio.Reader)
+	c.br.Reset(c.conn)
 	for wait := timeout; ; wait = cmp.Or(c.server.KeepAliveTimeout, DefaultKeepAliveTimeout) {
 		head, err := c.readHead(wait, timeout)
 		if errors.Is(err, errHTTP2) {
@@ -63,7 +60,7 @@ func (c *clientConn) readHead(wait, rest time.Duration) (*wire.Request, error) {
 	c.waiting = false
 	c.mu.Unlock()
 	switch {
-	case err != nil && c.isDropped() && sock.PeerOf(c.socket).Held:
+	case err != nil && c.isDropped() && (first || sock.PeerOf(c.socket).Held): // its first request may be on its way
 		return nil, limitError(quota.ErrDropped, tunnel.Authority{})
 	case err != nil:
 		return nil, io.EOF // no byte arrived: the client gets no answer

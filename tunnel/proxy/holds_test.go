@@ -193,9 +193,7 @@ func TestMaxConnectionsPerClient(t *testing.T) {
 			ts.awaitHeld(quota.Client, 3)
 			testkit.Send(t, conn, proxytest.ConnectHead(target))
 			testkit.Expect(t, conn, established)
-			if n, err := half.Read(make([]byte, 1)); n != 0 || err == nil {
-				t.Errorf("the idle connection is open still")
-			}
+			ts.CheckRefusal(proxytest.ReadAnswer(t, half), 503, "connection_limit_reached").Want(t, "rule", "descriptors")
 			ts.CheckRefusal(proxytest.ReadAnswer(t, ts.Dial()), 503, "connection_limit_reached")
 		})
 	}
@@ -277,8 +275,8 @@ func TestStrangersDoNotLockUsersOut(t *testing.T) {
 	}
 }
 
-// A client that is dropped in the middle of a head is told so, and one that has sent
-// nothing is not.
+// A client that is dropped in the middle of a head is told so, as is one that has sent
+// nothing yet. Between two requests it is not: it sends the second one again.
 func TestDroppedClientIsToldWhy(t *testing.T) {
 	ts := startServer(t, within(&Server{HeaderTimeout: testkit.Patience}, quota.Limits{Descriptors: 1}))
 	conn := ts.Dial()
@@ -295,8 +293,19 @@ func TestDroppedClientIsToldWhy(t *testing.T) {
 	})
 	silent := ts.Dial()
 	ts.CheckRefusal(proxytest.ReadAnswer(t, conn), 503, "connection_limit_reached").Want(t, "rule", "descriptors")
+	ts.awaitHeld(quota.Client, 1)
+	known := ts.Dial()
+	ts.CheckRefusal(proxytest.ReadAnswer(t, silent), 503, "connection_limit_reached").Want(t, "rule", "descriptors")
+	const reply = "HTTP/1.1 200 OK\r\n"
+	testkit.Send(t, known, "OPTIONS http://a.test HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n")
+	testkit.Expect(t, known, reply)
+	ts.NextRecord(accesslog.EventRequest)
+	ts.awaitRequests("127.0.0.1", 0)
 	ts.Dial()
-	testkit.ExpectLast(t, silent, "")
+	rest, err := io.ReadAll(known)
+	if err != nil || strings.Contains(string(rest), "503") {
+		t.Errorf("between two requests it got %q and %v", rest, err)
+	}
 }
 
 // So is a client whose password waits to be verified, and it gives its place up.
@@ -514,9 +523,8 @@ func TestAcceptWithoutDescriptorsDropsIdleConnections(t *testing.T) {
 	ts.awaitHeld(quota.Client, 1)
 	l.fail <- accept
 	ts.Dial() // Accept returns it, and fails the next time
-	if _, err := io.Copy(io.Discard, silent); err != nil {
-		t.Errorf("the silent connection ends with %v", err)
-	}
+	ts.CheckRefusal(proxytest.ReadAnswer(t, silent), 503, "connection_limit_reached").Want(t, "rule", "descriptors")
+	ts.NextRecord(accesslog.EventRequest) // of the other
 	ts.Refused("CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n", 400, "http_request_error")
 }
 

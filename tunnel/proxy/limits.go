@@ -128,12 +128,13 @@ func isOutOfDescriptors(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
-// Drop implements quota.Holder. A client that has sent something is told why, if it may be
-// and HTTP/1 has begun: the goroutine that reads from it does that.
+// Drop implements quota.Holder. A client is told why, if it may be and HTTP/1 can be spoken:
+// the goroutine that reads from it does that. Between two requests, of which the second has not
+// arrived, the connection is closed without a word, as after KeepAliveTimeout.
 func (c *clientConn) Drop(mayAnswer bool) {
 	c.mu.Lock()
 	c.dropped = true
-	if mayAnswer && c.br != nil && c.streams == nil {
+	if mayAnswer && (c.secure == nil || c.secured) && c.streams == nil {
 		c.conn.SetReadDeadline(sock.Past)
 	} else {
 		c.socket.Close() // TLS might wait to write its close_notify

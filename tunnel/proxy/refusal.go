@@ -22,6 +22,9 @@ const (
 	// long one that has may take to send more of it.
 	drainTime = time.Second
 
+	// droppedTime is drainTime for a client that was dropped to make room.
+	droppedTime = drainTime / 4
+
 	// uploadPause is how long a client may pause that sends its content. After
 	// uploadGrace it must have sent uploadRate bytes a second on average.
 	uploadPause = 5 * time.Second
@@ -75,13 +78,16 @@ func (s *Server) writeRefusal(w io.Writer, e *tunnel.Error, headOnly bool) error
 // with unread bytes would send a reset, which may destroy the reply (RFC 9112,
 // section 9.6). Many clients read no reply before they have sent all of their content,
 // so if there may be some it is read as long as it makes progress.
-func closeAfterReply(conn net.Conn, content bool) {
+func closeAfterReply(conn net.Conn, content bool) { closeAfter(conn, content, drainTime) }
+
+// closeAfter is closeAfterReply for a client that has patience for its first bytes.
+func closeAfter(conn net.Conn, content bool, patience time.Duration) {
 	defer conn.Close()
 	half, ok := conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	conn.SetReadDeadline(time.Now().Add(drainTime))
+	conn.SetReadDeadline(time.Now().Add(patience))
 	if content {
 		discardContent(conn)
 		return
@@ -118,9 +124,10 @@ func (c *clientConn) refuse(rec *accesslog.Record, e *tunnel.Error, headOnly boo
 
 // refuseOn is refuse on conn, which is c.conn or the socket beneath it.
 func (c *clientConn) refuseOn(conn net.Conn, rec *accesslog.Record, e *tunnel.Error, headOnly bool) {
+	patience := drainTime
 	if dropped := c.errorIfDropped(); dropped != nil {
 		dropped.Target = e.Target
-		e = dropped
+		e, patience = dropped, droppedTime
 	}
 	rec.SetError(e)
 	timeout := cmp.Or(c.server.HeaderTimeout, DefaultHeaderTimeout)
@@ -131,5 +138,5 @@ func (c *clientConn) refuseOn(conn net.Conn, rec *accesslog.Record, e *tunnel.Er
 		rec.Status = 0
 	}
 	c.server.logRequest(rec)
-	closeAfterReply(conn, c.content)
+	closeAfter(conn, c.content, patience)
 }

@@ -28,7 +28,12 @@ func (c *clientConn) handshake(limit time.Duration, refusal *tunnel.Error) bool 
 		c.handshakeFailed(err, refusal)
 		return false
 	}
-	c.conn.SetDeadline(time.Time{})
+	c.mu.Lock()
+	c.secured = true
+	if !c.dropped {
+		c.conn.SetDeadline(time.Time{})
+	}
+	c.mu.Unlock()
 	c.user = certificateUser(c.secure.ConnectionState())
 	return true
 }
