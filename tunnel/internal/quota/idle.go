@@ -112,15 +112,13 @@ func (b *buckets) remove(c *crowd) {
 	}
 }
 
-// strangerGrace is how long a client that had no request yet is not dropped for another of
-// its network: one that has just connected is about to send its request, and can be told
-// why it is refused.
+// strangerGrace is how long a client that had no request yet is left alone: one that has
+// just connected is about to send its request, and can be told why it is refused.
 const strangerGrace = 500 * time.Millisecond
 
-// droppable reports whether an idle slot may be dropped for an account; nil = for nobody in
-// particular.
-func (s *Slot) droppable(a *Account) bool {
-	return s.rank != rankStranger || a == nil || s.account.network != a.network || time.Since(s.since) >= strangerGrace
+// droppable reports whether an idle slot may be dropped.
+func (s *Slot) droppable() bool {
+	return s.rank != rankStranger || time.Since(s.since) >= s.account.table.grace
 }
 
 // push makes a slot idle. t.mu is held.
@@ -148,17 +146,15 @@ func (s *Slot) pull() {
 	a.table.idle[as].add(c)
 }
 
-// oldest returns the slot to drop next for an account, or nil. t.mu is held.
-func (t *Table) oldest(a *Account) *Slot {
+// oldest returns the slot to drop next, or nil. t.mu is held.
+func (t *Table) oldest() *Slot {
 	for i := range t.idle {
 		b := &t.idle[i]
-		if b.most == 0 {
-			continue
+		for n := b.most; n > 0; n-- {
+			if c := b.by[n].first; c != nil && c.list.first.droppable() {
+				return c.list.first
+			}
 		}
-		if s := b.by[b.most].first.list.first; s.droppable(a) {
-			return s
-		}
-		return nil // nobody else has to make room for a network that has most
 	}
 	return nil
 }
@@ -167,7 +163,7 @@ func (t *Table) oldest(a *Account) *Slot {
 // t.mu is held.
 func (a *Account) oldest() *Slot {
 	for i := range a.idle {
-		if s := a.idle[i].first; s != nil {
+		if s := a.idle[i].first; s != nil && s.droppable() {
 			return s
 		}
 	}

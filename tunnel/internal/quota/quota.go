@@ -18,6 +18,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // Kind says what a descriptor is for.
@@ -57,6 +58,7 @@ var (
 // Table is the table. Its methods, and those of what is in it, may be called by several
 // goroutines at once.
 type Table struct {
+	grace    time.Duration // see strangerGrace
 	mu       sync.Mutex
 	limits   Limits
 	held     [kinds]int
@@ -72,7 +74,7 @@ type Table struct {
 
 // New returns an empty Table.
 func New(limits Limits) *Table {
-	t := &Table{limits: limits, accounts: make(map[netip.Addr]*Account), networks: make(map[netip.Prefix]*network)}
+	t := &Table{grace: strangerGrace, limits: limits, accounts: make(map[netip.Addr]*Account), networks: make(map[netip.Prefix]*network)}
 	t.own = &Account{table: t, network: &network{}, held: 1, own: true} // never closed
 	return t
 }
@@ -236,7 +238,7 @@ func (t *Table) room(a *Account, over []*Slot) ([]*Slot, error) {
 		s.forget()
 	}
 	for t.limits.Descriptors > 0 && t.all >= t.limits.Descriptors {
-		s := t.oldest(a)
+		s := t.oldest()
 		if s == nil {
 			return over, ErrDescriptors
 		}
@@ -252,7 +254,7 @@ func (t *Table) Drop(n int) int {
 	var over []*Slot
 	t.mu.Lock()
 	for len(over) < n {
-		s := t.oldest(nil)
+		s := t.oldest()
 		if s == nil {
 			break
 		}

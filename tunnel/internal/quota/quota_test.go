@@ -31,10 +31,13 @@ type table struct {
 	*testing.T
 	*Table
 	dropped []string
-	fresh   bool // strangers that are admitted have just connected; else long ago
 }
 
-func newTable(t *testing.T, limits Limits) *table { return &table{T: t, Table: New(limits)} }
+func newTable(t *testing.T, limits Limits) *table {
+	q := New(limits)
+	q.grace = 0 // TestFreshStrangersAreLeftAlone has the usual one
+	return &table{T: t, Table: q}
+}
 
 func addr(s string) netip.Addr {
 	if s == "" {
@@ -49,9 +52,6 @@ func (t *table) admit(from, name string) *conn {
 	c := &conn{name: name, dropped: &t.dropped}
 	if err := t.Admit(&c.Slot, addr(from), c); err != nil {
 		t.Fatalf("%s from %s: %v", name, from, err)
-	}
-	if !t.fresh {
-		c.since = time.Time{}
 	}
 	return c
 }
@@ -523,23 +523,20 @@ func BenchmarkTunnel(b *testing.B) {
 	}
 }
 
-// A client that has just connected is not dropped for another of its network, so that it
-// can be told why it is refused.
+// A client that has just connected is left alone, so that it can be told why it is refused.
 func TestFreshStrangersAreLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newTable(t, Limits{Descriptors: 2})
-		q.fresh = true
+		q.grace = strangerGrace
 		q.admit("192.0.2.1", "first")
-		q.admit("192.0.2.1", "second")
+		q.admit("192.0.2.2", "second")
 		time.Sleep(strangerGrace - 1)
 		c := &conn{name: "third", dropped: &q.dropped}
-		if err := q.Admit(&c.Slot, addr("192.0.2.1"), c); !errors.Is(err, ErrDescriptors) {
+		if err := q.Admit(&c.Slot, addr("192.0.2.3"), c); !errors.Is(err, ErrDescriptors) {
 			t.Errorf("the third: %v", err)
 		}
-		q.admit("192.0.2.2", "another network's")
-		q.wantDropped("first")
 		time.Sleep(1)
-		q.admit("192.0.2.1", "fourth")
-		q.wantDropped("second")
+		q.admit("192.0.2.4", "fourth")
+		q.wantDropped("first")
 	})
 }
