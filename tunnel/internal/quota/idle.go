@@ -1,7 +1,5 @@
 package quota
 
-import "time"
-
 // rank says in which order idle connections are dropped.
 type rank uint8
 
@@ -112,19 +110,10 @@ func (b *buckets) remove(c *crowd) {
 	}
 }
 
-// strangerGrace is how long a client that had no request yet is left alone: one that has
-// just connected is about to send its request, and can be told why it is refused.
-const strangerGrace = 500 * time.Millisecond
-
-// droppable reports whether an idle slot may be dropped.
-func (s *Slot) droppable() bool {
-	return s.rank != rankStranger || time.Since(s.since) >= s.account.table.grace
-}
-
 // push makes a slot idle. t.mu is held.
 func (s *Slot) push(as rank) {
 	a := s.account
-	s.rank, s.since = as, time.Now()
+	s.rank = as
 	a.idle[as].push(s, inAccount)
 	c := &a.network.idle[as]
 	a.table.idle[as].remove(c)
@@ -149,11 +138,8 @@ func (s *Slot) pull() {
 // oldest returns the slot to drop next, or nil. t.mu is held.
 func (t *Table) oldest() *Slot {
 	for i := range t.idle {
-		b := &t.idle[i]
-		for n := b.most; n > 0; n-- {
-			if c := b.by[n].first; c != nil && c.list.first.droppable() {
-				return c.list.first
-			}
+		if b := &t.idle[i]; b.most > 0 {
+			return b.by[b.most].first.list.first
 		}
 	}
 	return nil
@@ -163,7 +149,7 @@ func (t *Table) oldest() *Slot {
 // t.mu is held.
 func (a *Account) oldest() *Slot {
 	for i := range a.idle {
-		if s := a.idle[i].first; s != nil && s.droppable() {
+		if s := a.idle[i].first; s != nil {
 			return s
 		}
 	}

@@ -18,7 +18,6 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
-	"time"
 )
 
 // Kind says what a descriptor is for.
@@ -58,7 +57,6 @@ var (
 // Table is the table. Its methods, and those of what is in it, may be called by several
 // goroutines at once.
 type Table struct {
-	grace    time.Duration // see strangerGrace
 	mu       sync.Mutex
 	limits   Limits
 	held     [kinds]int
@@ -74,7 +72,7 @@ type Table struct {
 
 // New returns an empty Table.
 func New(limits Limits) *Table {
-	t := &Table{grace: strangerGrace, limits: limits, accounts: make(map[netip.Addr]*Account), networks: make(map[netip.Prefix]*network)}
+	t := &Table{limits: limits, accounts: make(map[netip.Addr]*Account), networks: make(map[netip.Prefix]*network)}
 	t.own = &Account{table: t, network: &network{}, held: 1, own: true} // never closed
 	return t
 }

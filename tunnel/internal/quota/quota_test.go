@@ -1,14 +1,11 @@
 package quota
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
-	"testing/synctest"
-	"time"
 )
 
 // conn is a connection of a test, which notes that it was dropped.
@@ -33,11 +30,7 @@ type table struct {
 	dropped []string
 }
 
-func newTable(t *testing.T, limits Limits) *table {
-	q := New(limits)
-	q.grace = 0 // TestFreshStrangersAreLeftAlone has the usual one
-	return &table{T: t, Table: q}
-}
+func newTable(t *testing.T, limits Limits) *table { return &table{T: t, Table: New(limits)} }
 
 func addr(s string) netip.Addr {
 	if s == "" {
@@ -521,22 +514,4 @@ func BenchmarkTunnel(b *testing.B) {
 		c.Release()
 		u.End()
 	}
-}
-
-// A client that has just connected is left alone, so that it can be told why it is refused.
-func TestFreshStrangersAreLeftAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := newTable(t, Limits{Descriptors: 2})
-		q.grace = strangerGrace
-		q.admit("192.0.2.1", "first")
-		q.admit("192.0.2.2", "second")
-		time.Sleep(strangerGrace - 1)
-		c := &conn{name: "third", dropped: &q.dropped}
-		if err := q.Admit(&c.Slot, addr("192.0.2.3"), c); !errors.Is(err, ErrDescriptors) {
-			t.Errorf("the third: %v", err)
-		}
-		time.Sleep(1)
-		q.admit("192.0.2.4", "fourth")
-		q.wantDropped("first")
-	})
 }

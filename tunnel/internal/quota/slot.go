@@ -1,9 +1,6 @@
 package quota
 
-import (
-	"net/netip"
-	"time"
-)
+import "net/netip"
 
 // Holder is the owner of a Slot.
 type Holder interface {
@@ -25,11 +22,10 @@ type Slot struct {
 	in      [lists]neighbours
 	active  int32 // requests in flight on a client's connection
 	kind    Kind
-	rank    rank      // busy = it is not idle
-	since   time.Time // when it became idle
-	refusal bool      // it is counted as one
-	known   bool      // a request of the connection's was served
-	given   bool      // a relay closes the connection
+	rank    rank // busy = it is not idle
+	refusal bool // it is counted as one
+	known   bool // a request of the connection's was served
+	given   bool // a relay closes the connection
 	dropped bool
 }
 
