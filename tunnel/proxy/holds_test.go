@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -310,7 +309,7 @@ func TestDroppedClientIsToldWhy(t *testing.T) {
 
 // So is a client whose password waits to be verified, and it gives its place up.
 func TestClientDroppedWhileItLogsInIsToldWhy(t *testing.T) {
-	atOnce := max(1, runtime.NumCPU()-1) // so many are verified
+	atOnce := hashesAtOnce() // so many are verified
 	v := blockingVerifier{make(chan struct{}, atOnce+2), make(chan struct{})}
 	ts := startServer(t, within(&Server{Verifier: v}, quota.Limits{Descriptors: atOnce + 2}))
 	request := proxytest.ConnectHead("a.test:443", testkit.Basic("a", "b"))
