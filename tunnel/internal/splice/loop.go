@@ -3,8 +3,10 @@
 package splice
 
 import (
+	"container/heap"
 	"encoding/binary"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -165,9 +167,38 @@ func (l *loop) rescue(t *Tunnel) {
 	if value := recover(); value != nil {
 		panics.Tell("a tunnel on an event loop", value)
 		if t.state.Load() != closed {
+			defer func() {
+				if again := recover(); again != nil {
+					panics.Tell("the end of a tunnel on an event loop", again)
+					l.discard(t)
+				}
+			}()
 			l.cut(t, EndFailed)
 		}
 	}
+}
+
+// discard ends a tunnel that cannot be ended in order, since what the loop knows of it
+// is inconsistent. Nothing that can panic comes behind the close of the sockets in finish,
+// so they are open. A pipe of the tunnel's is lost.
+func (l *loop) discard(t *Tunnel) {
+	for i := range t.ends {
+		t.ways[i] = way{over: true}
+		closeSocket(t.ends[i].fd)
+	}
+	l.timers = slices.DeleteFunc(l.timers, func(other *Tunnel) bool { return other == t })
+	for i, other := range l.timers {
+		other.timer = int32(i)
+	}
+	heap.Init(&l.timers)
+	f := &l.flights
+	f.all = slices.DeleteFunc(f.all, func(other flight) bool { return other.Tunnel == t })
+	for i, other := range f.all {
+		other.Tunnel.flight = int32(i)
+	}
+	t.timer, t.flight, t.first = -1, -1, EndFailed
+	t.state.Store(closed)
+	l.over = append(l.over, t)
 }
 
 // wait waits for events, unless there is something to do. It returns how many are in
