@@ -29,26 +29,26 @@ func FuzzSOCKSRequest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, request []byte) {
 		const behind = "\xffbehind"
-		ask := func(sent string) (tunnel.Authority, error, int) {
+		ask := func(sent string) (target tunnel.Authority, left int, err error) {
 			conn := requestConn{in: bytes.NewReader([]byte(sent))}
 			s := socksServer{conn: conn, timeout: time.Minute}
-			target, err := s.request()
+			target, err = s.request()
 			_ = s.protocol()
 			if err == nil {
 				if failed := s.reply(nil); failed != nil {
 					t.Error(failed)
 				}
 			}
-			return target, err, conn.in.Len()
+			return target, conn.in.Len(), err
 		}
-		target, err, left := ask(string(request))
+		target, left, err := ask(string(request))
 		if err != nil {
 			return
 		}
 		if again, err := tunnel.ParseAuthority(target.String()); err != nil || again != target {
 			t.Errorf("target %q: %v", target, err)
 		}
-		if same, err, more := ask(string(request) + behind); err != nil || same != target || more != left+len(behind) {
+		if same, more, err := ask(string(request) + behind); err != nil || same != target || more != left+len(behind) {
 			t.Errorf("with bytes behind it: %v, %v, %d bytes are left of %d", same, err, more, left+len(behind))
 		}
 	})
