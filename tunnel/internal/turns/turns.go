@@ -29,6 +29,7 @@ const (
 	maxWaiting     = 4096            // attempts that wait, of all clients; twice as many if each is its network's only one
 	maxWaitingEach = 32              // of one network, and fewer the more wait in all
 	maxWeight      = 32 << 20        // of all attempts that wait
+	maxWeightEach  = 1 << 20         // of those of one network, and less the more all weigh
 	maxGates       = 20_000          // networks that are known
 	failuresFor    = 5 * time.Minute // after the last one, they are forgotten
 	freeFailures   = 3               // of one address, before a delay
@@ -107,6 +108,7 @@ type gate struct {
 	closed  time.Time // before this, none passes
 	line    []*attempt
 	waiting int // attempts that wait, here or elsewhere
+	weight  int // of those
 	timer   *time.Timer
 }
 
@@ -168,7 +170,7 @@ func networks(from netip.Addr) []netip.Prefix {
 func (q *Queue) enter(from netip.Addr, weight int) (*attempt, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.waiting >= 2*maxWaiting || q.waiting > 0 && q.weight+weight > maxWeight {
+	if q.waiting >= 2*maxWaiting || q.waiting > 0 && q.weight+weight > 2*maxWeight {
 		return nil, ErrFull
 	}
 	a := &attempt{index: -1, begin: make(chan struct{}), number: q.arrived, weight: weight}
@@ -179,10 +181,15 @@ func (q *Queue) enter(from netip.Addr, weight int) (*attempt, error) {
 		if most := min(maxWaitingEach, (maxWaiting-q.waiting)/(2*maxWaitingEach)); g.waiting >= max(1, most)<<i {
 			return nil, ErrFull
 		}
+		// So it is with their weight.
+		if most := max(0, min(maxWeightEach, (maxWeight-q.weight)/8)); g.waiting > 0 && g.weight+weight > most<<i {
+			return nil, ErrFull
+		}
 		a.gates = append(a.gates, g)
 	}
 	for _, g := range a.gates {
 		g.waiting++
+		g.weight += weight
 	}
 	q.arrived++
 	q.waiting++
@@ -333,6 +340,7 @@ func (q *Queue) start() {
 		q.weight -= a.weight
 		for _, g := range a.gates {
 			g.waiting--
+			g.weight -= a.weight
 		}
 		a.started = true
 		close(a.begin)
@@ -380,6 +388,7 @@ func (q *Queue) leave(a *attempt) bool {
 	}
 	for i, g := range a.gates {
 		g.waiting--
+		g.weight -= a.weight
 		switch {
 		case i < a.passed:
 			g.running--

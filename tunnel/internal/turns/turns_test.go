@@ -219,19 +219,38 @@ func TestQueueIsBounded(t *testing.T) {
 	})
 }
 
-// What the attempts hold in memory is bounded in all.
+// What the attempts hold in memory is bounded, and the heavy ones of a few networks leave
+// room for another's.
 func TestWeightIsBounded(t *testing.T) {
 	in(t, 1, func(t *testing.T, q *Queue) {
+		ctx, cancel := context.WithCancel(t.Context())
 		busy := make(chan struct{})
 		var all sync.WaitGroup
-		all.Go(func() { _, _ = q.Do(t.Context(), netip.Addr{}, maxWeight, func() bool { <-busy; return true }) })
+		all.Go(func() { _, _ = q.Do(t.Context(), netip.Addr{}, 1, func() bool { <-busy; return true }) })
 		synctest.Wait()
-		all.Go(func() { _, _ = q.Do(t.Context(), addr("192.0.2.1"), maxWeight/2, costing(0, true)) })
-		synctest.Wait()
-		if _, err := q.Do(t.Context(), addr("192.0.2.2"), maxWeight/2+1, costing(0, true)); !errors.Is(err, ErrFull) {
-			t.Errorf("one that is too heavy: %v", err)
+		const heavy = 130 << 10
+		for i := range 50 {
+			for range 32 {
+				all.Go(func() { _, _ = q.Do(ctx, addr("10.0.0.%d", i), heavy, costing(0, false)) })
+			}
 		}
+		synctest.Wait()
+		q.mu.Lock()
+		if q.weight > maxWeight {
+			t.Errorf("%d bytes wait", q.weight)
+		}
+		q.mu.Unlock()
+		good := make(chan error, 1)
+		all.Go(func() {
+			_, err := q.Do(t.Context(), addr("192.0.2.1"), heavy, costing(0, true))
+			good <- err
+		})
+		synctest.Wait()
+		cancel()
 		close(busy)
+		if err := <-good; err != nil {
+			t.Errorf("another network's attempt: %v", err)
+		}
 		all.Wait()
 	})
 }
