@@ -117,6 +117,7 @@ type serverState struct {
 	ids            atomic.Uint64
 	draining       atomic.Bool
 	logins         *turns.Queue
+	known          knownLogins
 	own            policy.HostAddrs
 	names          resolve.Resolver              // of parents, without Server.Resolver
 	policy         atomic.Pointer[policy.Policy] // of SetPolicy; nil = Server.Policy

@@ -4,7 +4,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
+	"sync"
+	"time"
 
 	"culvert/tunnel"
 	"culvert/tunnel/internal/turns"
@@ -48,12 +51,13 @@ func (s *Server) verifyCredentials(a requestInfo) (user string, e *tunnel.Error)
 	if !ok {
 		return "", credentialsError("credentials refused", "the credentials are not a user name and a password as Basic has them")
 	}
-	if r, ok := s.Verifier.(rememberer); ok && r.Remembers(user, password) {
+	if r, ok := s.Verifier.(rememberer); ok && s.run.known.has(a.client, user) && r.Remembers(user, password) {
 		return user, nil // it never waits
 	}
 	ok, err := s.awaitTurn(a, func() bool { return s.Verifier.Verify(user, password) })
 	switch {
 	case ok:
+		s.run.known.add(a.client, user)
 		return user, nil
 	case err == nil:
 		e = credentialsError("credentials refused", "the user name or the password is wrong")
@@ -129,4 +133,54 @@ func parseBasic(values []string) (user, password string, ok bool) {
 		return "", "", false
 	}
 	return strings.Cut(string(decoded), ":")
+}
+
+// knownLogins remembers from which addresses users have logged in. Only there a remembered
+// password is taken without a turn: elsewhere it would tell, at any speed, whether a guess
+// is right.
+type knownLogins struct {
+	mu sync.Mutex
+	at map[knownLogin]time.Time // when it was used last
+}
+
+type knownLogin struct {
+	network netip.Prefix
+	user    string
+}
+
+func knownLoginOf(from netip.Addr, user string) knownLogin {
+	bits := 32
+	if from.Is6() {
+		bits = 64
+	}
+	network, _ := from.Prefix(bits) // invalid for unix sockets
+	return knownLogin{network, user}
+}
+
+func (k *knownLogins) has(from netip.Addr, user string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	key := knownLoginOf(from, user)
+	at, ok := k.at[key]
+	if !ok || time.Since(at) >= verifiedFor {
+		return false
+	}
+	k.at[key] = time.Now()
+	return true
+}
+
+func (k *knownLogins) add(from netip.Addr, user string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.at == nil {
+		k.at = make(map[knownLogin]time.Time)
+	}
+	if len(k.at) >= verifiedUsers {
+		for key := range k.at {
+			if delete(k.at, key); len(k.at) < verifiedUsers*9/10 {
+				break
+			}
+		}
+	}
+	k.at[knownLoginOf(from, user)] = time.Now()
 }

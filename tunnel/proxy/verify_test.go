@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/base64"
+	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
@@ -128,4 +129,37 @@ func TestUsersHashOnFewerProcessorsThanThereAre(t *testing.T) {
 func TestVerifyComesBeforeTheLoopCheck(t *testing.T) {
 	ts := startServer(t, &Server{Name: "me", Verifier: proxytest.OneUser{User: "u", Password: "pw"}})
 	ts.Refused(proxytest.ConnectHead("a.test:443", "Via: 1.1 me"), 407, "http_request_denied")
+}
+
+// A remembered password is no oracle: from an address where its user has not logged in,
+// right and wrong guesses both wait for their turn.
+func TestRememberedLoginsAreNoOracle(t *testing.T) {
+	users := mustUsers(t, "alice:"+hashes["SHA"])
+	s := &Server{Verifier: users}
+	s.init()
+	defer s.run.cancel()
+	try := func(from, password string) (int, error) {
+		credentials := []string{strings.TrimPrefix(testkit.Basic("alice", password), "Proxy-Authorization: ")}
+		_, e := s.verifyCredentials(requestInfo{client: netip.MustParseAddr(from), credentials: credentials})
+		if e == nil {
+			return 200, nil
+		}
+		return e.HTTPStatus(), e
+	}
+	if status, err := try("192.0.2.1", "correct horse"); status != 200 {
+		t.Fatal(err)
+	}
+	if !s.run.known.has(netip.MustParseAddr("192.0.2.1"), "alice") || s.run.known.has(netip.MustParseAddr("192.0.2.2"), "alice") {
+		t.Error("it is not known where alice has logged in")
+	}
+	for range 6 {
+		_, _ = s.run.logins.Do(t.Context(), netip.MustParseAddr("192.0.2.2"), 1, func() bool { return false })
+	}
+	start := time.Now()
+	if status, err := try("192.0.2.2", "correct horse"); status != 200 {
+		t.Error(err)
+	}
+	if time.Since(start) < 100*time.Millisecond {
+		t.Error("the guess did not wait for its turn")
+	}
 }
