@@ -16,6 +16,7 @@ func recvNow(fd int, b []byte) (int, syscall.Errno) {
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
 		if errno != unix.EINTR {
+			afterReceive()
 			return int(n), errno
 		}
 	}
@@ -33,6 +34,7 @@ func peekNow(fd int) syscall.Errno {
 }
 
 func sendNow(fd int, b []byte) (int, syscall.Errno) {
+	beforeSend()
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 		if errno != unix.EINTR {
