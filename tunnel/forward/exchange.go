@@ -121,6 +121,8 @@ func (x *exchange) failure(err error, end watchEnd) Next {
 	x.Record.Up = x.body.n.Load()
 	e := x.replyError(err)
 	switch {
+	case errors.Is(err, errInterimSent): // perhaps in part, so nothing can follow
+		return x.clientLeft(err)
 	case end == clientSilent:
 		e, x.Record.ClosedBy = x.silenceError(), relay.ClosedByIdle
 	case left:
@@ -213,6 +215,7 @@ func (x *exchange) reply(reply *wire.Reply, err error, watch *clientWatch) Next 
 // abort ends the exchange: nothing waits any more for the next hop, nor for a connection
 // to it. No other exchange of the client's connection follows.
 func (x *exchange) abort() {
+	x.interim.over.Store(true)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.aborted = true

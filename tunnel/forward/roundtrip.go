@@ -272,7 +272,9 @@ func (x *exchange) readReply() (*wire.Reply, error) {
 		if reply.Code >= 200 || reply.Code == http.StatusSwitchingProtocols {
 			return reply, nil
 		}
-		x.interim.pass(reply.Code, reply.Fields)
+		if err := x.interim.pass(reply.Code, reply.Fields); err != nil {
+			return nil, err
+		}
 		if reply.Code == http.StatusContinue {
 			x.upload.proceed()
 		}

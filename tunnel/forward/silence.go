@@ -38,7 +38,7 @@ func (p *exchangePhase) beginReply(endless bool) {
 func (x *exchange) owed() bool {
 	_, head := x.interim.state()
 	switch p := &x.phase; {
-	case !x.body.done.Load(), p.sending.Load(), x.pending.flushing.Load():
+	case !x.body.done.Load(), p.sending.Load(), x.pending.flushing.Load(), x.interim.sending.Load():
 		return true
 	case p.replying.Load():
 		return !p.endless.Load() || !p.awaiting.Load()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"culvert/tunnel/internal/panics"
+	"culvert/tunnel/internal/sock"
 )
 
 // clientWatch watches the exchanges of one client connection, one after the other. It
@@ -132,6 +133,9 @@ func (w *clientWatch) cut(x *exchange, end watchEnd) {
 		x.cutSilent()
 	}
 	x.abort()
+	if x.interim.sending.Load() { // nothing else ends that
+		_ = x.exchanges.conn.SetWriteDeadline(sock.Past)
+	}
 }
 
 // stop ends the watch and returns its result. The caller may read the connection again.

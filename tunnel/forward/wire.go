@@ -24,9 +24,8 @@ type Wire interface {
 	// -1 if it is not known.
 	Body(framing wire.Framing) (content Content, length int64)
 
-	// Interim sends an interim reply (1xx). It returns no error, since the final reply
-	// will fail too.
-	Interim(code int, fields []wire.Field)
+	// Interim sends an interim reply (1xx).
+	Interim(code int, fields []wire.Field) error
 
 	// Head writes a reply's head. It may write to bw, and need not flush.
 	Head(bw *bufio.Writer, h *ReplyHead) error
@@ -100,12 +99,12 @@ func (w *HTTP1) Body(framing wire.Framing) (Content, int64) {
 }
 
 // Interim implements Wire.
-func (w *HTTP1) Interim(code int, fields []wire.Field) {
+func (w *HTTP1) Interim(code int, fields []wire.Field) error {
 	bw := bufio.NewWriter(w.Conn)
 	writeStatusLine(bw, code, http.StatusText(code))
 	writeFields(bw, fields)
 	bw.WriteString("\r\n")
-	bw.Flush()
+	return bw.Flush()
 }
 
 // Head implements Wire.

@@ -134,8 +134,8 @@ func appendFields(to []h2.Field, fields []wire.Field) []h2.Field {
 }
 
 // Interim implements forward.Wire.
-func (w *http2Wire) Interim(code int, fields []wire.Field) {
-	_ = w.stream.Interim(fieldsOf(code, fields)) // if it fails, the next write will too
+func (w *http2Wire) Interim(code int, fields []wire.Field) error {
+	return w.stream.Interim(fieldsOf(code, fields))
 }
 
 // Head implements forward.Wire.

@@ -236,13 +236,14 @@ func (c handlerContent) Arrived() bool { return false }
 
 // Interim implements forward.Wire. It does not send 100, which net/http sends when
 // content is read.
-func (w *handlerWire) Interim(code int, fields []wire.Field) {
+func (w *handlerWire) Interim(code int, fields []wire.Field) error {
 	if code == http.StatusContinue {
-		return
+		return nil
 	}
 	w.set(fields)
 	w.conn.w.WriteHeader(code)
 	clear(w.conn.w.Header())
+	return nil
 }
 
 func (w *handlerWire) set(fields []wire.Field) {
