@@ -24,8 +24,8 @@ type Verifier interface {
 }
 
 // verify returns the user by the client's certificate, or else by its credentials; with
-// an error, the name that was tried.
-// Where only a certificate would do, there is no challenge.
+// an error, the name that was tried. Where only a certificate would do, there is no
+// challenge.
 func (ln *listener) verify(a requestInfo) (user string, e *tunnel.Error) {
 	switch {
 	case a.user != "":
@@ -52,6 +52,7 @@ func (s *Server) verifyCredentials(a requestInfo) (user string, e *tunnel.Error)
 		return "", credentialsError("credentials refused", "the credentials are not a user name and a password as Basic has them")
 	}
 	if r, ok := s.Verifier.(rememberer); ok && s.run.known.has(a.client, user) && r.Remembers(user, password) {
+		s.run.known.add(a.client, user)
 		return user, nil // it never waits
 	}
 	ok, err := s.awaitTurn(a, func() bool { return s.Verifier.Verify(user, password) })
@@ -93,7 +94,8 @@ func (s *Server) awaitTurn(a requestInfo, try func() bool) (bool, *tunnel.Error)
 // maxTriedName bounds a name that was tried in the log, in bytes.
 const maxTriedName = 64
 
-// triedName returns a name that was tried as the log has it: whoever sent it is unknown.
+// triedName returns the form in which the log has a name that was tried. The client that
+// sent it is a stranger: it is short, and valid UTF-8.
 func triedName(name string) string {
 	if len(name) > maxTriedName {
 		name = name[:maxTriedName] + "..."
@@ -160,13 +162,8 @@ func knownLoginOf(from netip.Addr, user string) knownLogin {
 func (k *knownLogins) has(from netip.Addr, user string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	key := knownLoginOf(from, user)
-	at, ok := k.at[key]
-	if !ok || time.Since(at) >= verifiedFor {
-		return false
-	}
-	k.at[key] = time.Now()
-	return true
+	at, ok := k.at[knownLoginOf(from, user)]
+	return ok && time.Since(at) < verifiedFor
 }
 
 func (k *knownLogins) add(from netip.Addr, user string) {

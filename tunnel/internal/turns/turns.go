@@ -123,7 +123,6 @@ type attempt struct {
 	index   int           // in line.ready; -1 = not there
 	begin   chan struct{} // closed when its turn has come
 	started bool          // guarded by Queue.mu
-	left    bool          // its client has left; guarded by Queue.mu
 }
 
 // Do makes an attempt for a client: it waits for its turn and calls try, which reports
@@ -296,13 +295,8 @@ func (a *attempt) stands() standing {
 // next lets those pass who wait at a gate.
 func (q *Queue) next(g *gate) {
 	for len(g.line) > 0 {
-		a := g.line[0]
-		if a.left {
-			g.line = g.line[1:]
-			continue
-		}
 		before := len(g.line)
-		if q.pass(a); len(g.line) == before {
+		if q.pass(g.line[0]); len(g.line) == before {
 			return
 		}
 	}
@@ -380,7 +374,6 @@ func (q *Queue) leave(a *attempt) bool {
 	if a.started {
 		return false
 	}
-	a.left = true
 	q.waiting--
 	q.weight -= a.weight
 	if a.index >= 0 {
