@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -51,20 +49,12 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-func socketPath(tb testing.TB) string {
-	tb.Helper()
-	if runtime.GOOS == "windows" {
-		tb.Skip("sockets have no mode here")
-	}
-	return filepath.Join(tb.TempDir(), "s")
-}
-
 func listenUnixAt(path string) (net.Listener, error) {
 	return Spec{Network: "unix", Address: path}.Listen(context.Background())
 }
 
 func TestUnixListenerTakesAStaleSocketOver(t *testing.T) {
-	path := socketPath(t)
+	path := testkit.SocketPath(t)
 	stale, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +72,7 @@ func TestUnixListenerTakesAStaleSocketOver(t *testing.T) {
 }
 
 func TestUnixListenerNeverStealsALiveSocket(t *testing.T) {
-	path := socketPath(t)
+	path := testkit.SocketPath(t)
 	live, err := listenUnixAt(path)
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +92,7 @@ func TestUnixListenerNeverStealsALiveSocket(t *testing.T) {
 }
 
 func TestUnixListenerNeverRemovesAFile(t *testing.T) {
-	path := socketPath(t)
+	path := testkit.SocketPath(t)
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -56,20 +54,12 @@ func TestCheckExposure(t *testing.T) {
 	}
 }
 
-func socketPath(tb testing.TB) string {
-	tb.Helper()
-	if runtime.GOOS == "windows" {
-		tb.Skip("sockets have no mode here")
-	}
-	return filepath.Join(tb.TempDir(), "s")
-}
-
 func listenUnixAt(path string) (net.Listener, error) {
 	return listen.Spec{Network: "unix", Address: path}.Listen(context.Background())
 }
 
 func TestUnixListenerIsPrivate(t *testing.T) {
-	path := socketPath(t)
+	path := testkit.SocketPath(t)
 	l, err := listenUnixAt(path)
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +84,7 @@ func TestUnixListenerIsPrivate(t *testing.T) {
 
 // A Server on a unix socket does not connect to this host, as one on loopback TCP does.
 func TestUnixListenerAllowsPublicAddressesOnly(t *testing.T) {
-	l, err := listenUnixAt(socketPath(t))
+	l, err := listenUnixAt(testkit.SocketPath(t))
 	if err != nil {
 		t.Fatal(err)
 	}

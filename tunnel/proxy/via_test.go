@@ -294,7 +294,7 @@ func TestViaRulesChooseTheRoute(t *testing.T) {
 }
 
 func TestViaUnixParentAndTwoHops(t *testing.T) {
-	path := socketPath(t)
+	path := testkit.SocketPath(t)
 	first := tunneltest.StartProxyOn(t, "unix", path, tunneltest.Honest()...)
 	second := tunneltest.StartProxy(t, tunneltest.Honest()...)
 	echo := tunneltest.Start(t, tunneltest.Greet("hi"))

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -226,4 +227,14 @@ func WantClosed(t *testing.T, l net.Listener) {
 // HangUp returns a script that reads a head, sends reply and closes the connection.
 func HangUp(reply string) []tunneltest.Step {
 	return []tunneltest.Step{tunneltest.ReadHead, tunneltest.Send(reply), tunneltest.Finish}
+}
+
+// SocketPath returns the path of a unix socket that a test may make. It skips the test where
+// sockets have no mode.
+func SocketPath(tb testing.TB) string {
+	tb.Helper()
+	if runtime.GOOS == "windows" {
+		tb.Skip("sockets have no mode here")
+	}
+	return filepath.Join(tb.TempDir(), "s")
 }
