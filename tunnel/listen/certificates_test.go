@@ -165,7 +165,7 @@ func handshake(t *testing.T, l net.Listener, config *tls.Config) (conn *tls.Conn
 
 // A certificate and the authorities of client certificates that are read again count for
 // the next handshake; those that cannot be used leave what was there. A session of before
-// does not bring back a client whose authority is gone.
+// does not bring back a client whose authority was removed.
 func TestTLSReload(t *testing.T) {
 	old, next := testkit.NewCertifier(t, "old"), testkit.NewCertifier(t, "new")
 	pair, _ := testkit.CertificateFor(t, "proxy.test", time.Hour)

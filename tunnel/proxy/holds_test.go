@@ -372,7 +372,7 @@ func TestKeptConnectionsMakeRoomFirst(t *testing.T) {
 		conn.Close()
 	}
 	p.ts.awaitHeld(quota.Client, 1)
-	client.send(p.fill(simpleGet)) // on a new connection, since the kept one is gone
+	client.send(p.fill(simpleGet)) // on a new connection, since the kept one was closed
 	origin = p.origin.accept()
 	origin.head()
 	origin.send(okHello)

@@ -76,7 +76,7 @@ func TestRealCurlOverTLS(t *testing.T) {
 }
 
 // What serve says about a self-signed certificate works as it is printed: dial's line, with
-// the pin, and curl's, with the file. The file is gone at the end.
+// the pin, and curl's, with the file. The file is removed at the end.
 func TestSelfSignedAdviceWorks(t *testing.T) {
 	t.Parallel()
 	needs(t, "curl", "sh")

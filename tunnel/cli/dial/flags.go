@@ -21,7 +21,7 @@ func Flags() []args.Flag {
 				"PORT or HOST:PORT, unix:PATH, or socks5://HOST:PORT, which needs no target"},
 		{Name: "open", Kind: args.Switch, TypedOnly: true,
 			Usage: "with --listen: beyond this machine, for anyone, on purpose"},
-		{Name: "drain-timeout", Kind: args.Duration, Default: 8 * time.Second, // as serve has it
+		{Name: "drain-timeout", Kind: args.Duration, Default: 8 * time.Second, // the same as that of serve
 			Usage: "with --listen: after SIGTERM, `TIME` for open tunnels to end"},
 		{Name: "exec", Kind: args.Switch, TypedOnly: true,
 			Usage: "instead of stdin and stdout: run the command behind the target, whose own they become"},

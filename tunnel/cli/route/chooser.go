@@ -20,8 +20,8 @@ type Chooser struct {
 	// called. It must not use the Chooser.
 	Made func(*Plan)
 
-	// Known are the credentials of all hops, as Plan.Known returns them, so that nobody
-	// is asked and no file is read; nil = the flags and the environment say.
+	// Known are the credentials of all hops, as Plan.Known returns them: the user is not
+	// asked and no file is read; nil = the flags and the environment say.
 	Known []*tunnel.Credentials
 
 	ctx       context.Context // for loading a script and asking it

@@ -6,7 +6,7 @@
 // had no request in flight yet, because they are silent or have not logged in, then known
 // clients between two requests. Of each, the network that has most gives first what was
 // idle longest; an IPv4 address is a network of its own, and an IPv6 address is part of
-// its /64. So whoever opens many connections makes room for the others.
+// its /64. So a client that opens many connections makes room for the others.
 //
 // A [Slot] stands for one connection, a client's or one to a target: its owner embeds it,
 // and is told by [Holder] when it must close it. A [Request] stands for a CONNECT or

@@ -249,7 +249,8 @@ func TestLimitsOfTunnelsAndRequests(t *testing.T) {
 	}
 }
 
-// What a tunnel holds is counted until it ends, whoever closes the client's connection.
+// What a tunnel holds is counted until it ends, also if the client's connection is closed
+// before.
 func TestTunnelHoldsItsConnections(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

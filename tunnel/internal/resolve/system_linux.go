@@ -64,7 +64,7 @@ func (l *lookup) dial(ctx context.Context, network, address string) (net.Conn, e
 		release()
 		return nil, err
 	}
-	// Package net reads until the deadline of the question, whoever has left.
+	// Package net reads until the deadline of the question, also after its caller has left.
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	x := &exchange{lookup: l, conn: conn, close: func() error {
 		stop()
