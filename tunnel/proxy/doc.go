@@ -16,10 +16,13 @@
 //	h1.go          the request head becomes a connectRequest; h2.go, handler.go:
 //	               in the other protocol versions
 //	connect.go     serveConnect, which calls the stages that follow
-//	check.go       who asks (verify.go), is it a loop, is the target allowed
-//	               (policy.go)
-//	limits.go      a slot among the open tunnels
-//	dial.go        directly, or through other proxies (parents.go)
+//	check.go       who asks (verify.go and users.go; attempts to log in wait for
+//	               their turn in package turns), is it a loop, is the target
+//	               allowed (policy.go; renew.go: by rules that were read again)
+//	limits.go      what the client may hold: a tunnel, and descriptors, which are
+//	               counted in package quota
+//	dial.go        directly, or through other proxies (parents.go); leaving.go: not
+//	               for a client that has gone meanwhile
 //	tunnel.go      the log's line, the relay, and the log's line at its end
 //
 // Requests other than CONNECT leave this way behind the head: package forward
